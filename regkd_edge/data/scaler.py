@@ -1,0 +1,109 @@
+"""Standardisation: learnt in float64 on the training rows, stored with the model, folded into the exported graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+__all__ = ["Scaler", "Scalers"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Mean and standard deviation of k columns.
+
+    Parameters
+    ----------
+    mean, scale : float64 arrays [k]
+        ``standardize(v) = (v - mean) / scale``. A constant column has scale 1, so it becomes 0 and is restored exactly.
+    """
+
+    mean: np.ndarray  # [k]
+    scale: np.ndarray  # [k]
+
+    def __post_init__(self) -> None:
+        mean, scale = (np.array(v, dtype=np.float64, ndmin=1) for v in (self.mean, self.scale))
+        if mean.ndim != 1 or mean.shape != scale.shape:
+            raise DataError(f"a scaler has mean {mean.shape} and scale {scale.shape}, expected two vectors of one length.")
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise DataError("a scaler holds a mean or scale that is not finite, or a scale that is not above 0.")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "scale", scale)
+
+    @classmethod
+    def fit(
+        cls,
+        rows: np.ndarray,  # [N, k]
+    ) -> Scaler:
+        """Population mean and standard deviation of each column; :class:`DataError` for no rows."""
+        rows = np.asarray(rows, dtype=np.float64)
+        if rows.ndim != 2 or len(rows) == 0:
+            raise DataError(f"a scaler needs rows [N, k] with N of at least 1, got {rows.shape}.")
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        mean, scale = rows.mean(axis=0), rows.std(axis=0)
+        # Rounding gives a constant column a tiny deviation, so constancy is decided on the values themselves.
+        constant = (low == high) | ~(scale > 0)
+        return cls(np.where(constant, low, mean), np.where(constant, 1.0, scale))
+
+    @property
+    def width(self) -> int:
+        """Number of columns k."""
+        return len(self.mean)
+
+    def standardize(
+        self,
+        values: np.ndarray,  # [..., k] raw units
+    ) -> np.ndarray:  # [..., k] float64
+        return (np.asarray(values, dtype=np.float64) - self.mean) / self.scale
+
+    def restore(
+        self,
+        values: np.ndarray,  # [..., k] standardised
+    ) -> np.ndarray:  # [..., k] float64, raw units
+        return np.asarray(values, dtype=np.float64) * self.scale + self.mean
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """JSON-able; float64 survives the round trip through JSON exactly."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Scaler:
+        try:
+            return cls(values["mean"], values["scale"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"a stored scaler is malformed ({type(error).__name__}: {error}), expected mean and scale as lists of numbers.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Scalers:
+    """The scaler of the inputs and that of the targets of one network."""
+
+    x: Scaler
+    y: Scaler
+
+    @classmethod
+    def fit(
+        cls,
+        x: np.ndarray,  # [N, d]
+        y: np.ndarray,  # [N, o]
+    ) -> Scalers:
+        return cls(Scaler.fit(x), Scaler.fit(y))
+
+    @classmethod
+    def identity(cls, d: int, o: int) -> Scalers:
+        """Scalers that change nothing."""
+        return cls(Scaler(np.zeros(d), np.ones(d)), Scaler(np.zeros(o), np.ones(o)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"x": self.x.to_dict(), "y": self.y.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Scalers:
+        if not isinstance(values, Mapping) or not {"x", "y"} <= set(values):
+            raise DataError("stored scalers are malformed, expected the scalers 'x' and 'y'.")
+        return cls(Scaler.from_dict(values["x"]), Scaler.from_dict(values["y"]))

@@ -1,0 +1,160 @@
+"""The data files of a run: the table with its split, and predictions of every row.
+
+``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names.
+``predictions.npz`` of a model holds y [N, o]: its answers to all rows in the table's order, so that accuracy can be
+reported where torch is absent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, RunFolderError
+from ..run import RunFolder, write_atomic, write_json
+from .scaler import Scalers
+from .split import Split
+from .table import Table
+
+__all__ = ["Dataset", "load_dataset", "load_predictions", "save_dataset", "save_predictions"]
+
+_FORMAT = 1
+_PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A table with its split."""
+
+    table: Table
+    split: Split
+
+    @property
+    def x(self) -> np.ndarray:
+        """All inputs, raw units, float64 [N, d]."""
+        return self.table.x
+
+    @property
+    def y(self) -> np.ndarray:
+        """All targets, raw units, float64 [N, o]."""
+        return self.table.y
+
+    @property
+    def d(self) -> int:
+        return self.table.d
+
+    @property
+    def o(self) -> int:
+        return self.table.o
+
+    def rows(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs [n, d] and targets [n, o] of ``train``, ``validation`` or ``test``, raw units."""
+        index = getattr(self.split, part)
+        return self.x[index], self.y[index]
+
+    def scalers(self) -> Scalers:
+        """Scalers learnt on the training rows only; a target that is constant there is a :class:`DataError`."""
+        x, y = self.rows("train")
+        for name, values in zip(self.table.target_names, y.T):
+            if values.min() == values.max():
+                raise DataError(f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.", "Use more rows or another seed.")
+        return Scalers.fit(x, y)
+
+
+def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
+    """Write data.npz and data.json of a run, each whole or not at all; returns their paths."""
+    arrays, names = run.file("data.npz"), run.file("data.json")
+    with write_atomic(arrays) as temporary:
+        np.savez(temporary, x=table.x, y=table.y, train=split.train, validation=split.validation, test=split.test)
+    write_json(
+        names,
+        {
+            "format": _FORMAT,
+            "source": table.source,
+            "rows": len(table),
+            "feature_names": table.feature_names,
+            "target_names": table.target_names,
+            "warnings": table.warnings,
+            "split": split.counts(),
+        },
+    )
+    return [arrays, names]
+
+
+def load_dataset(run: RunFolder) -> Dataset:
+    """What :func:`save_dataset` wrote; a missing, corrupt or contradictory file is a :class:`RunFolderError`."""
+    remedy = f"Run: regkd-edge train-teacher {run.path} --force."
+    arrays = _read_npz(run.file("data.npz"), ("x", "y", *_PARTS), remedy)
+    names = _read_json(run.file("data.json"), remedy)
+    problem = _problem(arrays, names)
+    if problem:
+        raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
+    x, y, features, targets = arrays["x"], arrays["y"], names["feature_names"], names["target_names"]
+    table = Table(x, y, [str(n) for n in features], [str(n) for n in targets], str(names.get("source", "")), [str(w) for w in names.get("warnings", [])])
+    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
+
+
+def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
+    x, y = arrays["x"], arrays["y"]
+    if names.get("format") != _FORMAT:
+        return f"format {names.get('format')!r}, expected {_FORMAT}"
+    if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
+        return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two tables of float64 with as many rows"
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return "x or y holds a number that is not finite"
+    for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):
+        if not isinstance(names.get(key), list) or len(names[key]) != width:
+            return f"{key} does not name the {width} columns"
+    parts = [arrays[p] for p in _PARTS]
+    if any(p.ndim != 1 or not len(p) or not np.issubdtype(p.dtype, np.integer) for p in parts):
+        return "a part of the split is empty or holds no row numbers"
+    if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(x))):
+        return "its split is not a partition of its rows"
+    return ""
+
+
+def save_predictions(
+    path: str | Path,
+    y: np.ndarray,  # [N, o] raw units
+) -> Path:
+    """Write a model's answers to all rows of the table."""
+    path = Path(path)
+    with write_atomic(path) as temporary:
+        np.savez(temporary, y=np.asarray(y, dtype=np.float64))
+    return path
+
+
+def load_predictions(path: str | Path, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Read predictions [N, o], float64, raw units; another shape than ``shape`` is a :class:`RunFolderError`."""
+    remedy = "Make it again with --force on the command that wrote it."
+    y = _read_npz(Path(path), ("y",), remedy)["y"]
+    if y.ndim != 2 or y.dtype != np.float64 or (shape is not None and y.shape != tuple(shape)):
+        raise RunFolderError(f"'{path}' holds predictions {y.shape} of {y.dtype}, expected {tuple(shape) if shape else '[N, o]'} of float64.", remedy)
+    return y
+
+
+def _read_npz(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise RunFolderError(f"no file '{path}'.", remedy)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in keys}
+    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+    return arrays
+
+
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(f"no file '{path}'.", remedy) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
+    return content

@@ -1,0 +1,102 @@
+"""Other sources of tables: bundled sets, NPZ, Parquet."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from regkd_edge.data import load_table
+from regkd_edge.errors import DataError, NotAvailable
+
+
+def test_bundled_sets_know_their_target_and_come_in_raw_units():
+    pytest.importorskip("sklearn")
+    digits, diabetes = load_table("digits"), load_table("diabetes", ["progression"])
+    assert (len(digits), digits.d, digits.target_names) == (1797, 64, ["digit"])
+    assert set(np.unique(digits.y)) == set(range(10)) and digits.x.max() == 16
+    assert (len(diabetes), diabetes.d) == (442, 10) and diabetes.x[:, 0].max() > 60  # ages in years
+    with pytest.raises(DataError, match="no column 'value'"):
+        load_table("digits", ["value"])
+
+
+def test_bundled_sets_need_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(NotAvailable, match="scikit-learn"):
+        load_table("digits")
+
+
+def test_npz_with_x_and_y(tmp_path):
+    path = tmp_path / "t.npz"
+    x, y = np.arange(12).reshape(4, 3), np.arange(8).reshape(4, 2)
+    np.savez(path, x=x, y=y, target_names=np.array(["u", "v"]))
+    table = load_table(path)
+    assert table.feature_names == ["x0", "x1", "x2"] and table.target_names == ["u", "v"] and (table.y == y).all()
+    one = load_table(path, ["v"])
+    assert one.feature_names == ["x0", "x1", "x2"], "a stored target that is not wanted must not become an input"
+    assert one.warnings == ["stored target 'u' is left out"]
+
+
+def test_npz_of_columns(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, a=[1, 2, 3], b=[4.0, 5.0, 7.0])
+    table = load_table(path, ["b"])
+    assert table.feature_names == ["a"] and table.y.ravel().tolist() == [4, 5, 7]
+    with pytest.raises(DataError, match="no target named"):
+        load_table(path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.ones((3, 2)), "y": np.ones(4)}, "x has 3 rows and y 4"),
+        ({"x": np.ones(3), "y": np.ones(3)}, r"array 'x' has shape \(3,\)"),
+        ({"x": np.ones((3, 2)), "y": np.arange(3), "feature_names": ["a"]}, "1 feature_names for 2 columns"),
+        ({"x": np.ones((3, 2)), "y": np.arange(3), "feature_names": ["a", "a"]}, "'a' appears more than once"),
+        ({"a": np.arange(3), "b": np.arange(4)}, r"holds a \(3,\), b \(4,\)"),
+        ({"a": np.arange(3), "y0": np.array(["p", "q", "r"])}, "column 'y0': met values of type <U1"),
+        ({"x": np.array([[1.0], [np.nan], [2.0]]), "y": np.arange(3)}, "row 2, column 'x0': met nan"),
+        ({"x": np.array([[1j], [2], [3]]), "y": np.arange(3)}, "complex"),
+        ({"x": np.array([[{}], [{}], [{}]], dtype=object), "y": np.arange(3)}, "not a readable NPZ file"),  # a pickle
+    ],
+)
+def test_bad_npz_is_refused(tmp_path, arrays, message):
+    path = tmp_path / "t.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=message):
+        load_table(path, ["y0"])
+
+
+def test_a_cut_off_npz_is_refused(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, x=np.ones((3, 2)), y=np.arange(3))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match="not a readable NPZ file"):
+        load_table(path)
+
+
+def test_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow (extra 'data') is not installed")
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [1, 2, 3], "flag": [True, False, True], "b": [1.5, 2.5, 4.5]}), path)
+    table = load_table(path, ["b"])
+    assert table.x.tolist() == [[1, 1], [2, 0], [3, 1]] and table.y.ravel().tolist() == [1.5, 2.5, 4.5]
+    pq.write_table(pa.table({"a": ["p", "q"], "b": [1.0, 2.0]}), path)
+    with pytest.raises(DataError, match="column 'a': met values of type string"):
+        load_table(path, ["b"])
+    pq.write_table(pa.table({"a": pa.array([1, None], pa.int32()), "b": [1.0, 2.0]}), path)
+    with pytest.raises(DataError, match="row 2, column 'a': met nan"):
+        load_table(path, ["b"])
+    path.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(DataError, match="not a readable Parquet"):
+        load_table(path, ["b"])
+
+
+def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NotAvailable, match=r"regkd-edge\[data\]"):
+        load_table(tmp_path / "t.parquet", ["b"])
