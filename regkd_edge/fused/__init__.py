@@ -1,0 +1,17 @@
+"""Training steps: one public function a kernel, its pure-torch twin under the same name, and the choice between them."""
+
+from .choose import Choice, choose
+from .optimizer import Optimizer, TrainState
+from .steps import Member, Progress, advance, distill_steps, fit_steps
+
+__all__ = [
+    "Choice",
+    "Member",
+    "Optimizer",
+    "Progress",
+    "TrainState",
+    "advance",
+    "choose",
+    "distill_steps",
+    "fit_steps",
+]

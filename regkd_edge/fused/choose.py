@@ -1,0 +1,106 @@
+"""Which back end runs a member, and why: the fused core where it covers everything, the torch path elsewhere.
+
+What a kernel does not implement it refuses, with the reason, and the torch path runs; nothing is ever left out silently.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from ..errors import NotAvailable, RecipeError
+from ..models.mlp import MLP
+from ..objectives import StepRecipe, is_differentiable
+from ..objectives.terms import Teacher
+
+__all__ = ["BACKENDS", "Choice", "choose", "covered"]
+
+BACKENDS = ("auto", "cpu", "cuda", "torch")
+
+_log = logging.getLogger("regkd_edge.fused")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The back end that runs and the reason in words; stored with the run."""
+
+    backend: str  # cpu | cuda | torch
+    reason: str
+
+
+def covered(student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device) -> str | None:
+    """Why the fused core cannot run this member on this kind of device, or None where it can."""
+    for name, net in (("student", student), ("teacher", teacher if recipe.needs_teacher else None)):
+        if net is None:
+            continue
+        if type(net) is not MLP:
+            return f"the {name} is a {type(net).__name__}, the fused core knows MLPs"
+        if name == "teacher" and not is_differentiable(net):
+            return "the teacher is marked as not differentiable"
+        for p in net.parameters():
+            if p.dtype != torch.float32:
+                return f"the {name} is {str(p.dtype).removeprefix('torch.')}, the fused core computes in float32"
+            if p.device.type != device.type:
+                return f"the {name} is on {p.device.type} and the data on {device.type}"
+            if name == "student" and not p.requires_grad:
+                return "a parameter of the student is frozen"
+        if any(m._forward_hooks or m._forward_pre_hooks for m in net.modules()):
+            return f"the {name} has forward hooks"
+    if recipe.w_abm.active and recipe.ascent_rule == "candidates":
+        return "the search by candidates runs in torch"
+    if recipe.gm_points and recipe.teacher_gradient != "exact":
+        return "central differences of the teacher run in torch"
+    return None
+
+
+def choose(
+    student: nn.Module,
+    teacher: Teacher | None,
+    recipe: StepRecipe,
+    *,
+    batch: int,
+    backend: str = "auto",
+    device: torch.device | str = "cpu",
+) -> Choice:
+    """The back end for one member.
+
+    Parameters
+    ----------
+    batch : int
+        Rows a step.
+    backend : str
+        ``auto`` takes the fused core where it covers the member and is expected to be faster, else torch; ``cpu`` and
+        ``cuda`` insist on the core and raise :class:`NotAvailable` where it cannot run; ``torch`` insists on torch.
+    device : torch.device
+        Where the student and the rows are.
+    """
+    from . import native
+
+    device = torch.device(device)
+    if backend not in BACKENDS:
+        raise RecipeError(f"backend '{backend}' is unknown.", f"Use one of: {', '.join(BACKENDS)}.")
+    if backend == "torch":
+        return Choice("torch", "asked for")
+    target = device.type if backend == "auto" else backend
+    why = f"tensors on '{device.type}' are beyond the core" if target not in ("cpu", "cuda") else None
+    if why is None and device.type != target:
+        why = f"the tensors are on {device.type} and the back end is {target}"
+    why = why or covered(student, teacher, recipe, device) or native.unavailable(target) or native.refuses(student, teacher, recipe, batch)
+    if backend != "auto":
+        if why:
+            raise NotAvailable(f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or mend the cause.")
+        return Choice(backend, "asked for")
+    why = why or native.slower(student, teacher, recipe, batch, target)
+    choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is covered")
+    _announce(choice)
+    return choice
+
+
+@lru_cache(maxsize=64)
+def _announce(choice: Choice) -> None:
+    """Each choice is worth one line of the log, once a process."""
+    _log.info("training steps run on '%s': %s", choice.backend, choice.reason)

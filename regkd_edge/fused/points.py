@@ -1,0 +1,86 @@
+"""Where a step looks: its rows or Gaussian inputs, the perturbed points, the starts of the search, the cotangents.
+
+Each is a function of (seed, step) and the recipe. ``perturb_twin`` is the specification of the operator ``perturb``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..objectives import StepRecipe
+from .philox import ASCENT, INPUT, PERTURB, normal, signs
+
+__all__ = ["ascent_candidates", "ascent_start", "clamp", "cotangents", "gaussian_inputs", "perturb_twin"]
+
+
+def _per_feature(values: float | tuple[float, ...] | Tensor, x: Tensor, name: str) -> float | Tensor:
+    """A number as it is, or d numbers shaped to one row of ``x``."""
+    if isinstance(values, (int, float)):
+        return float(values)
+    flat = torch.as_tensor(values, dtype=x.dtype, device=x.device).flatten()
+    features = math.prod(x.shape[1:])
+    if flat.numel() != features:
+        raise RecipeError(f"{name} has {flat.numel()} numbers and a row has {features} features.", f"Give {name} one number, or one a feature.")
+    return flat.reshape(x.shape[1:])
+
+
+def clamp(x: Tensor, recipe: StepRecipe) -> Tensor:  # [P, ...] -> [P, ...]
+    """Into the recipe's box, where it has one."""
+    if recipe.low is not None:
+        x = torch.maximum(x, torch.as_tensor(_per_feature(recipe.low, x, "low"), dtype=x.dtype, device=x.device))
+    if recipe.high is not None:
+        x = torch.minimum(x, torch.as_tensor(_per_feature(recipe.high, x, "high"), dtype=x.dtype, device=x.device))
+    return x
+
+
+def _noise(x: Tensor, seed: int, stream: int, step: int, draws: int) -> Tensor:  # [B, draws, ...]
+    flat = normal(seed, stream, step, x.shape[0], draws, math.prod(x.shape[1:]), device=x.device)
+    return flat.to(x.dtype).reshape(x.shape[0], draws, *x.shape[1:])
+
+
+def perturb_twin(
+    x: Tensor,  # [B, ...]
+    sigma: float | tuple[float, ...] | Tensor,  # one number, or one a feature
+    draws: int,
+    seed: int,
+    step: int,
+) -> Tensor:  # [B, draws, ...]
+    """``x + sigma * eps``, eps = normal(PERTURB, step, sample b, draw k, feature j); product and sum each rounded once."""
+    return x[:, None] + _per_feature(sigma, x, "sigma") * _noise(x, seed, PERTURB, step, draws)
+
+
+def gaussian_inputs(samples: int, shape: tuple[int, ...], seed: int, step: int, *, dtype=torch.float32, device="cpu") -> Tensor:
+    """Inputs N(0, I) for a run without data: stream INPUT, fresh at every step.  [samples, *shape]"""
+    flat = normal(seed, INPUT, step, samples, 1, math.prod(shape), device=device)
+    return flat.to(dtype).reshape(samples, *shape)
+
+
+def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, ...]
+    """Where the search for disagreement begins: ``from_anchor * x + ascent_sigma * eps`` on stream ASCENT."""
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, 1)[:, 0]
+    return clamp(x + shift if recipe.ascent_from_anchor else shift, recipe)
+
+
+def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, C, ...]
+    """Random points around each row (or around 0), among which the largest disagreement is picked."""
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates)
+    candidates = x[:, None] + shift if recipe.ascent_from_anchor else shift
+    return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
+
+
+def cotangents(kind: str, samples: int, outputs: int, recipe: StepRecipe, seed: int, step: int, device="cpu") -> Tensor | None:
+    """Random signs for all points of a kind, [points, C, o], or None where every output is taken in turn.
+
+    Slots of the draw index: 0 original, 1 + k the k-th perturbation, 1 + K ascended; slot * C + c is the draw.
+    """
+    count = recipe.cotangent_count(outputs)
+    if count == 0:
+        return None
+    slots = {"original": (0, 1), "perturbed": (1, recipe.draws), "ascended": (1 + recipe.draws, 1)}
+    first, many = slots[kind]
+    all_signs = signs(seed, step, samples, first * count, many * count, outputs, device=device)
+    return all_signs.reshape(samples * many, count, outputs)

@@ -1,0 +1,136 @@
+"""The step for any student module and any teacher, by autograd: the definition that everything else is compared with.
+
+One pass over all points of the step together; gradients of the networks by autograd, of the student twice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable, pick_candidates
+from ..objectives.bases import squared
+from ..objectives.terms import Teacher, ascend, central_products
+from . import points
+
+__all__ = ["needs_candidates", "step_loss", "synthetic_points"]
+
+
+def needs_candidates(recipe: StepRecipe, teacher: Teacher | None) -> bool:
+    """Whether ABM must pick among candidates: asked for, or the teacher has no gradient to climb."""
+    return recipe.ascent_rule == "candidates" or not is_differentiable(teacher)
+
+
+def synthetic_points(
+    student: Teacher,
+    teacher: Teacher,
+    x: Tensor,  # [B, ...]
+    recipe: StepRecipe,
+    seed: int,
+    step: int,
+) -> dict[str, Tensor]:
+    """``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], those that the recipe makes; constants."""
+    made = {}
+    if recipe.w_pm.active:
+        made["perturbed"] = points.clamp(points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe)
+    if recipe.w_abm.active:
+        if needs_candidates(recipe, teacher):
+            made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step))
+        else:
+            start = points.ascent_start(x, recipe, seed, step)
+            made["ascended"] = ascend(student, teacher, start, recipe, lambda z: points.clamp(z, recipe))
+    return made
+
+
+def step_loss(
+    student: Teacher,
+    teacher: Teacher | None,
+    x: Tensor,  # [B, ...] the step's rows
+    y: Tensor | None,  # [B, o]
+    rows: RowQuantities | None,  # of these rows
+    recipe: StepRecipe,
+    *,
+    seed: int,
+    step: int,
+    total: int,
+) -> tuple[Tensor, Tensor]:
+    """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (see ``TERMS``)."""
+    weights = recipe.weights(step, total)
+    kinds: dict[str, Tensor] = {}
+    if recipe.base_active or "original" in recipe.gm_points:
+        kinds["original"] = x.detach()
+    kinds.update(synthetic_points(student, teacher, x.detach(), recipe, seed, step) if recipe.needs_teacher else {})
+    sizes = [p.shape[0] for p in kinds.values()]
+    everywhere = torch.cat(list(kinds.values()))
+    gm = recipe.gm_points
+    if gm:
+        everywhere.requires_grad_(True)
+    out = student(everywhere)
+    s = dict(zip(kinds, out.split(sizes)))
+    t, products = _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe)
+    zero = out.new_zeros(())
+    base = pm = abm = match = zero
+    if recipe.base_active:
+        base = base_rows(recipe, s["original"], t.get("original"), y, rows).mean()
+    if recipe.w_pm.active:
+        pm = squared(s["perturbed"], t["perturbed"]).mean()
+    if recipe.w_abm.active:
+        abm = squared(s["ascended"], t["ascended"]).mean()
+    if gm:
+        match = _gradient_term(out, everywhere, kinds, sizes, products, recipe, seed, step)
+    loss = sum((w * term for w, term in zip(weights, (base, pm, abm, match))), start=zero)
+    return loss, torch.stack([v.detach() for v in (loss, base, pm, abm, match)])
+
+
+def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
+    """The teacher's outputs by kind, and a function (cotangents or None) -> J^T v at all points."""
+    if not recipe.needs_teacher:
+        return {}, None
+    stored = rows.t if rows is not None else None
+    exact = is_differentiable(teacher)
+    if recipe.gm_points and not exact and recipe.teacher_gradient != "central":
+        raise RecipeError(
+            "gradient matching (w_gm) needs the teacher's gradient, and this teacher has none.",
+            "Set w_gm to 0, or teacher_gradient='central' (2 d questions a point).",
+        )
+    if recipe.gm_points and exact:
+        with torch.enable_grad():
+            z = everywhere.detach().requires_grad_(True)
+            out = teacher(z)
+        answers = dict(zip(kinds, out.detach().split(sizes)))
+        if stored is not None:
+            answers["original"] = stored
+        return answers, lambda v: torch.autograd.grad(out, z, v, retain_graph=True)[0]
+    with torch.no_grad():
+        if stored is not None:
+            new = {kind: p for kind, p in kinds.items() if kind != "original"}
+            answers = {"original": stored}
+        else:
+            new, answers = kinds, {}
+        if new:
+            out = teacher(torch.cat([p.detach() for p in new.values()]))
+            answers.update(zip(new, out.split([p.shape[0] for p in new.values()])))
+    where = everywhere.detach()
+    return answers, lambda v: central_products(teacher, where, v[:, None], recipe.teacher_step)[:, 0]
+
+
+def _gradient_term(out, everywhere, kinds, sizes, products, recipe, seed, step):
+    """mean over the union of the chosen points of |J_S - J_T|_F^2, or its estimate by random signs."""
+    outputs = out.shape[-1]
+    count = recipe.cotangent_count(outputs)
+    chosen, vectors = [], []
+    samples = next((p.shape[0] for kind, p in kinds.items() if kind != "perturbed"), sizes[0] // recipe.draws)
+    for kind, p in kinds.items():
+        inside = kind in recipe.gm_points
+        chosen.append(torch.full((p.shape[0],), float(inside), dtype=out.dtype, device=out.device))
+        if count:
+            vectors.append(points.cotangents(kind, samples, outputs, recipe, seed, step, out.device).to(out.dtype))
+    mask = torch.cat(chosen)  # [P]
+    signs = torch.cat(vectors) if count else None  # [P, C, o]
+    sums = 0.0
+    for c in range(count or outputs):
+        v = signs[:, c] if count else torch.eye(outputs, dtype=out.dtype, device=out.device)[c].expand_as(out)
+        (ours,) = torch.autograd.grad(out, everywhere, v, create_graph=True)
+        sums = sums + (ours - products(v)).flatten(1).square().sum(1)
+    return (mask * sums).sum() / (mask.sum() * (count or 1))

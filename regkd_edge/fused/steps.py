@@ -1,0 +1,213 @@
+"""Many training steps in one call: a student towards its teacher, a network towards labels, several members together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, RecipeError
+from ..objectives import TERMS, RowQuantities, StepRecipe, row_quantities
+from ..objectives.terms import Teacher
+from . import native
+from .choose import Choice, choose
+from .optimizer import Optimizer, TrainState
+from .permutation import batch_rows
+from .points import clamp, gaussian_inputs
+from .reference import step_loss
+
+__all__ = ["Member", "Progress", "advance", "distill_steps", "fit_steps"]
+
+
+@dataclass
+class Member:
+    """One student under training and all that decides its steps. Members of one call may differ in everything.
+
+    Parameters
+    ----------
+    student : nn.Module
+        Changed in place.
+    teacher : nn.Module, callable or None
+        [B, ...] -> [B, o]. A plain callable, or anything with ``differentiable = False``, is asked for values only.
+    x : Tensor [N, ...] or None
+        Standardised inputs; None trains on N(0, I) (then ``inputs`` is the number of features, or an MLP's first width).
+    y : Tensor [N, o] or None
+        Standardised labels.
+    recipe, optimizer : StepRecipe, Optimizer
+    total : int
+        Steps of the whole run, the T of every schedule.
+    batch : int
+        Rows a step, drawn without replacement epoch by epoch; may exceed N.
+    seed : int
+        Of rows, noise and cotangents, in [0, 2^63).
+    rows : RowQuantities, optional
+        Of all N rows; computed here if the recipe needs it and it is None.
+    state : TrainState
+        Changed in place.
+    """
+
+    student: nn.Module
+    teacher: Teacher | None
+    x: Tensor | None
+    y: Tensor | None
+    recipe: StepRecipe
+    optimizer: Optimizer
+    total: int
+    batch: int
+    seed: int = 0
+    rows: RowQuantities | None = None
+    state: TrainState = field(default_factory=TrainState)
+    inputs: int | None = None
+
+    def parameters(self) -> list[Tensor]:
+        """The student's trainable parameters in the order of ``state``."""
+        return [p for p in self.student.parameters() if p.requires_grad]
+
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.student.parameters()), torch.device("cpu"))
+
+    def prepare(self, n: int) -> None:
+        """Check everything that a user can get wrong and fill in ``rows`` and ``inputs``."""
+        for name, value, low in (("n", n, 1), ("total", self.total, 1), ("batch", self.batch, 1), ("seed", self.seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < low or value >= 2**63:
+                raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
+        if self.state.step + n > self.total:
+            raise RecipeError(
+                f"{n} steps from step {self.state.step} go beyond the run's total of {self.total}.",
+                "Ask for fewer, or begin a longer run: the schedules depend on the total.",
+            )
+        if not self.parameters():
+            raise RecipeError("the student has no trainable parameter.", "Unfreeze it, or take another student.")
+        if self.recipe.needs_teacher and self.teacher is None:
+            raise RecipeError("the recipe asks the teacher and there is none.", "Give a teacher, or use base 'labels'.")
+        if self.recipe.needs_labels and (self.y is None or self.x is None):
+            raise RecipeError(f"base '{self.recipe.base}' needs labelled rows.", "Give x and y, or use base 'mimic'.")
+        if self.x is None:
+            self.inputs = self.inputs or getattr(self.student, "widths", [None])[0]
+            if not self.inputs:
+                raise RecipeError("without rows the number of features is unknown.", "Give x, or inputs=<number of features>.")
+            return
+        if self.x.shape[0] == 0:
+            raise DataError("there are 0 training rows.", "Give at least one row.")
+        if self.y is not None and (self.y.ndim != 2 or self.y.shape[0] != self.x.shape[0]):
+            raise DataError(f"x is {tuple(self.x.shape)} and y is {tuple(self.y.shape)}.", "Give y as [rows, outputs] with as many rows as x.")
+        if self.rows is None and self.recipe.needs_teacher:
+            with torch.no_grad():
+                answers = torch.cat([self.teacher(part) for part in self.x.split(4096)])
+            self.rows = row_quantities(answers, self.y)
+        if self.rows is not None and self.rows.t is not None and self.rows.t.shape[0] != self.x.shape[0]:
+            raise DataError(f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x.")
+
+    def batch_at(self, step: int) -> tuple[Tensor, Tensor | None, RowQuantities | None]:
+        """``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
+        if self.x is None:
+            dtype = next(self.student.parameters()).dtype
+            x = gaussian_inputs(self.batch, (self.inputs,), self.seed, step, dtype=dtype, device=self.device)
+            return clamp(x, self.recipe), None, None
+        index = batch_rows(self.seed, step, self.batch, self.x.shape[0]).to(self.x.device)
+        y = self.y[index] if self.y is not None else None
+        return self.x[index], y, self.rows.take(index) if self.rows is not None else None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a call did: ``losses`` [n, 5] float32 (columns ``TERMS``), the state after it, and the back end that ran."""
+
+    losses: Tensor
+    state: TrainState
+    choice: Choice
+
+
+def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Progress]:
+    """``n`` steps of every member, in place on students and states: the ensemble form (seeds, folds, sizes, constants).
+
+    Each member gets the bits that it would get alone. Members that the fused core covers go to it in one call.
+    """
+    choices = []
+    for member in members:
+        member.prepare(n)
+        choice = choose(
+            member.student, member.teacher, member.recipe, batch=member.batch, backend=backend, device=member.device
+        )
+        choices.append(choice)
+    losses: dict[int, Tensor] = {}
+    for target in ("cpu", "cuda"):
+        group = [i for i, choice in enumerate(choices) if choice.backend == target]
+        if group:
+            losses.update(zip(group, native.run([members[i] for i in group], n, target)))
+    for i, choice in enumerate(choices):
+        if choice.backend == "torch":
+            losses[i] = _torch_steps(members[i], n)
+    return [Progress(losses[i], member.state, choices[i]) for i, member in enumerate(members)]
+
+
+def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
+    table = torch.zeros(n, len(TERMS))
+    parameters = member.parameters()
+    for i in range(n):
+        step = member.state.step
+        x, y, rows = member.batch_at(step)
+        with torch.enable_grad():
+            loss, terms = step_loss(
+                member.student, member.teacher, x, y, rows, member.recipe, seed=member.seed, step=step, total=member.total
+            )
+        if loss.requires_grad:
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        else:
+            gradients = [None] * len(parameters)
+        gradients = [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters)]
+        member.optimizer.update(parameters, gradients, member.state, member.total)
+        table[i] = terms
+    return table
+
+
+def distill_steps(
+    student: nn.Module,
+    teacher: Teacher,
+    x: Tensor | None,  # [N, ...]
+    y: Tensor | None,  # [N, o]
+    recipe: StepRecipe,
+    optimizer: Optimizer,
+    state: TrainState | None = None,
+    *,
+    n: int,
+    total: int,
+    batch: int,
+    seed: int = 0,
+    rows: RowQuantities | None = None,
+    inputs: int | None = None,
+    backend: str = "auto",
+) -> Progress:
+    """Steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on the student and the state.
+
+    The arguments are those of :class:`Member`. Cutting a run into several calls changes no bit of it.
+    """
+    state = state if state is not None else TrainState()
+    member = Member(student, teacher, x, y, recipe, optimizer, total, batch, seed, rows, state, inputs)
+    return advance([member], n, backend)[0]
+
+
+def fit_steps(
+    model: nn.Module,
+    x: Tensor,  # [N, ...]
+    y: Tensor,  # [N, o]
+    optimizer: Optimizer,
+    state: TrainState | None = None,
+    *,
+    n: int,
+    total: int,
+    batch: int,
+    seed: int = 0,
+    loss: str = "squared",
+    delta: float = 1.0,
+    backend: str = "auto",
+) -> Progress:
+    """The same for a network on labels alone (how a teacher is trained); ``loss`` is ``squared`` or ``huber``."""
+    if loss not in ("squared", "huber"):
+        raise RecipeError(f"loss '{loss}' is unknown.", "Use 'squared' or 'huber'.")
+    recipe = StepRecipe(base="labels" if loss == "squared" else "huber", delta=delta)
+    state = state if state is not None else TrainState()
+    return advance([Member(model, None, x, y, recipe, optimizer, total, batch, seed, None, state)], n, backend)[0]

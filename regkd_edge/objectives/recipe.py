@@ -1,0 +1,266 @@
+"""What one training step minimises, as data: the base, the matching terms, their weights over the run, and their constants.
+
+A :class:`StepRecipe` holds no network, no rows and no tensor, so that it can be compared, stored in a run folder and handed
+to a kernel. Its meaning is defined once, in :mod:`regkd_edge.fused.reference` (any module) and
+:mod:`regkd_edge.fused.twin` (the explicit passes that the C++ core repeats).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import RecipeError
+
+__all__ = ["ASCENT_RULES", "BASES", "POINT_KINDS", "TERMS", "Schedule", "StepRecipe"]
+
+TERMS = ("total", "base", "pm", "abm", "gm")
+"""Columns of every table of losses: the weighted sum, then each term without its weight."""
+
+BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor")
+ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
+POINT_KINDS = ("original", "perturbed", "ascended")
+
+_NEEDS_LABELS = ("labels", "blend", "ail", "mix", "huber", "tbr", "tor")
+_NO_TEACHER = ("none", "labels", "huber")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A weight that moves on a straight line from ``start`` to ``end`` and may be held for ``hold`` steps at a time.
+
+    At step t of T its value is ``start + (end - start) * f`` with ``f = min(1, (t // hold + 1) * hold / T)``: the value that
+    the line has reached when the step's epoch of ``hold`` steps ends. With start 1, end 0 and hold 10 this is the
+    ``alpha = 1 - (e + 1) / E`` of Zhou & Chiam 2023 (ten student steps an epoch).
+    """
+
+    start: float
+    end: float | None = None  # None: constant
+    hold: int = 1  # [steps]
+
+    def __post_init__(self) -> None:
+        end = self.start if self.end is None else self.end
+        for name, value in (("start", self.start), ("end", end)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+                raise RecipeError(f"a weight's {name} must be a finite number of at least 0, got {value!r}.", "Change the weight.")
+        if isinstance(self.hold, bool) or not isinstance(self.hold, int) or self.hold < 1:
+            raise RecipeError(f"a schedule must hold its value for at least 1 step, got hold={self.hold!r}.", "Use an integer >= 1.")
+        object.__setattr__(self, "start", float(self.start))
+        object.__setattr__(self, "end", float(end))
+
+    def at(self, step: int, total: int) -> float:
+        """The weight at ``step`` (counted from 0) of a run of ``total`` steps."""
+        return self.start + (self.end - self.start) * min(1.0, (step // self.hold + 1) * self.hold / total)
+
+    @property
+    def active(self) -> bool:
+        """Whether the weight is ever anything but 0. A term that is never active costs nothing and makes no points."""
+        return self.start != 0.0 or self.end != 0.0
+
+    @classmethod
+    def of(cls, value: Schedule | float | Mapping | tuple | list) -> Schedule:
+        """A schedule from itself, a number (constant), ``(start, end[, hold])`` or a mapping with these names."""
+        if isinstance(value, Schedule):
+            return value
+        try:
+            if isinstance(value, Mapping):
+                return cls(**value)
+            if isinstance(value, (tuple, list)):
+                return cls(*value)
+        except TypeError:
+            raise RecipeError(f"cannot read {value!r} as a weight.", "Give a number, or start, end and hold.") from None
+        return cls(value)
+
+
+@dataclass(frozen=True)
+class StepRecipe:
+    """The loss of one step (sources: METHODS of the four papers; "ours" marks a choice where nothing is published).
+
+    ``L = w_base L_base + w_pm L_PM + w_abm L_ABM + w_gm L_GM``. Squared errors are summed over the outputs and averaged
+    over the points; inputs and targets are standardised, so every length below is in standard deviations.
+
+    Parameters
+    ----------
+    base : str
+        ``none`` | ``labels`` |S-y|^2 | ``mimic`` |S-T|^2 | ``blend`` a|S-y|^2 + (1-a)|S-T|^2 | ``ail`` a|S-y|^2 +
+        (1-a) Phi_i |S-T|^2 (Saputra et al. 2019) | ``mix`` (1-m_i)|S-y|^2 + m_i |S-T|^2 with ``RowQuantities.mix`` |
+        ``huber`` on the labels | ``tbr`` smoothL1(S,y) + nu |S-y|^2 [|S-y|^2 + margin > e_i] (Chen et al. 2017) | ``tor``
+        |S-y|^2 for an inlier, sqrt(|S-T| + 1e-7) for an outlier (Imaoka et al. 2020).
+    alpha, nu, margin, delta : float
+        Constants of blend and ail; of tbr; of Huber.
+    imitate : bool
+        tbr: the gated term is |S-T|^2, the form that Saputra et al. use.
+    drop_outliers : bool
+        tor: an outlier adds nothing (it still counts in the mean).
+    w_base, w_pm, w_abm, w_gm : Schedule or float
+        Weights over the run.
+    sigma : float or tuple of d floats
+        Standard deviation of the perturbation of PM (ours: 0.1).
+    draws : int
+        K, perturbations of each row, fresh at every step.
+    ascent_steps, ascent_rule, ascent_size, ascent_weight_decay, ascent_ridge
+        How the points of ABM are found: that many steps down ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay on the input
+        by ``rmsprop`` (PyTorch's, fresh state; Zhou & Chiam 2023), ``sign`` or ``normalised`` gradients; or ``candidates``:
+        the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
+    ascent_sigma, ascent_from_anchor
+        The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher and
+        the gradient vanish. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
+    candidates : int
+        How many random points a row has under ``candidates``; they lie ``ascent_sigma`` around it, so give it more than 0.1.
+    gm_on : tuple of str
+        The points on which the gradients are matched; those that the other active terms do not make are left out.
+    cotangents : int
+        0: the full Jacobian up to 4 outputs, else one vector of random signs a point; C > 0: the mean over C such vectors.
+    teacher_gradient : str
+        ``exact`` by autograd, or ``central`` differences of half width ``teacher_step`` for a teacher without gradients.
+    low, high : tuple of d floats, optional
+        Perturbed and searched points are clamped into this box.
+    """
+
+    base: str = "mimic"
+    alpha: float = 0.5
+    nu: float = 0.5
+    margin: float = 0.0
+    imitate: bool = False
+    delta: float = 1.0
+    drop_outliers: bool = False
+    w_base: Schedule | float = 1.0
+    w_pm: Schedule | float = 0.0
+    w_abm: Schedule | float = 0.0
+    w_gm: Schedule | float = 0.0
+    sigma: float | tuple[float, ...] = 0.1
+    draws: int = 1
+    ascent_steps: int = 2
+    ascent_rule: str = "rmsprop"
+    ascent_size: float = 0.1
+    ascent_weight_decay: float = 0.0
+    ascent_ridge: float = 0.0
+    ascent_sigma: float = 0.1
+    ascent_from_anchor: bool = True
+    candidates: int = 16
+    gm_on: tuple[str, ...] = POINT_KINDS
+    cotangents: int = 0
+    teacher_gradient: str = "exact"
+    teacher_step: float = 0.01
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
+        for name in ("w_base", "w_pm", "w_abm", "w_gm"):
+            put(name, Schedule.of(getattr(self, name)))
+        _one_of("base", self.base, BASES)
+        _one_of("ascent_rule", self.ascent_rule, ASCENT_RULES)
+        _one_of("teacher_gradient", self.teacher_gradient, ("exact", "central"))
+        put("gm_on", tuple(self.gm_on))
+        for kind in self.gm_on:
+            _one_of("gm_on", kind, POINT_KINDS)
+        for name, low in (("draws", 1), ("ascent_steps", 0), ("candidates", 1), ("cotangents", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
+        for name in ("nu", "ascent_size", "ascent_weight_decay", "ascent_ridge", "ascent_sigma"):
+            _number(name, getattr(self, name), 0.0)
+        _number("margin", self.margin, -math.inf)
+        _number("alpha", self.alpha, 0.0, 1.0)
+        _number("delta", self.delta, 0.0, open_low=True)
+        _number("teacher_step", self.teacher_step, 0.0, open_low=True)
+        for name in ("sigma", "low", "high"):
+            value = getattr(self, name)
+            if value is None or isinstance(value, (int, float)):
+                continue
+            put(name, tuple(float(v) for v in value))
+        for value in self.sigma if isinstance(self.sigma, tuple) else (self.sigma,):
+            _number("sigma", value, 0.0)
+        if self.low is not None and self.high is not None:
+            if len(self.low) != len(self.high) or any(not a <= b for a, b in zip(self.low, self.high)):
+                raise RecipeError("low must not exceed high, and both need one number a feature.", "Check low and high.")
+        if self.draws * max(1, self.cotangents) > 60000 or self.candidates > 65535:
+            raise RecipeError(f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.", "Use fewer.")
+        if not any(w.active for w in (self.w_pm, self.w_abm, self.w_gm)) and (self.base == "none" or not self.w_base.active):
+            raise RecipeError("every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight.")
+
+    # What the recipe needs -------------------------------------------------------------------------------------------------
+
+    @property
+    def base_active(self) -> bool:
+        return self.base != "none" and self.w_base.active
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels y must be there."""
+        return self.base_active and self.base in _NEEDS_LABELS
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any active part asks the teacher."""
+        terms = self.w_pm.active or self.w_abm.active or self.w_gm.active
+        return terms or (self.base_active and self.base not in _NO_TEACHER)
+
+    @property
+    def gm_points(self) -> tuple[str, ...]:
+        """The kinds of points on which gradients are matched: ``gm_on`` without the kinds that no active term makes."""
+        made = {"original": True, "perturbed": self.w_pm.active, "ascended": self.w_abm.active}
+        return tuple(kind for kind in POINT_KINDS if kind in self.gm_on and made[kind]) if self.w_gm.active else ()
+
+    def cotangent_count(self, outputs: int) -> int:
+        """Vectors of random signs a point, or 0 where the loop over all outputs is exact and cheap (at most 4 outputs)."""
+        return self.cotangents if self.cotangents else (0 if outputs <= 4 else 1)
+
+    def weights(self, step: int, total: int) -> tuple[float, float, float, float]:
+        """``(w_base, w_pm, w_abm, w_gm)`` at a step."""
+        base = self.w_base.at(step, total) if self.base != "none" else 0.0
+        return (base, self.w_pm.at(step, total), self.w_abm.at(step, total), self.w_gm.at(step, total))
+
+    # Named recipes ---------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def kang2024(cls, base: str = "mimic", **over) -> StepRecipe:
+        """A base plus PM, ABM and GM (Kang & Kang 2024; all constants are ours, none is published)."""
+        return cls(**{"base": base, "w_pm": 1.0, "w_abm": Schedule(1.0, 0.0), "w_gm": 0.1, **over})
+
+    @classmethod
+    def direct2023(cls, alpha: str | float = "decreasing", **over) -> StepRecipe:
+        """The data-free student step with bounded ascent (Zhou & Chiam 2023, from the authors' code).
+
+        ``alpha`` is ``"decreasing"`` (batch of 50 Gaussian and 50 searched points), 0 (Gaussian only) or 1 (searched only;
+        batch of 100 in both). Use it with ``x=None``, RMSprop 1e-3 and weight decay 1e-5.
+        """
+        if alpha == "decreasing":
+            weights = {"w_base": Schedule(0.0, 1.0, 10), "w_abm": Schedule(1.0, 0.0, 10)}
+        elif alpha in (0, 1):
+            weights = {"w_base": 1.0 - alpha, "w_abm": float(alpha)}
+        else:
+            raise RecipeError(f"alpha must be 'decreasing', 0 or 1, got {alpha!r}.", "Use one of them, or set w_base and w_abm.")
+        ascent = {"ascent_steps": 2, "ascent_rule": "rmsprop", "ascent_size": 0.1, "ascent_weight_decay": 1e-5}
+        start = {"ascent_ridge": 1e-5, "ascent_sigma": 1.0, "ascent_from_anchor": False}
+        return cls(**{"base": "mimic", **weights, **ascent, **start, **over})
+
+    # As plain data ---------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict:
+        """Numbers, strings and lists only: fit for JSON and YAML."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping) -> StepRecipe:
+        """The inverse of :meth:`to_dict`; unknown names are an error."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(fields) - known)
+        if unknown:
+            raise RecipeError(f"unknown field {unknown[0]!r} in a recipe.", f"Known fields: {', '.join(sorted(known))}.")
+        return cls(**fields)
+
+
+def _one_of(name: str, value, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RecipeError(f"{name} = {value!r} is unknown.", f"Use one of: {', '.join(allowed)}.")
+
+
+def _number(name: str, value, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    fine = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+    if not fine or value < low or value > high or (open_low and value <= low) or math.isinf(value):
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if math.isfinite(high) else "")
+        raise RecipeError(f"{name} must be a number {bounds}, got {value!r}.", f"Change {name}.")

@@ -1,0 +1,137 @@
+"""The matching terms for any student module: values (PM, ABM), gradients (GM), and the search for points of disagreement.
+
+They take points, not noise, so that they serve any sampler: perturbed rows, Gaussian inputs, a generator's output. All
+results are means over the points of sums over the outputs (METHODS section 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from .bases import squared
+from .recipe import StepRecipe
+
+__all__ = ["Teacher", "ascend", "gradient_rows", "is_differentiable", "jacobian_products", "matching", "pick_candidates"]
+
+Teacher = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
+
+
+def is_differentiable(teacher: Teacher) -> bool:
+    """Whether autograd can pass through a teacher: its own ``differentiable`` attribute, else whether it is an nn.Module."""
+    return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
+
+
+def matching(student: Teacher, teacher: Teacher, points: Tensor) -> Tensor:  # points [P, ...] -> scalar
+    """mean over the points of |S - T|^2, the teacher a constant."""
+    with torch.no_grad():
+        target = teacher(points)
+    return squared(student(points), target).mean()
+
+
+def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
+    """Gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay: what a step of the search goes down."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        s = student(x)
+        loss = (-squared(s, teacher(x)) + recipe.ascent_ridge * s.square().sum(-1)).mean()
+        (grad,) = torch.autograd.grad(loss, x)
+    return grad + recipe.ascent_weight_decay * x.detach()
+
+
+def ascent_update(x: Tensor, grad: Tensor, v: Tensor, recipe: StepRecipe) -> tuple[Tensor, Tensor]:
+    """One step of the search by the recipe's rule: ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, 0 at the start."""
+    if recipe.ascent_rule == "rmsprop":
+        v = 0.99 * v + 0.01 * grad * grad
+        return x - recipe.ascent_size * grad / (v.sqrt() + 1e-8), v
+    if recipe.ascent_rule == "sign":
+        return x - recipe.ascent_size * grad.sign(), v
+    length = (grad.flatten(1).square().sum(1) + 1e-24).sqrt().reshape(-1, *[1] * (grad.ndim - 1))
+    return x - recipe.ascent_size * grad / length, v
+
+
+def ascend(
+    student: Teacher,
+    teacher: Teacher,
+    start: Tensor,  # [B, ...]
+    recipe: StepRecipe,
+    clamp: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Tensor:  # [B, ...], a constant
+    """Points where student and teacher disagree, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded ascent)."""
+    x, v = start.detach(), torch.zeros_like(start)
+    for _ in range(recipe.ascent_steps):
+        x, v = ascent_update(x, ascent_gradient(student, teacher, x, recipe), v, recipe)
+        x = clamp(x)
+    return x.detach()
+
+
+@torch.no_grad()
+def pick_candidates(student: Teacher, teacher: Teacher, candidates: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
+    """Of each row's candidates the one on which the two disagree most: the search that needs no gradient."""
+    b, c = candidates.shape[:2]
+    flat = candidates.reshape(b * c, *candidates.shape[2:])
+    best = squared(student(flat), teacher(flat)).reshape(b, c).argmax(1)
+    return candidates[torch.arange(b, device=candidates.device), best]
+
+
+def jacobian_products(
+    f: Teacher,
+    points: Tensor,  # [P, ...]
+    cotangents: Tensor | None,  # [P, C, o], or None: every output in turn
+    *,
+    graph: bool,
+) -> tuple[Tensor, Tensor]:
+    """``(f(x) [P, o], J^T v [P, C, ...])``. With ``graph`` both can be differentiated again. Rows must not mix in ``f``."""
+    with torch.enable_grad():
+        x = points.detach().requires_grad_(True)
+        out = f(x)
+        count = out.shape[-1] if cotangents is None else cotangents.shape[1]
+        products = []
+        for c in range(count):
+            v = torch.zeros_like(out) if cotangents is None else cotangents[:, c].to(out.dtype)
+            if cotangents is None:
+                v[:, c] = 1
+            (g,) = torch.autograd.grad(out, x, v, create_graph=graph, retain_graph=graph or c + 1 < count)
+            products.append(g)
+    return out, torch.stack(products, 1)
+
+
+@torch.no_grad()
+def central_products(teacher: Teacher, points: Tensor, cotangents: Tensor | None, half: float) -> Tensor:  # [P, C, ...]
+    """J^T v of a teacher without gradients, by central differences: 2 d questions a point."""
+    flat = points.flatten(1)
+    columns = []
+    for j in range(flat.shape[1]):
+        shift = torch.zeros_like(flat)
+        shift[:, j] = half
+        up, down = ((flat + s * shift).reshape(points.shape) for s in (1, -1))
+        columns.append((teacher(up) - teacher(down)) / (2 * half))
+    jacobian = torch.stack(columns, -1)  # [P, o, d]
+    if cotangents is not None:
+        jacobian = cotangents.to(jacobian.dtype) @ jacobian
+    return jacobian.reshape(points.shape[0], -1, *points.shape[1:])
+
+
+def gradient_rows(
+    student: Teacher,
+    teacher: Teacher,
+    points: Tensor,  # [P, ...]
+    recipe: StepRecipe,
+    cotangents: Tensor | None = None,  # [P, C, o]
+) -> Tensor:  # [P]
+    """|J_S - J_T|_F^2 at each point: exact over the outputs, or the mean over random signs, whose expectation it is."""
+    if is_differentiable(teacher):
+        target = jacobian_products(teacher, points, cotangents, graph=False)[1].detach()
+    elif recipe.teacher_gradient == "central":
+        target = central_products(teacher, points, cotangents, recipe.teacher_step)
+    else:
+        raise RecipeError(
+            "gradient matching (w_gm) needs the teacher's gradient, and this teacher has none.",
+            "Set w_gm to 0, or teacher_gradient='central' (2 d questions a point).",
+        )
+    ours = jacobian_products(student, points, cotangents, graph=True)[1]
+    rows = (ours - target).square().flatten(2).sum(2)  # [P, C]
+    return rows.sum(1) if cotangents is None else rows.mean(1)
