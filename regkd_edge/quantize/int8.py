@@ -1,0 +1,158 @@
+"""INT8 by explicit Q/DQ: symmetric, signed, one scale a tensor for activations and one a column for weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import GraphError, NotAvailable, UserError
+from ..run import write_atomic
+from .graph import graph_precision, load_graph
+from .reference import fixed_batch
+from .summary import QuantizeSummary, checked_rows, input_of, summarize
+
+__all__ = ["METHODS", "quantize_int8"]
+
+METHODS = ("minmax", "percentile", "entropy")
+_LAYER_OPS = ["Gemm", "MatMul", "Conv"]
+
+
+def quantize_int8(
+    source: str | Path,
+    target: str | Path,
+    calibration_rows: Any,
+    *,
+    method: str = "percentile",
+    percentile: float = 99.99,
+    check_rows: Any = None,
+) -> QuantizeSummary:
+    """Write ``source`` with Q/DQ pairs around the data and the weights of every layer.
+
+    Biases, outputs of layers, activations and scalers stay FP32. Zero points are 0, so TensorRT takes the graph.
+
+    Parameters
+    ----------
+    source, target : path
+        FP32 graph to read, Q/DQ graph to write (atomically).
+    calibration_rows : float32 [n, d]
+        Inputs in raw units; the range of every quantized tensor is read off what they cause.
+    method : "minmax" | "percentile" | "entropy"
+    percentile : float
+        For ``"percentile"``: the share of the absolute values, in percent, that is not clipped.
+    check_rows : float32 [n, d], optional
+        Rows on which the two graphs are compared; the calibration rows when absent.
+
+    Raises
+    ------
+    GraphError
+        Nothing was quantized, or the outputs are not finite.
+    DataError
+        Rows of another width, none, or not finite.
+    """
+    if method not in METHODS:
+        raise UserError(f"unknown calibration method '{method}'.", f"Use one of: {', '.join(METHODS)}.")
+    if not 50 < percentile <= 100:
+        raise UserError(f"percentile {percentile:g} is outside (50, 100].", "Give for example 99.99.")
+    import onnx
+
+    graph_precision(source)  # a graph without layers is refused here, not by the placer
+    model = load_graph(source)
+    name, width, batch = input_of(model)
+    rows = checked_rows(calibration_rows, width, "calibration rows")
+    check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
+    _split_gemm(model)
+    with write_atomic(target) as temporary, tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "prepared.onnx")
+        onnx.save(model, prepared)
+        _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
+        summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
+    calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
+    return summarize("int8", source, target, check, calibration=calibration, notes=[])
+
+
+def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], method: str, percentile: float) -> None:
+    try:
+        from onnxruntime import quantization as ortq
+    except ImportError:
+        raise NotAvailable("onnxruntime is not installed.", "Run: pip install 'regkd-edge[distill]'.") from None
+
+    class Rows(ortq.CalibrationDataReader):
+        def __init__(self) -> None:
+            self._batches = iter(batches)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {name: batch}
+
+    methods = {"minmax": ortq.CalibrationMethod.MinMax, "percentile": ortq.CalibrationMethod.Percentile, "entropy": ortq.CalibrationMethod.Entropy}
+    options = {
+        "ActivationSymmetric": True,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,  # an INT32 bias adds an error of its own and TensorRT wants it in float
+        "AddQDQPairToWeight": True,  # float weights + pair: refittable, and both readers fold it
+        "OpTypesToExcludeOutputQuantization": _LAYER_OPS,
+        "CalibTensorRangeSymmetric": True,
+        **({"CalibPercentile": percentile} if method == "percentile" else {}),
+    }
+    chatter = logging.getLogger()
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)  # it advises a pre-processing that changes nothing for these graphs
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ortq.quantize_static(
+                prepared,
+                target,
+                Rows(),
+                quant_format=ortq.QuantFormat.QDQ,
+                op_types_to_quantize=_LAYER_OPS,
+                per_channel=True,
+                activation_type=ortq.QuantType.QInt8,
+                weight_type=ortq.QuantType.QInt8,
+                calibrate_method=methods[method],
+                extra_options=options,
+            )
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise GraphError(f"ONNX Runtime could not quantize the graph: {error}.", "Try method 'minmax', or export the student again.") from error
+    finally:
+        chatter.setLevel(level)
+
+
+def _split_gemm(model: Any) -> None:
+    """Rewrite ``Gemm`` with constant weights as ``MatMul`` + ``Add``, in place; the function computed is the same.
+
+    ONNX Runtime has no INT8 Gemm that takes a float bias: it runs such a Gemm in float behind the DequantizeLinear, and
+    with Relu it even re-quantizes the bias. A MatMul between Q/DQ pairs becomes an integer kernel, and TensorRT makes
+    the same layer of either.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    nodes = []
+    for node in graph.node:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        plain = attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0 and not attributes.get("transA", 0)
+        if node.op_type != "Gemm" or not plain or node.input[1] not in weights or readers[node.input[1]] != 1:
+            nodes.append(node)
+            continue
+        tensor = weights[node.input[1]]
+        if attributes.get("transB", 0):
+            turned = np.ascontiguousarray(numpy_helper.to_array(tensor).T)
+            tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
+        biased = len(node.input) > 2 and node.input[2]
+        product = f"{node.output[0]}_product" if biased else node.output[0]
+        nodes.append(helper.make_node("MatMul", list(node.input[:2]), [product], name=node.name))
+        if biased:
+            nodes.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{node.name}/bias"))
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -1,0 +1,70 @@
+"""The oracle: what a typed graph means, computed on the CPU whatever the CPU's own kernels can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import GraphError, NotAvailable
+from .graph import load_graph
+
+__all__ = ["fixed_batch", "reference_outputs"]
+
+
+def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
+    """Rows cut into batches that a graph takes; with a fixed batch the last one is filled up from the first rows."""
+    if batch is None:
+        return [rows]
+    padded = rows[np.arange(-(-len(rows) // batch) * batch) % len(rows)]
+    return [np.ascontiguousarray(part) for part in padded.reshape(-1, batch, *rows.shape[1:])]
+
+
+def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, o] float64
+    """What a graph means: its outputs by ONNX Runtime on the CPU with every optimisation off.
+
+    Parameters
+    ----------
+    path : path of an ONNX file with one input and one output
+    rows : float32 [n, d]
+        Inputs in raw units.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError:
+        raise NotAvailable("onnxruntime is not installed.", "Run: pip install 'regkd-edge[onnxruntime]'.") from None
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(_with_half_roundings(path), options, providers=["CPUExecutionProvider"])
+        [value] = session.get_inputs()
+        batch = value.shape[0] if isinstance(value.shape[0], int) else None
+        parts = [session.run(None, {value.name: part})[0] for part in fixed_batch(rows, batch)]
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise GraphError(f"ONNX Runtime cannot run '{path}': {error}.", "Export and quantize again.") from None
+    return np.concatenate(parts)[: len(rows)].astype(np.float64)
+
+
+def _with_half_roundings(path: str | Path) -> bytes:
+    """The graph as bytes, with an Identity behind each node that makes FP16.
+
+    The CPU provider has no FP16 arithmetic: it computes such a node in float32 between casts and then drops the cast
+    pairs between two nodes, and with them the rounding and the overflow that a GPU would have. An Identity keeps them.
+    """
+    from onnx import TensorProto, helper, shape_inference
+
+    model = load_graph(path)
+    graph = shape_inference.infer_shapes(model).graph
+    half = {v.name for v in (*graph.value_info, *graph.output) if v.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        for position, name in enumerate(node.output):
+            if name in half:
+                node.output[position] = f"{name}_unrounded"
+                nodes.append(helper.make_node("Identity", [f"{name}_unrounded"], [name]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model.SerializeToString()
