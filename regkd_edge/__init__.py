@@ -1,0 +1,39 @@
+"""regkd-edge: distil, quantize, build and measure regression networks for edge devices.
+
+Importing the package imports neither torch, onnxruntime nor tensorrt: public names are resolved when they are first
+used, so the light half (measure, report, the command line) works on a device that has none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in (PEP 562).
+_PUBLIC = {
+    "RunConfig": "config",
+    "RunFolder": "run",
+    "UserError": "errors",
+    "Scaler": "data",
+    "Table": "data",
+    "load_table": "data",
+    "MLP": "models",
+    "distill_step": "fused",
+    "distill_steps": "fused",
+    "fit_steps": "fused",
+    "matching_loss": "fused",
+    "perturb": "fused",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

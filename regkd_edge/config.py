@@ -1,0 +1,224 @@
+"""What a run is: one :class:`RunConfig`, read from a YAML file or from the flags of the command line.
+
+Every flag of the command line is a field here, under the same name. Unknown and contradictory fields are errors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UserError
+
+__all__ = [
+    "BASES",
+    "PRECISIONS",
+    "TERMS",
+    "BenchConfig",
+    "BuildConfig",
+    "DataConfig",
+    "DistillConfig",
+    "QuantizeConfig",
+    "RunConfig",
+    "TeacherConfig",
+]
+
+BASES = ("mimic", "blend", "ail", "tbr")
+TERMS = ("pm", "abm", "gm")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+def _as_list(value: Any) -> Any:
+    """``"a,b"`` -> ``["a", "b"]``; one number -> a list of one. Lists pass."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [value]
+    return value
+
+
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Optimizer = Literal["rmsprop", "adam", "adamw"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class DataConfig(_Section):
+    """Where the rows come from and how they are split."""
+
+    source: str | None = Field(None, description="CSV, Parquet or NPZ file, or a bundled set: digits, diabetes.")
+    target: Names = Field(default_factory=list, description="Name of the target column; several separated by commas.")
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
+    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows held out for the final figures.")
+
+    @model_validator(mode="after")
+    def _shares(self) -> DataConfig:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave no rows to train on")
+        return self
+
+
+class TeacherConfig(_Section):
+    """A teacher to train, or one that exists already."""
+
+    teacher: str = Field("mlp:256,256:relu", description="Spec of the network to train: mlp:WIDTHS:ACTIVATION.")
+    from_run: str | None = Field(None, description="Take the teacher of another run folder.")
+    factory: str | None = Field(None, description="package.module:factory that returns a torch module.")
+    weights: str | None = Field(None, description="State dict for --factory (.safetensors, or a weights_only .pt).")
+    inputs: Literal["raw", "standardized"] = Field("raw", description="What the factory's module takes and gives: raw units, or standardized values.")
+    epochs: Annotated[int, Field(ge=1)] = Field(300, description="Most passes over the training rows.")
+    batch: Annotated[int, Field(ge=1)] = Field(64, description="Rows a step.")
+    optimizer: Optimizer = Field("adamw", description="rmsprop, adam or adamw.")
+    lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="Learning rate, falling to 0 along a cosine.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="Weight decay.")
+    patience: Annotated[int, Field(ge=1)] = Field(60, description="Epochs without a better validation RMSE before stopping.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TeacherConfig:
+        if self.from_run and self.factory:
+            raise ValueError("from_run and factory exclude each other: a teacher has one source")
+        if self.weights and not self.factory:
+            raise ValueError("weights needs factory: a state dict alone has no architecture")
+        return self
+
+
+class DistillConfig(_Section):
+    """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
+
+    student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
+    base: Literal[BASES] = Field("mimic", description="How a training point is trusted: mimic, blend, ail, tbr.")
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
+    nu: Annotated[float, Field(ge=0)] = Field(0.5, description="Weight of the gated term in tbr.")
+    margin: Annotated[float, Field(ge=0)] = Field(0.0, description="Margin m of tbr's gate.")
+    imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
+    terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
+    w_pm: Annotated[float, Field(ge=0)] = Field(1.0, description="Weight of perturbation matching.")
+    w_abm: Annotated[float, Field(ge=0)] = Field(1.0, description="Weight of adversarial belief matching, falling linearly to 0.")
+    w_gm: Annotated[float, Field(ge=0)] = Field(0.1, description="Weight of gradient matching.")
+    sigma: Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: [0.1], description="Perturbation per standardized feature: one number, or one per feature."
+    )
+    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
+    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Input-ascent steps of abm.")
+    ascent_rule: Literal["rmsprop", "sign", "normalised"] = Field("rmsprop", description="Rule of the ascent.")
+    ascent_size: Annotated[float, Field(gt=0)] = Field(0.1, description="Step size of the ascent (rmsprop: learning rate).")
+    fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
+    steps: Annotated[int, Field(ge=1)] = Field(5000, description="Training steps.")
+    batch: Annotated[int, Field(ge=1)] = Field(64, description="Rows a step.")
+    optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.")
+    lr: Annotated[float, Field(gt=0)] = Field(3e-3, description="Learning rate, falling to 0 along a cosine.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Weight decay.")
+    evaluate_every: Annotated[int, Field(ge=1)] = Field(100, description="Steps between two looks at the validation rows.")
+    baseline: bool = Field(True, description="Train the same student by its base alone too, to see what the terms are worth.")
+    backend: Literal["auto", "cpu", "cuda", "torch"] = Field("auto", description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.")
+
+    @model_validator(mode="after")
+    def _known_terms(self) -> DistillConfig:
+        if [t.lower() for t in self.terms] == ["none"]:
+            self.__dict__["terms"] = []
+        for term in self.terms:
+            if term not in TERMS:
+                raise ValueError(f"unknown term '{term}': use any of {', '.join(TERMS)}, or none")
+        return self
+
+
+class QuantizeConfig(_Section):
+    """Which precisions to write, and from which inputs the INT8 ranges are learnt."""
+
+    precision: Annotated[list[Literal["int8", "fp16"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: ["fp16", "int8"], description="Precisions besides fp32: fp16, int8."
+    )
+    calibrate: Literal["real", "synthetic"] = Field("real", description="Ranges from the student's training rows, or from Gaussian inputs.")
+    method: Literal["minmax", "percentile", "entropy"] = Field("percentile", description="How a range is read off the calibration values.")
+    percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
+    rows: Annotated[int, Field(ge=1)] = Field(512, description="Most calibration rows.")
+
+
+class BuildConfig(_Section):
+    """Which engines to make."""
+
+    backend: Annotated[list[Literal["onnxruntime", "tensorrt"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: ["onnxruntime"], description="onnxruntime, tensorrt, or both separated by a comma."
+    )
+    workspace_mib: Annotated[int, Field(ge=1)] = Field(256, description="TensorRT: most scratch memory of a layer, MiB.")
+    optimization_level: Annotated[int, Field(ge=0, le=5)] = Field(3, description="TensorRT: builder optimization level.")
+
+
+class BenchConfig(_Section):
+    """How engines are measured."""
+
+    batches: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: [1, 64], description="Batch sizes to time."
+    )
+    samples: Annotated[int, Field(ge=10)] = Field(3000, description="Timed requests a batch size.")
+    warmup: Annotated[int, Field(ge=0)] = Field(300, description="Requests before the clock counts.")
+    threads: Annotated[int, Field(ge=1)] = Field(1, description="ONNX Runtime: threads of one request.")
+
+
+class RunConfig(_Section):
+    """One run, whole. The YAML file of ``regkd-edge run`` has these sections; what it leaves out has its default."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Seed of the split, the initial weights and the noise.")
+    batch_size: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field("dynamic", description="Batch of the exported graph: dynamic, or a number.")
+    data: DataConfig = Field(default_factory=DataConfig)
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
+    distill: DistillConfig = Field(default_factory=DistillConfig)
+    quantize: QuantizeConfig = Field(default_factory=QuantizeConfig)
+    build: BuildConfig = Field(default_factory=BuildConfig)
+    bench: BenchConfig = Field(default_factory=BenchConfig)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = "the configuration") -> RunConfig:
+        """Validated configuration; :class:`UserError` names the field, the value met and what is allowed."""
+        if not isinstance(values, dict):
+            raise UserError(f"{where} holds {type(values).__name__}, expected fields like 'data:'.", "Start from the example of 'regkd-edge run --help'.")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(f"{where}: {_first_problem(error)}", "See 'regkd-edge COMMAND --help' for the fields.") from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> RunConfig:
+        """Read a YAML file; a missing or malformed one is a :class:`UserError`."""
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"no file '{path}'.", "Give the path of the run's YAML file.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"'{path}' cannot be read: {error}.", "Give a readable YAML file.") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"'{path}' is not YAML: {error}.", "Mend the line it names.") from None
+        return cls.from_dict({} if values is None else values, where=f"'{path}'")
+
+    def to_yaml(self) -> str:
+        """All fields, in their order, as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def updated(self, changes: dict[str, Any]) -> RunConfig:
+        """A copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; validated anew."""
+        values = self.model_dump(mode="json")
+        for dotted, value in changes.items():
+            *sections, field = dotted.split(".")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[field] = value
+        return RunConfig.from_dict(values, where="the given options")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))) or "run"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown field '{place}'."
+    met = problem.get("input")
+    shown = "" if isinstance(met, dict) else f" (met: {met!r})"
+    return f"{place}: {message}{shown}."

@@ -1,0 +1,50 @@
+"""Errors a user can act on: what was met, what was expected, and the remedy.
+
+The CLI prints them as one line without a traceback and exits with code 2; a library user catches
+:class:`UserError` or one of its kin. An error that is none of these is a defect of the project.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DataError", "GraphError", "ModelError", "NotAvailable", "RecipeError", "RunFolderError", "UserError"]
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    Parameters
+    ----------
+    cause : str
+        What was wrong, with the value met and the value expected.
+    remedy : str, optional
+        What to do about it, as an imperative sentence.
+    """
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        self.cause = " ".join(str(cause).split())
+        self.remedy = " ".join(str(remedy).split())
+        super().__init__(f"{self.cause} {self.remedy}".strip())
+
+
+class DataError(UserError):
+    """A table, a column or a split that cannot be used."""
+
+
+class ModelError(UserError):
+    """A model spec, a factory or a state dict that cannot be used."""
+
+
+class RecipeError(UserError):
+    """Terms, weights or a teacher that do not go together, or a constant outside its range."""
+
+
+class GraphError(UserError):
+    """An ONNX graph that is not what was asked for (nothing quantized, wrong outputs, wrong types)."""
+
+
+class RunFolderError(UserError):
+    """A run folder that is corrupt, half written, or cannot be written to."""
+
+
+class NotAvailable(UserError):
+    """A library, a device or a precision that is absent on this machine; the cause names it."""
