@@ -1,0 +1,24 @@
+"""Networks: students by spec, teachers in, models on disk."""
+
+from __future__ import annotations
+
+from .mlp import ACTIVATIONS, MLP
+from .predict import predict
+from .spec import MLPSpec, build, parse_spec
+from .store import SavedModel, load_model, save_model
+from .teacher import Teacher, load_teacher, save_teacher
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "MLPSpec",
+    "SavedModel",
+    "Teacher",
+    "build",
+    "load_model",
+    "load_teacher",
+    "parse_spec",
+    "predict",
+    "save_model",
+    "save_teacher",
+]

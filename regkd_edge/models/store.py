@@ -1,0 +1,144 @@
+"""A model on disk: ``model.safetensors`` (weights, never a pickle) and ``model.json`` (spec, scalers, what it is)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Scalers
+from ..errors import DataError, ModelError, RunFolderError
+from ..run import file_hash, write_atomic, write_json
+from .mlp import MLP
+from .spec import MLPSpec, build, parse_spec
+
+__all__ = ["SavedModel", "count_parameters", "fill", "load_model", "read_card", "read_tensors", "save_model", "write_model"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """What :func:`load_model` gives back: the network in standardised space, and the scalers that lead there."""
+
+    module: MLP
+    spec: MLPSpec
+    scalers: Scalers
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def count_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def save_model(folder: str | Path, module: MLP, scalers: Scalers, spec: str | MLPSpec | None = None, extra: Mapping[str, Any] | None = None) -> list[Path]:
+    """Write an MLP with its scalers; returns the two paths. ``extra`` is any JSON-able mapping."""
+    spec = parse_spec(spec) if spec is not None else MLPSpec(tuple(module.widths[1:-1]), module.activation)
+    card = {"kind": "mlp", "spec": str(spec), "d": module.widths[0], "o": module.widths[-1], "parameters": count_parameters(module)}
+    return write_model(folder, module.state_dict(), {**card, "scalers": scalers.to_dict(), "extra": dict(extra or {})})
+
+
+def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> list[Path]:
+    """Write tensors, then the card with their hash: a pair of files from two different writes does not load."""
+    from safetensors.torch import save_file
+
+    weights, description = Path(folder) / "model.safetensors", Path(folder) / "model.json"
+    with write_atomic(weights) as temporary:
+        save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary)
+    write_json(description, {"format": _FORMAT, **card, "weights_sha256": file_hash(weights)})
+    return [weights, description]
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """model.json, checked against its weights; a missing, corrupt or half-written pair is a :class:`RunFolderError`."""
+    path, weights = Path(folder) / "model.json", Path(folder) / "model.safetensors"
+    remedy = f"Make the model in '{folder}' again: repeat the command that wrote it with --force."
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(f"no model in '{folder}': '{path.name}' is missing.", "Train or distil it first.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+    if not isinstance(card, dict) or card.get("format") != _FORMAT:
+        met = card.get("format") if isinstance(card, dict) else None
+        raise RunFolderError(f"'{path}' has format {met!r}, expected {_FORMAT}.", remedy)
+    if not weights.is_file():
+        raise RunFolderError(f"'{weights}' is missing.", remedy)
+    if file_hash(weights) != card.get("weights_sha256"):
+        raise RunFolderError(f"'{weights}' is not the file that '{path.name}' describes (another hash).", remedy)
+    return card
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """A safetensors file, or a ``torch.save`` file read with ``weights_only``; nothing in it is executed.
+
+    A dictionary with one entry ``state_dict`` or ``model_state_dict`` of tensors (a usual checkpoint) is unwrapped.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"no weights file '{path}'.", "Give a .safetensors file, or a .pt that torch.save wrote of a state dict.")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"'{path}' is not a readable safetensors file: {error}.", "Save it again with safetensors.torch.save_file.") from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds here; a refused pickle is among them
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"'{path}' is not a state dict that loads with weights_only: {first}", "Save module.state_dict(), not the module, best as .safetensors.") from None
+    for key in ("state_dict", "model_state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ModelError(f"'{path}' holds {type(content).__name__}, expected a state dict (names to tensors).", "Save module.state_dict().")
+    return dict(content)
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Load a state dict into a module; the first key or shape that differs is named in a :class:`ModelError`."""
+    wanted = module.state_dict()
+    remedy = "Give the weights of this very architecture."
+    missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
+    if missing or unknown:
+        parts = [f"{len(keys)} keys {what} (first: '{keys[0]}')" for keys, what in ((missing, "missing"), (unknown, "unexpected")) if keys]
+        raise ModelError(f"the state dict of {where} has other keys than the network: {' and '.join(parts)}.", remedy)
+    for key, tensor in wanted.items():
+        if tensors[key].shape != tensor.shape:
+            raise ModelError(f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy)
+        if tensors[key].is_floating_point() and not torch.isfinite(tensors[key]).all():
+            raise ModelError(f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training.")
+    module.load_state_dict(tensors)
+
+
+def load_model(folder: str | Path) -> SavedModel:
+    """An MLP that :func:`save_model` wrote.
+
+    Raises
+    ------
+    RunFolderError
+        The files are missing, corrupt, or belong to different writes.
+    ModelError
+        Keys or shapes do not fit the spec, or the folder holds a model of another kind.
+    """
+    card = read_card(folder)
+    if card.get("kind") != "mlp":
+        raise ModelError(f"the model in '{folder}' is of kind {card.get('kind')!r}, expected 'mlp'.")
+    try:
+        spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
+        scalers = Scalers.from_dict(card["scalers"])
+    except (KeyError, TypeError, ValueError, DataError) as error:
+        raise RunFolderError(f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Make the model again with --force.") from None
+    if (scalers.x.width, scalers.y.width) != (d, o):
+        raise ModelError(f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}.")
+    module = build(spec, d, o, seed=0)
+    fill(module, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
+    return SavedModel(module.eval(), spec, scalers, dict(card.get("extra") or {}))
