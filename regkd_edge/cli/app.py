@@ -1,0 +1,70 @@
+"""The Typer app, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from .. import __version__
+from ..errors import UserError
+from . import bench, build, demo, distill, doctor, quantize, report, run, train_teacher
+from .output import console, error_line
+
+__all__ = ["app", "run_app"]
+
+# Typer carries a copy of click since 0.26 and imported it before: the class is taken from where both have it.
+_UsageError = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="regkd-edge",
+    help="Distil, quantize, build and measure regression networks for edge devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+# What the light half does not have: commands that train or quantize import them when they start.
+_HALF = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "sklearn")
+
+for module in (train_teacher, distill, quantize, build, bench, report, run, demo, doctor):
+    module.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit()
+
+
+def run_app() -> None:
+    """Run the app: 0 on success, 2 with one line on a user's mistake, 130 after Ctrl-C."""
+    as_json = "--json" in sys.argv[1:]
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UserError as error:
+        error_line(error.cause, error.remedy, as_json)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name not in _HALF:
+            raise
+        error_line(f"'{error.name}' is not installed, and this command needs it.", "Run: pip install 'regkd-edge[distill]'.", as_json)
+        sys.exit(2)
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.ctx.get_help())
+        else:
+            error_line(f"{error.format_message().rstrip('.')}.", f"See: {error.ctx.command_path if error.ctx else 'regkd-edge'} --help", as_json)
+        sys.exit(2)
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        console.print("\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

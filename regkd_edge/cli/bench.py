@@ -1,0 +1,29 @@
+"""``regkd-edge bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .options import command
+from .output import show
+from .pipeline import start
+from .tables import measured_rows
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "bench", {"bench": None}, "regkd-edge bench runs/diabetes --batches 1,32 --samples 2000")
+    def bench(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+        """Measure accuracy on the held-out rows and latency, on the engine files themselves."""
+        with start(folder, changes, force, as_json) as session:
+            session.do("bench")
+            show(
+                f"measured on the engines of {folder}",
+                measured_rows(session.run),
+                as_json=as_json,
+                run=str(folder),
+                ran=session.ran,
+                next_command=f"regkd-edge report {folder}",
+            )

@@ -1,0 +1,28 @@
+"""``regkd-edge build``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .options import command
+from .output import show
+from .pipeline import start
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "build", {"build": None}, "regkd-edge build runs/diabetes --backend onnxruntime")
+    def build(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+        """Make an engine of each graph, on the machine that will run it."""
+        with start(folder, changes, force, as_json) as session:
+            (done,) = session.do("build")
+            show(
+                f"engines of {folder}",
+                done.summary["engines"],
+                as_json=as_json,
+                run=str(folder),
+                ran=session.ran,
+                next_command=f"regkd-edge bench {folder}",
+            )

@@ -1,0 +1,28 @@
+"""``regkd-edge demo``: the main job on scanned digits, with a tenth of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..config import RunConfig
+from .run import whole
+
+#: Digits as a regression on their value (Zhou & Chiam 2023's image experiment), seen by the student through a tenth of its rows.
+DEMO = {"data": {"source": "digits"}, "distill": {"fraction": 0.1}}
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("demo")
+    def demo(
+        folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")] = Path("runs/demo"),
+        force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    ) -> None:
+        """Do the main job on real data, in under two minutes: scanned digits, a student from a tenth of the rows.
+
+        Example: `regkd-edge demo runs/demo`
+        """
+        whole(RunConfig.from_dict(DEMO), folder, force, as_json)

@@ -1,0 +1,53 @@
+"""``regkd-edge distill``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..errors import RunFolderError
+from .options import command
+from .output import show
+from .pipeline import Session, start
+from .tables import accuracy_rows, data_notes, training_notes
+
+
+def register(app: typer.Typer) -> None:
+    @command(
+        app,
+        "distill",
+        {"distill": None, "data": None, "teacher": ["from_run", "factory", "weights", "inputs"], "run": ["seed", "batch_size"]},
+        "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
+    )
+    def distill(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+        """Train a small student on the teacher and export it to ONNX with its scalers inside."""
+        brings_teacher = any(changes.get(f"teacher.{field}") for field in ("from_run", "factory"))
+        with start(folder, changes, force, as_json, create=brings_teacher) as session:
+            data = _teacher(session)
+            students, export = session.do("distill", "export")
+            difference = f"{export.summary['graph']}: at most {export.summary['max_difference']:.2g} from the torch student on {export.summary['rows_checked']} held-out rows."
+            show(
+                f"students of {folder}",
+                accuracy_rows(session.run),
+                as_json=as_json,
+                run=str(folder),
+                ran=session.ran,
+                notes=[*data_notes(data), *training_notes(students.summary), difference],
+                next_command=f"regkd-edge quantize {folder}",
+            )
+
+
+def _teacher(session: Session) -> dict[str, Any]:
+    """Bring in a teacher that exists already; one that has to be trained is ``train-teacher``'s work."""
+    teacher = session.config.teacher
+    if session.run.record("teacher") is None and not (teacher.from_run or teacher.factory):
+        raise RunFolderError(
+            f"'{session.run.path}' has no teacher.",
+            f"Run: regkd-edge train-teacher {session.run.path}, or name one with --from-run or --factory.",
+        )
+    force, session.force = session.force, False
+    data, _ = session.do("data", "teacher")
+    session.force = force
+    return data.summary

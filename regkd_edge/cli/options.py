@@ -1,0 +1,129 @@
+"""Flags made from the fields of the configuration, so that a field and its flag cannot drift apart."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
+
+__all__ = ["SECTIONS", "command"]
+
+SECTIONS = {
+    "data": DataConfig,
+    "teacher": TeacherConfig,
+    "distill": DistillConfig,
+    "quantize": QuantizeConfig,
+    "build": BuildConfig,
+    "bench": BenchConfig,
+}
+
+_PANEL = {
+    "data": "Data",
+    "teacher": "Teacher",
+    "distill": "Student and objective",
+    "quantize": "Quantization",
+    "build": "Engines",
+    "bench": "Measuring",
+    "run": "Run",
+}
+
+# A field whose flag has another name; every other flag is the field with dashes.
+_FLAG = {"data.source": "--data", "run.batch_size": "--batch-size"}
+
+
+def _type(field: FieldInfo) -> tuple[type, str | None]:
+    """The Python type of a flag and its metavar. Lists and choices are text: the configuration validates them."""
+    annotation = field.annotation
+    options = [a for a in get_args(annotation) if a is not type(None)] if get_origin(annotation) in (Union, types.UnionType) else [annotation]
+    kind = options[0]
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if len(options) > 1:
+        return str, "TEXT"
+    if get_origin(kind) is Literal:
+        return str, "|".join(str(choice) for choice in get_args(kind))
+    if kind in (bool, int, float):
+        return kind, None
+    if get_origin(kind) is list:
+        return str, "A,B,..."
+    return str, None
+
+
+def _help(field: FieldInfo) -> str:
+    """The field's description with its default. The flag's own default is None: only flags that were given count."""
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    if isinstance(value, list):
+        value = ",".join(str(v) for v in value)
+    return field.description if value is None or value == "" else f"{field.description} [default: {value}]"
+
+
+def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
+    kind, metavar = _type(field)
+    flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
+    flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
+    option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=_PANEL[section])
+    return inspect.Parameter(
+        f"{section}__{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]
+    )
+
+
+def command(app: typer.Typer, name: str, fields: dict[str, list[str] | None], example: str, *, folder: str = "RUN") -> Callable:
+    """Register a command that works on a run folder.
+
+    Parameters
+    ----------
+    app : typer.Typer
+    name : str
+        The command.
+    fields : dict
+        Section of the configuration -> the names of its fields to offer as flags (None: all). ``"run"`` is the top level.
+    example : str
+        A command line that runs, shown by ``--help``.
+    folder : str
+        Metavar of the folder argument.
+
+    The decorated function gets ``(folder, changes, force, json)``: ``changes`` holds only the flags that were given, as
+    dotted fields of :class:`RunConfig`.
+    """
+
+    def decorate(function: Callable[[Path, dict[str, Any], bool, bool], None]) -> Callable:
+        @functools.wraps(function)
+        def wrapper(folder: Path, force: bool = False, as_json: bool = False, **flags: Any) -> None:
+            changes = {}
+            for key, value in flags.items():
+                if value is not None:
+                    section, field = key.split("__")
+                    changes[field if section == "run" else f"{section}.{field}"] = value
+            function(folder, changes, force, as_json)
+
+        parameters = [
+            inspect.Parameter(
+                "folder", inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                annotation=Annotated[Path, typer.Argument(metavar=folder, help="The run folder.", show_default=False)],
+            )
+        ]  # fmt: skip
+        for section, names in fields.items():
+            model = RunConfig if section == "run" else SECTIONS[section]
+            for field in names if names is not None else model.model_fields:
+                parameters.append(_parameter(section, field, model.model_fields[field]))
+        parameters += [
+            inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, typer.Option("--force", help="Do it again even when it is done.")]),
+            inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]),
+        ]
+        wrapper.__signature__ = inspect.Signature(parameters)
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        wrapper.__doc__ = f"{inspect.getdoc(function)}\n\nExample: `{example}`"
+        app.command(name)(wrapper)
+        return function
+
+    return decorate

@@ -1,0 +1,30 @@
+"""``regkd-edge quantize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .options import command
+from .output import show
+from .pipeline import start
+from .tables import graph_rows
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "quantize", {"quantize": None}, "regkd-edge quantize runs/diabetes --precision fp16,int8")
+    def quantize(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+        """Write INT8 and FP16 graphs of the student and check them against the FP32 graph."""
+        with start(folder, changes, force, as_json) as session:
+            (done,) = session.do("quantize")
+            show(
+                f"graphs of {folder}",
+                graph_rows(done.summary["graphs"]),
+                as_json=as_json,
+                run=str(folder),
+                ran=session.ran,
+                notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])],
+                next_command=f"regkd-edge build {folder}",
+            )

@@ -1,0 +1,49 @@
+"""``regkd-edge run``: everything, from one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..config import RunConfig
+from .pipeline import absolute_paths, start
+from .tables import show_report
+
+#: The stages of a whole run, in their order.
+WHOLE = ("data", "teacher", "distill", "export", "quantize", "build", "bench", "report")
+
+_EXAMPLE = """
+Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds
+
+    data: {source: diabetes}        # or {source: my.csv, target: price}
+    teacher: {teacher: "mlp:128,128:relu"}
+    distill: {student: "mlp:16,16:relu", fraction: 0.5, steps: 2000}
+    quantize: {precision: [fp16, int8]}
+
+Every flag of the other commands is a field here. A relative path is looked for beside the YAML file first.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    def run(
+        config: Annotated[Path, typer.Argument(metavar="YAML", help="The run's configuration.", show_default=False)],
+        folder: Annotated[Optional[Path], typer.Argument(metavar="RUN", help="The run folder. [default: runs/NAME for NAME.yaml]", show_default=False)] = None,
+        force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    ) -> None:
+        loaded = RunConfig.from_yaml(config)
+        values = {"data.source": loaded.data.source, "teacher.from_run": loaded.teacher.from_run, "teacher.weights": loaded.teacher.weights}
+        loaded = loaded.updated(absolute_paths(values, base=config.parent))
+        whole(loaded, folder or Path("runs") / config.stem, force, as_json)
+
+    run.__doc__ = "Do the whole run that a YAML file describes: teacher, student, graphs, engines, figures, report.\n" + _EXAMPLE
+    app.command("run")(run)
+
+
+def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
+    """All stages of one configuration, then the table."""
+    with start(folder, {}, force, as_json, config=config) as session:
+        done = session.do(*WHOLE)
+        show_report(session.run, done[-1].summary, as_json, session.ran)

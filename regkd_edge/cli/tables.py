@@ -1,0 +1,64 @@
+"""The tables at the end of the commands, read from what the stages left in the run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..run import RunFolder
+from .output import show
+
+__all__ = ["accuracy_rows", "data_notes", "graph_rows", "measured_rows", "show_report", "training_notes"]
+
+
+def accuracy_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """Models of the run and their accuracy on the held-out rows (no engine yet)."""
+    from ..report import collect
+
+    keys = ("name", "parameters", "size_bytes", "rmse", "mae", "r2", "max_error")
+    return [{key: row.get(key) for key in keys} for row in collect(run).rows if row["kind"] == "model"]
+
+
+def measured_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """Models and engines: accuracy, and the latency where an engine was run."""
+    from ..report import collect
+
+    return collect(run).rows
+
+
+def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Graphs of the quantize stage: what was quantized, and what it changed against FP32."""
+    rows = []
+    for graph in graphs:
+        check = graph.get("check") or {}
+        rows.append(
+            {
+                "precision": graph["precision"],
+                "graph": graph["target"],
+                "bytes": graph["size_bytes"],
+                "Q/DQ pairs": graph["pairs"],
+                "multiply-adds": ", ".join(f"{name} {value:.0%}" for name, value in graph["share"].items() if value),
+                "RMS change against fp32": check.get("rmse"),
+                "largest change": check.get("max_abs"),
+            }
+        )
+    return rows
+
+
+def data_notes(summary: dict[str, Any]) -> list[str]:
+    """The split in one line, and what the reader of the table warned of."""
+    counts = f"{summary['rows']:,} rows: {summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} held out."
+    return [counts, *(f"warning: {warning}" for warning in summary["warnings"])]
+
+
+def training_notes(summary: dict[str, Any]) -> list[str]:
+    """Who computed the steps and why, one line a student."""
+    return [f"{name}: {figures['backend']} ({figures['reason']}), {figures['seconds']:.1f} s." for name, figures in summary.items()]
+
+
+def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:
+    """The whole table, the recommended engine and where the report is."""
+    notes = []
+    if summary["recommended"]:
+        notes.append(f"recommended: {summary['recommended']['name']} ({summary['recommended']['why']})")
+    notes.append(f"report: {run.file('report.html')}")
+    show(f"what was lost and won in {run.path}", summary["rows"], as_json=as_json, run=str(run.path), ran=ran, notes=notes)

@@ -1,0 +1,35 @@
+"""``regkd-edge train-teacher``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .options import command
+from .output import show
+from .pipeline import start
+from .tables import accuracy_rows, data_notes
+
+
+def register(app: typer.Typer) -> None:
+    @command(
+        app,
+        "train-teacher",
+        {"data": None, "teacher": None, "run": ["seed"]},
+        "regkd-edge train-teacher runs/diabetes --data diabetes --teacher mlp:64,64:tanh",
+    )
+    def train_teacher(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+        """Train a large network on the labels, or take one from another run or a factory."""
+        with start(folder, changes, force, as_json, create=True) as session:
+            data, _ = session.do("data", "teacher")
+            show(
+                f"teacher of {folder}",
+                accuracy_rows(session.run),
+                as_json=as_json,
+                run=str(folder),
+                ran=session.ran,
+                notes=data_notes(data.summary),
+                next_command=f"regkd-edge distill {folder}",
+            )

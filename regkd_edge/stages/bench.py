@@ -1,0 +1,56 @@
+"""Stage ``bench``: accuracy on the held-out rows and latency, measured on the engine files themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig
+from ..run import RunFolder
+from . import Progress, Stage
+
+__all__ = ["STAGE"]
+
+
+def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+    return {"bench": config.bench.model_dump(mode="json")}
+
+
+def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+    from ..data import load_dataset, load_predictions
+    from ..measure import bench_engine
+
+    section = config.bench
+    dataset = load_dataset(run)
+    test = dataset.split.test
+    x, y = dataset.rows("test")
+    teacher = load_predictions(run.file("teacher", "predictions.npz"))[test]
+    student = load_predictions(run.file("student", "predictions.npz"))[test]
+    batches = section.batches if config.batch_size == "dynamic" else [config.batch_size]
+    folders = [run.file(name) for name in run.record("build")["outputs"]]
+    paths: list[Path] = []
+    engines: list[dict[str, Any]] = []
+    for left in run.file("bench").glob("*"):
+        # Figures of an engine that no longer exists must not reach the report.
+        left.unlink()
+    for done, folder in enumerate(folders):
+        progress("bench", done, len(folders), {}, None)
+        record = bench_engine(
+            run,
+            folder,
+            x,
+            y,
+            teacher=teacher,
+            reference=student,
+            target_names=dataset.table.target_names,
+            batches=batches,
+            samples=section.samples,
+            warmup=section.warmup,
+            threads=section.threads,
+        )
+        paths += record["outputs"]
+        engines.append({key: value for key, value in record.items() if key != "outputs"})
+    return paths, {"engines": [engine["name"] for engine in engines]}
+
+
+STAGE = Stage("bench", "bench", ("data", "teacher", "distill", "build"), _inputs, _work, machine_bound=True)

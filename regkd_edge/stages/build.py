@@ -1,0 +1,61 @@
+"""Stage ``build``: an engine for each graph and back end, made on the machine it will run on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig
+from ..run import RunFolder
+from . import Progress, Stage
+
+__all__ = ["STAGE"]
+
+
+def _graphs(run: RunFolder) -> dict[str, Path]:
+    """Precision -> graph, of the stages export and quantize."""
+    names = [*run.record("export")["outputs"], *(run.record("quantize") or {"outputs": {}})["outputs"]]
+    return {Path(name).name.split(".")[1]: run.file(name) for name in names}
+
+
+def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+    return {"build": config.build.model_dump(mode="json"), "threads": config.bench.threads, "batches": config.bench.batches}
+
+
+def _options(run: RunFolder, config: RunConfig, backend: str) -> dict[str, Any]:
+    if backend == "onnxruntime":
+        return {"threads": config.bench.threads}
+    options: dict[str, Any] = {
+        "workspace_mib": config.build.workspace_mib,
+        "optimization_level": config.build.optimization_level,
+        "timing_cache": str(run.file("timing.cache")),
+    }
+    if config.batch_size == "dynamic":
+        batches = config.bench.batches
+        options |= {"min_batch": min(batches), "opt_batch": batches[0], "max_batch": max(batches)}
+    return options
+
+
+def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+    from ..engines import get_engine
+
+    paths: list[Path] = []
+    engines: list[dict[str, Any]] = []
+    # The engines that can be made are looked for first: a refusal must not leave half a set behind.
+    backends = {name: get_engine(name) for name in config.build.backend}
+    for backend in backends.values():
+        backend.require()
+    for name, backend in backends.items():
+        for precision, graph in _graphs(run).items():
+            folder = run.file("engines", f"{name}.{precision}")
+            manifest = backend.build(graph, folder, _options(run, config, name))
+            paths.append(folder)
+            engines.append({"engine": folder.name, "bytes": manifest.engine_bytes, "seconds": manifest.seconds})
+    for left in run.file("engines").iterdir():
+        if left.is_dir() and left not in paths:
+            shutil.rmtree(left)
+    return paths, {"engines": engines}
+
+
+STAGE = Stage("build", "build", ("export",), _inputs, _work, uses=("quantize",), machine_bound=True)

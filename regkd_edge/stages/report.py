@@ -1,0 +1,26 @@
+"""Stage ``report``: one HTML page and one JSON file of all that was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig
+from ..run import RunFolder
+from . import Progress, Stage
+
+__all__ = ["STAGE"]
+
+
+def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+    return {}
+
+
+def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+    from ..report import collect, write_report
+
+    report = collect(run)
+    return write_report(run, report), {"rows": report.rows, "recommended": report.recommended}
+
+
+STAGE = Stage("report", "report", ("bench",), _inputs, _work)

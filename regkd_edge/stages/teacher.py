@@ -1,0 +1,53 @@
+"""Stage ``teacher``: a network trained on the labels, or one taken from another run or from a factory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig
+from ..run import RunFolder
+from . import Progress, Stage, external_hash
+
+__all__ = ["STAGE"]
+
+
+def _external(config: RunConfig) -> list[str]:
+    """Paths outside the run that the teacher comes from."""
+    teacher = config.teacher
+    if teacher.from_run:
+        return [str(Path(teacher.from_run) / "teacher" / name) for name in ("model.json", "model.safetensors")]
+    return [teacher.weights] if teacher.weights else []
+
+
+def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+    section = config.teacher
+    if section.from_run or section.factory:
+        options = section.model_dump(mode="json", include={"factory", "inputs"})
+    else:
+        options = section.model_dump(mode="json", exclude={"from_run", "factory", "weights", "inputs"})
+    return {"options": options, "seed": config.seed, "external": [external_hash(run, "teacher", path) for path in _external(config)]}
+
+
+def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+    from ..data import load_dataset
+    from ..distill import save_trained, train_teacher
+    from ..models import load_teacher, save_teacher
+
+    dataset = load_dataset(run)
+    if config.teacher.from_run or config.teacher.factory:
+        teacher = load_teacher(config.teacher, dataset)
+        paths, summary = save_teacher(run.file("teacher"), teacher, dataset)
+    else:
+        trained = train_teacher(
+            dataset,
+            config.teacher,
+            config.seed,
+            progress=lambda *figures: progress("teacher", *figures),
+            checkpoint=run.file("checkpoint", "teacher"),
+        )
+        paths, summary = save_trained(run.file("teacher"), trained, dataset)
+    return paths, {**summary, "external": {path: external_hash(run, "teacher", path) for path in _external(config)}}
+
+
+STAGE = Stage("teacher", "train-teacher", ("data",), _inputs, _work)

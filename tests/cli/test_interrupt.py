@@ -1,0 +1,47 @@
+"""Ctrl-C in the middle of a command: nothing half written, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from regkd_edge.cli import main; main()"]
+
+
+def regkd(*arguments, **options):
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.slow
+def test_distill_goes_on_where_it_was_stopped(tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    teacher = ("--data", "diabetes", "--teacher", "mlp:16:tanh", "--epochs", 2)
+    student = ("--student", "mlp:8:tanh", "--no-baseline", "--backend", "torch", "--steps", 4000)
+    for folder in (run, whole):
+        process = regkd("train-teacher", folder, *teacher)
+        assert process.wait(120) == 0, process.stderr.read()
+
+    process = regkd("distill", run, *student)
+    checkpoint = run / "checkpoint" / "student"
+    patience = time.monotonic() + 120
+    while not (checkpoint.is_dir() and any(checkpoint.iterdir())):
+        assert process.poll() is None and time.monotonic() < patience, process.communicate()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not (run / "student").exists()
+    assert '"distill"' not in (run / "state.json").read_text()
+
+    for folder in (run, whole):
+        process = regkd("distill", folder, *student)
+        assert process.wait(240) == 0, process.stderr.read()
+    resumed, uninterrupted = ((folder / "student" / "model.safetensors").read_bytes() for folder in (run, whole))
+    assert resumed == uninterrupted
+    assert not checkpoint.exists()

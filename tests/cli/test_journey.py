@@ -1,0 +1,105 @@
+"""The commands one after another as a user types them, on real data: the examples of ``--help`` themselves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ("train-teacher", "distill", "quantize", "build", "bench", "report")
+
+
+def example(command: str) -> str:
+    """The command line that ``--help`` gives as an example."""
+    from regkd_edge.cli.app import app
+
+    for info in app.registered_commands:
+        if info.name == command:
+            return re.search(r"Example: `([^`]+)`", info.callback.__doc__).group(1)
+    raise LookupError(command)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def there(home, monkeypatch):
+    monkeypatch.chdir(home)
+
+
+def test_every_command_has_an_example():
+    from regkd_edge.cli.app import app
+
+    for info in app.registered_commands:
+        words = shlex.split(example(info.name))
+        assert words[:2] == ["regkd-edge", info.name]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_of_each_command_runs(cli, command):
+    outcome = cli(*shlex.split(example(command))[1:])
+    assert outcome.code == 0, outcome.err
+    if command != "report":
+        following = COMMANDS[COMMANDS.index(command) + 1]
+        assert f"next: regkd-edge {following} runs/diabetes" in outcome.out
+
+
+def test_a_second_call_finds_everything_done(cli):
+    for command in COMMANDS:
+        outcome = cli(command, "runs/diabetes", "--json").json()
+        assert outcome["ran"] == [], command
+        assert outcome["table"]
+
+
+def test_force_does_it_again(cli):
+    assert cli("quantize", "runs/diabetes", "--force", "--json").json()["ran"] == ["quantize"]
+
+
+def test_the_table_has_a_row_for_each_model_and_engine(cli):
+    rows = cli("report", "runs/diabetes", "--json")
+    if rows.code == 2:  # quantize was forced: what follows is stale only if the graphs changed, and they must not
+        raise AssertionError(rows.err)
+    names = [row["name"] for row in rows.json()["table"]]
+    assert names == ["teacher", "baseline", "student", "onnxruntime.fp32", "onnxruntime.fp16", "onnxruntime.int8"]
+
+
+def test_the_page_fetches_nothing():
+    page = Path("runs/diabetes/report.html").read_text()
+    outside = [link for link in re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page) if not link.startswith(("#", "data:"))]
+    assert outside == []
+    assert "@import" not in page
+    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", page)
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|importScripts)\b", page)
+
+
+def test_a_changed_option_makes_what_follows_stale(cli):
+    assert cli("distill", "runs/diabetes", "--steps", 50, "--json").json()["ran"] == ["distill", "export"]
+    stale = cli("build", "runs/diabetes")
+    assert stale.code == 2
+    assert "regkd-edge quantize runs/diabetes" in stale.err
+
+
+def test_the_example_of_run_gives_the_whole_table_and_repeats_nothing(cli):
+    from regkd_edge.cli.app import app
+
+    (info,) = [info for info in app.registered_commands if info.name == "run"]
+    block = re.search(r"holds\n\n((?:    .*\n)+)", info.callback.__doc__).group(1)
+    words = shlex.split(example("run"))[1:]
+    Path(words[1]).write_text("\n".join(line[4:] for line in block.splitlines()))
+    outcome = cli(*words, "--json")
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.json()["table"]) == 6
+    assert cli(*words, "--json").json()["ran"] == []
+
+
+def test_doctor_says_what_is_there(cli):
+    outcome = cli("doctor", "--json")
+    assert outcome.code == 0
+    whats = {row["what"]: row["state"] for row in outcome.json()["table"]}
+    assert whats["back end onnxruntime"] == "ready"
+    assert whats["extension, CUDA half"] in ("built", "not built")
+    assert cli(*shlex.split(example("doctor"))[1:]).code == 0

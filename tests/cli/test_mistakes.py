@@ -1,0 +1,161 @@
+"""A user's mistake ends with exit code 2 and one line: the cause, with what was met, and the remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+CSV = "a,b,y\n" + "".join(f"{i},{i % 7},{i * 0.5 + i % 3}\n" for i in range(60))
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(CSV)
+    return path
+
+
+def check(outcome, *words):
+    """Exit 2, one line on stderr that holds the words, nothing of Python's in it."""
+    assert outcome.code == 2, outcome
+    assert "Traceback" not in outcome.err
+    lines = [line for line in outcome.err.splitlines() if line.strip()]
+    assert len(lines) == 1, outcome.err
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0], outcome.err
+
+
+def test_an_unknown_command_and_an_unknown_flag(cli):
+    check(cli("destill"), "destill", "--help")
+    check(cli("distill", "somewhere", "--studnet", "mlp:4"), "--studnet", "--help")
+    check(cli("distill", "somewhere", "--steps", "many"), "many", "--help")
+    check(cli("distill"), "RUN", "--help")
+
+
+def test_no_run_folder(cli, tmp_path):
+    for command in ("distill", "quantize", "build", "bench", "report"):
+        check(cli(command, tmp_path / "absent"), "no run folder", "train-teacher")
+
+
+def test_no_data(cli, tmp_path):
+    check(cli("train-teacher", tmp_path / "run"), "no data given", "--data")
+
+
+def test_a_missing_file_leaves_nothing_behind(cli, tmp_path):
+    check(cli("train-teacher", tmp_path / "run", "--data", tmp_path / "absent.csv", "--target", "y"), "absent.csv")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "words"),
+    [
+        (CSV, "z", ("z", "a, b, y")),
+        (CSV.replace("7,0,", "7,hello,", 1), "y", ("hello", "'b'", "line 9")),
+        (CSV.replace("7,0,", "7,nan,", 1), "y", ("nan", "'b'", "line 9")),
+        (CSV.replace("7,0,", "7,,", 1), "y", ("'b'", "line 9")),
+        ("a,y\n1,2\n2,3\n", "y", ("2",)),
+        ("a,y\n" + "1,2\n" * 50, "y", ("constant",)),
+        ("", "y", ("empty",)),
+    ],
+    ids=["no such column", "text", "not a number", "empty cell", "too few rows", "constant target", "empty file"],
+)
+def test_a_bad_table(cli, tmp_path, content, target, words):
+    path = tmp_path / "table.csv"
+    path.write_text(content)
+    check(cli("train-teacher", tmp_path / "run", "--data", path, "--target", target), *words)
+
+
+def test_a_bad_spec_or_field(cli, tmp_path, csv):
+    start = ("train-teacher", tmp_path / "run", "--data", csv, "--target", "y")
+    check(cli(*start, "--teacher", "mlp:8:sigmoidal"), "sigmoidal", "tanh")
+    check(cli(*start, "--teacher", "cnn:8"), "cnn")
+    check(cli(*start, "--teacher", "mlp:0"), "0")
+    check(cli(*start, "--validation", "0.7", "--test", "0.5"), "leave no rows")
+    check(cli(*start, "--epochs", "0"), "epochs", "0")
+    check(cli(*start, "--optimizer", "sgdx"), "sgdx")
+
+
+def test_a_recipe_that_does_not_exist(cli, tmp_path, csv):
+    run = tmp_path / "run"
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    check(cli("distill", run, "--base", "mimik"), "mimik", "mimic")
+    check(cli("distill", run, "--terms", "pm,zz"), "zz")
+    check(cli("distill", run, "--student", "mlp:4:swish2"), "swish2")
+    check(cli("distill", run, "--sigma", "0.1,0.2,0.3"), "3", "2")
+    check(cli("distill", run, "--fraction", "0"), "fraction")
+    # None of the refused flags has become part of the run.
+    assert "mimik" not in (run / "run.yaml").read_text()
+
+
+def test_a_teacher_that_does_not_fit(cli, tmp_path, csv, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("import torch\ndef wide():\n    return torch.nn.Linear(5, 1)\ndef narrow():\n    return torch.nn.Linear(2, 1)\n")
+    import torch
+
+    torch.save(torch.nn.Linear(2, 1).state_dict(), tmp_path / "right.pt")
+    torch.save({"other.weight": torch.zeros(1, 2)}, tmp_path / "other.pt")
+    start = ("distill", tmp_path / "run", "--data", csv, "--target", "y")
+    check(cli(*start), "no run folder")
+    check(cli(*start, "--factory", "mine:wide"), "5", "2")
+    check(cli(*start, "--factory", "mine:absent"), "absent")
+    check(cli(*start, "--factory", "nosuchmodule:f"), "nosuchmodule")
+    check(cli(*start, "--factory", "mine:narrow", "--weights", "absent.pt"), "absent.pt")
+    check(cli(*start, "--factory", "mine:narrow", "--weights", "other.pt"), "other.weight")
+    assert cli(*start, "--factory", "mine:narrow", "--weights", "right.pt", "--steps", "5", "--student", "mlp:4").code == 0
+
+
+def test_a_stage_out_of_order_names_the_command_to_type(cli, tmp_path, csv):
+    run = tmp_path / "run"
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    check(cli("quantize", run), f"regkd-edge distill {run}")
+    check(cli("bench", run), f"regkd-edge distill {run}")
+    check(cli("report", run), "regkd-edge")
+
+
+def test_a_harmed_run_folder(cli, tmp_path, csv):
+    run = tmp_path / "run"
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    (run / "state.json").write_text('{"format": 1, "sta')
+    check(cli("distill", run), "state.json", "corrupt")
+    (run / "state.json").unlink()
+    (run / "run.yaml").write_text("seed: [")
+    check(cli("distill", run), "run.yaml")
+
+
+def test_a_harmed_output_is_made_again(cli, tmp_path, csv):
+    run = tmp_path / "run"
+    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1", "--json")
+    assert cli(*start).json()["ran"] == ["data", "teacher"]
+    model = run / "teacher" / "model.safetensors"
+    whole = model.read_bytes()
+    model.write_bytes(whole[: len(whole) // 2])
+    assert cli(*start).json()["ran"] == ["teacher"]
+    assert model.read_bytes() == whole
+
+
+def test_a_yaml_with_a_mistake(cli, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("data: {source: digits}\ndistil: {steps: 3}\n")
+    check(cli("run", path, tmp_path / "out"), "distil")
+    check(cli("run", tmp_path / "absent.yaml", tmp_path / "out"), "absent.yaml")
+    assert not (tmp_path / "out").exists()
+
+
+def test_json_carries_the_mistake_too(cli, tmp_path):
+    outcome = cli("distill", tmp_path / "absent", "--json")
+    assert outcome.code == 2
+    assert "no run folder" in outcome.json()["error"]
+    assert outcome.json()["remedy"]
+
+
+def test_tensorrt_is_refused_by_name_where_it_is_absent(cli, tmp_path, csv):
+    from regkd_edge.engines import available
+
+    if available()["tensorrt"] is None:
+        pytest.skip("TensorRT and a GPU are here")
+    run = tmp_path / "run"
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    assert cli("distill", run, "--student", "mlp:4", "--steps", "5", "--no-baseline").code == 0
+    outcome = cli("build", run, "--backend", "tensorrt")
+    check(outcome)
+    assert "TensorRT" in outcome.err or "GPU" in outcome.err or "driver" in outcome.err
