@@ -1,6 +1,7 @@
 """Training steps: one public function a kernel, its pure-torch twin under the same name, and the choice between them."""
 
 from .choose import Choice, choose
+from .ops import distill_step, matching_loss, perturb
 from .optimizer import Optimizer, TrainState
 from .steps import Member, Progress, advance, distill_steps, fit_steps
 
@@ -12,6 +13,9 @@ __all__ = [
     "TrainState",
     "advance",
     "choose",
+    "distill_step",
     "distill_steps",
     "fit_steps",
+    "matching_loss",
+    "perturb",
 ]

@@ -73,7 +73,8 @@ def _cos_sin(m: Tensor) -> tuple[Tensor, Tensor]:
 
 def _normal_pair(r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor]:
     u = ((r0 >> 8).to(torch.int32).float() + 0.5) * 2.0**-24
-    radius = (_log(u) * -2.0).sqrt()
+    # By way of float64: the float32 root of torch on a CPU (MKL) is not correctly rounded, the header's is.
+    radius = (_log(u) * -2.0).double().sqrt().float()
     c, s = _cos_sin((r1 >> 8).to(torch.int32))
     return radius * c, radius * s
 

@@ -46,6 +46,10 @@ class Member:
         Of all N rows; computed here if the recipe needs it and it is None.
     state : TrainState
         Changed in place.
+    inputs : int, optional
+        Features of a run without rows.
+    shuffle : bool
+        False: the rows are taken in order, position modulo N (a sampler feeds the rows of several steps at once).
     """
 
     student: nn.Module
@@ -60,6 +64,7 @@ class Member:
     rows: RowQuantities | None = None
     state: TrainState = field(default_factory=TrainState)
     inputs: int | None = None
+    shuffle: bool = True
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
@@ -107,7 +112,12 @@ class Member:
             dtype = next(self.student.parameters()).dtype
             x = gaussian_inputs(self.batch, (self.inputs,), self.seed, step, dtype=dtype, device=self.device)
             return clamp(x, self.recipe), None, None
-        index = batch_rows(self.seed, step, self.batch, self.x.shape[0]).to(self.x.device)
+        n = self.x.shape[0]
+        if self.shuffle:
+            index = batch_rows(self.seed, step, self.batch, n)
+        else:
+            index = torch.arange(step * self.batch, (step + 1) * self.batch) % n
+        index = index.to(self.x.device)
         y = self.y[index] if self.y is not None else None
         return self.x[index], y, self.rows.take(index) if self.rows is not None else None
 
@@ -179,6 +189,7 @@ def distill_steps(
     seed: int = 0,
     rows: RowQuantities | None = None,
     inputs: int | None = None,
+    shuffle: bool = True,
     backend: str = "auto",
 ) -> Progress:
     """Steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on the student and the state.
@@ -186,7 +197,7 @@ def distill_steps(
     The arguments are those of :class:`Member`. Cutting a run into several calls changes no bit of it.
     """
     state = state if state is not None else TrainState()
-    member = Member(student, teacher, x, y, recipe, optimizer, total, batch, seed, rows, state, inputs)
+    member = Member(student, teacher, x, y, recipe, optimizer, total, batch, seed, rows, state, inputs, shuffle)
     return advance([member], n, backend)[0]
 
 

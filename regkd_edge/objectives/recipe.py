@@ -8,6 +8,7 @@ to a kernel. Its meaning is defined once, in :mod:`regkd_edge.fused.reference` (
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -181,6 +182,8 @@ class StepRecipe:
             raise RecipeError(f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.", "Use fewer.")
         if not any(w.active for w in (self.w_pm, self.w_abm, self.w_gm)) and (self.base == "none" or not self.w_base.active):
             raise RecipeError("every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight.")
+        # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no JSON.
+        put("text", json.dumps(self.to_dict()))
 
     # What the recipe needs -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,228 @@
+"""The single-call operators, registered with ``torch.library`` so that they work under autograd, compile and export.
+
+Each runs the compiled core where it can and its twin elsewhere. Every operator returns its derivative beside its value (one
+pass gives both), and its backward multiplies by the upstream gradient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError, RecipeError
+from ..models.mlp import MLP
+from ..objectives import TERMS, RowQuantities, StepRecipe, base_rows_and_gradient
+from . import native
+from .passes import Net
+from .points import perturb_twin
+from .twin import distill_step_twin
+
+__all__ = ["distill_step", "matching_loss", "matching_loss_twin", "perturb"]
+
+_ROW_FIELDS = ("t", "e", "phi", "outlier", "mix", "weight")
+
+
+@lru_cache(maxsize=256)
+def _recipe(text: str) -> StepRecipe:
+    return StepRecipe.from_dict(json.loads(text))
+
+
+# perturb -------------------------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op(
+    "regkd_edge::perturb", mutates_args=(), schema="(Tensor x, Tensor sigma, int draws, int seed, int step) -> Tensor"
+)
+def _perturb(x, sigma, draws, seed, step):
+    fast = native.perturb(x, sigma, draws, seed, step)
+    return fast if fast is not None else perturb_twin(x, sigma if sigma.numel() > 1 else float(sigma), draws, seed, step)
+
+
+@_perturb.register_fake
+def _(x, sigma, draws, seed, step):
+    return x.new_empty((x.shape[0], draws, *x.shape[1:]))
+
+
+_perturb.register_autograd(lambda ctx, upstream: (upstream.sum(1), None, None, None, None))
+
+
+def perturb(
+    x: Tensor,  # [B, ...]
+    sigma: float | Sequence[float] | Tensor,
+    draws: int,
+    seed: int,
+    step: int,
+) -> Tensor:  # [B, draws, ...]
+    """``x + sigma * eps`` with ``draws`` fresh normals for each element: the same bits on every device and back end.
+
+    Parameters
+    ----------
+    x : Tensor
+        Rows of any shape; the element of a row is its feature.
+    sigma : float or d floats
+        Standard deviation, in the units of ``x``.
+    draws, seed, step : int
+        K >= 1; the key in [0, 2^63); the step in [0, 2^32).
+
+    Raises
+    ------
+    RecipeError
+        ``sigma`` has neither one number nor one a feature, or ``draws``, ``seed`` or ``step`` are out of range.
+    """
+    for name, value, low, high in (("draws", draws, 1, 65536), ("seed", seed, 0, 2**63), ("step", step, 0, 2**32)):
+        if not low <= value < high:
+            raise RecipeError(f"{name} must be at least {low} and below {high}, got {value}.", f"Change {name}.")
+    sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()
+    features = x[:1].numel() if x.shape[0] else 1
+    if sigma.numel() not in (1, features):
+        raise RecipeError(f"sigma has {sigma.numel()} numbers and a row has {features} features.", "Give sigma one number, or one a feature.")
+    return _perturb(x, sigma, draws, seed, step)
+
+
+# matching_loss -------------------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op(
+    "regkd_edge::matching_loss",
+    mutates_args=(),
+    schema="(Tensor s, Tensor? y, Tensor? t, Tensor? e, Tensor? phi, Tensor? outlier, Tensor? mix, Tensor? weight, str recipe)"
+    " -> (Tensor, Tensor)",
+)
+def _matching_loss(s, y, t, e, phi, outlier, mix, weight, recipe):
+    rows = RowQuantities(t, e, phi, outlier, mix, weight)
+    fast = native.matching_loss(s, y, rows, _recipe(recipe))
+    return fast if fast is not None else matching_loss_twin(s, y, rows, _recipe(recipe))
+
+
+@_matching_loss.register_fake
+def _(s, y, t, e, phi, outlier, mix, weight, recipe):
+    return s.new_empty(()), torch.empty_like(s)
+
+
+_matching_loss.register_autograd(
+    lambda ctx, upstream, _: (upstream * ctx.saved_tensors[0], *[None] * 8),
+    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(output[1]),
+)
+
+
+def matching_loss_twin(
+    s: Tensor, y: Tensor | None, rows: RowQuantities, recipe: StepRecipe
+) -> tuple[Tensor, Tensor]:  # scalar, [B, o]
+    """The specification of ``matching_loss``: ``(mean over the rows of the base, its derivative by s)``."""
+    with torch.no_grad():
+        value, slope = base_rows_and_gradient(recipe, s, rows.t, y, rows)
+        return value.mean(), slope / s.shape[0]
+
+
+def matching_loss(
+    s: Tensor,  # [B, o] the student's output, of any network
+    rows: RowQuantities,  # of these rows
+    y: Tensor | None,  # [B, o]
+    recipe: StepRecipe,
+) -> Tensor:  # scalar
+    """The recipe's base on outputs, value and gradient in one pass over them: squared, Huber, ail, tbr, tor, row weights.
+
+    Differentiable by ``s``; the teacher's outputs, the labels and the row quantities are constants.
+
+    Raises
+    ------
+    RecipeError
+        The base needs labels or a row quantity that is not there, or the shapes differ.
+    """
+    for name, other in (("y", y), ("rows.t", rows.t)):
+        if other is not None and other.shape != s.shape:
+            raise RecipeError(f"the student answers {tuple(s.shape)} and {name} is {tuple(other.shape)}.", "Give both as [rows, outputs].")
+    return _matching_loss(s, y, *(getattr(rows, name) for name in _ROW_FIELDS), recipe.text)[0]
+
+
+# distill_step --------------------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op(
+    "regkd_edge::distill_step",
+    mutates_args=(),
+    schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi, Tensor? outlier,"
+    " Tensor? mix, Tensor? weight, str activations, str recipe, int seed, int step, int total) -> (Tensor, Tensor, Tensor)",
+)
+def _distill_step(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total):
+    ours, theirs = activations.split(",")
+    s_net = Net(student[::2], student[1::2], ours)
+    t_net = Net(teacher[::2], teacher[1::2], theirs) if teacher else None
+    rows = RowQuantities(t, e, phi, outlier, mix, weight)
+    chosen = _recipe(recipe)
+    fast = native.distill_step(s_net, t_net, x, y, rows, chosen, seed, step, total)
+    terms, dw, db = fast or distill_step_twin(s_net, t_net, x, y, rows, chosen, seed=seed, step=step, total=total)
+    flat = torch.cat([g.reshape(-1) for pair in zip(dw, db) for g in pair])
+    return terms[0].clone(), terms, flat
+
+
+@_distill_step.register_fake
+def _(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total):
+    count = sum(p.numel() for p in student)
+    return x.new_empty(()), x.new_empty((len(TERMS),)), x.new_empty((count,))
+
+
+def _save_gradient(ctx, inputs, output):
+    ctx.shapes = [p.shape for p in inputs[0]]
+    ctx.teachers = len(inputs[1])
+    ctx.save_for_backward(output[2])
+
+
+def _scale_gradient(ctx, upstream, _terms, _flat):
+    parts = (upstream * ctx.saved_tensors[0]).split([shape.numel() for shape in ctx.shapes])
+    student = [part.reshape(shape) for part, shape in zip(parts, ctx.shapes)]
+    return (student, [None] * ctx.teachers, *[None] * 13)
+
+
+_distill_step.register_autograd(_scale_gradient, setup_context=_save_gradient)
+
+
+def distill_step(
+    student: MLP,
+    teacher: MLP | None,
+    x: Tensor,  # [B, d]
+    y: Tensor | None,  # [B, o]
+    recipe: StepRecipe,
+    *,
+    seed: int,
+    step: int = 0,
+    total: int = 1,
+    rows: RowQuantities | None = None,  # of these rows
+) -> tuple[Tensor, Tensor]:  # scalar, [5]
+    """One whole step of two MLPs as a differentiable operator: sampling, search, value and gradient matching, base.
+
+    Returns
+    -------
+    loss, terms
+        The loss, whose backward gives the gradient of every parameter of the student (computed already, in the same pass),
+        and the detached row of the table of losses. ``x`` is the batch itself; nothing is drawn from it.
+
+    Raises
+    ------
+    ModelError
+        A network is not an MLP (use :func:`regkd_edge.fused.reference.step_loss`), or the widths do not fit.
+    """
+    for name, net in (("student", student), ("teacher", teacher)):
+        if net is None and name == "teacher" and not recipe.needs_teacher:
+            continue
+        if not isinstance(net, MLP):
+            raise ModelError(f"the {name} is a {type(net).__name__} and the operator takes MLPs.", "Use reference.step_loss.")
+        if net.widths[0] != x.shape[-1]:
+            raise ModelError(f"the {name} takes {net.widths[0]} inputs and the rows have {x.shape[-1]}.", "Check the data.")
+    if teacher is not None and recipe.needs_teacher and teacher.widths[-1] != student.widths[-1]:
+        raise ModelError(f"teacher and student have {teacher.widths[-1]} and {student.widths[-1]} outputs.", "Give both the same.")
+    if recipe.w_abm.active and recipe.ascent_rule == "candidates":
+        raise RecipeError("the operator searches by gradients only, not by candidates.", "Use reference.step_loss.")
+    ask = teacher if recipe.needs_teacher else None
+    if rows is None:
+        rows = RowQuantities(None)
+    fields = [getattr(rows, name) for name in _ROW_FIELDS]
+    ours = [p for layer in student.layers for p in (layer.weight, layer.bias)]
+    theirs = [p.detach() for layer in ask.layers for p in (layer.weight, layer.bias)] if ask is not None else []
+    names = f"{student.activation},{ask.activation if ask is not None else 'identity'}"
+    loss, terms, _ = _distill_step(ours, theirs, x, y, *fields, names, recipe.text, seed, step, total)
+    return loss, terms.detach()

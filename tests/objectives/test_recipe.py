@@ -1,0 +1,88 @@
+"""A recipe is data: it means one thing, survives storage, and refuses what does not make sense."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from regkd_edge.errors import RecipeError
+from regkd_edge.objectives import BASES, Schedule, StepRecipe
+
+
+def test_a_schedule_is_the_alpha_of_zhou_and_chiam():
+    alpha = Schedule(1.0, 0.0, hold=10)
+    epochs = 2000
+    for step in (0, 9, 10, 9999, 19999):
+        assert alpha.at(step, 10 * epochs) == pytest.approx(1 - (step // 10 + 1) / epochs, abs=1e-15)
+
+
+def test_a_schedule_ends_where_it_should_even_if_the_last_epoch_is_short():
+    assert Schedule(2.0, 5.0, hold=10).at(14, 15) == 5.0
+    assert Schedule(3.0).at(0, 7) == Schedule(3.0).at(6, 7) == 3.0
+
+
+@pytest.mark.parametrize("given", [0.5, (0.5, 0.5), {"start": 0.5}, Schedule(0.5)])
+def test_a_weight_can_be_written_in_several_ways(given):
+    assert StepRecipe(w_pm=given).w_pm == Schedule(0.5)
+
+
+@pytest.mark.parametrize("base", [b for b in BASES if b != "none"])
+def test_a_recipe_survives_json(base):
+    recipe = StepRecipe.kang2024(base, sigma=(0.1, 0.2), low=(-1, -2), high=(1, 2), gm_on=("original", "ascended"))
+    assert StepRecipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+def test_gradients_are_matched_only_where_other_terms_make_points():
+    assert StepRecipe(w_gm=0.1).gm_points == ("original",)
+    assert StepRecipe(w_gm=0.1, w_pm=1.0).gm_points == ("original", "perturbed")
+    assert StepRecipe.kang2024().gm_points == ("original", "perturbed", "ascended")
+    assert StepRecipe.kang2024(gm_on=("ascended",)).gm_points == ("ascended",)
+    assert StepRecipe(w_pm=1.0).gm_points == ()
+
+
+def test_what_a_recipe_needs():
+    assert not StepRecipe(base="labels").needs_teacher and StepRecipe(base="labels").needs_labels
+    assert StepRecipe().needs_teacher and not StepRecipe().needs_labels
+    assert StepRecipe(base="labels", w_pm=1.0).needs_teacher
+    assert not StepRecipe(base="ail", w_base=0.0, w_pm=1.0).needs_labels
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"base": "magic"},
+        {"w_pm": -1.0},
+        {"w_pm": float("nan")},
+        {"w_pm": "much"},
+        {"w_pm": {"begin": 1}},
+        {"w_pm": Schedule},
+        {"sigma": -0.1},
+        {"sigma": (0.1, float("nan"))},
+        {"draws": 0},
+        {"draws": 1.5},
+        {"alpha": 1.5},
+        {"delta": 0.0},
+        {"ascent_rule": "luck"},
+        {"gm_on": ("everywhere",)},
+        {"low": (1.0,), "high": (0.0,)},
+        {"low": (1.0,), "high": (2.0, 3.0)},
+        {"w_base": 0.0},
+        {"base": "none"},
+        {"teacher_gradient": "guess"},
+        {"draws": 30000, "cotangents": 4},
+    ],
+)
+def test_nonsense_is_refused_with_a_remedy(fields):
+    with pytest.raises(RecipeError) as caught:
+        StepRecipe(**fields)
+    assert caught.value.cause and caught.value.remedy
+
+
+def test_unknown_fields_and_bad_schedules_are_refused():
+    with pytest.raises(RecipeError, match="w_zz"):
+        StepRecipe.from_dict({"w_zz": 1})
+    with pytest.raises(RecipeError, match="hold"):
+        Schedule(1.0, 0.0, hold=0)
+    with pytest.raises(RecipeError, match="alpha"):
+        StepRecipe.direct2023(0.3)
