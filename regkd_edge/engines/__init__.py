@@ -1,0 +1,50 @@
+"""Engines: what a graph becomes on one machine, and how it is run there.
+
+A back end is one file with two functions, :meth:`Engine.build` and :meth:`Engine.load`. Nothing here probes a device or
+imports a runtime before it is asked to.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from ..errors import UserError
+from .base import Engine, Manifest, Runner, read_manifest
+
+__all__ = ["BACKENDS", "Engine", "Manifest", "Runner", "available", "get_engine", "load_engine", "read_manifest"]
+
+# Back end -> the module beside this file that holds its ENGINE.
+BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt"}
+
+
+def get_engine(backend: str) -> Engine:
+    """The back end of that name; an unknown one is a :class:`UserError`."""
+    if backend not in BACKENDS:
+        raise UserError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
+    return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").ENGINE
+
+
+def available() -> dict[str, str | None]:
+    """Back end -> None when it can build and run here, else the reason why not."""
+    return {backend: get_engine(backend).missing() for backend in BACKENDS}
+
+
+def load_engine(folder: str | Path, threads: int | None = None) -> Runner:
+    """Load the engine of a folder with the back end that its manifest names.
+
+    Parameters
+    ----------
+    folder : path
+        Where ``build`` wrote ``manifest.json`` and the engine.
+    threads : int, optional
+        Threads of one request, for back ends on the CPU; the manifest's number when absent.
+
+    Raises
+    ------
+    RunFolderError
+        Missing or corrupt manifest, or an engine file that is not the one the manifest describes.
+    NotAvailable
+        The runtime or the device is not on this machine.
+    """
+    return get_engine(read_manifest(folder).backend).load(Path(folder), threads)

@@ -1,0 +1,198 @@
+"""What every back end has in common: the protocol, and the manifest that says what an engine file is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..errors import GraphError, RunFolderError, UserError
+from ..run import file_hash, write_json
+
+__all__ = ["Engine", "Manifest", "Runner", "checked_options", "checked_source", "load_checked", "read_manifest", "seal", "versions"]
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+class Runner(Protocol):
+    """A loaded engine. It is also a context manager that closes itself."""
+
+    manifest: Manifest
+
+    def infer(
+        self,
+        x: np.ndarray,  # [b, d] float32, C-contiguous, raw units
+    ) -> np.ndarray:  # [b, o] float32, raw units
+        """Answer one request and return when the answer is in host memory."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        ...
+
+    def __enter__(self) -> Runner: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Engine(Protocol):
+    """A back end."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """Why the back end cannot be used on this machine, or None. Touches neither a runtime nor a device's memory."""
+        ...
+
+    def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
+        """Make an engine of a graph; writes the engine file and ``manifest.json`` into ``folder``."""
+        ...
+
+    def load(self, folder: str | Path, threads: int | None = None) -> Runner:
+        """Load the engine of a folder after its hash was checked."""
+        ...
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an engine file is and how it came about.
+
+    Attributes
+    ----------
+    backend, precision : str
+        Who runs it; what its graph means (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` where the graph could not be read.
+    engine, engine_sha256, size_bytes
+        The file beside the manifest, its hash and its size.
+    source, source_sha256
+        The ONNX graph it was built from.
+    batch : int or None
+        The only batch size it takes, or None when it takes any.
+    max_batch : int or None
+        The largest batch size it takes, or None when there is no limit.
+    inputs, outputs : list of {name, shape, dtype}
+    executed : dict of str to float, or None
+        Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
+        not be read.
+    options, versions, machine, notes, built
+        What was asked for, with what, where, what is worth knowing, and when (UTC).
+    """
+
+    backend: str
+    precision: str
+    engine: str
+    engine_sha256: str
+    size_bytes: int
+    source: str
+    source_sha256: str
+    batch: int | None
+    max_batch: int | None
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    executed: dict[str, float] | None
+    options: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    built: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"format": _FORMAT, **dataclasses.asdict(self)}
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of an engine folder; a missing, corrupt or foreign one is a :class:`RunFolderError`."""
+    path = Path(folder, MANIFEST)
+    remedy = "Build the engine again: regkd-edge build RUN --force."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(f"'{folder}' holds no engine: it has no {MANIFEST}.", remedy) from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+    fields = {f.name: f for f in dataclasses.fields(Manifest)}
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        met = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise RunFolderError(f"'{path}' has format {met!r}, expected {_FORMAT}.", remedy)
+    needed = {name for name, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    absent = sorted(needed - content.keys())
+    if absent:
+        raise RunFolderError(f"'{path}' lacks {', '.join(absent)}.", remedy)
+    manifest = Manifest(**{name: content[name] for name in fields if name in content})
+    if not isinstance(manifest.engine, str) or Path(manifest.engine).name != manifest.engine or not manifest.engine:
+        raise RunFolderError(f"'{path}' names the engine {manifest.engine!r}, expected a file of its own folder.", remedy)
+    return manifest
+
+
+def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
+    """Manifest and bytes of an engine; nothing is handed on whose hash is not the manifest's.
+
+    The bytes that were hashed are the bytes that are loaded, so no one can change the file in between.
+    """
+    import hashlib
+
+    manifest = read_manifest(folder)
+    if manifest.backend != backend:
+        raise RunFolderError(f"'{folder}' holds an engine of '{manifest.backend}', not of '{backend}'.", "Load it with the back end that built it.")
+    path = Path(folder, manifest.engine)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read: {error.strerror}.", "Build the engine again: regkd-edge build RUN --force.") from None
+    met = hashlib.sha256(content).hexdigest()
+    if met != manifest.engine_sha256:
+        raise RunFolderError(
+            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, the manifest says {str(manifest.engine_sha256)[:12]}.",
+            "Build the engine again: regkd-edge build RUN --force.",
+        )
+    return manifest, content
+
+
+def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> Manifest:
+    """Hash the finished engine file and write its manifest, last of all: an engine without one does not count."""
+    path = Path(folder, engine)
+    manifest = Manifest(
+        engine=engine,
+        engine_sha256=file_hash(path),
+        size_bytes=path.stat().st_size,
+        source=Path(source).name,
+        source_sha256=file_hash(source),
+        built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **fields,
+    )
+    write_json(Path(folder, MANIFEST), manifest.to_dict())
+    return manifest
+
+
+def checked_source(onnx_path: str | Path) -> Path:
+    """The path of an existing ONNX file."""
+    path = Path(onnx_path)
+    if not path.is_file():
+        raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' and 'quantize' first: they write the graphs.")
+    return path
+
+
+def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` over ``defaults``; an option that the back end does not have is a :class:`UserError`."""
+    unknown = sorted(set(options or {}) - set(defaults))
+    if unknown:
+        raise UserError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
+    return {**defaults, **(options or {})}
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of packages, without importing them; absent ones are left out."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,198 @@
+"""ONNX Runtime on the CPU: the default back end, and the one that runs on every machine.
+
+The engine file is the graph as ONNX Runtime optimised it on this machine, saved, and loaded again with optimisation
+off. So the file in the folder *is* what runs: its operators can be read and counted, its size is the size that is
+deployed, a later version of the optimiser cannot change what was measured, and loading is quicker. The price: the file
+is meant for this ONNX Runtime and this kind of CPU; another machine builds its own from the same graph.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, GraphError, NotAvailable, UserError
+from ..run import write_atomic
+from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
+from .host import cpu_model
+
+__all__ = ["ENGINE", "OnnxRuntimeEngine", "OnnxRuntimeRunner"]
+
+_FILE = "engine.onnx"
+_DEFAULTS = {"threads": 1}
+# Would put a MatMul between Q/DQ pairs and its bias back into a Gemm, for which there is no INT8 kernel with a float
+# bias: the layer would then run in FP32 behind dequantized weights. Floating-point graphs keep it.
+_BREAKS_INT8 = ["MatMulAddFusion"]
+
+
+class OnnxRuntimeRunner:
+    """A session over the engine file."""
+
+    def __init__(self, session: Any, manifest: Manifest):
+        self.manifest = manifest
+        self._session = session
+        self._input = session.get_inputs()[0]
+        self._name = self._input.name
+        self._outputs = [value.name for value in session.get_outputs()]
+
+    def infer(
+        self,
+        x: np.ndarray,  # [b, d] float32
+    ) -> np.ndarray:  # [b, o] float32
+        """Answer one request. A wrong shape or type is a :class:`DataError` with both."""
+        try:
+            return self._session.run(self._outputs, {self._name: x})[0]
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise self._explain(x, error) from None
+
+    def _explain(self, x: Any, error: Exception) -> Exception:
+        if self._session is None:
+            return UserError("the engine was closed.", "Load it again.")
+        met = f"{getattr(x, 'dtype', type(x).__name__)} {list(getattr(x, 'shape', []))}"
+        shape = ", ".join(str(n) for n in self._input.shape)
+        return DataError(f"the engine takes float32 [{shape}], got {met}: {str(error).splitlines()[0]}", "Give rows of that shape and type.")
+
+    def close(self) -> None:
+        self._session = None
+
+    def __enter__(self) -> OnnxRuntimeRunner:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class OnnxRuntimeEngine:
+    """The back end ``onnxruntime``; see the head of this file."""
+
+    name = "onnxruntime"
+
+    def missing(self) -> str | None:
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError as error:
+            return f"ONNX Runtime cannot be imported: {error}"
+        return None
+
+    def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
+        """Optimise a graph for this machine and save it.
+
+        Parameters
+        ----------
+        onnx_path : path
+            A typed graph of ``export`` or ``quantize``.
+        folder : path
+            Gets ``engine.onnx`` and ``manifest.json``.
+        options : {"threads": int}
+            Threads of one request, 1 by default: small networks lose time by waking others.
+        """
+        ort = _import()
+        source = checked_source(onnx_path)
+        chosen = checked_options(self.name, options, _DEFAULTS)
+        precision, quantized = _precision(source)
+        Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
+        with write_atomic(Path(folder, _FILE)) as temporary:
+            settings = _settings(ort, chosen["threads"])
+            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            settings.optimized_model_filepath = os.fspath(temporary)
+            try:
+                session = ort.InferenceSession(os.fspath(source), settings, providers=["CPUExecutionProvider"], disabled_optimizers=_BREAKS_INT8 if quantized else None)
+            except Exception as error:  # onnxruntime's exceptions share no public base class
+                raise GraphError(f"ONNX Runtime cannot load '{source}': {error}.", "Export or quantize again.") from None
+            inputs, outputs = ([_describe(v) for v in values] for values in (session.get_inputs(), session.get_outputs()))
+            del session
+        executed = _executed(Path(folder, _FILE))
+        batch = inputs[0]["shape"][0]
+        return seal(
+            folder,
+            _FILE,
+            source,
+            backend=self.name,
+            precision=precision,
+            batch=batch if isinstance(batch, int) else None,
+            max_batch=batch if isinstance(batch, int) else None,
+            inputs=inputs,
+            outputs=outputs,
+            executed=executed,
+            options=chosen,
+            versions=versions("onnxruntime", "numpy", "regkd-edge"),
+            machine={"cpu": cpu_model()},
+            notes=_notes(precision, executed),
+        )
+
+    def load(self, folder: str | Path, threads: int | None = None) -> OnnxRuntimeRunner:
+        """Load the engine file as it is, with optimisation off."""
+        ort = _import()
+        manifest, content = load_checked(folder, self.name)
+        settings = _settings(ort, threads or manifest.options.get("threads", 1))
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            here, there = versions("onnxruntime").get("onnxruntime"), manifest.versions.get("onnxruntime")
+            raise GraphError(f"ONNX Runtime {here} cannot load the engine of ONNX Runtime {there}: {error}.", "Build the engine on this machine.") from None
+        return OnnxRuntimeRunner(session, manifest)
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise NotAvailable(f"ONNX Runtime cannot be imported: {error}.", "Run: pip install 'regkd-edge[onnxruntime]'.") from None
+    return onnxruntime
+
+
+def _settings(ort: Any, threads: int) -> Any:
+    if not isinstance(threads, int) or threads < 1:
+        raise UserError(f"threads is {threads!r}, expected an integer of at least 1.", "Give for example 1.")
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    # On x86 without VNNI the fast INT8 kernel saturates its 16-bit sums; this asks for the exact one.
+    settings.add_session_config_entry("session.x64quantprecision", "1")
+    return settings
+
+
+def _describe(value: Any) -> dict[str, Any]:
+    return {"name": value.name, "shape": [n if isinstance(n, int) else str(n) for n in value.shape], "dtype": value.type.removeprefix("tensor(").removesuffix(")")}
+
+
+def _precision(source: Path) -> tuple[str, bool]:
+    """(label of the graph, whether it has Q/DQ pairs); without the onnx package the graph stays unread."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        # The operator's name stands in the file as plain bytes, so this needs no parser.
+        return "unknown", b"DequantizeLinear" in source.read_bytes()
+    from ..quantize import graph_precision
+
+    counted = graph_precision(source)
+    return counted.label, counted.pairs > 0
+
+
+def _executed(engine: Path) -> dict[str, float] | None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        return None
+    from ..quantize import graph_precision
+
+    return graph_precision(engine, executed=True).share
+
+
+def _notes(precision: str, executed: dict[str, float] | None) -> list[str]:
+    if executed is None:
+        return ["the precision that is executed was not read: the onnx package is not installed"]
+    done = "+".join(executed)
+    if done == precision:
+        return []
+    return [f"the graph is {precision}, this CPU's kernels compute it in {done}"]
+
+
+ENGINE = OnnxRuntimeEngine()
