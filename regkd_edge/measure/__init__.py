@@ -1,0 +1,10 @@
+"""Measuring: how right an engine is, how fast one request is, and on what machine. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from .accuracy import accuracy, compare
+from .bench import bench_engine
+from .latency import latency, percentiles
+from .machine import machine_state
+
+__all__ = ["accuracy", "bench_engine", "compare", "latency", "machine_state", "percentiles"]

@@ -1,0 +1,108 @@
+"""How long one request takes: by the host's clock, from the rows in host memory to the answer in host memory.
+
+Requests are synchronous: the next one starts when the last one's answer is there. Nothing overlaps and no outlier is
+removed, so the figures are those of an application that asks and waits. Throughput of a pipeline is another question.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+
+__all__ = ["latency", "percentiles"]
+
+#: A percentile is given when at least this many samples lie beyond it; p99 wants 1000 samples, p90 wants 100.
+BEYOND = 10
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+
+def latency(
+    infer: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,  # [n, d] float32
+    batch: int = 1,
+    samples: int = 3000,
+    warmup: int = 300,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Time ``infer`` on batches of ``rows``.
+
+    Parameters
+    ----------
+    infer : callable
+        A runner's ``infer``: rows in, answer out, back when the answer is there.
+    rows : float32 [n, d]
+        Requests are cut from them in turn, wrapping around, so that no two requests in a row are the same data.
+    batch, samples, warmup : int
+        Rows a request, timed requests, untimed requests before them.
+
+    Returns
+    -------
+    record : dict
+        ``batch``, ``samples``, ``warmup``, ``p50_ns`` ... ``p99_ns`` (None where the samples are too few), ``min_ns``,
+        ``max_ns``, ``mean_ns``, ``rows_per_second`` (of one client that waits), ``overhead_ns`` (median of the same
+        loop around a function that does nothing; it is contained in the figures, not subtracted).
+    raw : int64 [samples]
+        Nanoseconds of each request, in their order.
+    """
+    for name, value, least in (("batch", batch, 1), ("samples", samples, 1), ("warmup", warmup, 0)):
+        if value < least:
+            raise UserError(f"{name} is {value}, expected at least {least}.", "Give a larger number.")
+    requests = _requests(rows, batch)
+    _loop(infer, requests, warmup)
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()  # a collection would be this process's garbage, not the engine's time
+    try:
+        overhead = _loop(_nothing, requests, max(200, min(samples, 2000)))
+        raw = _loop(infer, requests, samples)
+    finally:
+        if enabled:
+            gc.enable()
+    record = {
+        "batch": batch,
+        "samples": samples,
+        "warmup": warmup,
+        **percentiles(raw),
+        "rows_per_second": batch * samples / (float(raw.sum()) * 1e-9),
+        "overhead_ns": float(np.median(overhead)),
+    }
+    return record, raw
+
+
+def percentiles(
+    raw: np.ndarray,  # [samples] nanoseconds
+) -> dict[str, float | None]:
+    """p50, p90, p95 and p99 (None with fewer than :data:`BEYOND` samples beyond it), min, max and mean, in nanoseconds."""
+    found: dict[str, float | None] = {}
+    for name, q in _QUANTILES.items():
+        # 1e-9: 1000 * (1 - 0.99) is 10.000000000000009 or 9.99..., and both mean 10
+        found[f"{name}_ns"] = float(np.quantile(raw, q)) if len(raw) * (1 - q) >= BEYOND - 1e-9 else None
+    return {**found, "min_ns": float(raw.min()), "max_ns": float(raw.max()), "mean_ns": float(raw.mean())}
+
+
+def _requests(rows: np.ndarray, batch: int) -> list[np.ndarray]:
+    """Up to 256 contiguous batches, cut before the clock runs."""
+    count = max(1, min(256, len(rows)))
+    index = np.arange(count * batch) % len(rows)
+    return [np.ascontiguousarray(rows[part], dtype=np.float32) for part in index.reshape(count, batch)]
+
+
+def _loop(infer: Callable[[np.ndarray], Any], requests: list[np.ndarray], samples: int) -> np.ndarray:
+    clock = time.perf_counter_ns
+    taken = [0] * samples
+    count = len(requests)
+    for i in range(samples):
+        x = requests[i % count]
+        start = clock()
+        infer(x)
+        taken[i] = clock() - start
+    return np.asarray(taken, dtype=np.int64)
+
+
+def _nothing(x: np.ndarray) -> np.ndarray:
+    return x

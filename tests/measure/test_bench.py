@@ -1,0 +1,92 @@
+"""bench_engine: the figures are those of the engine file, and the record says what was measured."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from graphs import rows, write_mlp
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from regkd_edge.config import RunConfig
+from regkd_edge.engines import get_engine, read_manifest
+from regkd_edge.errors import DataError, RunFolderError
+from regkd_edge.measure import accuracy, bench_engine
+from regkd_edge.quantize import quantize_int8
+from regkd_edge.quantize.reference import reference_outputs
+from regkd_edge.run import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunFolder.create(tmp_path / "run", RunConfig())
+    source = write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 16, 2))
+    quantize_int8(source, tmp_path / "student.int8.onnx", rows())
+    engine = get_engine("onnxruntime")
+    engine.build(source, run.file("engines", "onnxruntime.fp32"))
+    engine.build(tmp_path / "student.int8.onnx", run.file("engines", "onnxruntime.int8"))
+    return run
+
+
+@pytest.fixture
+def held_out(tmp_path, run):
+    x = rows(n=300, seed=5)  # more than one chunk of predictions
+    fp32 = reference_outputs(tmp_path / "student.fp32.onnx", x)
+    return x, fp32 + np.random.default_rng(6).normal(0, 0.1, fp32.shape), fp32
+
+
+def test_record_and_arrays_are_of_the_engine_file(run, held_out):
+    x, y, fp32 = held_out
+    folder = run.file("engines", "onnxruntime.int8")
+    record = bench_engine(run, folder, x, y, teacher=fp32, reference=fp32, target_names=["a", "b"], batches=[1, 8], samples=120, warmup=2)
+    arrays = np.load(run.file("bench", "onnxruntime.int8.npz"))
+    assert record["accuracy"] == accuracy(y, arrays["predictions"], ["a", "b"])
+    assert record["against_teacher"]["rmse"] > 0
+    assert record["against_fp32"]["judged_by"] == "labels" and record["against_fp32"]["low"] <= record["against_fp32"]["high"]
+    assert [t["batch"] for t in record["latency"]] == [1, 8]
+    assert arrays["latency_ns_batch_1"].shape == (120,)
+    assert record["latency"][0]["p50_ns"] == pytest.approx(np.median(arrays["latency_ns_batch_1"]))
+    assert record["engine"]["sha256"] == read_manifest(folder).engine_sha256
+    written = json.loads(run.file("bench", "onnxruntime.int8.json").read_text())
+    assert written == json.loads(json.dumps({k: v for k, v in record.items() if k != "outputs"}))
+    assert record["outputs"] == [run.file("bench", "onnxruntime.int8.json"), run.file("bench", "onnxruntime.int8.npz")]
+
+
+def test_fp32_engine_is_the_fp32_student(run, held_out):
+    x, y, fp32 = held_out
+    record = bench_engine(run, run.file("engines", "onnxruntime.fp32"), x, y, reference=fp32, batches=[1], samples=20, warmup=0)
+    assert abs(record["against_fp32"]["relative"]) < 1e-5  # the same float32 sums in another order
+    assert record["latency"][0]["p99_ns"] is None  # 20 samples have no 99th percentile
+
+
+def test_without_labels_it_is_judged_by_the_teacher(run, held_out):
+    x, _, fp32 = held_out
+    record = bench_engine(run, run.file("engines", "onnxruntime.int8"), x, None, teacher=fp32, reference=fp32 + 0.01, batches=[1], samples=20, warmup=0)
+    assert record["accuracy"] is None and record["against_fp32"]["judged_by"] == "teacher"
+    with pytest.raises(DataError, match="neither labels nor teacher"):
+        bench_engine(run, run.file("engines", "onnxruntime.int8"), x, None, batches=[1], samples=20)
+
+
+def test_batch_that_the_engine_was_not_built_for_is_left_out_by_name(run, tmp_path, held_out):
+    x, y, _ = held_out
+    get_engine("onnxruntime").build(write_mlp(tmp_path / "fixed.onnx", widths=(5, 16, 2), batch=4), run.file("engines", "fixed"))
+    record = bench_engine(run, run.file("engines", "fixed"), x[:10], y[:10], batches=[1, 4], samples=20, warmup=0)
+    assert [t["batch"] for t in record["latency"]] == [4]
+    assert record["skipped"] == [{"batch": 1, "reason": "the engine takes batch 4 only"}]
+    assert record["accuracy"]["n"] == 10  # ten rows through batches of four
+
+
+def test_engine_that_changes_while_it_is_timed_gives_no_record(run, held_out):
+    x, y, _ = held_out
+    path = run.file("engines", "onnxruntime.fp32", "engine.onnx")
+
+    def tamper(text):
+        if "requests" in text:
+            path.write_bytes(path.read_bytes() + b"\0")
+
+    with pytest.raises(RunFolderError, match="not the file that was built"):
+        bench_engine(run, path.parent, x, y, batches=[1], samples=20, warmup=0, progress=tamper)
+    assert not run.file("bench").exists()
