@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import GraphError, RunFolderError, UserError
+from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..run import file_hash, write_json
 
-__all__ = ["Engine", "Manifest", "Runner", "checked_options", "checked_source", "load_checked", "read_manifest", "seal", "versions"]
+__all__ = ["Engine", "Manifest", "Runner", "checked_options", "checked_source", "load_checked", "read_manifest", "require", "seal", "versions"]
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -52,6 +52,10 @@ class Engine(Protocol):
         """Why the back end cannot be used on this machine, or None. Touches neither a runtime nor a device's memory."""
         ...
 
+    def require(self) -> None:
+        """Raise :class:`NotAvailable` with the cause that :meth:`missing` gives."""
+        ...
+
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
         """Make an engine of a graph; writes the engine file and ``manifest.json`` into ``folder``."""
         ...
@@ -81,8 +85,8 @@ class Manifest:
     executed : dict of str to float, or None
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
-    options, versions, machine, notes, built
-        What was asked for, with what, where, what is worth knowing, and when (UTC).
+    options, versions, machine, notes, built, seconds
+        What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
     """
 
     backend: str
@@ -102,6 +106,7 @@ class Manifest:
     machine: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     built: str = ""
+    seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
@@ -169,6 +174,13 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
     )
     write_json(Path(folder, MANIFEST), manifest.to_dict())
     return manifest
+
+
+def require(backend: Engine) -> None:
+    """Raise :class:`NotAvailable` when a back end cannot be used here."""
+    reason = backend.missing()
+    if reason is not None:
+        raise NotAvailable(f"back end '{backend.name}' cannot be used here: {reason}", "Choose a back end that 'regkd-edge doctor' lists as available, or mend what is missing.")
 
 
 def checked_source(onnx_path: str | Path) -> Path:

@@ -9,6 +9,7 @@ is meant for this ONNX Runtime and this kind of CPU; another machine builds its 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError, GraphError, NotAvailable, UserError
 from ..run import write_atomic
-from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
+from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .host import cpu_model
 
 __all__ = ["ENGINE", "OnnxRuntimeEngine", "OnnxRuntimeRunner"]
@@ -78,6 +79,9 @@ class OnnxRuntimeEngine:
             return f"ONNX Runtime cannot be imported: {error}"
         return None
 
+    def require(self) -> None:
+        require(self)
+
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
         """Optimise a graph for this machine and save it.
 
@@ -92,6 +96,7 @@ class OnnxRuntimeEngine:
         """
         ort = _import()
         source = checked_source(onnx_path)
+        started = time.monotonic()
         chosen = checked_options(self.name, options, _DEFAULTS)
         precision, quantized = _precision(source)
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
@@ -118,6 +123,7 @@ class OnnxRuntimeEngine:
             inputs=inputs,
             outputs=outputs,
             executed=executed,
+            seconds=round(time.monotonic() - started, 3),
             options=chosen,
             versions=versions("onnxruntime", "numpy", "regkd-edge"),
             machine={"cpu": cpu_model()},

@@ -6,6 +6,7 @@ precision flag. Nothing here makes a Runtime before the driver has counted a dev
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..errors import DataError, GraphError, NotAvailable, RunFolderError, UserError
 from ..run import write_atomic
-from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
+from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .gpu import Buffer, Driver, missing_gpu
 from .host import cpu_model, device_model
 
@@ -121,6 +122,9 @@ class TensorRTEngine:
             return error.cause
         return missing_gpu()
 
+    def require(self) -> None:
+        require(self)
+
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
         """Build a plan for the GPU of this machine.
 
@@ -142,6 +146,7 @@ class TensorRTEngine:
         GraphError
             What the parser or the builder said, with the node's name.
         """
+        started = time.monotonic()
         chosen = checked_options(self.name, options, _DEFAULTS)
         source = checked_source(onnx_path)
         trt = _import()
@@ -184,6 +189,7 @@ class TensorRTEngine:
             inputs=[_describe(network.get_input(0))],
             outputs=[_describe(network.get_output(0))],
             executed=None,
+            seconds=round(time.monotonic() - started, 3),
             options=recorded,
             versions={"tensorrt": trt.__version__, **versions("numpy", "regkd-edge")},
             machine={"cpu": cpu_model(), "board": device_model(), **device},

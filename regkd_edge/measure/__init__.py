@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .accuracy import accuracy, compare
-from .bench import bench_engine
-from .latency import latency, percentiles
+from .bench import bench_engine, bench_engines
+from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["accuracy", "bench_engine", "compare", "latency", "machine_state", "percentiles"]
+__all__ = ["accuracy", "bench_engine", "bench_engines", "compare", "latencies", "latency", "machine_state", "percentiles"]

@@ -1,30 +1,32 @@
-"""One engine file, measured: its accuracy on held-out rows, its latency, and the machine it ran on, in one record."""
+"""Engine files, measured: accuracy on held-out rows, latency, and the machine they ran on, in one record each."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..engines import load_engine
-from ..engines.base import Runner, load_checked
+from ..engines.base import Manifest, Runner, load_checked
 from ..errors import DataError
 from ..run import RunFolder, write_atomic, write_json
 from .accuracy import accuracy, compare
-from .latency import latency
+from .latency import latencies
 from .machine import machine_state
 
-__all__ = ["bench_engine", "predict"]
+__all__ = ["bench_engine", "bench_engines", "predict"]
 
 _CHUNK = 256
 
 
-def bench_engine(
+def bench_engines(
     run: RunFolder,
-    folder: str | Path,
+    folders: Sequence[str | Path],
     x: np.ndarray,  # [n, d] raw units
     y: np.ndarray | None,  # [n, o] raw units
     *,
@@ -36,29 +38,29 @@ def bench_engine(
     warmup: int = 300,
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,
-) -> dict[str, Any]:
-    """Run the engine of ``folder`` on held-out rows and time it.
+) -> list[dict[str, Any]]:
+    """Run engines on held-out rows and time them, in turns so that they share the machine's quiet and busy moments.
 
     Parameters
     ----------
     run : RunFolder
-        Gets ``bench/<name of folder>.json`` and ``.npz``.
-    folder : path
-        An engine folder; the file whose hash the manifest holds is the one that is measured.
+        Gets ``bench/<name of folder>.json`` and ``.npz`` of each engine.
+    folders : paths
+        Engine folders; the file whose hash the manifest holds is the one that is measured.
     x, y, teacher, reference
         Held-out inputs; labels (None without any); the teacher's answers; the FP32 student's answers to compare with.
     batches, samples, warmup, threads
-        As in ``BenchConfig``. A batch that the engine was not built for is left out, and the record says so.
+        As in ``BenchConfig``. A batch that an engine was not built for is left out, and its record says so.
     progress : callable, optional
         Told what is being done, for a progress line.
 
     Returns
     -------
-    dict
+    list of dict, one an engine
         ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
-        ``latency`` (one record a batch size), ``skipped``, ``machine`` and ``machine_after``, ``measured`` (UTC).
-        The files written are under ``outputs``, which is not in the file.
+        ``latency`` (one record a batch size), ``timed_with`` (the engines it took turns with), ``skipped``, ``machine``
+        and ``machine_after``, ``measured`` (UTC). The files written are under ``outputs``, which is not in the file.
 
     Raises
     ------
@@ -71,58 +73,84 @@ def bench_engine(
         raise DataError("there are neither labels nor teacher's answers for the held-out rows.", "Give one of them: an engine without either has no accuracy.")
     rows = np.ascontiguousarray(x, dtype=np.float32)
     say = progress or (lambda text: None)
-    name = Path(folder).name
     before = machine_state()
-    with load_engine(folder, threads) as runner:
-        manifest = runner.manifest
-        say(f"{name}: {len(rows)} held-out rows")
-        predictions = predict(runner, rows)
-        timings, raw, skipped = [], {}, []
+    with contextlib.ExitStack() as stack:
+        measured = [_Measured(Path(folder).name, stack.enter_context(load_engine(folder, threads))) for folder in folders]
+        for one in measured:
+            say(f"{one.name}: {len(rows)} held-out rows")
+            one.predictions = predict(one.runner, rows)
         for batch in batches:
-            refusal = _refuses(manifest, batch)
-            if refusal:
-                skipped.append({"batch": batch, "reason": refusal})
-                continue
-            say(f"{name}: batch {batch}, {samples} requests")
-            record, taken = latency(runner.infer, rows, batch, samples, warmup)
-            timings.append(record)
-            raw[f"latency_ns_batch_{batch}"] = taken
-    truth = y if y is not None else teacher
-    used = threads or manifest.options.get("threads")
-    record = {
-        "format": 1,
-        "name": name,
-        "backend": manifest.backend,
-        "precision": manifest.precision,
-        "executed": manifest.executed,
-        "engine": {
-            "file": manifest.engine,
-            "sha256": manifest.engine_sha256,
-            "size_bytes": manifest.size_bytes,
-            "source": manifest.source,
-            "source_sha256": manifest.source_sha256,
-            "built": manifest.built,
-            "versions": manifest.versions,
-            "options": manifest.options,
-            "notes": manifest.notes,
-        },
-        "accuracy": None if y is None else accuracy(y, predictions, target_names),
-        "against_teacher": None if teacher is None else accuracy(teacher, predictions, target_names),
-        "against_fp32": None if reference is None else {**compare(truth, predictions, reference), "judged_by": "labels" if y is not None else "teacher"},
-        "threads": used,
-        "latency": timings,
-        "skipped": skipped,
-        "machine": before,
-        "machine_after": {k: v for k, v in machine_state().items() if before.get(k) != v},
-        "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    # The file could have been replaced while it was timed; then the figures would be another file's.
-    load_checked(folder, manifest.backend)
-    arrays = run.file("bench", f"{name}.npz")
-    with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
-        np.savez_compressed(stream, predictions=predictions, **raw)
-    write_json(run.file("bench", f"{name}.json"), record)
-    return {**record, "outputs": [run.file("bench", f"{name}.json"), arrays]}
+            timed = [one for one in measured if one.takes(batch)]
+            if timed:
+                say(f"batch {batch}: {samples} requests to {', '.join(one.name for one in timed)}")
+                for one, (record, raw) in zip(timed, latencies([one.runner.infer for one in timed], rows, batch, samples, warmup)):
+                    one.timings.append(record)
+                    one.raw[f"latency_ns_batch_{batch}"] = raw
+    after = {key: value for key, value in machine_state().items() if before.get(key) != value}
+    for folder, one in zip(folders, measured):
+        load_checked(folder, one.manifest.backend)  # replaced while it was timed, the figures would be another file's
+    names = [one.name for one in measured]
+    records = []
+    for one in measured:
+        engine = {key: getattr(one.manifest, key) for key in ("size_bytes", "source", "source_sha256", "built", "versions", "options", "notes")}
+        record = {
+            "format": 1,
+            "name": one.name,
+            "backend": one.manifest.backend,
+            "precision": one.manifest.precision,
+            "executed": one.manifest.executed,
+            "engine": {"file": one.manifest.engine, "sha256": one.manifest.engine_sha256, **engine},
+            "accuracy": None if y is None else accuracy(y, one.predictions, target_names),
+            "against_teacher": None if teacher is None else accuracy(teacher, one.predictions, target_names),
+            "against_fp32": None,
+            "threads": threads or one.manifest.options.get("threads"),
+            "latency": one.timings,
+            "timed_with": [name for name in names if name != one.name],
+            "skipped": one.skipped,
+            "machine": before,
+            "machine_after": after,
+            "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        if reference is not None:
+            record["against_fp32"] = {**compare(teacher if y is None else y, one.predictions, reference), "judged_by": "teacher" if y is None else "labels"}
+        arrays, figures = run.file("bench", f"{one.name}.npz"), run.file("bench", f"{one.name}.json")
+        with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
+            np.savez_compressed(stream, predictions=one.predictions, **one.raw)
+        write_json(figures, record)
+        records.append({**record, "outputs": [figures, arrays]})
+    return records
+
+
+def bench_engine(run: RunFolder, folder: str | Path, x: np.ndarray, y: np.ndarray | None, **options: Any) -> dict[str, Any]:
+    """:func:`bench_engines` of one engine; to compare several, give them to it together."""
+    [record] = bench_engines(run, [folder], x, y, **options)
+    return record
+
+
+@dataclass
+class _Measured:
+    """What is gathered about one engine while it is loaded."""
+
+    name: str
+    runner: Runner
+    predictions: Any = None
+    timings: list[dict[str, Any]] = field(default_factory=list)
+    raw: dict[str, np.ndarray] = field(default_factory=dict)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.runner.manifest
+
+    def takes(self, batch: int) -> bool:
+        """Whether the engine takes a batch size; the reason why not is kept."""
+        if self.manifest.batch is not None and batch != self.manifest.batch:
+            self.skipped.append({"batch": batch, "reason": f"the engine takes batch {self.manifest.batch} only"})
+            return False
+        if self.manifest.max_batch is not None and batch > self.manifest.max_batch:
+            self.skipped.append({"batch": batch, "reason": f"the engine takes batches up to {self.manifest.max_batch}"})
+            return False
+        return True
 
 
 def predict(
@@ -135,11 +163,3 @@ def predict(
     index = np.arange(-(-len(rows) // size) * size) % len(rows)
     parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
     return np.concatenate(parts)[: len(rows)].astype(np.float64)
-
-
-def _refuses(manifest: Any, batch: int) -> str | None:
-    if manifest.batch is not None and batch != manifest.batch:
-        return f"the engine takes batch {manifest.batch} only"
-    if manifest.max_batch is not None and batch > manifest.max_batch:
-        return f"the engine takes batches up to {manifest.max_batch}"
-    return None

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import UserError
 
-__all__ = ["latency", "percentiles"]
+__all__ = ["latencies", "latency", "percentiles"]
 
 #: A percentile is given when at least this many samples lie beyond it; p99 wants 1000 samples, p90 wants 100.
 BEYOND = 10
@@ -49,29 +49,61 @@ def latency(
     raw : int64 [samples]
         Nanoseconds of each request, in their order.
     """
+    [timed] = latencies([infer], rows, batch, samples, warmup, rounds=1)
+    return timed
+
+
+def latencies(
+    infers: Sequence[Callable[[np.ndarray], np.ndarray]],
+    rows: np.ndarray,  # [n, d] float32
+    batch: int = 1,
+    samples: int = 3000,
+    warmup: int = 300,
+    *,
+    rounds: int = 10,
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Time several functions in turns: ``rounds`` times each its share of the samples.
+
+    A machine's clock and its other work change over seconds; timed one after the other, one engine would get the quiet
+    moment and another the busy one. In turns they share both, and the figures compare engines and not moments.
+
+    Returns
+    -------
+    list of (record, raw), one a function, as :func:`latency` describes them; ``rounds`` is in the record.
+    """
     for name, value, least in (("batch", batch, 1), ("samples", samples, 1), ("warmup", warmup, 0)):
         if value < least:
             raise UserError(f"{name} is {value}, expected at least {least}.", "Give a larger number.")
+    rounds = max(1, min(rounds, samples // 20))
     requests = _requests(rows, batch)
-    _loop(infer, requests, warmup)
+    taken: list[list[np.ndarray]] = [[] for _ in infers]
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()  # a collection would be this process's garbage, not the engine's time
     try:
         overhead = _loop(_nothing, requests, max(200, min(samples, 2000)))
-        raw = _loop(infer, requests, samples)
+        for turn in range(rounds):
+            for parts, infer in zip(taken, infers):
+                # a turn begins with cold caches, so each is warmed up, the first one in full
+                _loop(infer, requests, warmup if turn == 0 else min(warmup, 50))
+                parts.append(_loop(infer, requests, samples * (turn + 1) // rounds - samples * turn // rounds, samples * turn // rounds))
     finally:
         if enabled:
             gc.enable()
-    record = {
-        "batch": batch,
-        "samples": samples,
-        "warmup": warmup,
-        **percentiles(raw),
-        "rows_per_second": batch * samples / (float(raw.sum()) * 1e-9),
-        "overhead_ns": float(np.median(overhead)),
-    }
-    return record, raw
+    found = []
+    for parts in taken:
+        raw = np.concatenate(parts)
+        record = {
+            "batch": batch,
+            "samples": samples,
+            "warmup": warmup,
+            "rounds": rounds,
+            **percentiles(raw),
+            "rows_per_second": batch * samples / (float(raw.sum()) * 1e-9),
+            "overhead_ns": float(np.median(overhead)),
+        }
+        found.append((record, raw))
+    return found
 
 
 def percentiles(
@@ -92,12 +124,12 @@ def _requests(rows: np.ndarray, batch: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(rows[part], dtype=np.float32) for part in index.reshape(count, batch)]
 
 
-def _loop(infer: Callable[[np.ndarray], Any], requests: list[np.ndarray], samples: int) -> np.ndarray:
+def _loop(infer: Callable[[np.ndarray], Any], requests: list[np.ndarray], samples: int, first: int = 0) -> np.ndarray:
     clock = time.perf_counter_ns
     taken = [0] * samples
     count = len(requests)
     for i in range(samples):
-        x = requests[i % count]
+        x = requests[(first + i) % count]
         start = clock()
         infer(x)
         taken[i] = clock() - start

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.config import RunConfig
 from regkd_edge.engines import get_engine, read_manifest
 from regkd_edge.errors import DataError, RunFolderError
-from regkd_edge.measure import accuracy, bench_engine
+from regkd_edge.measure import accuracy, bench_engine, bench_engines
 from regkd_edge.quantize import quantize_int8
 from regkd_edge.quantize.reference import reference_outputs
 from regkd_edge.run import RunFolder
@@ -84,9 +84,30 @@ def test_engine_that_changes_while_it_is_timed_gives_no_record(run, held_out):
     path = run.file("engines", "onnxruntime.fp32", "engine.onnx")
 
     def tamper(text):
-        if "requests" in text:
+        if "requests to" in text:
             path.write_bytes(path.read_bytes() + b"\0")
 
     with pytest.raises(RunFolderError, match="not the file that was built"):
         bench_engine(run, path.parent, x, y, batches=[1], samples=20, warmup=0, progress=tamper)
     assert not run.file("bench").exists()
+
+
+def test_engines_that_are_compared_are_timed_in_turns(run, held_out, monkeypatch):
+    from regkd_edge.engines.onnxruntime import OnnxRuntimeRunner
+
+    order = []
+    infer = OnnxRuntimeRunner.infer
+
+    def recorded(self, x):
+        order.append((self.manifest.precision, len(x)))
+        return infer(self, x)
+
+    monkeypatch.setattr(OnnxRuntimeRunner, "infer", recorded)
+    x, y, fp32 = held_out
+    folders = [run.file("engines", f"onnxruntime.{p}") for p in ("fp32", "int8")]
+    first, second = bench_engines(run, folders, x, y, reference=fp32, batches=[1], samples=200, warmup=0)
+    assert first["timed_with"] == ["onnxruntime.int8"] and first["latency"][0]["rounds"] == 10
+    timed = [precision for precision, batch in order if batch == 1]
+    assert timed == (["fp32"] * 20 + ["int8"] * 20) * 10
+    for record in (first, second):
+        assert np.load(record["outputs"][1])["latency_ns_batch_1"].shape == (200,)

@@ -1,0 +1,9 @@
+"""The report: all that a run measured, as one HTML page without a single fetch, one JSON file and one console table."""
+
+from __future__ import annotations
+
+from .collect import Report, collect
+from .table import console_table
+from .write import write_report
+
+__all__ = ["Report", "collect", "console_table", "write_report"]

@@ -1,0 +1,100 @@
+"""Drawing in SVG: scales, ticks and a frame. Colours are CSS classes, so a plot follows the page's light or dark."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Frame", "nice_ticks", "log_ticks", "number", "text"]
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About ``count`` round numbers inside [low, high], apart by 1, 2 or 5 times a power of ten."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / max(count, 1)
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) + 0.0 for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5 times powers of ten inside [low, high]; powers alone over more than three decades."""
+    wide = high / low > 1e3
+    found = []
+    for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        found += [m * 10.0**exponent for m in ((1,) if wide else (1, 2, 5))]
+    return [v for v in found if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]
+
+
+def number(value: float) -> str:
+    """A tick's label: short, without noise of binary fractions."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e5 or abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:,.6g}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def text(x: float, y: float, content: str, css: str = "tick", anchor: str = "middle", turn: bool = False) -> str:
+    """A text element; the content is escaped here and nowhere else."""
+    turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}"{turned}>{html.escape(str(content))}</text>'
+
+
+@dataclass
+class Frame:
+    """A plot area with a linear y axis and a linear or logarithmic x axis, in pixels of its view box."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    width: int = 440
+    height: int = 330
+    left: int = 58
+    right: int = 14
+    top: int = 14
+    bottom: int = 46
+    log_x: bool = False
+
+    def __post_init__(self) -> None:
+        self.x, self.y = _opened(*self.x), _opened(*self.y)
+
+    def px(self, values: np.ndarray | float) -> np.ndarray | float:
+        low, high = self.x
+        share = np.log(np.maximum(values, 1e-300) / low) / math.log(high / low) if self.log_x else (np.asarray(values) - low) / (high - low)
+        return self.left + share * (self.width - self.left - self.right)
+
+    def py(self, values: np.ndarray | float) -> np.ndarray | float:
+        low, high = self.y
+        return self.height - self.bottom - (np.asarray(values) - low) / (high - low) * (self.height - self.top - self.bottom)
+
+    def axes(self, x_label: str, y_label: str) -> list[str]:
+        """Grid, ticks and labels."""
+        bottom, right = self.height - self.bottom, self.width - self.right
+        parts = []
+        for value in nice_ticks(*self.y):
+            y = float(self.py(value))
+            parts += [f'<line x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>', text(self.left - 7, y + 4, number(value), anchor="end")]
+        for value in log_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
+            x = float(self.px(value))
+            parts += [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>', text(x, bottom + 17, number(value))]
+        parts += [text((self.left + right) / 2, self.height - 8, x_label, "label"), text(14, (self.top + bottom) / 2, y_label, "label", turn=True)]
+        return parts
+
+    def svg(self, title: str, parts: Sequence[str]) -> str:
+        """The whole picture; the title is what a screen reader says."""
+        return f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{html.escape(title, quote=True)}">{"".join(parts)}</svg>'
+
+
+def _opened(low: float, high: float) -> tuple[float, float]:
+    """A range of some width, also where all values are one."""
+    if high > low:
+        return low, high
+    pad = abs(low) * 0.05 or 1.0
+    return low - pad, high + pad

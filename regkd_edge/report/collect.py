@@ -1,0 +1,203 @@
+"""Gathering what the stages left in a run folder: models, engines, their figures on the held-out rows, and how they came about.
+
+Reads JSON and NPZ only, so it works where torch is absent. A part that has not been made yet is a missing line; a part
+that is damaged is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Dataset, load_dataset, load_predictions
+from ..engines import read_manifest
+from ..errors import RunFolderError
+from ..measure import accuracy, compare
+from ..run import RunFolder
+from .recommend import recommend
+
+__all__ = ["Report", "collect"]
+
+
+@dataclass
+class Report:
+    """What :func:`collect` found.
+
+    Attributes
+    ----------
+    name : str
+        Name of the run folder.
+    rows : list of dict
+        One line of the table each, all with the same keys: ``name``, ``kind`` ("model" | "engine"), ``what``,
+        ``precision``, ``parameters``, ``size_bytes``, ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with its
+        95 % interval ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the
+        teacher's answers), ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in microseconds.
+        None where something was not measured.
+    recommended : dict or None
+        ``name``, ``why`` and ``rule``.
+    unit : str
+        Unit of rmse, mae and max_error: the target's name, or "standard deviations" with several targets.
+    batches : list of int
+        Batch sizes that were timed, ascending.
+    notes : list of str
+        What a reader must know: engines left out, batches skipped, kernels of another precision.
+    facts : dict
+        ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
+    truth, predictions, latencies
+        For the plots: y [n, o] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds [samples].
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    recommended: dict[str, Any] | None
+    unit: str
+    batches: list[int]
+    notes: list[str]
+    facts: dict[str, Any]
+    truth: np.ndarray
+    target_names: list[str]
+    predictions: dict[str, np.ndarray] = field(default_factory=dict)
+    latencies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+
+
+def collect(run: RunFolder) -> Report:
+    """Read a run folder.
+
+    Raises
+    ------
+    RunFolderError
+        No data in the run yet, or a damaged file; the message names it.
+    """
+    dataset = load_dataset(run)
+    config = run.config().model_dump(mode="json")
+    truth = dataset.rows("test")[1]
+    models = _models(run, dataset, config)
+    predictions = {name: model["predictions"] for name, model in models.items()}
+    notes: list[str] = []
+    benches, latencies = _benches(run, dataset, predictions, notes)
+    batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
+    reference, teacher = predictions.get("student"), predictions.get("teacher")
+    names = dataset.table.target_names
+
+    rows = []
+    for name, values in predictions.items():
+        figures = accuracy(truth, values, names)
+        row = {"name": name, "kind": "engine" if name in benches else "model"}
+        if name in models:
+            row |= {"what": models[name]["what"], "precision": "fp32", "parameters": models[name]["parameters"], "size_bytes": models[name]["size_bytes"]}
+        else:
+            bench = benches[name]
+            parameters = models["student"]["parameters"] if "student" in models else None
+            row |= {"what": _computed(bench), "precision": bench["precision"], "parameters": parameters, "size_bytes": bench["engine"]["size_bytes"]}
+        row["rmse"] = figures["rmse"]
+        difference = compare(truth, values, reference) if reference is not None and name != "student" else {}
+        row |= {"delta": difference.get("relative"), "delta_low": difference.get("low"), "delta_high": difference.get("high")}
+        row |= {key: figures[key] for key in ("mae", "r2", "max_error")}
+        row["teacher_rmse"] = accuracy(teacher, values, names)["rmse"] if teacher is not None and name != "teacher" else None
+        timings = {timing["batch"]: timing for timing in benches[name]["latency"]} if name in benches else {}
+        row["samples"] = min((timing["samples"] for timing in timings.values()), default=None)
+        for batch in batches:
+            for key in ("p50", "p99"):
+                row[f"{key}_us_b{batch}"] = _microseconds(timings.get(batch, {}).get(f"{key}_ns"))
+        rows.append(row)
+
+    return Report(
+        name=run.path.resolve().name,
+        rows=rows,
+        recommended=recommend(rows, batches),
+        unit=names[0] if len(names) == 1 else "standard deviations",
+        batches=batches,
+        notes=notes,
+        facts={
+            "data": {"source": Path(dataset.table.source).name, "rows": len(dataset.table), "features": dataset.d, "targets": names, "split": dataset.split.counts(), "warnings": dataset.table.warnings},
+            "config": config,
+            "stages": run.state(),
+            "benches": benches,
+        },
+        truth=truth,
+        target_names=names,
+        predictions=predictions,
+        latencies=latencies,
+    )
+
+
+def _models(run: RunFolder, dataset: Dataset, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    recipe = config["distill"]
+    terms = [term.upper() for term in recipe["terms"]]
+    found = {}
+    for name in ("teacher", "baseline", "student"):
+        folder = run.file(name)
+        if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
+            continue
+        card = _read_json(folder / "model.json")
+        how = {"teacher": "", "baseline": f", {recipe['base']} alone", "student": ", " + " + ".join([recipe["base"], *terms])}[name]
+        weights = folder / "model.safetensors"
+        found[name] = {
+            "what": f"{card.get('spec') or card.get('kind') or 'network'}{how}",
+            "parameters": card.get("parameters"),
+            "size_bytes": weights.stat().st_size if weights.is_file() else None,
+            "predictions": load_predictions(folder / "predictions.npz", dataset.y.shape)[dataset.split.test],
+        }
+    return found
+
+
+def _benches(run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray], notes: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, dict[int, np.ndarray]]]:
+    """Records by engine name; adds the engines' predictions. A record of an engine that is no longer there is left out."""
+    records: dict[str, dict[str, Any]] = {}
+    latencies: dict[str, dict[int, np.ndarray]] = {}
+    shape = (len(dataset.split.test), dataset.o)
+    for path in sorted(run.file("bench").glob("*.json"), key=_order):
+        record = _read_json(path)
+        try:
+            name, engine, timings = record["name"], record["engine"], record["latency"]
+            manifest = read_manifest(run.file("engines", name))
+            if manifest.engine_sha256 != engine["sha256"]:
+                notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
+                continue
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
+                answers = stored["predictions"]
+                raw = {timing["batch"]: stored[f"latency_ns_batch_{timing['batch']}"] for timing in timings}
+        except RunFolderError:
+            raise
+        except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
+            raise RunFolderError(f"'{path}' or its .npz is corrupt: {error!r}.", "Measure again: regkd-edge bench RUN --force.") from None
+        if answers.shape != shape:
+            notes.append(f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures are left out.")
+            continue
+        records[name], latencies[name], predictions[name] = record, raw, answers
+        notes += [f"{name}: {note}." for note in engine.get("notes", [])]
+        notes += [f"{name}: batch {skip['batch']} was not timed: {skip['reason']}." for skip in record.get("skipped", [])]
+        for timing in timings:
+            if timing["p99_ns"] is None:
+                notes.append(f"{name}: {timing['samples']} requests at batch {timing['batch']} are too few for p99 (1000 are needed).")
+    return records, latencies
+
+
+def _order(path: Path) -> tuple[str, int, str]:
+    """Back end by back end, from the widest precision to the narrowest."""
+    backend, _, precision = path.stem.partition(".")
+    known = ("fp32", "fp16", "bf16", "fp8", "int8")
+    return backend, known.index(precision) if precision in known else len(known), precision
+
+
+def _computed(bench: dict[str, Any]) -> str:
+    executed = bench.get("executed")
+    return f"{bench['precision']} graph" + (f", {'+'.join(executed)} kernels" if executed else "")
+
+
+def _microseconds(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1000
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", "Repeat the command that wrote it with --force.") from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", "Repeat the command that wrote it with --force.")
+    return content
