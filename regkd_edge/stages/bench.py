@@ -18,7 +18,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset, load_predictions
-    from ..measure import bench_engine
+    from ..measure import bench_engines
 
     section = config.bench
     dataset = load_dataset(run)
@@ -33,21 +33,21 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     for left in run.file("bench").glob("*"):
         # Figures of an engine that no longer exists must not reach the report.
         left.unlink()
-    for done, folder in enumerate(folders):
-        progress("bench", done, len(folders), {}, None)
-        record = bench_engine(
-            run,
-            folder,
-            x,
-            y,
-            teacher=teacher,
-            reference=student,
-            target_names=dataset.table.target_names,
-            batches=batches,
-            samples=section.samples,
-            warmup=section.warmup,
-            threads=section.threads,
-        )
+    progress("bench", 0, 1, {}, None)
+    # All in one call: they are timed in turns and share the machine's quiet and busy moments.
+    for record in bench_engines(
+        run,
+        folders,
+        x,
+        y,
+        teacher=teacher,
+        reference=student,
+        target_names=dataset.table.target_names,
+        batches=batches,
+        samples=section.samples,
+        warmup=section.warmup,
+        threads=section.threads,
+    ):
         paths += record["outputs"]
         engines.append({key: value for key, value in record.items() if key != "outputs"})
     return paths, {"engines": [engine["name"] for engine in engines]}

@@ -51,7 +51,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             folder = run.file("engines", f"{name}.{precision}")
             manifest = backend.build(graph, folder, _options(run, config, name))
             paths.append(folder)
-            engines.append({"engine": folder.name, "bytes": manifest.engine_bytes, "seconds": manifest.seconds})
+            engines.append({"engine": folder.name, "bytes": manifest.size_bytes, "seconds": manifest.seconds})
     for left in run.file("engines").iterdir():
         if left.is_dir() and left not in paths:
             shutil.rmtree(left)
