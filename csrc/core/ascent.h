@@ -1,0 +1,76 @@
+// Input ascent: from x, a few steps towards points where student and teacher disagree.
+//   G = grad_x (1/B) [ -|S-T|^2 + ridge |S|^2 ] + decay * x,  x moves against G (Zhou & Chiam 2023 with rmsprop)
+#pragma once
+
+#include "block.h"
+
+namespace regkd {
+namespace REGKD_LEVEL {
+
+template <class Block>
+REGKD_PHASE void clamp_inputs(const Block& block, const Job& job, int d, float* x) {
+    using F = typename Block::F;
+    if (job.low == nullptr && job.high == nullptr) return;
+    block.rows(d, [&](int j, int s) {
+        F v = block.load(x + j * kTile + s);
+        if (job.low) v = at_least(v, job.low[j]);
+        if (job.high) v = at_most(v, job.high[j]);
+        block.store(x + j * kTile + s, v);
+    });
+}
+
+template <class Block>
+REGKD_PHASE void ascend(const Block& block, const Job& job, const Arena& at, float* base) {
+    using F = typename Block::F;
+    const int d = job.student.widths[0], o = outputs_of(job);
+    float *x = base + at.x, *square = base + at.square, *to_s = base + at.c, *to_t = base + at.v;
+    float *g_s = base + at.student_g, *g_t = base + at.teacher_g, *y_s = base + at.student_y, *y_t = base + at.teacher_y;
+    float* length = base + at.gm_loss;  // of G, by lane; the loss is set after the ascent
+    const Rows student = student_rows(at, base, false), teacher = teacher_rows(at, base, true);
+    const float scale = 1.0f / static_cast<float>(job.batch);
+
+    for (int step = 0; step < job.ascent_steps; ++step) {
+        forward(block, job.teacher, job.teacher.params, x, teacher, y_t);
+        forward(block, job.student, job.params, x, student, y_s);
+        block.rows(o, [&](int j, int s) {
+            const F out = block.load(y_s + j * kTile + s);
+            const F gap = (out - block.load(y_t + j * kTile + s)) * (2.0f * scale);
+            block.store(to_s + j * kTile + s, out * (2.0f * scale * job.ascent_ridge) - gap);
+            block.store(to_t + j * kTile + s, gap);
+        });
+        pull_back(block, job.teacher, job.teacher.params, to_t, teacher, g_t);
+        pull_back(block, job.student, job.params, to_s, student, g_s);
+        if (job.ascent_rule == kNormalised) {
+            block.rows(1, [&](int, int s) {
+                F sum = all<F>(1e-24f);
+                for (int j = 0; j < d; ++j) {
+                    const int i = j * kTile + s;
+                    const F g = block.load(g_s + i) + block.load(g_t + i) + block.load(x + i) * job.ascent_decay;
+                    sum = sum + g * g;
+                }
+                block.store(length + s, square_root(sum));
+            });
+        }
+        block.rows(d, [&](int j, int s) {
+            const int i = j * kTile + s;
+            const F zero = all<F>(0.0f), now = block.load(x + i);
+            const F g = block.load(g_s + i) + block.load(g_t + i) + now * job.ascent_decay;
+            F move;
+            if (job.ascent_rule == kRmspropAscent) {
+                const F before = step == 0 ? zero : block.load(square + i);
+                const F v = before * job.ascent_alpha + g * g * (1.0f - job.ascent_alpha);
+                block.store(square + i, v);
+                move = g / (square_root(v) + job.ascent_eps);
+            } else if (job.ascent_rule == kSign) {
+                move = g > 0.0f ? all<F>(1.0f) : (g < 0.0f ? all<F>(-1.0f) : zero);
+            } else {
+                move = g / block.load(length + s);
+            }
+            block.store(x + i, now - move * job.ascent_size);
+        });
+        clamp_inputs(block, job, d, x);
+    }
+}
+
+}  // namespace REGKD_LEVEL
+}  // namespace regkd

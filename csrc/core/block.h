@@ -1,0 +1,135 @@
+// The Block policy: how one tile of 32 samples is worked on. csrc/cpu runs a tile on one thread, csrc/cuda on a block.
+//
+// A Block is passed by const reference and has
+//   F, I, U                  lane types (portable.h); load(p), store(p, F), load_int(p) for p = row + s
+//   fused(a, b, c)           a * b + c
+//   rows(n, f)               f(j, s) for j < n and every lane offset s of row j; items in any order; barrier after
+//   cells(n, f)              f(j, lane) for j < n, lane < 32, one float at a time (gathers); barrier after
+//   lanes(f)                 f(lane) for lane < 32; barrier after
+//   each(begin, end, f)      f(j, s) for rows begin <= j < end of the caller's own share; no barrier
+//   product(W, n_out, n_in, in, bias, out, done)            out[j] = bias[j] + sum_k W[j, k] in[k]   (bias may be null)
+//   product_transposed(W, n_out, n_in, in, out, done)       out[k] = sum_j W[j, k] in[j]
+//       done(begin, end) is called once for every range of finished rows, by those who computed them; barrier after
+//   outer(n_out, n_in, q, a, d, t, G, add)                  G[j, k] (+)= sum_s q[j,s] a[k,s] + d[j,s] t[k,s]
+//       rows of G are padded(n_in) apart; d and t may be null; barrier after
+//   sums(n, q, g, add)                                      g[j] (+)= sum_s q[j,s]; barrier after
+//   lane_sum(p)                                             sum of p[0..31], in lane order, by one thread, as double
+// Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.
+//
+// An Arena lays out a tile's buffers once: offsets in floats from a base that a back end allocates.
+#pragma once
+
+#include "network.h"
+
+namespace regkd {
+namespace REGKD_LEVEL {
+
+struct Arena {
+    int32_t x, live, y, t, row_terms, student_y, teacher_y, c, v, r, student_g, teacher_g, square, value_loss, gm_loss;
+    int32_t index;                                       // 32 ints: the row of each lane
+    int32_t teacher_a[2], teacher_d[2], teacher_s1[kMaxLayers];
+    int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], tangent[kMaxLayers], m[kMaxLayers], q[2];
+    int32_t floats;                                      // size; a multiple of 32
+};
+
+REGKD_INLINE bool is_active(const Weight& w) { return w.start != 0.0f || w.end != 0.0f; }
+REGKD_INLINE bool has_kind(const Job& job, int kind) {
+    const bool gm = is_active(job.weight[kTermGm]) && (job.gm_on >> kind & 1);
+    if (kind == kOriginal) return (job.base != kNone && is_active(job.weight[kTermBase])) || gm;
+    if (kind == kPerturbed) return job.draws > 0 && (is_active(job.weight[kTermPm]) || gm);
+    return is_active(job.weight[kTermAbm]) || gm;
+}
+REGKD_INLINE bool gm_on_kind(const Job& job, int kind) {
+    return is_active(job.weight[kTermGm]) && (job.gm_on >> kind & 1) && has_kind(job, kind);
+}
+REGKD_INLINE bool any_gm(const Job& job) {
+    return gm_on_kind(job, kOriginal) || gm_on_kind(job, kPerturbed) || gm_on_kind(job, kAscended);
+}
+REGKD_INLINE int outputs_of(const Job& job) { return job.student.widths[job.student.layers]; }
+REGKD_INLINE int cotangent_count(const Job& job) { return job.cotangents > 0 ? job.cotangents : outputs_of(job); }
+
+REGKD_INLINE int widest_hidden(const Network& net) {
+    int n = 1;
+    for (int l = 1; l < net.layers; ++l) n = net.widths[l] > n ? net.widths[l] : n;
+    return n;
+}
+
+REGKD_PHASE Arena make_arena(const Job& job) {
+    Arena at;
+    int32_t end = 0;
+    const auto take = [&end](int rows) {
+        const int32_t begin = end;
+        end += rows * kTile;
+        return begin;
+    };
+    const int d = job.student.widths[0], o = outputs_of(job);
+    const bool gm = any_gm(job), ascent = has_kind(job, kAscended), pull = gm || ascent;
+    at.x = take(d);
+    at.live = take(1);
+    at.index = take(1);
+    at.row_terms = take(5);
+    at.value_loss = take(1);
+    at.gm_loss = take(1);
+    at.y = take(o);
+    at.t = take(o);
+    at.student_y = take(o);
+    at.teacher_y = take(o);
+    at.c = take(o);
+    at.v = take(o);
+    at.r = pull ? take(d) : 0;
+    at.student_g = pull ? take(d) : 0;
+    at.teacher_g = pull ? take(d) : 0;
+    at.square = ascent ? take(d) : 0;
+    const int wide_t = job.teacher.layers ? widest_hidden(job.teacher) : 0, wide_s = widest_hidden(job.student);
+    for (int i = 0; i < 2; ++i) {
+        at.teacher_a[i] = take(wide_t);
+        at.teacher_d[i] = pull ? take(wide_t) : 0;
+        at.q[i] = take(wide_s);
+    }
+    const bool keep_m = gm && cotangent_count(job) > 1;
+    for (int l = 1; l < kMaxLayers; ++l) {
+        at.teacher_s1[l] = pull && l < job.teacher.layers ? take(job.teacher.widths[l]) : 0;
+        const int n = l < job.student.layers ? job.student.widths[l] : 0;
+        at.a[l] = take(n);
+        at.s1[l] = take(n);
+        at.s2[l] = gm ? take(n) : 0;
+        at.u[l] = pull ? take(n) : 0;
+        at.d[l] = gm ? take(n) : at.u[l];
+        at.tangent[l] = gm ? take(n) : 0;
+        at.m[l] = keep_m ? take(n) : at.u[l];
+    }
+    at.floats = end;
+    return at;
+}
+
+// `bend`: keep s'' and tangents (gradient matching); `slopes`: keep s'.
+REGKD_INLINE Rows student_rows(const Arena& at, float* base, bool bend) {
+    Rows rows;
+    for (int l = 1; l < kMaxLayers; ++l) {
+        rows.a[l] = base + at.a[l];
+        rows.s1[l] = base + at.s1[l];
+        rows.s2[l] = bend ? base + at.s2[l] : nullptr;
+        rows.u[l] = base + at.u[l];
+        rows.d[l] = base + at.d[l];
+        rows.t[l] = base + at.tangent[l];
+        rows.m[l] = base + at.m[l];
+    }
+    rows.q[0] = base + at.q[0];
+    rows.q[1] = base + at.q[1];
+    return rows;
+}
+REGKD_INLINE Rows teacher_rows(const Arena& at, float* base, bool slopes) {
+    Rows rows;
+    for (int l = 1; l < kMaxLayers; ++l) {
+        rows.a[l] = base + at.teacher_a[l & 1];
+        rows.s1[l] = slopes ? base + at.teacher_s1[l] : nullptr;
+        rows.s2[l] = nullptr;
+        rows.u[l] = rows.d[l] = base + at.teacher_d[l & 1];
+        rows.t[l] = rows.m[l] = nullptr;
+    }
+    rows.q[0] = rows.q[1] = nullptr;
+    return rows;
+}
+
+}  // namespace REGKD_LEVEL
+}  // namespace regkd

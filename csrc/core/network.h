@@ -1,0 +1,176 @@
+// The four passes of CORE's formulas over one tile of 32 samples, written over a Block (see block.h).
+// Every buffer is feature-major, [features][32]; hidden layers are l = 1 .. L-1, the output is linear.
+#pragma once
+
+#include "activation.h"
+
+namespace regkd {
+namespace REGKD_LEVEL {
+
+// Where the passes of one network keep their rows. Entry l belongs to hidden layer l; entries may alias where said.
+struct Rows {
+    float* a[kMaxLayers];   // s(z_l)
+    float* s1[kMaxLayers];  // s'(z_l), null: not wanted
+    float* s2[kMaxLayers];  // s''(z_l), null: not wanted
+    float* u[kMaxLayers];   // pass 2: u_l
+    float* d[kMaxLayers];   // pass 2: s' u_l; may be u itself when u is not needed later
+    float* t[kMaxLayers];   // pass 3: s' zt_l
+    float* m[kMaxLayers];   // pass 3: sum over cotangents of s'' u_l zt_l; may be u when there is one cotangent
+    float* q[2];            // pass 4: q_l, two in turn
+};
+
+REGKD_INLINE int64_t layer_params(const Network& net, int l) {
+    return static_cast<int64_t>(net.widths[l]) * (net.widths[l - 1] + 1);
+}
+REGKD_INLINE int64_t parameter_count(const Network& net) {
+    int64_t total = 0;
+    for (int l = 1; l <= net.layers; ++l) total += layer_params(net, l);
+    return total;
+}
+REGKD_INLINE const float* layer_weights(const Network& net, const float* params, int l) {  // W_l; b_l follows it
+    for (int i = 1; i < l; ++i) params += layer_params(net, i);
+    return params;
+}
+
+template <int Order, class Block>
+REGKD_PHASE void activate_rows(const Block& block, int kind, int begin, int end, float* a, float* s1, float* s2) {
+    using F = typename Block::F;
+    with_activation(kind, [&]<int Kind>() {
+        block.each(begin, end, [&](int j, int s) {
+            const int at = j * kTile + s;
+            F value, first, second;
+            activation<Kind, Order>(block.load(a + at), value, first, second);
+            block.store(a + at, value);
+            if constexpr (Order >= 1) block.store(s1 + at, first);
+            if constexpr (Order >= 2) block.store(s2 + at, second);
+        });
+    });
+}
+
+// Pass 1: y = net(x).
+template <class Block>
+REGKD_PHASE void forward(const Block& block, const Network& net, const float* params, const float* x, const Rows& rows, float* y) {
+    const float* w = params;
+    for (int l = 1; l <= net.layers; ++l) {
+        const int n_in = net.widths[l - 1], n_out = net.widths[l];
+        const float* in = l == 1 ? x : rows.a[l - 1];
+        const float* bias = w + static_cast<int64_t>(n_out) * n_in;
+        if (l == net.layers) {
+            block.product(w, n_out, n_in, in, bias, y, [](int, int) {});
+        } else {
+            float *a = rows.a[l], *s1 = rows.s1[l], *s2 = rows.s2[l];
+            block.product(w, n_out, n_in, in, bias, a, [&](int begin, int end) {
+                if (s2)
+                    activate_rows<2>(block, net.activation, begin, end, a, s1, s2);
+                else if (s1)
+                    activate_rows<1>(block, net.activation, begin, end, a, s1, s2);
+                else
+                    activate_rows<0>(block, net.activation, begin, end, a, s1, s2);
+            });
+        }
+        w = bias + n_out;
+    }
+}
+
+// Pass 2: g = J^T v. Needs s1; leaves u and d.
+template <class Block>
+REGKD_PHASE void pull_back(const Block& block, const Network& net, const float* params, const float* v, const Rows& rows, float* g) {
+    for (int l = net.layers; l >= 1; --l) {
+        const float* w = layer_weights(net, params, l);
+        const float* cur = l == net.layers ? v : rows.d[l];
+        if (l == 1) {
+            block.product_transposed(w, net.widths[l], net.widths[l - 1], cur, g, [](int, int) {});
+        } else {
+            float *u = rows.u[l - 1], *d = rows.d[l - 1];
+            const float* s1 = rows.s1[l - 1];
+            block.product_transposed(w, net.widths[l], net.widths[l - 1], cur, u, [&](int begin, int end) {
+                block.each(begin, end, [&](int j, int s) {
+                    const int at = j * kTile + s;
+                    block.store(d + at, block.load(s1 + at) * block.load(u + at));
+                });
+            });
+        }
+    }
+}
+
+// Pass 3: tangents along r, and m += s'' u zt. `first`: m is set, not added to. Skips m when s'' is 0 everywhere.
+template <class Block>
+REGKD_PHASE void push_forward(const Block& block, const Network& net, const float* params, const float* r, const Rows& rows, bool first) {
+    using F = typename Block::F;
+    const float* w = params;
+    const bool curved = is_curved(net.activation);
+    for (int l = 1; l < net.layers; ++l) {
+        const int n_in = net.widths[l - 1], n_out = net.widths[l];
+        float *t = rows.t[l], *m = rows.m[l];
+        const float *s1 = rows.s1[l], *s2 = rows.s2[l], *u = rows.u[l];
+        block.product(w, n_out, n_in, l == 1 ? r : rows.t[l - 1], nullptr, t, [&](int begin, int end) {
+            block.each(begin, end, [&](int j, int s) {
+                const int at = j * kTile + s;
+                const F zt = block.load(t + at);
+                block.store(t + at, block.load(s1 + at) * zt);
+                if (curved) {
+                    const F bend = block.load(s2 + at) * block.load(u + at) * zt;
+                    block.store(m + at, first ? bend : block.load(m + at) + bend);
+                }
+            });
+        });
+        w += layer_params(net, l);
+    }
+}
+
+// Where gradients go: like the parameters, but rows of W_l padded to a multiple of 16 floats and b_l too.
+constexpr int kPad = 16;
+REGKD_INLINE int padded(int n) { return (n + kPad - 1) / kPad * kPad; }
+REGKD_INLINE int64_t padded_params(const Network& net, int l) {
+    return static_cast<int64_t>(net.widths[l]) * padded(net.widths[l - 1]) + padded(net.widths[l]);
+}
+REGKD_INLINE int64_t padded_count(const Network& net) {
+    int64_t total = 0;
+    for (int l = 1; l <= net.layers; ++l) total += padded_params(net, l);
+    return total;
+}
+
+// dW_l += d_l^T t_{l-1} of one cotangent v, when there are several; `accumulate` false: set.
+template <class Block>
+REGKD_PHASE void tangent_gradient(const Block& block, const Network& net, const float* v, const float* r, const Rows& rows,
+                                   float* grad, bool accumulate) {
+    for (int l = 1; l <= net.layers; ++l) {
+        const float* d = l == net.layers ? v : rows.d[l];
+        const float* t = l == 1 ? r : rows.t[l - 1];
+        block.outer(net.widths[l], net.widths[l - 1], d, t, nullptr, nullptr, grad, accumulate);
+        grad += padded_params(net, l);
+    }
+}
+
+// Pass 4 and the gradient: q_L = c; dW_l += q_l^T a_{l-1} (+ d_l^T t_{l-1} when v is given), db_l += sum q_l.
+// `bend`: m holds what pass 3 left.
+template <class Block>
+REGKD_PHASE void gradient(const Block& block, const Network& net, const float* params, const float* x, const float* c, const float* v,
+                           const float* r, const Rows& rows, bool bend, float* grad, bool accumulate, bool accumulate_bias) {
+    grad += padded_count(net);
+    const float* q = c;
+    for (int l = net.layers; l >= 1; --l) {
+        const int n_in = net.widths[l - 1], n_out = net.widths[l];
+        grad -= padded_params(net, l);
+        const float* d = v == nullptr ? nullptr : (l == net.layers ? v : rows.d[l]);
+        const float* t = v == nullptr ? nullptr : (l == 1 ? r : rows.t[l - 1]);
+        block.outer(n_out, n_in, q, l == 1 ? x : rows.a[l - 1], d, t, grad, accumulate);
+        block.sums(n_out, q, grad + static_cast<int64_t>(n_out) * padded(n_in), accumulate_bias);
+        if (l == 1) break;
+        float* p = rows.q[l & 1];
+        const float *s1 = rows.s1[l - 1], *m = rows.m[l - 1];
+        block.product_transposed(layer_weights(net, params, l), n_out, n_in, q, p, [&](int begin, int end) {
+            block.each(begin, end, [&](int j, int s) {
+                const int at = j * kTile + s;
+                if (bend)
+                    block.store(p + at, block.fused(block.load(s1 + at), block.load(p + at), block.load(m + at)));
+                else
+                    block.store(p + at, block.load(s1 + at) * block.load(p + at));
+            });
+        });
+        q = p;
+    }
+}
+
+}  // namespace REGKD_LEVEL
+}  // namespace regkd

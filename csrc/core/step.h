@@ -1,0 +1,212 @@
+// One step of training as work on tiles: which points there are, what each adds to the losses and to the gradient.
+// The order of tiles and the grouping of their gradients are fixed by the job, never by the number of threads.
+#pragma once
+
+#include "ascent.h"
+#include "loss.h"
+#include "optimizer.h"
+#include "permutation.h"
+
+namespace regkd {
+namespace REGKD_LEVEL {
+
+// Up to 32 points of one kind: anchors first .. first + count - 1, draw k.
+struct Tile {
+    int kind, draw, first, count;
+};
+
+REGKD_INLINE int anchor_tiles(const Job& job) { return (job.batch + kTile - 1) / kTile; }
+REGKD_INLINE int tile_count(const Job& job) {
+    const int kinds = has_kind(job, kAscended) + (has_kind(job, kPerturbed) ? job.draws : 0) + has_kind(job, kOriginal);
+    return kinds * anchor_tiles(job);
+}
+// Ascended points first: they cost most, so a thread that takes the last tile is not left alone with a long one.
+REGKD_INLINE Tile tile_at(const Job& job, int index) {
+    const int per = anchor_tiles(job), slice = index / per, first = (index - slice * per) * kTile;
+    const int left = job.batch - first, count = left < kTile ? left : kTile;
+    const int ascended = has_kind(job, kAscended), perturbed = has_kind(job, kPerturbed) ? job.draws : 0;
+    if (slice < ascended) return {kAscended, 0, first, count};
+    if (slice < ascended + perturbed) return {kPerturbed, slice - ascended, first, count};
+    return {kOriginal, 0, first, count};
+}
+
+REGKD_INLINE float gm_points(const Job& job) {
+    const int n = gm_on_kind(job, kOriginal) + (gm_on_kind(job, kPerturbed) ? job.draws : 0) + gm_on_kind(job, kAscended);
+    return static_cast<float>(n) * static_cast<float>(job.batch);
+}
+
+// x of the tile's points, before any ascent; index holds each lane's row.
+template <class Block>
+REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at, float* base) {
+    using F = typename Block::F;
+    using U = typename Block::U;
+    const int d = job.student.widths[0];
+    float *x = base + at.x, *live = base + at.live;
+    int32_t* index = reinterpret_cast<int32_t*>(base + at.index);
+    const bool gaussian = job.x == nullptr;
+    const uint32_t n = static_cast<uint32_t>(job.rows);
+    block.lanes([&](int lane) {
+        live[lane] = lane < tile.count ? 1.0f : 0.0f;
+        if (gaussian) return;
+        const int b = tile.first + (lane < tile.count ? lane : 0);
+        const uint64_t position = static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(b);
+        index[lane] = static_cast<int32_t>(job.shuffle ? stream_row(job.seed, position, n, row_bits(n)) : position % n);
+    });
+    const bool anchored = tile.kind != kAscended || job.ascent_from_anchor;
+    if (!gaussian && anchored) {
+        block.cells(d, [&](int j, int lane) { x[j * kTile + lane] = job.x[static_cast<int64_t>(index[lane]) * d + j]; });
+    } else {
+        block.rows((d + 3) / 4, [&](int q, int s) {
+            const U sample = block.lane_numbers(s) + static_cast<uint32_t>(tile.first);
+            F noise[4];
+            if (anchored) normal_quad<F, U>(job.seed, kInput, now.step, sample, 0u, static_cast<uint32_t>(q), noise);
+            for (int i = 0; i < 4 && 4 * q + i < d; ++i)
+                block.store(x + (4 * q + i) * kTile + s, anchored ? noise[i] : all<F>(0.0f));
+        });
+        if (anchored) clamp_inputs(block, job, d, x);
+    }
+    if (tile.kind == kOriginal) return;
+    const bool ascended = tile.kind == kAscended;
+    block.rows((d + 3) / 4, [&](int q, int s) {
+        const U sample = block.lane_numbers(s) + static_cast<uint32_t>(tile.first);
+        F noise[4];
+        normal_quad<F, U>(job.seed, ascended ? kAscent : kPerturb, now.step, sample, static_cast<uint32_t>(tile.draw),
+                          static_cast<uint32_t>(q), noise);
+        for (int i = 0; i < 4 && 4 * q + i < d; ++i) {
+            const int j = 4 * q + i;
+            const float sigma = ascended ? job.ascent_sigma : job.sigma[j];
+            block.store(x + j * kTile + s, block.load(x + j * kTile + s) + noise[i] * sigma);
+        }
+    });
+    clamp_inputs(block, job, d, x);
+}
+
+// The rows' labels and constants, for the base loss.
+template <class Block>
+REGKD_PHASE RowTerms gather_rows(const Block& block, const Job& job, const Arena& at, float* base) {
+    const int o = outputs_of(job);
+    const int32_t* index = reinterpret_cast<const int32_t*>(base + at.index);
+    float *y = base + at.y, *t = base + at.t, *terms = base + at.row_terms, *live = base + at.live;
+    block.cells(o, [&](int j, int lane) {
+        if (job.y) y[j * kTile + lane] = job.y[static_cast<int64_t>(index[lane]) * o + j];
+        if (job.t) t[j * kTile + lane] = job.t[static_cast<int64_t>(index[lane]) * o + j];
+    });
+    block.lanes([&](int lane) {
+        const int64_t i = job.x ? index[lane] : 0;
+        terms[lane] = live[lane] * (job.row_weight ? job.row_weight[i] : 1.0f);
+        terms[kTile + lane] = job.row_a ? job.row_a[i] : job.base_a;
+        terms[2 * kTile + lane] = job.row_b ? job.row_b[i] : job.base_b;
+        terms[3 * kTile + lane] = job.row_error ? job.row_error[i] : 0.0f;
+        terms[4 * kTile + lane] = job.row_outlier ? job.row_outlier[i] : 0.0f;
+    });
+    return {terms, terms + kTile, terms + 2 * kTile, terms + 3 * kTile, terms + 4 * kTile};
+}
+
+// v of cotangent number c: a unit vector, or random signs of the point.
+template <class Block>
+REGKD_PHASE void make_cotangent(const Block& block, const Job& job, const StepNow& now, const Tile& tile, int c, float* v) {
+    using F = typename Block::F;
+    using U = typename Block::U;
+    const int o = outputs_of(job);
+    const int slot = tile.kind == kOriginal ? 0 : (tile.kind == kPerturbed ? 1 + tile.draw : 1 + job.draws);
+    block.rows(o, [&](int j, int s) {
+        F value = all<F>(j == c ? 1.0f : 0.0f);
+        if (job.cotangents > 0) {
+            U w[4];
+            philox_words<U>(job.seed, kCotangent, now.step, block.lane_numbers(s) + static_cast<uint32_t>(tile.first),
+                            static_cast<uint32_t>(slot * job.cotangents + c), static_cast<uint32_t>(j >> 2), w);
+            const U word = (j & 2) ? ((j & 1) ? w[3] : w[2]) : ((j & 1) ? w[1] : w[0]);
+            value = to_signed(word) < 0 ? all<F>(-1.0f) : all<F>(1.0f);
+        }
+        block.store(v + j * kTile + s, value);
+    });
+}
+
+// Adds one tile: its value loss and its gradient-matching loss (sums over points, unweighted) to sums[0], sums[1], and the
+// gradient of the weighted objective to grad (padded layout). add == false: grad is set.
+template <class Block>
+REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile, float* base,
+                           float* grad, bool add, double* sums) {
+    using F = typename Block::F;
+    const int d = job.student.widths[0], o = outputs_of(job);
+    const bool gm = gm_on_kind(job, tile.kind), original = tile.kind == kOriginal;
+    const bool base_on = original && job.base != kNone && is_active(job.weight[kTermBase]);
+    float *x = base + at.x, *y_s = base + at.student_y, *y_t = base + at.teacher_y, *c = base + at.c, *live = base + at.live;
+    float *value_loss = base + at.value_loss, *gm_loss = base + at.gm_loss;
+
+    make_points(block, job, now, tile, at, base);
+    if (tile.kind == kAscended) ascend(block, job, at, base);
+    block.rows(1, [&](int, int s) {
+        block.store(value_loss + s, all<F>(0.0f));
+        block.store(gm_loss + s, all<F>(0.0f));
+    });
+
+    const Rows student = student_rows(at, base, gm && is_curved(job.student.activation)), teacher = teacher_rows(at, base, gm);
+    const bool stored = original && job.t != nullptr;
+    if (job.teacher.layers > 0 && (gm || !stored)) forward(block, job.teacher, job.teacher.params, x, teacher, y_t);
+    forward(block, job.student, job.params, x, student, y_s);
+
+    const float batch = static_cast<float>(job.batch);
+    if (base_on) {
+        const RowTerms terms = gather_rows(block, job, at, base);
+        const bool has_teacher = stored || job.teacher.layers > 0;
+        base_loss(block, base_constants(job), o, y_s, job.y ? base + at.y : nullptr,
+                  stored ? base + at.t : (has_teacher ? y_t : nullptr), terms, now.weight[kTermBase] / batch, c, value_loss);
+    } else {
+        float scale = 0.0f;
+        if (tile.kind == kPerturbed) scale = now.weight[kTermPm] / (batch * static_cast<float>(job.draws));
+        if (tile.kind == kAscended) scale = now.weight[kTermAbm] / batch;
+        match_values(block, o, y_s, y_t, live, scale, c, value_loss);
+    }
+
+    if (!gm) {
+        gradient(block, job.student, job.params, x, c, nullptr, nullptr, student, false, grad, add, add);
+    } else {
+        const int count = cotangent_count(job);
+        const float share = job.cotangents > 0 ? 1.0f / static_cast<float>(count) : 1.0f;
+        const float scale = now.weight[kTermGm] / gm_points(job) * share;
+        const bool bend = is_curved(job.student.activation) && job.student.layers > 1;
+        float *v = base + at.v, *r = base + at.r, *g_s = base + at.student_g, *g_t = base + at.teacher_g;
+        for (int i = 0; i < count; ++i) {
+            make_cotangent(block, job, now, tile, i, v);
+            pull_back(block, job.teacher, job.teacher.params, v, teacher, g_t);
+            pull_back(block, job.student, job.params, v, student, g_s);
+            match_values(block, d, g_s, g_t, live, scale, r, gm_loss);
+            push_forward(block, job.student, job.params, r, student, i == 0);
+            if (count > 1) tangent_gradient(block, job.student, v, r, student, grad, add || i > 0);
+        }
+        if (count > 1)
+            gradient(block, job.student, job.params, x, c, nullptr, nullptr, student, bend, grad, true, add);
+        else
+            gradient(block, job.student, job.params, x, c, v, r, student, bend, grad, add, add);
+        block.lanes([&](int lane) { gm_loss[lane] *= share; });
+    }
+    block.once([&] {
+        sums[0] = block.lane_sum(value_loss, tile.count);
+        sums[1] = block.lane_sum(gm_loss, tile.count);
+    });
+}
+
+// Means of the terms from the sums of every tile [tile_count, 2], in the order of tiles. out [1 + kTerms].
+REGKD_PHASE void step_losses(const Job& job, const StepNow& now, const double* sums, double* out) {
+    double term[kTerms] = {0.0, 0.0, 0.0, 0.0};
+    const int tiles = tile_count(job);
+    for (int i = 0; i < tiles; ++i) {
+        const int kind = tile_at(job, i).kind;
+        term[kind == kOriginal ? kTermBase : (kind == kPerturbed ? kTermPm : kTermAbm)] += sums[2 * i];
+        term[kTermGm] += sums[2 * i + 1];
+    }
+    const double batch = job.batch;
+    term[kTermBase] = job.base != kNone && is_active(job.weight[kTermBase]) ? term[kTermBase] / batch : 0.0;
+    term[kTermPm] = is_active(job.weight[kTermPm]) ? term[kTermPm] / (batch * job.draws) : 0.0;
+    term[kTermAbm] = is_active(job.weight[kTermAbm]) ? term[kTermAbm] / batch : 0.0;
+    term[kTermGm] = any_gm(job) ? term[kTermGm] / static_cast<double>(gm_points(job)) : 0.0;
+    out[0] = 0.0;
+    for (int i = 0; i < kTerms; ++i) {
+        out[0] += static_cast<double>(now.weight[i]) * term[i];
+        out[1 + i] = term[i];
+    }
+}
+
+}  // namespace REGKD_LEVEL
+}  // namespace regkd

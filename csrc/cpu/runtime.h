@@ -1,0 +1,31 @@
+// The CPU back end as the bindings see it: choice of SIMD level, checks, memory, and jobs on threads.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace regkd {
+
+std::vector<std::string> available_levels();  // of this CPU, from the plainest to the widest
+// The level in use: the widest one, or the one REGKD_EDGE_SIMD names. Throws std::runtime_error when that one is not available.
+const Kernels& kernels();
+const Kernels& kernels(const std::string& level);
+
+// Why the core cannot run this job, in one sentence; empty: it can.
+std::string refusal(const Job& job);
+
+struct Cost {
+    double flops, activations;  // of one step
+    int64_t params, arena_bytes;
+    int32_t tiles, groups, threads;
+};
+Cost cost(const Job& job, int threads);
+
+// Advances every job by `steps`. threads 0: as many as useful. level "": the one in use.
+void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level);
+void predict(const Network& net, const float* x, int64_t n, float* y, float* jacobian, int threads);
+double matching_loss(LossCall& call);
+
+}  // namespace regkd
