@@ -1,0 +1,24 @@
+"""Where synthetic inputs come from: described by hand, searched, generated (the description alone needs no torch)."""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "InputDescription": "describe",
+    "Sampler": "sampler",
+    "DescribedInputs": "gaussian",
+    "Gaussian": "gaussian",
+    "AdversarialGenerator": "generator",
+    "Feed": "feed",
+    "Part": "feed",
+    "advance_fed": "feed",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,199 @@
+"""What is known about a teacher's inputs when there are no rows: mean and spread, or range, integer and constant columns.
+
+Everything here is in raw units and needs no torch; :class:`~regkd_edge.sampling.gaussian.DescribedInputs` draws from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import Scaler
+from ..errors import DataError
+
+__all__ = ["InputDescription"]
+
+_FIELDS = ("name", "mean", "sd", "low", "high", "integer", "constant")
+_REMEDY = "Describe each input by mean and sd, by low and high, or by constant; integer: true for whole numbers."
+
+
+@dataclass(frozen=True, eq=False)
+class InputDescription:
+    """One entry a feature, in the teacher's column order, raw units.
+
+    Parameters
+    ----------
+    names : list of d str
+    mean, sd : float64 [d]
+        Of the values; sd 0 is a constant column.
+    low, high : float64 [d]
+        Range; -inf and inf where nothing is known. Values are clipped into it.
+    uniform : bool [d]
+        The feature is spread evenly over its range (only the range was given).
+    integer : bool [d]
+        Values are whole numbers.
+    correlation : float64 [d, d] or None
+        Of the normal scores; from real rows, or None for independent features.
+    """
+
+    names: list[str]
+    mean: np.ndarray
+    sd: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    uniform: np.ndarray
+    integer: np.ndarray
+    correlation: np.ndarray | None = field(default=None)
+
+    @property
+    def d(self) -> int:
+        return len(self.names)
+
+    # Where a description comes from --------------------------------------------------------------------------------------
+
+    @classmethod
+    def standard(cls, d: int, names: Sequence[str] | None = None) -> InputDescription:
+        """N(0, 1) in every feature: all there is when the teacher takes standardised inputs."""
+        return cls._plain(np.zeros(d), np.ones(d), names)
+
+    @classmethod
+    def from_scaler(cls, scaler: Scaler, names: Sequence[str] | None = None) -> InputDescription:
+        """The mean and standard deviation that a teacher's stored scaler holds."""
+        return cls._plain(np.asarray(scaler.mean, float), np.asarray(scaler.scale, float), names)
+
+    @classmethod
+    def _plain(cls, mean: np.ndarray, sd: np.ndarray, names: Sequence[str] | None) -> InputDescription:
+        d = len(mean)
+        names = list(names) if names is not None else [f"x{j}" for j in range(d)]
+        no = np.zeros(d, bool)
+        return cls(names, mean, sd, np.full(d, -np.inf), np.full(d, np.inf), no, no.copy())
+
+    @classmethod
+    def from_rows(cls, x: np.ndarray, names: Sequence[str] | None = None) -> InputDescription:
+        """From a few real rows x [n, d]: means, spreads, ranges, whole-number columns and the (shrunk) correlation.
+
+        The correlation is shrunk towards independence by Ledoit and Wolf's rule, so that it is positive definite with fewer
+        rows than features; the range is widened by a tenth, since a few rows do not reach its ends.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        x = np.asarray(x, float)
+        if x.ndim != 2 or len(x) < 2:
+            raise DataError(f"a description needs at least 2 rows, got an array of shape {x.shape}.", "Give more rows, or a YAML description.")
+        mean, sd = x.mean(0), x.std(0)
+        plain = cls._plain(mean, sd, names)
+        z = (x - mean) / np.where(sd > 0, sd, 1.0)
+        covariance, _ = ledoit_wolf(z, assume_centered=True)
+        covariance += np.diag(sd == 0).astype(float)  # a constant column: independent, of any variance
+        scale = np.sqrt(np.diag(covariance))
+        integer = (x == np.round(x)).all(0)
+        margin = np.where(integer, 0.0, 0.1 * (x.max(0) - x.min(0)))
+        return cls(plain.names, mean, sd, x.min(0) - margin, x.max(0) + margin, plain.uniform, integer, covariance / np.outer(scale, scale))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> InputDescription:
+        """A file with ``inputs:`` and an entry a feature, in the teacher's order::
+
+            inputs:
+              - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
+              - {name: gear, low: 1, high: 6, integer: true}
+              - {name: gain, constant: 4.0}
+        """
+        import yaml
+
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"the description of the inputs '{path}' cannot be read: {error}.", "Give a readable YAML file.") from None
+        except yaml.YAMLError as error:
+            raise DataError(f"'{path}' is not YAML: {error}.", "Mend the line it names.") from None
+        entries = content.get("inputs") if isinstance(content, Mapping) else None
+        if not isinstance(entries, list) or not entries:
+            raise DataError(f"'{path}' holds no list 'inputs'.", _REMEDY)
+        return cls.from_entries(entries, where=f"'{path}'")
+
+    @classmethod
+    def from_entries(cls, entries: Sequence[Mapping[str, Any]], where: str = "the description") -> InputDescription:
+        """From a list of mappings with the fields of :meth:`from_yaml`."""
+        columns = [_column(entry, j, where) for j, entry in enumerate(entries)]
+        names, *numbers = zip(*columns)
+        if len(set(names)) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise DataError(f"{where} describes the input '{twice}' twice.", "Name each input once.")
+        mean, sd, low, high, uniform, integer = (np.asarray(v) for v in numbers)
+        return cls(list(names), mean, sd, low, high, uniform, integer)
+
+    # What follows from it -------------------------------------------------------------------------------------------------
+
+    def scaler(self) -> Scaler:
+        """The standardisation that belongs to it (scale 1 where a column is constant)."""
+        return Scaler(self.mean.astype(float), np.where(self.sd > 0, self.sd, 1.0))
+
+    def inputs(self, z: np.ndarray) -> np.ndarray:  # [n, d] standard normal -> [n, d] raw units
+        """Raw inputs from independent N(0, 1) scores: correlated, spread, clipped and rounded as described."""
+        if self.correlation is not None:
+            z = z @ np.linalg.cholesky(self.correlation).T
+        x = self.mean + self.sd * z
+        if self.uniform.any():
+            share = 0.5 * (1.0 + _erf(z[:, self.uniform] / math.sqrt(2.0)))
+            x[:, self.uniform] = self.low[self.uniform] + share * (self.high - self.low)[self.uniform]
+        return self.restrict(x)
+
+    def restrict(self, x: np.ndarray) -> np.ndarray:  # [n, d] raw -> [n, d] raw
+        """The nearest inputs that can occur: inside the ranges, whole numbers and constants kept."""
+        x = np.clip(x, self.low, self.high)
+        x = np.where(self.integer, np.clip(np.round(x), np.ceil(self.low), np.floor(self.high)), x)
+        return np.where(self.sd > 0, x, self.mean)
+
+    def box(self, scaler: Scaler, beyond: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+        """``(low, high)`` [d] in standardised space; ``beyond`` standard deviations where no range is known."""
+        low = np.where(np.isfinite(self.low), self.low, self.mean - beyond * self.sd)
+        high = np.where(np.isfinite(self.high), self.high, self.mean + beyond * self.sd)
+        low, high = (np.where(self.sd > 0, v, self.mean) for v in (low, high))
+        return scaler.standardize(low[None])[0], scaler.standardize(high[None])[0]
+
+
+def _erf(v: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erf, otypes=[float])(v)
+
+
+def _column(entry: Any, j: int, where: str) -> tuple:
+    """``(name, mean, sd, low, high, uniform, integer)`` of one entry, checked."""
+    if not isinstance(entry, Mapping):
+        raise DataError(f"{where}: input {j + 1} is {entry!r}, expected fields.", _REMEDY)
+    name = str(entry.get("name", f"x{j}"))
+    place = f"{where}: input {j + 1} ('{name}')"
+    unknown = sorted(set(entry) - set(_FIELDS))
+    if unknown:
+        raise DataError(f"{place} has the unknown field '{unknown[0]}'.", f"Known fields: {', '.join(_FIELDS)}.")
+    number = {}
+    for key in ("mean", "sd", "low", "high", "constant"):
+        value = entry.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)):
+            raise DataError(f"{place}: {key} is {value!r}, expected a finite number.", _REMEDY)
+        number[key] = None if value is None else float(value)
+    integer = entry.get("integer", False)
+    if not isinstance(integer, bool):
+        raise DataError(f"{place}: integer is {integer!r}, expected true or false.", _REMEDY)
+    mean, sd, low, high, constant = number.values()
+    if constant is not None:
+        if any(v is not None for v in (mean, sd, low, high)):
+            raise DataError(f"{place} is constant and has a spread too.", "Give constant alone.")
+        return name, constant, 0.0, constant, constant, False, False
+    if (low is None) != (high is None) and mean is None:
+        raise DataError(f"{place} has one end of its range only.", _REMEDY)
+    if low is not None and high is not None and low >= high:
+        raise DataError(f"{place}: low {low:g} is not below high {high:g}.", "Swap them, or use constant.")
+    if mean is None and sd is None and low is not None and high is not None:
+        # A uniform value's mean and standard deviation; whole numbers get half a unit more on each side.
+        width = high - low + (1.0 if integer else 0.0)
+        return name, (low + high) / 2, width / math.sqrt(12.0), low, high, True, integer
+    if mean is None or sd is None or sd <= 0:
+        raise DataError(f"{place} is described by neither mean and sd (above 0), nor low and high, nor constant.", _REMEDY)
+    return name, mean, sd, -math.inf if low is None else low, math.inf if high is None else high, False, integer

@@ -1,0 +1,123 @@
+"""From samplers to training steps: every round of a few steps gets fresh points, and may change what is drawn next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..fused import Member, Progress, advance
+from ..objectives import TERMS, RowQuantities, Schedule
+from .sampler import Sampler
+
+__all__ = ["Feed", "Part", "advance_fed"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of every batch: ``rows`` points of a sampler, whose mean base loss has ``weight``.
+
+    The weight is looked at once a round, at its last step: with ``Schedule(1, 0)`` and rounds of ten steps it is the
+    ``alpha = 1 - (e + 1) / E`` of Zhou & Chiam 2023.
+    """
+
+    sampler: Sampler
+    rows: int
+    weight: Schedule | float = 1.0
+
+
+class Feed:
+    """Gives a member its rows.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Together they make the batch; ``sum of weight_p * mean of the base over part p`` is the base's loss.
+    steps : int
+        Student steps a round: points are drawn for so many steps at once, and the samplers learn after them.
+    """
+
+    def __init__(self, parts: Sequence[Part], *, steps: int = 10):
+        if not parts or steps < 1:
+            raise RecipeError(f"a feed needs at least one part and one step a round, got {len(parts)} and {steps}.", "Give a sampler.")
+        for part in parts:
+            if part.rows < 1:
+                raise RecipeError(f"a part of the batch needs at least one row, got {part.rows}.", "Leave the part out.")
+        widths = {part.sampler.features for part in parts}
+        if len(widths) > 1:
+            raise RecipeError(f"the samplers give inputs of different widths {sorted(widths)}.", "Describe the same inputs to all.")
+        self.parts, self.steps = tuple(parts), steps
+        self.batch = sum(part.rows for part in parts)
+        self.features = widths.pop()
+        self._weighted = len(parts) > 1 or Schedule.of(parts[0].weight) != Schedule(1.0)
+
+    @torch.no_grad()
+    def draw(self, step: int) -> Tensor:  # [steps * batch, d]
+        """The points of the round that begins with ``step``, in the order in which the steps take them."""
+        drawn = [part.sampler.draw(self.steps * part.rows, step).reshape(self.steps, part.rows, -1) for part in self.parts]
+        return torch.cat(drawn, 1).flatten(0, 1)
+
+    def row_weights(self, step: int, total: int) -> Tensor | None:  # [steps * batch]
+        if not self._weighted:
+            return None
+        last = min(step + self.steps, total) - 1
+        each = [Schedule.of(part.weight).at(last, total) * self.batch / part.rows for part in self.parts]
+        one = torch.cat([torch.full((part.rows,), w) for part, w in zip(self.parts, each)])
+        return one.repeat(self.steps)
+
+    def fill(self, member: Member) -> None:
+        """Put the next round's rows and their weights into the member; its batch must be the feed's."""
+        if member.batch != self.batch:
+            raise RecipeError(f"the member's batch is {member.batch} and the feed gives {self.batch} rows a step.", "Use the feed's batch.")
+        if member.recipe.needs_labels:
+            raise RecipeError(f"base '{member.recipe.base}' needs labels, and synthetic rows have none.", "Use base 'mimic'.")
+        step = member.state.step
+        if step % self.steps:
+            raise RecipeError(f"step {step} is inside a round of {self.steps} steps.", "Stop and continue between rounds.")
+        member.x = self.draw(step).to(member.device)
+        member.y, member.shuffle = None, False
+        with torch.no_grad():
+            weights = self.row_weights(step, member.total)
+            member.rows = RowQuantities(member.teacher(member.x), weight=weights if weights is None else weights.to(member.device))
+
+    def learn(self, member: Member) -> None:
+        """What the samplers learn from the round that is over."""
+        for part in self.parts:
+            part.sampler.learn(member.student, member.teacher, member.state.step)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The samplers' states, flat."""
+        return {f"{i}.{k}": v for i, part in enumerate(self.parts) for k, v in part.sampler.state_dict().items()}
+
+    def load_state_dict(self, flat) -> None:
+        for i, part in enumerate(self.parts):
+            part.sampler.load_state_dict({k.removeprefix(f"{i}."): v for k, v in flat.items() if k.startswith(f"{i}.")})
+
+
+def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backend: str = "auto") -> list[Progress]:
+    """``n`` steps of every member on its feed's points, round by round; the ensemble form of :func:`regkd_edge.fused.advance`.
+
+    All feeds need the same number of steps a round, of which ``n`` is a multiple (but for the end of a run).
+    """
+    steps = {feed.steps for feed in feeds}
+    if len(steps) != 1 or len(members) != len(feeds):
+        raise RecipeError("members and feeds go in pairs with rounds of one length.", "Give each member its feed.")
+    length, done = steps.pop(), 0
+    tables: list[list[Tensor]] = [[] for _ in members]
+    last: list[Progress] = []
+    while done < n:
+        count = min(length, n - done)
+        for member, feed in zip(members, feeds):
+            feed.fill(member)
+        last = advance(members, count, backend)
+        for table, progress in zip(tables, last):
+            table.append(progress.losses)
+        if count == length:
+            for member, feed in zip(members, feeds):
+                feed.learn(member)
+        done += count
+    empty = torch.zeros(0, len(TERMS))
+    return [Progress(torch.cat(t or [empty]), p.state, p.choice) for t, p in zip(tables, last)]
