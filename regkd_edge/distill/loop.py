@@ -1,0 +1,162 @@
+"""The training loop: chunks of steps, a look at the validation rows after each, the best state kept, resumable.
+
+Everything that trains goes through :func:`run`, so that a teacher, a student and its baseline are selected by one rule:
+the lowest RMSE on the validation rows' labels, looked at every ``every`` steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..fused import Choice, Member, TrainState, advance
+from ..objectives import TERMS
+from .checkpoint import Checkpoint
+
+__all__ = ["Outcome", "Progress", "Validation", "run"]
+
+#: ``progress(step, total, losses, validation_rmse)``; the losses are means over the steps since the last call.
+Progress = Callable[[int, int, "dict[str, float]", float], None]
+
+_SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Rows that select the best state, and the factor from the standardised RMSE to the unit that is shown."""
+
+    x: Tensor  # [n, d] standardised
+    y: Tensor  # [n, o] standardised, float64
+    unit_scale: float  # one target: its standard deviation, so that the RMSE is in raw units; several: 1
+
+    def rmse(self, module: torch.nn.Module) -> float:
+        """Root mean squared error over rows and outputs; each output counts in its standard deviations."""
+        with torch.no_grad():
+            error = module(self.x).double() - self.y
+        return self.unit_scale * error.square().mean().sqrt().item()
+
+
+@dataclass(eq=False)
+class Outcome:
+    """Where the loop stands; the student holds the best weights when it is done."""
+
+    best_step: int = 0
+    best_rmse: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    done: bool = False
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        return {"best_step": self.best_step, "best_rmse": self.best_rmse, "history": self.history, "seconds": self.seconds, "done": self.done}
+
+
+def run(
+    member: Member,
+    validation: Validation,
+    choice: Choice,
+    *,
+    every: int,
+    patience: int | None = None,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train ``member.student`` in place and leave the best state in it.
+
+    Parameters
+    ----------
+    member : Member
+        Student, teacher, rows, recipe, optimizer, steps and seed.
+    choice : Choice
+        The back end, decided beforehand so that a resumed run takes the same.
+    every : int
+        Steps between two looks at the validation rows.
+    patience : int, optional
+        Looks without a new best before stopping; None trains to the end.
+    checkpoint : Checkpoint, optional
+        Where the state goes every few seconds and on an interruption. The same call then continues with the same bits.
+
+    Raises
+    ------
+    UserError
+        A loss that is not finite; it says at which step.
+    """
+    outcome = _resume(member, checkpoint)
+    student, saved = member.student, time.monotonic()
+    snapshot = _snapshot(member, outcome, checkpoint)
+    try:
+        while not outcome.done:
+            started = time.monotonic()
+            n = min(every, member.total - member.state.step)
+            losses = advance([member], n, choice.backend)[0].losses
+            _check_finite(losses, member)
+            means = dict(zip(TERMS, losses.double().mean(0).tolist()))
+            rmse = validation.rmse(student)
+            if not math.isfinite(rmse):
+                raise _diverged(member.state.step, member)
+            step = member.state.step
+            outcome.history.append({"step": step, **means, "validation_rmse": rmse})
+            if rmse < outcome.best_rmse:
+                outcome.best_rmse, outcome.best_step = rmse, step
+                outcome.best = {key: t.detach().clone() for key, t in student.state_dict().items()}
+            waited = sum(entry["step"] > outcome.best_step for entry in outcome.history)
+            outcome.done = step >= member.total or (patience is not None and waited >= patience)
+            outcome.seconds += time.monotonic() - started
+            snapshot = _snapshot(member, outcome, checkpoint)
+            if time.monotonic() - saved > _SAVE_AFTER or (outcome.done and checkpoint is not None):
+                _save(checkpoint, snapshot)
+                saved = time.monotonic()
+            if progress is not None:
+                progress(step, member.total, means, rmse)
+    except KeyboardInterrupt:
+        _save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
+        raise
+    student.load_state_dict(outcome.best)
+    return outcome
+
+
+def _check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
+    bad = ~torch.isfinite(losses).all(1)
+    if bad.any():
+        raise _diverged(member.state.step - len(losses) + int(bad.nonzero()[0]), member)
+
+
+def _diverged(step: int, member: Member) -> UserError:
+    return UserError(
+        f"training diverged: a loss is not finite at step {step} of {member.total} (learning rate {member.optimizer.lr:g}).",
+        "Lower the learning rate, or the weights of the terms.",
+    )
+
+
+def _snapshot(member: Member, outcome: Outcome, checkpoint: Checkpoint | None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Copies of all that the next chunk changes, taken between chunks, where the state is whole."""
+    if checkpoint is None or checkpoint.path is None or not outcome.history:
+        return None
+    tensors = {f"student.{key}": t.detach().clone() for key, t in member.student.state_dict().items()}
+    tensors |= {f"best.{key}": t for key, t in outcome.best.items()}
+    tensors |= {f"state.{key}": t.detach().clone() for key, t in member.state.state_dict().items()}
+    return tensors, {**outcome.facts(), "history": list(outcome.history)}
+
+
+def _save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
+    if checkpoint is not None and snapshot is not None:
+        checkpoint.save(*snapshot)
+
+
+def _resume(member: Member, checkpoint: Checkpoint | None) -> Outcome:
+    stored = checkpoint.load() if checkpoint is not None else None
+    if stored is None:
+        return Outcome()
+    tensors, facts = stored
+    part = lambda name: {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}  # noqa: E731
+    member.student.load_state_dict(part("student."))
+    state = TrainState.load(part("state."))
+    member.state.step, member.state.slots = state.step, state.slots
+    return Outcome(**facts, best=part("best."))
