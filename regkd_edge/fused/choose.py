@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import NotAvailable, RecipeError
 from ..models.mlp import MLP
@@ -63,8 +63,9 @@ def choose(
     recipe: StepRecipe,
     *,
     batch: int,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
     backend: str = "auto",
-    device: torch.device | str = "cpu",
 ) -> Choice:
     """The back end for one member.
 
@@ -72,29 +73,31 @@ def choose(
     ----------
     batch : int
         Rows a step.
+    x, y : Tensor or None
+        The rows [N, ...] and labels [N, o]; their shapes, types and devices decide.
     backend : str
         ``auto`` takes the fused core where it covers the member and is expected to be faster, else torch; ``cpu`` and
         ``cuda`` insist on the core and raise :class:`NotAvailable` where it cannot run; ``torch`` insists on torch.
-    device : torch.device
-        Where the student and the rows are.
     """
     from . import native
 
-    device = torch.device(device)
     if backend not in BACKENDS:
         raise RecipeError(f"backend '{backend}' is unknown.", f"Use one of: {', '.join(BACKENDS)}.")
     if backend == "torch":
         return Choice("torch", "asked for")
+    device = next((p.device for p in student.parameters()), torch.device("cpu"))
     target = device.type if backend == "auto" else backend
     why = f"tensors on '{device.type}' are beyond the core" if target not in ("cpu", "cuda") else None
     if why is None and device.type != target:
         why = f"the tensors are on {device.type} and the back end is {target}"
-    why = why or covered(student, teacher, recipe, device) or native.unavailable(target) or native.refuses(student, teacher, recipe, batch)
+    why = why or covered(student, teacher, recipe, device) or native.unavailable(target) or native.refuses(
+        student, teacher, recipe, batch, x, y
+    )
     if backend != "auto":
         if why:
             raise NotAvailable(f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or mend the cause.")
         return Choice(backend, "asked for")
-    why = why or native.slower(student, teacher, recipe, batch, target)
+    why = why or native.slower(student, teacher, recipe, batch, x, y, target)
     choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is covered")
     _announce(choice)
     return choice

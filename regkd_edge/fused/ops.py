@@ -155,8 +155,11 @@ def _distill_step(student, teacher, x, y, t, e, phi, outlier, mix, weight, activ
     rows = RowQuantities(t, e, phi, outlier, mix, weight)
     chosen = _recipe(recipe)
     fast = native.distill_step(s_net, t_net, x, y, rows, chosen, seed, step, total)
-    terms, dw, db = fast or distill_step_twin(s_net, t_net, x, y, rows, chosen, seed=seed, step=step, total=total)
-    flat = torch.cat([g.reshape(-1) for pair in zip(dw, db) for g in pair])
+    if fast is None:
+        terms, dw, db = distill_step_twin(s_net, t_net, x, y, rows, chosen, seed=seed, step=step, total=total)
+        flat = torch.cat([g.reshape(-1) for pair in zip(dw, db) for g in pair])
+    else:
+        terms, flat = fast
     return terms[0].clone(), terms, flat
 
 

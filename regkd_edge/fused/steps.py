@@ -140,7 +140,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
     for member in members:
         member.prepare(n)
         choice = choose(
-            member.student, member.teacher, member.recipe, batch=member.batch, backend=backend, device=member.device
+            member.student, member.teacher, member.recipe, batch=member.batch, x=member.x, y=member.y, backend=backend
         )
         choices.append(choice)
     losses: dict[int, Tensor] = {}
