@@ -1,0 +1,194 @@
+// The Block policy of csrc/core/block.h on the device: a tile belongs to a block of threads, lane = sample, a warp works on
+// rows. Buffers are [features][32] floats in shared memory (or, where they do not fit, in global memory); weights are read
+// where they lie, all lanes of a warp reading one address.
+//
+// Every phase ends with a barrier of the block, so a phase may read whatever an earlier one wrote and may overwrite
+// whatever an earlier one read. Sums have a fixed order for a given number of threads: no atomics.
+#pragma once
+
+#include "launch.h"
+
+#include "../core/step.h"
+
+namespace regkd {
+namespace cuda {
+
+constexpr int kRowsAWarp = 4;  // rows of a product that a warp holds in registers
+
+struct DeviceBlock {
+    using F = float;
+    using I = int32_t;
+    using U = uint32_t;
+
+    int thread, threads, lane, warp, warps;
+    float* scratch;  // [warps][kRowsAWarp][32] partial sums of products
+
+    REGKD_BOTH float load(const float* p) const { return *p; }
+    REGKD_BOTH void store(float* p, float v) const { *p = v; }
+    REGKD_BOTH int32_t load_int(const int32_t* p) const { return *p; }
+    REGKD_BOTH float fused(float a, float b, float c) const { return REGKD_LEVEL::fused(a, b, c); }
+    REGKD_BOTH uint32_t lane_numbers(int s) const { return static_cast<uint32_t>(s); }
+
+    template <class Function>
+    REGKD_BOTH void rows(int n, const Function& f) const {
+        for (int j = warp; j < n; j += warps) f(j, lane);
+        barrier();
+    }
+    template <class Function>
+    REGKD_BOTH void cells(int n, const Function& f) const {
+        rows(n, f);
+    }
+    template <class Function>
+    REGKD_BOTH void lanes(const Function& f) const {
+        if (warp == 0) f(lane);
+        barrier();
+    }
+    template <class Function>
+    REGKD_BOTH void each(int begin, int end, const Function& f) const {
+        for (int j = begin; j < end; ++j) f(j, lane);
+    }
+    template <class Function>
+    REGKD_BOTH void once(const Function& f) const {
+        if (thread == 0) f();
+    }
+    REGKD_BOTH double lane_sum(const float* p, int count) const {
+        double sum = 0.0;
+        for (int i = 0; i < count; ++i) sum += static_cast<double>(p[i]);
+        return sum;
+    }
+
+    // out[j] = bias[j] + sum_k W[j, k] in[k]
+    template <class Done>
+    REGKD_BOTH void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out, const Done& done) const {
+        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
+        const auto part = [&](int first, int rows, int begin, int end, float* sum) {
+            const float* row[kRowsAWarp];
+            for (int r = 0; r < kRowsAWarp; ++r) row[r] = w + static_cast<int64_t>(first + (r < rows ? r : rows - 1)) * n_in;
+            int k = begin;
+            if (wide) {
+                for (; k < end; k += 4) {
+                    const float x0 = in[k * kTile + lane], x1 = in[(k + 1) * kTile + lane];
+                    const float x2 = in[(k + 2) * kTile + lane], x3 = in[(k + 3) * kTile + lane];
+                    for (int r = 0; r < kRowsAWarp; ++r) {
+                        const float4 v = *reinterpret_cast<const float4*>(row[r] + k);
+                        sum[r] = fused(v.w, x3, fused(v.z, x2, fused(v.y, x1, fused(v.x, x0, sum[r]))));
+                    }
+                }
+            }
+            for (; k < end; ++k) {
+                const float x = in[k * kTile + lane];
+                for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(row[r][k], x, sum[r]);
+            }
+        };
+        split_sum(n_out, n_in, bias, out, part, done);
+    }
+
+    // out[k] = sum_j W[j, k] in[j]
+    template <class Done>
+    REGKD_BOTH void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out, const Done& done) const {
+        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
+        const auto part = [&](int first, int rows, int begin, int end, float* sum) {
+            const float* column = w + static_cast<int64_t>(begin) * n_in + first;
+            if (wide) {  // then rows == 4
+                for (int j = begin; j < end; ++j, column += n_in) {
+                    const float x = in[j * kTile + lane];
+                    const float4 v = *reinterpret_cast<const float4*>(column);
+                    sum[0] = fused(v.x, x, sum[0]);
+                    sum[1] = fused(v.y, x, sum[1]);
+                    sum[2] = fused(v.z, x, sum[2]);
+                    sum[3] = fused(v.w, x, sum[3]);
+                }
+            } else {
+                for (int j = begin; j < end; ++j, column += n_in) {
+                    const float x = in[j * kTile + lane];
+                    for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(column[r < rows ? r : rows - 1], x, sum[r]);
+                }
+            }
+        };
+        split_sum(n_in, n_out, nullptr, out, part, done);
+    }
+
+    // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]. A thread holds four j of one k. It starts its walk over the
+    // samples at a place of its own, so that threads on different rows, all 32 floats apart, meet different banks.
+    REGKD_BOTH void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g, bool add) const {
+        const int pitch = REGKD_LEVEL::padded(n_in), groups = (n_out + kRowsAWarp - 1) / kRowsAWarp;
+        for (int item = thread; item < groups * n_in; item += threads) {
+            const int group = item / n_in, k = item - group * n_in, first = group * kRowsAWarp;
+            const int rows = n_out - first < kRowsAWarp ? n_out - first : kRowsAWarp;
+            float sum[kRowsAWarp] = {0.0f, 0.0f, 0.0f, 0.0f};
+            add_products(first, rows, q, a + k * kTile, sum);
+            if (d) add_products(first, rows, d, t + k * kTile, sum);
+            float* at = g + static_cast<int64_t>(first) * pitch + k;
+            for (int r = 0; r < kRowsAWarp; ++r)
+                if (r < rows) at[r * pitch] = add ? at[r * pitch] + sum[r] : sum[r];
+        }
+        barrier();
+    }
+
+    // g[j] (+)= sum_s q[j, s]
+    REGKD_BOTH void sums(int n, const float* q, float* g, bool add) const {
+        for (int j = thread; j < n; j += threads) {
+            float sum = 0.0f;
+            for (int i = 0; i < kTile; ++i) sum += q[j * kTile + ((i + j) & (kTile - 1))];
+            g[j] = add ? g[j] + sum : sum;
+        }
+        barrier();
+    }
+
+private:
+    REGKD_BOTH void add_products(int first, int rows, const float* q, const float* a, float* sum) const {
+        const float* row[kRowsAWarp];
+        for (int r = 0; r < kRowsAWarp; ++r) row[r] = q + (first + (r < rows ? r : rows - 1)) * kTile;
+        for (int i = 0; i < kTile; i += 4) {
+            const int s = (i + 4 * thread) & (kTile - 1);
+            const float4 x = *reinterpret_cast<const float4*>(a + s);
+            for (int r = 0; r < kRowsAWarp; ++r) {
+                const float4 v = *reinterpret_cast<const float4*>(row[r] + s);
+                sum[r] = fused(v.w, x.w, fused(v.z, x.z, fused(v.y, x.y, fused(v.x, x.x, sum[r]))));
+            }
+        }
+    }
+
+    // n rows of sums over `length` terms: a warp takes four rows; when that leaves warps idle, several share a row's terms
+    // and their parts are added in a fixed order. part(first, rows, begin, end, sum) adds terms begin .. end - 1.
+    template <class Part, class Done>
+    REGKD_BOTH void split_sum(int n, int length, const float* bias, float* out, const Part& part, const Done& done) const {
+        const int groups = (n + kRowsAWarp - 1) / kRowsAWarp;
+        int parts = warps / groups;
+        if (parts > length / 16) parts = length / 16;  // a shorter share costs more than it saves
+        if (parts < 2) {
+            for (int group = warp; group < groups; group += warps) {
+                const int first = group * kRowsAWarp, rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
+                float sum[kRowsAWarp];
+                for (int r = 0; r < kRowsAWarp; ++r) sum[r] = bias && r < rows ? bias[first + r] : 0.0f;
+                part(first, rows, 0, length, sum);
+                for (int r = 0; r < kRowsAWarp; ++r)
+                    if (r < rows) out[(first + r) * kTile + lane] = sum[r];
+                done(first, first + rows);
+            }
+            barrier();
+            return;
+        }
+        const int share = ((length + parts - 1) / parts + 3) & ~3, group = warp / parts, mine = warp - group * parts;
+        const int first = group * kRowsAWarp, rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
+        float sum[kRowsAWarp] = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (group < groups) {
+            const int begin = mine * share, end = begin + share < length ? begin + share : length;
+            if (begin < end) part(first, rows, begin, end, sum);
+            if (mine > 0)
+                for (int r = 0; r < kRowsAWarp; ++r) scratch[(warp * kRowsAWarp + r) * kTile + lane] = sum[r];
+        }
+        barrier();
+        if (group < groups && mine == 0) {
+            for (int other = 1; other < parts; ++other)
+                for (int r = 0; r < kRowsAWarp; ++r) sum[r] += scratch[((warp + other) * kRowsAWarp + r) * kTile + lane];
+            for (int r = 0; r < kRowsAWarp; ++r)
+                if (r < rows) out[(first + r) * kTile + lane] = sum[r] + (bias ? bias[first + r] : 0.0f);
+            done(first, first + rows);
+        }
+        barrier();
+    }
+};
+
+}  // namespace cuda
+}  // namespace regkd

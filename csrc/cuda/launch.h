@@ -1,0 +1,86 @@
+// What a kernel file needs of the device and of the launch, in one place: dynamic shared memory, barriers, the two
+// atomics of the grid barrier, and `launch`. Everything else of a kernel is plain C++ over csrc/core.
+//
+// Without nvcc this header asks for `cuda_on_cpu.h` of the tests, which supplies the same names as threads of the CPU.
+#pragma once
+
+#include "common.h"
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+#define REGKD_CALL __device__ __noinline__
+#else
+#include "cuda_on_cpu.h"
+#define REGKD_CALL inline
+#endif
+
+namespace regkd {
+namespace cuda {
+
+struct Grid {
+    unsigned blocks_x, blocks_y;  // y: the member of an ensemble
+    unsigned threads;
+    size_t shared_bytes;          // dynamic; more than 48 KB needs the opt-in that `launch` makes
+    bool cooperative;             // all blocks resident at once: a grid barrier may be used
+};
+
+#ifdef __CUDACC__
+
+// Barriers of a block and of a warp, callable from the host-and-device templates of csrc/core.
+REGKD_BOTH void barrier() {
+#ifdef __CUDA_ARCH__
+    __syncthreads();
+#endif
+}
+REGKD_BOTH void warp_barrier() {
+#ifdef __CUDA_ARCH__
+    __syncwarp();
+#endif
+}
+
+// The block's dynamic shared memory, 16-byte aligned.
+__device__ __forceinline__ float* block_shared() {
+    extern __shared__ float4 regkd_shared[];
+    return reinterpret_cast<float*>(regkd_shared);
+}
+
+// Release: what this block wrote before (its threads having met at __syncthreads) is visible to whoever acquires.
+__device__ __forceinline__ unsigned add_acquire_release(unsigned* p, unsigned n) {
+    unsigned old;
+    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(n) : "memory");
+    return old;
+}
+__device__ __forceinline__ void store_release(unsigned* p, unsigned v) {
+    asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+__device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
+    unsigned v;
+    asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+}
+__device__ __forceinline__ void wait_a_little() { __nanosleep(32); }
+
+// Asynchronous on `stream`, no allocation, no synchronisation: legal while the stream is being captured.
+template <class... Parameters>
+Status launch(void (*kernel)(Parameters...), Grid grid, Stream stream, Parameters... arguments) {
+    if (grid.shared_bytes > 48 * 1024) {
+        const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes));
+        if (status != cudaSuccess) return status;
+    }
+    cudaLaunchAttribute attribute = {};
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(grid.blocks_x, grid.blocks_y);
+    config.blockDim = dim3(grid.threads);
+    config.dynamicSmemBytes = grid.shared_bytes;
+    config.stream = static_cast<cudaStream_t>(stream);
+    config.attrs = &attribute;
+    config.numAttrs = grid.cooperative ? 1 : 0;
+    return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+#endif  // __CUDACC__
+
+}  // namespace cuda
+}  // namespace regkd

@@ -1,0 +1,27 @@
+// Training steps on the device: the jobs of an ensemble, many steps a launch.
+#pragma once
+
+#include "plan.h"
+
+namespace regkd {
+namespace cuda {
+
+struct TrainCall {
+    const Job* jobs;                // [members] in device memory
+    unsigned char* workspace;       // plan.workspace_bytes, zeroed before its first use
+    Plan plan;
+    int32_t steps;
+    int64_t offset;                 // the call's first step is job.first_step + offset (+ *step_on_device)
+    const int64_t* step_on_device;  // null: 0. A captured graph moves on by changing it
+};
+
+// Why the device cannot run these jobs, or null. Static text.
+const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit);
+
+// Blocks of this shape that the current device holds at once, 0 when not even one fits; 1 where it has no cooperative launch.
+Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks);
+
+Status train(const TrainCall& call, Stream stream);
+
+}  // namespace cuda
+}  // namespace regkd
