@@ -143,8 +143,8 @@ class QuantizeConfig(_Section):
 class BuildConfig(_Section):
     """Which engines to make."""
 
-    backend: Annotated[list[Literal["onnxruntime", "tensorrt"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: ["onnxruntime"], description="onnxruntime, tensorrt, or both separated by a comma."
+    backend: Annotated[list[Literal["onnxruntime", "tensorrt", "native"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: ["onnxruntime"], description="onnxruntime, native, tensorrt, or several separated by commas."
     )
     workspace_mib: Annotated[int, Field(ge=1)] = Field(256, description="TensorRT: most scratch memory of a layer, MiB.")
     optimization_level: Annotated[int, Field(ge=0, le=5)] = Field(3, description="TensorRT: builder optimization level.")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
+from .native_constants import Constants, attributes
 from .native_file import MAX_WIDTH, Operation, Program
 
 __all__ = ["program_of"]
@@ -47,7 +48,7 @@ class _Converter:
         for node in self.graph.node:
             for name in dict.fromkeys(node.input):
                 self.consumers.setdefault(name, []).append(node)
-        self.constants = _Constants(self)
+        self.constants = Constants(self.graph, self.refuse)
         self.operations: list[Operation] = []
         self.width = 0
         self.pair: float | None = None  # scale of the Q/DQ pair that the value just came through
@@ -99,7 +100,7 @@ class _Converter:
         if node.op_type in handlers:
             handlers[node.op_type](node, current)
         elif node.op_type in _ACTIVATION:
-            self.activation(_ACTIVATION[node.op_type], _attributes(node).get("alpha", _ALPHA.get(_ACTIVATION[node.op_type], 0.0)))
+            self.activation(_ACTIVATION[node.op_type], attributes(node).get("alpha", _ALPHA.get(_ACTIVATION[node.op_type], 0.0)))
         elif node.op_type in _CONSTANT:
             self.constant(node, current)
         else:
@@ -143,7 +144,7 @@ class _Converter:
         self.add(Operation("activation", self.width, activation=name, number=float(alpha)))
 
     def gelu(self, node: Any, current: str) -> None:
-        kind = _attributes(node).get("approximate", b"none")
+        kind = attributes(node).get("approximate", b"none")
         self.activation("gelu_tanh" if kind in (b"tanh", "tanh") else "gelu")
 
     def clip(self, node: Any, current: str) -> None:
@@ -179,12 +180,12 @@ class _Converter:
         return float(scale.reshape(-1)[0])
 
     def dense(self, node: Any, current: str) -> None:
-        attributes = _attributes(node)
-        if attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0 or attributes.get("transA", 0):
+        given = attributes(node)
+        if given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0 or given.get("transA", 0):
             raise self.refuse(node, "alpha, beta or transA is not the plain one")
         if node.input[0] != current:
             raise self.refuse(node, "the data are not its first operand")
-        turned = bool(attributes.get("transB", 0))
+        turned = bool(given.get("transB", 0))
         weights = self.constants.weights(node, node.input[1])  # [n, m], or [m, n] when turned
         shape = weights.values.shape
         if len(shape) != 2 or shape[1 if turned else 0] != self.width or not 1 <= shape[0 if turned else 1] <= MAX_WIDTH:
@@ -243,92 +244,6 @@ class _Converter:
             if np.all(np.abs(values - want) <= 1e-6 * (1e-3 + np.abs(want)) + 1e-7):
                 return name
         raise self.refuse(node, "the function that ends here is no activation that is known")
-
-
-class _Weights:
-    """Constant weights: their values, and their codes and scales when they come through a Q/DQ pair."""
-
-    def __init__(self, values: np.ndarray, codes: np.ndarray | None = None, scale: np.ndarray | None = None, axis: int = 0) -> None:
-        self.values, self.codes, self.scale, self.axis = values, codes, scale, axis
-
-    def per_output(self, output_axis: int, width: int) -> np.ndarray | None:  # float32 [width]
-        if self.scale.size == 1:
-            return np.broadcast_to(self.scale.reshape(-1), (width,)).copy()
-        return self.scale if self.scale.shape == (width,) and self.axis % 2 == output_axis else None
-
-
-class _Constants:
-    """What is known before any input: initializers, Constant nodes, and Q/DQ pairs, casts of shape and turns of these."""
-
-    def __init__(self, converter: _Converter) -> None:
-        from onnx import numpy_helper
-
-        self.refuse = converter.refuse
-        self.tensors = {t.name: numpy_helper.to_array(t) for t in converter.graph.initializer}
-        self.producers = {name: node for node in converter.graph.node for name in node.output}
-        for node in converter.graph.node:
-            if node.op_type == "Constant" and "value" in _attributes(node):
-                self.tensors[node.output[0]] = numpy_helper.to_array(_attributes(node)["value"])
-
-    def values(self, name: str) -> np.ndarray | None:
-        """The array of a constant, or None when it depends on the input."""
-        if name in self.tensors:
-            return self.tensors[name]
-        node = self.producers.get(name)
-        if node is None:
-            return None
-        if node.op_type == "Identity":
-            return self.values(node.input[0])
-        if node.op_type == "Transpose":
-            value = self.values(node.input[0])
-            return None if value is None else np.transpose(value, _attributes(node).get("perm"))
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            return self.converted(node)
-        return None
-
-    def converted(self, node: Any) -> np.ndarray | None:
-        """Q or DQ of a constant, by the standard's formula in float32."""
-        value, scale = self.values(node.input[0]), self.values(node.input[1])
-        zero = self.values(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        if value is None or scale is None:
-            return None
-        if zero is not None and np.any(zero):
-            raise self.refuse(node, "its zero point is not 0")
-        if node.op_type == "QuantizeLinear" and (zero is None or zero.dtype != np.int8):
-            raise self.refuse(node, "the weights are not symmetric int8 (zero point 0 of type int8)")
-        if scale.size > 1:
-            axis = _attributes(node).get("axis", 1) % value.ndim
-            if scale.ndim != 1 or scale.size != value.shape[axis]:
-                raise self.refuse(node, f"its scales have shape {list(scale.shape)} for values of shape {list(value.shape)}")
-            scale = scale.reshape([-1 if i == axis else 1 for i in range(value.ndim)])
-        if scale.dtype != np.float32 or not np.isfinite(scale).all() or np.any(scale <= 0):
-            raise self.refuse(node, "its scales are not float32 above 0")
-        if node.op_type == "QuantizeLinear":
-            return np.clip(np.rint(value / scale), -128, 127).astype(np.int8)
-        return value.astype(np.float32) * scale
-
-    def weights(self, node: Any, name: str) -> _Weights:
-        values = self.values(name)
-        if values is None:
-            raise self.refuse(node, "its weights are not constant")
-        if values.dtype != np.float32 or not np.isfinite(values).all():
-            raise self.refuse(node, f"its weights are {values.dtype}, expected finite float32, or int8 behind DequantizeLinear")
-        source, turns = self.producers.get(name), 0
-        while source is not None and source.op_type in ("Identity", "Transpose"):
-            turns += source.op_type == "Transpose"
-            source = self.producers.get(source.input[0])
-        if source is None or source.op_type != "DequantizeLinear":
-            return _Weights(values)
-        codes, scale = self.values(source.input[0]), self.values(source.input[1])
-        if codes.dtype != np.int8:
-            return _Weights(values)
-        return _Weights(values, codes.T if turns % 2 else codes, scale, _attributes(source).get("axis", 1) + turns)
-
-
-def _attributes(node: Any) -> dict[str, Any]:
-    from onnx import helper
-
-    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
 def _erf(z: Any) -> np.ndarray:

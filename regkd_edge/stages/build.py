@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..errors import GraphError
 from ..run import RunFolder
 from . import Progress, Stage
 
@@ -26,6 +26,8 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _options(run: RunFolder, config: RunConfig, backend: str) -> dict[str, Any]:
     if backend == "onnxruntime":
         return {"threads": config.bench.threads}
+    if backend == "native":
+        return {}
     options: dict[str, Any] = {
         "workspace_mib": config.build.workspace_mib,
         "optimization_level": config.build.optimization_level,
@@ -46,16 +48,21 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     backends = {name: get_engine(name) for name in config.build.backend}
     for backend in backends.values():
         backend.require()
+    left_out: list[str] = []
     for name, backend in backends.items():
         for precision, graph in _graphs(run).items():
+            # A back end that takes some precisions only says which of the run's graphs it leaves out.
+            reason = backend.refuses(graph) if hasattr(backend, "refuses") else None
+            if reason is not None:
+                left_out.append(f"{name}.{precision}: {reason}")
+                continue
             folder = run.file("engines", f"{name}.{precision}")
             manifest = backend.build(graph, folder, _options(run, config, name))
             paths.append(folder)
             engines.append({"engine": folder.name, "bytes": manifest.size_bytes, "seconds": manifest.seconds})
-    for left in run.file("engines").iterdir():
-        if left.is_dir() and left not in paths:
-            shutil.rmtree(left)
-    return paths, {"engines": engines}
+    if not engines:
+        raise GraphError(f"no engine could be built: {'; '.join(left_out)}", "Choose another back end, for example 'onnxruntime'.")
+    return paths, {"engines": engines, **({"left_out": left_out} if left_out else {})}
 
 
 STAGE = Stage("build", "build", ("export",), _inputs, _work, uses=("quantize",), machine_bound=True)

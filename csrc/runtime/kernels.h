@@ -1,0 +1,53 @@
+// What an instruction set offers to the native back end: plain functions on plain data. kernels.cpp is compiled once for
+// each level, everything in a namespace of its own, so that nothing compiled for one processor runs on another.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "format.h"
+
+namespace regkd {
+namespace runtime {
+
+// Values are kept in rows of whole spans of 16 floats. What lies behind the last value of a row is finite and stays so:
+// it meets weights of 0, and 0 * NaN would not be 0.
+constexpr size_t kSpan = 16;
+constexpr size_t spanned(size_t n) { return (n + kSpan - 1) / kSpan * kSpan; }
+
+// Up to so many outputs a layer is computed output by output, its inputs along the lanes; wider layers have their
+// outputs along the lanes, which needs no sum across a register.
+constexpr size_t kNarrow = 4;
+
+struct Kernels {
+    const char* level;
+    size_t lanes;     // 32-bit values of a register
+    size_t group;     // 8-bit inputs that one lane multiplies and adds in one instruction: 2 or 4
+    int32_t offset;   // added to a quantized input before it is stored (128 where the instruction wants it unsigned)
+
+    // Packing, when an engine is loaded: floats or bytes that the packed weights of a layer need, and filling them.
+    size_t (*dense_floats)(size_t n_in, size_t n_out);
+    void (*pack_dense)(const float* weights, size_t n_in, size_t n_out, float* packed);
+    size_t (*dense_int8_bytes)(size_t n_in, size_t n_out);
+    void (*pack_dense_int8)(const int8_t* weights, size_t n_in, size_t n_out, unsigned char* packed);
+    size_t (*codes_bytes)(size_t n);  // of n quantized inputs
+
+    // All below: v, x, y are rows of spanned(n) floats, 64-byte aligned.
+    void (*constant)(Kind kind, const float* c, float* v, size_t n);          // add, subtract, multiply, divide in place
+    void (*activate)(Activation kind, float alpha, float* v, size_t n);       // in place
+    void (*clip)(float low, float high, float* v, size_t n);                  // in place
+    void (*quantize)(float scale, const float* v, size_t n, unsigned char* codes);
+    void (*fake_quantize)(float scale, float* v, size_t n);                   // in place
+    void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y);
+    void (*dense_int8)(const unsigned char* packed,   // weights of pack_dense_int8
+                       const int32_t* start,          // [spanned(n_out)] where the sums begin: -offset * sum of the weights
+                       const float* scale,            // [spanned(n_out)]
+                       const float* bias,             // [spanned(n_out)]
+                       const unsigned char* codes, size_t n_in, size_t n_out, float* y);
+};
+
+// The best level of this processor, or the one of that name when it can run here; null otherwise.
+const Kernels* find_kernels(const char* level);
+
+}  // namespace runtime
+}  // namespace regkd

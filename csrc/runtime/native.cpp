@@ -1,0 +1,162 @@
+// The native back end: a program whose weights are packed for one instruction set, and two rows of values between which
+// the layers go back and forth.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "backend.h"
+#include "kernels.h"
+#include "program.h"
+
+namespace regkd {
+namespace runtime {
+
+namespace {
+
+// Zero-filled memory for registers of any width.
+template <class T>
+class Aligned {
+public:
+    Aligned() = default;
+    explicit Aligned(size_t count) : count_(count) {
+        const size_t bytes = (count * sizeof(T) + 63) / 64 * 64 + 64;  // a full register may be read at the last item
+        data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+        if (!data_) throw std::bad_alloc();
+        std::memset(data_, 0, bytes);
+    }
+    Aligned(Aligned&& other) noexcept : data_(other.data_), count_(other.count_) { other.data_ = nullptr; }
+    Aligned& operator=(Aligned&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(count_, other.count_);
+        return *this;
+    }
+    ~Aligned() { std::free(data_); }
+    T* data() const { return data_; }
+
+private:
+    T* data_ = nullptr;
+    size_t count_ = 0;
+};
+
+Aligned<float> padded(const std::vector<float>& values, size_t n, float filler) {
+    Aligned<float> row(spanned(n));
+    for (size_t i = 0; i < spanned(n); ++i) row.data()[i] = i < values.size() ? values[i] : filler;
+    return row;
+}
+
+struct Step {
+    Kind kind;
+    Activation activation;
+    size_t n_in, n_out;
+    float number, low, high;
+    Aligned<float> constants;        // of add, subtract, multiply, divide
+    Aligned<float> weights;          // of dense, packed
+    Aligned<unsigned char> codes;    // of dense_int8, packed
+    Aligned<int32_t> start;
+    Aligned<float> scale, bias;
+};
+
+Step pack(const Operation& op, const Kernels& kernels) {
+    Step step{};
+    step.kind = op.kind;
+    step.activation = op.activation;
+    step.n_in = op.n_in;
+    step.n_out = op.n_out;
+    step.number = op.number;
+    if (op.kind == Kind::kClip) {
+        step.low = op.values[0];
+        step.high = op.values[1];
+    } else if (op.kind == Kind::kDense) {
+        step.weights = Aligned<float>(kernels.dense_floats(op.n_in, op.n_out));
+        kernels.pack_dense(op.values.data(), op.n_in, op.n_out, step.weights.data());
+        step.bias = padded(op.bias, op.n_out, 0);
+    } else if (op.kind == Kind::kDenseInt8) {
+        step.codes = Aligned<unsigned char>(kernels.dense_int8_bytes(op.n_in, op.n_out));
+        kernels.pack_dense_int8(op.codes.data(), op.n_in, op.n_out, step.codes.data());
+        step.scale = padded(op.scale, op.n_out, 0);
+        step.bias = padded(op.bias, op.n_out, 0);
+        step.start = Aligned<int32_t>(spanned(op.n_out));
+        for (size_t i = 0; i < op.n_out; ++i) {
+            int32_t sum = 0;
+            for (size_t j = 0; j < op.n_in; ++j) sum += op.codes[i * op.n_in + j];
+            step.start.data()[i] = -kernels.offset * sum;
+        }
+    } else if (!op.values.empty()) {
+        step.constants = padded(op.values, op.n_out, op.kind == Kind::kDivide ? 1.0f : 0.0f);
+    }
+    return step;
+}
+
+class Native final : public Engine::Backend {
+public:
+    Native(Program&& program, const Kernels& kernels) : kernels_(kernels) {
+        inputs = program.inputs;
+        outputs = program.outputs;
+        names = std::move(program.names);
+        name = "native";
+        level = kernels.level;
+        size_t widest = inputs, codes = 0;
+        for (const Operation& op : program.operations) {
+            steps_.push_back(pack(op, kernels));
+            widest = op.n_out > widest ? op.n_out : widest;
+            if (op.kind == Kind::kDenseInt8 && kernels.codes_bytes(op.n_in) > codes) codes = kernels.codes_bytes(op.n_in);
+        }
+        for (Aligned<float>& row : rows_) row = Aligned<float>(spanned(widest));
+        codes_ = Aligned<unsigned char>(codes);
+    }
+
+    Status infer(const float* x, size_t rows, float* y) noexcept override {
+        for (size_t row = 0; row < rows; ++row, x += inputs, y += outputs) {
+            for (size_t i = 0; i < inputs; ++i)
+                if (!std::isfinite(x[i])) return Status(StatusCode::kNotFinite, "input %zu of row %zu is %g, expected a finite number.", i, row, static_cast<double>(x[i]));
+            one(x, y);
+        }
+        return {};
+    }
+
+private:
+    void one(const float* x, float* y) noexcept {
+        float* v = rows_[0].data();
+        float* other = rows_[1].data();
+        std::memcpy(v, x, sizeof(float) * inputs);
+        for (size_t i = inputs; i < spanned(inputs); ++i) v[i] = 0;
+        for (const Step& step : steps_) {
+            switch (step.kind) {
+                case Kind::kDense:
+                    kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
+                    std::swap(v, other);
+                    break;
+                case Kind::kDenseInt8:
+                    kernels_.quantize(step.number, v, step.n_in, codes_.data());
+                    kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(), codes_.data(), step.n_in, step.n_out, other);
+                    std::swap(v, other);
+                    break;
+                case Kind::kActivation: kernels_.activate(step.activation, step.number, v, step.n_out); break;
+                case Kind::kQuantize: kernels_.fake_quantize(step.number, v, step.n_out); break;
+                case Kind::kClip: kernels_.clip(step.low, step.high, v, step.n_out); break;
+                default: kernels_.constant(step.kind, step.constants.data(), v, step.n_out);
+            }
+        }
+        std::memcpy(y, v, sizeof(float) * outputs);
+    }
+
+    const Kernels& kernels_;
+    std::vector<Step> steps_;
+    Aligned<float> rows_[2];
+    Aligned<unsigned char> codes_;
+};
+
+}  // namespace
+
+Status load_native(const unsigned char* bytes, size_t size, const Options& options, std::unique_ptr<Engine::Backend>& backend) {
+    const Kernels* kernels = find_kernels(options.level);
+    if (!kernels) return Status(StatusCode::kInvalidArgument, "this build or this processor has no level '%s'.", options.level ? options.level : "");
+    Program program;
+    const Status status = read_program(bytes, size, program);
+    if (status.ok()) backend.reset(new Native(std::move(program), *kernels));
+    return status;
+}
+
+}  // namespace runtime
+}  // namespace regkd

@@ -1,0 +1,38 @@
+// A native engine file, read and found valid: the operations in order, every width and every number checked.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "format.h"
+#include "regkd/engine.h"
+
+namespace regkd {
+namespace runtime {
+
+struct Operation {
+    Kind kind;
+    uint32_t n_in, n_out;
+    Activation activation = Activation::kIdentity;
+    float number = 0;            // scale of the data (dense_int8, quantize), alpha (activation)
+    std::vector<float> values;   // [n] constants | [n_out, n_in] weights | [2] bounds of clip
+    std::vector<float> scale;    // [n_out] of dense_int8: number * r
+    std::vector<float> bias;     // [n_out] or empty
+    std::vector<int8_t> codes;   // [n_out, n_in] of dense_int8
+};
+
+struct Program {
+    uint32_t inputs = 0, outputs = 0;
+    std::vector<std::string> names;  // [inputs + outputs] or empty
+    std::vector<Operation> operations;
+};
+
+// Read a file from memory; any byte sequence gives a program or a status that says what is wrong and where.
+Status read_program(const unsigned char* bytes, size_t size, Program& program);
+
+// CRC-32 of IEEE 802.3, as zlib computes it.
+uint32_t crc32(const unsigned char* bytes, size_t size);
+
+}  // namespace runtime
+}  // namespace regkd
