@@ -1,0 +1,209 @@
+"""Run regkd_edge's TensorRT back end against the real bindings of one version; prints one JSON object.
+
+A process of its own: each version needs its own libraries on the path. Builder, network, parser, runtime and the rest
+are autospecced from the real classes, so that a name which the version does not have raises AttributeError, and each
+recorded call is compared with the signature that the bindings state. Enums and flags are the real ones.
+
+    python tensorrt_contract.py ONNX FOLDER LIBCUDA [PLANT]
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import json
+import re
+import sys
+import types
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import tensorrt as trt
+
+import regkd_edge.engines.tensorrt as engine_module
+from regkd_edge.engines import gpu, tensorrt_network
+
+onnx_path, folder, libcuda, plant = sys.argv[1], Path(sys.argv[2]), sys.argv[3], (sys.argv[4:] or [""])[0]
+gpu._LIBRARY = libcuda
+made: list[tuple[type, mock.NonCallableMagicMock]] = []
+
+
+def spec(cls, **values):
+    """An instance of a real class as far as names go; setting or reading a name that it lacks raises."""
+    fake = mock.create_autospec(cls, instance=True, spec_set=True)
+    for name, value in values.items():
+        setattr(fake, name, value)
+    made.append((cls, fake))
+    return fake
+
+
+def static_names(source: str) -> list[str]:
+    """Every chain that starts at ``trt`` and does not exist in these bindings."""
+    missing = []
+    for node in ast.walk(ast.parse(source)):
+        chain, inner = [], node
+        while isinstance(inner, ast.Attribute):
+            chain.insert(0, inner.attr)
+            inner = inner.value
+        if not chain or not isinstance(inner, ast.Name) or inner.id != "trt":
+            continue
+        place = trt
+        for name in chain:
+            if not hasattr(place, name):
+                missing.append("trt." + ".".join(chain))
+                break
+            place = getattr(place, name)
+    return sorted(set(missing))
+
+
+def wrong_calls() -> list[str]:
+    """Recorded calls whose number of arguments or keywords no overload in the bindings' own docstring takes."""
+    wrong = []
+    for cls, fake in made:
+        for name, arguments, keywords in fake.mock_calls:
+            if "." in name or name.startswith("__"):
+                continue
+            heads = re.findall(rf"{name}\((.*)\) ->", getattr(cls, name).__doc__ or "")
+            fits = []
+            for head in heads:
+                parameters = [p.strip() for p in re.sub(r"<[^>]*>|\[[^\]]*\]", "", head).split(",") if p.strip()]
+                parameters = [p for p in parameters if not p.startswith("self")]
+                least, names = sum("=" not in p for p in parameters), {p.split(":")[0] for p in parameters}
+                fits.append(least <= len(arguments) + len(keywords) <= len(parameters) and set(keywords) <= names)
+            if heads and not any(fits):
+                wrong.append(f"{cls.__name__}.{name} with {len(arguments)} arguments and {sorted(keywords)}: {heads}")
+    return wrong
+
+
+# -- a network of one dynamic input, one INT8 and one FP16 layer ---------------------------------------------------
+x, y = (spec(trt.ITensor, name=name, shape=shape, dtype=trt.DataType.FLOAT) for name, shape in (("x", (-1, 3)), ("y", (-1, 1))))
+half = spec(trt.ITensor, dtype=trt.DataType.HALF)
+layers = [spec(trt.ILayer, type=trt.LayerType.DEQUANTIZE, num_outputs=1), spec(trt.ILayer, type=trt.LayerType.MATRIX_MULTIPLY, num_outputs=1)]
+for layer in layers:
+    layer.get_output.return_value = half
+network = spec(trt.INetworkDefinition, num_layers=2)
+network.get_input.return_value, network.get_output.return_value = x, y
+network.get_layer.side_effect = layers.__getitem__
+config = spec(trt.IBuilderConfig)
+config.get_timing_cache.return_value.serialize.return_value = b"timings"
+profile = spec(trt.IOptimizationProfile)
+builder = spec(trt.Builder)
+builder.create_network.return_value, builder.create_builder_config.return_value, builder.create_optimization_profile.return_value = network, config, profile
+builder.build_serialized_network.return_value = b"plan"
+error = spec(trt.ParserError)
+error.node_name.return_value, error.node_operator.return_value, error.desc.return_value = "layers.1", "Gemm", "no such thing"
+parser = spec(trt.OnnxParser, num_errors=1)
+parser.parse_from_file.return_value, parser.get_error.return_value = True, error
+
+# -- an engine that sums its inputs, on the memory of the stub driver ----------------------------------------------
+addresses: dict[str, int] = {}
+shape: dict[str, tuple] = {}
+context = spec(trt.IExecutionContext)
+context.set_input_shape.side_effect = lambda name, value: shape.update({name: value}) or value[0] <= 8
+context.get_tensor_shape.side_effect = lambda name: (shape["x"][0], 1)
+context.set_tensor_address.side_effect = lambda name, address: addresses.update({name: address}) or True
+
+
+def execute(stream):
+    rows, columns = shape["x"]
+    source = np.ctypeslib.as_array(ctypes.cast(addresses["x"], ctypes.POINTER(ctypes.c_float)), (rows, columns))
+    target = np.ctypeslib.as_array(ctypes.cast(addresses["y"], ctypes.POINTER(ctypes.c_float)), (rows, 1))
+    target[:] = source.sum(axis=1, keepdims=True)
+    return True
+
+
+context.execute_async_v3.side_effect = execute
+cuda_engine = spec(trt.ICudaEngine, num_io_tensors=2)
+cuda_engine.get_tensor_name.side_effect = ["x", "y"].__getitem__
+cuda_engine.get_tensor_mode.side_effect = {"x": trt.TensorIOMode.INPUT, "y": trt.TensorIOMode.OUTPUT}.__getitem__
+cuda_engine.get_tensor_dtype.return_value = trt.DataType.FLOAT
+cuda_engine.create_execution_context.return_value = context
+runtime = spec(trt.Runtime)
+runtime.deserialize_cuda_engine.return_value = cuda_engine
+
+
+class Module(types.ModuleType):
+    """The real bindings, but with the autospecced objects where an object would need the libraries."""
+
+    Builder = staticmethod(lambda logger: builder)
+    OnnxParser = staticmethod(lambda network, logger: parser)
+    Runtime = staticmethod(lambda logger: runtime)
+
+    def __getattr__(self, name):
+        return getattr(trt, name)
+
+
+module = Module("tensorrt")
+module.__version__ = trt.__version__
+sys.modules["tensorrt"] = module
+
+if plant == "flag":  # what TensorRT 11 removed, where the code runs
+    original = tensorrt_network.add_profile
+
+    def planted(builder, network, config, chosen):
+        config.set_flag(trt.BuilderFlag.FP16)
+        original(builder, network, config, chosen)
+
+    engine_module.add_profile = planted
+if plant == "call":  # one argument too many
+    original = tensorrt_network.add_profile
+
+    def planted(builder, network, config, chosen):
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1 << 20, "extra")
+        original(builder, network, config, chosen)
+
+    engine_module.add_profile = planted
+if plant == "property":
+    original = tensorrt_network.add_profile
+
+    def planted(builder, network, config, chosen):
+        config.int8_calibrator = None
+        original(builder, network, config, chosen)
+
+    engine_module.add_profile = planted
+
+result: dict = {"version": trt.__version__, "failure": None}
+try:
+    sources = [Path(engine_module.__file__).with_name(f"{name}.py").read_text() for name in ("tensorrt", "tensorrt_network", "tensorrt_runner")]
+    if plant == "source":
+        sources.append("def planted(trt):\n    return trt.BuilderFlag.INT8\n")
+    result["missing_names"] = sorted({name for source in sources for name in static_names(source)})
+    backend = engine_module.ENGINE
+    result["missing"] = backend.missing()
+    options = {"max_batch": 8, "timing_cache": str(folder / "timing.cache"), "hardware_compatible": True}
+    manifest = backend.build(onnx_path, folder / "engine", options)
+    result["notes"], result["batches"] = manifest.notes, [manifest.options[f"{n}_batch"] for n in ("min", "opt", "max")]
+    result["network_flags"] = builder.create_network.call_args.args[0]
+    result["strongly_typed"] = int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    result["flags_set"] = [str(call.args[0]).split(".")[-1] for call in config.set_flag.call_args_list]
+    result["profile"] = [list(map(list, profile.set_shape.call_args.args[1:]))]
+    runner = backend.load(folder / "engine")
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    result["answers"] = [runner.infer(rows).ravel().tolist(), runner.infer(rows[:1]).ravel().tolist(), runner.infer(rows + 1).ravel().tolist()]
+    refused = []
+    for bad in (np.zeros((9, 3), np.float32), np.zeros((2, 4), np.float32), np.zeros(3, np.float32)):
+        try:
+            runner.infer(bad)
+        except Exception as problem:
+            refused.append(f"{type(problem).__name__}: {problem}")
+    result["refused"] = refused
+    runner.close()
+    runner.close()
+    result["live"] = ctypes.c_int.in_dll(ctypes.CDLL(libcuda), "live").value
+    backend.build(onnx_path, folder / "portable", {"version_compatible": True})
+    try:
+        backend.load(folder / "portable")
+    except Exception as problem:
+        result["untrusted"] = f"{type(problem).__name__}: {problem}"
+    backend.load(folder / "portable", run_code_of_plan=True).close()
+    result["host_code"] = runtime.engine_host_code_allowed
+    parser.parse_from_file.return_value = False
+    try:
+        backend.build(onnx_path, folder / "engine", {})
+    except Exception as problem:
+        result["parser_error"] = f"{type(problem).__name__}: {problem}"
+    result["wrong_calls"] = wrong_calls()
+except Exception as problem:
+    result["failure"] = f"{type(problem).__name__}: {problem}"
+print(json.dumps(result))
