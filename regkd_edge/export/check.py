@@ -64,7 +64,7 @@ def check_onnx(
         )
     allowed = _LOST * np.maximum(scalers.y.scale, np.abs(reference - scalers.y.mean))
     if (difference > allowed).any():
-        _, output = np.unravel_index(int(np.argmax(difference / allowed)), difference.shape)
+        row, output = np.unravel_index(int(np.argmax(difference / allowed)), difference.shape)
         raise GraphError(
             f"'{path}' is off by {difference[row, output]:.3g} in output {output}, more than 0.1 % of the target's deviation {scalers.y.scale[output]:.3g}:"
             " float32 is too coarse for the raw inputs.",
