@@ -33,9 +33,20 @@ def version(trt: Any) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+_LOGGERS: dict[str, Any] = {}
+
+
 def logger(trt: Any) -> Any:
+    """The process's logger, emptied. TensorRT keeps the first one that it is given and ignores every later one."""
+    if trt.__name__ not in _LOGGERS:
+        _LOGGERS[trt.__name__] = _make_logger(trt)
+    _LOGGERS[trt.__name__].lines.clear()
+    return _LOGGERS[trt.__name__]
+
+
+def _make_logger(trt: Any) -> Any:
     class Logger(trt.ILogger):
-        """Keeps warnings and errors, so that they reach the user with the exception and not on the terminal."""
+        """Keeps errors, so that they reach the user with the exception and not on the terminal."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
