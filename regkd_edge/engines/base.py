@@ -206,5 +206,8 @@ def versions(*packages: str) -> dict[str, str]:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            continue
+            if package == "regkd-edge":  # run from the sources
+                from .. import __version__
+
+                found[package] = __version__
     return found

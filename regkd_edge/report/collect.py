@@ -153,7 +153,7 @@ def _benches(run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray
     for path in sorted(run.file("bench").glob("*.json"), key=_order):
         record = _read_json(path)
         try:
-            name, engine, timings = record["name"], record["engine"], record["latency"]
+            name, engine, timings, _ = record["name"], record["engine"], record["latency"], record["machine"]
             manifest = read_manifest(run.file("engines", name))
             if manifest.engine_sha256 != engine["sha256"]:
                 notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
@@ -171,10 +171,21 @@ def _benches(run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray
         records[name], latencies[name], predictions[name] = record, raw, answers
         notes += [f"{name}: {note}." for note in engine.get("notes", [])]
         notes += [f"{name}: batch {skip['batch']} was not timed: {skip['reason']}." for skip in record.get("skipped", [])]
+        busy = _busy(record["machine"])
+        if busy and busy not in notes:
+            notes.insert(0, busy)
         for timing in timings:
             if timing["p99_ns"] is None:
                 notes.append(f"{name}: {timing['samples']} requests at batch {timing['batch']} are too few for p99 (1000 are needed).")
     return records, latencies
+
+
+def _busy(machine: dict[str, Any]) -> str | None:
+    """A warning where other work shared the cores while engines were timed: percentiles are then those of a busy machine."""
+    load, cores = machine.get("load"), machine.get("cores")
+    if not load or not cores or load[0] < 0.75 * cores:
+        return None
+    return f"The machine was busy when the engines were timed (load {load[0]:.1f} on {cores} cores): latencies, p99 above all, are higher than on a quiet one."
 
 
 def _order(path: Path) -> tuple[str, int, str]:

@@ -91,14 +91,20 @@ def _table(report: Report) -> str:
             tag = "th" if key == "name" else "td"
             cells.append(f"<{tag}{_side(key)}>{content}</{tag}>")
         lines.append(f'<tr class="{"chosen " if row["name"] == chosen else ""}{_e(row["kind"])}">{"".join(cells)}</tr>')
-    several = f"Errors are in the unit of {_e(report.unit)}. "
+    several = f"Errors are in units of the target, {_e(report.unit)}. "
     if len(report.target_names) > 1:
         several = "With several targets, overall errors are in standard deviations of each target and R² is the mean over them. "
     return (
         f'<section><h2>What was lost, what was won</h2><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
         f'<p class="quiet">{several}Below the difference to the FP32 student: its 95 % interval by a bootstrap over the held-out rows, paired. '
-        "Latency is that of one synchronous request by the host clock; no outlier was removed. A dash is something that was not measured.</p></section>"
+        f"Latency is that of one synchronous request by the host clock; no outlier was removed{_overhead(report)}. A dash is something that was not measured.</p></section>"
     )
+
+
+def _overhead(report: Report) -> str:
+    """What the timing loop adds to a request, as measured; it was not subtracted."""
+    values = [timing["overhead_ns"] for bench in report.facts["benches"].values() for timing in bench["latency"]]
+    return f"; the timing loop itself takes {min(values):.0f} to {max(values):.0f} ns of it" if values else ""
 
 
 def _broken(heading: str) -> str:

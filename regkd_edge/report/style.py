@@ -11,7 +11,7 @@ STYLE = """
 --s1:#5ab0ff;--s2:#ffab5e;--s3:#8b96a0;--s4:#4ecdb8;--chosen:#17304a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
-main{max-width:1080px;margin:0 auto;padding:24px 20px 60px}
+main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}
 h1{font-size:26px;margin:0 0 4px;overflow-wrap:anywhere}h2{font-size:18px;margin:0 0 12px;overflow-wrap:anywhere}
 header p,.quiet{color:var(--quiet)}header p{margin:0;overflow-wrap:anywhere}.quiet{font-size:13px;margin:10px 0 0}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin-top:18px}

@@ -86,6 +86,16 @@ def test_too_few_requests_for_p99_are_said(run_copy):
     assert any("999 requests at batch 1 are too few for p99" in note for note in report.notes)
 
 
+@pytest.mark.parametrize(("load", "said"), [(0.2, False), (6.5, True)])
+def test_a_busy_machine_is_said(run_copy, load, said):
+    for path in run_copy.file("bench").glob("*.json"):
+        record = json.loads(path.read_text())
+        record["machine"] |= {"load": [load, 0, 0], "cores": 2}
+        path.write_text(json.dumps(record))
+    notes = [note for note in collect(run_copy).notes if "busy" in note]
+    assert notes == (["The machine was busy when the engines were timed (load 6.5 on 2 cores): latencies, p99 above all, are higher than on a quiet one."] if said else [])
+
+
 # -- the recommendation -------------------------------------------------------------------------------------------
 
 
