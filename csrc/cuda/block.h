@@ -13,7 +13,7 @@
 namespace regkd {
 namespace cuda {
 
-constexpr int kRowsAWarp = 4;  // rows of a product that a warp holds in registers
+constexpr int kRowsAThread = 4;  // rows of an outer product that a thread holds
 
 struct DeviceBlock {
     using F = float;
@@ -89,14 +89,19 @@ struct DeviceBlock {
         const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
         const auto part = [&](int first, int rows, int begin, int end, float* sum) {
             const float* column = w + static_cast<int64_t>(begin) * n_in + first;
-            if (wide) {  // then rows == 4
+            if (wide) {  // then rows is 4 or 8
+                const int second = rows > 4 ? 4 : 0;
                 for (int j = begin; j < end; ++j, column += n_in) {
                     const float x = in[j * kTile + lane];
-                    const float4 v = *reinterpret_cast<const float4*>(column);
+                    const float4 v = *reinterpret_cast<const float4*>(column), u = *reinterpret_cast<const float4*>(column + second);
                     sum[0] = fused(v.x, x, sum[0]);
                     sum[1] = fused(v.y, x, sum[1]);
                     sum[2] = fused(v.z, x, sum[2]);
                     sum[3] = fused(v.w, x, sum[3]);
+                    sum[4] = fused(u.x, x, sum[4]);
+                    sum[5] = fused(u.y, x, sum[5]);
+                    sum[6] = fused(u.z, x, sum[6]);
+                    sum[7] = fused(u.w, x, sum[7]);
                 }
             } else {
                 for (int j = begin; j < end; ++j, column += n_in) {
@@ -111,15 +116,15 @@ struct DeviceBlock {
     // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]. A thread holds four j of one k. It starts its walk over the
     // samples at a place of its own, so that threads on different rows, all 32 floats apart, meet different banks.
     REGKD_BOTH void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g, bool add) const {
-        const int pitch = REGKD_LEVEL::padded(n_in), groups = (n_out + kRowsAWarp - 1) / kRowsAWarp;
+        const int pitch = REGKD_LEVEL::padded(n_in), groups = (n_out + kRowsAThread - 1) / kRowsAThread;
         for (int item = thread; item < groups * n_in; item += threads) {
-            const int group = item / n_in, k = item - group * n_in, first = group * kRowsAWarp;
-            const int rows = n_out - first < kRowsAWarp ? n_out - first : kRowsAWarp;
-            float sum[kRowsAWarp] = {0.0f, 0.0f, 0.0f, 0.0f};
+            const int group = item / n_in, k = item - group * n_in, first = group * kRowsAThread;
+            const int rows = n_out - first < kRowsAThread ? n_out - first : kRowsAThread;
+            float sum[kRowsAThread] = {};
             add_products(first, rows, q, a + k * kTile, sum);
             if (d) add_products(first, rows, d, t + k * kTile, sum);
             float* at = g + static_cast<int64_t>(first) * pitch + k;
-            for (int r = 0; r < kRowsAWarp; ++r)
+            for (int r = 0; r < kRowsAThread; ++r)
                 if (r < rows) at[r * pitch] = add ? at[r * pitch] + sum[r] : sum[r];
         }
         barrier();
@@ -137,19 +142,19 @@ struct DeviceBlock {
 
 private:
     REGKD_BOTH void add_products(int first, int rows, const float* q, const float* a, float* sum) const {
-        const float* row[kRowsAWarp];
-        for (int r = 0; r < kRowsAWarp; ++r) row[r] = q + (first + (r < rows ? r : rows - 1)) * kTile;
+        const float* row[kRowsAThread];
+        for (int r = 0; r < kRowsAThread; ++r) row[r] = q + (first + (r < rows ? r : rows - 1)) * kTile;
         for (int i = 0; i < kTile; i += 4) {
             const int s = (i + 4 * thread) & (kTile - 1);
             const float4 x = *reinterpret_cast<const float4*>(a + s);
-            for (int r = 0; r < kRowsAWarp; ++r) {
+            for (int r = 0; r < kRowsAThread; ++r) {
                 const float4 v = *reinterpret_cast<const float4*>(row[r] + s);
                 sum[r] = fused(v.w, x.w, fused(v.z, x.z, fused(v.y, x.y, fused(v.x, x.x, sum[r]))));
             }
         }
     }
 
-    // n rows of sums over `length` terms: a warp takes four rows; when that leaves warps idle, several share a row's terms
+    // n rows of sums over `length` terms: a warp takes eight rows; when that leaves warps idle, several share a row's terms
     // and their parts are added in a fixed order. part(first, rows, begin, end, sum) adds terms begin .. end - 1.
     template <class Part, class Done>
     REGKD_BOTH void split_sum(int n, int length, const float* bias, float* out, const Part& part, const Done& done) const {
@@ -171,7 +176,7 @@ private:
         }
         const int share = ((length + parts - 1) / parts + 3) & ~3, group = warp / parts, mine = warp - group * parts;
         const int first = group * kRowsAWarp, rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
-        float sum[kRowsAWarp] = {0.0f, 0.0f, 0.0f, 0.0f};
+        float sum[kRowsAWarp] = {};
         if (group < groups) {
             const int begin = mine * share, end = begin + share < length ? begin + share : length;
             if (begin < end) part(first, rows, begin, end, sum);

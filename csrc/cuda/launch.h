@@ -26,15 +26,10 @@ struct Grid {
 
 #ifdef __CUDACC__
 
-// Barriers of a block and of a warp, callable from the host-and-device templates of csrc/core.
+// The block's barrier, callable from the host-and-device templates of csrc/core.
 REGKD_BOTH void barrier() {
 #ifdef __CUDA_ARCH__
     __syncthreads();
-#endif
-}
-REGKD_BOTH void warp_barrier() {
-#ifdef __CUDA_ARCH__
-    __syncwarp();
 #endif
 }
 

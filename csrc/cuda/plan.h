@@ -9,7 +9,8 @@
 namespace regkd {
 namespace cuda {
 
-constexpr int kTrainThreads = 512;
+// 8 warps of 255 registers. 16 warps of 128 spill, and the phases of a small network have no work for them.
+constexpr int kTrainThreads = 256;
 
 // What a block keeps in shared memory besides buffers: written by one thread, read by all, so it costs no registers.
 struct Header {
@@ -42,7 +43,7 @@ struct Plan {
 REGKD_BOTH int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 REGKD_BOTH int32_t fixed_shared_floats(int threads) {
-    return static_cast<int32_t>(round_up(sizeof(Header), 16) / 4) + threads / kWarp * 4 * kTile;  // header, scratch of products
+    return static_cast<int32_t>(round_up(sizeof(Header), 16) / 4) + threads / kWarp * kRowsAWarp * kTile;  // header, parts of sums
 }
 
 // Weights of the student first (every product reads them), then the buffers of a tile, then the teacher's weights: what

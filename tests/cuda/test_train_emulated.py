@@ -1,0 +1,166 @@
+"""The training kernel, run as CPU threads, takes the same steps as the CPU core (which its own tests hold against torch)."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+
+import numpy as np
+import pytest
+from cuda_emulation import library
+from cuda_jobs import Case, assert_close
+
+core = pytest.importorskip("regkd_edge._core")
+
+SHARED = 99 * 1024  # sm_86, sm_89, sm_120
+# float32 sums in another order: a few units in the last place of sums of up to 41 * 3 points, after up to 4 optimizer steps.
+CLOSE = 2e-5
+
+
+class Emulator:
+    def __init__(self, path):
+        self.lib = lib = ctypes.CDLL(str(path))
+        whole, word, bytes_ = ctypes.c_int64, ctypes.c_int32, ctypes.c_char_p
+        lib.job_bytes.restype = whole
+        lib.plan.argtypes = [bytes_, word, whole, ctypes.c_int, whole, ctypes.POINTER(word), ctypes.POINTER(whole)]
+        lib.train.argtypes = [bytes_, word, whole, ctypes.c_int, whole, ctypes.c_void_p, word, whole, ctypes.c_void_p]
+
+    def run(self, cases, *, shared=SHARED, threads=64, blocks=2, calls=None, step_on_device=None):
+        """Advances the cases; returns the plan: blocks, and what lies in shared memory."""
+        table, members = b"".join(case.job.to_bytes() for case in cases), len(cases)
+        plan, size = (ctypes.c_int32 * 8)(), ctypes.c_int64()
+        self.lib.plan(table, members, shared, threads, blocks * members, plan, ctypes.byref(size))
+        memory = np.zeros(size.value + 128, np.uint8)
+        workspace = memory.ctypes.data + -memory.ctypes.data % 128
+        counter = None if step_on_device is None else np.array([step_on_device], np.int64)
+        for steps, offset in calls or [(cases[0].steps, 0)]:
+            address = None if counter is None else counter.ctypes.data
+            assert self.lib.train(table, members, shared, threads, blocks * members, workspace, steps, offset, address) == 0
+        keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles")
+        return dict(zip(keys, plan))
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    found = Emulator(library("train_driver.cpp", tmp_path_factory.mktemp("train") / "train.so"))
+    assert found.lib.job_bytes() == len(core.Job().to_bytes())
+    return found
+
+
+def check(emulator, options=None, tolerance=CLOSE, **settings):
+    device, host = Case(core, **settings), Case(core, **settings)
+    plan = emulator.run([device], **(options or {}))
+    core.run([host.job], host.steps)
+    assert_close(device.results(), host.results(), tolerance)
+    return plan
+
+
+def test_one_block(emulator):
+    assert check(emulator, {"blocks": 1}, steps=2)["blocks"] == 1
+
+
+def test_blocks_meet_between_steps(emulator):
+    assert check(emulator, {"blocks": 3}, steps=3)["blocks"] == 3
+
+
+def test_no_more_blocks_than_tiles(emulator):
+    plan = check(emulator, {"blocks": 7}, batch=40, draws=1, weights={"base": (1, 1), "pm": (1, 1)})
+    assert plan["blocks"] == plan["tiles"] == 4  # 40 rows are two tiles, of rows and of perturbed points
+
+
+def test_warps_share_a_long_sum(emulator):
+    """One output over 60 hidden units: four warps take 16 terms each."""
+    check(emulator, {"threads": 128}, student=(3, 60, 1), teacher=(3, 70, 1))
+
+
+@pytest.mark.parametrize("kilobytes, student, teacher, buffers", [(99, True, True, True), (60, True, False, True), (12, True, True, False)])
+def test_what_does_not_fit_in_shared_memory_stays_outside(emulator, kilobytes, student, teacher, buffers):
+    network = (5, 40, 40, 2) if not teacher else (5, 12, 6, 2)
+    plan = check(emulator, {"shared": kilobytes * 1024}, teacher=network, steps=2)
+    assert (plan["student"] > 0, plan["teacher"] > 0, plan["buffers"] > 0) == (student, teacher, buffers)
+    assert plan["shared_bytes"] <= kilobytes * 1024
+
+
+@pytest.mark.parametrize("activation", core.ACTIVATIONS)
+def test_every_activation(emulator, activation):
+    # ReLU's kink: a last-bit difference in z would flip a unit, but the core's and the kernel's sums over 5 to 12 terms with
+    # these numbers leave no unit that close to 0.
+    check(emulator, student_activation=activation, teacher_activation=activation, batch=20)
+
+
+@pytest.mark.parametrize("outputs, cotangents", [(1, 0), (4, 0), (6, 2), (3, 1)])
+def test_outputs_and_cotangents(emulator, outputs, cotangents):
+    check(emulator, student=(5, 9, 7, outputs), teacher=(5, 12, outputs), cotangents=cotangents)
+
+
+BASES = {
+    "squares with weights": dict(base="squares", row_arrays=("row_weight", "row_a", "row_b")),
+    "huber": dict(base="huber", delta=0.5),
+    "tbr": dict(base="tbr", row_arrays=("row_error",), margin=0.1),
+    "tbr that imitates": dict(base="tbr", row_arrays=("row_error",), imitate=1),
+    "tor": dict(base="tor", row_arrays=("row_outlier",)),
+    "tor that drops": dict(base="tor", row_arrays=("row_outlier",), drop_outliers=1),
+    "none": dict(base="none", weights={"pm": (1, 1)}),
+}
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base(emulator, base):
+    check(emulator, **{"weights": {"base": (1, 1)}, **BASES[base]})
+
+
+@pytest.mark.parametrize("rule, optimizer", [*itertools.product(core.ASCENT_RULES, ["rmsprop", "adamw"])])
+def test_ascent_rules_and_optimizers(emulator, rule, optimizer):
+    check(emulator, ascent_rule=rule, optimizer=optimizer, weight_decay=1e-3, rate_schedule="cosine", low=-1.0, high=1.0, weights={"abm": (1, 0)}, steps=2)
+
+
+def test_gradient_alone(emulator):
+    check(emulator, optimizer="none")
+
+
+def test_training_on_labels_alone(emulator):
+    check(emulator, teacher=None, stored=False, base_a=1.0, base_b=0.0, weights={"base": (1, 1)}, steps=3)
+
+
+def test_the_direct_step_without_data(emulator):
+    """METHODS section 2: Gaussian inputs, and two RMSprop ascent steps from N(0, I)."""
+    check(emulator, student=(12, 20, 1), teacher=(12, 30, 1), data=False, batch=50, steps=2, base_a=0.0, base_b=1.0, ascent_from_anchor=0,
+          ascent_sigma=1.0, optimizer="rmsprop", weight_decay=1e-5, weights={"base": (0, 1), "abm": (1, 0)})  # fmt: skip
+
+
+def test_eight_layers(emulator):
+    check(emulator, student=(3, 4, 5, 6, 7, 6, 5, 4, 1), teacher=(3, 5, 4, 5, 4, 5, 4, 5, 1))
+
+
+def test_two_calls_continue_one_run_bit_for_bit(emulator):
+    once, twice = Case(core, steps=4), Case(core, steps=4)
+    emulator.run([once], calls=[(4, 0)])
+    emulator.run([twice], calls=[(1, 0), (3, 1)])
+    for name, value in once.results().items():
+        np.testing.assert_array_equal(twice.results()[name], value, err_msg=name)
+
+
+def test_a_step_counter_in_device_memory_is_added(emulator):
+    given, counted = Case(core, steps=3), Case(core, steps=3)
+    emulator.run([given], calls=[(1, 2)])
+    emulator.run([counted], calls=[(1, 0)], step_on_device=2)
+    for name, value in given.results().items():
+        np.testing.assert_array_equal(counted.results()[name], value, err_msg=name)
+
+
+def test_members_of_an_ensemble_do_as_they_do_alone(emulator):
+    settings = [dict(seed=1), dict(seed=2, student=(5, 6, 2), batch=20, teacher=(5, 8, 2)), dict(seed=3, optimizer="rmsprop", draws=0)]
+    together = [Case(core, steps=2, **s) for s in settings]
+    emulator.run(together)
+    for case, alone in zip(together, [Case(core, steps=2, **s) for s in settings]):
+        emulator.run([alone])
+        for name, value in alone.results().items():
+            np.testing.assert_array_equal(case.results()[name], value, err_msg=name)
+
+
+def test_the_same_call_gives_the_same_bits(emulator):
+    first, second = Case(core, steps=2), Case(core, steps=2)
+    emulator.run([first], blocks=3)
+    emulator.run([second], blocks=3)
+    for name, value in first.results().items():
+        np.testing.assert_array_equal(second.results()[name], value, err_msg=name)
