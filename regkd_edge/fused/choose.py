@@ -91,7 +91,7 @@ def choose(
     if why is None and device.type != target:
         why = f"the tensors are on {device.type} and the back end is {target}"
     why = why or covered(student, teacher, recipe, device) or native.unavailable(target) or native.refuses(
-        student, teacher, recipe, batch, x, y
+        student, teacher, recipe, batch, x, y, target
     )
     if backend != "auto":
         if why:

@@ -182,6 +182,11 @@ class StepRecipe:
             raise RecipeError(f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.", "Use fewer.")
         if not any(w.active for w in (self.w_pm, self.w_abm, self.w_gm)) and (self.base == "none" or not self.w_base.active):
             raise RecipeError("every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight.")
+        if self.w_gm.active and not self.gm_points:
+            raise RecipeError(
+                f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms make.",
+                "Add 'original' to gm_on, activate w_pm or w_abm, or set w_gm to 0.",
+            )
         # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no JSON.
         put("text", json.dumps(self.to_dict()))
 

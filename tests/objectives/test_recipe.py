@@ -69,6 +69,8 @@ def test_what_a_recipe_needs():
         {"low": (1.0,), "high": (2.0, 3.0)},
         {"w_base": 0.0},
         {"base": "none"},
+        {"w_gm": 1.0, "gm_on": ()},
+        {"w_gm": 1.0, "gm_on": ("perturbed",)},
         {"teacher_gradient": "guess"},
         {"draws": 30000, "cotangents": 4},
     ],

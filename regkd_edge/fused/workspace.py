@@ -1,0 +1,111 @@
+"""Jobs for the compiled core out of recipes, networks and rows: which field of ``csrc/core/job.h`` gets what."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..objectives import RowQuantities, StepRecipe
+from ..objectives.bases import label_and_teacher_weights
+from .passes import Net
+
+__all__ = ["Workspace", "flatten"]
+
+_POINT_BITS = {"original": 1, "perturbed": 2, "ascended": 4}
+_ABSENT = 0  # a null address
+
+
+class Workspace:
+    """A job of the core and the tensors whose addresses it holds.
+
+    Parameters
+    ----------
+    core : module
+        ``regkd_edge._core``.
+    device : torch.device
+        Where every array of the job lies.
+    """
+
+    def __init__(self, core, recipe: StepRecipe, student: Net, teacher: Net | None, device: torch.device):
+        self.job = core.Job()
+        self.recipe, self.device = recipe, device
+        self.slots: list[Tensor] = []  # the optimizer's averages, flat
+        self._kept: list[Tensor] = []
+        job, outputs = self.job, student.biases[-1].numel()
+        widths = [student.weights[0].shape[1], *(b.numel() for b in student.biases)]
+        self.features, self.outputs = widths[0], outputs
+        job.set_student(widths, student.activation)
+        self.parameters = self.keep(flatten(student))
+        job.params = self.parameters.data_ptr()
+        if teacher is not None and recipe.needs_teacher:
+            widths = [teacher.weights[0].shape[1], *(b.numel() for b in teacher.biases)]
+            job.set_teacher(widths, teacher.activation, self.address(flatten(teacher)))
+        self._objective()
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Hold a dense float32 tensor on the job's device alive as long as the job."""
+        tensor = tensor.detach().to(self.device, torch.float32).contiguous()
+        self._kept.append(tensor)
+        return tensor
+
+    def address(self, tensor: Tensor | None) -> int:
+        return _ABSENT if tensor is None else self.keep(tensor).data_ptr()
+
+    def _objective(self) -> None:
+        job, recipe = self.job, self.recipe
+        weights = {"base": recipe.w_base, "pm": recipe.w_pm, "abm": recipe.w_abm, "gm": recipe.w_gm}
+        for name, w in weights.items():
+            job.set_weight(name, w.start, w.end, w.hold)
+        if not recipe.base_active:
+            job.base = "none"
+            job.set_weight("base", 0.0, 0.0, 1)
+        job.draws, job.cotangents = recipe.draws, recipe.cotangent_count(self.outputs)
+        job.gm_on = sum(_POINT_BITS[kind] for kind in recipe.gm_points)
+        job.sigma = self.address(self._per_feature(recipe.sigma))
+        job.low, job.high = (self.address(self._per_feature(v)) for v in (recipe.low, recipe.high))
+        if recipe.w_abm.active:
+            job.ascent_rule = recipe.ascent_rule
+        job.ascent_steps, job.ascent_from_anchor = recipe.ascent_steps, int(recipe.ascent_from_anchor)
+        job.ascent_sigma, job.ascent_size = recipe.ascent_sigma, recipe.ascent_size
+        job.ascent_ridge, job.ascent_decay = recipe.ascent_ridge, recipe.ascent_weight_decay
+        job.nu, job.margin, job.imitate = recipe.nu, recipe.margin, int(recipe.imitate)
+        job.delta, job.drop_outliers = recipe.delta, int(recipe.drop_outliers)
+
+    def _per_feature(self, values) -> Tensor | None:
+        if values is None:
+            return None
+        flat = torch.as_tensor(values, dtype=torch.float32).flatten()
+        return flat.expand(self.features) if flat.numel() == 1 else flat
+
+    def base(self, rows: RowQuantities | None) -> None:
+        """The base and its quantities a row; of all N rows, in their order."""
+        job, recipe = self.job, self.recipe
+        rows = rows if rows is not None else RowQuantities(None)
+        if not recipe.base_active:
+            return
+        job.row_weight = self.address(rows.weight)
+        pair = label_and_teacher_weights(recipe, rows)
+        job.base = recipe.base if pair is None else "squares"
+        for name, value in zip(("a", "b"), pair or ()):
+            if isinstance(value, Tensor):
+                setattr(job, f"row_{name}", self.address(value))
+            else:
+                setattr(job, f"base_{name}", value)
+        if recipe.base == "tbr":
+            job.row_error = self.address(rows.e)
+        if recipe.base == "tor":
+            job.row_outlier = self.address(rows.outlier)
+        if recipe.base not in ("labels", "huber"):
+            job.t = self.address(rows.t)
+
+    def data(self, x: Tensor | None, y: Tensor | None) -> None:
+        job = self.job
+        if x is not None:
+            job.x, job.rows = self.address(x), x.shape[0]
+        if self.recipe.needs_labels:
+            job.y = self.address(y)
+
+
+def flatten(net: Net) -> Tensor:
+    """W_1 row-major, b_1, W_2, ...: the core's one flat array."""
+    return torch.cat([p.detach().reshape(-1) for pair in zip(net.weights, net.biases) for p in pair])
