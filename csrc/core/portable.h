@@ -19,20 +19,16 @@
 #ifdef __CUDACC__
 #define REGKD_HD __host__ __device__
 #define REGKD_INLINE __host__ __device__ __forceinline__
-#define REGKD_PHASE __host__ __device__ __noinline__
+#define REGKD_PHASE inline __host__ __device__ __noinline__
 #else
 #define REGKD_HD
 #define REGKD_INLINE inline __attribute__((always_inline))
+#ifndef REGKD_PHASE  // a profile wants functions: -DREGKD_PHASE="__attribute__((noinline))"
 #define REGKD_PHASE REGKD_INLINE
+#endif
 #endif
 // REGKD_PHASE: a whole phase of a tile. On the device it is a real function: inlined everywhere, one kernel takes a
 // minute to compile for each architecture and spills registers.
-
-#ifdef __CUDACC__
-#define REGKD_NO_UNROLL _Pragma("unroll 1")
-#else
-#define REGKD_NO_UNROLL
-#endif
 
 namespace regkd {
 
@@ -100,10 +96,10 @@ REGKD_INLINE void multiply_wide(uint32_t a, uint32_t b, uint32_t& hi, uint32_t& 
 namespace regkd {
 namespace REGKD_LEVEL {
 
-// One value in every lane.
+// One value in every lane. x - 0 is x for every x, so compilers drop it; 0 + x is not (of -0), and would stay.
 template <class F>
 REGKD_INLINE F all(float x) {
-    return F{} + x;
+    return x - F{};
 }
 template <>
 REGKD_INLINE float all<float>(float x) {

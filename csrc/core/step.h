@@ -45,12 +45,19 @@ REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& 
     int32_t* index = reinterpret_cast<int32_t*>(base + at.index);
     const bool gaussian = job.x == nullptr;
     const uint32_t n = static_cast<uint32_t>(job.rows);
+    // The tile's rows follow each other in the stream of epochs; most tiles lie in one epoch, whose keys are made once.
+    const uint64_t start = gaussian ? 0 : static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(tile.first);
+    const uint64_t epoch = gaussian ? 0 : start / n, offset = start - epoch * n;
+    const RowKeys keys = row_keys(job.seed, epoch);
+    const int bits = row_bits(n);
     block.lanes([&](int lane) {
         live[lane] = lane < tile.count ? 1.0f : 0.0f;
         if (gaussian) return;
-        const int b = tile.first + (lane < tile.count ? lane : 0);
-        const uint64_t position = static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(b);
-        index[lane] = static_cast<int32_t>(job.shuffle ? stream_row(job.seed, position, n, row_bits(n)) : position % n);
+        uint64_t i = offset + static_cast<uint64_t>(lane < tile.count ? lane : 0), passed = 0;
+        for (; i >= n; i -= n) ++passed;
+        const uint32_t at_row = static_cast<uint32_t>(i);
+        const uint32_t row = !job.shuffle ? at_row : permute_row(passed ? row_keys(job.seed, epoch + passed) : keys, at_row, n, bits);
+        index[lane] = static_cast<int32_t>(row);
     });
     const bool anchored = tile.kind != kAscended || job.ascent_from_anchor;
     if (!gaussian && anchored) {
@@ -128,62 +135,59 @@ template <class Block>
 REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile, float* base,
                            float* grad, bool add, double* sums) {
     using F = typename Block::F;
-    const int d = job.student.widths[0], o = outputs_of(job);
     const bool gm = gm_on_kind(job, tile.kind), original = tile.kind == kOriginal;
     const bool base_on = original && job.base != kNone && is_active(job.weight[kTermBase]);
-    float *x = base + at.x, *y_s = base + at.student_y, *y_t = base + at.teacher_y, *c = base + at.c, *live = base + at.live;
-    float *value_loss = base + at.value_loss, *gm_loss = base + at.gm_loss;
+    // Buffers are named by offset and job is read where it is used: on the device, what lives across phases costs registers.
+    const auto buffer = [&](int32_t offset) { return base + offset; };
 
     make_points(block, job, now, tile, at, base);
     if (tile.kind == kAscended) ascend(block, job, at, base);
     block.rows(1, [&](int, int s) {
-        block.store(value_loss + s, all<F>(0.0f));
-        block.store(gm_loss + s, all<F>(0.0f));
+        block.store(buffer(at.value_loss) + s, all<F>(0.0f));
+        block.store(buffer(at.gm_loss) + s, all<F>(0.0f));
     });
 
     const Rows student = student_rows(at, base, gm && is_curved(job.student.activation)), teacher = teacher_rows(at, base, gm);
     const bool stored = original && job.t != nullptr;
-    if (job.teacher.layers > 0 && (gm || !stored)) forward(block, job.teacher, job.teacher.params, x, teacher, y_t);
-    forward(block, job.student, job.params, x, student, y_s);
+    if (job.teacher.layers > 0 && (gm || !stored)) forward(block, job.teacher, job.teacher.params, buffer(at.x), teacher, buffer(at.teacher_y));
+    forward(block, job.student, job.params, buffer(at.x), student, buffer(at.student_y));
 
     const float batch = static_cast<float>(job.batch);
     if (base_on) {
         const RowTerms terms = gather_rows(block, job, at, base);
-        const bool has_teacher = stored || job.teacher.layers > 0;
-        base_loss(block, base_constants(job), o, y_s, job.y ? base + at.y : nullptr,
-                  stored ? base + at.t : (has_teacher ? y_t : nullptr), terms, now.weight[kTermBase] / batch, c, value_loss);
+        const float* t = stored ? buffer(at.t) : (job.teacher.layers > 0 ? buffer(at.teacher_y) : nullptr);
+        base_loss(block, base_constants(job), outputs_of(job), buffer(at.student_y), job.y ? buffer(at.y) : nullptr, t, terms,
+                  now.weight[kTermBase] / batch, buffer(at.c), buffer(at.value_loss));
     } else {
         float scale = 0.0f;
         if (tile.kind == kPerturbed) scale = now.weight[kTermPm] / (batch * static_cast<float>(job.draws));
         if (tile.kind == kAscended) scale = now.weight[kTermAbm] / batch;
-        match_values(block, o, y_s, y_t, live, scale, c, value_loss);
+        match_values(block, outputs_of(job), buffer(at.student_y), buffer(at.teacher_y), buffer(at.live), scale, buffer(at.c),
+                     buffer(at.value_loss));
     }
 
-    if (!gm) {
-        gradient(block, job.student, job.params, x, c, nullptr, nullptr, student, false, grad, add, add);
-    } else {
-        const int count = cotangent_count(job);
+    const int count = gm ? cotangent_count(job) : 0;
+    if (gm) {
         const float share = job.cotangents > 0 ? 1.0f / static_cast<float>(count) : 1.0f;
         const float scale = now.weight[kTermGm] / gm_points(job) * share;
-        const bool bend = is_curved(job.student.activation) && job.student.layers > 1;
-        float *v = base + at.v, *r = base + at.r, *g_s = base + at.student_g, *g_t = base + at.teacher_g;
         for (int i = 0; i < count; ++i) {
-            make_cotangent(block, job, now, tile, i, v);
-            pull_back(block, job.teacher, job.teacher.params, v, teacher, g_t);
-            pull_back(block, job.student, job.params, v, student, g_s);
-            match_values(block, d, g_s, g_t, live, scale, r, gm_loss);
-            push_forward(block, job.student, job.params, r, student, i == 0);
-            if (count > 1) tangent_gradient(block, job.student, v, r, student, grad, add || i > 0);
+            make_cotangent(block, job, now, tile, i, buffer(at.v));
+            pull_back(block, job.teacher, job.teacher.params, buffer(at.v), teacher, buffer(at.teacher_g));
+            pull_back(block, job.student, job.params, buffer(at.v), student, buffer(at.student_g));
+            match_values(block, job.student.widths[0], buffer(at.student_g), buffer(at.teacher_g), buffer(at.live), scale, buffer(at.r),
+                         buffer(at.gm_loss));
+            push_forward(block, job.student, job.params, buffer(at.r), student, i == 0);
+            if (count > 1) tangent_gradient(block, job.student, buffer(at.v), buffer(at.r), student, grad, add || i > 0);
         }
-        if (count > 1)
-            gradient(block, job.student, job.params, x, c, nullptr, nullptr, student, bend, grad, true, add);
-        else
-            gradient(block, job.student, job.params, x, c, v, r, student, bend, grad, add, add);
-        block.lanes([&](int lane) { gm_loss[lane] *= share; });
+        block.lanes([&](int lane) { buffer(at.gm_loss)[lane] *= share; });
     }
+    // Several cotangents have left their part of the gradient behind; one goes along with the values'.
+    const bool bend = gm && is_curved(job.student.activation) && job.student.layers > 1;
+    gradient(block, job.student, job.params, buffer(at.x), buffer(at.c), count == 1 ? buffer(at.v) : nullptr,
+             count == 1 ? buffer(at.r) : nullptr, student, bend, grad, add || count > 1, add);
     block.once([&] {
-        sums[0] = block.lane_sum(value_loss, tile.count);
-        sums[1] = block.lane_sum(gm_loss, tile.count);
+        sums[0] = block.lane_sum(buffer(at.value_loss), tile.count);
+        sums[1] = block.lane_sum(buffer(at.gm_loss), tile.count);
     });
 }
 

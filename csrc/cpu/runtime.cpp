@@ -1,49 +1,15 @@
 #include "runtime.h"
 
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <stdexcept>
 
-#include "pool.h"
-
-#define REGKD_LEVELS_X86 REGKD_ONE(v2) REGKD_ONE(v3) REGKD_ONE(v4)
-#if defined(__x86_64__)
-#define REGKD_LEVELS REGKD_LEVELS_X86
-#else
-#define REGKD_LEVELS REGKD_ONE(neon)
-#endif
-
-#define REGKD_ONE(name) extern "C" const regkd::Kernels* regkd_kernels_##name();
-REGKD_LEVELS
-#undef REGKD_ONE
+#include "single.h"
 
 namespace regkd {
 namespace {
-
-bool runs(const std::string& level) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-    const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-    const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return level == "v2" ? v2 : (level == "v3" ? v3 : v4);
-#else
-    return level == "neon";
-#endif
-}
-
-std::vector<const Kernels*> all_kernels() {
-    std::vector<const Kernels*> found;
-#define REGKD_ONE(name) \
-    if (runs(#name)) found.push_back(regkd_kernels_##name());
-    REGKD_LEVELS
-#undef REGKD_ONE
-    return found;
-}
 
 struct Free {
     void operator()(void* p) const { std::free(p); }
@@ -85,95 +51,7 @@ void supply(JobRun& run, RunBuffers& own, int threads) {
     run.wait = wait_at;
 }
 
-// A second thread costs two barriers a step (under a microsecond together when both run): not worth it below about 10
-// microseconds of work, taken as 16 multiply-adds and half an activation a nanosecond.
-int useful_threads(const JobRun& run, int threads) {
-    const double ns = run.flops / 64 + run.activations * 1.0;
-    const int most = static_cast<int>(ns / 8000) + 1;
-    int n = threads > 0 ? threads : usable_cpus();
-    if (threads <= 0 && n > most) n = most;
-    if (n > run.groups) n = run.groups;
-    return n < 1 ? 1 : n;
-}
-
-std::string network_refusal(const Network& net, const char* name) {
-    if (net.layers < 1 || net.layers > kMaxLayers)
-        return std::string("the ") + name + " has " + std::to_string(net.layers) + " layers, the fused core has 1 to " + std::to_string(kMaxLayers);
-    if (net.activation < 0 || net.activation >= kActivations) return std::string("the ") + name + "'s activation is not one of the fused core's";
-    for (int l = 0; l <= net.layers; ++l) {
-        if (net.widths[l] < 1) return std::string("the ") + name + " has a layer of width " + std::to_string(net.widths[l]);
-        if (l > 0 && l < net.layers && net.widths[l] > kMaxWidth)
-            return std::string("the ") + name + " has a layer of " + std::to_string(net.widths[l]) + " units, the fused core has at most " +
-                   std::to_string(kMaxWidth);
-    }
-    return "";
-}
-
 }  // namespace
-
-std::vector<std::string> available_levels() {
-    std::vector<std::string> names;
-    for (const Kernels* k : all_kernels()) names.push_back(k->level);
-    return names;
-}
-
-const Kernels& kernels(const std::string& level) {
-    if (level.empty()) return kernels();
-    for (const Kernels* k : all_kernels())
-        if (level == k->level) return *k;
-    std::string known;
-    for (const std::string& name : available_levels()) known += (known.empty() ? "" : ", ") + name;
-    throw std::runtime_error("SIMD level '" + level + "' is not available on this CPU; available: " + known);
-}
-
-const Kernels& kernels() {
-    const char* wanted = std::getenv("REGKD_EDGE_SIMD");
-    if (wanted && *wanted) return kernels(std::string(wanted));
-    static const Kernels* widest = all_kernels().back();
-    return *widest;
-}
-
-std::string refusal(const Job& job) {
-    const auto active = [&](int term) { return job.weight[term].start != 0 || job.weight[term].end != 0; };
-    std::string why = network_refusal(job.student, "student");
-    if (!why.empty()) return why;
-    const bool teacher = job.teacher.layers != 0;
-    if (teacher) {
-        why = network_refusal(job.teacher, "teacher");
-        if (!why.empty()) return why;
-        if (job.teacher.widths[0] != job.student.widths[0] || job.teacher.widths[job.teacher.layers] != job.student.widths[job.student.layers])
-            return "teacher and student differ in inputs or outputs";
-    }
-    if (job.base < 0 || job.base >= kBases) return "the base is not one of the fused core's";
-    if (job.optimizer < 0 || job.optimizer >= kOptimizers) return "the optimizer is not one of the fused core's";
-    if (job.rate_schedule < 0 || job.rate_schedule >= kRateSchedules) return "the learning rate's schedule is not one of the fused core's";
-    if (job.ascent_rule < 0 || job.ascent_rule >= kAscentRules) return "the ascent rule is not one of the fused core's";
-    if (job.batch < 1) return "a step needs a batch of at least 1 point";
-    if (job.x && (job.rows < 1 || job.rows > INT32_MAX)) return "the fused core takes 1 to 2^31 - 1 rows";
-    if (job.draws < 0 || job.draws > 65535 || job.ascent_steps < 0) return "draws must be 0 to 65535 and ascent steps at least 0";
-    if (job.cotangents < 0 || static_cast<int64_t>(job.cotangents) * (job.draws + 2) > 65535)
-        return "cotangents times (draws + 2) must not pass 65535";
-    for (int i = 0; i < kTerms; ++i)
-        if (job.weight[i].hold < 1) return "a weight must be held for at least 1 step";
-    if (job.total_steps < 1) return "the run's total number of steps must be at least 1";
-    if ((active(kTermPm) || active(kTermAbm) || active(kTermGm)) && !teacher) return "matching terms need a teacher that is an MLP";
-    if (active(kTermPm) && job.draws < 1) return "perturbation matching needs at least 1 draw";
-    if (active(kTermPm) && !job.sigma) return "perturbation matching needs sigma";
-    if (active(kTermGm) && job.draws > 0 && (job.gm_on & 2) && !job.sigma) return "perturbed points need sigma";
-    if (active(kTermBase) && job.base != kNone) {
-        const bool reads_t = (job.base == kSquares && (job.row_b || job.base_b != 0)) || (job.base == kTbr && job.imitate) ||
-                             (job.base == kTor && !job.drop_outliers);
-        const bool reads_y = job.base != kSquares || job.row_a || job.base_a != 0;
-        if (reads_y && (!job.y || !job.x)) return "this base needs labelled rows";
-        if (reads_t && !teacher && !job.t) return "this base needs a teacher, or its stored answers";
-        if (job.base == kTbr && !job.row_error) return "tbr needs the teacher's error of every row";
-        if (job.base == kTor && !job.row_outlier) return "tor needs the outlier flag of every row";
-    }
-    bool any = active(kTermBase) && job.base != kNone;
-    for (int i = kTermPm; i < kTerms; ++i) any = any || active(i);
-    if (!any) return "no term of the objective is active";
-    return "";
-}
 
 Cost cost(const Job& job, int threads) {
     JobRun run;
@@ -223,29 +101,14 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
         JobRun run;
         RunBuffers own;
         prepare(run, k, job, steps);
-        struct One {
-            const Kernels* k;
-            JobRun* run;
-            int threads;
-        } one{&k, &run, useful_threads(run, threads)};
-        supply(run, own, one.threads);
-        run_on_pool(
-            one.threads,
-            [](void* context, int granted) {
-                One& o = *static_cast<One*>(context);
-                o.threads = granted;
-                o.run->barrier->threads = granted;
-            },
-            [](void* context, int thread) {
-                One& o = *static_cast<One*>(context);
-                o.k->steps(o.run, thread, o.threads);
-            },
-            &one);
+        const int n = useful_threads(run, threads);
+        supply(run, own, n);
+        Single{k, run, n}.all(steps, threads <= 0);
     }
 }
 
 void predict(const Network& net, const float* x, int64_t n, float* y, float* jacobian, int threads) {
-    const std::string why = network_refusal(net, "network");
+    const std::string why = refusal(net, "network");
     if (!why.empty()) throw std::invalid_argument("the fused core cannot run this network: " + why);
     const Kernels& k = kernels();
     struct Rows {

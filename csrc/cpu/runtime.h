@@ -15,6 +15,7 @@ const Kernels& kernels(const std::string& level);
 
 // Why the core cannot run this job, in one sentence; empty: it can.
 std::string refusal(const Job& job);
+std::string refusal(const Network& net, const char* name);
 
 struct Cost {
     double flops, activations;  // of one step
