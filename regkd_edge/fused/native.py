@@ -20,6 +20,8 @@ from .workspace import Workspace
 
 __all__ = ["distill_step", "matching_loss", "perturb", "refuses", "run", "slower", "unavailable"]
 
+_FLOP_A_CALL = 2e9  # under half a second on any CPU of this decade
+
 
 @lru_cache(maxsize=1)
 def _load():
@@ -102,7 +104,10 @@ def slower(student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: 
 
 
 def run(members: list, n: int, backend: str) -> list[Tensor]:
-    """``n`` steps of every member on the core, in place; the tables of losses [n, 5]."""
+    """``n`` steps of every member on the core, in place; the tables of losses [n, 5].
+
+    The steps run on copies that are brought back at the end: a call that is interrupted has changed nothing.
+    """
     core = _load()[0]
     works, tables = [], []
     for member in members:
@@ -110,13 +115,26 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         works.append(work)
         tables.append(losses)
     if backend == "cuda":
-        cuda.train(core, works, n, torch.cuda.current_stream().cuda_stream)
+        cuda.train(core, works, n, torch.cuda.current_stream(works[0].device).cuda_stream)
     else:
-        threads = _threads(core, works[0].job) if len(works) == 1 else torch.get_num_threads()
-        core.run([work.job for work in works], n, threads)
+        _run_on_cpu(core, [work.job for work in works], n)
     for member, work in zip(members, works):
         _bring_back(member, work, n)
     return [losses.float().cpu() for losses in tables]
+
+
+def _run_on_cpu(core, jobs: list, n: int) -> None:
+    """In calls of at most a fraction of a second, so that Ctrl-C is heard; where a run is cut changes no bit of it."""
+    threads = _threads(core, jobs[0]) if len(jobs) == 1 else torch.get_num_threads()
+    piece = max(1, int(_FLOP_A_CALL / sum(core.cost(job)["flops"] for job in jobs)))
+    done = 0
+    while done < n:
+        steps = min(piece, n - done)
+        core.run(jobs, steps, threads)
+        for job in jobs:
+            job.first_step += steps
+            job.losses += steps * len(TERMS) * 8  # float64
+        done += steps
 
 
 def _prepare(member, n: int) -> tuple[Workspace, Tensor]:

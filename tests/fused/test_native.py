@@ -222,6 +222,34 @@ def test_a_run_cut_in_pieces_is_the_same_run_bit_for_bit():
     assert same(whole, cut) and torch.equal(expected, torch.cat(found))
 
 
+def test_an_interrupted_call_changes_nothing_and_is_heard(monkeypatch):
+    from types import SimpleNamespace
+
+    student, teacher, x, y = world()
+    before, state, calls = copy.deepcopy(student), TrainState(), []
+    core = native._load()[0]
+
+    def run(jobs, steps, threads):
+        calls.append(steps)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        core.run(jobs, steps, threads)
+
+    fake = SimpleNamespace(**{name: getattr(core, name) for name in ("Job", "MAX_LAYERS", "refuses", "cost")}, run=run)
+    monkeypatch.setattr(native, "_load", lambda: (fake, None))
+    monkeypatch.setattr(native, "_FLOP_A_CALL", 1e6)
+    call = (student, teacher, x, y, StepRecipe(), Optimizer(), state)
+    with pytest.raises(KeyboardInterrupt):
+        distill_steps(*call, n=100, total=100, batch=32, backend="cpu")
+    assert len(calls) == 3 and same(student, before) and state.step == 0
+    monkeypatch.setattr(native, "_load", lambda: (core, None))
+    whole = copy.deepcopy(student)
+    distill_steps(*call, n=100, total=100, batch=32, backend="cpu")  # still in small pieces
+    monkeypatch.setattr(native, "_FLOP_A_CALL", 1e12)
+    distill_steps(whole, teacher, x, y, StepRecipe(), Optimizer(), n=100, total=100, batch=32, backend="cpu")
+    assert same(student, whole)
+
+
 def test_a_run_can_change_the_back_end_on_the_way():
     student, teacher, x, y = world()
     state = TrainState()
