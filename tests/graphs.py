@@ -22,7 +22,7 @@ def write_mlp(
     seed=0,
     weight_scale=1.0,
 ) -> Path:
-    """Raw x [batch, d] -> (x - mean) * (1 / scale) -> Gemm, activation, ..., Gemm -> * y_scale + y_mean -> y [batch, o]."""
+    """x [batch, d] -> (x - mean) * (1 / scale) -> Gemm, activation, ..., Gemm -> * y_scale + y_mean -> y [batch, o]."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -35,8 +35,15 @@ def write_mlp(
         return name
 
     nodes = [
-        helper.make_node("Sub", ["x", constant("x.mean", np.zeros(d) if mean is None else mean)], ["x.centred"], name="scale_in/sub"),
-        helper.make_node("Mul", ["x.centred", constant("x.rate", np.ones(d) if scale is None else 1 / np.asarray(scale))], ["x.standard"], name="scale_in/mul"),
+        helper.make_node(
+            "Sub", ["x", constant("x.mean", np.zeros(d) if mean is None else mean)], ["x.centred"], name="scale_in/sub"
+        ),
+        helper.make_node(
+            "Mul",
+            ["x.centred", constant("x.rate", np.ones(d) if scale is None else 1 / np.asarray(scale))],
+            ["x.standard"],
+            name="scale_in/mul",
+        ),
     ]
     current = "x.standard"
     for i, (m, n) in enumerate(zip(widths, widths[1:])):
@@ -48,8 +55,18 @@ def write_mlp(
             nodes.append(helper.make_node(activation, [current], [f"h{i}"], name=f"activation.{i}"))
             current = f"h{i}"
     nodes += [
-        helper.make_node("Mul", [current, constant("y.scale", np.ones(o) if y_scale is None else y_scale)], ["y.centred"], name="scale_out/mul"),
-        helper.make_node("Add", ["y.centred", constant("y.mean", np.zeros(o) if y_mean is None else y_mean)], ["y"], name="scale_out/add"),
+        helper.make_node(
+            "Mul",
+            [current, constant("y.scale", np.ones(o) if y_scale is None else y_scale)],
+            ["y.centred"],
+            name="scale_out/mul",
+        ),
+        helper.make_node(
+            "Add",
+            ["y.centred", constant("y.mean", np.zeros(o) if y_mean is None else y_mean)],
+            ["y"],
+            name="scale_out/add",
+        ),
     ]
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, d])]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, o])]
@@ -62,4 +79,6 @@ def write_mlp(
 
 def rows(n=256, d=5, seed=1, mean=0.0, scale=1.0) -> np.ndarray:
     """Gaussian rows in raw units, float32 [n, d]."""
-    return (np.asarray(mean) + np.asarray(scale) * np.random.default_rng(seed).standard_normal((n, d))).astype(np.float32)
+    return (np.asarray(mean) + np.asarray(scale) * np.random.default_rng(seed).standard_normal((n, d))).astype(
+        np.float32
+    )

@@ -16,7 +16,18 @@ import numpy as np
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..run import file_hash, write_json
 
-__all__ = ["Engine", "Manifest", "Runner", "checked_options", "checked_source", "load_checked", "read_manifest", "require", "seal", "versions"]
+__all__ = [
+    "Engine",
+    "Manifest",
+    "Runner",
+    "checked_options",
+    "checked_source",
+    "load_checked",
+    "read_manifest",
+    "require",
+    "seal",
+    "versions",
+]
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -72,7 +83,8 @@ class Manifest:
     Attributes
     ----------
     backend, precision : str
-        Who runs it; what its graph means (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` where the graph could not be read.
+        Who runs it; what its graph means (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` where the graph
+        could not be read.
     engine, engine_sha256, size_bytes
         The file beside the manifest, its hash and its size.
     source, source_sha256
@@ -126,13 +138,19 @@ def read_manifest(folder: str | Path) -> Manifest:
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         met = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise RunFolderError(f"'{path}' has format {met!r}, expected {_FORMAT}.", remedy)
-    needed = {name for name, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    needed = {
+        name
+        for name, f in fields.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
     absent = sorted(needed - content.keys())
     if absent:
         raise RunFolderError(f"'{path}' lacks {', '.join(absent)}.", remedy)
     manifest = Manifest(**{name: content[name] for name in fields if name in content})
     if not isinstance(manifest.engine, str) or Path(manifest.engine).name != manifest.engine or not manifest.engine:
-        raise RunFolderError(f"'{path}' names the engine {manifest.engine!r}, expected a file of its own folder.", remedy)
+        raise RunFolderError(
+            f"'{path}' names the engine {manifest.engine!r}, expected a file of its own folder.", remedy
+        )
     return manifest
 
 
@@ -145,16 +163,22 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
 
     manifest = read_manifest(folder)
     if manifest.backend != backend:
-        raise RunFolderError(f"'{folder}' holds an engine of '{manifest.backend}', not of '{backend}'.", "Load it with the back end that built it.")
+        raise RunFolderError(
+            f"'{folder}' holds an engine of '{manifest.backend}', not of '{backend}'.",
+            "Load it with the back end that built it.",
+        )
     path = Path(folder, manifest.engine)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise RunFolderError(f"'{path}' cannot be read: {error.strerror}.", "Build the engine again: regkd-edge build RUN --force.") from None
+        raise RunFolderError(
+            f"'{path}' cannot be read: {error.strerror}.", "Build the engine again: regkd-edge build RUN --force."
+        ) from None
     met = hashlib.sha256(content).hexdigest()
     if met != manifest.engine_sha256:
         raise RunFolderError(
-            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, the manifest says {str(manifest.engine_sha256)[:12]}.",
+            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, the manifest says "
+            f"{str(manifest.engine_sha256)[:12]}.",
             "Build the engine again: regkd-edge build RUN --force.",
         )
     return manifest, content
@@ -180,7 +204,10 @@ def require(backend: Engine) -> None:
     """Raise :class:`NotAvailable` when a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:
-        raise NotAvailable(f"back end '{backend.name}' cannot be used here: {reason}", "Choose a back end that 'regkd-edge doctor' lists as available, or mend what is missing.")
+        raise NotAvailable(
+            f"back end '{backend.name}' cannot be used here: {reason}",
+            "Choose a back end that 'regkd-edge doctor' lists as available, or mend what is missing.",
+        )
 
 
 def checked_source(onnx_path: str | Path) -> Path:

@@ -64,7 +64,10 @@ class Driver:
         try:
             self._library = ctypes.CDLL(_LIBRARY)
         except OSError:
-            raise NotAvailable(f"there is no NVIDIA driver: {_LIBRARY} cannot be loaded.", "Run on a machine with an NVIDIA GPU, or use the back end 'onnxruntime'.") from None
+            raise NotAvailable(
+                f"there is no NVIDIA driver: {_LIBRARY} cannot be loaded.",
+                "Run on a machine with an NVIDIA GPU, or use the back end 'onnxruntime'.",
+            ) from None
         for name, types in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.argtypes, function.restype = types, _int
@@ -77,14 +80,20 @@ class Driver:
             text = ctypes.c_char_p()
             self._library.cuGetErrorString(code, ctypes.byref(text))
             said = text.value.decode() if text.value else "unknown error"
-            raise NotAvailable(f"the NVIDIA driver answers error {code} ({said}) to {name}.", "Check the GPU with nvidia-smi, or use the back end 'onnxruntime'.")
+            raise NotAvailable(
+                f"the NVIDIA driver answers error {code} ({said}) to {name}.",
+                "Check the GPU with nvidia-smi, or use the back end 'onnxruntime'.",
+            )
 
     def device(self, index: int) -> dict[str, Any]:
         """Name, compute capability ("8.7") and driver version of a GPU."""
         count, device, value = _int(), _int(), _int()
         self.call("cuDeviceGetCount", ctypes.byref(count))
         if count.value <= index:
-            raise NotAvailable(f"there is an NVIDIA driver and no GPU: it counts {count.value} devices.", "Run on a machine with an NVIDIA GPU, or use the back end 'onnxruntime'.")
+            raise NotAvailable(
+                f"there is an NVIDIA driver and no GPU: it counts {count.value} devices.",
+                "Run on a machine with an NVIDIA GPU, or use the back end 'onnxruntime'.",
+            )
         self.call("cuDeviceGet", ctypes.byref(device), index)
         name = ctypes.create_string_buffer(256)
         self.call("cuDeviceGetName", name, 256, device)
@@ -94,7 +103,11 @@ class Driver:
             capability.append(str(value.value))
         self.call("cuDriverGetVersion", ctypes.byref(value))
         driver = f"{value.value // 1000}.{value.value % 1000 // 10}"
-        return {"gpu": name.value.decode(errors="replace"), "compute_capability": ".".join(capability), "driver_cuda": driver}
+        return {
+            "gpu": name.value.decode(errors="replace"),
+            "compute_capability": ".".join(capability),
+            "driver_cuda": driver,
+        }
 
     def make_current(self, index: int) -> None:
         """Use the device's primary context, the one that the CUDA runtime inside TensorRT uses too."""

@@ -55,7 +55,10 @@ class OnnxRuntimeRunner:
             return UserError("the engine was closed.", "Load it again.")
         met = f"{getattr(x, 'dtype', type(x).__name__)} {list(getattr(x, 'shape', []))}"
         shape = ", ".join(str(n) for n in self._input.shape)
-        return DataError(f"the engine takes float32 [{shape}], got {met}: {str(error).splitlines()[0]}", "Give rows of that shape and type.")
+        return DataError(
+            f"the engine takes float32 [{shape}], got {met}: {str(error).splitlines()[0]}",
+            "Give rows of that shape and type.",
+        )
 
     def close(self) -> None:
         self._session = None
@@ -105,10 +108,19 @@ class OnnxRuntimeEngine:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
             settings.optimized_model_filepath = os.fspath(temporary)
             try:
-                session = ort.InferenceSession(os.fspath(source), settings, providers=["CPUExecutionProvider"], disabled_optimizers=_BREAKS_INT8 if quantized else None)
+                session = ort.InferenceSession(
+                    os.fspath(source),
+                    settings,
+                    providers=["CPUExecutionProvider"],
+                    disabled_optimizers=_BREAKS_INT8 if quantized else None,
+                )
             except Exception as error:  # onnxruntime's exceptions share no public base class
-                raise GraphError(f"ONNX Runtime cannot load '{source}': {error}.", "Export or quantize again.") from None
-            inputs, outputs = ([_describe(v) for v in values] for values in (session.get_inputs(), session.get_outputs()))
+                raise GraphError(
+                    f"ONNX Runtime cannot load '{source}': {error}.", "Export or quantize again."
+                ) from None
+            inputs, outputs = (
+                [_describe(v) for v in values] for values in (session.get_inputs(), session.get_outputs())
+            )
             del session
         executed = _executed(Path(folder, _FILE))
         batch = inputs[0]["shape"][0]
@@ -140,7 +152,10 @@ class OnnxRuntimeEngine:
             session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base class
             here, there = versions("onnxruntime").get("onnxruntime"), manifest.versions.get("onnxruntime")
-            raise GraphError(f"ONNX Runtime {here} cannot load the engine of ONNX Runtime {there}: {error}.", "Build the engine on this machine.") from None
+            raise GraphError(
+                f"ONNX Runtime {here} cannot load the engine of ONNX Runtime {there}: {error}.",
+                "Build the engine on this machine.",
+            ) from None
         return OnnxRuntimeRunner(session, manifest)
 
 
@@ -148,7 +163,9 @@ def _import() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise NotAvailable(f"ONNX Runtime cannot be imported: {error}.", "Run: pip install 'regkd-edge[onnxruntime]'.") from None
+        raise NotAvailable(
+            f"ONNX Runtime cannot be imported: {error}.", "Run: pip install 'regkd-edge[onnxruntime]'."
+        ) from None
     return onnxruntime
 
 
@@ -166,7 +183,11 @@ def _settings(ort: Any, threads: int) -> Any:
 
 
 def _describe(value: Any) -> dict[str, Any]:
-    return {"name": value.name, "shape": [n if isinstance(n, int) else str(n) for n in value.shape], "dtype": value.type.removeprefix("tensor(").removesuffix(")")}
+    return {
+        "name": value.name,
+        "shape": [n if isinstance(n, int) else str(n) for n in value.shape],
+        "dtype": value.type.removeprefix("tensor(").removesuffix(")"),
+    }
 
 
 def _precision(source: Path) -> tuple[str, bool]:

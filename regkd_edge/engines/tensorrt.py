@@ -15,7 +15,15 @@ from ..run import write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .gpu import Driver, missing_gpu
 from .host import cpu_model, device_model
-from .tensorrt_network import add_profile, allow_weak_types, import_tensorrt, logger, parse_graph, read_timing_cache, strong_typing_flag
+from .tensorrt_network import (
+    add_profile,
+    allow_weak_types,
+    import_tensorrt,
+    logger,
+    parse_graph,
+    read_timing_cache,
+    strong_typing_flag,
+)
 from .tensorrt_runner import TensorRTRunner
 
 __all__ = ["ENGINE", "TensorRTEngine"]
@@ -60,7 +68,7 @@ class TensorRTEngine:
         options : mapping
             ``workspace_mib``, ``optimization_level`` (0 to 5), ``min_batch`` / ``opt_batch`` / ``max_batch`` (a dynamic
             graph gets batch 1 without them), ``timing_cache`` (a path, read and written), ``version_compatible`` (loads
-            in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU since Ampere).
+            in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU from Ampere).
 
         Raises
         ------
@@ -93,7 +101,10 @@ class TensorRTEngine:
         plan = builder.build_serialized_network(network, config)
         del parser  # not before: the network's weights lie in it
         if plan is None:
-            raise GraphError(f"TensorRT {trt.__version__} cannot build '{source.name}': {log.said()}", "Read the node it names; try a higher workspace_mib.")
+            raise GraphError(
+                f"TensorRT {trt.__version__} cannot build '{source.name}': {log.said()}",
+                "Read the node it names; try a higher workspace_mib.",
+            )
         if cache is not None:
             with write_atomic(chosen["timing_cache"]) as temporary:
                 temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
@@ -150,22 +161,33 @@ class TensorRTEngine:
             runtime.engine_host_code_allowed = True
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise RunFolderError(f"TensorRT {trt.__version__} cannot load '{Path(folder, manifest.engine)}': {log.said()}", "Build the engine on this machine.")
+            raise RunFolderError(
+                f"TensorRT {trt.__version__} cannot load '{Path(folder, manifest.engine)}': {log.said()}",
+                "Build the engine on this machine.",
+            )
         return TensorRTRunner(trt, driver, runtime, engine, manifest)
 
 
-def _check_origin(trt: Any, manifest: Manifest, device: dict[str, Any], folder: str | Path, run_code_of_plan: bool) -> None:
+def _check_origin(
+    trt: Any, manifest: Manifest, device: dict[str, Any], folder: str | Path, run_code_of_plan: bool
+) -> None:
     """Refuse a plan of another TensorRT or GPU by name, before anything is deserialized."""
     remedy = "Build the engine on this machine: plans do not travel."
     built, here = manifest.versions.get("tensorrt", "?"), trt.__version__
     if manifest.options.get("version_compatible"):
         if not run_code_of_plan:
-            raise RunFolderError(f"the plan in '{folder}' is version compatible: loading it executes code from it.", "Pass run_code_of_plan=True if you trust it.")
+            raise RunFolderError(
+                f"the plan in '{folder}' is version compatible: loading it executes code from it.",
+                "Pass run_code_of_plan=True if you trust it.",
+            )
     elif built != here:
         raise RunFolderError(f"the plan in '{folder}' was built by TensorRT {built}, here is {here}.", remedy)
     for key in () if manifest.options.get("hardware_compatible") else ("compute_capability", "gpu"):
         if manifest.machine.get(key) != device[key]:
-            raise RunFolderError(f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, here is {device[key]}.", remedy)
+            raise RunFolderError(
+                f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, here is {device[key]}.",
+                remedy,
+            )
 
 
 def _precision(source: Path) -> str:

@@ -11,7 +11,15 @@ from typing import Any
 
 from ..errors import GraphError, NotAvailable, UserError
 
-__all__ = ["add_profile", "allow_weak_types", "import_tensorrt", "logger", "parse_graph", "read_timing_cache", "strong_typing_flag"]
+__all__ = [
+    "add_profile",
+    "allow_weak_types",
+    "import_tensorrt",
+    "logger",
+    "parse_graph",
+    "read_timing_cache",
+    "strong_typing_flag",
+]
 
 OLDEST, TOO_NEW = (10, 3), (12, 0)
 
@@ -21,10 +29,20 @@ def import_tensorrt() -> Any:
     try:
         import tensorrt as trt
     except ImportError as error:
-        missing = "TensorRT is not installed" if isinstance(error, ModuleNotFoundError) else "TensorRT is installed and cannot be imported"
-        raise NotAvailable(f"{missing}: {error}.", "On a Jetson use the system's Python and its tensorrt package; elsewhere: pip install 'regkd-edge[tensorrt]'.") from None
+        missing = (
+            "TensorRT is not installed"
+            if isinstance(error, ModuleNotFoundError)
+            else "TensorRT is installed and cannot be imported"
+        )
+        raise NotAvailable(
+            f"{missing}: {error}.",
+            "On a Jetson use the system's Python and its tensorrt package; elsewhere: pip install "
+            "'regkd-edge[tensorrt]'.",
+        ) from None
     if not OLDEST <= version(trt) < TOO_NEW:
-        raise NotAvailable(f"TensorRT {trt.__version__} is installed, expected 10.3 to 11.x.", "Install a version in that range.")
+        raise NotAvailable(
+            f"TensorRT {trt.__version__} is installed, expected 10.3 to 11.x.", "Install a version in that range."
+        )
     return trt
 
 
@@ -87,7 +105,10 @@ def allow_weak_types(trt: Any, network: Any, config: Any) -> list[str]:
         config.set_flag(trt.BuilderFlag.__members__[name])
     if not chosen:
         return []
-    return [f"TensorRT {trt.__version__} takes the graph's types as hints ({', '.join(chosen)} allowed): a layer may run in another precision"]
+    return [
+        f"TensorRT {trt.__version__} takes the graph's types as hints ({', '.join(chosen)} allowed): a layer may run "
+        f"in another precision"
+    ]
 
 
 def parse_graph(trt: Any, network: Any, logger: Any, source: Path) -> Any:
@@ -97,7 +118,10 @@ def parse_graph(trt: Any, network: Any, logger: Any, source: Path) -> Any:
         return parser
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     said = "; ".join(f"node '{e.node_name()}' ({e.node_operator()}): {e.desc()}" for e in errors) or logger.said()
-    raise GraphError(f"TensorRT {trt.__version__} cannot read '{source.name}': {said}", "Change the layer it names, or use the back end 'onnxruntime'.")
+    raise GraphError(
+        f"TensorRT {trt.__version__} cannot read '{source.name}': {said}",
+        "Change the layer it names, or use the back end 'onnxruntime'.",
+    )
 
 
 def add_profile(builder: Any, network: Any, config: Any, chosen: dict[str, Any]) -> None:
@@ -107,7 +131,10 @@ def add_profile(builder: Any, network: Any, config: Any, chosen: dict[str, Any])
     asked = [chosen[key] for key in ("min_batch", "opt_batch", "max_batch")]
     if shape[0] != -1:
         if any(n not in (None, shape[0]) for n in asked):
-            raise UserError(f"the graph has batch {shape[0]}, the options ask for {asked}.", "Export with a dynamic batch, or leave the batches out.")
+            raise UserError(
+                f"the graph has batch {shape[0]}, the options ask for {asked}.",
+                "Export with a dynamic batch, or leave the batches out.",
+            )
         asked = [shape[0]] * 3
     else:
         low = asked[0] or 1

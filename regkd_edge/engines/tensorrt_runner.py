@@ -24,7 +24,11 @@ class TensorRTRunner:
         outputs = [n for n in names if engine.get_tensor_mode(n) == trt.TensorIOMode.OUTPUT]
         types = {engine.get_tensor_dtype(n) for n in names}
         if len(inputs) != 1 or len(outputs) != 1 or types != {trt.DataType.FLOAT}:
-            raise GraphError(f"the engine has inputs {inputs} and outputs {outputs} of types {types}, expected one float32 tensor each.", "Build it from a graph of 'export'.")
+            raise GraphError(
+                f"the engine has inputs {inputs} and outputs {outputs} of types {types}, expected one float32 tensor "
+                f"each.",
+                "Build it from a graph of 'export'.",
+            )
         self._input, self._output = inputs[0], outputs[0]
         self._shape = tuple(manifest.inputs[0]["shape"][1:])
         self._context = engine.create_execution_context()
@@ -36,7 +40,7 @@ class TensorRTRunner:
         self,
         x: np.ndarray,  # [b, d] float32
     ) -> np.ndarray:  # [b, o] float32
-        """Copy in, run, copy out, wait: one synchronous request. A shape outside the profile is a :class:`DataError`."""
+        """Copy in, run, copy out, wait: one synchronous request. A shape outside the profile: :class:`DataError`."""
         if self._context is None:
             raise UserError("the engine was closed.", "Load it again.")
         if len(x) != self._batch:
@@ -55,7 +59,11 @@ class TensorRTRunner:
     def _prepare(self, x: np.ndarray) -> None:
         """Set shapes and addresses for the batch size of ``x``; buffers are kept, so going back to a size is cheap."""
         self._batch = 0
-        if x.ndim != 1 + len(self._shape) or tuple(x.shape[1:]) != self._shape or not self._context.set_input_shape(self._input, tuple(x.shape)):
+        if (
+            x.ndim != 1 + len(self._shape)
+            or tuple(x.shape[1:]) != self._shape
+            or not self._context.set_input_shape(self._input, tuple(x.shape))
+        ):
             raise self._refusal(x)
         if len(x) not in self._buffers:
             output = tuple(self._context.get_tensor_shape(self._output))
@@ -68,7 +76,11 @@ class TensorRTRunner:
     def _refusal(self, x: np.ndarray) -> DataError:
         options = self.manifest.options
         low, high = options.get("min_batch"), options.get("max_batch")
-        return DataError(f"the engine takes float32 [{low}..{high}, {', '.join(map(str, self._shape))}], got {x.dtype} {list(x.shape)}.", "Build it with a larger max_batch, or give fewer rows.")
+        return DataError(
+            f"the engine takes float32 [{low}..{high}, {', '.join(map(str, self._shape))}], got {x.dtype} "
+            f"{list(x.shape)}.",
+            "Build it with a larger max_batch, or give fewer rows.",
+        )
 
     def close(self) -> None:
         if self._context is None:

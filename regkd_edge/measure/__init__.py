@@ -7,4 +7,13 @@ from .bench import bench_engine, bench_engines
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["accuracy", "bench_engine", "bench_engines", "compare", "latencies", "latency", "machine_state", "percentiles"]
+__all__ = [
+    "accuracy",
+    "bench_engine",
+    "bench_engines",
+    "compare",
+    "latencies",
+    "latency",
+    "machine_state",
+    "percentiles",
+]

@@ -47,7 +47,12 @@ def accuracy(
             }
         )
     if len(names) == 1:
-        return {"n": len(truth), **{k: v for k, v in targets[0].items() if k != "name"}, "unit": names[0], "targets": targets}
+        return {
+            "n": len(truth),
+            **{k: v for k, v in targets[0].items() if k != "name"},
+            "unit": names[0],
+            "targets": targets,
+        }
     unit = _units(truth)
     scores = [t["r2"] for t in targets]
     return {
@@ -86,7 +91,15 @@ def compare(
     unit = _units(truth) if len(names) > 1 else np.ones(1)
     ours, theirs = (np.mean(((p - truth) / unit) ** 2, axis=1) for p in (prediction, reference))  # [n]
     rmse, rmse_reference = float(np.sqrt(ours.mean())), float(np.sqrt(theirs.mean()))
-    record = {"rmse": rmse, "rmse_reference": rmse_reference, "relative": None, "low": None, "high": None, "level": level, "resamples": resamples}
+    record = {
+        "rmse": rmse,
+        "rmse_reference": rmse_reference,
+        "relative": None,
+        "low": None,
+        "high": None,
+        "level": level,
+        "resamples": resamples,
+    }
     if rmse_reference == 0:
         return record
     rng = np.random.default_rng(seed)
@@ -109,12 +122,21 @@ def _checked(y_true: Any, y_pred: Any, names: Sequence[str] | None) -> tuple[np.
     truth, prediction = (np.asarray(a, dtype=np.float64) for a in (y_true, y_pred))
     truth, prediction = (a[:, None] if a.ndim == 1 else a for a in (truth, prediction))
     if truth.shape != prediction.shape or truth.ndim != 2 or len(truth) == 0:
-        raise DataError(f"true values have shape {list(truth.shape)}, predictions {list(prediction.shape)}; expected the same [n, o] with n >= 1.", "Compare predictions of the same rows.")
+        raise DataError(
+            f"true values have shape {list(truth.shape)}, predictions {list(prediction.shape)}; expected the same "
+            f"[n, o] with n >= 1.",
+            "Compare predictions of the same rows.",
+        )
     for what, values in (("true values", truth), ("predictions", prediction)):
         if not np.isfinite(values).all():
             row = int(np.nonzero(~np.isfinite(values).all(axis=1))[0][0])
-            raise DataError(f"the {what} hold {values[row][~np.isfinite(values[row])][0]} in row {row}.", "Figures need finite numbers.")
+            raise DataError(
+                f"the {what} hold {values[row][~np.isfinite(values[row])][0]} in row {row}.",
+                "Figures need finite numbers.",
+            )
     chosen = [f"target {j}" for j in range(truth.shape[1])] if names is None else list(names)
     if len(chosen) != truth.shape[1]:
-        raise DataError(f"there are {len(chosen)} target names for {truth.shape[1]} targets.", "Give one name a target.")
+        raise DataError(
+            f"there are {len(chosen)} target names for {truth.shape[1]} targets.", "Give one name a target."
+        )
     return truth, prediction, chosen

@@ -70,12 +70,17 @@ def bench_engines(
         As :func:`regkd_edge.engines.load_engine`.
     """
     if y is None and teacher is None:
-        raise DataError("there are neither labels nor teacher's answers for the held-out rows.", "Give one of them: an engine without either has no accuracy.")
+        raise DataError(
+            "there are neither labels nor teacher's answers for the held-out rows.",
+            "Give one of them: an engine without either has no accuracy.",
+        )
     rows = np.ascontiguousarray(x, dtype=np.float32)
     say = progress or (lambda text: None)
     before = machine_state()
     with contextlib.ExitStack() as stack:
-        measured = [_Measured(Path(folder).name, stack.enter_context(load_engine(folder, threads))) for folder in folders]
+        measured = [
+            _Measured(Path(folder).name, stack.enter_context(load_engine(folder, threads))) for folder in folders
+        ]
         for one in measured:
             say(f"{one.name}: {len(rows)} held-out rows")
             one.predictions = predict(one.runner, rows)
@@ -83,7 +88,9 @@ def bench_engines(
             timed = [one for one in measured if one.takes(batch)]
             if timed:
                 say(f"batch {batch}: {samples} requests to {', '.join(one.name for one in timed)}")
-                for one, (record, raw) in zip(timed, latencies([one.runner.infer for one in timed], rows, batch, samples, warmup)):
+                for one, (record, raw) in zip(
+                    timed, latencies([one.runner.infer for one in timed], rows, batch, samples, warmup)
+                ):
                     one.timings.append(record)
                     one.raw[f"latency_ns_batch_{batch}"] = raw
     after = {key: value for key, value in machine_state().items() if before.get(key) != value}
@@ -92,7 +99,10 @@ def bench_engines(
     names = [one.name for one in measured]
     records = []
     for one in measured:
-        engine = {key: getattr(one.manifest, key) for key in ("size_bytes", "source", "source_sha256", "built", "versions", "options", "notes")}
+        engine = {
+            key: getattr(one.manifest, key)
+            for key in ("size_bytes", "source", "source_sha256", "built", "versions", "options", "notes")
+        }
         record = {
             "format": 1,
             "name": one.name,
@@ -112,7 +122,10 @@ def bench_engines(
             "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         if reference is not None:
-            record["against_fp32"] = {**compare(teacher if y is None else y, one.predictions, reference), "judged_by": "teacher" if y is None else "labels"}
+            record["against_fp32"] = {
+                **compare(teacher if y is None else y, one.predictions, reference),
+                "judged_by": "teacher" if y is None else "labels",
+            }
         arrays, figures = run.file("bench", f"{one.name}.npz"), run.file("bench", f"{one.name}.json")
         with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
             np.savez_compressed(stream, predictions=one.predictions, **one.raw)
@@ -121,7 +134,9 @@ def bench_engines(
     return records
 
 
-def bench_engine(run: RunFolder, folder: str | Path, x: np.ndarray, y: np.ndarray | None, **options: Any) -> dict[str, Any]:
+def bench_engine(
+    run: RunFolder, folder: str | Path, x: np.ndarray, y: np.ndarray | None, **options: Any
+) -> dict[str, Any]:
     """:func:`bench_engines` of one engine; to compare several, give them to it together."""
     [record] = bench_engines(run, [folder], x, y, **options)
     return record

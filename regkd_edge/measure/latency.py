@@ -86,7 +86,14 @@ def latencies(
             for parts, infer in zip(taken, infers):
                 # a turn begins with cold caches, so each is warmed up, the first one in full
                 _loop(infer, requests, warmup if turn == 0 else min(warmup, 50))
-                parts.append(_loop(infer, requests, samples * (turn + 1) // rounds - samples * turn // rounds, samples * turn // rounds))
+                parts.append(
+                    _loop(
+                        infer,
+                        requests,
+                        samples * (turn + 1) // rounds - samples * turn // rounds,
+                        samples * turn // rounds,
+                    )
+                )
     finally:
         if enabled:
             gc.enable()
@@ -109,7 +116,7 @@ def latencies(
 def percentiles(
     raw: np.ndarray,  # [samples] nanoseconds
 ) -> dict[str, float | None]:
-    """p50, p90, p95 and p99 (None with fewer than :data:`BEYOND` samples beyond it), min, max and mean, in nanoseconds."""
+    """p50, p90, p95 and p99 (None with fewer than :data:`BEYOND` samples beyond it), min, max and mean, in ns."""
     found: dict[str, float | None] = {}
     for name, q in _QUANTILES.items():
         # 1e-9: 1000 * (1 - 0.99) is 10.000000000000009 or 9.99..., and both mean 10

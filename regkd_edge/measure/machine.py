@@ -17,7 +17,16 @@ from ..engines.host import cpu_model, device_model
 
 __all__ = ["machine_state"]
 
-_PACKAGES = ("regkd-edge", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-cu13", "torch")
+_PACKAGES = (
+    "regkd-edge",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "torch",
+)
 _GPU_FIELDS = "name,driver_version,pstate,clocks.sm,clocks.mem,temperature.gpu,power.draw,power.limit,persistence_mode"
 
 
@@ -27,9 +36,9 @@ def machine_state() -> dict[str, Any]:
     Returns
     -------
     dict
-        Always ``system``, ``architecture``, ``python``, ``cpu``, ``cores`` (usable by this process), ``versions``; where
-        they can be read ``board``, ``governor``, ``mhz``, ``load`` (1, 5, 15 minutes), ``temperatures`` (degrees
-        Celsius), ``thread_variables``, ``l4t``, ``nvpmodel``, ``jetson_clocks``, ``nvidia_smi``.
+        Always ``system``, ``architecture``, ``python``, ``cpu``, ``cores`` (of this process), ``versions``; where they
+        can be read ``board``, ``governor``, ``mhz``, ``load`` (1, 5, 15 minutes), ``temperatures`` (degrees Celsius),
+        ``thread_variables``, ``l4t``, ``nvpmodel``, ``jetson_clocks``, ``nvidia_smi``.
     """
     state: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()}",
@@ -45,7 +54,9 @@ def machine_state() -> dict[str, Any]:
         "mhz": _frequencies(),
         "load": [round(v, 2) for v in os.getloadavg()] if hasattr(os, "getloadavg") else None,
         "temperatures": _temperatures(),
-        "thread_variables": {k: os.environ[k] for k in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS") if k in os.environ},
+        "thread_variables": {
+            k: os.environ[k] for k in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS") if k in os.environ
+        },
         "l4t": _read("/etc/nv_tegra_release"),
         "nvpmodel": _ask("nvpmodel", "-q"),
         "jetson_clocks": _ask("jetson_clocks", "--show"),
@@ -67,7 +78,9 @@ def _ask(program: str, *arguments: str) -> str | None:
     if path is None:
         return None
     try:
-        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [path, *arguments], capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
@@ -81,7 +94,11 @@ def _governors() -> str | None:
 
 def _frequencies() -> list[int] | None:
     """[lowest, highest] current frequency of the cores in MHz."""
-    values = [int(text) // 1000 for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq") if (text := _read(path)) and text.isdigit()]
+    values = [
+        int(text) // 1000
+        for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
+        if (text := _read(path)) and text.isdigit()
+    ]
     if not values:
         for line in (_read("/proc/cpuinfo") or "").splitlines():
             name, _, value = line.partition(":")

@@ -45,7 +45,9 @@ def number(value: float) -> str:
 def text(x: float, y: float, content: str, css: str = "tick", anchor: str = "middle", turn: bool = False) -> str:
     """A text element; the content is escaped here and nowhere else."""
     turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}"{turned}>{html.escape(str(content))}</text>'
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}"{turned}>{html.escape(str(content))}</text>'
+    )
 
 
 @dataclass
@@ -67,12 +69,20 @@ class Frame:
 
     def px(self, values: np.ndarray | float) -> np.ndarray | float:
         low, high = self.x
-        share = np.log(np.maximum(values, 1e-300) / low) / math.log(high / low) if self.log_x else (np.asarray(values) - low) / (high - low)
+        share = (
+            np.log(np.maximum(values, 1e-300) / low) / math.log(high / low)
+            if self.log_x
+            else (np.asarray(values) - low) / (high - low)
+        )
         return self.left + share * (self.width - self.left - self.right)
 
     def py(self, values: np.ndarray | float) -> np.ndarray | float:
         low, high = self.y
-        return self.height - self.bottom - (np.asarray(values) - low) / (high - low) * (self.height - self.top - self.bottom)
+        return (
+            self.height
+            - self.bottom
+            - (np.asarray(values) - low) / (high - low) * (self.height - self.top - self.bottom)
+        )
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
         """Grid, ticks and labels."""
@@ -80,16 +90,27 @@ class Frame:
         parts = []
         for value in nice_ticks(*self.y):
             y = float(self.py(value))
-            parts += [f'<line x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>', text(self.left - 7, y + 4, number(value), anchor="end")]
+            parts += [
+                f'<line x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>',
+                text(self.left - 7, y + 4, number(value), anchor="end"),
+            ]
         for value in log_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
             x = float(self.px(value))
-            parts += [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>', text(x, bottom + 17, number(value))]
-        parts += [text((self.left + right) / 2, self.height - 8, x_label, "label"), text(14, (self.top + bottom) / 2, y_label, "label", turn=True)]
+            parts += [
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>',
+                text(x, bottom + 17, number(value)),
+            ]
+        parts += [
+            text((self.left + right) / 2, self.height - 8, x_label, "label"),
+            text(14, (self.top + bottom) / 2, y_label, "label", turn=True),
+        ]
         return parts
 
     def svg(self, title: str, parts: Sequence[str]) -> str:
         """The whole picture; the title is what a screen reader says."""
-        return f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{html.escape(title, quote=True)}">{"".join(parts)}</svg>'
+        label = html.escape(title, quote=True)
+        head = f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{label}">'
+        return "".join([head, *parts, "</svg>"])
 
 
 def _opened(low: float, high: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Gathering what the stages left in a run folder: models, engines, their figures on the held-out rows, and how they came about.
+"""What the stages left in a run folder: models, engines, their figures on the held-out rows, how they were made.
 
 Reads JSON and NPZ only, so it works where torch is absent. A part that has not been made yet is a missing line; a part
 that is damaged is an error.
@@ -33,10 +33,10 @@ class Report:
         Name of the run folder.
     rows : list of dict
         One line of the table each, all with the same keys: ``name``, ``kind`` ("model" | "engine"), ``what``,
-        ``precision``, ``parameters``, ``size_bytes``, ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with its
-        95 % interval ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the
-        teacher's answers), ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in microseconds.
-        None where something was not measured.
+        ``precision``, ``parameters``, ``size_bytes``, ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with
+        its 95 % interval ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE
+        against the teacher's answers), ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in
+        microseconds. None where something was not measured.
     recommended : dict or None
         ``name``, ``why`` and ``rule``.
     unit : str
@@ -88,16 +88,32 @@ def collect(run: RunFolder) -> Report:
         figures = accuracy(truth, values, names)
         row = {"name": name, "kind": "engine" if name in benches else "model"}
         if name in models:
-            row |= {"what": models[name]["what"], "precision": "fp32", "parameters": models[name]["parameters"], "size_bytes": models[name]["size_bytes"]}
+            row |= {
+                "what": models[name]["what"],
+                "precision": "fp32",
+                "parameters": models[name]["parameters"],
+                "size_bytes": models[name]["size_bytes"],
+            }
         else:
             bench = benches[name]
             parameters = models["student"]["parameters"] if "student" in models else None
-            row |= {"what": _computed(bench), "precision": bench["precision"], "parameters": parameters, "size_bytes": bench["engine"]["size_bytes"]}
+            row |= {
+                "what": _computed(bench),
+                "precision": bench["precision"],
+                "parameters": parameters,
+                "size_bytes": bench["engine"]["size_bytes"],
+            }
         row["rmse"] = figures["rmse"]
         difference = compare(truth, values, reference) if reference is not None and name != "student" else {}
-        row |= {"delta": difference.get("relative"), "delta_low": difference.get("low"), "delta_high": difference.get("high")}
+        row |= {
+            "delta": difference.get("relative"),
+            "delta_low": difference.get("low"),
+            "delta_high": difference.get("high"),
+        }
         row |= {key: figures[key] for key in ("mae", "r2", "max_error")}
-        row["teacher_rmse"] = accuracy(teacher, values, names)["rmse"] if teacher is not None and name != "teacher" else None
+        row["teacher_rmse"] = (
+            accuracy(teacher, values, names)["rmse"] if teacher is not None and name != "teacher" else None
+        )
         timings = {timing["batch"]: timing for timing in benches[name]["latency"]} if name in benches else {}
         row["samples"] = min((timing["samples"] for timing in timings.values()), default=None)
         for batch in batches:
@@ -113,7 +129,14 @@ def collect(run: RunFolder) -> Report:
         batches=batches,
         notes=notes,
         facts={
-            "data": {"source": Path(dataset.table.source).name, "rows": len(dataset.table), "features": dataset.d, "targets": names, "split": dataset.split.counts(), "warnings": dataset.table.warnings},
+            "data": {
+                "source": Path(dataset.table.source).name,
+                "rows": len(dataset.table),
+                "features": dataset.d,
+                "targets": names,
+                "split": dataset.split.counts(),
+                "warnings": dataset.table.warnings,
+            },
             "config": config,
             "stages": run.state(),
             "benches": benches,
@@ -134,7 +157,11 @@ def _models(run: RunFolder, dataset: Dataset, config: dict[str, Any]) -> dict[st
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
         card = _read_json(folder / "model.json")
-        how = {"teacher": "", "baseline": f", {recipe['base']} alone", "student": ", " + " + ".join([recipe["base"], *terms])}[name]
+        how = {
+            "teacher": "",
+            "baseline": f", {recipe['base']} alone",
+            "student": ", " + " + ".join([recipe["base"], *terms]),
+        }[name]
         weights = folder / "model.safetensors"
         found[name] = {
             "what": f"{card.get('spec') or card.get('kind') or 'network'}{how}",
@@ -145,8 +172,10 @@ def _models(run: RunFolder, dataset: Dataset, config: dict[str, Any]) -> dict[st
     return found
 
 
-def _benches(run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray], notes: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, dict[int, np.ndarray]]]:
-    """Records by engine name; adds the engines' predictions. A record of an engine that is no longer there is left out."""
+def _benches(
+    run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray], notes: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[int, np.ndarray]]]:
+    """Records by engine name; adds the engines' predictions. Records of engines that are gone are left out."""
     records: dict[str, dict[str, Any]] = {}
     latencies: dict[str, dict[int, np.ndarray]] = {}
     shape = (len(dataset.split.test), dataset.o)
@@ -164,28 +193,41 @@ def _benches(run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray
         except RunFolderError:
             raise
         except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
-            raise RunFolderError(f"'{path}' or its .npz is corrupt: {error!r}.", "Measure again: regkd-edge bench RUN --force.") from None
+            raise RunFolderError(
+                f"'{path}' or its .npz is corrupt: {error!r}.", "Measure again: regkd-edge bench RUN --force."
+            ) from None
         if answers.shape != shape:
-            notes.append(f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures are left out.")
+            notes.append(
+                f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures "
+                f"are left out."
+            )
             continue
         records[name], latencies[name], predictions[name] = record, raw, answers
         notes += [f"{name}: {note}." for note in engine.get("notes", [])]
-        notes += [f"{name}: batch {skip['batch']} was not timed: {skip['reason']}." for skip in record.get("skipped", [])]
+        notes += [
+            f"{name}: batch {skip['batch']} was not timed: {skip['reason']}." for skip in record.get("skipped", [])
+        ]
         busy = _busy(record["machine"])
         if busy and busy not in notes:
             notes.insert(0, busy)
         for timing in timings:
             if timing["p99_ns"] is None:
-                notes.append(f"{name}: {timing['samples']} requests at batch {timing['batch']} are too few for p99 (1000 are needed).")
+                notes.append(
+                    f"{name}: {timing['samples']} requests at batch {timing['batch']} are too few for p99 (1000 are "
+                    f"needed)."
+                )
     return records, latencies
 
 
 def _busy(machine: dict[str, Any]) -> str | None:
-    """A warning where other work shared the cores while engines were timed: percentiles are then those of a busy machine."""
+    """A warning where other work shared the cores while engines were timed."""
     load, cores = machine.get("load"), machine.get("cores")
     if not load or not cores or load[0] < 0.75 * cores:
         return None
-    return f"The machine was busy when the engines were timed (load {load[0]:.1f} on {cores} cores): latencies, p99 above all, are higher than on a quiet one."
+    return (
+        f"The machine was busy when the engines were timed (load {load[0]:.1f} on {cores} cores): "
+        "latencies, p99 above all, are higher than on a quiet one."
+    )
 
 
 def _order(path: Path) -> tuple[str, int, str]:
@@ -208,7 +250,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"'{path}' is corrupt: {error}.", "Repeat the command that wrote it with --force.") from None
+        raise RunFolderError(
+            f"'{path}' is corrupt: {error}.", "Repeat the command that wrote it with --force."
+        ) from None
     if not isinstance(content, dict):
-        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", "Repeat the command that wrote it with --force.")
+        raise RunFolderError(
+            f"'{path}' is corrupt: it holds no fields.", "Repeat the command that wrote it with --force."
+        )
     return content

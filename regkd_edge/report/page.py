@@ -27,13 +27,22 @@ _KINDS = {"teacher": "s3", "baseline": "s4", "student": "s2"}
 
 def page(report: Report) -> str:
     """The report as a complete HTML document."""
-    sections = [_head(report), _headline(report), _table(report), *_target_plots(report), _latency_plots(report), _notes(report), _how(report)]
+    sections = [
+        _head(report),
+        _headline(report),
+        _table(report),
+        *_target_plots(report),
+        _latency_plots(report),
+        _notes(report),
+        _how(report),
+    ]
     body = "\n".join(part for part in sections if part)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{_e(report.name)} · regkd-edge</title>\n<style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+        f"<title>{_e(report.name)} · "
+        f"regkd-edge</title>\n<style>{STYLE}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -53,17 +62,28 @@ def _head(report: Report) -> str:
 
 
 def _trained_on(split: Mapping[str, Any]) -> str:
-    return f" of a split {split['train']:,} / {split['validation']:,} / {split['test']:,} (train / validation / test)" if {"train", "validation", "test"} <= set(split) else ""
+    return (
+        f" of a split {split['train']:,} / {split['validation']:,} / {split['test']:,} (train / validation / test)"
+        if {"train", "validation", "test"} <= set(split)
+        else ""
+    )
 
 
 def _headline(report: Report) -> str:
     """The recommended engine and what it is beside the teacher."""
     if report.recommended is None:
-        return '<section class="verdict"><h2>No engine is recommended</h2><p>None was both measured for accuracy against the FP32 student and timed.</p></section>'
+        return (
+            '<section class="verdict"><h2>No engine is recommended</h2>'
+            "<p>None was both measured for accuracy against the FP32 student and timed.</p></section>"
+        )
     rows = {row["name"]: row for row in report.rows}
     best, teacher = rows[report.recommended["name"]], rows.get("teacher")
     batch = report.batches[0]
-    tiles = [(figure(best[f"p50_us_b{batch}"], 3) + " µs", f"p50 at batch {batch}"), (size(best["size_bytes"]), "engine file"), (figure(best["rmse"]), "RMSE on held-out rows")]
+    tiles = [
+        (figure(best[f"p50_us_b{batch}"], 3) + " µs", f"p50 at batch {batch}"),
+        (size(best["size_bytes"]), "engine file"),
+        (figure(best["rmse"]), "RMSE on held-out rows"),
+    ]
     if best["delta"] is not None:
         tiles.append((percent(best["delta"]), "RMSE against the FP32 student"))
     if teacher and teacher["parameters"] and best["parameters"]:
@@ -73,7 +93,7 @@ def _headline(report: Report) -> str:
     shown = "".join(f"<div><b>{_e(value)}</b><span>{_e(label)}</span></div>" for value, label in tiles)
     return (
         f'<section class="verdict"><h2>Recommended: {_e(best["name"])}</h2><div class="tiles">{shown}</div>'
-        f"<p>Because {_e(report.recommended['why'])}.</p><p class=\"quiet\">Rule: {_e(RULE)}</p></section>"
+        f'<p>Because {_e(report.recommended["why"])}.</p><p class="quiet">Rule: {_e(RULE)}</p></section>'
     )
 
 
@@ -87,17 +107,20 @@ def _table(report: Report) -> str:
         for key, _, write in shown:
             content = _e(write(row.get(key)))
             if key == "delta" and row.get("delta_low") is not None:
-                content += f'<small>{percent(row["delta_low"])} … {percent(row["delta_high"])}</small>'
+                content += f"<small>{percent(row['delta_low'])} … {percent(row['delta_high'])}</small>"
             tag = "th" if key == "name" else "td"
             cells.append(f"<{tag}{_side(key)}>{content}</{tag}>")
         lines.append(f'<tr class="{"chosen " if row["name"] == chosen else ""}{_e(row["kind"])}">{"".join(cells)}</tr>')
     several = f"Errors are in units of the target, {_e(report.unit)}. "
     if len(report.target_names) > 1:
-        several = "With several targets, overall errors are in standard deviations of each target and R² is the mean over them. "
+        several = "Overall errors are in standard deviations of each target, and R² is the mean over the targets. "
     return (
-        f'<section><h2>What was lost, what was won</h2><div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-        f'<p class="quiet">{several}Below the difference to the FP32 student: its 95 % interval by a bootstrap over the held-out rows, paired. '
-        f"Latency is that of one synchronous request by the host clock; no outlier was removed{_overhead(report)}. A dash is something that was not measured.</p></section>"
+        f"<section><h2>What was lost, what was won</h2><div "
+        f'class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        f'<p class="quiet">{several}Below the difference to the FP32 student: its 95 % interval by a bootstrap over '
+        f"the held-out rows, paired. "
+        f"Latency is that of one synchronous request by the host clock; no outlier was removed{_overhead(report)}. A "
+        f"dash is something that was not measured.</p></section>"
     )
 
 
@@ -118,7 +141,11 @@ def _side(key: str) -> str:
 
 def _series(report: Report, column: int) -> dict[str, tuple[str, np.ndarray]]:
     """Name -> (CSS class, predictions of one target): models, then the engine the page is about."""
-    chosen = report.recommended["name"] if report.recommended else next((row["name"] for row in report.rows if row["kind"] == "engine"), None)
+    chosen = (
+        report.recommended["name"]
+        if report.recommended
+        else next((row["name"] for row in report.rows if row["kind"] == "engine"), None)
+    )
     found = {name: (_KINDS[name], values[:, column]) for name, values in report.predictions.items() if name in _KINDS}
     if chosen is not None:
         found[chosen] = ("s1", report.predictions[chosen][:, column])
@@ -126,7 +153,11 @@ def _series(report: Report, column: int) -> dict[str, tuple[str, np.ndarray]]:
 
 
 def _legend(names: Mapping[str, tuple[str, Any]]) -> str:
-    return '<p class="legend">' + "".join(f'<span class="{css}"><i></i>{_e(name)}</span>' for name, (css, _) in names.items()) + "</p>"
+    return (
+        '<p class="legend">'
+        + "".join(f'<span class="{css}"><i></i>{_e(name)}</span>' for name, (css, _) in names.items())
+        + "</p>"
+    )
 
 
 def _target_plots(report: Report) -> list[str]:
@@ -139,12 +170,17 @@ def _target_plots(report: Report) -> list[str]:
         pair = {name: series[name] for name in ("teacher", best) if name in series}
         sample = f" A sample of {MOST_POINTS} of {len(truth):,} rows." if len(truth) > MOST_POINTS else ""
         sections.append(
-            f"<section><h2>{_e(target)}</h2><div class=\"plots\">"
-            f"<figure><figcaption>Predicted against true.{sample}</figcaption>{_legend(pair)}{predicted_against_true(truth, pair, target)}</figure>"
-            f"<figure><figcaption>Error by range of the target: RMSE in each range.</figcaption>{_legend(series)}{error_by_range(truth, series, target)}</figure></div></section>"
+            f'<section><h2>{_e(target)}</h2><div class="plots">'
+            f"<figure><figcaption>Predicted against "
+            f"true.{sample}</figcaption>{_legend(pair)}{predicted_against_true(truth, pair, target)}</figure>"
+            f"<figure><figcaption>Error by range of the target: RMSE in each "
+            f"range.</figcaption>{_legend(series)}{error_by_range(truth, series, target)}</figure></div></section>"
         )
     if len(report.target_names) > _MOST_TARGETS:
-        sections.append(f'<p class="quiet">Plots of the first {_MOST_TARGETS} of {len(report.target_names)} targets; report.json has the figures of all.</p>')
+        sections.append(
+            f'<p class="quiet">Plots of the first {_MOST_TARGETS} of {len(report.target_names)} targets; report.json '
+            f"has the figures of all.</p>"
+        )
     return sections
 
 
@@ -154,14 +190,19 @@ def _latency_plots(report: Report) -> str:
     for batch in report.batches:
         raw = {name: values[batch] for name, values in report.latencies.items() if batch in values}
         if raw:
-            figures.append(f'<figure class="wide"><figcaption>Batch {batch}</figcaption><div class="scroll">{latency_distribution(raw, batch, chosen)}</div></figure>')
+            figures.append(
+                f'<figure class="wide"><figcaption>Batch {batch}</figcaption><div '
+                f'class="scroll">{latency_distribution(raw, batch, chosen)}</div></figure>'
+            )
     return f"<section><h2>Latency distribution</h2>{''.join(figures)}</section>" if figures else ""
 
 
 def _notes(report: Report) -> str:
     if not report.notes:
         return ""
-    return f"<section><h2>Worth knowing</h2><ul>{''.join(f'<li>{_e(note)}</li>' for note in report.notes)}</ul></section>"
+    return (
+        f"<section><h2>Worth knowing</h2><ul>{''.join(f'<li>{_e(note)}</li>' for note in report.notes)}</ul></section>"
+    )
 
 
 def _how(report: Report) -> str:
@@ -169,12 +210,37 @@ def _how(report: Report) -> str:
     benches = list(facts["benches"].values())
     parts = []
     if benches:
-        parts.append(_details("Machine", {**benches[0]["machine"], "changed while measuring": benches[0].get("machine_after", {})}))
-        parts += [_details(f"Engine {bench['name']}", {"measured": bench["measured"], "threads": bench.get("threads"), **bench["engine"], "executed": bench.get("executed"), "latency": bench["latency"]}) for bench in benches]
+        parts.append(
+            _details(
+                "Machine", {**benches[0]["machine"], "changed while measuring": benches[0].get("machine_after", {})}
+            )
+        )
+        parts += [
+            _details(
+                f"Engine {bench['name']}",
+                {
+                    "measured": bench["measured"],
+                    "threads": bench.get("threads"),
+                    **bench["engine"],
+                    "executed": bench.get("executed"),
+                    "latency": bench["latency"],
+                },
+            )
+            for bench in benches
+        ]
     parts.append(_details("Configuration", facts["config"]))
-    parts.append(_details("Stages", {name: {key: record.get(key) for key in ("finished", "seconds", "outputs", "summary")} for name, record in facts["stages"].items()}))
+    parts.append(
+        _details(
+            "Stages",
+            {
+                name: {key: record.get(key) for key in ("finished", "seconds", "outputs", "summary")}
+                for name, record in facts["stages"].items()
+            },
+        )
+    )
     return f"<section><h2>How it was made</h2>{''.join(parts)}</section>"
 
 
 def _details(title: str, content: Any) -> str:
-    return f"<details><summary>{_e(title)}</summary><pre>{_e(json.dumps(content, indent=1, ensure_ascii=False, default=str))}</pre></details>"
+    written = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    return f"<details><summary>{_e(title)}</summary><pre>{_e(written)}</pre></details>"

@@ -19,7 +19,7 @@ def predicted_against_true(
     series: Mapping[str, tuple[str, np.ndarray]],  # name -> (CSS class, [n])
     label: str,
 ) -> str:
-    """Scatter with the diagonal; later series lie on top. At most :data:`MOST_POINTS` rows, the same ones for each series."""
+    """Scatter with the diagonal, later series on top. At most :data:`MOST_POINTS` rows, the same for each series."""
     pick = np.arange(len(truth))
     if len(truth) > MOST_POINTS:
         pick = np.sort(np.random.default_rng(0).choice(len(truth), MOST_POINTS, replace=False))
@@ -27,9 +27,15 @@ def predicted_against_true(
     low, high = _padded(values.min(), values.max())
     frame = Frame((low, high), (low, high), height=400)
     parts = frame.axes(f"true {label}", f"predicted {label}")
-    parts.append(f'<line x1="{frame.px(low):.1f}" y1="{frame.py(low):.1f}" x2="{frame.px(high):.1f}" y2="{frame.py(high):.1f}" class="diagonal"/>')
+    parts.append(
+        f'<line x1="{frame.px(low):.1f}" y1="{frame.py(low):.1f}" x2="{frame.px(high):.1f}" '
+        f'y2="{frame.py(high):.1f}" class="diagonal"/>'
+    )
     for css, predicted in series.values():
-        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in zip(frame.px(truth[pick]), frame.py(predicted[pick])))
+        dots = "".join(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+            for x, y in zip(frame.px(truth[pick]), frame.py(predicted[pick]))
+        )
         parts.append(f'<g class="dots {css}">{dots}</g>')
     return frame.svg(f"predicted against true {label}", parts)
 
@@ -38,7 +44,7 @@ def range_edges(
     truth: np.ndarray,  # [n]
     most: int = 10,
 ) -> np.ndarray:  # [bins + 1]
-    """Edges of up to ``most`` ranges with about as many rows each; a value that many rows share gets a range of its own."""
+    """Edges of up to ``most`` ranges with about as many rows each; of few distinct values each has its own."""
     distinct = np.unique(truth)
     if len(distinct) <= most:
         middle = (distinct[1:] + distinct[:-1]) / 2
@@ -65,9 +71,12 @@ def error_by_range(
     parts = frame.axes(f"true {label}", f"RMSE ({label})")
     for name, (css, _) in series.items():
         x, y = frame.px(edges), frame.py(heights[name])
-        path = f"M{x[0]:.1f} {y[0]:.1f}" + "".join(f"H{x[i + 1]:.1f}" + (f"V{y[i + 1]:.1f}" if i + 1 < len(y) else "") for i in range(len(y)))
+        path = f"M{x[0]:.1f} {y[0]:.1f}" + "".join(
+            f"H{x[i + 1]:.1f}" + (f"V{y[i + 1]:.1f}" if i + 1 < len(y) else "") for i in range(len(y))
+        )
         tips = "".join(
-            f'<rect x="{x[i]:.1f}" y="{y[i] - 5:.1f}" width="{max(x[i + 1] - x[i], 1):.1f}" height="10" class="tip"><title>{_tip(name, edges[i], edges[i + 1], rows[i], heights[name][i])}</title></rect>'
+            f'<rect x="{x[i]:.1f}" y="{y[i] - 5:.1f}" width="{max(x[i + 1] - x[i], 1):.1f}" height="10" '
+            f'class="tip"><title>{_tip(name, edges[i], edges[i + 1], rows[i], heights[name][i])}</title></rect>'
             for i in range(len(y))
         )
         parts.append(f'<path d="{path}" class="line {css}"/>{tips}')
@@ -75,7 +84,9 @@ def error_by_range(
 
 
 def _tip(name: str, low: float, high: float, rows: int, value: float) -> str:
-    return html.escape(f"{name}: {number(float(low))} to {number(float(high))}, {rows} rows, RMSE {number(float(value))}")
+    return html.escape(
+        f"{name}: {number(float(low))} to {number(float(high))}, {rows} rows, RMSE {number(float(value))}"
+    )
 
 
 def latency_distribution(
@@ -83,7 +94,7 @@ def latency_distribution(
     batch: int,
     chosen: str | None = None,
 ) -> str:
-    """One strip an engine: the share of requests over a logarithmic time axis, with p50 and p99 marked; ``chosen`` stands out.
+    """One strip an engine: requests over a logarithmic time axis, p50 and p99 marked; ``chosen`` stands out.
 
     The axis ends a little beyond the largest p99; how many requests lie beyond it is written in the strip.
     """
@@ -91,13 +102,33 @@ def latency_distribution(
     high = max(float(np.quantile(ns, 0.99)) for ns in raw.values()) / 1000
     low, high = low / 1.05, max(high * 1.1, low * 1.3) * 1.05
     strip, top = 74, 8
-    frame = Frame((low, high), (0, 1), width=900, height=top + strip * len(raw) + 42, left=14, right=14, top=top, bottom=42, log_x=True)
+    frame = Frame(
+        (low, high),
+        (0, 1),
+        width=900,
+        height=top + strip * len(raw) + 42,
+        left=14,
+        right=14,
+        top=top,
+        bottom=42,
+        log_x=True,
+    )
     base = frame.height - frame.bottom
     parts = []
     for value in log_ticks(low, high):
         x = float(frame.px(value))
-        parts += [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{base}" class="grid"/>', text(x, base + 17, number(value))]
-    parts.append(text((frame.left + frame.width - frame.right) / 2, frame.height - 6, f"microseconds a request of {batch} row{'s' if batch > 1 else ''} (logarithmic)", "label"))
+        parts += [
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{base}" class="grid"/>',
+            text(x, base + 17, number(value)),
+        ]
+    parts.append(
+        text(
+            (frame.left + frame.width - frame.right) / 2,
+            frame.height - 6,
+            f"microseconds a request of {batch} row{'s' if batch > 1 else ''} (logarithmic)",
+            "label",
+        )
+    )
     edges = np.geomspace(low, high, 121)
     for i, (name, ns) in enumerate(raw.items()):
         us = ns / 1000
@@ -108,7 +139,10 @@ def latency_distribution(
         x = frame.px(np.sqrt(edges[1:] * edges[:-1]))
         y = floor - smooth / max(smooth.max(), 1) * (strip - 30)
         area = f"M{x[0]:.1f} {floor}" + "".join(f"L{a:.1f} {b:.1f}" for a, b in zip(x, y)) + f"L{x[-1]:.1f} {floor}Z"
-        parts += [f'<path d="{area}" class="area {css}"/>', f'<line x1="{frame.left}" x2="{frame.width - frame.right}" y1="{floor}" y2="{floor}" class="axis"/>']
+        parts += [
+            f'<path d="{area}" class="area {css}"/>',
+            f'<line x1="{frame.left}" x2="{frame.width - frame.right}" y1="{floor}" y2="{floor}" class="axis"/>',
+        ]
         beyond = int((us > high).sum())
         tail = f" · {beyond} beyond the axis, longest {number(float(us.max()))} µs" if beyond else ""
         parts.append(text(frame.left + 2, floor - strip + 20, f"{name} · n = {len(ns):,}{tail}", "strip", "start"))
@@ -120,7 +154,13 @@ def latency_distribution(
                 right = px > frame.width - 130
                 parts += [
                     f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{floor - strip + 28}" y2="{floor}" class="mark"/>',
-                    text(px + (-5 if right else 5), floor - strip + 40, f"{label} {number(float(f'{at:.3g}'))}", "tick", "end" if right else "start"),
+                    text(
+                        px + (-5 if right else 5),
+                        floor - strip + 40,
+                        f"{label} {number(float(f'{at:.3g}'))}",
+                        "tick",
+                        "end" if right else "start",
+                    ),
                 ]
     return frame.svg(f"distribution of the latency at batch {batch}", parts)
 

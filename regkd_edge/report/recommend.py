@@ -13,7 +13,8 @@ MOST_LOSS = 0.01  # RMSE increase over the FP32 student that counts as no loss
 SAME_SPEED = 0.05  # medians closer than this do not tell two engines apart from one run to the next
 
 RULE = (
-    f"Of the engines whose RMSE is at most {MOST_LOSS:.0%} above the FP32 student's, the one with the lowest median latency at the "
+    f"Of the engines whose RMSE is at most {MOST_LOSS:.0%} above the FP32 student's, the one with the lowest median "
+    f"latency at the "
     f"smallest batch; within {SAME_SPEED:.0%} of it the smallest file. If none is that accurate, the most accurate one."
 )
 
@@ -30,13 +31,18 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
         return None
     batch = batches[0]
     key = f"p50_us_b{batch}"
-    engines = [row for row in rows if row["kind"] == "engine" and row.get(key) is not None and row.get("delta") is not None]
+    engines = [
+        row for row in rows if row["kind"] == "engine" and row.get(key) is not None and row.get("delta") is not None
+    ]
     if not engines:
         return None
     accurate = [row for row in engines if row["delta"] <= MOST_LOSS]
     if not accurate:
         best = min(engines, key=lambda row: row["delta"])
-        why = f"no engine is within {MOST_LOSS:.0%} of the FP32 student's RMSE; this one is the most accurate ({_delta(best)})"
+        why = (
+            f"no engine is within {MOST_LOSS:.0%} of the FP32 student's RMSE; "
+            f"this one is the most accurate ({_delta(best)})"
+        )
         return {"name": best["name"], "why": why, "rule": RULE}
     fastest = min(accurate, key=lambda row: row[key])
     near = [row for row in accurate if row[key] <= fastest[key] * (1 + SAME_SPEED)]
@@ -47,12 +53,19 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
         reason = f"it is the fastest at batch {batch}: p50 {best[key]:.3g} µs"
     else:
         others = ", ".join(row["name"] for row in near if row is not best)
-        reason = f"at batch {batch} it is as fast as {others} (p50 {best[key]:.3g} µs, {SAME_SPEED:.0%} apart at most) and the smallest file"
+        reason = (
+            f"at batch {batch} it is as fast as {others} (p50 {best[key]:.3g} µs, {SAME_SPEED:.0%} apart at most) "
+            "and the smallest file"
+        )
     left_out = [f"{row['name']} loses {row['delta']:.1%}" for row in engines if row not in accurate]
     why = f"{reason}; {_delta(best)}" + (f"; {', '.join(left_out)}" if left_out else "")
     return {"name": best["name"], "why": why, "rule": RULE}
 
 
 def _delta(row: dict[str, Any]) -> str:
-    interval = "" if row.get("delta_low") is None else f", 95 % interval {percent(row['delta_low'])} to {percent(row['delta_high'])}"
+    interval = (
+        ""
+        if row.get("delta_low") is None
+        else f", 95 % interval {percent(row['delta_low'])} to {percent(row['delta_high'])}"
+    )
     return f"RMSE {percent(row['delta'])} against the FP32 student{interval}"

@@ -10,7 +10,8 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--bg:#14181c;--card:#1b2126;--ink:#e4e9ed;--quiet:#98a3ad;--line:#2d363e;
 --s1:#5ab0ff;--s2:#ffab5e;--s3:#8b96a0;--s4:#4ecdb8;--chosen:#17304a}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
+body{margin:0;background:var(--bg);color:var(--ink);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}
 h1{font-size:26px;margin:0 0 4px;overflow-wrap:anywhere}h2{font-size:18px;margin:0 0 12px;overflow-wrap:anywhere}
 header p,.quiet{color:var(--quiet)}header p{margin:0;overflow-wrap:anywhere}.quiet{font-size:13px;margin:10px 0 0}
@@ -28,22 +29,27 @@ th.left,td.left{text-align:left}td.left{white-space:normal;min-width:140px}
 td small{display:block;color:var(--quiet);font-size:11.5px}
 tr.chosen>*{background:var(--chosen)!important}tr:last-child>*{border-bottom:0}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:22px}
-figure{margin:0;min-width:0}figcaption{font-size:13.5px;color:var(--quiet);min-height:1.5em}figure.wide+figure.wide{margin-top:18px}
+figure{margin:0;min-width:0}figcaption{font-size:13.5px;color:var(--quiet);min-height:1.5em}
+figure.wide+figure.wide{margin-top:18px}
 svg{display:block;width:100%;height:auto}figure.wide svg{min-width:560px}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;margin:4px 0 6px;font-size:13px}
-.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;background:currentColor;margin-right:6px;vertical-align:-1px}
-.legend span{color:var(--ink)}.legend .s1 i{color:var(--s1)}.legend .s2 i{color:var(--s2)}.legend .s3 i{color:var(--s3)}.legend .s4 i{color:var(--s4)}
+.legend i{display:inline-block;width:11px;height:11px;border-radius:3px;background:currentColor;margin-right:6px;
+vertical-align:-1px}
+.legend span{color:var(--ink)}.legend .s1 i{color:var(--s1)}.legend .s2 i{color:var(--s2)}
+.legend .s3 i{color:var(--s3)}.legend .s4 i{color:var(--s4)}
 .tick{font-size:11.5px;fill:var(--quiet)}.label{font-size:12.5px;fill:var(--ink)}.strip{font-size:13px;fill:var(--ink)}
 .grid{stroke:var(--line);stroke-width:1}.axis{stroke:var(--quiet);stroke-width:1;opacity:.5}
 .diagonal{stroke:var(--ink);stroke-width:1;stroke-dasharray:4 4;opacity:.55}
 .mark{stroke:var(--ink);stroke-width:1;stroke-dasharray:3 3;opacity:.7}
 .dots{opacity:.6}.dots.s1{fill:var(--s1)}.dots.s2{fill:var(--s2)}.dots.s3{fill:var(--s3)}.dots.s4{fill:var(--s4)}
-.line{fill:none;stroke-width:2.2;stroke-linejoin:round}.line.s1{stroke:var(--s1);stroke-dasharray:7 4}.line.s2{stroke:var(--s2)}.line.s3{stroke:var(--s3)}.line.s4{stroke:var(--s4)}
+.line{fill:none;stroke-width:2.2;stroke-linejoin:round}.line.s1{stroke:var(--s1);stroke-dasharray:7 4}
+.line.s2{stroke:var(--s2)}.line.s3{stroke:var(--s3)}.line.s4{stroke:var(--s4)}
 .area{opacity:.75}.area.s1{fill:var(--s1)}.area.s2{fill:var(--s2)}.area.s3{fill:var(--s3)}.area.s4{fill:var(--s4)}
 .tip{fill:transparent}
 details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer;overflow-wrap:anywhere}
 pre{overflow-x:auto;font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:8px 0 0}
 ul{margin:0;padding-left:20px}li{margin:3px 0;overflow-wrap:anywhere}
-@media(max-width:560px){main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}.tick{font-size:12.5px}}
+@media(max-width:560px){main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
+.tick{font-size:12.5px}}
 @media print{body{background:#fff}section{break-inside:avoid}}
 """

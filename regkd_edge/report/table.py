@@ -75,7 +75,10 @@ def console_table(rows: Sequence[dict[str, Any]], unit: str = "", recommended: s
         short = heading.replace(", batch", "\nbatch").replace("vs FP32 student", "vs FP32\nstudent")
         table.add_column(escape(short), justify="left" if text else "right", no_wrap=key != "what", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(write(row.get(key))) for key, _, write in shown), style="bold" if row["name"] == recommended else None)
+        table.add_row(
+            *(escape(write(row.get(key))) for key, _, write in shown),
+            style="bold" if row["name"] == recommended else None,
+        )
     if unit:
         table.caption = escape(f"RMSE in: {unit}")
         table.caption_justify = "left"

@@ -77,9 +77,15 @@ def wrong_calls() -> list[str]:
 
 
 # -- a network of one dynamic input, one INT8 and one FP16 layer ---------------------------------------------------
-x, y = (spec(trt.ITensor, name=name, shape=shape, dtype=trt.DataType.FLOAT) for name, shape in (("x", (-1, 3)), ("y", (-1, 1))))
+x, y = (
+    spec(trt.ITensor, name=name, shape=shape, dtype=trt.DataType.FLOAT)
+    for name, shape in (("x", (-1, 3)), ("y", (-1, 1)))
+)
 half = spec(trt.ITensor, dtype=trt.DataType.HALF)
-layers = [spec(trt.ILayer, type=trt.LayerType.DEQUANTIZE, num_outputs=1), spec(trt.ILayer, type=trt.LayerType.MATRIX_MULTIPLY, num_outputs=1)]
+layers = [
+    spec(trt.ILayer, type=trt.LayerType.DEQUANTIZE, num_outputs=1),
+    spec(trt.ILayer, type=trt.LayerType.MATRIX_MULTIPLY, num_outputs=1),
+]
 for layer in layers:
     layer.get_output.return_value = half
 network = spec(trt.INetworkDefinition, num_layers=2)
@@ -89,10 +95,18 @@ config = spec(trt.IBuilderConfig)
 config.get_timing_cache.return_value.serialize.return_value = b"timings"
 profile = spec(trt.IOptimizationProfile)
 builder = spec(trt.Builder)
-builder.create_network.return_value, builder.create_builder_config.return_value, builder.create_optimization_profile.return_value = network, config, profile
+(
+    builder.create_network.return_value,
+    builder.create_builder_config.return_value,
+    builder.create_optimization_profile.return_value,
+) = network, config, profile
 builder.build_serialized_network.return_value = b"plan"
 error = spec(trt.ParserError)
-error.node_name.return_value, error.node_operator.return_value, error.desc.return_value = "layers.1", "Gemm", "no such thing"
+error.node_name.return_value, error.node_operator.return_value, error.desc.return_value = (
+    "layers.1",
+    "Gemm",
+    "no such thing",
+)
 parser = spec(trt.OnnxParser, num_errors=1)
 parser.parse_from_file.return_value, parser.get_error.return_value = True, error
 
@@ -165,7 +179,10 @@ if plant == "property":
 
 result: dict = {"version": trt.__version__, "failure": None}
 try:
-    sources = [Path(engine_module.__file__).with_name(f"{name}.py").read_text() for name in ("tensorrt", "tensorrt_network", "tensorrt_runner")]
+    sources = [
+        Path(engine_module.__file__).with_name(f"{name}.py").read_text()
+        for name in ("tensorrt", "tensorrt_network", "tensorrt_runner")
+    ]
     if plant == "source":
         sources.append("def planted(trt):\n    return trt.BuilderFlag.INT8\n")
     result["missing_names"] = sorted({name for source in sources for name in static_names(source)})
@@ -180,7 +197,11 @@ try:
     result["profile"] = [list(map(list, profile.set_shape.call_args.args[1:]))]
     runner = backend.load(folder / "engine")
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
-    result["answers"] = [runner.infer(rows).ravel().tolist(), runner.infer(rows[:1]).ravel().tolist(), runner.infer(rows + 1).ravel().tolist()]
+    result["answers"] = [
+        runner.infer(rows).ravel().tolist(),
+        runner.infer(rows[:1]).ravel().tolist(),
+        runner.infer(rows + 1).ravel().tolist(),
+    ]
     refused = []
     for bad in (np.zeros((9, 3), np.float32), np.zeros((2, 4), np.float32), np.zeros(3, np.float32)):
         try:

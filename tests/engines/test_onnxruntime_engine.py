@@ -48,7 +48,9 @@ def test_int8_engine_computes_in_int8_what_the_graph_means(tmp_path, activation)
     quantize_int8(source, tmp_path / "q.onnx", rows())
     manifest = get_engine("onnxruntime").build(tmp_path / "q.onnx", tmp_path / "engine")
     assert manifest.precision == "int8"
-    assert manifest.executed == {"int8": 1.0}  # read from the engine file: integer kernels, not floats behind DequantizeLinear
+    assert manifest.executed == {
+        "int8": 1.0
+    }  # read from the engine file: integer kernels, not floats behind DequantizeLinear
     assert manifest.size_bytes < 0.6 * (tmp_path / "q.onnx").stat().st_size  # the float weights are folded away
     with load_engine(tmp_path / "engine") as runner:
         got = runner.infer(rows())
@@ -68,7 +70,9 @@ def test_fp16_engine_says_in_which_precision_the_cpu_computes(tmp_path):
     said = any("fp16" in note and "fp32" in note for note in manifest.notes)
     assert said == (manifest.executed == {"fp32": 1.0})
     with load_engine(tmp_path / "engine") as runner:
-        np.testing.assert_allclose(runner.infer(rows()), reference_outputs(tmp_path / "h.onnx", rows()), atol=1e-2)  # 2^-11 a rounding
+        np.testing.assert_allclose(
+            runner.infer(rows()), reference_outputs(tmp_path / "h.onnx", rows()), atol=1e-2
+        )  # 2^-11 a rounding
 
 
 def test_manifest_describes_the_file(built, tmp_path):
@@ -109,7 +113,12 @@ def test_missing_files_are_refused_by_name(built, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"engine": "../../secret.onnx"}, "a file of its own folder"), ({"engine": 7}, "a file of its own folder"), ({"format": 99}, "format 99"), ({"backend": "magic"}, "unknown back end 'magic'")],
+    [
+        ({"engine": "../../secret.onnx"}, "a file of its own folder"),
+        ({"engine": 7}, "a file of its own folder"),
+        ({"format": 99}, "format 99"),
+        ({"backend": "magic"}, "unknown back end 'magic'"),
+    ],
 )
 def test_foreign_manifest_is_refused(built, changes, message):
     corrupt(built, **changes)
@@ -144,7 +153,11 @@ def test_failed_build_leaves_no_engine_that_counts(built, tmp_path):
 
 def test_wrong_rows_and_closed_engine(built):
     runner = load_engine(built)
-    for bad, message in ((rows(d=4), r"got float32 \[256, 4\]"), (rows().astype(np.float64), "got float64"), (rows()[0], r"got float32 \[5\]")):
+    for bad, message in (
+        (rows(d=4), r"got float32 \[256, 4\]"),
+        (rows().astype(np.float64), "got float64"),
+        (rows()[0], r"got float32 \[5\]"),
+    ):
         with pytest.raises(DataError, match=message):
             runner.infer(bad)
     runner.close()

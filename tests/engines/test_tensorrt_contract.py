@@ -27,7 +27,9 @@ VERSIONS = ("10.3", "10.13", "10.16", "11.4")
 
 @pytest.fixture(scope="session")
 def tool():
-    location = importlib.util.spec_from_file_location("tensorrt_bindings_tool", ROOT / "tools" / "lib" / "tensorrt_bindings.py")
+    location = importlib.util.spec_from_file_location(
+        "tensorrt_bindings_tool", ROOT / "tools" / "lib" / "tensorrt_bindings.py"
+    )
     module = importlib.util.module_from_spec(location)
     location.loader.exec_module(module)
     return module
@@ -90,7 +92,10 @@ def test_every_name_and_call_exists(contract, version):
     assert found["live"] == 0  # every buffer, stream and hold of the context was given back
     assert found["untrusted"].startswith("RunFolderError") and "executes code" in found["untrusted"]
     assert found["host_code"] is True
-    assert found["parser_error"].startswith("GraphError") and "node 'layers.1' (Gemm): no such thing" in found["parser_error"]
+    assert (
+        found["parser_error"].startswith("GraphError")
+        and "node 'layers.1' (Gemm): no such thing" in found["parser_error"]
+    )
 
 
 def test_planted_use_of_a_removed_flag_fails_where_it_was_removed(contract):

@@ -41,11 +41,16 @@ def held_out(tmp_path, run):
 def test_record_and_arrays_are_of_the_engine_file(run, held_out):
     x, y, fp32 = held_out
     folder = run.file("engines", "onnxruntime.int8")
-    record = bench_engine(run, folder, x, y, teacher=fp32, reference=fp32, target_names=["a", "b"], batches=[1, 8], samples=120, warmup=2)
+    record = bench_engine(
+        run, folder, x, y, teacher=fp32, reference=fp32, target_names=["a", "b"], batches=[1, 8], samples=120, warmup=2
+    )
     arrays = np.load(run.file("bench", "onnxruntime.int8.npz"))
     assert record["accuracy"] == accuracy(y, arrays["predictions"], ["a", "b"])
     assert record["against_teacher"]["rmse"] > 0
-    assert record["against_fp32"]["judged_by"] == "labels" and record["against_fp32"]["low"] <= record["against_fp32"]["high"]
+    assert (
+        record["against_fp32"]["judged_by"] == "labels"
+        and record["against_fp32"]["low"] <= record["against_fp32"]["high"]
+    )
     assert [t["batch"] for t in record["latency"]] == [1, 8]
     assert arrays["latency_ns_batch_1"].shape == (120,)
     assert record["latency"][0]["p50_ns"] == pytest.approx(np.median(arrays["latency_ns_batch_1"]))
@@ -57,14 +62,26 @@ def test_record_and_arrays_are_of_the_engine_file(run, held_out):
 
 def test_fp32_engine_is_the_fp32_student(run, held_out):
     x, y, fp32 = held_out
-    record = bench_engine(run, run.file("engines", "onnxruntime.fp32"), x, y, reference=fp32, batches=[1], samples=20, warmup=0)
+    record = bench_engine(
+        run, run.file("engines", "onnxruntime.fp32"), x, y, reference=fp32, batches=[1], samples=20, warmup=0
+    )
     assert abs(record["against_fp32"]["relative"]) < 1e-5  # the same float32 sums in another order
     assert record["latency"][0]["p99_ns"] is None  # 20 samples have no 99th percentile
 
 
 def test_without_labels_it_is_judged_by_the_teacher(run, held_out):
     x, _, fp32 = held_out
-    record = bench_engine(run, run.file("engines", "onnxruntime.int8"), x, None, teacher=fp32, reference=fp32 + 0.01, batches=[1], samples=20, warmup=0)
+    record = bench_engine(
+        run,
+        run.file("engines", "onnxruntime.int8"),
+        x,
+        None,
+        teacher=fp32,
+        reference=fp32 + 0.01,
+        batches=[1],
+        samples=20,
+        warmup=0,
+    )
     assert record["accuracy"] is None and record["against_fp32"]["judged_by"] == "teacher"
     with pytest.raises(DataError, match="neither labels nor teacher"):
         bench_engine(run, run.file("engines", "onnxruntime.int8"), x, None, batches=[1], samples=20)
@@ -72,7 +89,9 @@ def test_without_labels_it_is_judged_by_the_teacher(run, held_out):
 
 def test_batch_that_the_engine_was_not_built_for_is_left_out_by_name(run, tmp_path, held_out):
     x, y, _ = held_out
-    get_engine("onnxruntime").build(write_mlp(tmp_path / "fixed.onnx", widths=(5, 16, 2), batch=4), run.file("engines", "fixed"))
+    get_engine("onnxruntime").build(
+        write_mlp(tmp_path / "fixed.onnx", widths=(5, 16, 2), batch=4), run.file("engines", "fixed")
+    )
     record = bench_engine(run, run.file("engines", "fixed"), x[:10], y[:10], batches=[1, 4], samples=20, warmup=0)
     assert [t["batch"] for t in record["latency"]] == [4]
     assert record["skipped"] == [{"batch": 1, "reason": "the engine takes batch 4 only"}]

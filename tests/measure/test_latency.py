@@ -88,7 +88,11 @@ def test_machine_state_is_plain_data():
 
 
 def test_machine_state_survives_sick_tools(tmp_path, monkeypatch):
-    for name, body in {"nvidia-smi": "exit 9", "nvpmodel": "echo 'NV Power Mode: MAXN'", "jetson_clocks": "echo clocks"}.items():
+    for name, body in {
+        "nvidia-smi": "exit 9",
+        "nvpmodel": "echo 'NV Power Mode: MAXN'",
+        "jetson_clocks": "echo clocks",
+    }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

@@ -9,8 +9,6 @@ import pytest
 from graphs import rows, write_mlp
 
 
-
-
 def make_run(path, targets=("power",), features=tuple("abcde")):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -32,7 +30,11 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     y = student + rng.normal(0, 2, student.shape)
     parts = split(len(x), 0.15, 0.25, 0)
     save_dataset(run, Table(x, y, list(features), list(targets), str(path / "power.csv"), []), parts)
-    for name, values, count in (("teacher", y + rng.normal(0, 1, y.shape), 9000), ("baseline", student + rng.normal(0, 2, y.shape), 113), ("student", student, 113)):
+    for name, values, count in (
+        ("teacher", y + rng.normal(0, 1, y.shape), 9000),
+        ("baseline", student + rng.normal(0, 2, y.shape), 113),
+        ("student", student, 113),
+    ):
         run.file(name).mkdir()
         save_predictions(run.file(name, "predictions.npz"), values)
         write_json(run.file(name, "model.json"), {"format": 1, "spec": "mlp:16:tanh", "parameters": count})
@@ -42,7 +44,18 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     for folder, precision in zip(folders, ("fp32", "int8")):
         get_engine("onnxruntime").build(run.file("onnx", f"student.{precision}.onnx"), folder)
     test = parts.test
-    bench_engines(run, folders, x[test], y[test], teacher=y[test], reference=student[test], target_names=list(targets), batches=[1, 16], samples=1000, warmup=1)
+    bench_engines(
+        run,
+        folders,
+        x[test],
+        y[test],
+        teacher=y[test],
+        reference=student[test],
+        target_names=list(targets),
+        batches=[1, 16],
+        samples=1000,
+        warmup=1,
+    )
     return run
 
 

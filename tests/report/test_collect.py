@@ -30,7 +30,9 @@ def test_figures_are_those_of_the_held_out_rows(measured_run):
     row = by_name(collect(measured_run))["baseline"]
     dataset = load_dataset(measured_run)
     test, y = dataset.split.test, dataset.rows("test")[1]
-    baseline, student = (np.load(measured_run.file(name, "predictions.npz"))["y"][test] for name in ("baseline", "student"))
+    baseline, student = (
+        np.load(measured_run.file(name, "predictions.npz"))["y"][test] for name in ("baseline", "student")
+    )
     assert row["rmse"] == accuracy(y, baseline)["rmse"]
     assert row["delta"] == compare(y, baseline, student)["relative"]
     assert row["parameters"] == 113 and row["size_bytes"] == 452
@@ -68,7 +70,10 @@ def test_figures_of_an_engine_that_was_built_again_are_left_out(run_copy):
     assert any("built again" in note and "onnxruntime.int8" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("name", ["bench/onnxruntime.int8.json", "bench/onnxruntime.int8.npz", "student/model.json", "student/predictions.npz"])
+@pytest.mark.parametrize(
+    "name",
+    ["bench/onnxruntime.int8.json", "bench/onnxruntime.int8.npz", "student/model.json", "student/predictions.npz"],
+)
 def test_a_damaged_file_is_named(run_copy, name):
     path = run_copy.file(name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -93,18 +98,38 @@ def test_a_busy_machine_is_said(run_copy, load, said):
         record["machine"] |= {"load": [load, 0, 0], "cores": 2}
         path.write_text(json.dumps(record))
     notes = [note for note in collect(run_copy).notes if "busy" in note]
-    assert notes == (["The machine was busy when the engines were timed (load 6.5 on 2 cores): latencies, p99 above all, are higher than on a quiet one."] if said else [])
+    assert notes == (
+        [
+            "The machine was busy when the engines were timed (load 6.5 on 2 cores): latencies, p99 above all, are "
+            "higher than on a quiet one."
+        ]
+        if said
+        else []
+    )
 
 
 # -- the recommendation -------------------------------------------------------------------------------------------
 
 
 def engine(name, p50, delta, size=1000):
-    return {"name": name, "kind": "engine", "p50_us_b1": p50, "delta": delta, "delta_low": delta, "delta_high": delta, "size_bytes": size}
+    return {
+        "name": name,
+        "kind": "engine",
+        "p50_us_b1": p50,
+        "delta": delta,
+        "delta_low": delta,
+        "delta_high": delta,
+        "size_bytes": size,
+    }
 
 
 def test_the_fastest_of_the_accurate_ones_is_recommended():
-    rows = [engine("a.fp32", 10.0, 0.0), engine("a.int8", 5.0, 0.004), engine("a.int4", 1.0, 0.3), {**engine("student", 0.1, 0.0), "kind": "model"}]
+    rows = [
+        engine("a.fp32", 10.0, 0.0),
+        engine("a.int8", 5.0, 0.004),
+        engine("a.int4", 1.0, 0.3),
+        {**engine("student", 0.1, 0.0), "kind": "model"},
+    ]
     found = recommend(rows, [1])
     assert found["name"] == "a.int8"
     assert "p50 5 µs" in found["why"] and "+0.40%" in found["why"] and "a.int4 loses 30.0%" in found["why"]

@@ -14,7 +14,13 @@ import pytest
 from regkd_edge.report import collect, console_table, write_report
 from regkd_edge.report.axes import Frame, log_ticks, nice_ticks
 from regkd_edge.report.page import page
-from regkd_edge.report.plots import MOST_POINTS, error_by_range, latency_distribution, predicted_against_true, range_edges
+from regkd_edge.report.plots import (
+    MOST_POINTS,
+    error_by_range,
+    latency_distribution,
+    predicted_against_true,
+    range_edges,
+)
 from regkd_edge.report.table import figure, percent, size
 
 
@@ -53,7 +59,17 @@ def report(measured_run):
 def test_page_is_well_formed_and_fetches_nothing(report):
     document = Document(page(report))
     assert document.open == []
-    assert not {tag for tag, _ in document.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "a"}
+    assert not {tag for tag, _ in document.tags} & {
+        "script",
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "form",
+        "a",
+    }
     for _, attributes in document.tags:
         assert not {"src", "href", "action", "data"} & attributes.keys()
         assert not any(name.startswith("on") for name in attributes)
@@ -63,7 +79,7 @@ def test_page_is_well_formed_and_fetches_nothing(report):
 
 
 def test_hostile_names_are_text_and_nothing_else(measured_run, tmp_path):
-    hostile = '<script>alert("1")</script> & \'x\' <img src=x onerror=alert(1)>'
+    hostile = "<script>alert(\"1\")</script> & 'x' <img src=x onerror=alert(1)>"
     run = type(measured_run)(shutil.copytree(measured_run.path, tmp_path / "<b>run"))
     names = json.loads(run.file("data.json").read_text())
     names["target_names"], names["source"] = [hostile], f"/tmp/{hostile}.csv"
@@ -79,7 +95,10 @@ def test_json_holds_the_rows_of_the_page(measured_run, report, tmp_path):
     assert [path.name for path in paths] == ["report.json", "report.html"]
     written = json.loads(paths[0].read_text())
     assert written["rows"] == report.rows and written["recommended"] == report.recommended
-    assert written["held_out_rows"] == len(report.truth) and set(written["benches"]) == {"onnxruntime.fp32", "onnxruntime.int8"}
+    assert written["held_out_rows"] == len(report.truth) and set(written["benches"]) == {
+        "onnxruntime.fp32",
+        "onnxruntime.int8",
+    }
     text = paths[1].read_text()
     for row in report.rows:
         assert row["name"] in text and figure(row["rmse"]) in text
@@ -116,7 +135,9 @@ def test_scatter_puts_points_where_they_belong():
     dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter("circle")]
     line = next(e for e in root.iter("line") if e.get("class") == "diagonal")
     x1, y1, x2, y2 = (float(line.get(k)) for k in ("x1", "y1", "x2", "y2"))
-    distance = [(y1 + (x - x1) * (y2 - y1) / (x2 - x1)) - y for x, y in dots]  # above the diagonal is positive: y grows downwards
+    distance = [
+        (y1 + (x - x1) * (y2 - y1) / (x2 - x1)) - y for x, y in dots
+    ]  # above the diagonal is positive: y grows downwards
     assert distance[0] == pytest.approx(0, abs=0.2) and distance[2] == pytest.approx(0, abs=0.2)  # drawn to 0.1 pixel
     assert distance[1] > 50
     assert dots[0][0] < dots[1][0] < dots[2][0]
@@ -181,6 +202,14 @@ def test_an_axis_of_one_value_still_has_a_width():
 
 
 def test_figures_are_written_for_readers():
-    assert [figure(v) for v in (None, 0, 0.12344, 1234.5678, 12345.6, 1.5e-7, 3e12)] == ["–", "0", "0.1234", "1235", "12,346", "1.500e-07", "3.000e+12"]
+    assert [figure(v) for v in (None, 0, 0.12344, 1234.5678, 12345.6, 1.5e-7, 3e12)] == [
+        "–",
+        "0",
+        "0.1234",
+        "1235",
+        "12,346",
+        "1.500e-07",
+        "3.000e+12",
+    ]
     assert [size(v) for v in (None, 999, 1500, 2_340_000)] == ["–", "999 B", "1.5 kB", "2.34 MB"]
     assert [percent(v) for v in (None, 0.0123, -0.00001, 2.5)] == ["–", "+1.23%", "0.00%", "+250%"]

@@ -27,7 +27,13 @@ WHEELS = {
     "11.4": ("tensorrt_cu13_bindings", "==11.4.*"),
 }
 _SYMBOLS = {
-    "nvinfer": ["createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL", "getBuilderPluginRegistry", "getPluginRegistry"],
+    "nvinfer": [
+        "createInferBuilder_INTERNAL",
+        "createInferRefitter_INTERNAL",
+        "createInferRuntime_INTERNAL",
+        "getBuilderPluginRegistry",
+        "getPluginRegistry",
+    ],
     "nvinfer_plugin": ["initLibNvInferPlugins"],
     "nvonnxparser": ["createNvOnnxParser_INTERNAL", "createNvOnnxParserRefitter_INTERNAL", "getNvOnnxParserVersion"],
 }
@@ -53,7 +59,11 @@ def stubs(major: str) -> Path:
             source = Path(work, "stub.c")
             source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
             made = Path(work, library.name)
-            done = subprocess.run([compiler, "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", made, source], capture_output=True, text=True)
+            done = subprocess.run(
+                [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", made, source],
+                capture_output=True,
+                text=True,
+            )
             if done.returncode:
                 raise Unavailable(f"'{compiler}' cannot compile the stub libraries: {done.stderr.strip()}")
             os.replace(made, library)
@@ -68,7 +78,19 @@ def bindings(version: str, timeout: float = 120) -> Path:
     package, wanted = WHEELS[version]
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", work, package + wanted]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            work,
+            package + wanted,
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:
@@ -76,13 +98,18 @@ def bindings(version: str, timeout: float = 120) -> Path:
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:
             last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-            raise Unavailable(f"pip cannot download {package}{wanted} for Python {sys.version_info.major}.{sys.version_info.minor}: {last}")
+            raise Unavailable(
+                f"pip cannot download {package}{wanted} for Python "
+                f"{sys.version_info.major}.{sys.version_info.minor}: {last}"
+            )
         unpacked = Path(work, "unpacked")
         with zipfile.ZipFile(wheels[0]) as archive:
             archive.extractall(unpacked)
         (unpacked / "tensorrt").mkdir()
         # What the package 'tensorrt' itself does, less the libraries that it would bring.
-        (unpacked / "tensorrt" / "__init__.py").write_text("from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n")
+        (unpacked / "tensorrt" / "__init__.py").write_text(
+            "from tensorrt_bindings import *\nfrom tensorrt_bindings import __version__\n"
+        )
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(unpacked, folder)
     return folder
