@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +174,17 @@ class RunFolder:
             raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
         if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
             raise RunFolderError(f"'{path}' is corrupt: it holds no stages.", remedy)
+        for stage, record in content["stages"].items():
+            if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
+                raise RunFolderError(f"'{path}' is corrupt: stage '{stage}' names no outputs.", remedy)
         if content.get("format") != _FORMAT:
             raise RunFolderError(f"'{path}' has format {content.get('format')!r}, expected {_FORMAT}.", "Use the version of regkd-edge that wrote it, or start a new run folder.")
         return content["stages"]
 
     def record(self, stage: str) -> dict[str, Any] | None:
-        """What state.json says of a stage, or None."""
-        return self.state().get(stage)
+        """What state.json says of a finished stage, or None."""
+        record = self.state().get(stage)
+        return None if record is None or record.get("fingerprint") is None else record
 
     def outputs_hash(self, stage: str) -> str:
         """One hash over all that a finished stage wrote; the fingerprint of the stages after it holds it."""
@@ -241,25 +245,41 @@ class RunFolder:
         record = self.record(stage)
         if not force and self.missing_or_stale(stage, fingerprint) is None and record.get("machine", "") == machine:
             return False, record["summary"]
-        self.forget(stage)
+        # Until the work is done the stage counts as missing; what it once wrote stays known, to be cleared away.
+        before = self.state().get(stage, {}).get("outputs", {})
+        self._write_state({**self.state(), stage: {"fingerprint": None, "outputs": before}})
         started = time.monotonic()
-        outputs, summary = work()
+        paths, summary = work()
+        outputs = {self.relative(path): file_hash(path) for path in paths}
         record = {
             "fingerprint": fingerprint,
             "machine": machine,
-            "outputs": {self.relative(path): file_hash(path) for path in outputs},
+            "outputs": outputs,
             "seconds": round(time.monotonic() - started, 3),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "summary": summary,
         }
         self._write_state({**self.state(), stage: record})
+        self._remove(set(before) - set(outputs))
         return True, summary
 
-    def forget(self, stage: str) -> None:
-        """Drop a stage from the state, so that nothing half written can count as done."""
+    def discard(self, stage: str) -> None:
+        """Drop a stage and what it wrote, so that no figure of an older model can be taken for one of this run."""
         stages = self.state()
-        if stages.pop(stage, None) is not None:
+        record = stages.pop(stage, None)
+        if record is not None:
             self._write_state(stages)
+            self._remove(record["outputs"])
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            path = self.file(name)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty
+                path.parent.rmdir()
 
     def _write_state(self, stages: Mapping[str, Any]) -> None:
         ordered = {stage: stages[stage] for stage in STAGES if stage in stages}

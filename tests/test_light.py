@@ -35,8 +35,8 @@ def carried(tmp_path_factory):
     """A run made with torch, as it would be copied to the device."""
     folder = tmp_path_factory.mktemp("made") / "run"
     regkd = [sys.executable, "-c", "from regkd_edge.cli import main; main()"]
-    call(*regkd, "train-teacher", folder, "--data", "diabetes", "--teacher", "mlp:8", "--epochs", 2)
-    call(*regkd, "distill", folder, "--student", "mlp:16", "--steps", 20)
+    call(*regkd, "train-teacher", folder, "--data", "diabetes", "--teacher", "mlp:8:relu", "--epochs", 2)
+    call(*regkd, "distill", folder, "--student", "mlp:16:relu", "--steps", 20)
     call(*regkd, "quantize", folder)
     return folder
 

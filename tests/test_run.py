@@ -118,6 +118,30 @@ def test_a_stage_that_fails_halfway_is_not_done(run):
     assert run.run_stage("data", {"a": 1}, work)[0]
 
 
+def test_what_a_stage_no_longer_writes_is_removed_even_after_an_interruption(run):
+    def writing(*names, stop=False):
+        def work():
+            paths = [run.file("deep", name) for name in names]
+            for path in paths:
+                with write_atomic(path) as temporary:
+                    temporary.write_text("x")
+            if stop:
+                raise KeyboardInterrupt
+            return paths, {}
+
+        return work
+
+    run.run_stage("data", {"a": 1}, writing("old", "kept"))
+    with pytest.raises(KeyboardInterrupt):
+        run.run_stage("data", {"a": 2}, writing("kept", stop=True))
+    assert run.file("deep", "old").exists()
+    run.run_stage("data", {"a": 3}, writing("kept"))
+    assert os.listdir(run.file("deep")) == ["kept"]
+    run.discard("data")
+    assert run.record("data") is None
+    assert not run.file("deep").exists()
+
+
 def test_a_stage_bound_to_a_machine_runs_again_on_another(run):
     work, calls = make(run)
     run.run_stage("build", {}, work, machine="desk")
@@ -125,7 +149,7 @@ def test_a_stage_bound_to_a_machine_runs_again_on_another(run):
     assert run.run_stage("build", {}, work, machine="jetson")[0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"stages": 3}', '{"format": 99, "stages": {}}', "\x00\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"stages": 3}', '{"format": 1, "stages": {"data": 3}}', '{"format": 99, "stages": {}}', "\x00\xff"])
 def test_a_corrupt_state_is_refused_with_the_remedy(run, content):
     run.file("state.json").write_text(content, encoding="latin-1")
     with pytest.raises(RunFolderError) as error:

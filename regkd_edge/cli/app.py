@@ -45,7 +45,7 @@ def run_app() -> None:
     """Run the app: 0 on success, 2 with one line on a user's mistake, 130 after Ctrl-C."""
     as_json = "--json" in sys.argv[1:]
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(prog_name="regkd-edge", standalone_mode=False) or 0)
     except UserError as error:
         error_line(error.cause, error.remedy, as_json)
         sys.exit(2)

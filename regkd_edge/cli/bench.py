@@ -10,7 +10,7 @@ import typer
 from .options import command
 from .output import show
 from .pipeline import start
-from .tables import measured_rows
+from .tables import measured
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
             session.do("bench")
             show(
                 f"measured on the engines of {folder}",
-                measured_rows(session.run),
+                **measured(session.run),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,

@@ -11,7 +11,7 @@ from ..errors import RunFolderError
 from .options import command
 from .output import show
 from .pipeline import Session, start
-from .tables import accuracy_rows, data_notes, training_notes
+from .tables import data_notes, measured, training_notes
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
             difference = f"{export.summary['graph']}: at most {export.summary['max_difference']:.2g} from the torch student on {export.summary['rows_checked']} held-out rows."
             show(
                 f"students of {folder}",
-                accuracy_rows(session.run),
+                **measured(session.run),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,

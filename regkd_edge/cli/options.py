@@ -40,7 +40,7 @@ _FLAG = {"data.source": "--data", "run.batch_size": "--batch-size"}
 
 
 def _type(field: FieldInfo) -> tuple[type, str | None]:
-    """The Python type of a flag and its metavar. Lists and choices are text: the configuration validates them."""
+    """The Python type of a flag and its metavar. All but switches are text: the configuration validates them and names what it met."""
     annotation = field.annotation
     options = [a for a in get_args(annotation) if a is not type(None)] if get_origin(annotation) in (Union, types.UnionType) else [annotation]
     kind = options[0]
@@ -50,8 +50,10 @@ def _type(field: FieldInfo) -> tuple[type, str | None]:
         return str, "TEXT"
     if get_origin(kind) is Literal:
         return str, "|".join(str(choice) for choice in get_args(kind))
-    if kind in (bool, int, float):
-        return kind, None
+    if kind is bool:
+        return bool, None
+    if kind in (int, float):
+        return str, kind.__name__.upper()
     if get_origin(kind) is list:
         return str, "A,B,..."
     return str, None

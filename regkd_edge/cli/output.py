@@ -45,6 +45,7 @@ def show(
     ran: Sequence[str] = (),
     notes: Sequence[str] = (),
     next_command: str | None = None,
+    table: Any = None,
 ) -> None:
     """The end of a command.
 
@@ -62,6 +63,8 @@ def show(
         Lines to print below the table.
     next_command : str, optional
         What to type next.
+    table : rich renderable, optional
+        A finished table to print in place of the one made of ``rows``.
     """
     if as_json:
         print(json.dumps({"run": run, "ran": list(ran), "table": list(rows), "notes": list(notes), "next": next_command}, ensure_ascii=False))
@@ -69,13 +72,16 @@ def show(
     out = Console(highlight=False)
     if not out.is_terminal:
         out = Console(highlight=False, width=160)
-    if rows:
+    if rows and table is not None:
+        out.print(escape(title), style="bold")
+    elif rows:
         table = Table(title=escape(title), title_justify="left", title_style="bold")
         for key in rows[0]:
             numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
             table.add_column(escape(key), justify="right" if numeric else "left", no_wrap=numeric)
         for row in rows:
             table.add_row(*(escape(number(row.get(key))) for key in rows[0]))
+    if rows:
         out.print(table)
     for note in notes:
         out.print(escape(note), soft_wrap=True)

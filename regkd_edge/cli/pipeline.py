@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import RunConfig
 from ..errors import UserError
-from ..run import RunFolder
+from ..run import STAGES, RunFolder
 from ..stages import Done, perform
 from .output import progress_bar
 
@@ -89,6 +89,6 @@ def start(
                 run.write_config(config)
             yield Session(run, config, force, progress, [])
     except UserError:
-        if new and not run.state():
+        if new and not any(run.record(stage) for stage in STAGES):
             shutil.rmtree(run.path, ignore_errors=True)
         raise

@@ -7,22 +7,16 @@ from typing import Any
 from ..run import RunFolder
 from .output import show
 
-__all__ = ["accuracy_rows", "data_notes", "graph_rows", "measured_rows", "show_report", "training_notes"]
+__all__ = ["data_notes", "graph_rows", "measured", "show_report", "training_notes"]
 
 
-def accuracy_rows(run: RunFolder) -> list[dict[str, Any]]:
-    """Models of the run and their accuracy on the held-out rows (no engine yet)."""
-    from ..report import collect
+def measured(run: RunFolder) -> dict[str, Any]:
+    """The run's models and engines with all that was measured so far, as the ``rows`` and ``table`` of :func:`show`."""
+    from ..report import collect, console_table
 
-    keys = ("name", "parameters", "size_bytes", "rmse", "mae", "r2", "max_error")
-    return [{key: row.get(key) for key in keys} for row in collect(run).rows if row["kind"] == "model"]
-
-
-def measured_rows(run: RunFolder) -> list[dict[str, Any]]:
-    """Models and engines: accuracy, and the latency where an engine was run."""
-    from ..report import collect
-
-    return collect(run).rows
+    report = collect(run)
+    recommended = (report.recommended or {}).get("name")
+    return {"rows": report.rows, "table": console_table(report.rows, report.unit, recommended)}
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,7 +46,7 @@ def data_notes(summary: dict[str, Any]) -> list[str]:
 
 def training_notes(summary: dict[str, Any]) -> list[str]:
     """Who computed the steps and why, one line a student."""
-    return [f"{name}: {figures['backend']} ({figures['reason']}), {figures['seconds']:.1f} s." for name, figures in summary.items()]
+    return [f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{figures['backend']}' ({figures['backend_reason']})." for name, figures in summary.items()]
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:
@@ -61,4 +55,4 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
     if summary["recommended"]:
         notes.append(f"recommended: {summary['recommended']['name']} ({summary['recommended']['why']})")
     notes.append(f"report: {run.file('report.html')}")
-    show(f"what was lost and won in {run.path}", summary["rows"], as_json=as_json, run=str(run.path), ran=ran, notes=notes)
+    show(f"what was lost and won in {run.path}", **measured(run), as_json=as_json, run=str(run.path), ran=ran, notes=notes)

@@ -10,7 +10,7 @@ import typer
 from .options import command
 from .output import show
 from .pipeline import start
-from .tables import accuracy_rows, data_notes
+from .tables import data_notes, measured
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             data, _ = session.do("data", "teacher")
             show(
                 f"teacher of {folder}",
-                accuracy_rows(session.run),
+                **measured(session.run),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,

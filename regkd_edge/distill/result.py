@@ -93,7 +93,7 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     """
     folder, summary = Path(folder), trained.summary()
     extra = {
-        **summary,
+        **{key: value for key, value in summary.items() if key != "seconds"},  # the same training gives the same files
         "source": trained.teacher_source and f"student of {trained.teacher_source}" or "trained here",
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,

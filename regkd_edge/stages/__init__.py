@@ -15,7 +15,7 @@ from typing import Any
 
 from ..config import RunConfig
 from ..errors import RunFolderError
-from ..run import RunFolder, digest, file_hash
+from ..run import STAGES, RunFolder, digest, file_hash
 
 __all__ = ["Done", "Progress", "Stage", "external_hash", "get", "machine_name", "perform", "stale_reason"]
 
@@ -72,6 +72,11 @@ def get(name: str) -> Stage:
     return importlib.import_module(f"{__name__}.{name}").STAGE
 
 
+def _rests_on(later: str, name: str) -> bool:
+    stage = get(later)
+    return any(need == name or _rests_on(need, name) for need in stage.needs + stage.uses)
+
+
 def _inputs(stage: Stage, run: RunFolder, config: RunConfig) -> dict[str, Any]:
     return {**stage.inputs(run, config), "upstream": {need: run.outputs_hash(need) for need in stage.upstream(run)}}
 
@@ -94,7 +99,10 @@ def stale_reason(run: RunFolder, config: RunConfig, name: str, *, here: bool = F
 
 
 def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *, force: bool = False) -> Done:
-    """Do a stage when it is missing, stale or forced; refuse when a stage it needs is missing or stale."""
+    """Do a stage when it is missing, stale or forced; refuse when a stage it needs is missing or stale.
+
+    When its outputs are others than before, what later stages made from the old ones is discarded.
+    """
     stage = get(name)
     for need in stage.upstream(run):
         reason = stale_reason(run, config, need, here=stage.machine_bound)
@@ -103,6 +111,7 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
                 f"'{stage.command}' needs the stage '{need}' of '{run.path}', which is {reason}.",
                 f"Run: regkd-edge {get(need).command} {run.path}",
             )
+    before = run.record(name)
     ran, summary = run.run_stage(
         name,
         _inputs(stage, run, config),
@@ -110,6 +119,10 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
         machine=machine_name() if stage.machine_bound else "",
         force=force,
     )
+    if before is None or before["outputs"] != run.record(name)["outputs"]:
+        for later in STAGES[STAGES.index(name) + 1 :]:
+            if _rests_on(later, name):
+                run.discard(later)
     return Done(name, ran, summary)
 
 

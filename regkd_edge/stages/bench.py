@@ -30,9 +30,6 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     folders = [run.file(name) for name in run.record("build")["outputs"]]
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
-    for left in run.file("bench").glob("*"):
-        # Figures of an engine that no longer exists must not reach the report.
-        left.unlink()
     progress("bench", 0, 1, {}, None)
     # All in one call: they are timed in turns and share the machine's quiet and busy moments.
     for record in bench_engines(

@@ -20,18 +20,15 @@ def _graphs(run: RunFolder) -> dict[str, Path]:
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"build": config.build.model_dump(mode="json"), "threads": config.bench.threads, "batches": config.bench.batches}
+    return {"build": config.build.model_dump(mode="json"), "options": {name: _options(config, name) for name in config.build.backend}}
 
 
-def _options(run: RunFolder, config: RunConfig, backend: str) -> dict[str, Any]:
-    if backend == "onnxruntime":
-        return {"threads": config.bench.threads}
-    if backend == "native":
+def _options(config: RunConfig, backend: str) -> dict[str, Any]:
+    if backend != "tensorrt":
         return {}
     options: dict[str, Any] = {
         "workspace_mib": config.build.workspace_mib,
         "optimization_level": config.build.optimization_level,
-        "timing_cache": str(run.file("timing.cache")),
     }
     if config.batch_size == "dynamic":
         batches = config.bench.batches
@@ -57,7 +54,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
                 left_out.append(f"{name}.{precision}: {reason}")
                 continue
             folder = run.file("engines", f"{name}.{precision}")
-            manifest = backend.build(graph, folder, _options(run, config, name))
+            options = _options(config, name)
+            if name == "tensorrt":
+                options["timing_cache"] = str(run.file("timing.cache"))  # speeds a later build up, decides nothing
+            manifest = backend.build(graph, folder, options)
             paths.append(folder)
             engines.append({"engine": folder.name, "bytes": manifest.size_bytes, "seconds": manifest.seconds})
     if not engines:

@@ -63,10 +63,6 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             )
         paths.append(target)
         graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
-    for left in run.file("onnx").glob("student.*.onnx"):
-        # A precision that is no longer asked for would otherwise be built and benched as if it belonged to this run.
-        if left not in paths and left != source:
-            left.unlink()
     return paths, {"graphs": graphs}
 
 

@@ -20,7 +20,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     from ..report import collect, write_report
 
     report = collect(run)
-    return write_report(run, report), {"rows": report.rows, "recommended": report.recommended}
+    return write_report(run, report), {"recommended": report.recommended}
 
 
 STAGE = Stage("report", "report", ("bench",), _inputs, _work)

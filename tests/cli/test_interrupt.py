@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from regkd_edge.run import RunFolder
+
 COMMAND = [sys.executable, "-c", "from regkd_edge.cli import main; main()"]
 
 
@@ -37,7 +39,7 @@ def test_distill_goes_on_where_it_was_stopped(tmp_path):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert not (run / "student").exists()
-    assert '"distill"' not in (run / "state.json").read_text()
+    assert RunFolder.open(run).record("distill") is None
 
     for folder in (run, whole):
         process = regkd("distill", folder, *student)

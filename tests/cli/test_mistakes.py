@@ -27,8 +27,8 @@ def check(outcome, *words):
 
 def test_an_unknown_command_and_an_unknown_flag(cli):
     check(cli("destill"), "destill", "--help")
-    check(cli("distill", "somewhere", "--studnet", "mlp:4"), "--studnet", "--help")
-    check(cli("distill", "somewhere", "--steps", "many"), "many", "--help")
+    check(cli("distill", "somewhere", "--studnet", "mlp:4:relu"), "--studnet", "--help")
+    check(cli("train-teacher", "somewhere", "--epochs", "many"), "many", "epochs", "--help")
     check(cli("distill"), "RUN", "--help")
 
 
@@ -69,7 +69,7 @@ def test_a_bad_spec_or_field(cli, tmp_path, csv):
     start = ("train-teacher", tmp_path / "run", "--data", csv, "--target", "y")
     check(cli(*start, "--teacher", "mlp:8:sigmoidal"), "sigmoidal", "tanh")
     check(cli(*start, "--teacher", "cnn:8"), "cnn")
-    check(cli(*start, "--teacher", "mlp:0"), "0")
+    check(cli(*start, "--teacher", "mlp:0:relu"), "0")
     check(cli(*start, "--validation", "0.7", "--test", "0.5"), "leave no rows")
     check(cli(*start, "--epochs", "0"), "epochs", "0")
     check(cli(*start, "--optimizer", "sgdx"), "sgdx")
@@ -77,7 +77,7 @@ def test_a_bad_spec_or_field(cli, tmp_path, csv):
 
 def test_a_recipe_that_does_not_exist(cli, tmp_path, csv):
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
     check(cli("distill", run, "--base", "mimik"), "mimik", "mimic")
     check(cli("distill", run, "--terms", "pm,zz"), "zz")
     check(cli("distill", run, "--student", "mlp:4:swish2"), "swish2")
@@ -101,12 +101,12 @@ def test_a_teacher_that_does_not_fit(cli, tmp_path, csv, monkeypatch):
     check(cli(*start, "--factory", "nosuchmodule:f"), "nosuchmodule")
     check(cli(*start, "--factory", "mine:narrow", "--weights", "absent.pt"), "absent.pt")
     check(cli(*start, "--factory", "mine:narrow", "--weights", "other.pt"), "other.weight")
-    assert cli(*start, "--factory", "mine:narrow", "--weights", "right.pt", "--steps", "5", "--student", "mlp:4").code == 0
+    assert cli(*start, "--factory", "mine:narrow", "--weights", "right.pt", "--steps", "5", "--student", "mlp:4:relu").code == 0
 
 
 def test_a_stage_out_of_order_names_the_command_to_type(cli, tmp_path, csv):
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
     check(cli("quantize", run), f"regkd-edge distill {run}")
     check(cli("bench", run), f"regkd-edge distill {run}")
     check(cli("report", run), "regkd-edge")
@@ -114,7 +114,7 @@ def test_a_stage_out_of_order_names_the_command_to_type(cli, tmp_path, csv):
 
 def test_a_harmed_run_folder(cli, tmp_path, csv):
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
     (run / "state.json").write_text('{"format": 1, "sta')
     check(cli("distill", run), "state.json", "corrupt")
     (run / "state.json").unlink()
@@ -124,7 +124,7 @@ def test_a_harmed_run_folder(cli, tmp_path, csv):
 
 def test_a_harmed_output_is_made_again(cli, tmp_path, csv):
     run = tmp_path / "run"
-    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1", "--json")
+    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1", "--json")
     assert cli(*start).json()["ran"] == ["data", "teacher"]
     model = run / "teacher" / "model.safetensors"
     whole = model.read_bytes()
@@ -154,8 +154,8 @@ def test_tensorrt_is_refused_by_name_where_it_is_absent(cli, tmp_path, csv):
     if available()["tensorrt"] is None:
         pytest.skip("TensorRT and a GPU are here")
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4", "--epochs", "1").code == 0
-    assert cli("distill", run, "--student", "mlp:4", "--steps", "5", "--no-baseline").code == 0
+    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    assert cli("distill", run, "--student", "mlp:4:relu", "--steps", "5", "--no-baseline").code == 0
     outcome = cli("build", run, "--backend", "tensorrt")
     check(outcome)
     assert "TensorRT" in outcome.err or "GPU" in outcome.err or "driver" in outcome.err

@@ -1,0 +1,127 @@
+"""The chain of stages: what a change makes stale, and that nothing stale is built on or left lying about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regkd_edge.config import RunConfig
+from regkd_edge.errors import RunFolderError
+from regkd_edge.run import STAGES, RunFolder
+from regkd_edge.stages import get, perform, stale_reason
+
+SMALL = {
+    "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
+    "distill": {"student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
+    "bench": {"samples": 20, "warmup": 2, "batches": [1]},
+}
+
+
+def quiet(*figures):
+    """A progress callback that shows nothing."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "table.csv"
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 3))
+    y = np.column_stack([x.sum(1), x[:, 0] * x[:, 1]])
+    np.savetxt(path, np.column_stack([x, y]), delimiter=",", header="a,b,c,u,v", comments="")
+    return path
+
+
+@pytest.fixture
+def whole(tmp_path, table):
+    """A finished run with two targets."""
+    config = RunConfig.from_dict({**SMALL, "data": {"source": str(table), "target": ["u", "v"]}})
+    run = RunFolder.create(tmp_path / "run", config)
+    for stage in STAGES:
+        assert perform(run, config, stage, quiet).ran
+    return run, config
+
+
+def test_a_finished_run_has_nothing_to_do(whole):
+    run, config = whole
+    assert all(not perform(run, config, stage, quiet).ran for stage in STAGES)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "first"),
+    [
+        ("seed", 1, "data"),
+        ("data.test", 0.3, "data"),
+        ("teacher.lr", 0.01, "teacher"),
+        ("distill.w_gm", 0.3, "distill"),
+        ("batch_size", 1, "export"),
+        ("quantize.precision", ["fp16"], "quantize"),
+        ("build.optimization_level", 4, "build"),
+        ("bench.samples", 30, "bench"),
+    ],
+)
+def test_a_changed_field_makes_its_stage_and_all_after_it_stale(whole, field, value, first):
+    run, config = whole
+    changed = config.updated({field: value})
+    index = STAGES.index(first)
+    assert [stale_reason(run, changed, stage) is None for stage in STAGES[:index]] == [True] * index
+    assert all(stale_reason(run, changed, stage) for stage in STAGES[index:])
+
+
+def test_a_stale_stage_is_not_built_on(whole):
+    run, config = whole
+    changed = config.updated({"distill.w_gm": 0.3})
+    with pytest.raises(RunFolderError, match="regkd-edge distill"):
+        perform(run, changed, "quantize", quiet)
+
+
+def test_a_new_student_takes_the_figures_of_the_old_one_away(whole):
+    run, config = whole
+    assert run.file("report.html").exists()
+    perform(run, config.updated({"distill.w_gm": 0.3, "distill.baseline": False}), "distill", quiet)
+    for name in ("baseline", "onnx", "engines", "bench", "report.html", "report.json"):
+        assert not run.file(name).exists(), name
+    assert run.file("student", "model.safetensors").exists()
+    assert [stage for stage in STAGES if run.record(stage)] == ["data", "teacher", "distill"]
+
+
+def test_the_same_result_again_leaves_what_follows_in_place(whole):
+    run, config = whole
+    assert perform(run, config, "distill", quiet, force=True).ran
+    assert all(stale_reason(run, config, stage) is None for stage in STAGES)
+
+
+def test_an_engine_of_another_machine_is_not_run_but_its_figures_may_be_reported(whole, monkeypatch):
+    run, config = whole
+    monkeypatch.setattr("regkd_edge.stages.machine_name", lambda: "Linux aarch64 another board")
+    assert not perform(run, config, "report", quiet).ran
+    with pytest.raises(RunFolderError, match="another machine"):
+        perform(run, config, "bench", quiet)
+    assert perform(run, config, "build", quiet).ran
+
+
+def test_the_source_may_be_gone_once_its_rows_are_in_the_run(whole):
+    run, config = whole
+    moved = config.updated({"data.source": config.data.source})
+    from pathlib import Path
+
+    hidden = Path(config.data.source).with_suffix(".away")
+    Path(config.data.source).rename(hidden)
+    try:
+        assert stale_reason(run, moved, "data") is None
+    finally:
+        hidden.rename(config.data.source)
+
+
+def test_a_fixed_batch_is_benched_at_that_batch(whole):
+    run, config = whole
+    fixed = config.updated({"batch_size": 4})
+    for stage in STAGES:
+        perform(run, fixed, stage, quiet)
+    import json
+
+    record = json.loads(run.file("bench", "onnxruntime.fp32.json").read_text())
+    assert [entry["batch"] for entry in record["latency"]] == [4]
+
+
+def test_every_stage_knows_itself():
+    assert [get(name).name for name in STAGES] == list(STAGES)
