@@ -320,6 +320,14 @@ class TestChoice:
         with pytest.raises(NotAvailable, match="backend 'cpu' cannot run"):
             self.why(**change, backend="cpu")
 
+    def test_large_products_run_in_torch_unless_the_core_is_asked_for(self):
+        large = {"student": mlp([256, 512, 512, 1], "tanh", 0), "teacher": mlp([256, 1024, 1024, 1], "tanh", 0)}
+        data = {"x": torch.zeros(2, 256), "y": None, "batch": 2048}
+        choice = self.why(**large, **data)
+        assert choice.backend == "torch" and "FLOP" in choice.reason
+        assert self.why(**large, **data, backend="cpu").backend == "cpu"
+        assert self.why(**large, **{**data, "batch": 32}).backend == "cpu"
+
     def test_frozen_parameters_and_hooks_run_in_torch(self):
         frozen, hooked = world()[0], world()[0]
         frozen.layers[0].weight.requires_grad_(False)
