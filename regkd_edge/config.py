@@ -102,12 +102,12 @@ class DistillConfig(_Section):
     w_abm: Annotated[float, Field(ge=0)] = Field(1.0, description="Weight of adversarial belief matching, falling linearly to 0.")
     w_gm: Annotated[float, Field(ge=0)] = Field(0.1, description="Weight of gradient matching.")
     sigma: Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: [0.1], description="Perturbation per standardized feature: one number, or one per feature."
+        default_factory=lambda: [0.3], description="Perturbation per standardized feature: one number, or one per feature."
     )
     draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
     ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Input-ascent steps of abm.")
     ascent_rule: Literal["rmsprop", "sign", "normalised"] = Field("rmsprop", description="Rule of the ascent.")
-    ascent_size: Annotated[float, Field(gt=0)] = Field(0.1, description="Step size of the ascent (rmsprop: learning rate).")
+    ascent_size: Annotated[float, Field(gt=0)] = Field(0.03, description="Step size of the ascent (rmsprop: learning rate).")
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
     steps: Annotated[int, Field(ge=1)] = Field(5000, description="Training steps.")
     batch: Annotated[int, Field(ge=1)] = Field(64, description="Rows a step.")
