@@ -3,8 +3,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <stdexcept>
 
+#include "core/philox.h"
 #include "cpu/pool.h"
 #include "cpu/runtime.h"
 
@@ -260,6 +262,13 @@ PYBIND11_MODULE(_core, module) {
         },
         py::arg("kind"), py::arg("z"), py::arg("n"), py::arg("a"), py::arg("s1"), py::arg("s2"), py::arg("level") = "",
         "s, s' and s'' of an activation, for tests.");
+    module.def(
+        "philox",
+        [](std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+            host::philox4x32(counter.data(), key[0], key[1]);
+            return counter;
+        },
+        py::arg("counter"), py::arg("key"), "One Philox4x32-10 block, for its known answers.");
     module.def(
         "permute",
         [](uint64_t seed, uint64_t epoch, int64_t n, uintptr_t out) {

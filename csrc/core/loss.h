@@ -36,7 +36,7 @@ REGKD_INLINE F huber(F r, float delta, F& slope) {
 
 // loss[lane] += w_i * value; c[j][lane] = scale * w_i * d value / d S_j. y or t may be null when the base reads neither.
 template <class Block>
-REGKD_PHASE void base_loss(const Block& block, const BaseConstants& k, int outputs, const float* student, const float* y, const float* t,
+REGKD_INLINE void base_loss(const Block& block, const BaseConstants& k, int outputs, const float* student, const float* y, const float* t,
                             const RowTerms& row, float scale, float* c, float* loss) {
     using F = typename Block::F;
     block.rows(1, [&](int, int s) {

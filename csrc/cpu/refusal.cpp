@@ -1,3 +1,4 @@
+#include "../core/block.h"
 #include "runtime.h"
 
 namespace regkd {
@@ -54,6 +55,7 @@ std::string refusal(const Job& job) {
     bool any = active(kTermBase) && job.base != kNone;
     for (int i = kTermPm; i < kTerms; ++i) any = any || active(i);
     if (!any) return "no term of the objective is active";
+    if (active(kTermGm) && !host::any_gm(job)) return "gradients are to be matched on points that no active term makes";
     return "";
 }
 

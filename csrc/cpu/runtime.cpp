@@ -5,6 +5,7 @@
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "single.h"
 
@@ -66,6 +67,9 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
         if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
         if (job.optimizer == kGradientOnly && (steps != 1 || !job.grad))
             throw std::invalid_argument("without an optimizer a call is one step and needs `grad`");
+        if (job.rate_schedule != kConstantRate && job.first_step + steps > job.total_steps)
+            throw std::invalid_argument("the learning rate's schedule ends at step " + std::to_string(job.total_steps) + ", this call would go to " +
+                                        std::to_string(job.first_step + steps));
         if (!job.params || (job.optimizer != kGradientOnly && (!job.state1 || (job.optimizer != kRmsprop && !job.state2))))
             throw std::invalid_argument("parameters or optimizer state are missing");
     }
