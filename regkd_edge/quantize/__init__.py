@@ -8,6 +8,8 @@ from __future__ import annotations
 from .fp16 import quantize_fp16
 from .graph import GraphPrecision, Layer, graph_precision
 from .int8 import quantize_int8
+from .layers import quantize_layers
+from .mixed import Bound
 from .summary import QuantizeSummary
 
-__all__ = ["GraphPrecision", "Layer", "QuantizeSummary", "graph_precision", "quantize_fp16", "quantize_int8"]
+__all__ = ["Bound", "GraphPrecision", "Layer", "QuantizeSummary", "graph_precision", "quantize_fp16", "quantize_int8", "quantize_layers"]

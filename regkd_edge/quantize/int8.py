@@ -13,13 +13,16 @@ import numpy as np
 
 from ..errors import GraphError, NotAvailable, UserError
 from ..run import write_atomic
+from .chain import read_chain
 from .graph import graph_precision, load_graph
+from .layers import quantize_layers
+from .ranges import check_method
 from .reference import fixed_batch
 from .summary import QuantizeSummary, checked_rows, input_of, summarize
 
-__all__ = ["METHODS", "quantize_int8"]
+__all__ = ["PLACERS", "quantize_int8"]
 
-METHODS = ("minmax", "percentile", "entropy")
+PLACERS = ("own", "onnxruntime")
 _LAYER_OPS = ["Gemm", "MatMul", "Conv"]
 
 
@@ -28,9 +31,11 @@ def quantize_int8(
     target: str | Path,
     calibration_rows: Any,
     *,
-    method: str = "percentile",
+    method: str = "output",
     percentile: float = 99.99,
     check_rows: Any = None,
+    placer: str = "auto",
+    **options: Any,
 ) -> QuantizeSummary:
     """Write ``source`` with Q/DQ pairs around the data and the weights of every layer.
 
@@ -42,11 +47,15 @@ def quantize_int8(
         FP32 graph to read, Q/DQ graph to write (atomically).
     calibration_rows : float32 [n, d]
         Inputs in raw units; the range of every quantized tensor is read off what they cause.
-    method : "minmax" | "percentile" | "entropy"
+    method : "output" | "minmax" | "percentile" | "entropy"
+        ``output`` chooses ranges by the error of the network's output.
     percentile : float
         For ``"percentile"``: the share of the absolute values, in percent, that is not clipped.
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; the calibration rows when absent.
+    placer : "own" | "onnxruntime" | "auto"
+        ``own`` (see :func:`~regkd_edge.quantize.layers.quantize_layers`, which takes ``options``) knows chains of layers;
+        ``onnxruntime`` places pairs in any graph and corrects nothing; ``auto`` takes ``own`` where the graph is a chain.
 
     Raises
     ------
@@ -55,13 +64,21 @@ def quantize_int8(
     DataError
         Rows of another width, none, or not finite.
     """
-    if method not in METHODS:
-        raise UserError(f"unknown calibration method '{method}'.", f"Use one of: {', '.join(METHODS)}.")
-    if not 50 < percentile <= 100:
-        raise UserError(f"percentile {percentile:g} is outside (50, 100].", "Give for example 99.99.")
+    check_method(method, percentile)
+    if placer not in ("auto", *PLACERS):
+        raise UserError(f"unknown placer '{placer}'.", f"Use one of: auto, {', '.join(PLACERS)}.")
+    graph_precision(source)  # a graph without layers is refused here, not by a placer
+    chain = read_chain(source)
+    if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
+        return quantize_layers(source, target, calibration_rows, "int8", method=method, percentile=percentile, check_rows=check_rows, **options)
+    notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
+    if method == "output":
+        notes.append("ranges by percentile: method 'output' needs a chain of layers")
+        method = "percentile"
+    if options.get("bound") is not None:
+        raise UserError("a bound on the RMSE needs a chain of layers.", "Leave it out, or use placer 'own'.")
     import onnx
 
-    graph_precision(source)  # a graph without layers is refused here, not by the placer
     model = load_graph(source)
     name, width, batch = input_of(model)
     rows = checked_rows(calibration_rows, width, "calibration rows")
@@ -73,7 +90,7 @@ def quantize_int8(
         _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
         summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
     calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
-    return summarize("int8", source, target, check, calibration=calibration, notes=[])
+    return summarize("int8", source, target, check, calibration=calibration, notes=notes)
 
 
 def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], method: str, percentile: float) -> None:

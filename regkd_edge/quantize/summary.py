@@ -18,7 +18,7 @@ __all__ = ["QuantizeSummary", "checked_rows", "input_of", "summarize"]
 
 @dataclass(frozen=True)
 class QuantizeSummary:
-    """What :func:`quantize_int8` or :func:`quantize_fp16` wrote.
+    """What a quantization wrote.
 
     ``check`` compares the new graph with the FP32 graph on rows, both run by ONNX Runtime with all optimisations off
     (what the graph means, not what a kernel makes of it): root mean square and largest difference, in target units.
@@ -33,6 +33,7 @@ class QuantizeSummary:
     calibration: dict[str, Any] | None = None
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)  # corrections, sensitivity, training: what the way there adds
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able record; names of files without their folders."""
@@ -46,6 +47,7 @@ class QuantizeSummary:
             "calibration": self.calibration,
             "check": self.check,
             "notes": list(self.notes),
+            **self.extra,
         }
 
 
@@ -74,11 +76,25 @@ def input_of(model: Any) -> tuple[str, int, int | None]:
     return inputs[0].name, dims[1].dim_value, dims[0].dim_value or None
 
 
-def summarize(precision: str, source: str | Path, target: str | Path, check_rows: np.ndarray | None, *, calibration: dict | None = None, notes: list[str]) -> QuantizeSummary:
-    """Count the graph ``target``, compare it with ``source`` on ``check_rows``; refuse one where nothing was done."""
+def summarize(
+    precision: str,
+    source: str | Path,
+    target: str | Path,
+    check_rows: np.ndarray | None,
+    *,
+    calibration: dict | None = None,
+    notes: list[str],
+    extra: dict[str, Any] | None = None,
+    expected: str | None = "",
+) -> QuantizeSummary:
+    """Count the graph ``target`` and compare it with ``source`` on ``check_rows``.
+
+    A graph where no layer is ``expected`` (``precision`` when empty) is refused; None expects nothing.
+    """
     graph = graph_precision(target)
-    if precision not in graph.share:
-        raise GraphError(f"no layer of '{Path(target).name}' is {precision}: its multiply-adds are {graph.label}.", "Quantize a graph of Gemm, MatMul or Conv layers.")
+    expected = precision if expected == "" else expected
+    if expected is not None and expected not in graph.share:
+        raise GraphError(f"no layer of '{Path(target).name}' is {expected}: its multiply-adds are {graph.label}.", "Quantize a graph of Gemm, MatMul or Conv layers.")
     check = None
     if check_rows is not None:
         want, got = reference_outputs(source, check_rows), reference_outputs(target, check_rows)
@@ -86,4 +102,4 @@ def summarize(precision: str, source: str | Path, target: str | Path, check_rows
             raise GraphError(f"the {precision} graph gives {got[~np.isfinite(got)][0]} on a row where FP32 is finite.", "Keep this student in fp32, or scale its inputs.")
         difference = np.abs(got - want)
         check = {"rows": len(check_rows), "rmse": float(np.sqrt(np.mean(difference**2))), "max_abs": float(difference.max())}
-    return QuantizeSummary(precision, str(source), str(target), file_hash(target), Path(target).stat().st_size, graph, calibration, check, notes)
+    return QuantizeSummary(precision, str(source), str(target), file_hash(target), Path(target).stat().st_size, graph, calibration, check, notes, extra or {})

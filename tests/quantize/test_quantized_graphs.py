@@ -57,15 +57,16 @@ def test_weights_have_a_scale_per_column_and_data_one(fp32, tmp_path):
     quantize_int8(fp32, tmp_path / "int8.onnx", rows())
     graph = onnx.load(tmp_path / "int8.onnx").graph
     sizes = {t.name: numpy_helper.to_array(t).size for t in graph.initializer}
-    pairs = {n.input[0]: sizes[n.input[1]] for n in graph.node if n.op_type == "QuantizeLinear"}
-    assert pairs["layers.0.weight"] == 16 and pairs["layers.1.weight"] == 8 and pairs["x.standard"] == 1
+    scales = {n.name: sizes[n.input[1]] for n in graph.node if n.op_type == "DequantizeLinear"}
+    assert scales["layers.0/weight/dequantize"] == 16 and scales["layers.1/weight/dequantize"] == 8
+    assert scales["layers.0/data/dequantize"] == 1
 
 
 def test_layer_names_survive_and_biases_stay_float(fp32, tmp_path):
     quantize_int8(fp32, tmp_path / "int8.onnx", rows())
     assert [layer.name for layer in graph_precision(tmp_path / "int8.onnx").layers] == ["layers.0", "layers.1", "layers.2"]
     graph = onnx.load(tmp_path / "int8.onnx").graph
-    biases = [numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith(".bias")]
+    biases = [numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith("/bias")]
     assert len(biases) == 3 and all(b.dtype == np.float32 for b in biases)
 
 
@@ -79,8 +80,9 @@ def test_fixed_batch_graph_is_calibrated_in_its_own_batches(tmp_path):
 def test_percentile_clips_what_min_max_keeps(fp32, tmp_path):
     outlier = rows()
     outlier[0] = 1000.0
-    quantize_int8(fp32, tmp_path / "minmax.onnx", outlier, method="minmax")
-    quantize_int8(fp32, tmp_path / "percentile.onnx", outlier, method="percentile", percentile=99.0)
+    options = {"placer": "onnxruntime"}  # one scale for all features; the own placer gives each its own
+    quantize_int8(fp32, tmp_path / "minmax.onnx", outlier, method="minmax", **options)
+    quantize_int8(fp32, tmp_path / "percentile.onnx", outlier, method="percentile", percentile=99.0, **options)
 
     def input_scale(name):
         tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / name).graph.initializer}
@@ -120,7 +122,7 @@ def test_nothing_quantized_is_an_error(fp32, tmp_path, monkeypatch):
 
     monkeypatch.setattr(int8, "_place", lambda prepared, target, *rest: shutil.copyfile(prepared, target))  # a placer's silent no-op
     with pytest.raises(GraphError, match="no layer .* is int8.*fp32"):
-        quantize_int8(fp32, tmp_path / "int8.onnx", rows())
+        quantize_int8(fp32, tmp_path / "int8.onnx", rows(), placer="onnxruntime", method="minmax")
     assert not (tmp_path / "int8.onnx").exists()
 
 
@@ -226,11 +228,13 @@ def test_multiply_adds_are_counted_by_layer(fp32):
 def test_a_mixed_graph_is_labelled_by_share(fp32, tmp_path):
     quantize_int8(fp32, tmp_path / "int8.onnx", rows())
     model = onnx.load(tmp_path / "int8.onnx")
+    pairs = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")}
     for node in model.graph.node:
         if node.name == "layers.0":  # take its pairs away by hand: 80 of 216 multiply-adds become float
-            node.input[0], node.input[1] = "x.standard", "layers.0.weight"
+            node.input[0], node.input[1] = "scale_x/mul:0", "float"
         if node.name == "layers.2":  # and its data's pair away: only the weights are rounded
-            node.input[0] = "h1"
+            node.input[0] = pairs[pairs[node.input[0]]]
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((5, 16), np.float32), "float"))
     onnx.save(model, tmp_path / "mixed.onnx")
     counted = graph_precision(tmp_path / "mixed.onnx")
     assert counted.share == pytest.approx({"int8": 128 / 216, "fp32": 80 / 216, "int8-weights": 8 / 216})
@@ -250,4 +254,4 @@ def test_summary_is_json_without_folders(fp32, tmp_path):
 
     record = quantize_int8(fp32, tmp_path / "int8.onnx", rows()).to_dict()
     assert str(tmp_path) not in json.dumps(record)
-    assert record["source"] == "student.fp32.onnx" and record["calibration"] == {"rows": 256, "method": "percentile", "percentile": 99.99}
+    assert record["source"] == "student.fp32.onnx" and record["calibration"] == {"rows": 256, "method": "output"}
