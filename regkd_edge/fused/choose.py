@@ -34,6 +34,8 @@ class Choice:
 
 def covered(student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device) -> str | None:
     """Why the fused core cannot run this member on this kind of device, or None where it can."""
+    if recipe.torch_only:
+        return recipe.torch_only
     for name, net in (("student", student), ("teacher", teacher if recipe.needs_teacher else None)):
         if net is None:
             continue

@@ -136,6 +136,8 @@ def matching_loss(
     for name, other in (("y", y), ("rows.t", rows.t)):
         if other is not None and other.shape != s.shape:
             raise RecipeError(f"the student answers {tuple(s.shape)} and {name} is {tuple(other.shape)}.", "Give both as [rows, outputs].")
+    if recipe.torch_only:
+        raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use objectives.base_rows.")
     return _matching_loss(s, y, *(getattr(rows, name) for name in _ROW_FIELDS), recipe.text)[0]
 
 
@@ -218,6 +220,8 @@ def distill_step(
             raise ModelError(f"the {name} takes {net.widths[0]} inputs and the rows have {x.shape[-1]}.", "Check the data.")
     if teacher is not None and recipe.needs_teacher and teacher.widths[-1] != student.widths[-1]:
         raise ModelError(f"teacher and student have {teacher.widths[-1]} and {student.widths[-1]} outputs.", "Give both the same.")
+    if recipe.torch_only:
+        raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use reference.step_loss.")
     if recipe.w_abm.active and recipe.ascent_rule == "candidates":
         raise RecipeError("the operator searches by gradients only, not by candidates.", "Use reference.step_loss.")
     ask = teacher if recipe.needs_teacher else None

@@ -36,11 +36,9 @@ class Net:
     @classmethod
     def of(cls, model, dtype: torch.dtype | None = None) -> Net:
         """From a :class:`regkd_edge.models.mlp.MLP`, detached."""
-        return cls(
-            [layer.weight.detach().to(dtype or layer.weight.dtype) for layer in model.layers],
-            [layer.bias.detach().to(dtype or layer.bias.dtype) for layer in model.layers],
-            model.activation,
-        )
+        pick = (lambda p: p.detach()) if dtype is None else (lambda p: p.detach().to(dtype))
+        layers = list(model.layers)
+        return cls([pick(layer.weight) for layer in layers], [pick(layer.bias) for layer in layers], model.activation)
 
 
 def activation(name: str, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:

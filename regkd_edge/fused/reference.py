@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable, pick_candidates
 from ..objectives.bases import squared
+from ..objectives.heads import check_two_heads, first_head
 from ..objectives.terms import Teacher, ascend, central_products
 from . import points
 
@@ -57,6 +58,7 @@ def step_loss(
 ) -> tuple[Tensor, Tensor]:
     """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (see ``TERMS``)."""
     weights = recipe.weights(step, total)
+    whole, student = student, first_head(student, y.shape[-1]) if recipe.second_head else student
     kinds: dict[str, Tensor] = {}
     if recipe.base_active or "original" in recipe.gm_points:
         kinds["original"] = x.detach()
@@ -66,13 +68,19 @@ def step_loss(
     gm = recipe.gm_points
     if gm:
         everywhere.requires_grad_(True)
-    out = student(everywhere)
+    heads = whole(everywhere)  # [P, o], or [P, 2 o] with a second head
+    if recipe.second_head:
+        check_two_heads(heads, y.shape[-1])
+    out = heads[..., : y.shape[-1]] if recipe.second_head else heads
     s = dict(zip(kinds, out.split(sizes)))
     t, products = _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe)
     zero = out.new_zeros(())
     base = pm = abm = match = zero
     if recipe.base_active:
         base = base_rows(recipe, s["original"], t.get("original"), y, rows).mean()
+    if recipe.second_head:
+        second = dict(zip(kinds, heads.split(sizes)))["original"][..., y.shape[-1] :]
+        base = base + recipe.second_head * squared(second, t["original"]).mean()
     if recipe.w_pm.active:
         pm = squared(s["perturbed"], t["perturbed"]).mean()
     if recipe.w_abm.active:

@@ -65,6 +65,7 @@ class Member:
     state: TrainState = field(default_factory=TrainState)
     inputs: int | None = None
     shuffle: bool = True
+    _choices: dict[str, Choice] = field(default_factory=dict, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
@@ -106,6 +107,14 @@ class Member:
         if self.rows is not None and self.rows.t is not None and self.rows.t.shape[0] != self.x.shape[0]:
             raise DataError(f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x.")
 
+    def choice(self, backend: str) -> Choice:
+        """The back end for this member; asked once, a member's networks and rows stay what they are."""
+        if backend not in self._choices:
+            self._choices[backend] = choose(
+                self.student, self.teacher, self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
+            )
+        return self._choices[backend]
+
     def batch_at(self, step: int) -> tuple[Tensor, Tensor | None, RowQuantities | None]:
         """``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
         if self.x is None:
@@ -139,10 +148,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
     choices = []
     for member in members:
         member.prepare(n)
-        choice = choose(
-            member.student, member.teacher, member.recipe, batch=member.batch, x=member.x, y=member.y, backend=backend
-        )
-        choices.append(choice)
+        choices.append(member.choice(backend))
     losses: dict[int, Tensor] = {}
     for target in ("cpu", "cuda"):
         group = [i for i, choice in enumerate(choices) if choice.backend == target]

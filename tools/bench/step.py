@@ -242,13 +242,17 @@ def time_case(case: Case, device: str, repetitions: int, budget: float) -> dict[
     for name, make in PROVIDERS.items():
         try:
             provider = make(case, copy.deepcopy(student), teacher, x)
-            provider.run(3)
-            synchronise(device)
-            start = time.perf_counter()
-            provider.run(2)
-            synchronise(device)
-            each = (time.perf_counter() - start) / 2
-            running[name] = (provider, max(2, min(20000, int(budget / each))))
+            # A call has a fixed cost: grow it until that cost is small in it, never extrapolate from a short one.
+            n, took, fixed = 1, 0.0, None
+            while n == 1 or (took < budget / 2 + 9 * fixed and n < 20000 and took < 10 * budget):
+                synchronise(device)
+                start = time.perf_counter()
+                provider.run(n)
+                synchronise(device)
+                took = time.perf_counter() - start
+                fixed = took if fixed is None else fixed
+                n *= 2
+            running[name] = (provider, n)
         except Exception as cause:  # noqa: BLE001 - a provider that cannot run is a line of the table, not the end of it
             result[name] = {"reason": f"{type(cause).__name__}: {cause}".splitlines()[0]}
     samples: dict[str, list[float]] = {name: [] for name in running}
