@@ -20,7 +20,7 @@ _LIBRARIES = {
     "scikit-learn": ("the bundled data sets", "distill"),
     "safetensors": ("read and write models", "distill"),
     "pyarrow": ("read Parquet", "data"),
-    "tensorrt": ("engines for NVIDIA GPUs", "tensorrt"),
+    "tensorrt": ("make engines for NVIDIA GPUs", "tensorrt"),
 }
 
 
@@ -45,7 +45,7 @@ def _extension() -> list[dict[str, str]]:
         return [_line("extension", "absent", f"training falls back to autograd: {error}")]
     lines = [_line("extension, CPU half", core.simd_level(), f"built for {', '.join(core.simd_levels_available())}; the widest this processor has is used")]
     if core.has_cuda:
-        lines.append(_line("extension, CUDA half", "built", f"for {', '.join(str(arch) for arch in core.cuda_architectures)}; used when an NVIDIA GPU is there"))
+        lines.append(_line("extension, CUDA half", "built", f"for {core.cuda_architectures.replace(';', ', ')}; used when an NVIDIA GPU is there"))
     else:
         lines.append(_line("extension, CUDA half", "not built", "no nvcc was found at installation: fused steps run on the CPU"))
     return lines

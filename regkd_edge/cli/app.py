@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import bench, build, demo, distill, doctor, quantize, report, run, train_teacher
+from . import bench, build, bundle, check, demo, deploy, distill, doctor, quantize, report, run, train_teacher
 from .output import console, error_line
 
 __all__ = ["app", "run_app"]
@@ -28,7 +28,7 @@ app = typer.Typer(
 # What the light half does not have: commands that train or quantize import them when they start.
 _HALF = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "sklearn")
 
-for module in (train_teacher, distill, quantize, build, bench, report, run, demo, doctor):
+for module in (train_teacher, distill, quantize, build, bench, report, check, bundle, deploy, run, demo, doctor):
     module.register(app)
 
 

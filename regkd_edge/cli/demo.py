@@ -11,7 +11,7 @@ from ..config import RunConfig
 from .run import whole
 
 #: Digits as a regression on their value (Zhou & Chiam 2023's image experiment), seen by the student through a tenth of its rows.
-DEMO = {"data": {"source": "digits"}, "distill": {"fraction": 0.1}}
+DEMO = {"data": {"source": "digits"}, "distill": {"fraction": 0.1}, "build": {"backend": ["onnxruntime", "native"]}}
 
 
 def register(app: typer.Typer) -> None:

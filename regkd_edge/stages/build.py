@@ -10,20 +10,21 @@ from ..errors import GraphError
 from ..run import RunFolder
 from . import Progress, Stage
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "graphs", "options_for"]
 
 
-def _graphs(run: RunFolder) -> dict[str, Path]:
+def graphs(run: RunFolder) -> dict[str, Path]:
     """Precision -> graph, of the stages export and quantize."""
     names = [*run.record("export")["outputs"], *(run.record("quantize") or {"outputs": {}})["outputs"]]
     return {Path(name).name.split(".")[1]: run.file(name) for name in names}
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"build": config.build.model_dump(mode="json"), "options": {name: _options(config, name) for name in config.build.backend}}
+    return {"build": config.build.model_dump(mode="json"), "options": {name: options_for(config, name) for name in config.build.backend}}
 
 
-def _options(config: RunConfig, backend: str) -> dict[str, Any]:
+def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
+    """The options of a back end that a configuration asks for."""
     if backend != "tensorrt":
         return {}
     options: dict[str, Any] = {
@@ -47,14 +48,14 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         backend.require()
     left_out: list[str] = []
     for name, backend in backends.items():
-        for precision, graph in _graphs(run).items():
+        for precision, graph in graphs(run).items():
             # A back end that takes some precisions only says which of the run's graphs it leaves out.
             reason = backend.refuses(graph) if hasattr(backend, "refuses") else None
             if reason is not None:
                 left_out.append(f"{name}.{precision}: {reason}")
                 continue
             folder = run.file("engines", f"{name}.{precision}")
-            options = _options(config, name)
+            options = options_for(config, name)
             if name == "tensorrt":
                 options["timing_cache"] = str(run.file("timing.cache"))  # speeds a later build up, decides nothing
             manifest = backend.build(graph, folder, options)
