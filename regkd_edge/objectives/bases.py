@@ -14,7 +14,7 @@ from ..errors import RecipeError
 from .recipe import StepRecipe
 from .rows import RowQuantities
 
-__all__ = ["base_rows", "base_rows_and_gradient", "blend", "huber", "squared", "tbr", "tor"]
+__all__ = ["base_rows", "base_rows_and_gradient", "blend", "huber", "relational", "squared", "tbr", "tor"]
 
 _TINY = 1e-7  # inside tor's root, as in the third party's code
 
@@ -54,6 +54,22 @@ def tor(s: Tensor, t: Tensor, y: Tensor, outlier: Tensor, drop: bool = False) ->
     return torch.where(outlier, (distance + _TINY).sqrt(), squared(s, y))
 
 
+def relational(s: Tensor, t: Tensor) -> Tensor:
+    """Relational distillation by distances (Park et al. 2019, equation 6): for each row the mean over the others of the
+    Huber loss between the distance of the two students' outputs and that of the teacher's, each in units of its mean."""
+    if s.shape[0] < 2:
+        return torch.zeros_like(s[..., 0])
+    off = ~torch.eye(s.shape[0], dtype=torch.bool, device=s.device)
+
+    def distances(out: Tensor) -> Tensor:  # [B, B-1]
+        r2 = (out[:, None] - out[None]).square().sum(-1)[off].reshape(len(out), -1)
+        # The root has no derivative at 0: the double where gives 0 there, never NaN.
+        r = torch.where(r2 > 0, torch.where(r2 > 0, r2, torch.ones_like(r2)).sqrt(), torch.zeros_like(r2))
+        return r / r.mean().clamp(min=1e-12)
+
+    return huber(distances(s)[..., None], distances(t)[..., None]).mean(1)
+
+
 def label_and_teacher_weights(recipe: StepRecipe, rows: RowQuantities) -> tuple[float | Tensor, float | Tensor] | None:
     """The two weights of a base of the form ``a_i |S-y|^2 + b_i |S-T|^2``, or None for another form."""
     a = recipe.alpha
@@ -82,6 +98,8 @@ def base_rows(recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None,
         value = tbr(s, t, y, _need(rows.e, "tbr", "e"), recipe.nu, recipe.margin, recipe.imitate)
     elif recipe.base == "tor":
         value = tor(s, t, y, _need(rows.outlier, "tor", "outlier"), recipe.drop_outliers)
+    elif recipe.base == "rkd":
+        value = squared(s, t) + recipe.nu * relational(s, t)
     elif recipe.base == "none":
         value = torch.zeros_like(s[..., 0])
     else:
@@ -94,6 +112,8 @@ def base_rows_and_gradient(
     recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None, rows: RowQuantities | None
 ) -> tuple[Tensor, Tensor]:
     """``(value [B], d value / d s [B, o])`` in closed form: what the kernel computes in one pass."""
+    if recipe.torch_only:
+        raise RecipeError(f"no closed form: {recipe.torch_only}.", "Use distill_steps with backend 'auto' or 'torch'.")
     value = base_rows(recipe, s, t, y, rows)
     rows = rows if rows is not None else RowQuantities(t)
     if recipe.base == "huber":

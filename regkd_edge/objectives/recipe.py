@@ -20,7 +20,7 @@ __all__ = ["ASCENT_RULES", "BASES", "POINT_KINDS", "TERMS", "Schedule", "StepRec
 TERMS = ("total", "base", "pm", "abm", "gm")
 """Columns of every table of losses: the weighted sum, then each term without its weight."""
 
-BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor")
+BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor", "rkd")
 ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
 POINT_KINDS = ("original", "perturbed", "ascended")
 
@@ -88,13 +88,17 @@ class StepRecipe:
         ``none`` | ``labels`` |S-y|^2 | ``mimic`` |S-T|^2 | ``blend`` a|S-y|^2 + (1-a)|S-T|^2 | ``ail`` a|S-y|^2 +
         (1-a) Phi_i |S-T|^2 (Saputra et al. 2019) | ``mix`` (1-m_i)|S-y|^2 + m_i |S-T|^2 with ``RowQuantities.mix`` |
         ``huber`` on the labels | ``tbr`` smoothL1(S,y) + nu |S-y|^2 [|S-y|^2 + margin > e_i] (Chen et al. 2017) | ``tor``
-        |S-y|^2 for an inlier, sqrt(|S-T| + 1e-7) for an outlier (Imaoka et al. 2020).
+        |S-y|^2 for an inlier, sqrt(|S-T| + 1e-7) for an outlier (Imaoka et al. 2020) | ``rkd`` |S-T|^2 + nu times the Huber
+        loss between the distances of every pair of outputs (Park et al. 2019; torch path only).
     alpha, nu, margin, delta : float
         Constants of blend and ail; of tbr; of Huber.
     imitate : bool
         tbr: the gated term is |S-T|^2, the form that Saputra et al. use.
     drop_outliers : bool
         tor: an outlier adds nothing (it still counts in the mean).
+    second_head : float
+        lambda of the two-headed student (Imaoka et al. 2020; torch path only): with more than 0 the student has 2 o outputs,
+        the first o have the base and the terms, the others add ``lambda |s2 - T|^2`` to the base. See ``objectives.heads``.
     w_base, w_pm, w_abm, w_gm : Schedule or float
         Weights over the run.
     sigma : float or tuple of d floats
@@ -127,6 +131,7 @@ class StepRecipe:
     imitate: bool = False
     delta: float = 1.0
     drop_outliers: bool = False
+    second_head: float = 0.0
     w_base: Schedule | float = 1.0
     w_pm: Schedule | float = 0.0
     w_abm: Schedule | float = 0.0
@@ -162,7 +167,7 @@ class StepRecipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
-        for name in ("nu", "ascent_size", "ascent_weight_decay", "ascent_ridge", "ascent_sigma"):
+        for name in ("nu", "ascent_size", "ascent_weight_decay", "ascent_ridge", "ascent_sigma", "second_head"):
             _number(name, getattr(self, name), 0.0)
         _number("margin", self.margin, -math.inf)
         _number("alpha", self.alpha, 0.0, 1.0)
@@ -187,6 +192,11 @@ class StepRecipe:
                 f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms make.",
                 "Add 'original' to gm_on, activate w_pm or w_abm, or set w_gm to 0.",
             )
+        if self.second_head and not self.needs_labels:
+            raise RecipeError(
+                f"a second head follows the teacher beside a first that follows labels, and base '{self.base}' has none.",
+                "Use base tor, tbr, ail, blend, huber or labels, or second_head=0.",
+            )
         # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no JSON.
         put("text", json.dumps(self.to_dict()))
 
@@ -205,7 +215,14 @@ class StepRecipe:
     def needs_teacher(self) -> bool:
         """Whether any active part asks the teacher."""
         terms = self.w_pm.active or self.w_abm.active or self.w_gm.active
-        return terms or (self.base_active and self.base not in _NO_TEACHER)
+        return terms or self.second_head > 0 or (self.base_active and self.base not in _NO_TEACHER)
+
+    @property
+    def torch_only(self) -> str | None:
+        """Why no fused path, nor its twin, has this recipe; None where they have it."""
+        if self.second_head:
+            return "the two-headed student runs in torch"
+        return "rkd compares pairs of rows, it runs in torch" if self.base_active and self.base == "rkd" else None
 
     @property
     def gm_points(self) -> tuple[str, ...]:
