@@ -110,7 +110,8 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
         if not isinstance(names.get(key), list) or len(names[key]) != width:
             return f"{key} does not name the {width} columns"
     parts = [arrays[p] for p in _PARTS]
-    if any(p.ndim != 1 or not len(p) or not np.issubdtype(p.dtype, np.integer) for p in parts):
+    needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle carries no row that was trained on
+    if any(p.ndim != 1 or not np.issubdtype(p.dtype, np.integer) for p in parts) or not all(len(p) for p in needed):
         return "a part of the split is empty or holds no row numbers"
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(x))):
         return "its split is not a partition of its rows"

@@ -15,7 +15,7 @@ from .base import Engine, Manifest, Runner, read_manifest
 __all__ = ["BACKENDS", "Engine", "Manifest", "Runner", "available", "get_engine", "load_engine", "read_manifest"]
 
 # Back end -> the module beside this file that holds its ENGINE.
-BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "native"}
+BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "native", "tensorrt-rtx": "rtx"}
 
 
 def get_engine(backend: str) -> Engine:

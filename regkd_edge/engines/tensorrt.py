@@ -18,11 +18,13 @@ from .host import cpu_model, device_model
 from .tensorrt_network import (
     add_profile,
     allow_weak_types,
+    graph_label,
     import_tensorrt,
     logger,
     parse_graph,
     read_timing_cache,
     strong_typing_flag,
+    tensor_of,
 )
 from .tensorrt_runner import TensorRTRunner
 
@@ -38,6 +40,7 @@ _DEFAULTS = {
     "timing_cache": None,
     "version_compatible": False,
     "hardware_compatible": False,
+    "tf32": False,
 }
 
 
@@ -68,7 +71,9 @@ class TensorRTEngine:
         options : mapping
             ``workspace_mib``, ``optimization_level`` (0 to 5), ``min_batch`` / ``opt_batch`` / ``max_batch`` (a dynamic
             graph gets batch 1 without them), ``timing_cache`` (a path, read and written), ``version_compatible`` (loads
-            in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU from Ampere).
+            in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU from Ampere),
+            ``tf32`` (let FP32 layers multiply with 10 bits of mantissa; TensorRT does so unless told not to, and here it
+            is told: FP32 means FP32).
 
         Raises
         ------
@@ -91,6 +96,8 @@ class TensorRTEngine:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(chosen["workspace_mib"]) << 20)
         config.builder_optimization_level = int(chosen["optimization_level"])
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if not chosen["tf32"]:
+            config.clear_flag(trt.BuilderFlag.TF32)
         if chosen["version_compatible"]:
             config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
         if chosen["hardware_compatible"]:
@@ -118,11 +125,11 @@ class TensorRTEngine:
             _FILE,
             source,
             backend=self.name,
-            precision=_precision(source),
+            precision=graph_label(source),
             batch=chosen["max_batch"] if chosen["min_batch"] == chosen["max_batch"] else None,
             max_batch=chosen["max_batch"],
-            inputs=[_describe(network.get_input(0))],
-            outputs=[_describe(network.get_output(0))],
+            inputs=[tensor_of(network.get_input(0))],
+            outputs=[tensor_of(network.get_output(0))],
             executed=None,
             seconds=round(time.monotonic() - started, 3),
             options=recorded,
@@ -188,20 +195,6 @@ def _check_origin(
                 f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, here is {device[key]}.",
                 remedy,
             )
-
-
-def _precision(source: Path) -> str:
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        return "unknown"
-    from ..quantize import graph_precision
-
-    return graph_precision(source).label
-
-
-def _describe(tensor: Any) -> dict[str, Any]:
-    return {"name": tensor.name, "shape": ["batch" if n == -1 else int(n) for n in tensor.shape], "dtype": "float"}
 
 
 ENGINE = TensorRTEngine()

@@ -14,11 +14,13 @@ from ..errors import GraphError, NotAvailable, UserError
 __all__ = [
     "add_profile",
     "allow_weak_types",
+    "graph_label",
     "import_tensorrt",
     "logger",
     "parse_graph",
     "read_timing_cache",
     "strong_typing_flag",
+    "tensor_of",
 ]
 
 OLDEST, TOO_NEW = (10, 3), (12, 0)
@@ -156,3 +158,19 @@ def read_timing_cache(config: Any, path: str | Path | None) -> Any:
     cache = config.create_timing_cache(content)
     config.set_timing_cache(cache, False)
     return cache
+
+
+def graph_label(source: Path) -> str:
+    """What a graph computes in, e.g. "int8+fp32"; "unknown" where the onnx package is absent, as on a device."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        return "unknown"
+    from ..quantize import graph_precision
+
+    return graph_precision(source).label
+
+
+def tensor_of(tensor: Any) -> dict[str, Any]:
+    """Name, shape and type of a network's input or output, as a manifest holds them."""
+    return {"name": tensor.name, "shape": ["batch" if n == -1 else int(n) for n in tensor.shape], "dtype": "float"}

@@ -79,6 +79,7 @@ def collect(run: RunFolder) -> Report:
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
     benches, latencies = _benches(run, dataset, predictions, notes)
+    notes += [*dataset.table.warnings, *_deployed(run)]
     batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
     reference, teacher = predictions.get("student"), predictions.get("teacher")
     names = dataset.table.target_names
@@ -217,6 +218,19 @@ def _benches(
                     f"needed)."
                 )
     return records, latencies
+
+
+def _deployed(run: RunFolder) -> list[str]:
+    """What the device found when it compared the engines of a bundle with the answers that came with it."""
+    if not run.file("deploy.json").is_file():
+        return []
+    record = _read_json(run.file("deploy.json"))
+    said = [
+        f"{one['name']}: answers as its graph does (RMS difference {one['difference']:.3g}, {one['allowed']:.3g} allowed)."
+        for one in record["verified"]
+        if one["passed"]
+    ]
+    return [*record["notes"], *said, *(f"Not built: {reason}" for reason in record["left_out"])]
 
 
 def _busy(machine: dict[str, Any]) -> str | None:

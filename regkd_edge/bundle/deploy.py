@@ -1,0 +1,221 @@
+"""Using a bundle on the device: unpack, build, compare with the expected answers, time, report. Needs no torch, no onnx."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import load_dataset, load_predictions
+from ..engines import available, get_engine, load_engine, read_manifest
+from ..engines.base import MANIFEST
+from ..engines.host import device_model
+from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..measure import accuracy, bench_engines
+from ..measure.bench import predict
+from ..report import collect, write_report
+from ..run import RunFolder, write_json
+from .archive import unpack
+
+__all__ = ["DEPLOYED", "Deployed", "deploy"]
+
+DEPLOYED = "deploy.json"
+_ORDER = ("tensorrt", "onnxruntime", "native")
+
+
+@dataclass
+class Deployed:
+    """What :func:`deploy` did.
+
+    Attributes
+    ----------
+    run : RunFolder
+        The unpacked bundle with ``engines/``, ``bench/`` and the report.
+    verified : list of dict
+        One an engine: ``name``, ``passed``, ``difference`` and ``allowed`` (RMS difference to the expected answers, of
+        the target that comes nearest to its limit, in its unit), ``largest``, ``rmse`` and ``expected_rmse``.
+    left_out : list of str
+        Engines that were not built here, each with the reason.
+    recommended : dict or None
+        As in the report.
+    """
+
+    run: RunFolder
+    verified: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    recommended: dict[str, Any] | None = None
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.verified) and all(one["passed"] for one in self.verified)
+
+
+def deploy(
+    archive: str | Path,
+    folder: str | Path | None = None,
+    *,
+    backends: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
+    samples: int | None = None,
+    warmup: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Deployed:
+    """Build, verify, time and report a bundle on this machine.
+
+    Parameters
+    ----------
+    archive : path
+        What :func:`make_bundle` wrote.
+    folder : path, optional
+        Where to work; by default the archive's name without its ending, in the current folder. The same bundle there is
+        checked and used again.
+    backends : sequence of str, optional
+        Of those named all must be usable; without it all that are usable here.
+    batches, samples, warmup, threads
+        As in ``BenchConfig``; the bundle's own by default.
+
+    Raises
+    ------
+    RunFolderError
+        A damaged, changed or foreign file, by its name; or ``folder`` holds something else.
+    NotAvailable
+        No back end, or one that was asked for, can be used here.
+    GraphError
+        No engine could be built.
+    """
+    archive, say = Path(archive), progress or (lambda text: None)
+    chosen, left_out = _backends(backends)
+    folder = Path(folder) if folder is not None else Path(archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz"))
+    if folder.resolve() == archive.resolve():
+        raise UserError(f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle.")
+    content = unpack(archive, folder)
+    run = RunFolder.open(folder)
+    result = Deployed(run, left_out=left_out, notes=_other_machine(content))
+    with run.lock():
+        _work(run, content, result, chosen, {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads}, say)
+    return result
+
+
+def _work(run: RunFolder, content: dict[str, Any], result: Deployed, backends: list[str], asked: dict[str, Any], say: Callable[[str], None]) -> None:
+    config = run.config()
+    bench = {key: value for key, value in config.bench.model_dump().items() if key in asked} | {key: value for key, value in asked.items() if value is not None}
+    bench = config.updated({f"bench.{key}": value for key, value in bench.items()}).bench  # validated
+    dataset = load_dataset(run)
+    x, y = dataset.rows("test")
+    names = dataset.table.target_names
+    expected = _expected(run, content, y.shape)
+    engines = [(backend, graph) for backend in backends for graph in content["graphs"]]
+    folders = []
+    for backend, graph in engines:
+        name = f"{backend}.{graph}"
+        say(f"building {name}")
+        try:
+            _build(run, content, backend, graph, bench.threads)
+        except GraphError as error:
+            result.left_out.append(f"{name}: {error}")
+            continue
+        say(f"verifying {name}")
+        with load_engine(run.file("engines", name), bench.threads) as runner:
+            answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
+        found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
+        found |= {"rmse": accuracy(y, answers, names)["rmse"], "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"]}
+        result.verified.append(found)
+        if found["passed"]:
+            folders.append(run.file("engines", name))
+        else:
+            met = "answers that are not finite" if found["difference"] is None else f"RMS difference {found['difference']:.3g}"
+            result.notes.append(f"{name} does not answer as its graph does and was not timed: {met}, at most {found['allowed']:.3g} is allowed.")
+    if not result.verified:
+        raise GraphError(f"no engine of '{run.path}' could be built: {'; '.join(result.left_out)}", "Choose another back end with --backend.")
+    for stale in [*run.file("bench").glob("*.json"), *run.file("bench").glob("*.npz")]:
+        stale.unlink()  # figures of an earlier call, of engines that may be gone
+    if folders:
+        teacher = load_predictions(run.file("teacher", "predictions.npz"), y.shape) if run.file("teacher", "predictions.npz").is_file() else None
+        batches = bench.batches if config.batch_size == "dynamic" else [config.batch_size]
+        bench_engines(
+            run, folders, x, y, teacher=teacher, reference=expected["fp32"], target_names=names,
+            batches=batches, samples=bench.samples, warmup=bench.warmup, threads=bench.threads, progress=say,
+        )  # fmt: skip
+    ends = {"format": 1, "bundle": content["name"], "target": content["target"], "rows": content["rows"], "verified": result.verified, "left_out": result.left_out, "notes": result.notes}
+    write_json(run.file(DEPLOYED), ends)
+    report = collect(run)
+    write_report(run, report)
+    result.recommended = report.recommended
+
+
+def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Back ends to use, and why the others are not."""
+    missing = available()
+    for name in asked or ():
+        if name not in _ORDER:
+            raise UserError(f"a bundle cannot be used with back end '{name}'.", f"Use one or more of: {', '.join(_ORDER)}.")
+        get_engine(name).require()
+    chosen = [name for name in _ORDER if name in (asked or _ORDER) and missing[name] is None]
+    left_out = [f"{name}: {missing[name]}" for name in _ORDER if missing[name] is not None and not asked]
+    if not chosen:
+        raise NotAvailable(f"no back end can be used here: {'; '.join(left_out)}", "Install one of them; on a Jetson use the system's Python, which has tensorrt.")
+    return chosen, left_out
+
+
+def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, threads: int) -> None:
+    folder = run.file("engines", f"{backend}.{graph}")
+    if backend == "native":  # came with the bundle: the same on every machine
+        if f"engines/native.{graph}/{MANIFEST}" not in content["files"]:
+            raise GraphError(f"the bundle has no native engine of the {graph} graph.", "Use another back end for it.")
+        return
+    options: dict[str, Any] = {}
+    if backend == "onnxruntime":
+        options = {"threads": threads}
+    if backend == "tensorrt":
+        options = {**content["tensorrt_options"], "timing_cache": str(run.file("timing.cache"))}
+    described = content["graphs"][graph]
+    get_engine(backend).build(run.file(described["file"]), folder, options)
+    manifest = read_manifest(folder)
+    if manifest.precision == "unknown" and manifest.source_sha256 == described["sha256"]:
+        # Without the onnx package the graph could not be read here; it was read where the bundle was made.
+        write_json(folder / MANIFEST, dataclasses.replace(manifest, precision=described["precision"]).to_dict())
+
+
+def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    with np.load(run.file("expected.npz"), allow_pickle=False) as stored:  # its hash was checked
+        answers = {name: stored[name].astype(np.float64) for name in stored.files}
+    for name in content["graphs"]:
+        if name not in answers or answers[name].shape != shape:
+            raise RunFolderError(f"'expected.npz' of '{run.path}' holds no answers of the {name} graph to its {shape[0]} rows.", "Make the bundle anew.")
+    return answers
+
+
+def _compared(
+    name: str,
+    answers: np.ndarray,  # [n, o] of the engine
+    expected: np.ndarray,  # [n, o] of its graph
+    allowed: Sequence[float],  # [o]
+) -> dict[str, Any]:
+    error = np.abs(answers - expected)
+    rms = np.sqrt(np.mean(error**2, axis=0))
+    limit = np.asarray(allowed)
+    worst = int(np.argmax(rms / limit)) if np.isfinite(rms).all() else int(np.argmin(np.isfinite(rms)))
+    finite = bool(np.isfinite(rms).all())
+    return {
+        "name": name,
+        "passed": finite and bool((rms <= limit).all()),
+        "difference": float(rms[worst]) if finite else None,
+        "allowed": float(limit[worst]),
+        "largest": float(error.max()) if finite else None,
+    }
+
+
+def _other_machine(content: dict[str, Any]) -> list[str]:
+    target = str(content["target"]["name"])
+    if not target.startswith("jetson-"):
+        return []
+    board = device_model() or "no Jetson"
+    if target.removeprefix("jetson-").lower() in board.lower():
+        return []
+    return [f"The bundle was made for {target}; this machine is {board}: the figures are this machine's."]

@@ -1,0 +1,249 @@
+"""Making a bundle of a run: which graphs fit the target, rows to judge them by, and what each graph must answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import RunConfig
+from ..data import Dataset, Scalers, load_dataset, load_predictions
+from ..engines import get_engine
+from ..engines.base import MANIFEST, versions
+from ..engines.lint import lint
+from ..errors import GraphError, RunFolderError, UserError
+from ..measure import accuracy
+from ..quantize import graph_precision
+from ..quantize.reference import reference_outputs
+from ..run import RunFolder, file_hash
+from ..stages import get, stale_reason
+from ..stages.build import graphs, options_for
+from ..targets import get_target
+from .archive import write_archive
+
+__all__ = ["ROWS", "allowed_difference", "make_bundle"]
+
+ROWS = ("held-out", "synthetic")
+_MODELS = ("teacher", "baseline", "student")
+_CARD = ("format", "kind", "spec", "d", "o", "parameters")  # of model.json; the rest names paths and weights
+
+# How far an engine's answers may lie from what its graph means, as RMS over the rows, of each target: sums in another
+# order, another tanh and fused scalers change the last bits only, so 1e-4 of a standard deviation is ample for FP32.
+# In a lower precision a value near a rounding boundary falls to the other side: that costs what the precision itself
+# costs, so twice the graph's own distance to FP32 is allowed (that of nine rows in ten: rows beyond the calibrated range
+# say nothing about rounding), and never more than a quarter of a standard deviation.
+_EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
+
+
+def make_bundle(
+    run: RunFolder,
+    target: str,
+    path: str | Path | None = None,
+    *,
+    rows: str = "held-out",
+    most_rows: int = 1000,
+    tensorrt: str | None = None,
+) -> tuple[Path, dict[str, Any]]:
+    """Write the bundle of a run.
+
+    Parameters
+    ----------
+    run : RunFolder
+        With a student that was exported; quantized graphs are taken along when there are any.
+    target : str
+        One of :data:`regkd_edge.targets.TARGETS`. Graphs that do not fit it are left out, and named.
+    path : path, optional
+        The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
+    rows : {"held-out", "synthetic"}
+        What the device judges engines by: rows that nothing was trained on, with their labels; or Gaussian rows with the
+        mean and spread of the student's inputs, labelled by the teacher, so that no row of the data leaves the house.
+    most_rows : int
+        Of more held-out rows a sample is taken; it is the number of synthetic rows.
+    tensorrt : str, optional
+        Version to check graphs for; the oldest that the target ships with by default.
+
+    Returns
+    -------
+    path : Path
+    content : dict
+        ``bundle.json``: ``name``, ``target``, ``rows``, ``graphs``, ``left_out``, ``versions``, ``files``.
+
+    Raises
+    ------
+    RunFolderError
+        A stage is missing or stale; the message says what to type.
+    GraphError
+        No graph fits the target.
+    """
+    if rows not in ROWS or most_rows < 1:
+        raise UserError(f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.", "See 'regkd-edge bundle --help'.")
+    device, config = get_target(target), run.config()
+    _check_fresh(run, config)
+    dataset = load_dataset(run)
+    fitting, left_out = _fitting(run, target, tensorrt)
+    x, y, index = _rows(run, config, dataset, rows, most_rows)
+    answers = {name: reference_outputs(graph, x.astype(np.float32)) for name, graph in fitting.items()}
+
+    files = _data_files(dataset, x, y, rows)
+    for model in _MODELS:
+        if run.file(model, "predictions.npz").is_file() and (index is not None or model != "baseline"):
+            predictions = answers["fp32"] if model == "student" else y if index is None else load_predictions(run.file(model, "predictions.npz"))[index]
+            card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
+            files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card})
+            files[f"{model}/predictions.npz"] = _npz(y=predictions)
+    files["run.yaml"] = _without_paths(config).to_yaml().encode()
+    files["expected.npz"] = _npz(**{name: values.astype(np.float32) for name, values in answers.items()})
+    described: dict[str, Any] = {}
+    for name, graph in fitting.items():
+        files[f"onnx/{graph.name}"] = graph.read_bytes()
+        described[name] = {
+            "file": f"onnx/{graph.name}",
+            "sha256": file_hash(graph),
+            "precision": graph_precision(graph).label,
+            "accuracy": accuracy(y, answers[name], dataset.table.target_names),
+            "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
+        }
+        files |= _native(graph, name)
+    name = run.path.resolve().name
+    path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
+    header = {
+        "name": name,
+        "target": {"name": target, "what": device.what, "tensorrt": device.tensorrt, "checked_for": ".".join(map(str, device.version(tensorrt))), "python": device.python},
+        "rows": {"kind": rows, "count": len(x)},
+        "graphs": described,
+        "left_out": left_out,
+        "tensorrt_options": options_for(config, "tensorrt"),
+        "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
+    }
+    files["README.txt"] = _readme(header).encode()
+    return path, write_archive(path, header, files)
+
+
+def allowed_difference(
+    exact: np.ndarray,  # [n, o] answers of the FP32 graph
+    answers: np.ndarray,  # [n, o] answers of the graph that the engine is built from
+) -> np.ndarray:  # [o]
+    """RMS difference to ``answers`` up to which an engine counts as that graph, in target units."""
+    spread = exact.std(axis=0)
+    spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
+    own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
+    return np.minimum(_EXACT * spread + _OWN * own, _MOST * spread)
+
+
+def _check_fresh(run: RunFolder, config: RunConfig) -> None:
+    done = ["data", "teacher", "distill", "export", *(["quantize"] if run.record("quantize") is not None else [])]
+    for stage in done:
+        reason = stale_reason(run, config, stage)
+        if reason is not None:
+            raise RunFolderError(f"'bundle' needs the stage '{stage}' of '{run.path}', which is {reason}.", f"Run: regkd-edge {get(stage).command} {run.path}")
+
+
+def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[str, Path], list[str]]:
+    """Precision -> graph for those that the target takes, and why the others are left out."""
+    fitting: dict[str, Path] = {}
+    left_out = []
+    for name, graph in graphs(run).items():
+        errors = [finding for finding in lint(graph, target, tensorrt) if finding.level == "error"]
+        if errors:
+            left_out.append(f"{name}: {errors[0].what}")
+        else:
+            fitting[name] = graph
+    if "fp32" not in fitting:
+        raise GraphError(f"the FP32 graph does not fit {target}: {left_out[0] if left_out else 'there is none'}.", f"See: regkd-edge check {run.path} --target {target}")
+    return fitting, left_out
+
+
+def _rows(run: RunFolder, config: RunConfig, dataset: Dataset, kind: str, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Inputs [n, d], labels [n, o], and their rows in the run's table (None for synthetic ones).
+
+    Inputs are rounded to float32: that is what an engine is given, and it halves the archive.
+    """
+    rng = np.random.default_rng(config.seed)
+    if kind == "held-out":
+        index = dataset.split.test
+        if len(index) > most:
+            index = np.sort(rng.choice(index, most, replace=False))
+        return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
+    from ..models import load_teacher, predict
+
+    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    scaler = Scalers.from_dict(card["scalers"]).x
+    x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
+    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    scalers = teacher.scalers or dataset.scalers()
+    return x, predict(teacher.standardized(scalers), scalers, x), None
+
+
+def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> dict[str, bytes]:
+    """data.npz and data.json as the run folder on the device has them: every row is held out."""
+    none = np.empty(0, np.int64)
+    warnings = ["The rows are synthetic and their labels are the teacher's answers: errors are distances to the teacher."] if kind == "synthetic" else []
+    table = dataset.table
+    names = {
+        "format": 1,
+        "held_out_only": True,
+        "source": Path(table.source).name if kind == "held-out" else "synthetic rows",
+        "rows": len(x),
+        "feature_names": table.feature_names,
+        "target_names": table.target_names,
+        "warnings": warnings,
+        "split": {"train": 0, "validation": 0, "test": len(x)},
+    }
+    arrays = _npz(x=x, y=np.asarray(y, dtype=np.float64), train=none, validation=none, test=np.arange(len(x)))
+    return {"data.npz": arrays, "data.json": _json(names)}
+
+
+def _native(graph: Path, name: str) -> dict[str, bytes]:
+    """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
+    backend = get_engine("native")
+    if backend.refuses(graph) is not None:
+        return {}
+    with tempfile.TemporaryDirectory() as work:
+        manifest = backend.build(graph, work)
+        same = dataclasses.replace(manifest, built="", seconds=0.0, machine={})
+        folder = f"engines/native.{name}"
+        return {f"{folder}/{manifest.engine}": Path(work, manifest.engine).read_bytes(), f"{folder}/{MANIFEST}": _json(same.to_dict())}
+
+
+def _without_paths(config: RunConfig) -> RunConfig:
+    """The configuration without folders of the machine it was used on."""
+    fields = {"data.source": config.data.source, "teacher.from_run": config.teacher.from_run, "teacher.weights": config.teacher.weights}
+    return config.updated({field: Path(value).name for field, value in fields.items() if value})
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _npz(**arrays: np.ndarray) -> bytes:
+    """Uncompressed: the archive is compressed as a whole. numpy writes no times into it."""
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def _readme(header: dict[str, Any]) -> str:
+    versions_of = "\n".join(f"  {tensorrt:6} {source}" for source, tensorrt in header["target"]["tensorrt"].items())
+    lines = [
+        f"{header['name']}: a regression student for {header['target']['what']}",
+        "",
+        "On the device, with its own Python (the one that has the tensorrt package):",
+        "",
+        f"  install regkd-edge {header['versions']['regkd-edge']} without extras (pip install WHEEL): no torch, no onnx",
+        f"  regkd-edge deploy {header['name']}.{header['target']['name']}.tar.gz",
+        "",
+        "That builds the engines there, compares their answers with expected.npz, times them, and writes report.html.",
+        "",
+        f"TensorRT of {header['target']['name']}, Python {header['target']['python']}:",
+        versions_of,
+        "",
+        f"Graphs: {', '.join(header['graphs'])}.  Rows: {header['rows']['count']}, {header['rows']['kind']}.",
+        *(f"Left out: {reason}" for reason in header["left_out"]),
+        "",
+    ]
+    return "\n".join(lines)

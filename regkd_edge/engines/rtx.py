@@ -1,0 +1,169 @@
+"""TensorRT for RTX: NVIDIA's parser, type checker and builder on the CPU, for GPUs that this machine does not have.
+
+A plan is compiled ahead of time for named compute capabilities and finished on the GPU that first runs it. So building
+needs no GPU, and proves that the parser reads the graph, that its types hold and that the formats exist on those GPUs.
+It proves no kernel and no speed. Loading needs a GPU of the kind; plans are of this package, not of TensorRT.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..run import write_atomic
+from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
+from .gpu import Driver, missing_gpu
+from .host import cpu_model
+from .tensorrt_network import add_profile, graph_label, logger, parse_graph, tensor_of
+from .tensorrt_runner import TensorRTRunner
+
+__all__ = ["ENGINE", "ARCHITECTURES", "RTXEngine", "compile_plan"]
+
+_FILE = "engine.rtx"
+#: What plans are made for: Ampere server and desktop, Ada, Blackwell.
+ARCHITECTURES = ("80", "86", "89", "120")
+_DEFAULTS = {"architectures": None, "min_batch": None, "opt_batch": None, "max_batch": None, "tf32": False}
+_INSTALL = "Run: pip install 'regkd-edge[rtx]' (228 MB)."
+
+
+class RTXEngine:
+    """The back end ``tensorrt-rtx``; see the head of this file."""
+
+    name = "tensorrt-rtx"
+
+    def missing(self) -> str | None:
+        """Why nothing can be built here, or None; a GPU is needed only to run."""
+        try:
+            _import()
+        except NotAvailable as error:
+            return error.cause
+        return None
+
+    def cannot_run(self) -> str | None:
+        """Why a plan cannot be run here, or None."""
+        return self.missing() or missing_gpu()
+
+    def require(self) -> None:
+        require(self)
+
+    def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
+        """Compile one plan for several GPUs, on any x86 machine.
+
+        Parameters
+        ----------
+        onnx_path : path
+            A typed graph of ``export`` or ``quantize``.
+        folder : path
+            Gets ``engine.rtx`` and ``manifest.json``.
+        options : mapping
+            ``architectures`` (of :data:`ARCHITECTURES`; all that have the graph's formats by default, which the manifest
+            names), ``min_batch`` / ``opt_batch`` / ``max_batch`` as for ``tensorrt``, ``tf32`` (let FP32 layers multiply
+            with 10 bits of mantissa; off by default).
+
+        Raises
+        ------
+        NotAvailable
+            The package is missing.
+        GraphError
+            What the parser or the builder said, with the node's name.
+        """
+        started = time.monotonic()
+        chosen = checked_options(self.name, options, _DEFAULTS)
+        source = checked_source(onnx_path)
+        trt = _import()
+        label = graph_label(source)
+        notes = ["a plan that was compiled ahead of time proves no kernel and no speed"]
+        if chosen["architectures"] is None:
+            chosen["architectures"] = [sm for sm in ARCHITECTURES if not ("fp8" in label and int(sm) < 89)]
+            if len(chosen["architectures"]) < len(ARCHITECTURES):
+                notes.append(f"FP8 needs sm_89 or newer: compiled for {', '.join(chosen['architectures'])} only")
+        plan, network = compile_plan(trt, source, chosen)
+        Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is written, no manifest vouches for the old file
+        with write_atomic(Path(folder, _FILE)) as temporary:
+            temporary.write_bytes(memoryview(plan))
+        return seal(
+            folder,
+            _FILE,
+            source,
+            backend=self.name,
+            precision=label,
+            batch=chosen["max_batch"] if chosen["min_batch"] == chosen["max_batch"] else None,
+            max_batch=chosen["max_batch"],
+            inputs=[tensor_of(network.get_input(0))],
+            outputs=[tensor_of(network.get_output(0))],
+            executed=None,
+            seconds=round(time.monotonic() - started, 3),
+            options=chosen,
+            versions={"tensorrt-rtx": trt.__version__, **versions("numpy", "regkd-edge")},
+            machine={"cpu": cpu_model()},
+            notes=notes,
+        )
+
+    def load(self, folder: str | Path, threads: int | None = None) -> TensorRTRunner:
+        """Load a plan onto the first GPU; the driver is asked for one before a runtime is made."""
+        manifest, content = load_checked(folder, self.name)
+        trt = _import()
+        driver = Driver()
+        device = driver.device(0)
+        built, here = manifest.versions.get("tensorrt-rtx", "?"), trt.__version__
+        if built != here:
+            raise RunFolderError(f"the plan in '{folder}' was compiled by tensorrt-rtx {built}, here is {here}.", "Build it again here.")
+        sm = device["compute_capability"].replace(".", "")
+        if sm not in manifest.options.get("architectures", ()):
+            made_for = ", ".join(f"sm_{a}" for a in manifest.options.get("architectures", ()))
+            raise RunFolderError(f"the plan in '{folder}' was compiled for {made_for}, this GPU is sm_{sm}.", "Build it for this GPU.")
+        driver.make_current(0)
+        log = logger(trt)
+        runtime = trt.Runtime(log)
+        engine = runtime.deserialize_cuda_engine(content)
+        if engine is None:
+            raise RunFolderError(f"tensorrt-rtx {here} cannot load '{Path(folder, manifest.engine)}': {log.said()}", "Build it again here.")
+        return TensorRTRunner(trt, driver, runtime, engine, manifest)
+
+
+def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, Any]:
+    """(plan, network) of a graph for ``chosen["architectures"]``; fills the batches of ``chosen``."""
+    architectures = _checked_architectures(trt, chosen["architectures"])
+    log = logger(trt)
+    builder = trt.Builder(log)
+    strong = trt.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
+    network = builder.create_network(0 if strong is None else 1 << int(strong))
+    parser = parse_graph(trt, network, log, source)
+    config = builder.create_builder_config()
+    if not chosen["tf32"]:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    config.num_compute_capabilities = len(architectures)
+    for index, architecture in enumerate(architectures):
+        config.set_compute_capability(architecture, index)
+    add_profile(builder, network, config, chosen)
+    plan = builder.build_serialized_network(network, config)
+    del parser  # not before: the network's weights lie in it
+    if plan is None:
+        targets = ", ".join(f"sm_{a}" for a in chosen["architectures"])
+        raise GraphError(f"tensorrt-rtx {trt.__version__} cannot compile '{source.name}' for {targets}: {log.said()}", "Read the node it names; choose other architectures or another precision.")
+    return plan, network
+
+
+def _checked_architectures(trt: Any, asked: Sequence[Any]) -> list[Any]:
+    known = {name.removeprefix("SM"): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
+    for architecture in asked:
+        if str(architecture) not in known:
+            raise UserError(f"tensorrt-rtx has no architecture '{architecture}'.", f"It compiles for {', '.join(known)}; a Jetson builds its own engines.")
+    if not asked:
+        raise UserError("no architecture is named.", f"Name one or more of {', '.join(known)}.")
+    return [known[str(architecture)] for architecture in asked]
+
+
+def _import() -> Any:
+    try:
+        import tensorrt_rtx
+    except ImportError as error:
+        state = "not installed" if isinstance(error, ModuleNotFoundError) else "installed and cannot be imported"
+        raise NotAvailable(f"the package tensorrt-rtx is {state}: {error}.", _INSTALL) from None
+    return tensorrt_rtx
+
+
+ENGINE = RTXEngine()
