@@ -31,6 +31,7 @@ struct DeviceBlock {
 
     template <class Function>
     REGKD_BOTH void rows(int n, const Function& f) const {
+        REGKD_ROLLED
         for (int j = warp; j < n; j += warps) f(j, lane);
         barrier();
     }
@@ -60,57 +61,17 @@ struct DeviceBlock {
     // out[j] = bias[j] + sum_k W[j, k] in[k]
     template <class Done>
     REGKD_BOTH void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out, const Done& done) const {
-        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
-        const auto part = [&](int first, int rows, int begin, int end, float* sum) {
-            const float* row[kRowsAWarp];
-            for (int r = 0; r < kRowsAWarp; ++r) row[r] = w + static_cast<int64_t>(first + (r < rows ? r : rows - 1)) * n_in;
-            int k = begin;
-            if (wide) {
-                for (; k < end; k += 4) {
-                    const float x0 = in[k * kTile + lane], x1 = in[(k + 1) * kTile + lane];
-                    const float x2 = in[(k + 2) * kTile + lane], x3 = in[(k + 3) * kTile + lane];
-                    for (int r = 0; r < kRowsAWarp; ++r) {
-                        const float4 v = *reinterpret_cast<const float4*>(row[r] + k);
-                        sum[r] = fused(v.w, x3, fused(v.z, x2, fused(v.y, x1, fused(v.x, x0, sum[r]))));
-                    }
-                }
-            }
-            for (; k < end; ++k) {
-                const float x = in[k * kTile + lane];
-                for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(row[r][k], x, sum[r]);
-            }
-        };
-        split_sum(n_out, n_in, bias, out, part, done);
+        sum_rows(w, n_out, n_in, in, bias, out);
+        own_rows(n_out, n_in, done);
+        barrier();
     }
 
     // out[k] = sum_j W[j, k] in[j]
     template <class Done>
     REGKD_BOTH void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out, const Done& done) const {
-        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
-        const auto part = [&](int first, int rows, int begin, int end, float* sum) {
-            const float* column = w + static_cast<int64_t>(begin) * n_in + first;
-            if (wide) {  // then rows is 4 or 8
-                const int second = rows > 4 ? 4 : 0;
-                for (int j = begin; j < end; ++j, column += n_in) {
-                    const float x = in[j * kTile + lane];
-                    const float4 v = *reinterpret_cast<const float4*>(column), u = *reinterpret_cast<const float4*>(column + second);
-                    sum[0] = fused(v.x, x, sum[0]);
-                    sum[1] = fused(v.y, x, sum[1]);
-                    sum[2] = fused(v.z, x, sum[2]);
-                    sum[3] = fused(v.w, x, sum[3]);
-                    sum[4] = fused(u.x, x, sum[4]);
-                    sum[5] = fused(u.y, x, sum[5]);
-                    sum[6] = fused(u.z, x, sum[6]);
-                    sum[7] = fused(u.w, x, sum[7]);
-                }
-            } else {
-                for (int j = begin; j < end; ++j, column += n_in) {
-                    const float x = in[j * kTile + lane];
-                    for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(column[r < rows ? r : rows - 1], x, sum[r]);
-                }
-            }
-        };
-        split_sum(n_in, n_out, nullptr, out, part, done);
+        sum_columns(w, n_out, n_in, in, out);
+        own_rows(n_in, n_out, done);
+        barrier();
     }
 
     // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]. A thread holds four j of one k. It starts its walk over the
@@ -154,44 +115,98 @@ private:
         }
     }
 
-    // n rows of sums over `length` terms: a warp takes eight rows; when that leaves warps idle, several share a row's terms
-    // and their parts are added in a fixed order. part(first, rows, begin, end, sum) adds terms begin .. end - 1.
-    template <class Part, class Done>
-    REGKD_BOTH void split_sum(int n, int length, const float* bias, float* out, const Part& part, const Done& done) const {
-        const int groups = (n + kRowsAWarp - 1) / kRowsAWarp;
-        int parts = warps / groups;
-        if (parts > length / 16) parts = length / 16;  // a shorter share costs more than it saves
-        if (parts < 2) {
-            for (int group = warp; group < groups; group += warps) {
-                const int first = group * kRowsAWarp, rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
-                float sum[kRowsAWarp];
-                for (int r = 0; r < kRowsAWarp; ++r) sum[r] = bias && r < rows ? bias[first + r] : 0.0f;
-                part(first, rows, 0, length, sum);
-                for (int r = 0; r < kRowsAWarp; ++r)
-                    if (r < rows) out[(first + r) * kTile + lane] = sum[r];
-                done(first, first + rows);
+    // The sums of products without what follows them: real functions, so that a kernel holds each once.
+    REGKD_PHASE void sum_rows(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out) const {
+        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
+        split_sum(n_out, n_in, bias, out, [&](int first, int rows, int begin, int end, float* sum) {
+            const float* row[kRowsAWarp];
+            for (int r = 0; r < kRowsAWarp; ++r) row[r] = w + static_cast<int64_t>(first + (r < rows ? r : rows - 1)) * n_in;
+            int k = begin;
+            if (wide) {
+                for (; k < end; k += 4) {
+                    const float x0 = in[k * kTile + lane], x1 = in[(k + 1) * kTile + lane];
+                    const float x2 = in[(k + 2) * kTile + lane], x3 = in[(k + 3) * kTile + lane];
+                    for (int r = 0; r < kRowsAWarp; ++r) {
+                        const float4 v = *reinterpret_cast<const float4*>(row[r] + k);
+                        sum[r] = fused(v.w, x3, fused(v.z, x2, fused(v.y, x1, fused(v.x, x0, sum[r]))));
+                    }
+                }
             }
-            barrier();
-            return;
-        }
-        const int share = ((length + parts - 1) / parts + 3) & ~3, group = warp / parts, mine = warp - group * parts;
-        const int first = group * kRowsAWarp, rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
-        float sum[kRowsAWarp] = {};
-        if (group < groups) {
+            for (; k < end; ++k) {
+                const float x = in[k * kTile + lane];
+                for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(row[r][k], x, sum[r]);
+            }
+        });
+    }
+    REGKD_PHASE void sum_columns(const float* w, int n_out, int n_in, const float* in, float* out) const {
+        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
+        split_sum(n_in, n_out, nullptr, out, [&](int first, int rows, int begin, int end, float* sum) {
+            const float* column = w + static_cast<int64_t>(begin) * n_in + first;
+            if (wide) {  // then rows is 4 or 8
+                const int second = rows > 4 ? 4 : 0;
+                for (int j = begin; j < end; ++j, column += n_in) {
+                    const float x = in[j * kTile + lane];
+                    const float4 v = *reinterpret_cast<const float4*>(column), u = *reinterpret_cast<const float4*>(column + second);
+                    sum[0] = fused(v.x, x, sum[0]);
+                    sum[1] = fused(v.y, x, sum[1]);
+                    sum[2] = fused(v.z, x, sum[2]);
+                    sum[3] = fused(v.w, x, sum[3]);
+                    sum[4] = fused(u.x, x, sum[4]);
+                    sum[5] = fused(u.y, x, sum[5]);
+                    sum[6] = fused(u.z, x, sum[6]);
+                    sum[7] = fused(u.w, x, sum[7]);
+                }
+            } else {
+                for (int j = begin; j < end; ++j, column += n_in) {
+                    const float x = in[j * kTile + lane];
+                    for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(column[r < rows ? r : rows - 1], x, sum[r]);
+                }
+            }
+        });
+    }
+
+    // How n rows of sums over `length` terms are shared out: a warp takes eight rows; when that leaves warps idle, `parts`
+    // neighbouring warps share a row's terms. A share of less than 16 terms costs more than it saves.
+    REGKD_BOTH int parts_of(int groups, int length) const {
+        const int parts = warps / groups < length / 16 ? warps / groups : length / 16;
+        return parts < 1 ? 1 : parts;
+    }
+
+    // part(first, rows, begin, end, sum) adds terms begin .. end - 1; parts of a sum are added in their order.
+    template <class Part>
+    REGKD_BOTH void split_sum(int n, int length, const float* bias, float* out, const Part& part) const {
+        const int groups = (n + kRowsAWarp - 1) / kRowsAWarp, parts = parts_of(groups, length);
+        const int share = ((length + parts - 1) / parts + 3) & ~3;
+        float sum[kRowsAWarp];
+        for (int item = warp; item < groups * parts; item += warps) {  // once, when parts > 1
+            const int group = item / parts, mine = item - group * parts, first = group * kRowsAWarp;
+            const int rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
+            for (int r = 0; r < kRowsAWarp; ++r) sum[r] = bias && mine == 0 && r < rows ? bias[first + r] : 0.0f;
             const int begin = mine * share, end = begin + share < length ? begin + share : length;
             if (begin < end) part(first, rows, begin, end, sum);
-            if (mine > 0)
-                for (int r = 0; r < kRowsAWarp; ++r) scratch[(warp * kRowsAWarp + r) * kTile + lane] = sum[r];
-        }
-        barrier();
-        if (group < groups && mine == 0) {
-            for (int other = 1; other < parts; ++other)
-                for (int r = 0; r < kRowsAWarp; ++r) sum[r] += scratch[((warp + other) * kRowsAWarp + r) * kTile + lane];
+            float* to = mine > 0 ? scratch + warp * kRowsAWarp * kTile : out + first * kTile;
             for (int r = 0; r < kRowsAWarp; ++r)
-                if (r < rows) out[(first + r) * kTile + lane] = sum[r] + (bias ? bias[first + r] : 0.0f);
-            done(first, first + rows);
+                if (r < rows) to[r * kTile + lane] = sum[r];
         }
+        if (parts == 1) return;
         barrier();
+        own_rows(n, length, [&](int first, int last) {
+            for (int j = first; j < last; ++j) {
+                float total = out[j * kTile + lane];
+                for (int other = 1; other < parts; ++other) total += scratch[((warp + other) * kRowsAWarp + j - first) * kTile + lane];
+                out[j * kTile + lane] = total;
+            }
+        });
+    }
+
+    // The rows whose sums this warp finished.
+    template <class Done>
+    REGKD_BOTH void own_rows(int n, int length, const Done& done) const {
+        const int groups = (n + kRowsAWarp - 1) / kRowsAWarp, parts = parts_of(groups, length);
+        for (int item = warp; item < groups * parts; item += warps) {
+            const int group = item / parts, first = group * kRowsAWarp;
+            if (item == group * parts) done(first, n - first < kRowsAWarp ? n : first + kRowsAWarp);
+        }
     }
 };
 

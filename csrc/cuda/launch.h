@@ -13,6 +13,12 @@
 #include "cuda_on_cpu.h"
 #define REGKD_CALL inline
 #endif
+// Before loops of long bodies and few rounds: unrolled they only compile longer. g++ does not know the pragma.
+#ifdef __CUDA_ARCH__
+#define REGKD_ROLLED _Pragma("unroll 1")
+#else
+#define REGKD_ROLLED
+#endif
 
 namespace regkd {
 namespace cuda {

@@ -17,6 +17,7 @@ struct Header {
     Job job;               // params and teacher.params point to the shared copies when there are any
     REGKD_LEVEL::Arena at;
     REGKD_LEVEL::StepNow now;
+    int64_t step, end;     // of this launch, from job.first_step
     float* params;         // the student's, in global memory
     unsigned* barrier;     // [2] of the member: blocks arrived, generation
     double* sums;          // [tiles, 2] of the member

@@ -13,10 +13,13 @@ __device__ __forceinline__ DeviceBlock this_block() {
     return {thread, threads, thread & (kWarp - 1), thread / kWarp, threads / kWarp, scratch};
 }
 
+__device__ __forceinline__ Header& header() { return *reinterpret_cast<Header*>(block_shared()); }
+
 // All blocks of a member meet. Needs them resident (cooperative launch). The last to arrive opens the next generation, so
 // the two words are fit for the next barrier and the next launch.
-__device__ __forceinline__ void member_barrier(unsigned* words) {
+REGKD_CALL void member_barrier() {
     barrier();
+    unsigned* words = header().barrier;
     const unsigned blocks = gridDim.x;
     if (blocks == 1) return;
     if (threadIdx.x == 0) {
@@ -36,7 +39,8 @@ __device__ __forceinline__ void copy_floats(float* to, const float* from, int64_
 }
 
 // The member's job, its buffers and its weights. One thread writes the header.
-REGKD_CALL void set_up(const TrainCall& call, Header& shared) {
+REGKD_CALL void set_up(const TrainCall& call) {
+    Header& shared = header();
     const int32_t* words = reinterpret_cast<const int32_t*>(call.jobs + blockIdx.y);
     for (unsigned i = threadIdx.x; i < sizeof(Job) / 4; i += blockDim.x) reinterpret_cast<int32_t*>(&shared.job)[i] = words[i];
     barrier();
@@ -63,24 +67,36 @@ REGKD_CALL void set_up(const TrainCall& call, Header& shared) {
         if (plan.teacher_floats) shared.job.teacher.params = teacher;
         shared.at = REGKD_LEVEL::make_arena(shared.job);
         shared.tiles = REGKD_LEVEL::tile_count(shared.job);
+        shared.step = call.offset + (call.step_on_device ? *call.step_on_device : 0);
+        shared.end = shared.step + call.steps;
         shared.partials = shared.tiles < plan.blocks ? shared.tiles : plan.blocks;
     }
     barrier();
 }
 
-// The tiles of this block in one step: losses to the member's sums, the gradient to the block's partial.
-REGKD_CALL void work_tiles(Header& shared) {
-    const DeviceBlock team = this_block();
-    const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
-    for (int tile = block; tile < shared.tiles; tile += blocks)
-        REGKD_LEVEL::run_tile(team, shared.job, shared.now, shared.at, REGKD_LEVEL::tile_at(shared.job, tile), shared.arena,
-                              shared.gradients + block * shared.grad_floats, tile != block, shared.sums + 2 * tile);
+REGKD_CALL void begin_step() {
+    Header& shared = header();
+    if (threadIdx.x == 0) shared.now = REGKD_LEVEL::step_now(shared.job, shared.job.first_step + shared.step);
+    if (shared.student) copy_floats(shared.student, shared.params, REGKD_LEVEL::parameter_count(shared.job.student));
+    barrier();
+}
+
+// One tile: its losses to the member's sums, its gradient to the block's partial.
+REGKD_CALL void work_tile(const DeviceBlock& team, int tile) {
+    Header& shared = header();
+    REGKD_LEVEL::run_tile(team, shared.job, shared.now, shared.at, REGKD_LEVEL::tile_at(shared.job, tile), shared.arena,
+                          shared.gradients + blockIdx.x * shared.grad_floats, tile >= static_cast<int>(gridDim.x), shared.sums + 2 * tile);
 }
 
 // Sums the partial gradients in the order of blocks and lets the optimizer have them; parameters are shared out over all
 // threads of the member's blocks.
-REGKD_CALL void finish_step(const Header& shared) {
+REGKD_CALL void finish_step() {
+    Header& shared = header();
     const Job& job = shared.job;
+    if (threadIdx.x == 0) {
+        if (blockIdx.x == 0 && job.losses) REGKD_LEVEL::step_losses(job, shared.now, shared.sums, job.losses + shared.step * (1 + kTerms));
+        ++shared.step;
+    }
     const bool adam = job.optimizer == kAdam || job.optimizer == kAdamW;
     int64_t flat = 0, from = 0;
     for (int l = 1; l <= job.student.layers; ++l) {
@@ -109,20 +125,15 @@ REGKD_CALL void finish_step(const Header& shared) {
 
 // Grid (blocks, members). A step: every block adds up the gradients of its tiles; the member's blocks meet; the sums go to
 // the optimizer; they meet again. One block a member needs no meeting and no cooperative launch.
-__global__ void __launch_bounds__(kTrainThreads, 1) train_kernel(TrainCall call) {
-    Header& shared = *reinterpret_cast<Header*>(block_shared());
-    set_up(call, shared);
-    const int64_t begin = call.offset + (call.step_on_device ? *call.step_on_device : 0);  // from job.first_step
-    for (int64_t step = begin; step < begin + call.steps; ++step) {
-        if (threadIdx.x == 0) shared.now = REGKD_LEVEL::step_now(shared.job, shared.job.first_step + step);
-        if (shared.student) copy_floats(shared.student, shared.params, REGKD_LEVEL::parameter_count(shared.job.student));
-        barrier();
-        work_tiles(shared);
-        member_barrier(shared.barrier);
-        if (blockIdx.x == 0 && threadIdx.x == 0 && shared.job.losses)
-            REGKD_LEVEL::step_losses(shared.job, shared.now, shared.sums, shared.job.losses + step * (1 + kTerms));
-        finish_step(shared);
-        member_barrier(shared.barrier);
+__global__ void __launch_bounds__(kTrainThreads, 1) train_kernel(const __grid_constant__ TrainCall call) {
+    set_up(call);
+    while (header().step < header().end) {
+        begin_step();
+        const DeviceBlock team = this_block();
+        for (int tile = static_cast<int>(blockIdx.x); tile < header().tiles; tile += static_cast<int>(gridDim.x)) work_tile(team, tile);
+        member_barrier();
+        finish_step();
+        member_barrier();
     }
 }
 

@@ -34,9 +34,10 @@ class Case:
                 self.arrays[name] = np.full(d, bound, np.float32)
         job = self.job = core.Job()
         job.set_student(list(student), student_activation)
+        self.teacher = (list(teacher), teacher_activation) if teacher else None
         if teacher:
             self.arrays["teacher"] = self.network(rng, teacher)
-            job.set_teacher(list(teacher), teacher_activation, self.arrays["teacher"].ctypes.data)
+            job.set_teacher(*self.teacher, self.arrays["teacher"].ctypes.data)
         for term, (start, end) in (weights or {"base": (1, 1), "pm": (1, 1), "abm": (1, 0), "gm": (0.1, 0.1)}).items():
             job.set_weight(term, start, end, 1)
         settings = dict(draws=2, ascent_steps=2, ascent_sigma=0.1, ascent_decay=1e-5, ascent_ridge=1e-5, base_a=0.3, base_b=0.7, rate=1e-2)
