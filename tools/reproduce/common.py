@@ -31,11 +31,11 @@ class Records:
                 sys.exit(f"{path} has other columns; move it away or give another --out.")
 
     def has(self, **key: Any) -> bool:
-        wanted = {k: str(v) for k, v in key.items()}
+        wanted = {k: as_text(v) for k, v in key.items()}
         return any(all(row[k] == v for k, v in wanted.items()) for row in self.rows)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        rows = [{k: _text(row[k]) for k in self.columns} for row in rows]
+        rows = [{k: as_text(row[k]) for k in self.columns} for row in rows]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.is_file() or not self.path.stat().st_size
         with self.path.open("a", newline="", encoding="utf-8") as stream:
@@ -46,11 +46,11 @@ class Records:
         self.rows += rows
 
     def values(self, column: str, **key: Any) -> list[float]:
-        wanted = {k: str(v) for k, v in key.items()}
+        wanted = {k: as_text(v) for k, v in key.items()}
         return [float(row[column]) for row in self.rows if all(row[k] == v for k, v in wanted.items())]
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -78,7 +78,7 @@ def how_it_was_run(seconds: float | None = None) -> str:
 
     model = platform.processor() or platform.machine()
     try:
-        model = next(line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+        model = next(line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").readas_text().splitlines() if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
     command = shlex.join(["python", *(str(Path(a).name) if i == 0 else a for i, a in enumerate(sys.argv))])
@@ -184,4 +184,4 @@ def dot_plot(path: Path, title: str, groups: Mapping[str, Mapping[str, tuple[flo
                 out.append(f'<line x1="{at(m - s):.1f}" x2="{at(m + s):.1f}" y1="{y}" y2="{y}" stroke="{colour}"/>')
             out.append(f'<circle cx="{at(m):.1f}" cy="{y}" r="4" fill="{colour}"/>')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*out, "</svg>"]) + "\n", encoding="utf-8")
+    path.writeas_text("\n".join([*out, "</svg>"]) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table
+from common import RESULTS, Records, as_text, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table
 
 PAPER = 43.91  # [%] mean reduction of the RMSE at 10 % of the data, from the abstract
 SETS = ["compactiv", "concrete", "cpusmall", "energy", "kin8nm", "pole", "power-plant", "wine-quality-red", "yacht"]
@@ -151,7 +151,7 @@ def _pair(row: dict) -> tuple:
 
 
 def _match(records: Records, **key) -> list[dict]:
-    return [row for row in records.rows if all(row[k] == str(v) for k, v in key.items())]
+    return [row for row in records.rows if all(row[k] == as_text(v) for k, v in key.items())]
 
 
 def interval(records: Records, sets: list[str], variant: str, **key) -> tuple[float, float]:
@@ -242,7 +242,7 @@ def main() -> None:
     in_processes(run, tasks, args.jobs, done, None if args.minutes is None else started + 60 * args.minutes)
     page = report(records, args, time.monotonic() - started)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "kang2024.md").write_text(page, encoding="utf-8")
+    (args.out / "kang2024.md").writeas_text(page, encoding="utf-8")
     key = {"steps": args.steps, "score": args.score}
     groups = {f"{n} {f:.0%}": {v: (mean(g), sd(g)) for v in VARIANTS[1:] if (g := reductions(records, v, set=data_file(args.data, n).stem, fraction=f, **key))} for f in args.fractions for n in args.sets}
     dot_plot(args.out / "kang2024.svg", "Reduction of the RMSE by the terms", {k: v for k, v in groups.items() if v}, "percent", {k: PAPER for k, v in groups.items() if v and k.endswith(" 10%")})
