@@ -17,11 +17,17 @@ namespace {
 
 using runtime::kNarrow;
 using runtime::kSpan;
+using runtime::kTogether;
 using runtime::spanned;
 
 #include "integer.h"
 
 constexpr size_t kLanes = kVec;
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool kManyRegisters = true;  // 32
+#else
+constexpr bool kManyRegisters = false;  // 16
+#endif
 
 REGKD_INLINE float across(Vec v) {
 #if defined(__AVX512F__)
@@ -97,6 +103,37 @@ REGKD_INLINE void dense_panel(const float* panel, const float* bias, const float
     for (int b = 0; b < B; ++b) store_vec(y + b * kLanes, sum[0][b] + load_vec(bias + b * kLanes));
 }
 
+// The same sums for kTogether rows and S of the panel's B registers of outputs: chain after chain, so that the sums of
+// one chain fit in the registers. Chains and their order are those of dense_panel.
+template <int B, int C, int S>
+REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, const float* x, size_t n_in, size_t stride, float* y) {
+    constexpr int kRows = kTogether;
+    const size_t whole = n_in / C * C;
+    Vec total[C][kRows][S];
+    for (int c = 0; c < C; ++c) {
+        Vec sum[kRows][S] = {};
+        const auto add = [&](size_t j) {
+            Vec w[S];
+            for (int b = 0; b < S; ++b) w[b] = load_vec(panel + (j * B + b) * kLanes);
+            for (int r = 0; r < kRows; ++r) {
+                const Vec value = all<Vec>(x[r * stride + j]);
+                for (int b = 0; b < S; ++b) sum[r][b] = fused(w[b], value, sum[r][b]);
+            }
+        };
+        for (size_t j = c; j < whole; j += C) add(j);
+        if (c == 0)
+            for (size_t j = whole; j < n_in; ++j) add(j);
+        for (int r = 0; r < kRows; ++r)
+            for (int b = 0; b < S; ++b) total[c][r][b] = sum[r][b];
+    }
+    for (int step = 1; step < C; step *= 2)
+        for (int c = 0; c + step < C; c += 2 * step)
+            for (int r = 0; r < kRows; ++r)
+                for (int b = 0; b < S; ++b) total[c][r][b] += total[c + step][r][b];
+    for (int r = 0; r < kRows; ++r)
+        for (int b = 0; b < S; ++b) store_vec(y + r * stride + b * kLanes, total[0][r][b] + load_vec(bias + b * kLanes));
+}
+
 void dense(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y) {
     if (n_out <= kNarrow) {
         std::memset(y, 0, sizeof(float) * kSpan);
@@ -118,6 +155,30 @@ void dense(const float* packed, const float* bias, const float* x, size_t n_in, 
         else dense_panel<1, 4>(panel, bias + first, x, n_in, y + first);
     });
     for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + i, Vec{});
+}
+
+void dense_together(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride, float* y) {
+    if (n_out <= kNarrow) {
+        for (size_t r = 0; r < kTogether; ++r) dense(packed, bias, x + r * stride, n_in, n_out, y + r * stride);
+        return;
+    }
+    for_panels(n_out, [&](size_t first, size_t b) {
+        const float* panel = packed + first * n_in;
+        const float* offset = bias + first;
+        float* to = y + first;
+        if (b == 4 && kManyRegisters) {
+            dense_panel_together<4, 2, 4>(panel, offset, x, n_in, stride, to);
+        } else if (b == 4) {
+            dense_panel_together<4, 2, 2>(panel, offset, x, n_in, stride, to);
+            dense_panel_together<4, 2, 2>(panel + 2 * kLanes, offset + 2 * kLanes, x, n_in, stride, to + 2 * kLanes);
+        } else if (b == 2) {
+            dense_panel_together<2, 4, 2>(panel, offset, x, n_in, stride, to);
+        } else {
+            dense_panel_together<1, 4, 1>(panel, offset, x, n_in, stride, to);
+        }
+    });
+    for (size_t r = 0; r < kTogether; ++r)
+        for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + r * stride + i, Vec{});
 }
 
 // ---- int8 layers ------------------------------------------------------------------------------------------------
@@ -257,7 +318,7 @@ void activate(runtime::Activation kind, float alpha, float* v, size_t n) {
 
 extern const runtime::Kernels kKernels = {
     REGKD_LEVEL_NAME, kLanes, kGroup, kOffset, dense_floats, pack_dense, dense_int8_bytes, pack_dense_int8, codes_bytes,
-    constant, activate, clip, quantize, fake_quantize, dense, dense_int8,
+    constant, activate, clip, quantize, fake_quantize, dense, dense_together, dense_int8,
 };
 
 }  // namespace REGKD_LEVEL

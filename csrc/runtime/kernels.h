@@ -15,6 +15,9 @@ namespace runtime {
 constexpr size_t kSpan = 16;
 constexpr size_t spanned(size_t n) { return (n + kSpan - 1) / kSpan * kSpan; }
 
+// Rows that a layer takes together when a request has as many: its weights are then read once for all of them.
+constexpr size_t kTogether = 4;
+
 // Up to so many outputs a layer is computed output by output, its inputs along the lanes; wider layers have their
 // outputs along the lanes, which needs no sum across a register.
 constexpr size_t kNarrow = 4;
@@ -39,6 +42,8 @@ struct Kernels {
     void (*quantize)(float scale, const float* v, size_t n, unsigned char* codes);
     void (*fake_quantize)(float scale, float* v, size_t n);                   // in place
     void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y);
+    // kTogether rows, `stride` floats apart in x and in y; the answers have the bits of single rows.
+    void (*dense_together)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride, float* y);
     void (*dense_int8)(const unsigned char* packed,   // weights of pack_dense_int8
                        const int32_t* start,          // [spanned(n_out)] where the sums begin: -offset * sum of the weights
                        const float* scale,            // [spanned(n_out)]

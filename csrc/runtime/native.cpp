@@ -1,5 +1,5 @@
-// The native back end: a program whose weights are packed for one instruction set, and two rows of values between which
-// the layers go back and forth.
+// The native back end: a program whose weights are packed for one instruction set, and two buffers of values between
+// which the layers go back and forth.
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -102,48 +102,60 @@ public:
             widest = op.n_out > widest ? op.n_out : widest;
             if (op.kind == Kind::kDenseInt8 && kernels.codes_bytes(op.n_in) > codes) codes = kernels.codes_bytes(op.n_in);
         }
-        for (Aligned<float>& row : rows_) row = Aligned<float>(spanned(widest));
+        stride_ = spanned(widest);
+        for (Aligned<float>& rows : rows_) rows = Aligned<float>(kTogether * stride_);
         codes_ = Aligned<unsigned char>(codes);
     }
 
     Status infer(const float* x, size_t rows, float* y) noexcept override {
-        for (size_t row = 0; row < rows; ++row, x += inputs, y += outputs) {
+        for (size_t row = 0; row < rows; ++row)
             for (size_t i = 0; i < inputs; ++i)
-                if (!std::isfinite(x[i])) return Status(StatusCode::kNotFinite, "input %zu of row %zu is %g, expected a finite number.", i, row, static_cast<double>(x[i]));
-            one(x, y);
-        }
+                if (!std::isfinite(x[row * inputs + i]))
+                    return Status(StatusCode::kNotFinite, "input %zu of row %zu is %g, expected a finite number.", i, row, static_cast<double>(x[row * inputs + i]));
+        size_t row = 0;
+        for (; row + kTogether <= rows; row += kTogether) tile<kTogether>(x + row * inputs, y + row * outputs);
+        for (; row < rows; ++row) tile<1>(x + row * inputs, y + row * outputs);
         return {};
     }
 
 private:
-    void one(const float* x, float* y) noexcept {
+    template <size_t Rows>
+    void tile(const float* x, float* y) noexcept {
         float* v = rows_[0].data();
         float* other = rows_[1].data();
-        std::memcpy(v, x, sizeof(float) * inputs);
-        for (size_t i = inputs; i < spanned(inputs); ++i) v[i] = 0;
-        for (const Step& step : steps_) {
-            switch (step.kind) {
-                case Kind::kDense:
-                    kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
-                    std::swap(v, other);
-                    break;
-                case Kind::kDenseInt8:
-                    kernels_.quantize(step.number, v, step.n_in, codes_.data());
-                    kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(), codes_.data(), step.n_in, step.n_out, other);
-                    std::swap(v, other);
-                    break;
-                case Kind::kActivation: kernels_.activate(step.activation, step.number, v, step.n_out); break;
-                case Kind::kQuantize: kernels_.fake_quantize(step.number, v, step.n_out); break;
-                case Kind::kClip: kernels_.clip(step.low, step.high, v, step.n_out); break;
-                default: kernels_.constant(step.kind, step.constants.data(), v, step.n_out);
-            }
+        for (size_t r = 0; r < Rows; ++r) {
+            std::memcpy(v + r * stride_, x + r * inputs, sizeof(float) * inputs);
+            for (size_t i = inputs; i < spanned(inputs); ++i) v[r * stride_ + i] = 0;
         }
-        std::memcpy(y, v, sizeof(float) * outputs);
+        for (const Step& step : steps_) {
+            if (step.kind == Kind::kDense && Rows == kTogether) {
+                kernels_.dense_together(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, stride_, other);
+            } else {
+                for (size_t r = 0; r < Rows; ++r) apply(step, v + r * stride_, other + r * stride_);
+            }
+            if (step.kind == Kind::kDense || step.kind == Kind::kDenseInt8) std::swap(v, other);
+        }
+        for (size_t r = 0; r < Rows; ++r) std::memcpy(y + r * outputs, v + r * stride_, sizeof(float) * outputs);
+    }
+
+    // One row: layers write to `other`, everything else works in place.
+    void apply(const Step& step, float* v, float* other) noexcept {
+        switch (step.kind) {
+            case Kind::kDense: return kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
+            case Kind::kDenseInt8:
+                kernels_.quantize(step.number, v, step.n_in, codes_.data());
+                return kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(), codes_.data(), step.n_in, step.n_out, other);
+            case Kind::kActivation: return kernels_.activate(step.activation, step.number, v, step.n_out);
+            case Kind::kQuantize: return kernels_.fake_quantize(step.number, v, step.n_out);
+            case Kind::kClip: return kernels_.clip(step.low, step.high, v, step.n_out);
+            default: return kernels_.constant(step.kind, step.constants.data(), v, step.n_out);
+        }
     }
 
     const Kernels& kernels_;
     std::vector<Step> steps_;
-    Aligned<float> rows_[2];
+    size_t stride_;            // floats from one row to the next
+    Aligned<float> rows_[2];   // [kTogether, stride_] each
     Aligned<unsigned char> codes_;
 };
 
