@@ -15,7 +15,6 @@ __all__ = ["findings"]
 _LIBRARIES = {
     "torch": ("train and distil", "distill"),
     "onnx": ("export and quantize", "distill"),
-    "onnxscript": ("export", "distill"),
     "onnxruntime": ("run engines on any machine", "onnxruntime"),
     "scikit-learn": ("the bundled data sets", "distill"),
     "safetensors": ("read and write models", "distill"),

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 # What the light half does not have: commands that train or quantize import them when they start.
-_HALF = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "sklearn")
+_HALF = ("torch", "onnx", "onnxruntime", "safetensors", "sklearn")
 
 for module in (train_teacher, distill, quantize, build, bench, report, check, bundle, deploy, run, demo, doctor):
     module.register(app)
