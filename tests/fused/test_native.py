@@ -70,7 +70,7 @@ def test_the_lists_of_names_are_the_same_in_all_layers():
     assert list(core.TERMS) == ["base", "pm", "abm", "gm"]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     hidden_s=st.lists(st.integers(1, 40), max_size=4),
     hidden_t=st.lists(st.integers(1, 40), max_size=4),
@@ -103,6 +103,9 @@ def test_dw_and_db_are_the_float64_twins(
         ascent_rule="normalised", ascent_steps=2, ascent_ridge=1e-2, ascent_weight_decay=1e-2, sigma=(0.1,) * d, **bounds,
     )  # fmt: skip
     rows = row_quantities(teacher(x).detach(), y, k=0.3)
+    # The root of tor has an unbounded slope at S = T: no row is an outlier there, or the test would measure float32 itself.
+    far = (student(x) - rows.t).norm(dim=1) > 0.1
+    rows = dataclasses.replace(rows, outlier=rows.outlier & far)
     terms, gradient, expected_terms, expected = both(student, teacher, x, y, rows, recipe)
     # float32 against float64 on the same noise. Gradients near 0 are sums of large terms that cancel: against 1e-3 of their size.
     assert (gradient - expected).norm() <= 1e-5 * max(float(expected.norm()), 1e-3)
