@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 from .errors import UserError
 
-__all__ = ["TARGETS", "Target", "get_target"]
+__all__ = ["TARGETS", "Target", "formats_of", "get_target"]
 
-# GPUs whose tensor cores multiply FP8.
-_FP8 = ((8, 9), (9, 0), (10, 0), (10, 3), (11, 0), (12, 0), (12, 1))
+def formats_of(sm: int) -> tuple[str, ...]:
+    """Number formats that a GPU of a compute capability (87 for 8.7) multiplies in, or stores weights in."""
+    found = ["fp32", "fp16", "int8", "int8-weights"]
+    if sm >= 80:
+        found.append("bf16")
+    if sm >= 89:  # Ada, Hopper, Blackwell, Thor
+        found.append("fp8")
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Target:
     name : str
     what : str
         For a reader.
-    compute_capabilities : tuple of (major, minor)
-        Of its GPUs; a graph must fit all of them.
+    compute_capabilities : tuple of int
+        Of its GPUs, 87 for sm_87; a graph must fit all of them.
     tensorrt : dict of str to str
         Where the version comes from -> TensorRT version, oldest first.
     python : str
@@ -37,7 +43,7 @@ class Target:
 
     name: str
     what: str
-    compute_capabilities: tuple[tuple[int, int], ...]
+    compute_capabilities: tuple[int, ...]
     tensorrt: dict[str, str]
     python: str
     stand_in: str
@@ -59,15 +65,10 @@ class Target:
         ``precision`` is a label as :func:`regkd_edge.quantize.graph_precision` gives it: "int8", "fp8+fp16", ...
         """
         for part in precision.split("+"):
-            if part in ("fp32", "fp16", "bf16", "int8", "int8-weights"):
-                continue
-            if part in ("fp8", "fp8-weights"):
-                without = [cc for cc in self.compute_capabilities if cc not in _FP8]
-                if without:
-                    sm = ", ".join(f"sm_{a}{b}" for a, b in without)
-                    return f"{self.name} ({sm}) has no FP8: that needs sm_89, sm_90, sm_100 or newer"
-                continue
-            return f"{part} is no precision that this project checks for {self.name}"
+            without = [f"sm_{sm}" for sm in self.compute_capabilities if part not in formats_of(sm)]
+            if without:
+                has = ", ".join(formats_of(min(self.compute_capabilities)))
+                return f"{self.name} ({', '.join(without)}) has no {part}; it has {has}"
         return None
 
 
@@ -77,7 +78,7 @@ TARGETS = {
         Target(
             "jetson-orin",
             "Jetson Orin Nano, NX and AGX",
-            ((8, 7),),
+            (87,),
             {"JetPack 6.1 and 6.2": "10.3", "JetPack 7.2": "10.16", "JetPack 7.2.2 (AGX)": "11.4"},
             "3.10 with JetPack 6, 3.12 with JetPack 7",
             "86",
@@ -85,7 +86,7 @@ TARGETS = {
         Target(
             "jetson-thor",
             "Jetson Thor",
-            ((11, 0),),
+            (110,),
             {"JetPack 7.0 and 7.1": "10.13", "JetPack 7.2": "10.16", "JetPack 7.2.2": "11.4"},
             "3.12",
             "120",
@@ -93,7 +94,7 @@ TARGETS = {
         Target(
             "desktop",
             "GeForce RTX 30, 40, 50 and the professional cards like them",
-            ((8, 6), (8, 9), (12, 0)),
+            (86, 89, 120),
             {"pip, oldest supported": "10.3", "pip, newest checked": "11.4"},
             "3.10 to 3.14",
             "86",
@@ -101,7 +102,7 @@ TARGETS = {
         Target(
             "desktop-fp8",
             "GeForce RTX 40, 50 and the professional cards like them",
-            ((8, 9), (12, 0)),
+            (89, 120),
             {"pip, oldest supported": "10.3", "pip, newest checked": "11.4"},
             "3.10 to 3.14",
             "89",

@@ -1,7 +1,9 @@
 """What TensorRT on a target would refuse in a graph, told without TensorRT: types, zero points, opset, shapes, operators.
 
-The rules were compared with NVIDIA's own parser and builder (``tensorrt-rtx``, see ``rtx.py``): each "error" here is
-refused there, and what the quantizers of this project write is taken. An operator that was never tried is a "warning".
+The rules are compared with NVIDIA's own parser and builder (``tensorrt-rtx``, see ``rtx.py``) by the tests: what is an
+"error" here is refused there, and what the quantizers of this project write is taken. Two rules are our own: the number of
+features is fixed, as the runner wants it, and the opset is one that NVIDIA documents for the version (the parser reads on
+beyond it, and may misunderstand). An operator that was never tried is a "warning".
 """
 
 from __future__ import annotations

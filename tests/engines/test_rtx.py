@@ -1,0 +1,121 @@
+"""NVIDIA's real parser, type checker and builder on the CPU: right graphs compile for GPUs that are not here, wrong ones are
+refused, and our lint agrees with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from graphs import ACTIVATIONS, rows, write_mlp
+from wrong_graphs import WRONG, write_wrong
+
+from regkd_edge.engines import get_engine, load_engine, read_manifest
+from regkd_edge.engines.lint import lint
+from regkd_edge.engines.precheck import check_graphs
+from regkd_edge.errors import GraphError, NotAvailable, UserError
+
+# Names that an export of torch may bring beside those that ONNX has one operator for.
+STUDENTS = (*ACTIVATIONS, "Sigmoid", "Gelu")
+
+
+def precisions(folder, activation):
+    """The student in every precision -> file."""
+    from regkd_edge.quantize import quantize_fp16, quantize_int8, quantize_layers
+
+    paths = {name: folder / f"{activation}.{name}.onnx" for name in ("fp32", "fp16", "int8", "fp8")}
+    if activation == "Gelu":  # an operator since opset 20
+        import onnx
+
+        model = onnx.load(write_mlp(paths["fp32"], widths=(20, 64, 64, 2)))
+        for node in model.graph.node:
+            node.op_type = "Gelu" if node.op_type == "Tanh" else node.op_type
+        model.opset_import[0].version = 20
+        onnx.save(model, paths["fp32"])
+    else:
+        write_mlp(paths["fp32"], widths=(20, 64, 64, 2), activation=activation)
+    quantize_fp16(paths["fp32"], paths["fp16"])
+    quantize_int8(paths["fp32"], paths["int8"], rows(64, 20))
+    quantize_layers(paths["fp32"], paths["fp8"], rows(64, 20), "fp8", corrections=())
+    return paths
+
+
+@pytest.mark.parametrize("activation", STUDENTS)
+def test_students_of_every_activation_compile_in_every_precision(rtx, tmp_path, activation):
+    for name, path in precisions(tmp_path, activation).items():
+        manifest = get_engine("tensorrt-rtx").build(path, tmp_path / name, {"max_batch": 64})
+        assert manifest.precision.startswith(name), (name, manifest.precision)
+        assert manifest.options["architectures"] == (["89", "120"] if name == "fp8" else ["80", "86", "89", "120"])
+        assert (manifest.batch, manifest.max_batch) == (None, 64) and manifest.size_bytes > 10_000
+        assert read_manifest(tmp_path / name) == manifest
+        assert [finding for finding in lint(path, "desktop-fp8") if finding.level == "error"] == []
+
+
+def test_a_plan_is_the_same_bytes_each_time(rtx, tmp_path):
+    path = write_mlp(tmp_path / "a.onnx", widths=(20, 32, 1))
+    plans = [get_engine("tensorrt-rtx").build(path, tmp_path / name).engine_sha256 for name in "ab"]
+    assert plans[0] == plans[1]
+
+
+def test_a_fixed_batch_is_kept(rtx, tmp_path):
+    manifest = get_engine("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx", batch=4), tmp_path / "engine")
+    assert (manifest.batch, manifest.max_batch, manifest.inputs[0]["shape"]) == (4, 4, [4, 5])
+
+
+# Two rules are ours: the runner wants a fixed number of features, and an opset beyond the documented ones is read on by the
+# parser, which may misunderstand it.
+@pytest.mark.parametrize("kind", [kind for kind in WRONG if kind not in ("dynamic_features", "future_opset")])
+def test_what_the_lint_refuses_nvidia_refuses_too(rtx, tmp_path, kind):
+    path = write_wrong(kind, tmp_path / "wrong.onnx", tmp_path)
+    with pytest.raises(GraphError) as error:
+        get_engine("tensorrt-rtx").build(path, tmp_path / "engine")
+    assert "tensorrt-rtx" in str(error.value) or "TensorRT" in str(error.value)
+    assert not (tmp_path / "engine" / "manifest.json").exists()
+
+
+def test_fp8_for_a_gpu_without_it_is_refused_by_nvidia_too(rtx, tmp_path):
+    from regkd_edge.quantize import quantize_layers
+
+    source = write_mlp(tmp_path / "source.onnx", widths=(20, 32, 1))
+    quantize_layers(source, tmp_path / "fp8.onnx", rows(64, 20), "fp8", corrections=())
+    with pytest.raises(GraphError, match="sm_86"):
+        get_engine("tensorrt-rtx").build(tmp_path / "fp8.onnx", tmp_path / "engine", {"architectures": ["86"]})
+
+
+def test_architectures_that_it_lacks_are_refused_by_name(rtx, tmp_path):
+    path = write_mlp(tmp_path / "a.onnx")
+    with pytest.raises(UserError, match="no architecture '87'.*a Jetson builds its own"):
+        get_engine("tensorrt-rtx").build(path, tmp_path / "engine", {"architectures": ["87"]})
+    with pytest.raises(UserError, match="no architecture is named"):
+        get_engine("tensorrt-rtx").build(path, tmp_path / "engine", {"architectures": []})
+
+
+def test_loading_looks_for_a_gpu_before_it_touches_a_runtime(rtx, tmp_path, monkeypatch):
+    from regkd_edge.engines import gpu
+
+    get_engine("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx"), tmp_path / "engine")
+    monkeypatch.setattr(gpu, "_LIBRARY", "libcuda-that-is-not-there.so.1")
+    assert "no NVIDIA driver" in get_engine("tensorrt-rtx").cannot_run()
+    with pytest.raises(NotAvailable, match="no NVIDIA driver"):
+        load_engine(tmp_path / "engine")
+
+
+def test_check_asks_nvidia_where_it_can(rtx, tmp_path):
+    good = write_mlp(tmp_path / "good.onnx", widths=(20, 32, 1))
+    found = check_graphs({"fp32": good}, "jetson-orin")
+    assert not found.refused and found.rows[0]["level"] == "fits"
+    assert any("tensorrt-rtx" in note and "sm_86" in note and "no kernel" in note for note in found.notes)
+
+
+def test_check_says_when_nvidia_was_not_asked(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)  # what an absent package does
+    good = write_mlp(tmp_path / "good.onnx", widths=(20, 32, 1))
+    wrong = write_wrong("uint8", tmp_path / "wrong.onnx", tmp_path)
+    found = check_graphs({"good": good, "wrong": wrong}, "desktop")
+    assert any("was not asked: the package tensorrt-rtx is not installed" in note for note in found.notes)
+    assert found.refused and {row["graph"] for row in found.rows if row["level"] == "error"} == {"wrong"}
+    json.dumps(found.rows)
+    with pytest.raises(NotAvailable, match=r"tensorrt-rtx is not installed.*regkd-edge\[rtx\]"):
+        get_engine("tensorrt-rtx").build(good, tmp_path / "engine")
