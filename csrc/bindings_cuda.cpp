@@ -30,12 +30,12 @@ std::vector<Job> copies_of(const std::vector<const Job*>& jobs) {
 
 cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) {
     const std::vector<Job> jobs = copies_of(pointers);
-    const cuda::Device device = cuda::device(device_index);
-    const int32_t members = static_cast<int32_t>(jobs.size());
     for (const Job& job : jobs) {
         const std::string why = refusal(job);
         if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
     }
+    const cuda::Device device = cuda::device(device_index);
+    const int32_t members = static_cast<int32_t>(jobs.size());
     if (const char* why = cuda::refuse(jobs.data(), members, device.shared_bytes))
         throw std::invalid_argument(std::string("the CUDA back end cannot run this step: ") + why);
     const cuda::OnDevice here(device_index);
