@@ -17,7 +17,7 @@ from regkd_edge.engines import load_engine
 from regkd_edge.engines.native import ENGINE
 from regkd_edge.engines.native_graph import program_of
 from regkd_edge.errors import GraphError
-from regkd_edge.quantize import quantize_int8
+from regkd_edge.quantize import quantize_int8, quantize_layers
 from regkd_edge.quantize.reference import reference_outputs
 
 EXPORTED = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus")
@@ -102,6 +102,20 @@ def test_mixed_precision_is_kept_layer_by_layer(tmp_path):
     x = rows(d=3)
     check_answers(program, x, load_engine(tmp_path / "engine").infer(x))
     check_answers(program, x, reference_outputs(path, x))
+
+
+@pytest.mark.parametrize("forms", ["int8", "int8-weights", ("fp32", "int8", "int8"), ("int8", "fp32", "int8-weights")], ids=str)
+@pytest.mark.parametrize("activation", ["Relu", "Tanh"])
+def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_path, activation, forms):
+    """Equalized and shifted inputs, corrections, a precision a layer: heavy-tailed inputs make it use them all."""
+    x = rows(d=7, mean=40.0, scale=np.geomspace(0.1, 90, 7))
+    x[::50] = 40 + 10 * (x[::50] - 40)
+    source = write_mlp(tmp_path / "s.onnx", (7, 32, 16, 2), activation, mean=np.full(7, 40.0), scale=np.geomspace(0.1, 90, 7))
+    quantize_layers(source, tmp_path / "q.onnx", x, forms)
+    manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
+    integer = {"int8": 1.0, "int8-weights": None, ("fp32", "int8", "int8"): 544 / 768, ("int8", "fp32", "int8-weights"): 224 / 768}[forms]
+    assert manifest.executed.get("int8") == (None if integer is None else pytest.approx(integer))
+    check_answers(program_of(tmp_path / "q.onnx"), x, load_engine(tmp_path / "engine").infer(x))
 
 
 def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
