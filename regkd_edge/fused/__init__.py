@@ -1,4 +1,5 @@
-"""Training steps: one public function a kernel, its pure-torch twin under the same name, and the choice between them."""
+"""Training steps: one public function a kernel, its pure-torch twin under the same name, and the choice between
+them."""
 
 from .choose import Choice, choose
 from .ops import distill_step, matching_loss, perturb

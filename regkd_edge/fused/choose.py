@@ -1,6 +1,7 @@
 """Which back end runs a member, and why: the fused core where it covers everything, the torch path elsewhere.
 
-What a kernel does not implement it refuses, with the reason, and the torch path runs; nothing is ever left out silently.
+What a kernel does not implement it refuses, with the reason, and the torch path runs; nothing is ever left out
+silently.
 """
 
 from __future__ import annotations
@@ -92,12 +93,17 @@ def choose(
     why = f"tensors on '{device.type}' are beyond the core" if target not in ("cpu", "cuda") else None
     if why is None and device.type != target:
         why = f"the tensors are on {device.type} and the back end is {target}"
-    why = why or covered(student, teacher, recipe, device) or native.unavailable(target) or native.refuses(
-        student, teacher, recipe, batch, x, y, target
+    why = (
+        why
+        or covered(student, teacher, recipe, device)
+        or native.unavailable(target)
+        or native.refuses(student, teacher, recipe, batch, x, y, target)
     )
     if backend != "auto":
         if why:
-            raise NotAvailable(f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or mend the cause.")
+            raise NotAvailable(
+                f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or mend the cause."
+            )
         return Choice(backend, "asked for")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)
     choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is covered")

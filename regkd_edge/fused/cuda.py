@@ -1,6 +1,7 @@
 """The CUDA half of :mod:`.native`: device memory for jobs, plans and workspaces; no waiting for the device.
 
-All memory is PyTorch's, taken and freed in the order of the current stream, so nothing here needs to outlive its launch.
+All memory is PyTorch's, taken and freed in the order of the current stream, so nothing here needs to outlive its
+launch.
 """
 
 from __future__ import annotations
@@ -40,6 +41,16 @@ def matching_loss(core, work: Workspace, s: Tensor, y: int, t: int, gradient: Te
     size = core.cuda.loss_workspace_bytes(n, outputs)
     workspace = torch.zeros(size, dtype=torch.uint8, device=s.device)
     core.cuda.matching_loss(
-        work.job, s.data_ptr(), y, t, n, outputs, gradient.data_ptr(), value.data_ptr(), workspace.data_ptr(), index, stream
+        work.job,
+        s.data_ptr(),
+        y,
+        t,
+        n,
+        outputs,
+        gradient.data_ptr(),
+        value.data_ptr(),
+        workspace.data_ptr(),
+        index,
+        stream,
     )
     return value[0].float()

@@ -1,7 +1,7 @@
 """The one place that talks to the compiled core: what it can do on this machine, and its operators on torch tensors.
 
-Loaded on first use, never on import of the package. Every function that returns ``None`` in place of a result leaves the
-call to the twin.
+Loaded on first use, never on import of the package. Every function that returns ``None`` in place of a result leaves
+the call to the twin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def _load():
     try:
         from .. import _core
     except ImportError as cause:
-        return None, f"the compiled extension regkd_edge._core is not there ({cause}); reinstall the package with a C++ compiler"
+        return (
+            None,
+            f"the compiled extension regkd_edge._core is not there ({cause}); reinstall with a C++ compiler",
+        )
     return _core, None
 
 
@@ -95,12 +98,15 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
     return work.job
 
 
-# Measured on AVX-512, tools/bench/step.py: the core is 1.4 to 2 times faster than eager PyTorch with 300 weights a hidden unit
-# and 10 % slower with 550 (teacher 256-1024-1024-1, student 256-512-512-1, 1024 rows): there a matrix library pays.
+# Measured on AVX-512, tools/bench/step.py: the core is 1.4 to 2 times faster than eager PyTorch with 300 weights a
+# hidden unit and 10 % slower with 550 (teacher 256-1024-1024-1, student 256-512-512-1, 1024 rows): there a matrix
+# library pays.
 _LARGE_FLOP, _LARGE_FAN = 4e9, 450
 
 
-def slower(student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str) -> str | None:
+def slower(
+    student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
+) -> str | None:
     """Why the core is expected to be slower than PyTorch on this job, or None."""
     if backend != "cpu":
         return None
@@ -109,13 +115,16 @@ def slower(student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: 
     units = sum(sum(net.widths[1:-1]) for net in nets)
     if weights < _LARGE_FAN * units:
         return None
-    flops = _load()[0].cost(_shape_only(student, teacher if recipe.needs_teacher else None, recipe, batch, x, y))["flops"]
+    flops = _load()[0].cost(_shape_only(student, teacher if recipe.needs_teacher else None, recipe, batch, x, y))[
+        "flops"
+    ]
     if flops < _LARGE_FLOP:
         return None
-    return f"a step of {flops:.1e} FLOP with {weights // max(1, units)} weights a hidden unit is faster by PyTorch's matrix products"
+    fan = weights // max(1, units)
+    return f"a step of {flops:.1e} FLOP with {fan} weights a hidden unit is faster by PyTorch's matrix products"
 
 
-# Many steps ----------------------------------------------------------------------------------------------------------------
+# Many steps
 
 
 def run(members: list, n: int, backend: str) -> list[Tensor]:
@@ -183,7 +192,7 @@ def _bring_back(member, work: Workspace, n: int) -> None:
     member.state.step += n
 
 
-# Single-call operators -----------------------------------------------------------------------------------------------------
+# Single-call operators
 
 
 def _backend(*tensors: Tensor | None) -> str | None:
@@ -231,7 +240,15 @@ def matching_loss(s: Tensor, y: Tensor | None, rows: RowQuantities, recipe: Step
 
 
 def distill_step(
-    student: Net, teacher: Net | None, x: Tensor, y: Tensor | None, rows: RowQuantities, recipe: StepRecipe, seed: int, step: int, total: int
+    student: Net,
+    teacher: Net | None,
+    x: Tensor,
+    y: Tensor | None,
+    rows: RowQuantities,
+    recipe: StepRecipe,
+    seed: int,
+    step: int,
+    total: int,
 ) -> tuple[Tensor, Tensor] | None:
     """One step's ``(terms [5], flat gradient [P])`` on the core; None where it refuses."""
     backend = _backend(x, y, rows.t, *student.weights, *(teacher.weights if teacher is not None else ()))

@@ -1,7 +1,7 @@
 """The single-call operators, registered with ``torch.library`` so that they work under autograd, compile and export.
 
-Each runs the compiled core where it can and its twin elsewhere. Every operator returns its derivative beside its value (one
-pass gives both), and its backward multiplies by the upstream gradient.
+Each runs the compiled core where it can and its twin elsewhere. Every operator returns its derivative beside its value
+(one pass gives both), and its backward multiplies by the upstream gradient.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _recipe(text: str) -> StepRecipe:
     return StepRecipe.from_dict(json.loads(text))
 
 
-# perturb -------------------------------------------------------------------------------------------------------------------
+# perturb
 
 
 @torch.library.custom_op(
@@ -39,7 +39,9 @@ def _recipe(text: str) -> StepRecipe:
 )
 def _perturb(x, sigma, draws, seed, step):
     fast = native.perturb(x, sigma, draws, seed, step)
-    return fast if fast is not None else perturb_twin(x, sigma if sigma.numel() > 1 else float(sigma), draws, seed, step)
+    return (
+        fast if fast is not None else perturb_twin(x, sigma if sigma.numel() > 1 else float(sigma), draws, seed, step)
+    )
 
 
 @_perturb.register_fake
@@ -79,17 +81,21 @@ def perturb(
     sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).flatten()
     features = x[:1].numel() if x.shape[0] else 1
     if sigma.numel() not in (1, features):
-        raise RecipeError(f"sigma has {sigma.numel()} numbers and a row has {features} features.", "Give sigma one number, or one a feature.")
+        raise RecipeError(
+            f"sigma has {sigma.numel()} numbers and a row has {features} features.",
+            "Give sigma one number, or one a feature.",
+        )
     return _perturb(x, sigma, draws, seed, step)
 
 
-# matching_loss -------------------------------------------------------------------------------------------------------------
+# matching_loss
 
 
 @torch.library.custom_op(
     "regkd_edge::matching_loss",
     mutates_args=(),
-    schema="(Tensor s, Tensor? y, Tensor? t, Tensor? e, Tensor? phi, Tensor? outlier, Tensor? mix, Tensor? weight, str recipe)"
+    schema="(Tensor s, Tensor? y, Tensor? t, Tensor? e, Tensor? phi, Tensor? outlier, Tensor? mix, Tensor? weight,"
+    " str recipe)"
     " -> (Tensor, Tensor)",
 )
 def _matching_loss(s, y, t, e, phi, outlier, mix, weight, recipe):
@@ -124,7 +130,8 @@ def matching_loss(
     y: Tensor | None,  # [B, o]
     recipe: StepRecipe,
 ) -> Tensor:  # scalar
-    """The recipe's base on outputs, value and gradient in one pass over them: squared, Huber, ail, tbr, tor, row weights.
+    """The recipe's base on outputs, value and gradient in one pass over them: squared, Huber, ail, tbr, tor, row
+    weights.
 
     Differentiable by ``s``; the teacher's outputs, the labels and the row quantities are constants.
 
@@ -135,20 +142,24 @@ def matching_loss(
     """
     for name, other in (("y", y), ("rows.t", rows.t)):
         if other is not None and other.shape != s.shape:
-            raise RecipeError(f"the student answers {tuple(s.shape)} and {name} is {tuple(other.shape)}.", "Give both as [rows, outputs].")
+            raise RecipeError(
+                f"the student answers {tuple(s.shape)} and {name} is {tuple(other.shape)}.",
+                "Give both as [rows, outputs].",
+            )
     if recipe.torch_only:
         raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use objectives.base_rows.")
     return _matching_loss(s, y, *(getattr(rows, name) for name in _ROW_FIELDS), recipe.text)[0]
 
 
-# distill_step --------------------------------------------------------------------------------------------------------------
+# distill_step
 
 
 @torch.library.custom_op(
     "regkd_edge::distill_step",
     mutates_args=(),
-    schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi, Tensor? outlier,"
-    " Tensor? mix, Tensor? weight, str activations, str recipe, int seed, int step, int total) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi,"
+    " Tensor? outlier, Tensor? mix, Tensor? weight, str activations, str recipe, int seed, int step, int total)"
+    " -> (Tensor, Tensor, Tensor)",
 )
 def _distill_step(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total):
     ours, theirs = activations.split(",")
@@ -203,8 +214,8 @@ def distill_step(
     Returns
     -------
     loss, terms
-        The loss, whose backward gives the gradient of every parameter of the student (computed already, in the same pass),
-        and the detached row of the table of losses. ``x`` is the batch itself; nothing is drawn from it.
+        The loss, whose backward gives the gradient of every parameter of the student (computed already, in the same
+        pass), and the detached row of the table of losses. ``x`` is the batch itself; nothing is drawn from it.
 
     Raises
     ------
@@ -215,11 +226,17 @@ def distill_step(
         if net is None and name == "teacher" and not recipe.needs_teacher:
             continue
         if not isinstance(net, MLP):
-            raise ModelError(f"the {name} is a {type(net).__name__} and the operator takes MLPs.", "Use reference.step_loss.")
+            raise ModelError(
+                f"the {name} is a {type(net).__name__} and the operator takes MLPs.", "Use reference.step_loss."
+            )
         if net.widths[0] != x.shape[-1]:
-            raise ModelError(f"the {name} takes {net.widths[0]} inputs and the rows have {x.shape[-1]}.", "Check the data.")
+            raise ModelError(
+                f"the {name} takes {net.widths[0]} inputs and the rows have {x.shape[-1]}.", "Check the data."
+            )
     if teacher is not None and recipe.needs_teacher and teacher.widths[-1] != student.widths[-1]:
-        raise ModelError(f"teacher and student have {teacher.widths[-1]} and {student.widths[-1]} outputs.", "Give both the same.")
+        raise ModelError(
+            f"teacher and student have {teacher.widths[-1]} and {student.widths[-1]} outputs.", "Give both the same."
+        )
     if recipe.torch_only:
         raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use reference.step_loss.")
     if recipe.w_abm.active and recipe.ascent_rule == "candidates":

@@ -1,4 +1,5 @@
-"""The optimizers of the many-step calls, PyTorch's semantics with the state laid open so that a run can be cut anywhere."""
+"""The optimizers of the many-step calls, PyTorch's semantics with the state laid open so that a run can be cut
+anywhere."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ class Optimizer:
         if self.kind not in _SLOTS:
             raise RecipeError(f"optimizer '{self.kind}' is unknown.", f"Use one of: {', '.join(_SLOTS)}.")
         if self.schedule not in ("constant", "linear", "cosine"):
-            raise RecipeError(f"learning-rate schedule '{self.schedule}' is unknown.", "Use constant, linear or cosine.")
+            raise RecipeError(
+                f"learning-rate schedule '{self.schedule}' is unknown.", "Use constant, linear or cosine."
+            )
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
         for name, value, top in (
             ("lr", self.lr, math.inf), ("weight_decay", self.weight_decay, math.inf), ("eps", self.eps, math.inf),
@@ -113,17 +116,23 @@ class TrainState:
         """The slots that the optimizer needs for these parameters: zeros at the start, checked later."""
         if not self.slots:
             if self.step:
-                raise RecipeError(f"a state at step {self.step} has no optimizer averages.", "Load the whole stored state.")
-            self.slots = {name: [torch.zeros_like(p, requires_grad=False) for p in parameters] for name in optimizer.slots}
+                raise RecipeError(
+                    f"a state at step {self.step} has no optimizer averages.", "Load the whole stored state."
+                )
+            self.slots = {
+                name: [torch.zeros_like(p, requires_grad=False) for p in parameters] for name in optimizer.slots
+            }
         elif tuple(self.slots) != optimizer.slots:
             raise RecipeError(
-                f"the state was made by an optimizer with averages {list(self.slots)}, '{optimizer.kind}' has {list(optimizer.slots)}.",
+                f"the state holds {list(self.slots)}, optimizer '{optimizer.kind}' needs {list(optimizer.slots)}.",
                 "Continue with the optimizer that began the run, or start a new state.",
             )
         for tensors in self.slots.values():
             ours, theirs = [tuple(p.shape) for p in parameters], [tuple(t.shape) for t in tensors]
             if ours != theirs:
-                raise RecipeError(f"the state is for parameters of shapes {theirs}, the student has {ours}.", "Use its own state.")
+                raise RecipeError(
+                    f"the state is for parameters of shapes {theirs}, the student has {ours}.", "Use its own state."
+                )
         return self.slots
 
     def state_dict(self) -> dict[str, Tensor]:

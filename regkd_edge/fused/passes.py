@@ -1,4 +1,5 @@
-"""The four passes of the fused step for an MLP, written out in torch (row vectors; verified in float64 against autograd).
+"""The four passes of the fused step for an MLP, written out in torch (row vectors; verified in float64 against
+autograd).
 
     pass 1  a_0 = x; z_l = a_{l-1} W_l^T + b_l; a_l = s(z_l); y = a_L
     pass 2  u_L = v; d_l = s'(z_l) * u_l; u_{l-1} = d_l W_l;  g = u_0 = J^T v
@@ -51,7 +52,11 @@ def activation(name: str, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return slope * z, slope, zero
     if name == "elu":
         e = torch.exp(z.clamp(max=0))
-        return torch.where(z > 0, z, torch.expm1(z.clamp(max=0))), torch.where(z > 0, one, e), torch.where(z > 0, zero, e)
+        return (
+            torch.where(z > 0, z, torch.expm1(z.clamp(max=0))),
+            torch.where(z > 0, one, e),
+            torch.where(z > 0, zero, e),
+        )
     if name == "tanh":
         a = torch.tanh(z)
         s1 = 1 - a * a

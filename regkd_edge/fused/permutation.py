@@ -1,7 +1,7 @@
 """Which rows a step sees: a keyed bijection of [0, N) for each epoch, with no stored shuffle.
 
-The twin of ``csrc/core/permutation.h``, bit for bit: six Feistel rounds with an integer hash over the smallest power of two
-that holds N, walked again while the result is N or beyond. The six round keys are Philox words of (seed, epoch).
+The twin of ``csrc/core/permutation.h``, bit for bit: six Feistel rounds with an integer hash over the smallest power of
+two that holds N, walked again while the result is N or beyond. The six round keys are Philox words of (seed, epoch).
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def epoch_rows(seed: int, epoch: int, n: int) -> Tensor:  # [n] int64
 
 
 def batch_rows(seed: int, step: int, batch: int, n: int) -> Tensor:  # [batch] int64
-    """The rows of a step: positions ``step * batch ...`` in the endless stream of epochs, each a permutation of [0, n)."""
+    """The rows of a step: positions ``step * batch ...`` in the endless stream of epochs, each a permutation of [0,
+    n)."""
     first, last = step * batch, (step + 1) * batch
     parts = []
     for epoch in range(first // n, (last - 1) // n + 1):

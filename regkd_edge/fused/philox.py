@@ -1,4 +1,5 @@
-"""Noise as a function: Philox4x32-10 (Salmon et al. 2011) and standard normals, in torch integer and float32 operations.
+"""Noise as a function: Philox4x32-10 (Salmon et al. 2011) and standard normals, in torch integer and float32
+operations.
 
 The twin of ``csrc/core/philox.h``, bit for bit: a number depends on (seed, stream, step, sample, draw, feature) and on
 nothing else, no thread, tile, device or call before it.
@@ -102,7 +103,8 @@ def normal(
 def signs(
     seed: int, step: int, samples: int, first: int, count: int, outputs: int, *, device="cpu"
 ) -> Tensor:  # [samples, count, outputs] float32 of +-1
-    """Random cotangents: minus one where the top bit of the word of stream COTANGENT is set, draws first .. first+count-1."""
+    """Random cotangents: minus one where the top bit of the word of stream COTANGENT is set, draws first ..
+    first+count-1."""
     words = _words(COTANGENT, step, range(first, first + count), samples, -(-outputs // 4), seed, device)
     bits = torch.stack([w >> 31 for w in words], -1).flatten(2)[:, :, :outputs]
     return 1.0 - 2.0 * bits.float()

@@ -24,7 +24,10 @@ def _per_feature(values: float | tuple[float, ...] | Tensor, x: Tensor, name: st
     flat = torch.as_tensor(values, dtype=x.dtype, device=x.device).flatten()
     features = math.prod(x.shape[1:])
     if flat.numel() != features:
-        raise RecipeError(f"{name} has {flat.numel()} numbers and a row has {features} features.", f"Give {name} one number, or one a feature.")
+        raise RecipeError(
+            f"{name} has {flat.numel()} numbers and a row has {features} features.",
+            f"Give {name} one number, or one a feature.",
+        )
     return flat.reshape(x.shape[1:])
 
 
@@ -49,11 +52,14 @@ def perturb_twin(
     seed: int,
     step: int,
 ) -> Tensor:  # [B, draws, ...]
-    """``x + sigma * eps``, eps = normal(PERTURB, step, sample b, draw k, feature j); product and sum each rounded once."""
+    """``x + sigma * eps``, eps = normal(PERTURB, step, sample b, draw k, feature j); product and sum each rounded
+    once."""
     return x[:, None] + _per_feature(sigma, x, "sigma") * _noise(x, seed, PERTURB, step, draws)
 
 
-def gaussian_inputs(samples: int, shape: tuple[int, ...], seed: int, step: int, *, dtype=torch.float32, device="cpu") -> Tensor:
+def gaussian_inputs(
+    samples: int, shape: tuple[int, ...], seed: int, step: int, *, dtype=torch.float32, device="cpu"
+) -> Tensor:
     """Inputs N(0, I) for a run without data: stream INPUT, fresh at every step.  [samples, *shape]"""
     flat = normal(seed, INPUT, step, samples, 1, math.prod(shape), device=device)
     return flat.to(dtype).reshape(samples, *shape)
@@ -72,7 +78,9 @@ def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Te
     return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
 
 
-def cotangents(kind: str, samples: int, outputs: int, recipe: StepRecipe, seed: int, step: int, device="cpu") -> Tensor | None:
+def cotangents(
+    kind: str, samples: int, outputs: int, recipe: StepRecipe, seed: int, step: int, device="cpu"
+) -> Tensor | None:
     """Random signs for all points of a kind, [points, C, o], or None where every output is taken in turn.
 
     Slots of the draw index: 0 original, 1 + k the k-th perturbation, 1 + K ascended; slot * C + c is the draw.

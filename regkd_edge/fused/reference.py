@@ -34,7 +34,9 @@ def synthetic_points(
     """``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], those that the recipe makes; constants."""
     made = {}
     if recipe.w_pm.active:
-        made["perturbed"] = points.clamp(points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe)
+        made["perturbed"] = points.clamp(
+            points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe
+        )
     if recipe.w_abm.active:
         if needs_candidates(recipe, teacher):
             made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step))

@@ -1,4 +1,5 @@
-"""Many training steps in one call: a student towards its teacher, a network towards labels, several members together."""
+"""Many training steps in one call: a student towards its teacher, a network towards labels, several members
+together."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Member:
     teacher : nn.Module, callable or None
         [B, ...] -> [B, o]. A plain callable, or anything with ``differentiable = False``, is asked for values only.
     x : Tensor [N, ...] or None
-        Standardised inputs; None trains on N(0, I) (then ``inputs`` is the number of features, or an MLP's first width).
+        Standardised inputs; None trains on N(0, I) (then ``inputs`` is the number of features, or an MLP's first
+        width).
     y : Tensor [N, o] or None
         Standardised labels.
     recipe, optimizer : StepRecipe, Optimizer
@@ -77,7 +79,12 @@ class Member:
 
     def prepare(self, n: int) -> None:
         """Check everything that a user can get wrong and fill in ``rows`` and ``inputs``."""
-        for name, value, low in (("n", n, 1), ("total", self.total, 1), ("batch", self.batch, 1), ("seed", self.seed, 0)):
+        for name, value, low in (
+            ("n", n, 1),
+            ("total", self.total, 1),
+            ("batch", self.batch, 1),
+            ("seed", self.seed, 0),
+        ):
             if isinstance(value, bool) or not isinstance(value, int) or value < low or value >= 2**63:
                 raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
         if self.state.step + n > self.total:
@@ -94,18 +101,25 @@ class Member:
         if self.x is None:
             self.inputs = self.inputs or getattr(self.student, "widths", [None])[0]
             if not self.inputs:
-                raise RecipeError("without rows the number of features is unknown.", "Give x, or inputs=<number of features>.")
+                raise RecipeError(
+                    "without rows the number of features is unknown.", "Give x, or inputs=<number of features>."
+                )
             return
         if self.x.shape[0] == 0:
             raise DataError("there are 0 training rows.", "Give at least one row.")
         if self.y is not None and (self.y.ndim != 2 or self.y.shape[0] != self.x.shape[0]):
-            raise DataError(f"x is {tuple(self.x.shape)} and y is {tuple(self.y.shape)}.", "Give y as [rows, outputs] with as many rows as x.")
+            raise DataError(
+                f"x is {tuple(self.x.shape)} and y is {tuple(self.y.shape)}.",
+                "Give y as [rows, outputs] with as many rows as x.",
+            )
         if self.rows is None and self.recipe.needs_teacher:
             with torch.no_grad():
                 answers = torch.cat([self.teacher(part) for part in self.x.split(4096)])
             self.rows = row_quantities(answers, self.y)
         if self.rows is not None and self.rows.t is not None and self.rows.t.shape[0] != self.x.shape[0]:
-            raise DataError(f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x.")
+            raise DataError(
+                f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x."
+            )
 
     def choice(self, backend: str) -> Choice:
         """The back end for this member; asked once, a member's networks and rows stay what they are."""
@@ -168,7 +182,15 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
         x, y, rows = member.batch_at(step)
         with torch.enable_grad():
             loss, terms = step_loss(
-                member.student, member.teacher, x, y, rows, member.recipe, seed=member.seed, step=step, total=member.total
+                member.student,
+                member.teacher,
+                x,
+                y,
+                rows,
+                member.recipe,
+                seed=member.seed,
+                step=step,
+                total=member.total,
             )
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)

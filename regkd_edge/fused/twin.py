@@ -1,7 +1,8 @@
 """``distill_step_twin``: one step of two MLPs by the explicit passes, in torch. This is what the compiled core repeats.
 
-Same noise, same points, same formulas as :func:`regkd_edge.fused.reference.step_loss`, but no autograd: the derivatives are
-those of :mod:`.passes`. In float64 it is the yardstick of the kernels, in float32 what runs where a kernel does not.
+Same noise, same points, same formulas as :func:`regkd_edge.fused.reference.step_loss`, but no autograd: the derivatives
+are those of :mod:`.passes`. In float64 it is the yardstick of the kernels, in float32 what runs where a kernel does
+not.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def distill_step_twin(
             terms[name] = away.square().sum(1).mean()
             add(value_gradient(student, ours, 2.0 * weights[name] / where.shape[0] * away))
         if kind in recipe.gm_points:
-            value, gradient = _match_gradients(student, ours, teacher, theirs, kind, x.shape[0], recipe, weights["gm"] / matched, seed, step)
+            value, gradient = _match_gradients(
+                student, ours, teacher, theirs, kind, x.shape[0], recipe, weights["gm"] / matched, seed, step
+            )
             terms["gm"] = terms["gm"] + value / matched
             add(gradient)
     loss = sum(weights[name] * terms[name] for name in weights)
@@ -69,7 +72,9 @@ def _points_by_kind(student, teacher, x, recipe, seed, step) -> dict[str, Tensor
     if recipe.base_active or "original" in recipe.gm_points:
         kinds["original"] = x
     if recipe.w_pm.active:
-        kinds["perturbed"] = points.clamp(points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe)
+        kinds["perturbed"] = points.clamp(
+            points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe
+        )
     if recipe.w_abm.active:
         z = points.ascent_start(x, recipe, seed, step)
         v = torch.zeros_like(z)
@@ -94,7 +99,11 @@ def _match_gradients(student, ours, teacher, theirs, kind, samples, recipe, weig
     value = ours.out.new_zeros(())
     dw, db = None, None
     for c in range(count):
-        v = torch.eye(outputs, dtype=ours.out.dtype)[c].expand_as(ours.out) if signs is None else signs[:, c].to(ours.out.dtype)
+        v = (
+            torch.eye(outputs, dtype=ours.out.dtype)[c].expand_as(ours.out)
+            if signs is None
+            else signs[:, c].to(ours.out.dtype)
+        )
         g, ds, us = pull_back(student, ours, v)
         away = g - pull_back(teacher, theirs, v)[0]
         value = value + share * away.square().sum()

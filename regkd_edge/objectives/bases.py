@@ -1,7 +1,7 @@
 """The bases: a value a row from the student's output, the teacher's and the label (METHODS sections 0 and 4).
 
-Every function takes and returns plain tensors, ``s``, ``t``, ``y`` of shape [B, o] and a result of shape [B]; autograd runs
-through ``s`` alone. :func:`base_rows` is the dispatcher that a :class:`StepRecipe` goes through;
+Every function takes and returns plain tensors, ``s``, ``t``, ``y`` of shape [B, o] and a result of shape [B]; autograd
+runs through ``s`` alone. :func:`base_rows` is the dispatcher that a :class:`StepRecipe` goes through;
 :func:`base_rows_and_gradient` adds the derivative in closed form for the twin of the kernel.
 """
 
@@ -31,21 +31,24 @@ def huber(s: Tensor, target: Tensor, delta: float = 1.0) -> Tensor:
 
 
 def blend(s: Tensor, t: Tensor, y: Tensor, label: float | Tensor, teacher: float | Tensor) -> Tensor:
-    """label |S-y|^2 + teacher |S-T|^2 with weights that are numbers or one a row: mimic, blend, ail and mix are of this form."""
+    """label |S-y|^2 + teacher |S-T|^2 with weights that are numbers or one a row: mimic, blend, ail and mix are of this
+    form."""
     return label * squared(s, y) + teacher * squared(s, t)
 
 
-def tbr(s: Tensor, t: Tensor, y: Tensor, e: Tensor, nu: float = 0.5, margin: float = 0.0, imitate: bool = False) -> Tensor:
-    """Teacher-bounded regression (Chen et al. 2017): smooth L1 on the label, plus a squared term while the student is worse
-    than the teacher by the margin. The gate is a constant for the gradient."""
+def tbr(
+    s: Tensor, t: Tensor, y: Tensor, e: Tensor, nu: float = 0.5, margin: float = 0.0, imitate: bool = False
+) -> Tensor:
+    """Teacher-bounded regression (Chen et al. 2017): smooth L1 on the label, plus a squared term while the student is
+    worse than the teacher by the margin. The gate is a constant for the gradient."""
     to_label = squared(s, y)
     gate = (to_label.detach() + margin > e).to(s.dtype)
     return huber(s, y) + nu * gate * (squared(s, t) if imitate else to_label)
 
 
 def tor(s: Tensor, t: Tensor, y: Tensor, outlier: Tensor, drop: bool = False) -> Tensor:
-    """Teacher outlier rejection (Imaoka et al. 2020): the label for an inlier, the root of the distance to the teacher for an
-    outlier (Euclidean over several outputs: ours), nothing for one that is dropped."""
+    """Teacher outlier rejection (Imaoka et al. 2020): the label for an inlier, the root of the distance to the teacher
+    for an outlier (Euclidean over several outputs: ours), nothing for one that is dropped."""
     if drop:
         return torch.where(outlier, torch.zeros_like(s[..., 0]), squared(s, y))
     r2 = squared(s, t)
@@ -56,7 +59,8 @@ def tor(s: Tensor, t: Tensor, y: Tensor, outlier: Tensor, drop: bool = False) ->
 
 def relational(s: Tensor, t: Tensor) -> Tensor:
     """Relational distillation by distances (Park et al. 2019, equation 6): for each row the mean over the others of the
-    Huber loss between the distance of the two students' outputs and that of the teacher's, each in units of its mean."""
+    Huber loss between the distance of the two students' outputs and that of the teacher's, each in units of its
+    mean."""
     if s.shape[0] < 2:
         return torch.zeros_like(s[..., 0])
     off = ~torch.eye(s.shape[0], dtype=torch.bool, device=s.device)
@@ -87,7 +91,9 @@ def label_and_teacher_weights(recipe: StepRecipe, rows: RowQuantities) -> tuple[
     return None
 
 
-def base_rows(recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None, rows: RowQuantities | None) -> Tensor:  # [B]
+def base_rows(
+    recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None, rows: RowQuantities | None
+) -> Tensor:  # [B]
     """The recipe's base for each row, times the row's weight. ``rows`` are the quantities of these very rows."""
     rows = rows if rows is not None else RowQuantities(t)
     if recipe.needs_labels and y is None:
@@ -104,7 +110,9 @@ def base_rows(recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None,
         value = torch.zeros_like(s[..., 0])
     else:
         label, teacher = label_and_teacher_weights(recipe, rows)
-        value = squared(s, t) if y is None else squared(s, y) if recipe.base == "labels" else blend(s, t, y, label, teacher)
+        value = (
+            squared(s, t) if y is None else squared(s, y) if recipe.base == "labels" else blend(s, t, y, label, teacher)
+        )
     return value if rows.weight is None else rows.weight * value
 
 
@@ -127,7 +135,11 @@ def base_rows_and_gradient(
             away = torch.zeros_like(grad)
         else:
             r = squared(s, t).sqrt()[..., None]
-            away = torch.where(r > 0, (s - t) / torch.where(r > 0, r, torch.ones_like(r)) * 0.5 / (r + _TINY).sqrt(), torch.zeros_like(s))
+            away = torch.where(
+                r > 0,
+                (s - t) / torch.where(r > 0, r, torch.ones_like(r)) * 0.5 / (r + _TINY).sqrt(),
+                torch.zeros_like(s),
+            )
         grad = torch.where(rows.outlier[..., None], away, grad)
     elif recipe.base == "none":
         grad = torch.zeros_like(s)
@@ -143,5 +155,7 @@ def base_rows_and_gradient(
 
 def _need(value: Tensor | None, base: str, name: str) -> Tensor:
     if value is None:
-        raise RecipeError(f"base '{base}' needs the row quantity '{name}'.", "Pass rows=row_quantities(teacher outputs, labels).")
+        raise RecipeError(
+            f"base '{base}' needs the row quantity '{name}'.", "Pass rows=row_quantities(teacher outputs, labels)."
+        )
     return value

@@ -33,12 +33,15 @@ def two_heads(student: MLP, generator: torch.Generator | None = None) -> MLP:
 
 
 def one_head(student: MLP, which: str = "label") -> MLP:
-    """The MLP to export: the head that learnt the ``label`` (the default), the ``teacher``'s, or the ``mean`` of the two."""
+    """The MLP to export: the head that learnt the ``label`` (the default), the ``teacher``'s, or the ``mean`` of the
+    two."""
     *hidden, both = student.widths
     if which not in HEADS:
         raise RecipeError(f"head '{which}' is unknown.", f"Use one of: {', '.join(HEADS)}.")
     if both % 2:
-        raise ModelError(f"a two-headed student has an even number of outputs, this one {both}.", "Train it with second_head > 0.")
+        raise ModelError(
+            f"a two-headed student has an even number of outputs, this one {both}.", "Train it with second_head > 0."
+        )
     o = both // 2
     single = MLP([*hidden, o], student.activation)
     with torch.no_grad():

@@ -1,8 +1,9 @@
-"""Hints (FitNets, Romero et al. 2015): the student's hidden layer is led to the teacher's through a linear map learnt along.
+"""Hints (FitNets, Romero et al. 2015): the student's hidden layer is led to the teacher's through a linear map learnt
+along.
 
 ``|S-T|^2 + weight / n_T |r(h_S) - h_T|^2`` is the base ``mimic`` between two networks with more outputs: both are given
-their hidden layer, scaled, as further outputs. So hints go with every row weight and sampler that mimic goes with. Between
-the last hidden layers both widened networks are MLPs again, which the fused core takes.
+their hidden layer, scaled, as further outputs. So hints go with every row weight and sampler that mimic goes with.
+Between the last hidden layers both widened networks are MLPs again, which the fused core takes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ __all__ = ["WithHidden", "hinted", "without_hint"]
 
 
 class WithHidden(nn.Module):
-    """An MLP whose outputs are ``[S, scale * r(h)]``, h the given hidden layer, r linear (or the identity for a teacher)."""
+    """An MLP whose outputs are ``[S, scale * r(h)]``, h the given hidden layer, r linear (or the identity for a
+    teacher)."""
 
     def __init__(self, network: MLP, layer: int, scale: float, regressor: nn.Linear | None):
         super().__init__()
@@ -42,7 +44,8 @@ def hinted(
     teacher_layer: int = -1,
     generator: torch.Generator | None = None,
 ) -> tuple[nn.Module, nn.Module]:
-    """``(student, teacher)`` to train in place of the two with base ``mimic`` (ours: weight 1, a mean over the n_T units).
+    """``(student, teacher)`` to train in place of the two with base ``mimic`` (ours: weight 1, a mean over the n_T
+    units).
 
     Layers are hidden layers counted from 0, or -1 for the last. :func:`without_hint` gives the student back.
 
@@ -56,10 +59,14 @@ def hinted(
     where = []
     for name, net, layer in (("student", student, student_layer), ("teacher", teacher, teacher_layer)):
         if not isinstance(net, MLP):
-            raise RecipeError(f"the {name} is a {type(net).__name__}, and hints need the hidden layers of an MLP.", "Use base mimic.")
+            raise RecipeError(
+                f"the {name} is a {type(net).__name__}, and hints need the hidden layers of an MLP.", "Use base mimic."
+            )
         count = len(net.widths) - 2
         if not -1 <= layer < count or count == 0:
-            raise RecipeError(f"the {name} has {count} hidden layers, {layer} was asked for.", f"Use -1 or 0 to {count - 1}.")
+            raise RecipeError(
+                f"the {name} has {count} hidden layers, {layer} was asked for.", f"Use -1 or 0 to {count - 1}."
+            )
         where.append(layer % count)
     units = teacher.widths[1 + where[1]]
     scale = (weight / units) ** 0.5
@@ -73,7 +80,9 @@ def hinted(
         identity = torch.eye(units), torch.zeros(units)
         wide_teacher = _widened(teacher, scale * identity[0], scale * identity[1])
         return _widened(student, scale * regressor.weight, scale * regressor.bias), wide_teacher.requires_grad_(False)
-    return WithHidden(student, where[0], scale, regressor), WithHidden(teacher, where[1], scale, None).requires_grad_(False)
+    return WithHidden(student, where[0], scale, regressor), WithHidden(teacher, where[1], scale, None).requires_grad_(
+        False
+    )
 
 
 @torch.no_grad()

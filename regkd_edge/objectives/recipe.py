@@ -1,7 +1,8 @@
-"""What one training step minimises, as data: the base, the matching terms, their weights over the run, and their constants.
+"""What one training step minimises, as data: the base, the matching terms, their weights over the run, and their
+constants.
 
-A :class:`StepRecipe` holds no network, no rows and no tensor, so that it can be compared, stored in a run folder and handed
-to a kernel. Its meaning is defined once, in :mod:`regkd_edge.fused.reference` (any module) and
+A :class:`StepRecipe` holds no network, no rows and no tensor, so that it can be compared, stored in a run folder and
+handed to a kernel. Its meaning is defined once, in :mod:`regkd_edge.fused.reference` (any module) and
 :mod:`regkd_edge.fused.twin` (the explicit passes that the C++ core repeats).
 """
 
@@ -32,8 +33,8 @@ _NO_TEACHER = ("none", "labels", "huber")
 class Schedule:
     """A weight that moves on a straight line from ``start`` to ``end`` and may be held for ``hold`` steps at a time.
 
-    At step t of T its value is ``start + (end - start) * f`` with ``f = min(1, (t // hold + 1) * hold / T)``: the value that
-    the line has reached when the step's epoch of ``hold`` steps ends. With start 1, end 0 and hold 10 this is the
+    At step t of T its value is ``start + (end - start) * f`` with ``f = min(1, (t // hold + 1) * hold / T)``: the value
+    that the line has reached when the step's epoch of ``hold`` steps ends. With start 1, end 0 and hold 10 this is the
     ``alpha = 1 - (e + 1) / E`` of Zhou & Chiam 2023 (ten student steps an epoch).
     """
 
@@ -45,9 +46,13 @@ class Schedule:
         end = self.start if self.end is None else self.end
         for name, value in (("start", self.start), ("end", end)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-                raise RecipeError(f"a weight's {name} must be a finite number of at least 0, got {value!r}.", "Change the weight.")
+                raise RecipeError(
+                    f"a weight's {name} must be a finite number of at least 0, got {value!r}.", "Change the weight."
+                )
         if isinstance(self.hold, bool) or not isinstance(self.hold, int) or self.hold < 1:
-            raise RecipeError(f"a schedule must hold its value for at least 1 step, got hold={self.hold!r}.", "Use an integer >= 1.")
+            raise RecipeError(
+                f"a schedule must hold its value for at least 1 step, got hold={self.hold!r}.", "Use an integer >= 1."
+            )
         object.__setattr__(self, "start", float(self.start))
         object.__setattr__(self, "end", float(end))
 
@@ -87,9 +92,9 @@ class StepRecipe:
     base : str
         ``none`` | ``labels`` |S-y|^2 | ``mimic`` |S-T|^2 | ``blend`` a|S-y|^2 + (1-a)|S-T|^2 | ``ail`` a|S-y|^2 +
         (1-a) Phi_i |S-T|^2 (Saputra et al. 2019) | ``mix`` (1-m_i)|S-y|^2 + m_i |S-T|^2 with ``RowQuantities.mix`` |
-        ``huber`` on the labels | ``tbr`` smoothL1(S,y) + nu |S-y|^2 [|S-y|^2 + margin > e_i] (Chen et al. 2017) | ``tor``
-        |S-y|^2 for an inlier, sqrt(|S-T| + 1e-7) for an outlier (Imaoka et al. 2020) | ``rkd`` |S-T|^2 + nu times the Huber
-        loss between the distances of every pair of outputs (Park et al. 2019; torch path only).
+        ``huber`` on the labels | ``tbr`` smoothL1(S,y) + nu |S-y|^2 [|S-y|^2 + margin > e_i] (Chen et al. 2017) |
+        ``tor`` |S-y|^2 for an inlier, sqrt(|S-T| + 1e-7) for an outlier (Imaoka et al. 2020) | ``rkd`` |S-T|^2 + nu
+        times the Huber loss between the distances of every pair of outputs (Park et al. 2019; torch path only).
     alpha, nu, margin, delta : float
         Constants of blend and ail; of tbr; of Huber.
     imitate : bool
@@ -97,8 +102,9 @@ class StepRecipe:
     drop_outliers : bool
         tor: an outlier adds nothing (it still counts in the mean).
     second_head : float
-        lambda of the two-headed student (Imaoka et al. 2020; torch path only): with more than 0 the student has 2 o outputs,
-        the first o have the base and the terms, the others add ``lambda |s2 - T|^2`` to the base. See ``objectives.heads``.
+        lambda of the two-headed student (Imaoka et al. 2020; torch path only): with more than 0 the student has 2 o
+        outputs, the first o have the base and the terms, the others add ``lambda |s2 - T|^2`` to the base. See
+        ``objectives.heads``.
     w_base, w_pm, w_abm, w_gm : Schedule or float
         Weights over the run.
     sigma : float or tuple of d floats
@@ -106,20 +112,23 @@ class StepRecipe:
     draws : int
         K, perturbations of each row, fresh at every step.
     ascent_steps, ascent_rule, ascent_size, ascent_weight_decay, ascent_ridge
-        How the points of ABM are found: that many steps down ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay on the input
-        by ``rmsprop`` (PyTorch's, fresh state; Zhou & Chiam 2023), ``sign`` or ``normalised`` gradients; or ``candidates``:
-        the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
+        How the points of ABM are found: that many steps down ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay on the
+        input by ``rmsprop`` (PyTorch's, fresh state; Zhou & Chiam 2023), ``sign`` or ``normalised`` gradients; or
+        ``candidates``: the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
     ascent_sigma, ascent_from_anchor
-        The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher and
-        the gradient vanish. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
+        The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher
+        and the gradient vanish. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
     candidates : int
-        How many random points a row has under ``candidates``; they lie ``ascent_sigma`` around it, so give it more than 0.1.
+        How many random points a row has under ``candidates``; they lie ``ascent_sigma`` around it, so give it more than
+        0.1.
     gm_on : tuple of str
         The points on which the gradients are matched; those that the other active terms do not make are left out.
     cotangents : int
-        0: the full Jacobian up to 4 outputs, else one vector of random signs a point; C > 0: the mean over C such vectors.
+        0: the full Jacobian up to 4 outputs, else one vector of random signs a point; C > 0: the mean over C such
+        vectors.
     teacher_gradient : str
-        ``exact`` by autograd, or ``central`` differences of half width ``teacher_step`` for a teacher without gradients.
+        ``exact`` by autograd, or ``central`` differences of half width ``teacher_step`` for a teacher without
+        gradients.
     low, high : tuple of d floats, optional
         Perturbed and searched points are clamped into this box.
     """
@@ -182,11 +191,20 @@ class StepRecipe:
             _number("sigma", value, 0.0)
         if self.low is not None and self.high is not None:
             if len(self.low) != len(self.high) or any(not a <= b for a, b in zip(self.low, self.high)):
-                raise RecipeError("low must not exceed high, and both need one number a feature.", "Check low and high.")
+                raise RecipeError(
+                    "low must not exceed high, and both need one number a feature.", "Check low and high."
+                )
         if self.draws * max(1, self.cotangents) > 60000 or self.candidates > 65535:
-            raise RecipeError(f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.", "Use fewer.")
-        if not any(w.active for w in (self.w_pm, self.w_abm, self.w_gm)) and (self.base == "none" or not self.w_base.active):
-            raise RecipeError("every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight.")
+            raise RecipeError(
+                f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.",
+                "Use fewer.",
+            )
+        if not any(w.active for w in (self.w_pm, self.w_abm, self.w_gm)) and (
+            self.base == "none" or not self.w_base.active
+        ):
+            raise RecipeError(
+                "every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight."
+            )
         if self.w_gm.active and not self.gm_points:
             raise RecipeError(
                 f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms make.",
@@ -194,13 +212,14 @@ class StepRecipe:
             )
         if self.second_head and not self.needs_labels:
             raise RecipeError(
-                f"a second head follows the teacher beside a first that follows labels, and base '{self.base}' has none.",
+                f"a second head follows the teacher beside one that follows labels, and base '{self.base}' has none.",
                 "Use base tor, tbr, ail, blend, huber or labels, or second_head=0.",
             )
-        # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no JSON.
+        # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no
+        # JSON.
         put("text", json.dumps(self.to_dict()))
 
-    # What the recipe needs -------------------------------------------------------------------------------------------------
+    # What the recipe needs
 
     @property
     def base_active(self) -> bool:
@@ -231,7 +250,7 @@ class StepRecipe:
         return tuple(kind for kind in POINT_KINDS if kind in self.gm_on and made[kind]) if self.w_gm.active else ()
 
     def cotangent_count(self, outputs: int) -> int:
-        """Vectors of random signs a point, or 0 where the loop over all outputs is exact and cheap (at most 4 outputs)."""
+        """Vectors of random signs a point, or 0 where the loop over all outputs is exact and cheap (up to 4)."""
         return self.cotangents if self.cotangents else (0 if outputs <= 4 else 1)
 
     def weights(self, step: int, total: int) -> tuple[float, float, float, float]:
@@ -239,7 +258,7 @@ class StepRecipe:
         base = self.w_base.at(step, total) if self.base != "none" else 0.0
         return (base, self.w_pm.at(step, total), self.w_abm.at(step, total), self.w_gm.at(step, total))
 
-    # Named recipes ---------------------------------------------------------------------------------------------------------
+    # Named recipes
 
     @classmethod
     def kang2024(cls, base: str = "mimic", **over) -> StepRecipe:
@@ -250,20 +269,22 @@ class StepRecipe:
     def direct2023(cls, alpha: str | float = "decreasing", **over) -> StepRecipe:
         """The data-free student step with bounded ascent (Zhou & Chiam 2023, from the authors' code).
 
-        ``alpha`` is ``"decreasing"`` (batch of 50 Gaussian and 50 searched points), 0 (Gaussian only) or 1 (searched only;
-        batch of 100 in both). Use it with ``x=None``, RMSprop 1e-3 and weight decay 1e-5.
+        ``alpha`` is ``"decreasing"`` (batch of 50 Gaussian and 50 searched points), 0 (Gaussian only) or 1 (searched
+        only; batch of 100 in both). Use it with ``x=None``, RMSprop 1e-3 and weight decay 1e-5.
         """
         if alpha == "decreasing":
             weights = {"w_base": Schedule(0.0, 1.0, 10), "w_abm": Schedule(1.0, 0.0, 10)}
         elif alpha in (0, 1):
             weights = {"w_base": 1.0 - alpha, "w_abm": float(alpha)}
         else:
-            raise RecipeError(f"alpha must be 'decreasing', 0 or 1, got {alpha!r}.", "Use one of them, or set w_base and w_abm.")
+            raise RecipeError(
+                f"alpha must be 'decreasing', 0 or 1, got {alpha!r}.", "Use one of them, or set w_base and w_abm."
+            )
         ascent = {"ascent_steps": 2, "ascent_rule": "rmsprop", "ascent_size": 0.1, "ascent_weight_decay": 1e-5}
         start = {"ascent_ridge": 1e-5, "ascent_sigma": 1.0, "ascent_from_anchor": False}
         return cls(**{"base": "mimic", **weights, **ascent, **start, **over})
 
-    # As plain data ---------------------------------------------------------------------------------------------------------
+    # As plain data
 
     def to_dict(self) -> dict:
         """Numbers, strings and lists only: fit for JSON and YAML."""
@@ -275,7 +296,9 @@ class StepRecipe:
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
         if unknown:
-            raise RecipeError(f"unknown field {unknown[0]!r} in a recipe.", f"Known fields: {', '.join(sorted(known))}.")
+            raise RecipeError(
+                f"unknown field {unknown[0]!r} in a recipe.", f"Known fields: {', '.join(sorted(known))}."
+            )
         return cls(**fields)
 
 
@@ -287,5 +310,7 @@ def _one_of(name: str, value, allowed: tuple[str, ...]) -> None:
 def _number(name: str, value, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
     fine = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
     if not fine or value < low or value > high or (open_low and value <= low) or math.isinf(value):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (f" and at most {high:g}" if math.isfinite(high) else "")
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
+            f" and at most {high:g}" if math.isfinite(high) else ""
+        )
         raise RecipeError(f"{name} must be a number {bounds}, got {value!r}.", f"Change {name}.")

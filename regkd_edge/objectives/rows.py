@@ -16,8 +16,8 @@ __all__ = ["RowQuantities", "row_quantities"]
 class RowQuantities:
     """The teacher's answers on the training rows and what follows from them.
 
-    The last three are ``None`` without labels. ``mix`` (the share of the teacher in base ``mix``) and ``weight`` (a factor
-    on the row's base loss) are the caller's, through :func:`dataclasses.replace`.
+    The last three are ``None`` without labels. ``mix`` (the share of the teacher in base ``mix``) and ``weight`` (a
+    factor on the row's base loss) are the caller's, through :func:`dataclasses.replace`.
     """
 
     t: Tensor  # [N, o] teacher's outputs
@@ -46,11 +46,11 @@ def row_quantities(
     t, y : Tensor
         Teacher's outputs and labels, standardised; ``y=None`` gives ``t`` alone.
     k : float
-        A row is an outlier if ``u_i > mean(u) + k sd(u)`` with ``u_i = |T - y|`` (Euclidean over the outputs; k = 2 is a
-        third party's constant, the paper publishes none).
+        A row is an outlier if ``u_i > mean(u) + k sd(u)`` with ``u_i = |T - y|`` (Euclidean over the outputs; k = 2 is
+        a third party's constant, the paper publishes none).
     rule : str
-        ``mean``: as above. ``median``: ``u_i > median(u) + k 1.4826 MAD(u)`` (ours), which a large share of outliers does
-        not move; with 30 % gross outliers the mean and the standard deviation hide most of them.
+        ``mean``: as above. ``median``: ``u_i > median(u) + k 1.4826 MAD(u)`` (ours), which a large share of outliers
+        does not move; with 30 % gross outliers the mean and the standard deviation hide most of them.
 
     Returns
     -------
@@ -60,7 +60,10 @@ def row_quantities(
     if y is None:
         return RowQuantities(t)
     if t.shape != y.shape:
-        raise RecipeError(f"the teacher answers {tuple(t.shape)} and the labels are {tuple(y.shape)}.", "Give both as [rows, outputs].")
+        raise RecipeError(
+            f"the teacher answers {tuple(t.shape)} and the labels are {tuple(y.shape)}.",
+            "Give both as [rows, outputs].",
+        )
     e = (t.double() - y.double()).square().flatten(1).sum(1)
     u = e.sqrt()
     spread = e.max() - e.min()

@@ -1,4 +1,5 @@
-"""The matching terms for any student module: values (PM, ABM), gradients (GM), and the search for points of disagreement.
+"""The matching terms for any student module: values (PM, ABM), gradients (GM), and the search for points of
+disagreement.
 
 They take points, not noise, so that they serve any sampler: perturbed rows, Gaussian inputs, a generator's output. All
 results are means over the points of sums over the outputs (METHODS section 1).
@@ -15,13 +16,22 @@ from ..errors import RecipeError
 from .bases import squared
 from .recipe import StepRecipe
 
-__all__ = ["Teacher", "ascend", "gradient_rows", "is_differentiable", "jacobian_products", "matching", "pick_candidates"]
+__all__ = [
+    "Teacher",
+    "ascend",
+    "gradient_rows",
+    "is_differentiable",
+    "jacobian_products",
+    "matching",
+    "pick_candidates",
+]
 
 Teacher = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
 
 
 def is_differentiable(teacher: Teacher) -> bool:
-    """Whether autograd can pass through a teacher: its own ``differentiable`` attribute, else whether it is an nn.Module."""
+    """Whether autograd can pass through a teacher: its own ``differentiable`` attribute, else whether it is an
+    nn.Module."""
     return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
 
 
@@ -33,7 +43,8 @@ def matching(student: Teacher, teacher: Teacher, points: Tensor) -> Tensor:  # p
 
 
 def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
-    """Gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay: what a step of the search goes down."""
+    """Gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay: what a step of the search goes
+    down."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         s = student(x)
@@ -43,7 +54,8 @@ def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepR
 
 
 def ascent_update(x: Tensor, grad: Tensor, v: Tensor, recipe: StepRecipe) -> tuple[Tensor, Tensor]:
-    """One step of the search by the recipe's rule: ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, 0 at the start."""
+    """One step of the search by the recipe's rule: ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, 0 at the
+    start."""
     if recipe.ascent_rule == "rmsprop":
         v = 0.99 * v + 0.01 * grad * grad
         return x - recipe.ascent_size * grad / (v.sqrt() + 1e-8), v
@@ -60,7 +72,8 @@ def ascend(
     recipe: StepRecipe,
     clamp: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Tensor:  # [B, ...], a constant
-    """Points where student and teacher disagree, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded ascent)."""
+    """Points where student and teacher disagree, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded
+    ascent)."""
     x, v = start.detach(), torch.zeros_like(start)
     for _ in range(recipe.ascent_steps):
         x, v = ascent_update(x, ascent_gradient(student, teacher, x, recipe), v, recipe)
@@ -84,7 +97,8 @@ def jacobian_products(
     *,
     graph: bool,
 ) -> tuple[Tensor, Tensor]:
-    """``(f(x) [P, o], J^T v [P, C, ...])``. With ``graph`` both can be differentiated again. Rows must not mix in ``f``."""
+    """``(f(x) [P, o], J^T v [P, C, ...])``. With ``graph`` both can be differentiated again. Rows must not mix in
+    ``f``."""
     with torch.enable_grad():
         x = points.detach().requires_grad_(True)
         out = f(x)

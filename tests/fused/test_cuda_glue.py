@@ -1,4 +1,5 @@
-"""The Python half of the CUDA back end with no GPU: what reaches ``_core.cuda``, with the CPU core standing in for the device."""
+"""The Python half of the CUDA back end with no GPU: what reaches ``_core.cuda``, with the CPU core standing in for the
+device."""
 
 from __future__ import annotations
 
@@ -57,12 +58,15 @@ def core_with(device):
     return SimpleNamespace(cuda=device, Job=core.Job, run=core.run)
 
 
-@pytest.mark.skipif(not hasattr(native._load()[0] and native._load()[0].Job, "to_bytes"), reason="the core was built without CUDA")
+@pytest.mark.skipif(
+    not hasattr(native._load()[0] and native._load()[0].Job, "to_bytes"), reason="the core was built without CUDA"
+)
 def test_an_ensemble_reaches_the_device_whole(world):
     student, teacher, x, y = world
     core = native._load()[0]
     make = lambda: [  # noqa: E731
-        Member(copy.deepcopy(student), teacher, x, y, StepRecipe.kang2024(), Optimizer(), 9, 8, seed=i) for i in range(3)
+        Member(copy.deepcopy(student), teacher, x, y, StepRecipe.kang2024(), Optimizer(), 9, 8, seed=i)
+        for i in range(3)
     ]
     ours, expected = make(), make()
     losses = advance(expected, 9, "cpu")
@@ -92,7 +96,9 @@ def test_what_the_device_refuses_is_a_reason():
     def plan(jobs, device):
         raise ValueError("the CUDA back end cannot run this step: the student does not fit")
 
-    assert "does not fit" in cuda.refuses(SimpleNamespace(cuda=SimpleNamespace(plan=plan)), None, torch.device("cuda", 0))
+    assert "does not fit" in cuda.refuses(
+        SimpleNamespace(cuda=SimpleNamespace(plan=plan)), None, torch.device("cuda", 0)
+    )
 
 
 def test_without_a_gpu_the_reason_names_it(world):

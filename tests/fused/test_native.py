@@ -54,7 +54,10 @@ def test_perturb_has_the_bits_of_the_twin(shape, draws):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     sigma = torch.rand(x[0].numel(), generator=torch.Generator().manual_seed(1))
     for s in (torch.tensor([0.3]), sigma):
-        assert torch.equal(native.perturb(x, s, draws, 2**40 + 5, 7), perturb_twin(x, s if len(s) > 1 else float(s), draws, 2**40 + 5, 7))
+        assert torch.equal(
+            native.perturb(x, s, draws, 2**40 + 5, 7),
+            perturb_twin(x, s if len(s) > 1 else float(s), draws, 2**40 + 5, 7),
+        )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 17, 1000])
@@ -97,17 +100,22 @@ def test_dw_and_db_are_the_float64_twins(
     made = {"original", *(["perturbed"] if weights[0] else []), *(["ascended"] if weights[1] else [])}
     gm_on = gm_on & made or {"original"}  # points that no active term makes are refused
     pm, abm, gm = (Schedule(w, 0.5 * w, 2) if on else 0.0 for w, on in zip((1.0, 1.0, 0.3), weights))
-    # The rule that divides by the root of a running square amplifies roundings where a gradient is near 0: its own test.
+    # The rule that divides by the root of a running square amplifies roundings where a gradient is near 0: its own
+    # test.
     recipe = StepRecipe(
-        base, w_pm=pm, w_abm=abm, w_gm=gm, draws=draws, cotangents=cotangents, gm_on=tuple(gm_on), ascent_from_anchor=anchored,
-        ascent_rule="normalised", ascent_steps=2, ascent_ridge=1e-2, ascent_weight_decay=1e-2, sigma=(0.1,) * d, **bounds,
+        base, w_pm=pm, w_abm=abm, w_gm=gm, draws=draws, cotangents=cotangents, gm_on=tuple(gm_on),
+        ascent_from_anchor=anchored, ascent_rule="normalised",
+        ascent_steps=2, ascent_ridge=1e-2, ascent_weight_decay=1e-2,
+        sigma=(0.1,) * d, **bounds,
     )  # fmt: skip
     rows = row_quantities(teacher(x).detach(), y, k=0.3)
-    # The root of tor has an unbounded slope at S = T: no row is an outlier there, or the test would measure float32 itself.
+    # The root of tor has an unbounded slope at S = T: no row is an outlier there, or the test would measure float32
+    # itself.
     far = (student(x) - rows.t).norm(dim=1) > 0.1
     rows = dataclasses.replace(rows, outlier=rows.outlier & far)
     terms, gradient, expected_terms, expected = both(student, teacher, x, y, rows, recipe)
-    # float32 against float64 on the same noise. Gradients near 0 are sums of large terms that cancel: against 1e-3 of their size.
+    # float32 against float64 on the same noise. Gradients near 0 are sums of large terms that cancel: against 1e-3 of
+    # their size.
     assert (gradient - expected).norm() <= 1e-5 * max(float(expected.norm()), 1e-3)
     torch.testing.assert_close(terms, expected_terms, rtol=1e-5, atol=1e-8)
 
@@ -119,15 +127,16 @@ def test_the_search_finds_the_twins_points(act, rule):
     x = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
     recipe = StepRecipe(w_base=0.0, w_abm=1.0, ascent_rule=rule, ascent_steps=3)
     terms, gradient, expected_terms, expected = both(student, teacher, x, None, RowQuantities(None), recipe)
-    # RMSprop's first step is g / (0.1 |g| + 1e-8): where |g| is near 1e-7 it amplifies a rounding by up to 1e3. A sign is 0.1 off
-    # in one coordinate of one point if its gradient's sign is lost.
+    # RMSprop's first step is g / (0.1 |g| + 1e-8): where |g| is near 1e-7 it amplifies a rounding by up to 1e3. A sign
+    # is 0.1 off in one coordinate of one point if its gradient's sign is lost.
     assert error(gradient, expected) < (1e-4 if rule == "rmsprop" else 1e-5)
     assert terms[3] == pytest.approx(float(expected_terms[3]), rel=1e-4)
 
 
 @pytest.mark.parametrize("act", KINKED)
 def test_kinks_are_counted_not_tolerated(act):
-    """A mask flips only where float32 and float64 part at a kink: each flip is counted, all other points agree to 1e-5."""
+    """A mask flips only where float32 and float64 part at a kink: each flip is counted, all other points agree to
+    1e-5."""
     student, teacher = mlp([8, 64, 64, 1], act, 1), mlp([8, 64, 64, 1], "relu", 2)
     x = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
     recipe = StepRecipe(w_gm=0.3, gm_on=("original",))
@@ -146,7 +155,9 @@ def test_kinks_are_counted_not_tolerated(act):
 def test_matching_loss_is_the_twins(base):
     g = torch.Generator().manual_seed(0)
     s, t, y = (torch.randn(77, 3, generator=g) for _ in range(3))
-    rows = dataclasses.replace(row_quantities(t, y, k=0.5), mix=torch.rand(77, generator=g), weight=torch.rand(77, generator=g))
+    rows = dataclasses.replace(
+        row_quantities(t, y, k=0.5), mix=torch.rand(77, generator=g), weight=torch.rand(77, generator=g)
+    )
     recipe = StepRecipe(base)
     value, slope = native.matching_loss(s, y, rows, recipe)
     expected_value, expected_slope = matching_loss_twin(s.double(), y.double(), double(rows), recipe)
@@ -171,7 +182,8 @@ def test_the_loss_curve_of_a_whole_training_is_the_autograd_paths(kind, base, o)
     call = {"n": 150, "total": 150, "batch": 32, "seed": 7}
     fused = distill_steps(student, teacher, x, y, recipe, optimizer, backend="cpu", **call)
     torch_path = distill_steps(again, teacher, x, y, recipe, optimizer, backend="torch", **call)
-    # Same noise, same order: only roundings differ, and training of smooth networks does not amplify them much in 150 steps.
+    # Same noise, same order: only roundings differ, and training of smooth networks does not amplify them much in 150
+    # steps.
     torch.testing.assert_close(fused.losses, torch_path.losses, rtol=1e-4, atol=1e-6)
     for p, q in zip(student.parameters(), again.parameters()):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
@@ -204,7 +216,21 @@ def test_rows_in_order_and_batches_beyond_the_data_are_alike():
         runs = []
         for backend in ("cpu", "torch"):
             s = copy.deepcopy(student)
-            runs.append(distill_steps(s, teacher, x, y, StepRecipe("ail"), Optimizer(), n=6, total=6, batch=batch, shuffle=shuffle, backend=backend))
+            runs.append(
+                distill_steps(
+                    s,
+                    teacher,
+                    x,
+                    y,
+                    StepRecipe("ail"),
+                    Optimizer(),
+                    n=6,
+                    total=6,
+                    batch=batch,
+                    shuffle=shuffle,
+                    backend=backend,
+                )
+            )
         torch.testing.assert_close(runs[0].losses, runs[1].losses, rtol=1e-5, atol=1e-7)
 
 
@@ -257,7 +283,9 @@ def test_a_run_can_change_the_back_end_on_the_way():
     student, teacher, x, y = world()
     state = TrainState()
     for backend in ("torch", "cpu", "torch"):
-        done = distill_steps(student, teacher, x, y, StepRecipe(), Optimizer(), state, n=20, total=60, batch=16, backend=backend)
+        done = distill_steps(
+            student, teacher, x, y, StepRecipe(), Optimizer(), state, n=20, total=60, batch=16, backend=backend
+        )
     assert state.step == 60 and done.losses[-1, 0] < 0.5
 
 

@@ -33,7 +33,9 @@ def test_distill_step_is_the_reference_with_an_upstream_gradient(world):
     expected, expected_terms = step_loss(student, teacher, x, y, rows, RECIPE, **where)
     # 1e-5: float32 against float32, sums in another order, second order included
     torch.testing.assert_close(terms, expected_terms, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(gradient(loss.sin() * 3, student), gradient(expected.sin() * 3, student), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        gradient(loss.sin() * 3, student), gradient(expected.sin() * 3, student), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.slow
@@ -63,12 +65,16 @@ def test_distill_step_compiles_whole_and_exports(world):
 @pytest.mark.slow
 def test_operators_pass_pytorchs_own_checks(world):
     student, teacher, x, y = world
-    torch.library.opcheck(torch.ops.regkd_edge.perturb.default, (x.clone().requires_grad_(), torch.tensor([0.1]), 2, 1, 0))
+    torch.library.opcheck(
+        torch.ops.regkd_edge.perturb.default, (x.clone().requires_grad_(), torch.tensor([0.1]), 2, 1, 0)
+    )
     rows = row_quantities(teacher(x).detach(), y)
     s = student(x).detach().requires_grad_()
     args = (s, y, rows.t, rows.e, rows.phi, rows.outlier, None, None, StepRecipe(base="ail").text)
     torch.library.opcheck(torch.ops.regkd_edge.matching_loss.default, args)
-    parameters = [[p.detach().requires_grad_(i == 0) for p in net.parameters()] for i, net in enumerate((student, teacher))]
+    parameters = [
+        [p.detach().requires_grad_(i == 0) for p in net.parameters()] for i, net in enumerate((student, teacher))
+    ]
     step = (*parameters, x, y, *[None] * 6, "silu,tanh", RECIPE.text, 3, 0, 1)
     torch.library.opcheck(torch.ops.regkd_edge.distill_step.default, step)
 

@@ -37,7 +37,9 @@ def test_the_update_is_pytorchs(kind, weight_decay):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)  # the same formulas in another order, float64
 
 
-@pytest.mark.parametrize("schedule,half,last", [("constant", 1.0, 1.0), ("linear", 0.5, 0.01), ("cosine", 0.5, 0.000246719)])
+@pytest.mark.parametrize(
+    "schedule,half,last", [("constant", 1.0, 1.0), ("linear", 0.5, 0.01), ("cosine", 0.5, 0.000246719)]
+)
 def test_learning_rates(schedule, half, last):
     optimizer = Optimizer(lr=2.0, schedule=schedule)
     assert optimizer.rate(0, 100) == 2.0
@@ -71,7 +73,9 @@ def test_a_state_of_another_run_is_refused():
         Optimizer("adam").update(params, [torch.ones(2, 3)], TrainState(step=5), 10)
 
 
-@pytest.mark.parametrize("fields", [{"kind": "sgdx"}, {"lr": -1}, {"schedule": "zigzag"}, {"betas": (1.0, 0.9)}, {"eps": float("nan")}])
+@pytest.mark.parametrize(
+    "fields", [{"kind": "sgdx"}, {"lr": -1}, {"schedule": "zigzag"}, {"betas": (1.0, 0.9)}, {"eps": float("nan")}]
+)
 def test_nonsense_is_refused(fields):
     with pytest.raises(RecipeError):
         Optimizer(**fields)

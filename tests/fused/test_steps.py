@@ -42,7 +42,9 @@ def test_fitting_labels_lowers_the_loss(world):
 def test_every_base_with_all_terms_learns(base, world):
     student, teacher, x, y = world
     recipe = StepRecipe.kang2024(base)
-    done = distill_steps(student, teacher, x, y, recipe, Optimizer(lr=1e-2), n=120, total=120, batch=30, backend="torch")
+    done = distill_steps(
+        student, teacher, x, y, recipe, Optimizer(lr=1e-2), n=120, total=120, batch=30, backend="torch"
+    )
     early, late = done.losses[:10].mean(0), done.losses[-10:].mean(0)
     assert torch.isfinite(done.losses).all()
     assert late[0] < 0.6 * early[0] and late[2] < 0.8 * early[2] and late[4] < 0.8 * early[4]
@@ -102,7 +104,7 @@ def test_the_data_free_step_is_the_papers():
         for _ in range(2):
             search.zero_grad()
             s = by_hand(x)
-            (-(teacher(x) - s) ** 2 + 1e-5 * s**2).mean().backward()
+            (-((teacher(x) - s) ** 2) + 1e-5 * s**2).mean().backward()
             search.step()
         gaussian = normal(seed, INPUT, step, batch, 1, 6)[:, 0]
         optimizer.zero_grad()
@@ -112,7 +114,9 @@ def test_the_data_free_step_is_the_papers():
         loss.backward()
         optimizer.step()
     recipe, ours = StepRecipe.direct2023(), Optimizer("rmsprop", lr=1e-3, weight_decay=1e-5)
-    distill_steps(student, teacher, None, None, recipe, ours, n=steps, total=steps, batch=batch, seed=seed, backend="torch")
+    distill_steps(
+        student, teacher, None, None, recipe, ours, n=steps, total=steps, batch=batch, seed=seed, backend="torch"
+    )
     for p, q in zip(student.parameters(), by_hand.parameters()):
         # 40 float32 steps of sizes near 1e-3 each, sums in another order
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
@@ -152,7 +156,9 @@ def test_a_convolutional_student_with_images_runs_on_the_torch_path():
     x, y = torch.randn(20, 1, 6, 6, generator=g), torch.randn(20, 2, generator=g)
     net = lambda k: nn.Sequential(nn.Conv2d(1, k, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16 * k, 2))  # noqa: E731
     teacher, student = net(3), net(1)
-    done = distill_steps(student, teacher, x, y, StepRecipe.kang2024("ail"), Optimizer(lr=1e-2), n=30, total=30, batch=10)
+    done = distill_steps(
+        student, teacher, x, y, StepRecipe.kang2024("ail"), Optimizer(lr=1e-2), n=30, total=30, batch=10
+    )
     assert done.choice.backend == "torch" and "Sequential" in done.choice.reason
     assert done.losses[-5:, 0].mean() < done.losses[:5, 0].mean()
 
@@ -184,7 +190,9 @@ class TestTeachersWithoutGradients:
         kwargs = {"n": 5, "total": 5, "batch": 20}
         with pytest.raises(RecipeError, match="central"):
             distill_steps(student, self.teacher, x, y, StepRecipe(w_gm=0.1), Optimizer(), **kwargs)
-        done = distill_steps(student, self.teacher, x, y, StepRecipe(w_gm=0.1, teacher_gradient="central"), Optimizer(), **kwargs)
+        done = distill_steps(
+            student, self.teacher, x, y, StepRecipe(w_gm=0.1, teacher_gradient="central"), Optimizer(), **kwargs
+        )
         assert (done.losses[:, 4] > 0).all()
 
     def test_central_differences_agree_with_the_gradient(self, world):

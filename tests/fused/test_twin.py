@@ -93,7 +93,8 @@ def test_second_order_term_is_the_central_difference_of_the_first_order_one():
 
 
 def test_perturbation_matching_is_value_plus_gradient_matching_for_small_sigma():
-    """METHODS 1: E[L_PM] = |S-T|^2 + sigma^2 |grad S - grad T|^2 + terms with the curvature, of order sigma^2 (S-T) and sigma^4.
+    """METHODS 1: E[L_PM] = |S-T|^2 + sigma^2 |grad S - grad T|^2 + terms with the curvature, of order sigma^2 (S-T) and
+    sigma^4.
 
     With S - T affine there is no curvature: the identity is exact and only sampling error remains.
     """
@@ -113,7 +114,8 @@ def test_perturbation_matching_is_value_plus_gradient_matching_for_small_sigma()
 
 
 def test_the_identity_holds_for_curved_networks_in_the_mean():
-    """The same with tanh networks, to second order in sigma (with the curvature term (S-T) * Laplacian, which METHODS leaves out)."""
+    """The same with tanh networks, to second order in sigma (with the curvature term (S-T) * Laplacian, which METHODS
+    leaves out)."""
     sigma, draws = 0.05, 40000
     teacher, student = Net.of(mlp([2, 12, 1], "tanh", 5)), Net.of(mlp([2, 8, 1], "tanh", 6))
     x = torch.randn(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
@@ -126,7 +128,9 @@ def test_the_identity_holds_for_curved_networks_in_the_mean():
     laplace = sum(torch.autograd.grad(slope[:, j].sum(), z, retain_graph=True)[0][:, j] for j in range(2))
     curvature = float((away(z)[:, 0] * laplace).mean().detach())
     expected = base + sigma**2 * (gm + curvature)
-    noise = 2 * sigma * float((away(z)[:, 0].square() * slope.square().sum(1)).mean().detach()) ** 0.5 / (8 * draws) ** 0.5
+    noise = (
+        2 * sigma * float((away(z)[:, 0].square() * slope.square().sum(1)).mean().detach()) ** 0.5 / (8 * draws) ** 0.5
+    )
     assert abs(pm - expected) < 5 * noise + 3 * sigma**4
     assert sigma**2 * gm > 10 * noise  # the term that is tested stands out of the noise
 

@@ -62,7 +62,17 @@ def test_two_heads_train_with_every_term_and_say_why_in_torch(rows):
 def test_a_student_without_the_second_head_is_refused(rows):
     teacher, x, y, quantities = rows
     with pytest.raises(RecipeError, match="needs a student with 4 outputs, this one has 2"):
-        step_loss(net([3, 8, 2], 0), teacher, x, y, quantities, StepRecipe(base="tor", second_head=0.5, w_pm=1.0), seed=0, step=0, total=1)
+        step_loss(
+            net([3, 8, 2], 0),
+            teacher,
+            x,
+            y,
+            quantities,
+            StepRecipe(base="tor", second_head=0.5, w_pm=1.0),
+            seed=0,
+            step=0,
+            total=1,
+        )
     with pytest.raises(RecipeError, match="base 'mimic' has none"):
         StepRecipe(base="mimic", second_head=0.5)
 
@@ -107,7 +117,9 @@ def test_rkd_trains_and_has_finite_gradients_at_equal_rows(rows):
     teacher, x, _, _ = rows
     x = torch.cat([x[:10], x[:10]])
     student = net([3, 8, 2], 0)
-    progress = distill_steps(student, teacher, x, None, StepRecipe(base="rkd"), Optimizer(lr=1e-2), n=100, total=100, batch=20)
+    progress = distill_steps(
+        student, teacher, x, None, StepRecipe(base="rkd"), Optimizer(lr=1e-2), n=100, total=100, batch=20
+    )
     assert progress.choice.backend == "torch" and "rkd" in progress.choice.reason
     assert progress.losses[-1, 0] < 0.3 * progress.losses[0, 0]
     with pytest.raises(RecipeError, match="rkd compares pairs"):

@@ -4,10 +4,10 @@
     python tools/bench/step.py                 # everything, about 20 minutes on 2 cores
     python tools/bench/step.py --quick         # two configurations, tanh, few repetitions
 
-Every provider does the same work a step: fresh perturbations of the rows, both networks, the losses, the gradient of every
-parameter of the student, the optimizer. Repetitions of all providers are interleaved in one run; a figure is the median over
-them, a ratio compares medians of that run. The floor is CORE's FLOP count of the step divided by the rate that this machine
-reaches on a large float32 matrix product in this very run.
+Every provider does the same work a step: fresh perturbations of the rows, both networks, the losses, the gradient of
+every parameter of the student, the optimizer. Repetitions of all providers are interleaved in one run; a figure is the
+median over them, a ratio compares medians of that run. The floor is CORE's FLOP count of the step divided by the rate
+that this machine reaches on a large float32 matrix product in this very run.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Case:
 
     @property
     def flop(self) -> float:
-        """2 points [t P_T + s P_S] for each kind of point, plus a forward and a backward of both a step of the search."""
+        """2 points [t P_T + s P_S] for each kind of point, plus a forward and a backward of both a step of the
+        search."""
         p_t, p_s = (sum(a * b for a, b in zip(w[:-1], w[1:])) for w in (self.teacher, self.student))
         smooth = self.activation not in ("relu", "leaky_relu")
         t, s = (1, 3) if self.mode in ("value", "direct") else (2, 6 if smooth else 4)
@@ -91,7 +92,8 @@ def cases(quick: bool, activations: list[str]) -> list[Case]:
 
 
 class Eager:
-    """The step as one writes it in PyTorch: torch.randn, autograd twice, torch.optim, one concatenated pass of each network."""
+    """The step as one writes it in PyTorch: torch.randn, autograd twice, torch.optim, one concatenated pass of each
+    network."""
 
     def __init__(self, case: Case, student, teacher, x):
         self.case, self.student, self.teacher, self.x = case, student, teacher, x
@@ -190,7 +192,9 @@ class OneStep(Eager):
         for step in range(n):
             self.optimizer.zero_grad(set_to_none=True)
             x = torch.randn_like(self.x) if self.case.mode == "direct" else self.x
-            loss, _ = distill_step(self.student, self.teacher, x, None, self.case.recipe, seed=1, step=step, total=TOTAL)
+            loss, _ = distill_step(
+                self.student, self.teacher, x, None, self.case.recipe, seed=1, step=step, total=TOTAL
+            )
             loss.backward()
             self.optimizer.step()
 
@@ -293,12 +297,26 @@ def device_name(device: str) -> str:
 
 
 def table(results: list[dict], names: list[str]) -> str:
-    head = ["networks", "rows", "terms", "activation", "floor us", *[f"{n} us" for n in names], *[f"eager / {n}" for n in names[1:]]]
+    head = [
+        "networks",
+        "rows",
+        "terms",
+        "activation",
+        "floor us",
+        *[f"{n} us" for n in names],
+        *[f"eager / {n}" for n in names[1:]],
+    ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for r in results:
         case, by = r["case"], r["providers"]
         us = {n: by[n].get("us") for n in names}
-        cells = [f"{case['teacher']} -> {case['student']}", str(case["rows"]), case["mode"], case["activation"], f"{r['floor_us']:.1f}"]
+        cells = [
+            f"{case['teacher']} -> {case['student']}",
+            str(case["rows"]),
+            case["mode"],
+            case["activation"],
+            f"{r['floor_us']:.1f}",
+        ]
         cells += [f"{us[n]:.1f}" if us[n] else "-" for n in names]
         # An ensemble's step advances all members: its ratio is to as many eager steps.
         times = {n: PROVIDERS[n].members if hasattr(PROVIDERS[n], "members") else 1 for n in names}
@@ -328,9 +346,14 @@ def main() -> None:
     for case in chosen:
         providers = time_case(case, arguments.device, repetitions, budget)
         described = {**case.__dict__, "teacher": shape_name(case.teacher), "student": shape_name(case.student)}
-        results.append({"case": described, "flop": case.flop, "floor_us": case.flop / rate * 1e6, "providers": providers})
+        results.append(
+            {"case": described, "flop": case.flop, "floor_us": case.flop / rate * 1e6, "providers": providers}
+        )
         line = "  ".join(f"{n} {p['us']:.1f}" if "us" in p else f"{n} -" for n, p in providers.items())
-        print(f"{described['teacher']} -> {described['student']} @{case.rows} {case.mode} {case.activation}: {line}", file=sys.stderr)
+        print(
+            f"{described['teacher']} -> {described['student']} @{case.rows} {case.mode} {case.activation}: {line}",
+            file=sys.stderr,
+        )
     about = {
         "device": device_name(arguments.device),
         "date": datetime.date.today().isoformat(),
@@ -354,8 +377,10 @@ def main() -> None:
             "",
             *[f"- {k}: {v}" for k, v in about.items()],
             *[f"- {n}: no figure in some rows ({why})" for n, why in reasons.items()],
-            "- medians; the optimizer (RMSprop) is included everywhere; `value` matches outputs on perturbed rows, `gradient` adds"
-            " input gradients, `ascent` adds 5 search steps and their points, `direct` is the data-free step with 2 search steps.",
+            "- medians; the optimizer (RMSprop) is included everywhere; `value` matches outputs on perturbed rows,"
+            " `gradient` adds input gradients,"
+            " `ascent` adds 5 search steps and their points, `direct` is the data-free step with 2"
+            " search steps.",
             "- an ensemble's microseconds are for all its members, its ratio is against as many eager steps.",
             "",
             table(results, shown),
