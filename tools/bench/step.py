@@ -26,9 +26,11 @@ from pathlib import Path
 
 import torch
 
-from regkd_edge.fused import Member, Optimizer, advance, distill_step, native
-from regkd_edge.models.mlp import MLP
-from regkd_edge.objectives import StepRecipe
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from regkd_edge.fused import Member, Optimizer, advance, distill_step, native  # noqa: E402
+from regkd_edge.models.mlp import MLP  # noqa: E402
+from regkd_edge.objectives import StepRecipe  # noqa: E402
 
 TOTAL = 10**9  # schedules stand still
 
