@@ -77,7 +77,7 @@ def measure(arguments: argparse.Namespace, folder: Path, program: Path) -> dict[
                     rows.append({"student": spec, "precision": precision, "batch": batch, "caller": caller, "level": level, **summary(raw)})
                 print(f"{spec} {precision} batch {batch}: " + ", ".join(f"{r['caller']} {r['p50_us']:.2f} us" for r in rows[-len(CALLERS) :]), file=sys.stderr)
     return {
-        "command": f"python tools/bench/native.py {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python tools/bench/native.py --samples {arguments.samples} --rounds {arguments.rounds} --batches {' '.join(map(str, arguments.batches))} --features {arguments.features}",
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "features": arguments.features,
         "samples": arguments.samples,
