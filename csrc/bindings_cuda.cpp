@@ -41,15 +41,19 @@ cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) 
     const cuda::OnDevice here(device_index);
     cuda::Plan plan = cuda::plan_shared(jobs.data(), members, device.shared_bytes, cuda::kTrainThreads);
     int64_t resident = 0;
-    cuda::check(cuda::resident_blocks(plan, device.multiprocessors, device.cooperative != 0, &resident), "planning the launch");
-    if (resident < 1) throw std::runtime_error("planning the launch: not one block of " + std::to_string(plan.shared_bytes) + " bytes fits the device");
+    cuda::check(cuda::resident_blocks(plan, device.multiprocessors, device.cooperative != 0, &resident),
+                "planning the launch");
+    if (resident < 1)
+        throw std::runtime_error("planning the launch: not one block of " + std::to_string(plan.shared_bytes) +
+                                 " bytes fits the device");
     return cuda::plan_blocks(plan, resident);
 }
 
 }  // namespace
 
 void bind_cuda(py::module_& core) {
-    py::module_ module = core.def_submodule("cuda", "The fused core on CUDA devices. Addresses are device memory unless said.");
+    py::module_ module =
+        core.def_submodule("cuda", "The fused core on CUDA devices. Addresses are device memory unless said.");
     module.def(
         "device_count",
         [] {
@@ -73,31 +77,41 @@ void bind_cuda(py::module_& core) {
         py::arg("index") = 0, "What the kernels need to know of a device.");
     module.def(
         "perturb",
-        [](uintptr_t x, uintptr_t sigma, int64_t samples, int features, int draws, uint64_t seed, int64_t step, uintptr_t out, int device,
-           uintptr_t stream, uintptr_t step_address) {
-            if (draws < 0 || draws > 65535) throw std::invalid_argument("draws must be 0 to 65535, got " + std::to_string(draws));
+        [](uintptr_t x, uintptr_t sigma, int64_t samples, int features, int draws, uint64_t seed, int64_t step,
+           uintptr_t out, int device, uintptr_t stream, uintptr_t step_address) {
+            if (draws < 0 || draws > 65535)
+                throw std::invalid_argument("draws must be 0 to 65535, got " + std::to_string(draws));
             const cuda::OnDevice here(device);
-            const cuda::PerturbJob job = {pointer<const float>(x), pointer<const float>(sigma), pointer<float>(out),         samples, draws, features,
-                                          seed,                    static_cast<uint32_t>(step), pointer<const int64_t>(step_address)};
+            const cuda::PerturbJob job = {pointer<const float>(x),
+                                          pointer<const float>(sigma),
+                                          pointer<float>(out),
+                                          samples,
+                                          draws,
+                                          features,
+                                          seed,
+                                          static_cast<uint32_t>(step),
+                                          pointer<const int64_t>(step_address)};
             cuda::check(cuda::perturb(job, pointer<void>(stream)), "perturb");
         },
-        py::arg("x"), py::arg("sigma"), py::arg("samples"), py::arg("features"), py::arg("draws"), py::arg("seed"), py::arg("step"), py::arg("out"),
-        py::arg("device"), py::arg("stream"), py::arg("step_address") = 0,
-        "out [samples, draws, features] = x + sigma * eps. step_address: an int64 in device memory that is added to step.");
+        py::arg("x"), py::arg("sigma"), py::arg("samples"), py::arg("features"), py::arg("draws"), py::arg("seed"),
+        py::arg("step"), py::arg("out"), py::arg("device"), py::arg("stream"), py::arg("step_address") = 0,
+        "out [samples, draws, features] = x + sigma * eps. step_address: an int64 in device memory that is added to "
+        "step.");
     module.def("loss_workspace_bytes", &cuda::loss_workspace_bytes, py::arg("n"), py::arg("outputs"),
                "Bytes of matching_loss's workspace; zero it once.");
     module.def(
         "matching_loss",
-        [](const Job& constants, uintptr_t student, uintptr_t y, uintptr_t t, int64_t n, int outputs, uintptr_t gradient, uintptr_t value,
-           uintptr_t workspace, int device, uintptr_t stream) {
+        [](const Job& constants, uintptr_t student, uintptr_t y, uintptr_t t, int64_t n, int outputs,
+           uintptr_t gradient, uintptr_t value, uintptr_t workspace, int device, uintptr_t stream) {
             if (n < 1) throw std::invalid_argument("matching_loss needs at least one row, got " + std::to_string(n));
             const cuda::OnDevice here(device);
-            const cuda::LossCall call = {constants, pointer<const float>(student), pointer<const float>(y), pointer<const float>(t), n, outputs,
-                                         pointer<float>(gradient), pointer<double>(value), pointer<unsigned char>(workspace)};
+            const cuda::LossCall call = {
+                constants, pointer<const float>(student), pointer<const float>(y), pointer<const float>(t),          n,
+                outputs,   pointer<float>(gradient),      pointer<double>(value),  pointer<unsigned char>(workspace)};
             cuda::check(cuda::matching_loss(call, pointer<void>(stream)), "matching_loss");
         },
-        py::arg("constants"), py::arg("student"), py::arg("y"), py::arg("t"), py::arg("n"), py::arg("outputs"), py::arg("gradient"),
-        py::arg("value"), py::arg("workspace"), py::arg("device"), py::arg("stream"),
+        py::arg("constants"), py::arg("student"), py::arg("y"), py::arg("t"), py::arg("n"), py::arg("outputs"),
+        py::arg("gradient"), py::arg("value"), py::arg("workspace"), py::arg("device"), py::arg("stream"),
         "value (one float64) = mean base loss of outputs [n, o]; gradient [n, o], 0: not wanted.");
     py::class_<cuda::Plan>(module, "Plan", "How a set of jobs is laid out on a device.")
         .def_readonly("members", &cuda::Plan::members)
@@ -107,19 +121,27 @@ void bind_cuda(py::module_& core) {
         .def_property_readonly("student_in_shared", [](const cuda::Plan& p) { return p.student_floats > 0; })
         .def_property_readonly("teacher_in_shared", [](const cuda::Plan& p) { return p.teacher_floats > 0; })
         .def_property_readonly("buffers_in_shared", [](const cuda::Plan& p) { return p.arena_floats > 0; })
-        .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes, "Allocate on the device, 256-byte aligned, and zero it once.");
-    module.def("plan", &make_plan, py::arg("jobs"), py::arg("device"),
-               "The launch for these jobs (an ensemble advances together). Asks the device: not while a stream is captured.");
+        .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes,
+                      "Allocate on the device, 256-byte aligned, and zero it once.");
+    module.def(
+        "plan", &make_plan, py::arg("jobs"), py::arg("device"),
+        "The launch for these jobs (an ensemble advances together). Asks the device: not while a stream is captured.");
     module.def(
         "train",
-        [](const cuda::Plan& plan, uintptr_t jobs, uintptr_t workspace, int steps, int64_t offset, int device, uintptr_t stream, uintptr_t step_address) {
+        [](const cuda::Plan& plan, uintptr_t jobs, uintptr_t workspace, int steps, int64_t offset, int device,
+           uintptr_t stream, uintptr_t step_address) {
             const cuda::OnDevice here(device);
-            const cuda::TrainCall call = {pointer<const Job>(jobs), pointer<unsigned char>(workspace), plan, steps, offset,
+            const cuda::TrainCall call = {pointer<const Job>(jobs),
+                                          pointer<unsigned char>(workspace),
+                                          plan,
+                                          steps,
+                                          offset,
                                           pointer<const int64_t>(step_address)};
             cuda::check(cuda::train(call, pointer<void>(stream)), "train");
         },
-        py::arg("plan"), py::arg("jobs"), py::arg("workspace"), py::arg("steps"), py::arg("offset"), py::arg("device"), py::arg("stream"),
-        py::arg("step_address") = 0,
-        "Advances every job by `steps` from its first_step + offset (+ the int64 at step_address). jobs: the jobs' to_bytes(), joined, copied to the "
+        py::arg("plan"), py::arg("jobs"), py::arg("workspace"), py::arg("steps"), py::arg("offset"), py::arg("device"),
+        py::arg("stream"), py::arg("step_address") = 0,
+        "Advances every job by `steps` from its first_step + offset (+ the int64 at step_address). jobs: the jobs' "
+        "to_bytes(), joined, copied to the "
         "device; losses are written from row offset (+ that int64) on.");
 }

@@ -1,6 +1,6 @@
-// The Block policy of csrc/core/block.h on the device: a tile belongs to a block of threads, lane = sample, a warp works on
-// rows. Buffers are [features][32] floats in shared memory (or, where they do not fit, in global memory); weights are read
-// where they lie, all lanes of a warp reading one address.
+// The Block policy of csrc/core/block.h on the device: a tile belongs to a block of threads, lane = sample, a warp
+// works on rows. Buffers are [features][32] floats in shared memory (or, where they do not fit, in global memory);
+// weights are read where they lie, all lanes of a warp reading one address.
 //
 // Every phase ends with a barrier of the block, so a phase may read whatever an earlier one wrote and may overwrite
 // whatever an earlier one read. Sums have a fixed order for a given number of threads: no atomics.
@@ -60,7 +60,8 @@ struct DeviceBlock {
 
     // out[j] = bias[j] + sum_k W[j, k] in[k]
     template <class Done>
-    REGKD_BOTH void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out, const Done& done) const {
+    REGKD_BOTH void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out,
+                            const Done& done) const {
         sum_rows(w, n_out, n_in, in, bias, out);
         own_rows(n_out, n_in, done);
         barrier();
@@ -68,7 +69,8 @@ struct DeviceBlock {
 
     // out[k] = sum_j W[j, k] in[j]
     template <class Done>
-    REGKD_BOTH void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out, const Done& done) const {
+    REGKD_BOTH void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out,
+                                       const Done& done) const {
         sum_columns(w, n_out, n_in, in, out);
         own_rows(n_in, n_out, done);
         barrier();
@@ -76,7 +78,8 @@ struct DeviceBlock {
 
     // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]. A thread holds four j of one k. It starts its walk over the
     // samples at a place of its own, so that threads on different rows, all 32 floats apart, meet different banks.
-    REGKD_BOTH void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g, bool add) const {
+    REGKD_BOTH void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g,
+                          bool add) const {
         const int pitch = REGKD_LEVEL::padded(n_in), groups = (n_out + kRowsAThread - 1) / kRowsAThread;
         for (int item = thread; item < groups * n_in; item += threads) {
             const int group = item / n_in, k = item - group * n_in, first = group * kRowsAThread;
@@ -116,11 +119,13 @@ private:
     }
 
     // The sums of products without what follows them: real functions, so that a kernel holds each once.
-    REGKD_PHASE void sum_rows(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out) const {
+    REGKD_PHASE void sum_rows(const float* w, int n_out, int n_in, const float* in, const float* bias,
+                              float* out) const {
         const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
         split_sum(n_out, n_in, bias, out, [&](int first, int rows, int begin, int end, float* sum) {
             const float* row[kRowsAWarp];
-            for (int r = 0; r < kRowsAWarp; ++r) row[r] = w + static_cast<int64_t>(first + (r < rows ? r : rows - 1)) * n_in;
+            for (int r = 0; r < kRowsAWarp; ++r)
+                row[r] = w + static_cast<int64_t>(first + (r < rows ? r : rows - 1)) * n_in;
             int k = begin;
             if (wide) {
                 for (; k < end; k += 4) {
@@ -146,7 +151,8 @@ private:
                 const int second = rows > 4 ? 4 : 0;
                 for (int j = begin; j < end; ++j, column += n_in) {
                     const float x = in[j * kTile + lane];
-                    const float4 v = *reinterpret_cast<const float4*>(column), u = *reinterpret_cast<const float4*>(column + second);
+                    const float4 v = *reinterpret_cast<const float4*>(column),
+                                 u = *reinterpret_cast<const float4*>(column + second);
                     sum[0] = fused(v.x, x, sum[0]);
                     sum[1] = fused(v.y, x, sum[1]);
                     sum[2] = fused(v.z, x, sum[2]);
@@ -165,8 +171,8 @@ private:
         });
     }
 
-    // How n rows of sums over `length` terms are shared out: a warp takes eight rows; when that leaves warps idle, `parts`
-    // neighbouring warps share a row's terms. A share of less than 16 terms costs more than it saves.
+    // How n rows of sums over `length` terms are shared out: a warp takes eight rows; when that leaves warps idle,
+    // `parts` neighbouring warps share a row's terms. A share of less than 16 terms costs more than it saves.
     REGKD_BOTH int parts_of(int groups, int length) const {
         const int parts = warps / groups < length / 16 ? warps / groups : length / 16;
         return parts < 1 ? 1 : parts;
@@ -193,7 +199,8 @@ private:
         own_rows(n, length, [&](int first, int last) {
             for (int j = first; j < last; ++j) {
                 float total = out[j * kTile + lane];
-                for (int other = 1; other < parts; ++other) total += scratch[((warp + other) * kRowsAWarp + j - first) * kTile + lane];
+                for (int other = 1; other < parts; ++other)
+                    total += scratch[((warp + other) * kRowsAWarp + j - first) * kTile + lane];
                 out[j * kTile + lane] = total;
             }
         });

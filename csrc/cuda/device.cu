@@ -24,8 +24,8 @@ std::string explain(cudaError_t status) {
     switch (status) {
         case cudaErrorInsufficientDriver:
             if (driver == 0) return "no NVIDIA driver is installed on this machine";
-            return "the NVIDIA driver supports CUDA " + version(driver) + ", this build needs CUDA " + version(runtime) +
-                   "; update the driver, or build with an older CUDA toolkit";
+            return "the NVIDIA driver supports CUDA " + version(driver) + ", this build needs CUDA " +
+                   version(runtime) + "; update the driver, or build with an older CUDA toolkit";
         case cudaErrorNoDevice:
             return "the NVIDIA driver sees no device (CUDA_VISIBLE_DEVICES may hide it)";
         case cudaErrorNoKernelImageForDevice:
@@ -35,7 +35,8 @@ std::string explain(cudaError_t status) {
             cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index);
             cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index);
             return std::string("this build holds code for sm ") + compiled_architectures() + ", the device is sm_" +
-                   std::to_string(10 * major + minor) + "; build again with -DCMAKE_CUDA_ARCHITECTURES=" + std::to_string(10 * major + minor);
+                   std::to_string(10 * major + minor) +
+                   "; build again with -DCMAKE_CUDA_ARCHITECTURES=" + std::to_string(10 * major + minor);
         }
         default:
             return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")";
@@ -66,7 +67,8 @@ Device device(int32_t index) {
     const int32_t count = device_count(why);
     if (count == 0) throw std::runtime_error(why);
     if (index < 0 || index >= count)
-        throw std::runtime_error("CUDA device " + std::to_string(index) + " was asked for and there are " + std::to_string(count));
+        throw std::runtime_error("CUDA device " + std::to_string(index) + " was asked for and there are " +
+                                 std::to_string(count));
     cudaDeviceProp properties;
     check(cudaGetDeviceProperties(&properties, index), "reading the device's properties");
     Device d = {};

@@ -9,10 +9,10 @@ namespace cuda {
 
 struct Device {
     int32_t index;
-    int32_t major, minor;        // compute capability
+    int32_t major, minor;  // compute capability
     int32_t multiprocessors;
-    int32_t shared_bytes;        // dynamic shared memory a block may opt in to
-    int32_t cooperative;         // 1: cooperative launches work
+    int32_t shared_bytes;  // dynamic shared memory a block may opt in to
+    int32_t cooperative;   // 1: cooperative launches work
     std::string name;
 };
 

@@ -26,8 +26,8 @@ namespace cuda {
 struct Grid {
     unsigned blocks_x, blocks_y;  // y: the member of an ensemble
     unsigned threads;
-    size_t shared_bytes;          // dynamic; more than 48 KB needs the opt-in that `launch` makes
-    bool cooperative;             // all blocks resident at once: a grid barrier may be used
+    size_t shared_bytes;  // dynamic; more than 48 KB needs the opt-in that `launch` makes
+    bool cooperative;     // all blocks resident at once: a grid barrier may be used
 };
 
 #ifdef __CUDACC__
@@ -65,7 +65,8 @@ __device__ __forceinline__ void wait_a_little() { __nanosleep(32); }
 template <class... Parameters>
 Status launch(void (*kernel)(Parameters...), Grid grid, Stream stream, Parameters... arguments) {
     if (grid.shared_bytes > 48 * 1024) {
-        const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes));
+        const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                        static_cast<int>(grid.shared_bytes));
         if (status != cudaSuccess) return status;
     }
     cudaLaunchAttribute attribute = {};

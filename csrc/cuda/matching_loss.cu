@@ -7,7 +7,7 @@ namespace cuda {
 
 namespace {
 
-constexpr int kLossBlocks = 512;            // most; a block walks over tiles
+constexpr int kLossBlocks = 512;  // most; a block walks over tiles
 constexpr int kLossThreads = 64;
 constexpr int64_t kLossShared = 48 * 1024;  // what every device gives without asking
 
@@ -20,8 +20,8 @@ REGKD_BOTH bool loss_fits(int32_t outputs) { return 4 * loss_floats(outputs) <= 
 
 }  // namespace
 
-// A block takes 32 rows at a time into [outputs][32] buffers, as in a training step. The sums of blocks are added in their
-// order by the block that finishes last, so the value has the same bits every time.
+// A block takes 32 rows at a time into [outputs][32] buffers, as in a training step. The sums of blocks are added in
+// their order by the block that finishes last, so the value has the same bits every time.
 __global__ void __launch_bounds__(kLossThreads) loss_kernel(LossCall call) {
     const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), o = call.outputs;
     const DeviceBlock team = {thread, threads, thread & (kWarp - 1), thread / kWarp, threads / kWarp, nullptr};
@@ -35,7 +35,8 @@ __global__ void __launch_bounds__(kLossThreads) loss_kernel(LossCall call) {
     const REGKD_LEVEL::RowTerms row = {terms, terms + kTile, terms + 2 * kTile, terms + 3 * kTile, terms + 4 * kTile};
 
     double sum = 0.0;
-    for (int64_t first = static_cast<int64_t>(blockIdx.x) * kTile; first < call.n; first += static_cast<int64_t>(gridDim.x) * kTile) {
+    for (int64_t first = static_cast<int64_t>(blockIdx.x) * kTile; first < call.n;
+         first += static_cast<int64_t>(gridDim.x) * kTile) {
         const int count = static_cast<int>(call.n - first < kTile ? call.n - first : kTile);
         for (int i = thread; i < o * kTile; i += threads) {  // neighbouring threads read neighbouring numbers
             const int s = i / o, j = i - s * o;
@@ -53,8 +54,8 @@ __global__ void __launch_bounds__(kLossThreads) loss_kernel(LossCall call) {
             terms[4 * kTile + s] = k.row_outlier ? k.row_outlier[i] : 0.0f;
             loss[s] = 0.0f;
         });
-        REGKD_LEVEL::base_loss(team, REGKD_LEVEL::base_constants(k), o, student, call.y ? y : nullptr, call.t ? t : nullptr, row,
-                               1.0f / static_cast<float>(call.n), c, loss);
+        REGKD_LEVEL::base_loss(team, REGKD_LEVEL::base_constants(k), o, student, call.y ? y : nullptr,
+                               call.t ? t : nullptr, row, 1.0f / static_cast<float>(call.n), c, loss);
         if (thread == 0) sum += team.lane_sum(loss, count);
         if (call.gradient)
             for (int i = thread; i < o * count; i += threads) {

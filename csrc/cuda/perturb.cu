@@ -20,7 +20,8 @@ __global__ void perturb_kernel(PerturbJob job) {
         const int64_t sample = point / job.draws;
         const uint32_t draw = static_cast<uint32_t>(point - sample * job.draws);
         float n[4];
-        REGKD_LEVEL::normal_quad<float>(job.seed, kPerturb, step, static_cast<uint32_t>(sample), draw, static_cast<uint32_t>(quad), n);
+        REGKD_LEVEL::normal_quad<float>(job.seed, kPerturb, step, static_cast<uint32_t>(sample), draw,
+                                        static_cast<uint32_t>(quad), n);
         const int32_t first = 4 * quad, some = job.features - first < 4 ? job.features - first : 4;
         for (int32_t i = 0; i < some; ++i) {
             const float shift = job.sigma[first + i] * n[i];

@@ -1,5 +1,5 @@
-// How a set of jobs is laid out on a device: blocks, shared memory, workspace. Plain host arithmetic, no CUDA call, so it
-// can be tested without a device; `resident` comes from the device (train.h).
+// How a set of jobs is laid out on a device: blocks, shared memory, workspace. Plain host arithmetic, no CUDA call, so
+// it can be tested without a device; `resident` comes from the device (train.h).
 #pragma once
 
 #include "common.h"
@@ -14,19 +14,19 @@ constexpr int kTrainThreads = 256;
 
 // What a block keeps in shared memory besides buffers: written by one thread, read by all, so it costs no registers.
 struct Header {
-    Job job;               // params and teacher.params point to the shared copies when there are any
+    Job job;  // params and teacher.params point to the shared copies when there are any
     REGKD_LEVEL::Arena at;
     REGKD_LEVEL::StepNow now;
-    int64_t step, end;     // of this launch, from job.first_step
-    float* params;         // the student's, in global memory
-    unsigned* barrier;     // [2] of the member: blocks arrived, generation
-    double* sums;          // [tiles, 2] of the member
-    float* gradients;      // [blocks, grad_floats] of the member
+    int64_t step, end;  // of this launch, from job.first_step
+    float* params;      // the student's, in global memory
+    unsigned* barrier;  // [2] of the member: blocks arrived, generation
+    double* sums;       // [tiles, 2] of the member
+    float* gradients;   // [blocks, grad_floats] of the member
     int64_t grad_floats;
-    float* arena;          // of this block
-    float* student;        // shared copy of the weights, null: none
-    int32_t tiles;         // of the member in a step
-    int32_t partials;      // blocks that have a tile
+    float* arena;      // of this block
+    float* student;    // shared copy of the weights, null: none
+    int32_t tiles;     // of the member in a step
+    int32_t partials;  // blocks that have a tile
 };
 
 // One launch: `blocks` a member, all members alike. Sizes are the largest over the members, in floats unless said.
@@ -34,17 +34,18 @@ struct Plan {
     int32_t members, blocks, threads;
     int32_t student_floats, teacher_floats, arena_floats;  // in shared memory; 0: they stay in global memory
     int32_t shared_bytes;
-    int32_t tiles;                  // most over the members
-    int64_t grad_floats;            // of one block's partial gradient, padded layout
-    int64_t arena_global_floats;    // of one block, when the arena does not fit in shared memory
-    int64_t member_bytes;           // of the workspace: barrier [2 words, 128 bytes], sums, gradients, arenas
-    int64_t workspace_bytes;        // zero it once before the first launch; launches leave it fit for the next
+    int32_t tiles;                // most over the members
+    int64_t grad_floats;          // of one block's partial gradient, padded layout
+    int64_t arena_global_floats;  // of one block, when the arena does not fit in shared memory
+    int64_t member_bytes;         // of the workspace: barrier [2 words, 128 bytes], sums, gradients, arenas
+    int64_t workspace_bytes;      // zero it once before the first launch; launches leave it fit for the next
 };
 
 REGKD_BOTH int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 REGKD_BOTH int32_t fixed_shared_floats(int threads) {
-    return static_cast<int32_t>(round_up(sizeof(Header), 16) / 4) + threads / kWarp * kRowsAWarp * kTile;  // header, parts of sums
+    return static_cast<int32_t>(round_up(sizeof(Header), 16) / 4) +
+           threads / kWarp * kRowsAWarp * kTile;  // header, parts of sums
 }
 
 // Weights of the student first (every product reads them), then the buffers of a tile, then the teacher's weights: what
@@ -89,8 +90,8 @@ inline Plan plan_blocks(Plan p, int64_t resident) {
     int64_t blocks = resident / p.members;
     if (blocks > p.tiles) blocks = p.tiles;
     p.blocks = static_cast<int32_t>(blocks < 1 ? 1 : blocks);
-    p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 2 * 8, 128) + round_up(4 * p.grad_floats * p.blocks, 128) +
-                     round_up(4 * p.arena_global_floats * p.blocks, 128);
+    p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 2 * 8, 128) +
+                     round_up(4 * p.grad_floats * p.blocks, 128) + round_up(4 * p.arena_global_floats * p.blocks, 128);
     p.workspace_bytes = p.member_bytes * p.members;
     return p;
 }

@@ -15,8 +15,8 @@ __device__ __forceinline__ DeviceBlock this_block() {
 
 __device__ __forceinline__ Header& header() { return *reinterpret_cast<Header*>(block_shared()); }
 
-// All blocks of a member meet. Needs them resident (cooperative launch). The last to arrive opens the next generation, so
-// the two words are fit for the next barrier and the next launch.
+// All blocks of a member meet. Needs them resident (cooperative launch). The last to arrive opens the next generation,
+// so the two words are fit for the next barrier and the next launch.
 REGKD_CALL void member_barrier() {
     barrier();
     unsigned* words = header().barrier;
@@ -42,14 +42,16 @@ __device__ __forceinline__ void copy_floats(float* to, const float* from, int64_
 REGKD_CALL void set_up(const TrainCall& call) {
     Header& shared = header();
     const int32_t* words = reinterpret_cast<const int32_t*>(call.jobs + blockIdx.y);
-    for (unsigned i = threadIdx.x; i < sizeof(Job) / 4; i += blockDim.x) reinterpret_cast<int32_t*>(&shared.job)[i] = words[i];
+    for (unsigned i = threadIdx.x; i < sizeof(Job) / 4; i += blockDim.x)
+        reinterpret_cast<int32_t*>(&shared.job)[i] = words[i];
     barrier();
     const Plan& plan = call.plan;
     float* weights = block_shared() + fixed_shared_floats(plan.threads);
     float* const student = weights;
     float* const arena = student + plan.student_floats;
     float* const teacher = arena + plan.arena_floats;
-    if (plan.teacher_floats) copy_floats(teacher, shared.job.teacher.params, REGKD_LEVEL::parameter_count(shared.job.teacher));
+    if (plan.teacher_floats)
+        copy_floats(teacher, shared.job.teacher.params, REGKD_LEVEL::parameter_count(shared.job.teacher));
     barrier();
     if (threadIdx.x == 0) {
         unsigned char* at = call.workspace + plan.member_bytes * blockIdx.y;
@@ -85,16 +87,18 @@ REGKD_CALL void begin_step() {
 REGKD_CALL void work_tile(const DeviceBlock& team, int tile) {
     Header& shared = header();
     REGKD_LEVEL::run_tile(team, shared.job, shared.now, shared.at, REGKD_LEVEL::tile_at(shared.job, tile), shared.arena,
-                          shared.gradients + blockIdx.x * shared.grad_floats, tile >= static_cast<int>(gridDim.x), shared.sums + 2 * tile);
+                          shared.gradients + blockIdx.x * shared.grad_floats, tile >= static_cast<int>(gridDim.x),
+                          shared.sums + 2 * tile);
 }
 
-// Sums the partial gradients in the order of blocks and lets the optimizer have them; parameters are shared out over all
-// threads of the member's blocks.
+// Sums the partial gradients in the order of blocks and lets the optimizer have them; parameters are shared out over
+// all threads of the member's blocks.
 REGKD_CALL void finish_step() {
     Header& shared = header();
     const Job& job = shared.job;
     if (threadIdx.x == 0) {
-        if (blockIdx.x == 0 && job.losses) REGKD_LEVEL::step_losses(job, shared.now, shared.sums, job.losses + shared.step * (1 + kTerms));
+        if (blockIdx.x == 0 && job.losses)
+            REGKD_LEVEL::step_losses(job, shared.now, shared.sums, job.losses + shared.step * (1 + kTerms));
         ++shared.step;
     }
     const bool adam = job.optimizer == kAdam || job.optimizer == kAdamW;
@@ -102,9 +106,11 @@ REGKD_CALL void finish_step() {
     for (int l = 1; l <= job.student.layers; ++l) {
         const int n_in = job.student.widths[l - 1], n_out = job.student.widths[l], pitch = REGKD_LEVEL::padded(n_in);
         const int weights = n_in * n_out, all = weights + n_out;
-        for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < all; i += static_cast<int>(gridDim.x * blockDim.x)) {
+        for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < all;
+             i += static_cast<int>(gridDim.x * blockDim.x)) {
             const int row = i / n_in;
-            const float* part = shared.gradients + from + (i < weights ? row * pitch + (i - row * n_in) : n_out * pitch + (i - weights));
+            const float* part = shared.gradients + from +
+                                (i < weights ? row * pitch + (i - row * n_in) : n_out * pitch + (i - weights));
             float g = part[0];
             for (int b = 1; b < shared.partials; ++b) g += part[b * shared.grad_floats];
             const int64_t at = flat + i;
@@ -123,14 +129,15 @@ REGKD_CALL void finish_step() {
 
 }  // namespace
 
-// Grid (blocks, members). A step: every block adds up the gradients of its tiles; the member's blocks meet; the sums go to
-// the optimizer; they meet again. One block a member needs no meeting and no cooperative launch.
+// Grid (blocks, members). A step: every block adds up the gradients of its tiles; the member's blocks meet; the sums go
+// to the optimizer; they meet again. One block a member needs no meeting and no cooperative launch.
 __global__ void __launch_bounds__(kTrainThreads, 1) train_kernel(const __grid_constant__ TrainCall call) {
     set_up(call);
     while (header().step < header().end) {
         begin_step();
         const DeviceBlock team = this_block();
-        for (int tile = static_cast<int>(blockIdx.x); tile < header().tiles; tile += static_cast<int>(gridDim.x)) work_tile(team, tile);
+        for (int tile = static_cast<int>(blockIdx.x); tile < header().tiles; tile += static_cast<int>(gridDim.x))
+            work_tile(team, tile);
         member_barrier();
         finish_step();
         member_barrier();
@@ -138,7 +145,8 @@ __global__ void __launch_bounds__(kTrainThreads, 1) train_kernel(const __grid_co
 }
 
 const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit) {
-    if (4 * static_cast<int64_t>(fixed_shared_floats(kTrainThreads)) > shared_limit) return "the device gives a block too little shared memory";
+    if (4 * static_cast<int64_t>(fixed_shared_floats(kTrainThreads)) > shared_limit)
+        return "the device gives a block too little shared memory";
     for (int32_t i = 0; i < members; ++i)
         if (jobs[i].rows >= int64_t{1} << 31) return "more than 2^31 - 1 rows";
     return nullptr;
@@ -148,10 +156,12 @@ const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit) {
 Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks) {
     *blocks = 1;
     if (!cooperative) return cudaSuccess;
-    cudaError_t status = cudaFuncSetAttribute(train_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes);
+    cudaError_t status =
+        cudaFuncSetAttribute(train_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes);
     if (status != cudaSuccess) return status;
     int each = 0;
-    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, train_kernel, plan.threads, static_cast<size_t>(plan.shared_bytes));
+    status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, train_kernel, plan.threads,
+                                                           static_cast<size_t>(plan.shared_bytes));
     *blocks = static_cast<int64_t>(each) * multiprocessors;
     return status;
 }
@@ -159,8 +169,8 @@ Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperati
 
 Status train(const TrainCall& call, Stream stream) {
     const Plan& plan = call.plan;
-    const Grid grid = {static_cast<unsigned>(plan.blocks), static_cast<unsigned>(plan.members), static_cast<unsigned>(plan.threads),
-                       static_cast<size_t>(plan.shared_bytes), plan.blocks > 1};
+    const Grid grid = {static_cast<unsigned>(plan.blocks), static_cast<unsigned>(plan.members),
+                       static_cast<unsigned>(plan.threads), static_cast<size_t>(plan.shared_bytes), plan.blocks > 1};
     return launch(train_kernel, grid, stream, call);
 }
 

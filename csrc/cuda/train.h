@@ -7,8 +7,8 @@ namespace regkd {
 namespace cuda {
 
 struct TrainCall {
-    const Job* jobs;                // [members] in device memory
-    unsigned char* workspace;       // plan.workspace_bytes, zeroed before its first use
+    const Job* jobs;           // [members] in device memory
+    unsigned char* workspace;  // plan.workspace_bytes, zeroed before its first use
     Plan plan;
     int32_t steps;
     int64_t offset;                 // the call's first step is job.first_step + offset (+ *step_on_device)
@@ -18,7 +18,8 @@ struct TrainCall {
 // Why the device cannot run these jobs, or null. Static text.
 const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit);
 
-// Blocks of this shape that the current device holds at once, 0 when not even one fits; 1 where it has no cooperative launch.
+// Blocks of this shape that the current device holds at once, 0 when not even one fits; 1 where it has no cooperative
+// launch.
 Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks);
 
 Status train(const TrainCall& call, Stream stream);

@@ -1,4 +1,4 @@
-"""Builds the kernel files of csrc/cuda for the CPU with g++ and ``cuda_on_cpu.h``: as a library for ctypes, or as a program."""
+"""Builds the kernel files of csrc/cuda for the CPU, with g++ and ``cuda_on_cpu.h``: a library, or a program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-# The same rounding as the product: nothing contracted, no fast-math. -mfma gives `fused` its one rounding, as on the device.
+# The same rounding as the product: nothing contracted, no fast-math. -mfma: one rounding in `fused`, as on the device.
 FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-pthread", f"-I{HERE}"]
 
 

@@ -8,9 +8,29 @@ import numpy as np
 class Case:
     """A job and the arrays that its pointers point at. ``Case(**changes)`` starts from a step with every term."""
 
-    def __init__(self, core, *, student=(5, 9, 7, 2), teacher=(5, 12, 6, 2), student_activation="tanh", teacher_activation="silu",
-                 rows=70, batch=41, seed=3, weights=None, optimizer="adam", steps=1, total=10, first_step=2, data=True, stored=True,
-                 low=None, high=None, row_arrays=(), **fields):  # fmt: skip
+    def __init__(
+        self,
+        core,
+        *,
+        student=(5, 9, 7, 2),
+        teacher=(5, 12, 6, 2),
+        student_activation="tanh",
+        teacher_activation="silu",
+        rows=70,
+        batch=41,
+        seed=3,
+        weights=None,
+        optimizer="adam",
+        steps=1,
+        total=10,
+        first_step=2,
+        data=True,
+        stored=True,
+        low=None,
+        high=None,
+        row_arrays=(),
+        **fields,
+    ):
         rng = np.random.default_rng(seed)
         d, o = student[0], student[-1]
         self.steps, self.widths = steps, student
@@ -28,7 +48,9 @@ class Case:
             if stored:
                 self.arrays["t"] = rng.standard_normal((rows, o)).astype(np.float32)
         for name in row_arrays:
-            self.arrays[name] = (rng.random(rows) < 0.3 if name == "row_outlier" else rng.random(rows)).astype(np.float32)
+            self.arrays[name] = (rng.random(rows) < 0.3 if name == "row_outlier" else rng.random(rows)).astype(
+                np.float32
+            )
         for name, bound in (("low", low), ("high", high)):
             if bound is not None:
                 self.arrays[name] = np.full(d, bound, np.float32)
@@ -40,8 +62,19 @@ class Case:
             job.set_teacher(*self.teacher, self.arrays["teacher"].ctypes.data)
         for term, (start, end) in (weights or {"base": (1, 1), "pm": (1, 1), "abm": (1, 0), "gm": (0.1, 0.1)}).items():
             job.set_weight(term, start, end, 1)
-        settings = dict(draws=2, ascent_steps=2, ascent_sigma=0.1, ascent_decay=1e-5, ascent_ridge=1e-5, base_a=0.3, base_b=0.7, rate=1e-2)
-        settings.update(rows=rows, batch=batch, seed=seed, total_steps=total, first_step=first_step, optimizer=optimizer, **fields)
+        settings = dict(
+            draws=2,
+            ascent_steps=2,
+            ascent_sigma=0.1,
+            ascent_decay=1e-5,
+            ascent_ridge=1e-5,
+            base_a=0.3,
+            base_b=0.7,
+            rate=1e-2,
+        )
+        settings.update(
+            rows=rows, batch=batch, seed=seed, total_steps=total, first_step=first_step, optimizer=optimizer, **fields
+        )
         for name, value in settings.items():
             setattr(job, name, value)
         for name, array in self.arrays.items():

@@ -1,8 +1,8 @@
 // CUDA's names as threads of the CPU, so that g++ compiles and runs the kernel files of csrc/cuda as they are.
 //
 // A device thread is a CPU thread; a block's barrier is a barrier of its threads; a block's dynamic
-// shared memory is a vector of its own. All blocks of a wave run at once, so ThreadSanitizer sees races inside a block and between
-// blocks. Two settings make the races of a wrong kernel appear:
+// shared memory is a vector of its own. All blocks of a wave run at once, so ThreadSanitizer sees races inside a block
+// and between blocks. Two settings make the races of a wrong kernel appear:
 //   CUDA_ON_CPU_SKIP_BARRIER=n   the n-th block barrier of a launch (0 is the first) does nothing, in every thread
 //   CUDA_ON_CPU_MAX_THREADS=n    threads alive at once for a launch that is not cooperative (default 512)
 // Shared memory starts as signalling garbage (NaN), as a kernel must not count on zeros.
@@ -34,12 +34,13 @@ struct Index {
     unsigned x = 0, y = 0, z = 0;
 };
 
-// Barriers take turns among three objects. ThreadSanitizer lets a thread that wakes late from a barrier see whatever has been
-// released to that object by then; on one object that would include the next phase's work, and hide its races.
+// Barriers take turns among three objects. ThreadSanitizer lets a thread that wakes late from a barrier see whatever
+// has been released to that object by then; on one object that would include the next phase's work, and hide its races.
 struct Block {
     pthread_barrier_t barriers[3];
     std::vector<float> shared;
-    Block(unsigned threads, size_t shared_bytes) : shared(shared_bytes / sizeof(float) + 4, std::numeric_limits<float>::quiet_NaN()) {
+    Block(unsigned threads, size_t shared_bytes)
+        : shared(shared_bytes / sizeof(float) + 4, std::numeric_limits<float>::quiet_NaN()) {
         for (pthread_barrier_t& barrier : barriers) pthread_barrier_init(&barrier, nullptr, threads);
     }
     ~Block() {
@@ -61,12 +62,13 @@ inline long setting(const char* name, long otherwise) {
     return text ? std::strtol(text, nullptr, 10) : otherwise;
 }
 
-inline std::atomic<long> skipped_barrier{-1};   // read once a launch
-inline std::atomic<long> barriers_of_launch{0}; // how many a thread met: lets a test skip each in turn
+inline std::atomic<long> skipped_barrier{-1};    // read once a launch
+inline std::atomic<long> barriers_of_launch{0};  // how many a thread met: lets a test skip each in turn
 
 inline void meet() {
     const long number = current.barriers++;
-    if (number != skipped_barrier.load(std::memory_order_relaxed)) pthread_barrier_wait(&current.own->barriers[number % 3]);
+    if (number != skipped_barrier.load(std::memory_order_relaxed))
+        pthread_barrier_wait(&current.own->barriers[number % 3]);
 }
 
 }  // namespace cuda_on_cpu
@@ -101,7 +103,8 @@ Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... argum
     barriers_of_launch = 0;
     const unsigned blocks = grid.blocks_x * grid.blocks_y;
     const unsigned most = static_cast<unsigned>(setting("CUDA_ON_CPU_MAX_THREADS", 512));
-    const unsigned wave = grid.cooperative || most < grid.threads ? (grid.cooperative ? blocks : 1u) : most / grid.threads;
+    const unsigned wave =
+        grid.cooperative || most < grid.threads ? (grid.cooperative ? blocks : 1u) : most / grid.threads;
     for (unsigned first = 0; first < blocks; first += wave) {
         const unsigned last = first + wave < blocks ? first + wave : blocks;
         std::vector<std::unique_ptr<Block>> own;

@@ -1,5 +1,5 @@
-// A program for ThreadSanitizer: all kernels, two members of two blocks each, two steps with every term. Exit status 0 and
-// the number of block barriers on stdout; 66 when the sanitizer saw a race (CUDA_ON_CPU_SKIP_BARRIER=n plants one).
+// A program for ThreadSanitizer: all kernels, two members of two blocks each, two steps with every term. Exit status 0
+// and the number of block barriers on stdout; 66 when the sanitizer saw a race (CUDA_ON_CPU_SKIP_BARRIER=n plants one).
 #include "../../csrc/cuda/matching_loss.cu"
 #include "../../csrc/cuda/perturb.cu"
 #include "../../csrc/cuda/train.cu"
@@ -13,7 +13,8 @@ int main() {
     const Job jobs[2] = {a.job, b.job};
     const cuda::Plan plan = cuda::plan_blocks(cuda::plan_shared(jobs, 2, 99 * 1024, 64), 4);
     std::vector<double> workspace(static_cast<size_t>(plan.workspace_bytes) / 8 + 16);
-    unsigned char* at = reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(workspace.data()) + 127) & ~uintptr_t{127});
+    unsigned char* at =
+        reinterpret_cast<unsigned char*>((reinterpret_cast<uintptr_t>(workspace.data()) + 127) & ~uintptr_t{127});
     if (plan.blocks != 2) return 1;
     cuda::train({jobs, at, plan, 2, 0, nullptr}, nullptr);
     std::printf("%ld\n", cuda_on_cpu::barriers_of_launch.load());
@@ -22,6 +23,8 @@ int main() {
     cuda::perturb({a.x.data(), a.sigma.data(), out.data(), 70, 2, 5, 1, 0, nullptr}, nullptr);
     std::vector<double> space(static_cast<size_t>(cuda::loss_workspace_bytes(70, 2)) / 8 + 1);
     double value = 0.0;
-    cuda::matching_loss({a.job, a.t.data(), a.y.data(), nullptr, 70, 2, out.data(), &value, reinterpret_cast<unsigned char*>(space.data())}, nullptr);
+    cuda::matching_loss({a.job, a.t.data(), a.y.data(), nullptr, 70, 2, out.data(), &value,
+                         reinterpret_cast<unsigned char*>(space.data())},
+                        nullptr);
     return std::isfinite(value) && std::isfinite(a.losses[0]) && std::isfinite(b.losses[5]) ? 0 : 1;
 }

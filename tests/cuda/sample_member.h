@@ -1,5 +1,5 @@
-// A job with every term and odd shapes, its arrays in host vectors: what the sanitizers run, on threads of the CPU and on a
-// device.
+// A job with every term and odd shapes, its arrays in host vectors: what the sanitizers run, on threads of the CPU and
+// on a device.
 #pragma once
 
 #include <cstdint>
@@ -69,4 +69,3 @@ struct Member {
         job.seed = seed;
     }
 };
-

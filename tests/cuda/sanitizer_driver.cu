@@ -1,5 +1,6 @@
-// A program for compute-sanitizer on a device: all kernels on small odd shapes, several blocks a member. Prints the losses;
-// exit status 1 when a call fails or a loss is not finite, 77 when there is no device. Built by tools/gpu_check.
+// A program for compute-sanitizer on a device: all kernels on small odd shapes, several blocks a member. Prints the
+// losses; exit status 1 when a call fails or a loss is not finite, 77 when there is no device. Built by
+// tools/gpu_check.
 #include "../../csrc/cuda/matching_loss.cu"
 #include "../../csrc/cuda/perturb.cu"
 #include "../../csrc/cuda/train.cu"
@@ -54,22 +55,28 @@ int main() {
     expect(cudaGetDeviceProperties(&device, 0), "properties");
     const Member a(9, 1), b(36, 2);
     const std::vector<Job> jobs = {on_device(a), on_device(b)};
-    cuda::Plan plan = cuda::plan_shared(jobs.data(), 2, static_cast<int64_t>(device.sharedMemPerBlockOptin), cuda::kTrainThreads);
+    cuda::Plan plan =
+        cuda::plan_shared(jobs.data(), 2, static_cast<int64_t>(device.sharedMemPerBlockOptin), cuda::kTrainThreads);
     int64_t resident = 0;
     expect(cuda::resident_blocks(plan, device.multiProcessorCount, true, &resident), "planning");
-    plan = cuda::plan_blocks(plan, resident < 6 ? resident : 6);  // three blocks a member: tiles are shared out unevenly
+    plan =
+        cuda::plan_blocks(plan, resident < 6 ? resident : 6);  // three blocks a member: tiles are shared out unevenly
     unsigned char* workspace = upload(std::vector<unsigned char>(static_cast<size_t>(plan.workspace_bytes), 0));
     expect(cuda::train({upload(jobs), workspace, plan, 2, 0, nullptr}, nullptr), "train");
 
     float* out = upload(std::vector<float>(a.x.size() * 2));
     expect(cuda::perturb({jobs[0].x, jobs[0].sigma, out, 70, 2, 5, 1, 0, nullptr}, nullptr), "perturb");
-    unsigned char* space = upload(std::vector<unsigned char>(static_cast<size_t>(cuda::loss_workspace_bytes(70, 2)), 0));
+    unsigned char* space =
+        upload(std::vector<unsigned char>(static_cast<size_t>(cuda::loss_workspace_bytes(70, 2)), 0));
     double* value = upload(std::vector<double>(1));
-    expect(cuda::matching_loss({jobs[0], jobs[0].t, jobs[0].y, nullptr, 70, 2, out, value, space}, nullptr), "matching_loss");
+    expect(cuda::matching_loss({jobs[0], jobs[0].t, jobs[0].y, nullptr, 70, 2, out, value, space}, nullptr),
+           "matching_loss");
     expect(cudaDeviceSynchronize(), "the kernels");
 
     double losses[2] = {}, mean = 0.0;
-    for (int i = 0; i < 2; ++i) expect(cudaMemcpy(&losses[i], jobs[static_cast<size_t>(i)].losses, sizeof(double), cudaMemcpyDeviceToHost), "losses");
+    for (int i = 0; i < 2; ++i)
+        expect(cudaMemcpy(&losses[i], jobs[static_cast<size_t>(i)].losses, sizeof(double), cudaMemcpyDeviceToHost),
+               "losses");
     expect(cudaMemcpy(&mean, value, sizeof(double), cudaMemcpyDeviceToHost), "value");
     std::printf("%.9g %.9g %.9g\n", losses[0], losses[1], mean);
     return good && std::isfinite(losses[0]) && std::isfinite(losses[1]) && std::isfinite(mean) ? 0 : 1;

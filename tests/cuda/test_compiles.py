@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
 ARCHITECTURES = ["75", "80", "86", "87", "89", "90", "100", "110", "120"]
-KERNELS = {"perturb.cu": "perturb_kernel", "matching_loss.cu": "loss_kernel", "train.cu": "train_kernel", "device.cu": None}
+KERNELS = {
+    "perturb.cu": "perturb_kernel",
+    "matching_loss.cu": "loss_kernel",
+    "train.cu": "train_kernel",
+    "device.cu": None,
+}
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
 
@@ -26,7 +31,17 @@ def known_architectures() -> list[str]:
 def compile_for(architectures: list[str], source: Path, out: Path) -> str:
     """The assembler's report on registers and spills."""
     code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures]
-    flags = ["-std=c++20", "-O3", "-fmad=false", "-Werror", "all-warnings", "-Xcompiler", "-Wall,-Wextra", "-Xptxas", "-v"]
+    flags = [
+        "-std=c++20",
+        "-O3",
+        "-fmad=false",
+        "-Werror",
+        "all-warnings",
+        "-Xcompiler",
+        "-Wall,-Wextra",
+        "-Xptxas",
+        "-v",
+    ]
     done = subprocess.run(["nvcc", *flags, *code, "-c", str(source), "-o", str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stderr
@@ -35,7 +50,11 @@ def compile_for(architectures: list[str], source: Path, out: Path) -> str:
 def assert_no_spills(report: str) -> None:
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
     assert spills, f"no report of spills from the assembler:\n{report[-2000:]}"
-    wrong = [line for line in report.splitlines() if "spill" in line and "0 bytes spill stores, 0 bytes spill loads" not in line]
+    wrong = [
+        line
+        for line in report.splitlines()
+        if "spill" in line and "0 bytes spill stores, 0 bytes spill loads" not in line
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -47,6 +66,7 @@ def test_every_kernel_file_is_known_here():
 @pytest.mark.parametrize("name", [name for name in KERNELS if name != "train.cu"])
 def test_small_kernels_compile_for_all_architectures(name, tmp_path):
     wanted = [a for a in ARCHITECTURES if a in known_architectures()]
+    wanted = wanted if KERNELS[name] else wanted[:1]  # a file without a kernel is the same for all
     report = compile_for(wanted, ROOT / "csrc" / "cuda" / name, tmp_path / "out.o")
     if KERNELS[name]:
         for a in wanted:
@@ -70,8 +90,19 @@ def test_the_training_kernel_compiles_for_all_architectures(tmp_path):
 
 def test_sources_are_fit_for_cuda_12_2():
     """Nothing of CUDA 13's runtime: names that 12.2 lacks, or that 13 took away, must not appear."""
-    newer = ["cudaGetDriverEntryPointByVersion", "cudaStreamGetDevice", "cudaDevResource", "cudaLogs", "cudaGraphConditional"]
-    removed = ["cooperative_launch_multi", "cudaLaunchCooperativeKernelMultiDevice", "properties.clockRate", "properties.kernelExecTimeoutEnabled"]
+    newer = [
+        "cudaGetDriverEntryPointByVersion",
+        "cudaStreamGetDevice",
+        "cudaDevResource",
+        "cudaLogs",
+        "cudaGraphConditional",
+    ]
+    removed = [
+        "cooperative_launch_multi",
+        "cudaLaunchCooperativeKernelMultiDevice",
+        "properties.clockRate",
+        "properties.kernelExecTimeoutEnabled",
+    ]
     for source in (ROOT / "csrc" / "cuda").iterdir():
         text = source.read_text()
         assert not [name for name in newer + removed if name in text], source.name

@@ -95,7 +95,18 @@ def test_perturb_has_the_bits_of_the_cpu():
     x, sigma, seed, step = torch.randn(300, 13), torch.rand(13) + 0.01, 0x1234_5678_9ABC_DEF0, 17
     out = torch.empty(300, 3, 13, device="cuda")
     there, sigma_there = x.cuda(), sigma.cuda()
-    core.cuda.perturb(there.data_ptr(), sigma_there.data_ptr(), 300, 13, 3, seed, step, out.data_ptr(), 0, torch.cuda.current_stream().cuda_stream)
+    core.cuda.perturb(
+        there.data_ptr(),
+        sigma_there.data_ptr(),
+        300,
+        13,
+        3,
+        seed,
+        step,
+        out.data_ptr(),
+        0,
+        torch.cuda.current_stream().cuda_stream,
+    )
     np.testing.assert_array_equal(out.cpu().numpy(), perturb_twin(x, sigma, 3, seed, step).numpy())
 
 
@@ -116,15 +127,28 @@ def test_matching_loss_is_the_cpus(base, n, outputs):
 
     host_gradient = np.empty((n, outputs), np.float32)
     host = {name: array.ctypes.data for name, array in {**arrays, **rows}.items()}
-    expected = core.matching_loss(constants(host), host["s"], host["y"], host["t"], n, outputs, host_gradient.ctypes.data)
+    expected = core.matching_loss(
+        constants(host), host["s"], host["y"], host["t"], n, outputs, host_gradient.ctypes.data
+    )
     tensors = {name: torch.from_numpy(array).cuda() for name, array in {**arrays, **rows}.items()}
     there = {name: tensor.data_ptr() for name, tensor in tensors.items()}
     gradient, value = torch.empty(n, outputs, device="cuda"), torch.empty(1, dtype=torch.float64, device="cuda")
     workspace = torch.zeros(core.cuda.loss_workspace_bytes(n, outputs), dtype=torch.uint8, device="cuda")
     values = []
     for _ in range(2):
-        core.cuda.matching_loss(constants(there), there["s"], there["y"], there["t"], n, outputs, gradient.data_ptr(), value.data_ptr(),
-                                workspace.data_ptr(), 0, torch.cuda.current_stream().cuda_stream)  # fmt: skip
+        core.cuda.matching_loss(
+            constants(there),
+            there["s"],
+            there["y"],
+            there["t"],
+            n,
+            outputs,
+            gradient.data_ptr(),
+            value.data_ptr(),
+            workspace.data_ptr(),
+            0,
+            torch.cuda.current_stream().cuda_stream,
+        )
         values.append(value.item())
     assert values[0] == values[1]
     assert values[0] == pytest.approx(expected, rel=1e-5)  # up to 200 squares a row, summed in float32
@@ -149,7 +173,12 @@ def test_outputs_and_cotangents(outputs, cotangents):
 @pytest.mark.parametrize("base", ["squares", "huber", "tbr", "tor"])
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw", "none"])
 def test_bases_and_optimizers(base, optimizer):
-    check(base=base, optimizer=optimizer, row_arrays=("row_weight", "row_a", "row_b", "row_error", "row_outlier"), weight_decay=1e-3)
+    check(
+        base=base,
+        optimizer=optimizer,
+        row_arrays=("row_weight", "row_a", "row_b", "row_error", "row_outlier"),
+        weight_decay=1e-3,
+    )
 
 
 @pytest.mark.parametrize("rule", core.ASCENT_RULES)
@@ -158,8 +187,20 @@ def test_ascent_rules(rule):
 
 
 def test_the_direct_step_without_data():
-    check(student=(12, 50, 1), teacher=(12, 500, 1), data=False, batch=50, steps=3, base_a=0.0, base_b=1.0, ascent_from_anchor=0,
-          ascent_sigma=1.0, optimizer="rmsprop", weight_decay=1e-5, weights={"base": (0, 1), "abm": (1, 0)})  # fmt: skip
+    check(
+        student=(12, 50, 1),
+        teacher=(12, 500, 1),
+        data=False,
+        batch=50,
+        steps=3,
+        base_a=0.0,
+        base_b=1.0,
+        ascent_from_anchor=0,
+        ascent_sigma=1.0,
+        optimizer="rmsprop",
+        weight_decay=1e-5,
+        weights={"base": (0, 1), "abm": (1, 0)},
+    )
 
 
 def test_training_on_labels_alone():
@@ -178,7 +219,10 @@ def test_the_widest_and_the_deepest():
 
 @pytest.mark.parametrize("settings", [SMALL, WIDE], ids=["small", "wide"])
 def test_the_same_launch_gives_the_same_bits(settings):
-    first, second = OnDevice(steps=50, total=50, first_step=0, **settings), OnDevice(steps=50, total=50, first_step=0, **settings)
+    first, second = (
+        OnDevice(steps=50, total=50, first_step=0, **settings),
+        OnDevice(steps=50, total=50, first_step=0, **settings),
+    )
     launch = train(first)
     train(second)
     assert launch.plan.blocks > 1
@@ -217,12 +261,18 @@ def test_a_cuda_graph_replays_the_training():
 
 
 def test_members_of_an_ensemble_do_as_they_do_alone():
-    settings = [dict(seed=1), dict(seed=2, student=(5, 6, 2), batch=20, teacher=(5, 8, 2)), dict(seed=3, optimizer="rmsprop", draws=0)]
+    settings = [
+        dict(seed=1),
+        dict(seed=2, student=(5, 6, 2), batch=20, teacher=(5, 8, 2)),
+        dict(seed=3, optimizer="rmsprop", draws=0),
+    ]
     together = [OnDevice(steps=3, **s) for s in settings]
     train(*together)
     for case, alone in zip(together, [OnDevice(steps=3, **s) for s in settings]):
         train(alone)
-        assert_close(case.results(), alone.results(), CLOSE)  # a member alone may have more blocks, so other partial sums
+        assert_close(
+            case.results(), alone.results(), CLOSE
+        )  # a member alone may have more blocks, so other partial sums
 
 
 def test_a_hundred_students_advance_together():
@@ -254,8 +304,8 @@ def _problem(device):
 def test_a_whole_training_follows_the_torch_path(optimizer):
     """200 steps with every term on the device and by autograd: the same loss curve and the same student.
 
-    Both run in float32 from the same noise; their last-bit differences grow with the steps, so the curve is held to 1e-3 of its
-    largest value and the student's outputs to 1e-3 of theirs.
+    Both run in float32 from the same noise; their last-bit differences grow with the steps, so the curve is held to
+    1e-3 of its largest value and the student's outputs to 1e-3 of theirs.
     """
     from regkd_edge.fused import Optimizer, distill_steps
     from regkd_edge.objectives import StepRecipe
@@ -264,7 +314,19 @@ def test_a_whole_training_follows_the_torch_path(optimizer):
     curves, outputs = [], []
     for backend in ("cuda", "torch"):
         student, teacher, x, y = _problem("cuda")
-        progress = distill_steps(student, teacher, x, y, recipe, Optimizer(optimizer, lr=3e-3), n=total, total=total, batch=32, seed=1, backend=backend)
+        progress = distill_steps(
+            student,
+            teacher,
+            x,
+            y,
+            recipe,
+            Optimizer(optimizer, lr=3e-3),
+            n=total,
+            total=total,
+            batch=32,
+            seed=1,
+            backend=backend,
+        )
         assert progress.choice.backend == backend
         curves.append(progress.losses.cpu().double().numpy())
         outputs.append(student(x).detach().cpu().numpy())

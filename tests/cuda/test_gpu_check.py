@@ -13,7 +13,9 @@ SCRIPT = Path(__file__).parents[2] / "tools" / "gpu_check"
 
 
 def run(*arguments, **environment):
-    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, env={**os.environ, **environment}, timeout=120)
+    return subprocess.run(
+        [str(SCRIPT), *arguments], capture_output=True, text=True, env={**os.environ, **environment}, timeout=120
+    )
 
 
 def test_without_a_gpu_it_names_what_is_missing(tmp_path):

@@ -18,15 +18,38 @@ def kernel(tmp_path_factory):
     lib = ctypes.CDLL(str(library("loss_driver.cpp", tmp_path_factory.mktemp("loss") / "loss.so")))
     address, whole = ctypes.c_void_p, ctypes.c_int64
     lib.workspace_bytes.argtypes, lib.workspace_bytes.restype = [whole, ctypes.c_int32], whole
-    lib.matching_loss.argtypes = [ctypes.c_char_p, address, address, address, whole, ctypes.c_int32, address, address, address]
+    lib.matching_loss.argtypes = [
+        ctypes.c_char_p,
+        address,
+        address,
+        address,
+        whole,
+        ctypes.c_int32,
+        address,
+        address,
+        address,
+    ]
 
     def run(constants, student, y, t, calls=1):
         n, outputs = student.shape
         gradient, value = np.full_like(student, np.nan), np.full(1, np.nan)
-        workspace = np.zeros(lib.workspace_bytes(n, outputs) // 8, np.float64)  # zeroed once, whatever the number of calls
+        workspace = np.zeros(
+            lib.workspace_bytes(n, outputs) // 8, np.float64
+        )  # zeroed once, whatever the number of calls
         for _ in range(calls):
             args = [None if a is None else a.ctypes.data for a in (student, y, t)]
-            assert lib.matching_loss(constants.to_bytes(), *args, n, outputs, gradient.ctypes.data, value.ctypes.data, workspace.ctypes.data) == 0
+            assert (
+                lib.matching_loss(
+                    constants.to_bytes(),
+                    *args,
+                    n,
+                    outputs,
+                    gradient.ctypes.data,
+                    value.ctypes.data,
+                    workspace.ctypes.data,
+                )
+                == 0
+            )
         return value[0], gradient
 
     return run
@@ -47,7 +70,9 @@ def problem(n, outputs, base, **fields):
 
 def by_cpu(job, student, y, t):
     gradient = np.full_like(student, np.nan)
-    value = core.matching_loss(job, student.ctypes.data, y.ctypes.data, t.ctypes.data, *student.shape, gradient.ctypes.data)
+    value = core.matching_loss(
+        job, student.ctypes.data, y.ctypes.data, t.ctypes.data, *student.shape, gradient.ctypes.data
+    )
     return value, gradient
 
 

@@ -6,7 +6,9 @@ import pytest
 
 core = pytest.importorskip("regkd_edge._core")
 
-pytestmark = pytest.mark.skipif(not core.has_cuda, reason="the extension was built without CUDA (no nvcc at build time)")
+pytestmark = pytest.mark.skipif(
+    not core.has_cuda, reason="the extension was built without CUDA (no nvcc at build time)"
+)
 
 
 @pytest.fixture

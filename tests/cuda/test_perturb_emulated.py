@@ -18,7 +18,17 @@ from cuda_emulation import library  # noqa: E402
 def kernel(tmp_path_factory):
     lib = ctypes.CDLL(str(library("perturb_driver.cpp", tmp_path_factory.mktemp("perturb") / "perturb.so")))
     floats = np.ctypeslib.ndpointer(np.float32, flags="C")
-    lib.perturb.argtypes = [floats, floats, floats, ctypes.c_int64, ctypes.c_int32, ctypes.c_int32, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_void_p]
+    lib.perturb.argtypes = [
+        floats,
+        floats,
+        floats,
+        ctypes.c_int64,
+        ctypes.c_int32,
+        ctypes.c_int32,
+        ctypes.c_uint64,
+        ctypes.c_uint32,
+        ctypes.c_void_p,
+    ]
 
     def run(x, sigma, draws, seed, step, device_step=None):
         out = np.full((x.shape[0], draws, x.shape[1]), np.nan, np.float32)

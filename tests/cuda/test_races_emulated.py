@@ -1,4 +1,4 @@
-"""The kernels under ThreadSanitizer: no race as they are, and a race as soon as a barrier is missing."""
+"""The kernels under sanitizers: no race and no wrong access as they are, and a race as soon as a barrier is missing."""
 
 from __future__ import annotations
 
@@ -41,9 +41,23 @@ def test_a_missing_barrier_of_the_set_up_is_caught(program, barrier):
 
 
 def test_missing_barriers_of_a_step_are_caught(program):
-    """Spread over the first step. Not every barrier is needed (two phases in a row may touch different buffers), so most, not
-    all, must be caught."""
+    """Spread over the first step. Two phases in a row may touch different buffers and need no barrier between them, so
+    most, not all, must be caught."""
     half = int(run(program).stdout) // 2
     planted = range(3, half, half // 10)
     caught = [barrier for barrier in planted if run(program, barrier).returncode == RACE]
     assert 2 * len(caught) > len(planted), f"of {list(planted)} only {caught} were caught"
+
+
+def test_no_access_is_out_of_bounds_or_undefined(tmp_path):
+    """AddressSanitizer, UndefinedBehaviorSanitizer: workspace and shared memory have the plan's sizes, to 128 bytes."""
+    program = compile_driver(
+        "race_driver.cpp",
+        tmp_path / "bounds",
+        "-O1",
+        "-g1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    )
+    done = run(program)
+    assert done.returncode == 0, done.stderr[-4000:]

@@ -9,17 +9,20 @@ extern "C" {
 
 int64_t job_bytes() { return sizeof(Job); }
 
-// What the launch would be: [members, blocks, threads, student, teacher, arena (floats in shared memory), shared bytes, tiles].
-int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident, int32_t* out, int64_t* workspace_bytes) {
+// What the launch would be: [members, blocks, threads, student, teacher, arena (floats in shared memory), shared bytes,
+// tiles].
+int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident, int32_t* out,
+         int64_t* workspace_bytes) {
     const cuda::Plan p = cuda::plan_blocks(cuda::plan_shared(jobs, members, shared_limit, threads), resident);
-    const int32_t all[8] = {p.members, p.blocks, p.threads, p.student_floats, p.teacher_floats, p.arena_floats, p.shared_bytes, p.tiles};
+    const int32_t all[8] = {p.members,        p.blocks,       p.threads,      p.student_floats,
+                            p.teacher_floats, p.arena_floats, p.shared_bytes, p.tiles};
     std::memcpy(out, all, sizeof(all));
     *workspace_bytes = p.workspace_bytes;
     return p.blocks;
 }
 
-int train(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident, unsigned char* workspace, int32_t steps,
-          int64_t offset, const int64_t* step_on_device) {
+int train(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident,
+          unsigned char* workspace, int32_t steps, int64_t offset, const int64_t* step_on_device) {
     const cuda::Plan p = cuda::plan_blocks(cuda::plan_shared(jobs, members, shared_limit, threads), resident);
     return cuda::train({jobs, workspace, p, steps, offset, step_on_device}, nullptr);
 }
