@@ -26,15 +26,53 @@ inline int useful_threads(const JobRun& run, int threads) {
 using Clock = std::chrono::steady_clock;
 
 // On a machine with other work, two threads that wait for each other can be slower than one. So for every size of job
-// (a power of two of the guessed time) both are tried now and then and the faster one is used: the bits are the same.
-struct Trial {
-    Clock::time_point at{};
-    bool alone = false;
+// (a power of two of the guessed time) both are tried now and then, over calls if need be, and the faster one is used
+// until the next trial. The bits are the same either way.
+class Trial {
+  public:
+    struct Share {
+        bool alone;
+        int64_t steps;
+    };
+    // What to do next of `steps` steps, each guessed at `ns`.
+    Share next(int64_t steps, double ns) {
+        const std::unique_lock<std::mutex> hold(lock_, std::try_to_lock);
+        if (!hold) return {false, steps};
+        const int64_t sample = std::max<int64_t>(4, static_cast<int64_t>(1.5e6 / ns));
+        if (trying_ == 0 && Clock::now() - settled_ > pause_) {
+            trying_ = 2;
+            spent_[0] = spent_[1] = done_ = 0;
+        }
+        if (trying_ == 0) return {alone_, std::min(steps, std::max<int64_t>(sample, static_cast<int64_t>(5e7 / ns)))};
+        return {trying_ == 1, std::min(steps, std::max<int64_t>(1, sample - static_cast<int64_t>(done_)))};
+    }
+    // `share` took that long altogether.
+    void took(Share share, double ns, double guessed) {
+        const std::unique_lock<std::mutex> hold(lock_, std::try_to_lock);
+        if (!hold || trying_ == 0 || share.alone != (trying_ == 1)) return;
+        spent_[share.alone] += ns;
+        done_ += static_cast<double>(share.steps);
+        if (done_ < std::max(4.0, std::floor(1.5e6 / guessed))) return;
+        spent_[share.alone] /= done_;
+        done_ = 0;
+        if (--trying_ > 0) return;
+        // On a busy machine the trial itself is dear: as long as one thread wins, ask less and less often.
+        alone_ = spent_[1] <= spent_[0];
+        pause_ = alone_ ? std::min(2 * pause_, kLongestPause) : kShortestPause;
+        settled_ = Clock::now();
+    }
+
+  private:
+    static constexpr std::chrono::milliseconds kShortestPause{200}, kLongestPause{3200};
+    std::mutex lock_;  // tried, never waited for: a child forked while it is held only loses its trials
+    Clock::time_point settled_{};
+    std::chrono::milliseconds pause_ = kShortestPause;
+    bool alone_ = false;
+    int trying_ = 0;       // 2: together is being timed, 1: alone, 0: settled
+    double spent_[2] = {}; // together, alone: ns, then ns a step
+    double done_ = 0;
 };
-inline std::mutex trial_lock;
 inline Trial trials[64];
-constexpr auto kTrialEvery = std::chrono::milliseconds(200);
-constexpr double kTrialNs = 1e6;
 
 struct Single {
     Single(const Kernels& kernels, JobRun& of, int at_most) : k(kernels), run(of), threads(at_most) {}
@@ -42,12 +80,10 @@ struct Single {
     JobRun& run;
     int threads;
 
-    // Advances the run by `steps` and says how long a step took.
-    double advance(int64_t steps, int wanted) {
+    void advance(int64_t steps, int wanted) {
         run.steps = steps;
         run.next[0] = run.next[1] = 0;
         granted_ = 1;
-        const auto begin = Clock::now();
         run_on_pool(
             wanted,
             [](void* self, int granted) {
@@ -62,7 +98,6 @@ struct Single {
             this);
         run.job.first_step += steps;
         if (run.job.losses) run.job.losses += steps * (1 + kTerms);
-        return std::chrono::duration<double, std::nano>(Clock::now() - begin).count() / static_cast<double>(steps);
     }
 
     void all(int64_t steps, bool free_choice) {
@@ -71,25 +106,13 @@ struct Single {
             return;
         }
         const double ns = guessed_ns(run);
-        Trial& known = trials[static_cast<int>(std::log2(ns + 1)) & 63];
-        const int64_t sample = std::max<int64_t>(4, static_cast<int64_t>(kTrialNs / ns));
-        const int64_t slice = std::max<int64_t>(sample, static_cast<int64_t>(5e7 / ns));
+        Trial& trial = trials[static_cast<int>(std::log2(ns + 1)) & 63];
         while (steps > 0) {
-            Trial now;
-            {
-                std::lock_guard<std::mutex> hold(trial_lock);
-                now = known;
-            }
-            if (steps >= 3 * sample && Clock::now() - now.at > kTrialEvery) {
-                const double together = advance(sample, threads), alone = advance(sample, 1);
-                std::lock_guard<std::mutex> hold(trial_lock);
-                known = {Clock::now(), alone <= together};
-                steps -= 2 * sample;
-            } else {
-                const int64_t n = std::min(steps, slice);
-                advance(n, now.alone ? 1 : threads);
-                steps -= n;
-            }
+            const Trial::Share share = trial.next(steps, ns);
+            const auto begin = Clock::now();
+            advance(share.steps, share.alone ? 1 : threads);
+            trial.took(share, std::chrono::duration<double, std::nano>(Clock::now() - begin).count(), ns);
+            steps -= share.steps;
         }
     }
 
