@@ -143,11 +143,16 @@ class QuantizeConfig(_Section):
 class BuildConfig(_Section):
     """Which engines to make."""
 
-    backend: Annotated[list[Literal["onnxruntime", "tensorrt", "native"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: ["onnxruntime"], description="onnxruntime, native, tensorrt, or several separated by commas."
+    backend: Annotated[list[Literal["onnxruntime", "tensorrt", "native", "tensorrt-rtx"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: ["onnxruntime"], description="onnxruntime, native, tensorrt, tensorrt-rtx (ahead of time, no GPU), or several separated by commas."
     )
     workspace_mib: Annotated[int, Field(ge=1)] = Field(256, description="TensorRT: most scratch memory of a layer, MiB.")
     optimization_level: Annotated[int, Field(ge=0, le=5)] = Field(3, description="TensorRT: builder optimization level.")
+    tf32: bool = Field(False, description="TensorRT: let FP32 layers multiply with 10 bits of mantissa.")
+    version_compatible: bool = Field(False, description="TensorRT: load in later minor versions; loading then runs code of the plan.")
+    hardware_compatible: bool = Field(False, description="TensorRT: run on any GPU from Ampere on.")
+    refit: Literal["off", "refit", "strip"] = Field("off", description="TensorRT: weights can be exchanged later; strip: they are not in the plan at all.")
+    dla: Annotated[int, Field(ge=0, le=1)] | None = Field(None, description="TensorRT: DLA core of an Orin to use where it can, the GPU for the rest.")
 
 
 class BenchConfig(_Section):
@@ -159,6 +164,8 @@ class BenchConfig(_Section):
     samples: Annotated[int, Field(ge=10)] = Field(3000, description="Timed requests a batch size.")
     warmup: Annotated[int, Field(ge=0)] = Field(300, description="Requests before the clock counts.")
     threads: Annotated[int, Field(ge=1)] = Field(1, description="ONNX Runtime: threads of one request.")
+    sweep: bool = Field(True, description="Time each engine's other settings too: threads and spinning, CUDA graph.")
+    run_code_of_plan: bool = Field(False, description="TensorRT: load version-compatible plans, which executes code from them.")
 
 
 class RunConfig(_Section):
