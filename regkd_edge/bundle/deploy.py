@@ -121,7 +121,8 @@ def _work(run: RunFolder, content: dict[str, Any], result: Deployed, backends: l
             result.left_out.append(f"{name}: {error}")
             continue
         say(f"verifying {name}")
-        with load_engine(run.file("engines", name), bench.threads) as runner:
+        trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
+        with load_engine(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
         found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
         found |= {"rmse": accuracy(y, answers, names)["rmse"], "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"]}
@@ -140,7 +141,8 @@ def _work(run: RunFolder, content: dict[str, Any], result: Deployed, backends: l
         batches = bench.batches if config.batch_size == "dynamic" else [config.batch_size]
         bench_engines(
             run, folders, x, y, teacher=teacher, reference=expected["fp32"], target_names=names,
-            batches=batches, samples=bench.samples, warmup=bench.warmup, threads=bench.threads, progress=say,
+            batches=batches, samples=bench.samples, warmup=bench.warmup, threads=bench.threads,
+            sweep=bench.sweep, run_code_of_plan=bench.run_code_of_plan, progress=say,
         )  # fmt: skip
     ends = {"format": 1, "bundle": content["name"], "target": content["target"], "rows": content["rows"], "verified": result.verified, "left_out": result.left_out, "notes": result.notes}
     write_json(run.file(DEPLOYED), ends)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from .base import Engine, Manifest, Runner, read_manifest
@@ -30,7 +31,7 @@ def available() -> dict[str, str | None]:
     return {backend: get_engine(backend).missing() for backend in BACKENDS}
 
 
-def load_engine(folder: str | Path, threads: int | None = None) -> Runner:
+def load_engine(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
     """Load the engine of a folder with the back end that its manifest names.
 
     Parameters
@@ -39,6 +40,8 @@ def load_engine(folder: str | Path, threads: int | None = None) -> Runner:
         Where ``build`` wrote ``manifest.json`` and the engine.
     threads : int, optional
         Threads of one request, for back ends on the CPU; the manifest's number when absent.
+    settings
+        What the back end's own ``load`` takes besides, e.g. ``cuda_graph`` of ``tensorrt``.
 
     Raises
     ------
@@ -47,4 +50,4 @@ def load_engine(folder: str | Path, threads: int | None = None) -> Runner:
     NotAvailable
         The runtime or the device is not on this machine.
     """
-    return get_engine(read_manifest(folder).backend).load(Path(folder), threads)
+    return get_engine(read_manifest(folder).backend).load(Path(folder), threads, **settings)

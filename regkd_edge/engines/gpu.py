@@ -8,13 +8,14 @@ are those of ``cuda.h``; the ``_v2`` names are the ABI since CUDA 4.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import NotAvailable
 
-__all__ = ["Buffer", "Driver", "missing_gpu"]
+__all__ = ["Buffer", "Driver", "Stopwatch", "missing_gpu"]
 
 _LIBRARY = "libcuda.so.1"
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
@@ -39,6 +40,16 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cuMemFreeHost": (_handle,),
     "cuMemcpyHtoDAsync_v2": (_handle, _handle, _size, _handle),
     "cuMemcpyDtoHAsync_v2": (_handle, _handle, _size, _handle),
+    "cuStreamBeginCapture_v2": (_handle, _int),
+    "cuStreamEndCapture": (_handle, ctypes.POINTER(_handle)),
+    "cuGraphInstantiateWithFlags": (ctypes.POINTER(_handle), _handle, ctypes.c_ulonglong),
+    "cuGraphLaunch": (_handle, _handle),
+    "cuGraphExecDestroy": (_handle,),
+    "cuGraphDestroy": (_handle,),
+    "cuEventCreate": (ctypes.POINTER(_handle), ctypes.c_uint),
+    "cuEventRecord": (_handle, _handle),
+    "cuEventElapsedTime": (ctypes.POINTER(ctypes.c_float), _handle, _handle),
+    "cuEventDestroy_v2": (_handle,),
 }
 
 
@@ -127,6 +138,47 @@ class Driver:
         stream = _handle()
         self.call("cuStreamCreate", ctypes.byref(stream), 1)  # CU_STREAM_NON_BLOCKING
         return stream.value or 0
+
+    def capture(self, stream: int, work: Callable[[], None]) -> int:
+        """Record what ``work`` puts on the stream, without running it, as a graph that one call launches."""
+        graph, executable = _handle(), _handle()
+        self.call("cuStreamBeginCapture_v2", stream, 1)  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        try:
+            work()
+        finally:  # a stream that is left capturing would refuse everything after
+            self.call("cuStreamEndCapture", stream, ctypes.byref(graph))
+        try:
+            self.call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, 0)
+        finally:
+            self.call("cuGraphDestroy", graph)
+        return executable.value or 0
+
+
+class Stopwatch:
+    """GPU time between two points of a stream, by events."""
+
+    def __init__(self, driver: Driver, stream: int):
+        self._driver, self._stream = driver, stream
+        self._events = []
+        for _ in range(2):
+            event = _handle()
+            driver.call("cuEventCreate", ctypes.byref(event), 0)  # CU_EVENT_DEFAULT: with times
+            self._events.append(event)
+
+    def mark(self, index: int) -> None:
+        """Put the first (0) or second (1) point on the stream."""
+        self._driver.call("cuEventRecord", self._events[index], self._stream)
+
+    def nanoseconds(self) -> float:
+        """Time between the points; the stream must have been waited for."""
+        elapsed = ctypes.c_float()
+        self._driver.call("cuEventElapsedTime", ctypes.byref(elapsed), *self._events)
+        return float(elapsed.value) * 1e6  # milliseconds
+
+    def free(self) -> None:
+        for event in self._events:
+            self._driver.call("cuEventDestroy_v2", event)
+        self._events = []
 
 
 class Buffer:

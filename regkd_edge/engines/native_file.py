@@ -141,6 +141,8 @@ def _read(content: bytes, inputs: int, outputs: int, count: int, names: int) -> 
     for _ in range(count):
         kind, n, detail, number = _OPERATION.unpack_from(content, at)
         at += _OPERATION.size
+        if not 1 <= kind < len(KINDS):
+            raise ValueError(f"an operation has the unknown kind {kind}")
         op = Operation(KINDS[kind], n, number=number)
         if op.kind == "activation":
             op.activation = ACTIVATIONS[detail]

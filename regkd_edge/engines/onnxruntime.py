@@ -142,12 +142,27 @@ class OnnxRuntimeEngine:
             notes=_notes(precision, executed),
         )
 
-    def load(self, folder: str | Path, threads: int | None = None) -> OnnxRuntimeRunner:
-        """Load the engine file as it is, with optimisation off."""
+    def variants(self, manifest: Manifest) -> dict[str, dict[str, Any]]:
+        """Other ways to run an engine that are worth timing: name -> what :meth:`load` takes."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        found: dict[str, dict[str, Any]] = {}
+        for threads in sorted({2, 4, cores}):
+            if 1 < threads <= cores:
+                found[f"{threads} threads"] = {"threads": threads}
+                found[f"{threads} threads, not spinning"] = {"threads": threads, "spinning": False}
+        return found
+
+    def load(self, folder: str | Path, threads: int | None = None, *, spinning: bool = True) -> OnnxRuntimeRunner:
+        """Load the engine file as it is, with optimisation off.
+
+        ``spinning``: threads that wait for work keep a core busy instead of going to sleep (ONNX Runtime's default).
+        """
         ort = _import()
         manifest, content = load_checked(folder, self.name)
         settings = _settings(ort, threads or manifest.options.get("threads", 1))
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not spinning:
+            settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base class

@@ -14,10 +14,12 @@ from typing import Any
 
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..run import write_atomic
+from ..targets import formats_of
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .gpu import Driver, missing_gpu
 from .host import cpu_model
-from .tensorrt_network import add_profile, graph_label, logger, parse_graph, tensor_of
+from .tensorrt_network import add_profile, logger, parse_graph, tensor_of
+from .tensorrt_precision import label_of, network_layers
 from .tensorrt_runner import TensorRTRunner
 
 __all__ = ["ENGINE", "ARCHITECTURES", "RTXEngine", "compile_plan"]
@@ -74,13 +76,10 @@ class RTXEngine:
         chosen = checked_options(self.name, options, _DEFAULTS)
         source = checked_source(onnx_path)
         trt = _import()
-        label = graph_label(source)
         notes = ["a plan that was compiled ahead of time proves no kernel and no speed"]
-        if chosen["architectures"] is None:
-            chosen["architectures"] = [sm for sm in ARCHITECTURES if not ("fp8" in label and int(sm) < 89)]
-            if len(chosen["architectures"]) < len(ARCHITECTURES):
-                notes.append(f"FP8 needs sm_89 or newer: compiled for {', '.join(chosen['architectures'])} only")
         plan, network = compile_plan(trt, source, chosen)
+        if len(chosen["architectures"]) < len(ARCHITECTURES):
+            notes.append(f"compiled for {', '.join('sm_' + str(sm) for sm in chosen['architectures'])} only")
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is written, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             temporary.write_bytes(memoryview(plan))
@@ -89,7 +88,7 @@ class RTXEngine:
             _FILE,
             source,
             backend=self.name,
-            precision=label,
+            precision=label_of(network_layers(trt, network)),
             batch=chosen["max_batch"] if chosen["min_batch"] == chosen["max_batch"] else None,
             max_batch=chosen["max_batch"],
             inputs=[tensor_of(network.get_input(0))],
@@ -125,13 +124,16 @@ class RTXEngine:
 
 
 def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, Any]:
-    """(plan, network) of a graph for ``chosen["architectures"]``; fills the batches of ``chosen``."""
-    architectures = _checked_architectures(trt, chosen["architectures"])
+    """(plan, network) of a graph for ``chosen["architectures"]``; fills them and the batches of ``chosen`` where they are None."""
     log = logger(trt)
     builder = trt.Builder(log)
     strong = trt.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
     network = builder.create_network(0 if strong is None else 1 << int(strong))
     parser = parse_graph(trt, network, log, source)
+    if chosen["architectures"] is None:
+        asked = label_of(network_layers(trt, network)).split("+")
+        chosen["architectures"] = [sm for sm in ARCHITECTURES if all(precision in (*formats_of(int(sm)), "unknown") for precision in asked)]
+    architectures = _checked_architectures(trt, chosen["architectures"])
     config = builder.create_builder_config()
     if not chosen["tf32"]:
         config.clear_flag(trt.BuilderFlag.TF32)

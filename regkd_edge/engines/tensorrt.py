@@ -10,22 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import GraphError, NotAvailable, RunFolderError
-from ..run import write_atomic
+from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..run import file_hash, write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .gpu import Driver, missing_gpu
 from .host import cpu_model, device_model
 from .tensorrt_network import (
     add_profile,
     allow_weak_types,
-    graph_label,
+    configure,
     import_tensorrt,
     logger,
     parse_graph,
     read_timing_cache,
+    refit_weights,
     strong_typing_flag,
     tensor_of,
 )
+from .tensorrt_precision import Planned, executed_share, label_of, network_layers
 from .tensorrt_runner import TensorRTRunner
 
 __all__ = ["ENGINE", "TensorRTEngine"]
@@ -41,6 +43,8 @@ _DEFAULTS = {
     "version_compatible": False,
     "hardware_compatible": False,
     "tf32": False,
+    "refit": "off",
+    "dla": None,
 }
 
 
@@ -73,14 +77,17 @@ class TensorRTEngine:
             graph gets batch 1 without them), ``timing_cache`` (a path, read and written), ``version_compatible`` (loads
             in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU from Ampere),
             ``tf32`` (let FP32 layers multiply with 10 bits of mantissa; TensorRT does so unless told not to, and here it
-            is told: FP32 means FP32).
+            is told: FP32 means FP32), ``refit`` ("refit": weights can be exchanged when it is loaded; "strip": they are
+            not in the plan and come from the graph when it is loaded), ``dla`` (core of an Orin's accelerator, for what it
+            can do; the GPU does the rest).
 
         Raises
         ------
         NotAvailable
             TensorRT, the driver or a GPU is missing; the cause says which.
         GraphError
-            What the parser or the builder said, with the node's name.
+            What the parser or the builder said, with the node's name; or an engine that computes a layer in another
+            precision than the graph says.
         """
         started = time.monotonic()
         chosen = checked_options(self.name, options, _DEFAULTS)
@@ -93,17 +100,13 @@ class TensorRTEngine:
         network = builder.create_network(strong or 0)
         parser = parse_graph(trt, network, log, source)
         config = builder.create_builder_config()
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(chosen["workspace_mib"]) << 20)
-        config.builder_optimization_level = int(chosen["optimization_level"])
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        if not chosen["tf32"]:
-            config.clear_flag(trt.BuilderFlag.TF32)
-        if chosen["version_compatible"]:
-            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-        if chosen["hardware_compatible"]:
-            config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        planned = network_layers(trt, network)
+        label = label_of(planned)
+        configure(trt, builder, config, chosen, label)
         notes = [] if strong is not None else allow_weak_types(trt, network, config)
         add_profile(builder, network, config, chosen)
+        if chosen["dla"] is not None and chosen["min_batch"] != chosen["max_batch"]:
+            raise UserError("a DLA takes one batch size only.", "Leave 'dla' out, or set min, opt and max batch to the same number.")
         cache = read_timing_cache(config, chosen["timing_cache"])
         plan = builder.build_serialized_network(network, config)
         del parser  # not before: the network's weights lie in it
@@ -112,25 +115,26 @@ class TensorRTEngine:
                 f"TensorRT {trt.__version__} cannot build '{source.name}': {log.said()}",
                 "Read the node it names; try a higher workspace_mib.",
             )
+        executed, read = _executed(trt, log, plan, planned, chosen)
+        notes += read
         if cache is not None:
             with write_atomic(chosen["timing_cache"]) as temporary:
                 temporary.write_bytes(memoryview(config.get_timing_cache().serialize()))
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is written, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             temporary.write_bytes(memoryview(plan))
-        notes.append("the precision that each layer runs in was not read from the engine")
         recorded = {key: value for key, value in chosen.items() if key != "timing_cache"}
         return seal(
             folder,
             _FILE,
             source,
             backend=self.name,
-            precision=graph_label(source),
+            precision=label,
             batch=chosen["max_batch"] if chosen["min_batch"] == chosen["max_batch"] else None,
             max_batch=chosen["max_batch"],
             inputs=[tensor_of(network.get_input(0))],
             outputs=[tensor_of(network.get_output(0))],
-            executed=None,
+            executed=executed,
             seconds=round(time.monotonic() - started, 3),
             options=recorded,
             versions={"tensorrt": trt.__version__, **versions("numpy", "regkd-edge")},
@@ -138,7 +142,19 @@ class TensorRTEngine:
             notes=notes,
         )
 
-    def load(self, folder: str | Path, threads: int | None = None, *, run_code_of_plan: bool = False) -> TensorRTRunner:
+    def variants(self, manifest: Manifest) -> dict[str, dict[str, Any]]:
+        """Other ways to run an engine that are worth timing: name -> what :meth:`load` takes."""
+        return {"CUDA graph": {"cuda_graph": True}}
+
+    def load(
+        self,
+        folder: str | Path,
+        threads: int | None = None,
+        *,
+        run_code_of_plan: bool = False,
+        cuda_graph: bool = False,
+        weights: str | Path | None = None,
+    ) -> TensorRTRunner:
         """Load a plan onto the first GPU.
 
         Parameters
@@ -149,6 +165,11 @@ class TensorRTEngine:
         run_code_of_plan : bool
             A version-compatible plan brings a runtime of its own that is executed on loading; say True only for a plan
             that you built or trust.
+        cuda_graph : bool
+            Record the copies and kernels of a request once and launch them by one call.
+        weights : path, optional
+            A graph to take the weights from, for an engine built with ``refit``; a stripped one finds the graph it was
+            built from in the run folder by itself.
 
         Raises
         ------
@@ -164,6 +185,8 @@ class TensorRTEngine:
         driver.make_current(0)
         log = logger(trt)
         runtime = trt.Runtime(log)
+        if manifest.options.get("dla") is not None:
+            runtime.DLA_core = int(manifest.options["dla"])
         if run_code_of_plan:
             runtime.engine_host_code_allowed = True
         engine = runtime.deserialize_cuda_engine(content)
@@ -172,7 +195,32 @@ class TensorRTEngine:
                 f"TensorRT {trt.__version__} cannot load '{Path(folder, manifest.engine)}': {log.said()}",
                 "Build the engine on this machine.",
             )
-        return TensorRTRunner(trt, driver, runtime, engine, manifest)
+        stripped = manifest.options.get("refit") == "strip"
+        if weights is not None or stripped:
+            refit_weights(trt, engine, log, checked_source(weights) if weights is not None else _own_graph(folder, manifest))
+        return TensorRTRunner(trt, driver, runtime, engine, manifest, cuda_graph=cuda_graph)
+
+
+def _executed(trt: Any, log: Any, plan: Any, planned: list[Planned], chosen: dict[str, Any]) -> tuple[dict[str, float] | None, list[str]]:
+    """What the inspector says of the plan just built, compared with its network; the device was found before."""
+    runtime = trt.Runtime(log)
+    if chosen["version_compatible"]:
+        runtime.engine_host_code_allowed = True  # it was built a moment ago, in this process
+    if chosen["dla"] is not None:
+        runtime.DLA_core = int(chosen["dla"])
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise GraphError(f"TensorRT {trt.__version__} cannot load what it has just built: {log.said()}", "Check the driver and the device with nvidia-smi.")
+    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    return executed_share(planned, text, tf32=bool(chosen["tf32"]))
+
+
+def _own_graph(folder: str | Path, manifest: Manifest) -> Path:
+    """The graph that a stripped plan was built from, in the run folder that holds the engine."""
+    path = Path(folder).parent.parent / "onnx" / Path(manifest.source).name
+    if not path.is_file() or file_hash(path) != manifest.source_sha256:
+        raise RunFolderError(f"the plan in '{folder}' holds no weights, and '{path}' is not the graph it was built from.", "Put that graph there, or name it with weights=.")
+    return path
 
 
 def _check_origin(

@@ -14,11 +14,12 @@ from ..errors import GraphError, NotAvailable, UserError
 __all__ = [
     "add_profile",
     "allow_weak_types",
-    "graph_label",
+    "configure",
     "import_tensorrt",
     "logger",
     "parse_graph",
     "read_timing_cache",
+    "refit_weights",
     "strong_typing_flag",
     "tensor_of",
 ]
@@ -93,6 +94,43 @@ def strong_typing_flag(trt: Any) -> int | None:
     return 1 << int(member)
 
 
+def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label: str) -> None:
+    """What the options ask for, less batches and timing cache, which need the network."""
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(chosen["workspace_mib"]) << 20)
+    config.builder_optimization_level = int(chosen["optimization_level"])
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if not chosen["tf32"]:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if chosen["version_compatible"]:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if chosen["hardware_compatible"]:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if chosen["refit"] not in ("off", "refit", "strip"):
+        raise UserError(f"refit is '{chosen['refit']}', expected off, refit or strip.", "Leave it out if in doubt.")
+    if chosen["refit"] == "refit":
+        config.set_flag(trt.BuilderFlag.REFIT)
+    if chosen["refit"] == "strip":  # the weights come back from the graph when the plan is loaded
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
+    if chosen["dla"] is not None:
+        cores = builder.num_DLA_cores
+        if not 0 <= int(chosen["dla"]) < cores:
+            raise NotAvailable(f"this device has {cores} DLA cores, core {chosen['dla']} was asked for.", "Leave 'dla' out to use the GPU.")
+        if label == "fp32":
+            raise UserError("a DLA computes in FP16 and INT8, the graph is FP32.", "Give an FP16 or INT8 graph, or leave 'dla' out.")
+        config.default_device_type = trt.DeviceType.DLA
+        config.DLA_core = int(chosen["dla"])
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def refit_weights(trt: Any, engine: Any, log: Any, graph: Path) -> None:
+    """Put the weights of an ONNX file into a loaded engine."""
+    refitter = trt.Refitter(engine, log)
+    parser = trt.OnnxParserRefitter(refitter, log)
+    if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
+        raise GraphError(f"TensorRT {trt.__version__} cannot take the weights of '{graph.name}' into the engine: {log.said()}", "Give a graph of the same layers and precision.")
+
+
 def allow_weak_types(trt: Any, network: Any, config: Any) -> list[str]:
     """Below 10.12: allow the lower precisions that the parsed network asks for, by flags that TensorRT 11 dropped."""
     wanted = []
@@ -158,17 +196,6 @@ def read_timing_cache(config: Any, path: str | Path | None) -> Any:
     cache = config.create_timing_cache(content)
     config.set_timing_cache(cache, False)
     return cache
-
-
-def graph_label(source: Path) -> str:
-    """What a graph computes in, e.g. "int8+fp32"; "unknown" where the onnx package is absent, as on a device."""
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        return "unknown"
-    from ..quantize import graph_precision
-
-    return graph_precision(source).label
 
 
 def tensor_of(tensor: Any) -> dict[str, Any]:

@@ -8,15 +8,18 @@ import numpy as np
 
 from ..errors import DataError, GraphError, UserError
 from .base import Manifest
-from .gpu import Buffer, Driver
+from .gpu import Buffer, Driver, Stopwatch
 
 __all__ = ["TensorRTRunner"]
 
 
 class TensorRTRunner:
-    """An engine on the first GPU. It belongs to the thread that loaded it."""
+    """An engine on the first GPU. It belongs to the thread that loaded it.
 
-    def __init__(self, trt: Any, driver: Driver, runtime: Any, engine: Any, manifest: Manifest):
+    With ``cuda_graph`` the copies and kernels of a request are recorded once a batch size and launched by one call.
+    """
+
+    def __init__(self, trt: Any, driver: Driver, runtime: Any, engine: Any, manifest: Manifest, *, cuda_graph: bool = False):
         self.manifest = manifest
         self._driver, self._runtime, self._engine = driver, runtime, engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -35,12 +38,35 @@ class TensorRTRunner:
         self._stream = driver.stream()
         self._buffers: dict[int, tuple[Buffer, Buffer]] = {}
         self._batch = 0
+        self._graphs: dict[int, int] | None = {} if cuda_graph else None
+        self._stopwatch: Stopwatch | None = None
 
     def infer(
         self,
         x: np.ndarray,  # [b, d] float32
     ) -> np.ndarray:  # [b, o] float32
         """Copy in, run, copy out, wait: one synchronous request. A shape outside the profile: :class:`DataError`."""
+        target = self._start(x)
+        self._launch()
+        self._driver.call("cuStreamSynchronize", self._stream)
+        return target.host.copy()
+
+    def gpu_nanoseconds(
+        self,
+        x: np.ndarray,  # [b, d] float32
+    ) -> float:
+        """Time that one request takes on the GPU's own clock: its copies and kernels, not the call and the wait."""
+        self._start(x)
+        if self._stopwatch is None:
+            self._stopwatch = Stopwatch(self._driver, self._stream)
+        self._stopwatch.mark(0)
+        self._launch()
+        self._stopwatch.mark(1)
+        self._driver.call("cuStreamSynchronize", self._stream)
+        return self._stopwatch.nanoseconds()
+
+    def _start(self, x: np.ndarray) -> Buffer:
+        """Put the rows where they are copied from; returns where the answer will be."""
         if self._context is None:
             raise UserError("the engine was closed.", "Load it again.")
         if len(x) != self._batch:
@@ -49,12 +75,20 @@ class TensorRTRunner:
         if x.shape != source.host.shape:
             raise self._refusal(x)
         source.host[...] = x
+        return target
+
+    def _launch(self) -> None:
+        if self._graphs is None:
+            self._enqueue()
+        else:
+            self._driver.call("cuGraphLaunch", self._graphs[self._batch], self._stream)
+
+    def _enqueue(self) -> None:
+        source, target = self._buffers[self._batch]
         source.upload(self._stream)
         if not self._context.execute_async_v3(self._stream):
             raise GraphError("TensorRT could not run the engine.", "Build it again on this machine.")
         target.download(self._stream)
-        self._driver.call("cuStreamSynchronize", self._stream)
-        return target.host.copy()
 
     def _prepare(self, x: np.ndarray) -> None:
         """Set shapes and addresses for the batch size of ``x``; buffers are kept, so going back to a size is cheap."""
@@ -72,6 +106,10 @@ class TensorRTRunner:
         self._context.set_tensor_address(self._input, source.device)
         self._context.set_tensor_address(self._output, target.device)
         self._batch = len(x)
+        if self._graphs is not None and len(x) not in self._graphs:
+            self._enqueue()  # once outside: the first call for a shape may allocate, which a capture forbids
+            self._driver.call("cuStreamSynchronize", self._stream)
+            self._graphs[len(x)] = self._driver.capture(self._stream, self._enqueue)
 
     def _refusal(self, x: np.ndarray) -> DataError:
         options = self.manifest.options
@@ -85,6 +123,10 @@ class TensorRTRunner:
     def close(self) -> None:
         if self._context is None:
             return
+        for graph in (self._graphs or {}).values():
+            self._driver.call("cuGraphExecDestroy", graph)
+        if self._stopwatch is not None:
+            self._stopwatch.free()
         for pair in self._buffers.values():
             for buffer in pair:
                 buffer.free()

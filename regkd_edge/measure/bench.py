@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import load_engine
+from ..engines import get_engine, load_engine, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
 from ..errors import DataError
 from ..run import RunFolder, write_atomic, write_json
 from .accuracy import accuracy, compare
-from .latency import latencies
+from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
 __all__ = ["bench_engine", "bench_engines", "predict"]
@@ -37,6 +38,8 @@ def bench_engines(
     samples: int = 3000,
     warmup: int = 300,
     threads: int | None = None,
+    sweep: bool = False,
+    run_code_of_plan: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run engines on held-out rows and time them, in turns so that they share the machine's quiet and busy moments.
@@ -51,6 +54,10 @@ def bench_engines(
         Held-out inputs; labels (None without any); the teacher's answers; the FP32 student's answers to compare with.
     batches, samples, warmup, threads
         As in ``BenchConfig``. A batch that an engine was not built for is left out, and its record says so.
+    sweep : bool
+        Time each engine's other settings too, after the engines: threads and spinning of ONNX Runtime, a CUDA graph.
+    run_code_of_plan : bool
+        Load version-compatible TensorRT plans; that executes code from them.
     progress : callable, optional
         Told what is being done, for a progress line.
 
@@ -59,7 +66,8 @@ def bench_engines(
     list of dict, one an engine
         ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
-        ``latency`` (one record a batch size), ``timed_with`` (the engines it took turns with), ``skipped``, ``machine``
+        ``latency`` (one record a batch size; with ``gpu``, the time on the GPU's own clock,
+        where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the engines it took turns with), ``skipped``, ``machine``
         and ``machine_after``, ``measured`` (UTC). The files written are under ``outputs``, which is not in the file.
 
     Raises
@@ -78,9 +86,11 @@ def bench_engines(
     say = progress or (lambda text: None)
     before = machine_state()
     with contextlib.ExitStack() as stack:
-        measured = [
-            _Measured(Path(folder).name, stack.enter_context(load_engine(folder, threads))) for folder in folders
-        ]
+        measured = []
+        for folder in folders:
+            trusted = {"run_code_of_plan": True} if run_code_of_plan and read_manifest(folder).options.get("version_compatible") else {}
+            one = _Measured(Path(folder).name, stack.enter_context(load_engine(folder, threads, **trusted)), Path(folder), trusted)
+            measured.append(one)
         for one in measured:
             say(f"{one.name}: {len(rows)} held-out rows")
             one.predictions = predict(one.runner, rows)
@@ -91,8 +101,9 @@ def bench_engines(
                 for one, (record, raw) in zip(
                     timed, latencies([one.runner.infer for one in timed], rows, batch, samples, warmup)
                 ):
-                    one.timings.append(record)
-                    one.raw[f"latency_ns_batch_{batch}"] = raw
+                    one.keep("", one.runner, record, raw, rows)
+    for one in measured if sweep else ():
+        _sweep(one, rows, warmup, threads, say)
     after = {key: value for key, value in machine_state().items() if before.get(key) != value}
     for folder, one in zip(folders, measured):
         load_checked(folder, one.manifest.backend)  # replaced while it was timed, the figures would be another file's
@@ -115,6 +126,7 @@ def bench_engines(
             "against_fp32": None,
             "threads": threads or one.manifest.options.get("threads"),
             "latency": one.timings,
+            "settings": one.settings,
             "timed_with": [name for name in names if name != one.name],
             "skipped": one.skipped,
             "machine": before,
@@ -148,10 +160,21 @@ class _Measured:
 
     name: str
     runner: Runner
+    folder: Path
+    trusted: dict[str, bool]  # what loading it needs the user's word for
     predictions: Any = None
     timings: list[dict[str, Any]] = field(default_factory=list)
     raw: dict[str, np.ndarray] = field(default_factory=dict)
     skipped: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def keep(self, setting: str, runner: Runner, record: dict[str, Any], raw: np.ndarray, rows: np.ndarray) -> None:
+        """File a timing under the engine's own setting ("") or another, with the GPU's own time where it has one."""
+        batch = record["batch"]
+        (self.settings.setdefault(setting, []) if setting else self.timings).append(record)
+        self.raw[_key("latency", batch, setting)] = raw
+        if hasattr(runner, "gpu_nanoseconds"):
+            record["gpu"], self.raw[_key("gpu", batch, setting)] = _gpu_times(runner, rows, batch, len(raw))
 
     @property
     def manifest(self) -> Manifest:
@@ -166,6 +189,37 @@ class _Measured:
             self.skipped.append({"batch": batch, "reason": f"the engine takes batches up to {self.manifest.max_batch}"})
             return False
         return True
+
+
+def _key(what: str, batch: int, setting: str) -> str:
+    """Name of an array of raw nanoseconds in the .npz."""
+    return "_".join([f"{what}_ns_batch_{batch}", *re.findall(r"[a-z0-9]+", setting.lower())])
+
+
+def _sweep(one: _Measured, rows: np.ndarray, warmup: int, threads: int | None, say: Callable[[str], None]) -> None:
+    """Time the other settings of an engine, one after the other, when the engines' own figures are taken.
+
+    Not in their turns: threads of a pool spin on for a while after a request, and would slow down whoever comes next.
+    """
+    backend = get_engine(one.manifest.backend)
+    used = threads or one.manifest.options.get("threads")
+    for setting, options in backend.variants(one.manifest).items() if hasattr(backend, "variants") else ():
+        options = {"threads": threads, **one.trusted, **options}
+        if options == {"threads": used}:
+            continue  # that is how it was timed already
+        say(f"{one.name} with {setting}")
+        with load_engine(one.folder, **options) as runner:
+            for timing in one.timings:
+                record, raw = latency(runner.infer, rows, timing["batch"], timing["samples"], warmup)
+                one.keep(setting, runner, record, raw, rows)
+
+
+def _gpu_times(runner: Any, rows: np.ndarray, batch: int, samples: int) -> tuple[dict[str, Any], np.ndarray]:
+    """GPU time of single requests, one after the other: percentiles and nanoseconds [samples]."""
+    index = np.arange(batch * min(256, len(rows))) % len(rows)
+    requests = [np.ascontiguousarray(rows[part]) for part in index.reshape(-1, batch)]
+    raw = np.array([runner.gpu_nanoseconds(requests[i % len(requests)]) for i in range(samples)])
+    return {"samples": samples, **percentiles(raw)}, raw
 
 
 def predict(

@@ -18,7 +18,7 @@ from ..engines import read_manifest
 from ..errors import RunFolderError
 from ..measure import accuracy, compare
 from ..run import RunFolder
-from .recommend import recommend
+from .recommend import SAME_SPEED, recommend
 
 __all__ = ["Report", "collect"]
 
@@ -211,6 +211,7 @@ def _benches(
         busy = _busy(record["machine"])
         if busy and busy not in notes:
             notes.insert(0, busy)
+        notes += _other_settings(name, record)
         for timing in timings:
             if timing["p99_ns"] is None:
                 notes.append(
@@ -218,6 +219,29 @@ def _benches(
                     f"needed)."
                 )
     return records, latencies
+
+
+def _other_settings(name: str, record: dict[str, Any]) -> list[str]:
+    """What changing an engine's settings would change: the fastest other one where it gains, else that none does."""
+    notes = []
+    for timing in record["latency"]:
+        here = {
+            setting: other["p50_ns"]
+            for setting, others in record.get("settings", {}).items()
+            for other in others
+            if other["batch"] == timing["batch"] and other["p50_ns"] is not None
+        }
+        if not here or timing["p50_ns"] is None:
+            continue
+        best = min(here, key=here.__getitem__)
+        ours, theirs = timing["p50_ns"] / 1000, here[best] / 1000
+        if theirs < ours * (1 - SAME_SPEED):
+            notes.append(f"{name}: batch {timing['batch']} takes {theirs:.3g} µs with {best}, {ours:.3g} µs without (p50).")
+        else:
+            notes.append(f"{name}: batch {timing['batch']} is not faster with {', '.join(here)} ({theirs:.3g} µs at best, {ours:.3g} µs without; p50).")
+        if "gpu" in timing and timing["gpu"]["p50_ns"] is not None:
+            notes.append(f"{name}: of the {ours:.3g} µs at batch {timing['batch']} the GPU's own clock counts {timing['gpu']['p50_ns'] / 1000:.3g} µs for copies and kernels (p50).")
+    return notes
 
 
 def _deployed(run: RunFolder) -> list[str]:

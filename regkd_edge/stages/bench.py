@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..errors import NotAvailable
 from ..run import RunFolder
 from . import Progress, Stage
 
@@ -18,6 +19,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset, load_predictions
+    from ..engines import get_engine, read_manifest
     from ..measure import bench_engines
 
     section = config.bench
@@ -27,7 +29,18 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     teacher = load_predictions(run.file("teacher", "predictions.npz"))[test]
     student = load_predictions(run.file("student", "predictions.npz"))[test]
     batches = section.batches if config.batch_size == "dynamic" else [config.batch_size]
-    folders = [run.file(name) for name in run.record("build")["outputs"]]
+    folders, left_out = [], []
+    for name in run.record("build")["outputs"]:
+        folder = run.file(name)
+        backend = get_engine(read_manifest(folder).backend)
+        # A plan that was compiled ahead of time is built on machines that cannot run it.
+        reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
+        if reason is None:
+            folders.append(folder)
+        else:
+            left_out.append(f"{folder.name}: {reason}")
+    if not folders:
+        raise NotAvailable(f"no engine of '{run.path}' can be run here: {'; '.join(left_out)}", "Build one for this machine: regkd-edge build RUN --backend onnxruntime.")
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
     progress("bench", 0, 1, {}, None)
@@ -44,10 +57,12 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         samples=section.samples,
         warmup=section.warmup,
         threads=section.threads,
+        sweep=section.sweep,
+        run_code_of_plan=section.run_code_of_plan,
     ):
         paths += record["outputs"]
         engines.append({key: value for key, value in record.items() if key != "outputs"})
-    return paths, {"engines": [engine["name"] for engine in engines]}
+    return paths, {"engines": [engine["name"] for engine in engines], **({"left_out": left_out} if left_out else {})}
 
 
 STAGE = Stage("bench", "bench", ("data", "teacher", "distill", "build"), _inputs, _work, machine_bound=True)

@@ -25,12 +25,11 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
     """The options of a back end that a configuration asks for."""
-    if backend != "tensorrt":
-        return {}
-    options: dict[str, Any] = {
-        "workspace_mib": config.build.workspace_mib,
-        "optimization_level": config.build.optimization_level,
-    }
+    options: dict[str, Any] = {}
+    if backend not in ("tensorrt", "tensorrt-rtx"):
+        return options
+    fields = ("tf32",) if backend == "tensorrt-rtx" else ("workspace_mib", "optimization_level", "tf32", "version_compatible", "hardware_compatible", "refit", "dla")
+    options |= {field: getattr(config.build, field) for field in fields}
     if config.batch_size == "dynamic":
         batches = config.bench.batches
         options |= {"min_batch": min(batches), "opt_batch": batches[0], "max_batch": max(batches)}

@@ -81,20 +81,34 @@ x, y = (
     spec(trt.ITensor, name=name, shape=shape, dtype=trt.DataType.FLOAT)
     for name, shape in (("x", (-1, 3)), ("y", (-1, 1)))
 )
-half = spec(trt.ITensor, dtype=trt.DataType.HALF)
+def tensor(name, kind):
+    return spec(trt.ITensor, name=name, dtype=kind, shape=(3, 1))
+
+
+def layer(kind, name, inputs, output):
+    made_layer = spec(trt.ILayer, type=kind, name=name, num_outputs=1)
+    made_layer.get_input.side_effect = inputs.__getitem__
+    made_layer.get_output.return_value = output
+    return made_layer
+
+
+stored, codes = tensor("stored", trt.DataType.INT8), tensor("codes", trt.DataType.INT8)
+weights, data = tensor("weights", trt.DataType.HALF), tensor("data", trt.DataType.HALF)
+product = tensor("product", trt.DataType.HALF)
 layers = [
-    spec(trt.ILayer, type=trt.LayerType.DEQUANTIZE, num_outputs=1),
-    spec(trt.ILayer, type=trt.LayerType.MATRIX_MULTIPLY, num_outputs=1),
+    layer(trt.LayerType.CONSTANT, "constant", [], stored),
+    layer(trt.LayerType.DEQUANTIZE, "weights.back", [stored], weights),
+    layer(trt.LayerType.QUANTIZE, "data.there", [x], codes),
+    layer(trt.LayerType.DEQUANTIZE, "data.back", [codes], data),
+    layer(trt.LayerType.MATRIX_MULTIPLY, "layers.0", [data, weights], product),
 ]
-for layer in layers:
-    layer.get_output.return_value = half
-network = spec(trt.INetworkDefinition, num_layers=2)
+network = spec(trt.INetworkDefinition, num_layers=len(layers))
 network.get_input.return_value, network.get_output.return_value = x, y
 network.get_layer.side_effect = layers.__getitem__
 config = spec(trt.IBuilderConfig)
 config.get_timing_cache.return_value.serialize.return_value = b"timings"
 profile = spec(trt.IOptimizationProfile)
-builder = spec(trt.Builder)
+builder = spec(trt.Builder, num_DLA_cores=2)
 (
     builder.create_network.return_value,
     builder.create_builder_config.return_value,
@@ -119,11 +133,23 @@ context.get_tensor_shape.side_effect = lambda name: (shape["x"][0], 1)
 context.set_tensor_address.side_effect = lambda name, address: addresses.update({name: address}) or True
 
 
-def execute(stream):
+library = ctypes.CDLL(libcuda)
+CALL = ctypes.CFUNCTYPE(None)
+
+
+def sum_rows():
     rows, columns = shape["x"]
     source = np.ctypeslib.as_array(ctypes.cast(addresses["x"], ctypes.POINTER(ctypes.c_float)), (rows, columns))
     target = np.ctypeslib.as_array(ctypes.cast(addresses["y"], ctypes.POINTER(ctypes.c_float)), (rows, 1))
     target[:] = source.sum(axis=1, keepdims=True)
+
+
+sum_rows_later = CALL(sum_rows)
+
+
+def execute(stream):
+    if not library.fake_record(sum_rows_later):  # not while the stream is captured
+        sum_rows()
     return True
 
 
@@ -133,6 +159,12 @@ cuda_engine.get_tensor_name.side_effect = ["x", "y"].__getitem__
 cuda_engine.get_tensor_mode.side_effect = {"x": trt.TensorIOMode.INPUT, "y": trt.TensorIOMode.OUTPUT}.__getitem__
 cuda_engine.get_tensor_dtype.return_value = trt.DataType.FLOAT
 cuda_engine.create_execution_context.return_value = context
+inspector = spec(trt.EngineInspector)
+ran = {"Name": "layers.0", "LayerType": "gemm", "TacticName": "sm80_xmma_gemm_i8i8_i8i32_f32_tn", "Metadata": "[ONNX Layer: layers.0]"}
+inspector.get_engine_information.return_value = json.dumps({"Layers": [ran]})
+cuda_engine.create_engine_inspector.return_value = inspector
+refitter, parser_refitter = spec(trt.Refitter), spec(trt.OnnxParserRefitter)
+refitter.refit_cuda_engine.return_value = parser_refitter.refit_from_file.return_value = True
 runtime = spec(trt.Runtime)
 runtime.deserialize_cuda_engine.return_value = cuda_engine
 
@@ -143,6 +175,8 @@ class Module(types.ModuleType):
     Builder = staticmethod(lambda logger: builder)
     OnnxParser = staticmethod(lambda network, logger: parser)
     Runtime = staticmethod(lambda logger: runtime)
+    Refitter = staticmethod(lambda engine, logger: refitter)
+    OnnxParserRefitter = staticmethod(lambda refitter, logger: parser_refitter)
 
     def __getattr__(self, name):
         return getattr(trt, name)
@@ -181,7 +215,7 @@ result: dict = {"version": trt.__version__, "failure": None}
 try:
     sources = [
         Path(engine_module.__file__).with_name(f"{name}.py").read_text()
-        for name in ("tensorrt", "tensorrt_network", "tensorrt_runner")
+        for name in ("tensorrt", "tensorrt_network", "tensorrt_precision", "tensorrt_runner")
     ]
     if plant == "source":
         sources.append("def planted(trt):\n    return trt.BuilderFlag.INT8\n")
@@ -209,8 +243,14 @@ try:
         except Exception as problem:
             refused.append(f"{type(problem).__name__}: {problem}")
     result["refused"] = refused
+    result["gpu_nanoseconds"] = runner.gpu_nanoseconds(rows)
     runner.close()
     runner.close()
+    result["executed"], result["precision"] = manifest.executed, manifest.precision
+    with backend.load(folder / "engine", cuda_graph=True) as graph:
+        result["by_graph"] = [graph.infer(rows + i).ravel().tolist() for i in range(2)] + [graph.infer(rows[:1]).ravel().tolist(), graph.infer(rows).ravel().tolist()]
+        result["gpu_nanoseconds_by_graph"] = graph.gpu_nanoseconds(rows)
+        result["launches"], result["enqueued"] = ctypes.c_int.in_dll(library, "launches").value, context.execute_async_v3.call_count
     result["live"] = ctypes.c_int.in_dll(ctypes.CDLL(libcuda), "live").value
     backend.build(onnx_path, folder / "portable", {"version_compatible": True})
     try:
@@ -219,6 +259,40 @@ try:
         result["untrusted"] = f"{type(problem).__name__}: {problem}"
     backend.load(folder / "portable", run_code_of_plan=True).close()
     result["host_code"] = runtime.engine_host_code_allowed
+    # weights that are not in the plan come from the graph that it was built from, and from no other
+    run = folder / "run"
+    (run / "onnx").mkdir(parents=True)
+    own = run / "onnx" / Path(onnx_path).name
+    own.write_bytes(Path(onnx_path).read_bytes())
+    backend.build(own, run / "engines" / "stripped", {"refit": "strip"})
+    backend.load(run / "engines" / "stripped").close()
+    result["refitted"] = [Path(call.args[0]).name for call in parser_refitter.refit_from_file.call_args_list]
+    own.write_bytes(b"another graph")
+    try:
+        backend.load(run / "engines" / "stripped")
+    except Exception as problem:
+        result["no_weights"] = f"{type(problem).__name__}: {problem}"
+    backend.build(onnx_path, folder / "exchange", {"refit": "refit"})
+    backend.load(folder / "exchange", weights=onnx_path).close()
+    backend.build(onnx_path, folder / "dla", {"dla": 1})
+    result["dla"] = [str(config.default_device_type).split(".")[-1], config.DLA_core]
+    dla_refused = []
+    for options in ({"dla": 2}, {"dla": 0, "max_batch": 4}):
+        try:
+            backend.build(onnx_path, folder / "dla", options)
+        except Exception as problem:
+            dla_refused.append(f"{type(problem).__name__}: {problem}")
+    result["dla_refused"] = dla_refused
+    given = [call.args[0] for call in config.set_flag.call_args_list]
+    result["all_flags"] = sorted(name for name, member in trt.BuilderFlag.__members__.items() if member in given)  # with aliases
+    result["cleared"] = sorted({str(call.args[0]).split(".")[-1] for call in config.clear_flag.call_args_list})
+    ran["TacticName"] = "ampere_h16816gemm_64x64_tn"
+    inspector.get_engine_information.return_value = json.dumps({"Layers": [ran]})
+    try:
+        backend.build(onnx_path, folder / "other", {})
+    except Exception as problem:
+        result["other_precision"] = f"{type(problem).__name__}: {problem}"
+    result["other_written"] = (folder / "other").exists()
     parser.parse_from_file.return_value = False
     try:
         backend.build(onnx_path, folder / "engine", {})

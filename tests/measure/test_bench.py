@@ -130,3 +130,68 @@ def test_engines_that_are_compared_are_timed_in_turns(run, held_out, monkeypatch
     assert timed == (["fp32"] * 20 + ["int8"] * 20) * 10
     for record in (first, second):
         assert np.load(record["outputs"][1])["latency_ns_batch_1"].shape == (200,)
+
+
+# -- other settings of the same engine ----------------------------------------------------------------------------
+
+
+class FakeGPU:
+    """A back end whose runner counts, with a GPU clock and one other setting."""
+
+    name = "fake"
+    loads: list = []
+
+    def variants(self, manifest):
+        return {"CUDA graph": {"cuda_graph": True}, "1 thread": {"threads": 1}}
+
+    def load(self, folder, threads=None, **settings):
+        from regkd_edge.engines import read_manifest
+
+        FakeGPU.loads.append({"threads": threads, **settings})
+        return FakeRunner(read_manifest(folder), 5000.0 if settings.get("cuda_graph") else 9000.0)
+
+
+class FakeRunner:
+    def __init__(self, manifest, gpu):
+        self.manifest, self._gpu = manifest, gpu
+
+    def infer(self, x):
+        return x[:, :2]
+
+    def gpu_nanoseconds(self, x):
+        return self._gpu + len(x)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.closed = True
+
+
+def test_other_settings_and_gpu_time_are_kept_apart(run, held_out, monkeypatch):
+    from regkd_edge.measure import bench
+
+    x, y, fp32 = held_out
+    folder = run.file("engines", "onnxruntime.fp32")
+    monkeypatch.setattr(bench, "get_engine", lambda backend: FakeGPU())
+    monkeypatch.setattr(bench, "load_engine", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings))
+    FakeGPU.loads.clear()
+    record = bench_engine(run, folder, x, y, reference=fp32, batches=[1, 8], samples=40, warmup=1, threads=1, sweep=True)
+    assert FakeGPU.loads == [{"threads": 1}, {"threads": 1, "cuda_graph": True}]  # "1 thread" is how it was timed already
+    arrays = np.load(run.file("bench", "onnxruntime.fp32.npz"))
+    assert [t["gpu"]["p50_ns"] for t in record["latency"]] == [9001.0, 9008.0]
+    assert [t["gpu"]["p50_ns"] for t in record["settings"]["CUDA graph"]] == [5001.0, 5008.0]
+    assert [t["batch"] for t in record["settings"]["CUDA graph"]] == [1, 8]
+    for key in ("latency_ns_batch_1", "gpu_ns_batch_1", "latency_ns_batch_8_cuda_graph", "gpu_ns_batch_8_cuda_graph"):
+        assert arrays[key].shape == (40,), key
+    assert set(record["settings"]) == {"CUDA graph"}
+
+
+def test_threads_and_spinning_of_onnx_runtime_are_swept(run, held_out, monkeypatch):
+    x, y, fp32 = held_out
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    folder = run.file("engines", "onnxruntime.int8")
+    record = bench_engine(run, folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1, sweep=True)
+    assert set(record["settings"]) == {"2 threads", "2 threads, not spinning"}
+    assert all(timings[0]["p50_ns"] > 0 for timings in record["settings"].values())
+    assert bench_engine(run, folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1)["settings"] == {}
