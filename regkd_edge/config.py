@@ -109,6 +109,11 @@ class DistillConfig(_Section):
     ascent_rule: Literal["rmsprop", "sign", "normalised"] = Field("rmsprop", description="Rule of the ascent.")
     ascent_size: Annotated[float, Field(gt=0)] = Field(0.03, description="Step size of the ascent (rmsprop: learning rate).")
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
+    no_data: bool = Field(False, description="The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers.")
+    describe: str | None = Field(None, description="With --no-data: YAML file that describes the inputs. Default: the teacher's stored scalers.")
+    sampler: Literal["described", "heavy-tailed", "mixed"] = Field(
+        "described", description="With --no-data: inputs as described (normal or uniform), heavy-tailed around the same mean and spread, or half of each."
+    )
     steps: Annotated[int, Field(ge=1)] = Field(5000, description="Training steps.")
     batch: Annotated[int, Field(ge=1)] = Field(64, description="Rows a step.")
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.")
@@ -125,6 +130,16 @@ class DistillConfig(_Section):
         for term in self.terms:
             if term not in TERMS:
                 raise ValueError(f"unknown term '{term}': use any of {', '.join(TERMS)}, or none")
+        return self
+
+    @model_validator(mode="after")
+    def _without_rows(self) -> DistillConfig:
+        if self.no_data and self.base != "mimic":
+            raise ValueError(f"no_data goes with base mimic: base {self.base} reads labels, and synthetic inputs have none")
+        if self.no_data and self.fraction != 1.0:
+            raise ValueError("no_data and fraction exclude each other: the student sees no row")
+        if not self.no_data and (self.describe is not None or self.sampler != "described"):
+            raise ValueError("describe and sampler belong to no_data: with rows the student sees the rows")
         return self
 
 

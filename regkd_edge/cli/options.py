@@ -72,7 +72,7 @@ def _help(field: FieldInfo) -> str:
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
     flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
-    flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool else [flag]
+    flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool and not flag.startswith("--no-") else [flag]
     option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=_PANEL[section])
     return inspect.Parameter(
         f"{section}__{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]

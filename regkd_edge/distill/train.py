@@ -18,6 +18,7 @@ from ..models import Teacher, build, parse_spec
 from ..objectives import StepRecipe
 from ..run import digest
 from .checkpoint import Checkpoint
+from .free import synthetic_rows
 from .loop import Progress, Validation, run
 from .recipe import optimizer_of, recipe_of
 from .result import Trained
@@ -69,7 +70,8 @@ def distill(
 ) -> Trained:
     """Train ``config.student`` towards the teacher by base and terms.
 
-    The student sees ``config.fraction`` of the training and validation rows. It lives in the space of the teacher's
+    The student sees ``config.fraction`` of the training and validation rows, or none at all with ``config.no_data``: then
+    it learns and is selected on synthetic inputs that the teacher answers (see :mod:`regkd_edge.distill.free`). It lives in the space of the teacher's
     scalers where the teacher brings them; otherwise scalers are learnt on the training rows that it sees.
 
     Raises
@@ -79,6 +81,14 @@ def distill(
     UserError
         Training diverged.
     """
+    if config.no_data:
+        synthetic = synthetic_rows(dataset, teacher, config, seed)
+        return _train(
+            dataset, synthetic.seen, synthetic.scalers, synthetic.teacher, teacher.source,
+            recipe_of(config, dataset.d), config, config.student, seed, total=config.steps, every=config.evaluate_every,
+            patience=None, progress=progress, checkpoint=checkpoint, backend=config.backend,
+            pools=(synthetic.train, synthetic.validation),
+        )  # fmt: skip
     rows = subset(dataset.split, config.fraction, seed)
     scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
     return _train(
@@ -105,10 +115,11 @@ def _train(
     dataset: Dataset, rows: Split, scalers: Scalers, teacher: nn.Module | None, source: str | None, recipe: StepRecipe,
     config: TeacherConfig | DistillConfig, spec: str, seed: int, *,
     total: int, every: int, patience: int | None, progress: Progress | None, checkpoint: str | Path | None, backend: str,
+    pools: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None,
 ) -> Trained:  # fmt: skip
     device = torch.device("cuda" if backend == "cuda" and torch.cuda.is_available() else "cpu")
-    parts = {}
-    for name, index in (("train", rows.train), ("validation", rows.validation)):
+    parts = dict(zip(("train", "validation"), pools or ()))
+    for name, index in () if pools else (("train", rows.train), ("validation", rows.validation)):
         parts[name] = scalers.x.standardize(dataset.x[index]), scalers.y.standardize(dataset.y[index])
     x, y = (torch.from_numpy(v).float().to(device) for v in parts["train"])
     validation = Validation(

@@ -9,6 +9,7 @@ _HOME = {
     "Sampler": "sampler",
     "DescribedInputs": "gaussian",
     "Gaussian": "gaussian",
+    "HeavyTailed": "gaussian",
     "AdversarialGenerator": "generator",
     "Feed": "feed",
     "Part": "feed",

@@ -11,9 +11,9 @@ from ..errors import DataError
 from .describe import InputDescription
 from .sampler import Sampler, standard_normal
 
-__all__ = ["DescribedInputs", "Gaussian"]
+__all__ = ["DescribedInputs", "Gaussian", "HeavyTailed"]
 
-_DRAW = 1
+_DRAW, _SCALE = 1, 2
 
 
 class Gaussian(Sampler):
@@ -24,6 +24,22 @@ class Gaussian(Sampler):
 
     def draw(self, count: int, step: int) -> Tensor:  # [count, d]
         return self.spread * standard_normal(self.seed, _DRAW, step, count, self.features)
+
+
+class HeavyTailed(Sampler):
+    """Unit variance, but many small values and few large ones: x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1) (ours).
+
+    Counters, rates and switches look more like this than like a normal distribution; what the teacher does far from the
+    mean in a few features is seen more often.
+    """
+
+    def __init__(self, features: int, *, seed: int = 0, tail: float = 0.7):
+        self.features, self.seed, self.tail = features, seed, tail
+
+    def draw(self, count: int, step: int) -> Tensor:  # [count, d]
+        z = standard_normal(self.seed, _DRAW, step, count, self.features)
+        u = standard_normal(self.seed, _SCALE, step, count, self.features)
+        return z * torch.exp(self.tail * u - self.tail**2)
 
 
 class DescribedInputs(Sampler):
