@@ -78,7 +78,7 @@ def how_it_was_run(seconds: float | None = None) -> str:
 
     model = platform.processor() or platform.machine()
     try:
-        model = next(line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").readas_text().splitlines() if line.startswith("model name"))
+        model = next(line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
     command = shlex.join(["python", *(str(Path(a).name) if i == 0 else a for i, a in enumerate(sys.argv))])
@@ -184,4 +184,4 @@ def dot_plot(path: Path, title: str, groups: Mapping[str, Mapping[str, tuple[flo
                 out.append(f'<line x1="{at(m - s):.1f}" x2="{at(m + s):.1f}" y1="{y}" y2="{y}" stroke="{colour}"/>')
             out.append(f'<circle cx="{at(m):.1f}" cy="{y}" r="4" fill="{colour}"/>')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.writeas_text("\n".join([*out, "</svg>"]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([*out, "</svg>"]) + "\n", encoding="utf-8")

@@ -242,7 +242,7 @@ def main() -> None:
     in_processes(run, tasks, args.jobs, done, None if args.minutes is None else started + 60 * args.minutes)
     page = report(records, args, time.monotonic() - started)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "kang2024.md").writeas_text(page, encoding="utf-8")
+    (args.out / "kang2024.md").write_text(page, encoding="utf-8")
     key = {"steps": args.steps, "score": args.score}
     groups = {f"{n} {f:.0%}": {v: (mean(g), sd(g)) for v in VARIANTS[1:] if (g := reductions(records, v, set=data_file(args.data, n).stem, fraction=f, **key))} for f in args.fractions for n in args.sets}
     dot_plot(args.out / "kang2024.svg", "Reduction of the RMSE by the terms", {k: v for k, v in groups.items() if v}, "percent", {k: PAPER for k, v in groups.items() if v and k.endswith(" 10%")})
