@@ -1,6 +1,7 @@
 // Runs a set of jobs through csrc/cpu/train.h, for builds that pytest makes with sanitizers and without.
 //   core_driver orders     every job forwards, backwards and shuffled: the same bits
 //   core_driver threads    every job on 1 and on 3 threads of the pool: the same bits
+//   core_driver noise      a hash of the bits of 80,000 normals and of a permutation, to compare between machines
 //   core_driver unsynchronised   threads without their barrier: for ThreadSanitizer, which must see it
 //   core_driver planted    a phase whose items read each other must differ between orders, or the check above is blind
 #include <cstdio>
@@ -163,6 +164,21 @@ void same(const char* what, const Case& c, const std::string& a, const std::stri
     ++differences;
 }
 
+// FNV-1a over the bits.
+uint64_t noise_hash() {
+    uint64_t hash = 1469598103934665603ull;
+    const auto add = [&](uint32_t word) { hash = (hash ^ word) * 1099511628211ull; };
+    for (uint32_t sample = 0; sample < 20000; sample += kVec) {
+        Vec normals[4];
+        normal_quad(0x1234567890abcdefull, kPerturb, 7u, CpuBlock<>::lane_numbers(0) + sample, 1u, 2u, normals);
+        for (int i = 0; i < kVec; ++i)
+            for (const Vec& n : normals) add(static_cast<uint32_t>(as_int(n[i])));
+    }
+    const RowKeys keys = row_keys(5, 6);
+    for (uint32_t i = 0; i < 1000; ++i) add(permute_row(keys, i, 1000, row_bits(1000)));
+    return hash;
+}
+
 template <Order kOrder>
 float planted() {
     alignas(64) float rows[8 * kTile];
@@ -182,6 +198,10 @@ int main(int, char** argv) {
     if (mode == "planted") {
         const float a = planted<Order::kForwards>(), b = planted<Order::kBackwards>(), c = planted<Order::kShuffled>();
         std::printf("planted: %s\n", a != b && a != c ? "seen" : "missed");
+        return 0;
+    }
+    if (mode == "noise") {
+        std::printf("%016llx\n", static_cast<unsigned long long>(noise_hash()));
         return 0;
     }
     if (mode == "unsynchronised") {

@@ -66,3 +66,20 @@ def test_no_data_race_between_the_threads_of_a_step(build):
 def test_a_missing_barrier_would_be_reported(build):
     done = subprocess.run([str(build("-O1", "-DREGKD_FORWARDS_ONLY", "-fsanitize=thread")), "unsynchronised"], capture_output=True, text=True, timeout=300)
     assert done.returncode != 0 and "data race" in done.stderr
+
+
+@pytest.mark.skipif(
+    shutil.which("aarch64-linux-gnu-g++") is None or shutil.which("qemu-aarch64-static") is None,
+    reason="needs g++-aarch64-linux-gnu and qemu-user-static",
+)
+def test_aarch64_runs_the_same_jobs_and_draws_the_same_bits(build, tmp_path):
+    program = tmp_path / "driver_aarch64"
+    command = ["aarch64-linux-gnu-g++", *FLAGS, "-O1", "-static", "-DREGKD_LEVEL=neon", "-DREGKD_PHASE=__attribute__((noinline))"]
+    command += [f"-I{ROOT / 'csrc'}", str(HERE / "core_driver.cpp"), str(ROOT / "csrc/cpu/pool.cpp"), "-lpthread", "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def there(mode: str) -> str:
+        return subprocess.run(["qemu-aarch64-static", str(program), mode], check=True, capture_output=True, text=True).stdout
+
+    assert there("noise") == run(build("-O2"), "noise")
+    assert there("orders") == "7 jobs, 0 differences\n"
