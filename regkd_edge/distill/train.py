@@ -140,7 +140,7 @@ def _train(
             "run": [total, config.batch, every, patience, seed],
             "backend": choice.backend,
             "data": _arrays_hash(*parts["train"], *parts["validation"]),
-            "teacher": _module_hash(teacher),
+            "teacher": [source, _module_hash(teacher)],
         }
     )
     outcome = run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arrays import ArrayFunction
 from .mlp import ACTIVATIONS, MLP
 from .predict import predict
 from .spec import MLPSpec, build, parse_spec
@@ -10,6 +11,7 @@ from .teacher import Teacher, load_teacher, save_teacher
 
 __all__ = [
     "ACTIVATIONS",
+    "ArrayFunction",
     "MLP",
     "MLPSpec",
     "SavedModel",

@@ -15,6 +15,7 @@ from ..config import TeacherConfig
 from ..data import Dataset, Scalers, save_predictions
 from ..errors import ModelError, RunFolderError
 from ..run import RunFolder
+from .arrays import ArrayFunction
 from .convert import InStandardizedSpace, as_mlp, folded
 from .mlp import MLP
 from .predict import predict
@@ -168,7 +169,12 @@ def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Te
     except Exception as error:  # the user's own code
         raise ModelError(f"calling '{name}' failed: {type(error).__name__}: {error}.", "A factory takes no arguments and returns a torch module.") from error
     if not isinstance(module, nn.Module):
-        raise ModelError(f"'{name}' returned {type(module).__name__}, expected a torch.nn.Module.", "Return the module itself.")
+        if not callable(module) and not hasattr(module, "predict"):
+            raise ModelError(
+                f"'{name}' returned {type(module).__name__}, expected a torch.nn.Module.",
+                "Return the module itself, or a regressor with predict(x), or a function on arrays.",
+            )
+        module = ArrayFunction(module)
     if tensors is not None:
         fill(module, tensors, where)
     return Teacher(module, None, config.inputs, f"factory {name}", factory=name)

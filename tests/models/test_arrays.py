@@ -1,0 +1,77 @@
+"""Teachers that are no torch network: what can work does, the rest says why not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from regkd_edge.config import DistillConfig, TeacherConfig
+from regkd_edge.data import Dataset, Table, split
+from regkd_edge.distill import distill
+from regkd_edge.errors import ModelError, RecipeError
+from regkd_edge.models import ArrayFunction, load_teacher, save_teacher
+
+FACTORY = """
+import numpy as np
+from sklearn.ensemble import RandomForestRegressor
+
+def forest():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (300, 2))
+    return RandomForestRegressor(20, random_state=0).fit(x, 50 * np.sin(3 * x[:, 0]) + x[:, 1])
+
+def function():
+    return lambda x: 50 * np.sin(3 * x[:, 0]) + x[:, 1]
+"""
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, (200, 2))
+    table = Table(x, (50 * np.sin(3 * x[:, 0]) + x[:, 1])[:, None], ["a", "b"], ["t"], "memory")
+    return Dataset(table, split(200, 0.2, 0.2, 0))
+
+
+@pytest.fixture(params=["forest", "function"])
+def config(request, tmp_path, monkeypatch):
+    (tmp_path / "array_factories.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return TeacherConfig(factory=f"array_factories:{request.param}", inputs="raw")
+
+
+def test_a_regressor_from_a_factory_teaches_values_and_search_by_candidates(config, data, tmp_path):
+    teacher = load_teacher(config, data)
+    assert teacher.differentiable is False
+    trained = distill(data, teacher, DistillConfig(student="mlp:16:tanh", terms=["pm", "abm"], steps=400, batch=32, lr=1e-2), 0)
+    x, y = data.rows("test")
+    assert trained.choice.backend == "torch"
+    assert trained.best_validation < 0.4 * y.std()  # a student that learnt nothing is at 1
+    save_teacher(tmp_path / "teacher", teacher, data)
+    again = load_teacher(config, data, tmp_path / "teacher")
+    scalers = data.scalers()
+    rows = torch.randn(5, 2)
+    assert (again.standardized(scalers)(rows) == teacher.standardized(scalers)(rows)).all()
+
+
+def test_gradient_matching_is_refused_with_the_reason(config, data):
+    with pytest.raises(RecipeError, match="needs the teacher's gradient, and this teacher has none"):
+        distill(data, load_teacher(config, data), DistillConfig(student="mlp:8:tanh", terms=["gm"], steps=100), 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda x: x.no_such_method(), "failed on 3 rows: AttributeError"),
+        (lambda x: np.zeros((2, 1)), r"shape \[2, 1\] to 3 rows"),
+    ],
+)
+def test_what_the_function_does_wrong_is_told(function, says):
+    with pytest.raises(ModelError, match=says):
+        ArrayFunction(function)(torch.zeros(3, 2))
+
+
+def test_something_that_cannot_answer_is_no_teacher():
+    with pytest.raises(ModelError, match="a int cannot be a teacher"):
+        ArrayFunction(3)
