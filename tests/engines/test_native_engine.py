@@ -247,6 +247,7 @@ def test_each_field_of_the_header_is_checked(int8_file, at, value, message):
 
 def test_python_reader_refuses_the_same_damage(int8_file):
     assert to_bytes(from_bytes(int8_file)) == int8_file
-    for bad in (b"", b"garbage" * 10, int8_file[:-1], with_checksum(int8_file[:-8])):
+    unknown = with_checksum(int8_file[:40] + struct.pack("<I", 0) + int8_file[44:])
+    for bad in (b"", b"garbage" * 10, int8_file[:-1], with_checksum(int8_file[:-8]), unknown):
         with pytest.raises(GraphError):
             from_bytes(bad)
