@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UserError
+from .recipes import RECIPES
 
 __all__ = [
     "BASES",
@@ -26,7 +27,7 @@ __all__ = [
     "TeacherConfig",
 ]
 
-BASES = ("mimic", "blend", "ail", "tbr")
+BASES = ("mimic", "blend", "ail", "tbr", "tor", "rkd")
 TERMS = ("pm", "abm", "gm")
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -91,10 +92,11 @@ class TeacherConfig(_Section):
 class DistillConfig(_Section):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
+    recipe: Literal[tuple(RECIPES)] | None = Field(None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins.")
     student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
-    base: Literal[BASES] = Field("mimic", description="How a training point is trusted: mimic, blend, ail, tbr.")
+    base: Literal[BASES] = Field("mimic", description="How a training point is trusted: mimic, blend, ail, tbr, tor; or rkd (distances between answers).")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
-    nu: Annotated[float, Field(ge=0)] = Field(0.5, description="Weight of the gated term in tbr.")
+    nu: Annotated[float, Field(ge=0)] = Field(0.5, description="Weight of the gated term in tbr, of the distances in rkd.")
     margin: Annotated[float, Field(ge=0)] = Field(0.0, description="Margin m of tbr's gate.")
     imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
     terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
@@ -122,6 +124,12 @@ class DistillConfig(_Section):
     evaluate_every: Annotated[int, Field(ge=1)] = Field(100, description="Steps between two looks at the validation rows.")
     baseline: bool = Field(True, description="Train the same student by its base alone too, to see what the terms are worth.")
     backend: Literal["auto", "cpu", "cuda", "torch"] = Field("auto", description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        known = isinstance(values, dict) and isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
+        return {**RECIPES[values["recipe"]], **values} if known else values
 
     @model_validator(mode="after")
     def _known_terms(self) -> DistillConfig:
@@ -226,6 +234,7 @@ class RunConfig(_Section):
     def updated(self, changes: dict[str, Any]) -> RunConfig:
         """A copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; validated anew."""
         values = self.model_dump(mode="json")
+        values["distill"].update(RECIPES.get(str(changes.get("distill.recipe")), {}))  # before the fields given beside it
         for dotted, value in changes.items():
             *sections, field = dotted.split(".")
             place = values

@@ -58,3 +58,22 @@ def test_an_update_touches_only_what_it_names():
     after = before.updated({"distill.steps": 10})
     assert after.distill.steps == 10
     assert after.updated({"distill.steps": before.distill.steps}) == before
+
+
+def test_a_recipe_names_fields_and_a_field_beside_it_wins():
+    from regkd_edge.recipes import RECIPES
+
+    for name, fields in RECIPES.items():
+        made = RunConfig.from_dict({"distill": {"recipe": name}}).distill
+        assert {k: getattr(made, k) for k in fields} == fields
+    beside = RunConfig.from_dict({"distill": {"recipe": "data-free", "steps": 7}}).distill
+    assert (beside.steps, beside.no_data) == (7, True)
+    flags = RunConfig().updated({"distill.lr": "0.5", "distill.recipe": "data-free"}).distill
+    assert (flags.lr, flags.sampler) == (0.5, "mixed")
+    stored = RunConfig.from_dict(RunConfig().updated({"distill.recipe": "chen2017", "distill.nu": 2.0}).model_dump(mode="json"))
+    assert (stored.distill.base, stored.distill.nu) == ("tbr", 2.0)
+
+
+def test_an_unknown_recipe_is_named():
+    with pytest.raises(UserError, match="distill.recipe"):
+        RunConfig.from_dict({"distill": {"recipe": "kang"}})
