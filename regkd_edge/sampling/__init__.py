@@ -11,6 +11,7 @@ _HOME = {
     "Gaussian": "gaussian",
     "HeavyTailed": "gaussian",
     "AdversarialGenerator": "generator",
+    "TargetAnchored": "anchored",
     "Feed": "feed",
     "Part": "feed",
     "advance_fed": "feed",
