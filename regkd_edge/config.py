@@ -16,6 +16,7 @@ from .recipes import RECIPES
 
 __all__ = [
     "BASES",
+    "CORRECTIONS",
     "PRECISIONS",
     "TERMS",
     "BenchConfig",
@@ -29,7 +30,8 @@ __all__ = [
 
 BASES = ("mimic", "blend", "ail", "tbr", "tor", "rkd")
 TERMS = ("pm", "abm", "gm")
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
+CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
 
 
 def _as_list(value: Any) -> Any:
@@ -151,16 +153,51 @@ class DistillConfig(_Section):
         return self
 
 
-class QuantizeConfig(_Section):
-    """Which precisions to write, and from which inputs the INT8 ranges are learnt."""
+def _as_share(value: Any) -> Any:
+    """``"1%"`` -> 0.01; numbers pass."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100.0
+        except ValueError:
+            return value
+    return value
 
-    precision: Annotated[list[Literal["int8", "fp16"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: ["fp16", "int8"], description="Precisions besides fp32: fp16, int8."
+
+Share = Annotated[float, BeforeValidator(_as_share), Field(gt=0)]
+
+
+class QuantizeConfig(_Section):
+    """Which precisions to write, from which inputs they are calibrated, and what may be done about the error."""
+
+    precision: Annotated[list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: ["fp16", "int8"],
+        description="Precisions besides fp32: int8, int8-weights, fp8, fp16, bf16; or auto: int8 with the layers that --max-increase (1%) needs in a higher one.",
     )
-    calibrate: Literal["real", "synthetic"] = Field("real", description="Ranges from the student's training rows, or from Gaussian inputs.")
-    method: Literal["minmax", "percentile", "entropy"] = Field("percentile", description="How a range is read off the calibration values.")
+    calibrate: Literal["real", "synthetic", "both"] = Field("real", description="Calibration inputs: the student's training rows, synthetic ones, or both.")
+    inputs: str | None = Field(None, description="YAML description of the inputs for synthetic rows (mean and sd, or low and high of each); else what was stored with the student.")
+    method: Literal["output", "minmax", "percentile", "entropy"] = Field("output", description="How a range is found: by the output's error, or read off the calibration values.")
     percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
-    rows: Annotated[int, Field(ge=1)] = Field(512, description="Most calibration rows.")
+    rows: Annotated[int, Field(ge=1)] = Field(2048, description="Most calibration rows.")
+    corrections: Names = Field(
+        default_factory=lambda: list(CORRECTIONS), description="Corrections that may be tried: any of " + ",".join(CORRECTIONS) + ", or none."
+    )
+    placer: Literal["auto", "own", "onnxruntime"] = Field("auto", description="Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), or auto.")
+    max_increase: Share | None = Field(None, description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%.")
+    high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
+    finetune: bool = Field(False, description="Train the student through its INT8 quantizers with the recipe of distill (quantization-aware distillation).")
+    finetune_steps: Annotated[int, Field(ge=1)] = Field(1500, description="Steps of --finetune.")
+    finetune_lr: Annotated[float, Field(gt=0)] = Field(3e-4, description="Learning rate of --finetune, falling to 0 along a cosine.")
+    target: str | None = Field(None, description="Device the graphs are for: orin, thor, sm_89, cpu, ... ; a precision it lacks is refused.")
+    report: bool = Field(False, description="Rank the layers by the output error that each causes, and split it into input, weights and activations.")
+
+    @model_validator(mode="after")
+    def _known_corrections(self) -> QuantizeConfig:
+        if [c.lower() for c in self.corrections] == ["none"]:
+            self.__dict__["corrections"] = []
+        for name in self.corrections:
+            if name not in CORRECTIONS:
+                raise ValueError(f"unknown correction '{name}': use any of {', '.join(CORRECTIONS)}, or none")
+        return self
 
 
 class BuildConfig(_Section):

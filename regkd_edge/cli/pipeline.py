@@ -19,7 +19,7 @@ from .output import progress_bar
 __all__ = ["Session", "absolute_paths", "start"]
 
 # Fields that name a file: kept absolute, so that a later command may be typed in another folder.
-_PATHS = ("data.source", "teacher.from_run", "teacher.weights")
+_PATHS = ("data.source", "teacher.from_run", "teacher.weights", "quantize.inputs")
 
 
 @dataclass

@@ -10,7 +10,7 @@ import typer
 from .options import command
 from .output import show
 from .pipeline import start
-from .tables import graph_rows
+from .tables import graph_rows, sensitivity_notes
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +25,6 @@ def register(app: typer.Typer) -> None:
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])],
+                notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])] + sensitivity_notes(done.summary["graphs"]),
                 next_command=f"regkd-edge build {folder}",
             )

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
-        values = {"data.source": loaded.data.source, "teacher.from_run": loaded.teacher.from_run, "teacher.weights": loaded.teacher.weights}
+        values = {"data.source": loaded.data.source, "teacher.from_run": loaded.teacher.from_run, "teacher.weights": loaded.teacher.weights, "quantize.inputs": loaded.quantize.inputs}
         loaded = loaded.updated(absolute_paths(values, base=config.parent))
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..run import RunFolder
 from .output import show
 
-__all__ = ["data_notes", "graph_rows", "measured", "show_report", "training_notes"]
+__all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_report", "training_notes"]
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
@@ -36,6 +36,20 @@ def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
+    """Where the error of each graph comes from: one line for the parts, one a layer, the worst first."""
+    lines = []
+    for graph in graphs:
+        found = graph.get("sensitivity")
+        if not found:
+            continue
+        parts = ", ".join(f"{name} {value:.2f} %" for name, value in found["parts"].items())
+        lines.append(f"{graph['precision']}: output moves by {found['all']:.2f} % of its standard deviation ({parts})")
+        for layer in found["layers"]:
+            lines.append(f"  {layer['name']} ({layer['precision']}) alone: {layer['change']:.2f} % (data {layer['data']:.2f} %, weights {layer['weights']:.2f} %)")
+    return lines
 
 
 def data_notes(summary: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from .plan import Plan, weight_scales
 __all__ = ["clip_inputs", "equalize", "fold_rates"]
 
 # Shares of the calibration values that may lie outside a feature's range on one side.
+_WORTH = 0.97  # a cut must be worth more than the luck of the calibration rows
 _TAILS = (0.0, 0.0005, 0.002, 0.005, 0.01, 0.02)
 
 

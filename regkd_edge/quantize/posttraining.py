@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import CORRECTIONS
 from .chain import Chain
 from .equalize import clip_inputs, equalize
 from .plan import Plan, nearest_plan
@@ -20,9 +21,9 @@ from .rounding import learn_rounding
 
 __all__ = ["CORRECTIONS", "Calibration", "Outcome", "plan_layers"]
 
-CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
 _WORTH = 0.9  # a correction that costs an operator at run time must take a tenth of the squared error away
 _SIGMA = 0.1
+_MOVE = 0.97  # a clipped range must be worth more than the luck of the calibration rows
 _FACTORS = tuple(0.9**k for k in range(1, 14))  # of a data range: down to a quarter
 
 
@@ -118,6 +119,16 @@ def plan_layers(
         What may be tried.
     """
     points = Calibration.split(chain, rows)
+    # Clipping is a gamble on how often the tails come back, so that a way without it is tried too.
+    ways = (True, False) if method == "output" else (False,)
+    outcomes = [_one_way(chain, rows, points, forms, method, percentile, corrections, search) for search in ways]
+    return min(outcomes, key=lambda outcome: points.error(outcome.plan, held=True))
+
+
+def _one_way(
+    chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float, corrections: Sequence[str], search: bool
+) -> Outcome:  # fmt: skip
+    """The corrections one after another; ``search`` lets ranges clip by the error of the output."""
     ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
     outcome = Outcome(nearest_plan(chain, forms, ranges))
 
@@ -138,18 +149,18 @@ def plan_layers(
         low, high = _bounds(a, method, percentile)
         if index == 0:
             attempt("equalize", lambda plan: equalize(plan, 0, low, high))
-            if method == "output":
+            if search:
                 attempt("equalize", lambda plan: clip_inputs(plan, points.fit_x, lambda p: points.error(p, held=False)))
             continue
         wide = np.maximum(np.abs(low), np.abs(high))
         if chain.layers[index - 1].after.homogeneous:
             attempt("cross-layer", lambda plan: equalize(plan, index, -wide, wide))
         attempt("center", lambda plan: equalize(plan, index, low, high), _WORTH)
-    if method == "output":
+    if search:
         attempt("ranges", lambda plan: search_ranges(plan, points))
     for refit in (True, False):
         attempt("rounding", lambda plan, r=refit: round_all(plan, points, r))
-    if method == "output":
+    if search:
         attempt("ranges", lambda plan: search_ranges(plan, points))
     attempt("bias", lambda plan: correct_biases(plan, points))
     attempt("affine", lambda plan: correct_output(plan, points))
@@ -178,7 +189,7 @@ def search_ranges(plan: Plan, points: Calibration) -> Plan:
         for factor in _FACTORS if index else (1.1, 0.9, 0.8):
             candidate = plan.with_layer(index, data_scale=float(np.float32(start * factor)))
             found = float(np.mean(((candidate.resume(a, index) - points.fit_y) / points.spread) ** 2))
-            if found < best:
+            if found < _MOVE * best:
                 best, plan = found, candidate
     return plan
 

@@ -48,23 +48,34 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
 
 
 def _with_half_roundings(path: str | Path) -> bytes:
-    """The graph as bytes, with an Identity behind each node that makes FP16.
+    """The graph as bytes, made to round where a GPU rounds.
 
     The CPU provider has no FP16 arithmetic: it computes such a node in float32 between casts and then drops the cast
     pairs between two nodes, and with them the rounding and the overflow that a GPU would have. An Identity keeps them.
+    It has no BF16 product at all: here one is computed in float32 from the BF16 operands, and its result cast back.
     """
     from onnx import TensorProto, helper, shape_inference
 
     model = load_graph(path)
     graph = shape_inference.infer_shapes(model).graph
-    half = {v.name for v in (*graph.value_info, *graph.output) if v.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
     nodes = []
     for node in model.graph.node:
+        kinds = {types.get(name) for name in node.output}
+        if TensorProto.BFLOAT16 in kinds and node.op_type not in ("Cast", "DequantizeLinear"):
+            for position, name in enumerate(node.input):
+                wide = f"{node.output[0]}_operand{position}"
+                nodes.append(helper.make_node("Cast", [name], [wide], to=TensorProto.FLOAT))
+                node.input[position] = wide
+            final, node.output[0] = node.output[0], f"{node.output[0]}_wide"
+            nodes += [node, helper.make_node("Cast", [node.output[0]], [final], to=TensorProto.BFLOAT16)]
+            continue
         nodes.append(node)
         for position, name in enumerate(node.output):
-            if name in half:
+            if types.get(name) == TensorProto.FLOAT16:
                 node.output[position] = f"{name}_unrounded"
                 nodes.append(helper.make_node("Identity", [f"{name}_unrounded"], [name]))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    del model.graph.value_info[:]
     return model.SerializeToString()

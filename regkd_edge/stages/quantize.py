@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,60 +9,137 @@ import numpy as np
 
 from ..config import RunConfig
 from ..run import RunFolder
-from . import Progress, Stage
+from . import Progress, Stage, external_hash
 
 __all__ = ["STAGE", "calibration_rows"]
 
+_AUTO_INCREASE = 0.01  # what --precision auto allows when --max-increase is not given
+
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {
-        "quantize": config.quantize.model_dump(mode="json"),
+    section = config.quantize
+    inputs = {
+        "quantize": section.model_dump(mode="json"),
         "fraction": config.distill.fraction,
         "seed": config.seed,
     }
+    if section.inputs:
+        inputs["described"] = external_hash(run, "quantize", section.inputs)
+    if section.finetune:
+        inputs["distill"] = config.distill.model_dump(mode="json")
+        inputs["teacher"] = run.outputs_hash("teacher")
+    return inputs
 
 
 def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d] float32, raw units
-    """Rows to learn the INT8 ranges from.
+    """Rows to calibrate with, at most ``quantize.rows`` of each kind.
 
-    ``real``: the training rows the student saw, at most ``quantize.rows`` of them; ``synthetic``: Gaussian inputs with
-    the mean and standard deviation of the student's input scaler, so no row of data is needed.
+    ``real``: the training rows the student saw; ``synthetic``: drawn within what is known of the inputs (a description, or
+    the scaler and the ranges stored with the student), so no row of data is needed; ``both``.
     """
-    from ..data import Scalers, load_dataset, subset
+    from ..data import load_dataset, subset
+    from ..quantize.synthetic import described_inputs, synthetic_rows
 
     section = config.quantize
-    rng = np.random.default_rng(config.seed)
-    if section.calibrate == "synthetic":
-        model = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
-        scaler = Scalers.from_dict(model["scalers"]).x
-        return scaler.restore(rng.standard_normal((section.rows, len(scaler.mean)))).astype(np.float32)
+    parts = []
+    if section.calibrate in ("real", "both"):
+        dataset = load_dataset(run)
+        rows = subset(dataset.split, config.distill.fraction, config.seed).train
+        if len(rows) > section.rows:
+            rows = np.random.default_rng(config.seed).choice(rows, section.rows, replace=False)
+        parts.append(dataset.x[rows].astype(np.float32))
+    if section.calibrate in ("synthetic", "both"):
+        parts.append(synthetic_rows(described_inputs(run.file("student"), section.inputs), section.rows, config.seed))
+    return np.concatenate(parts)
+
+
+def _bound(run: RunFolder, config: RunConfig) -> Any:
+    """The bound on the RMSE, judged on the validation rows that the student may see."""
+    from ..data import load_dataset, subset
+    from ..quantize import Bound
+
+    section = config.quantize
+    increase = section.max_increase
+    if increase is None:
+        if "auto" not in section.precision:
+            return None
+        increase = _AUTO_INCREASE
     dataset = load_dataset(run)
-    rows = subset(dataset.split, config.distill.fraction, config.seed).train
-    if len(rows) > section.rows:
-        rows = rng.choice(rows, section.rows, replace=False)
-    return dataset.x[rows].astype(np.float32)
+    rows = subset(dataset.split, config.distill.fraction, config.seed).validation
+    return Bound(increase, dataset.x[rows].astype(np.float32), dataset.y[rows], section.high)
+
+
+def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray) -> Any:
+    """The student trained through its INT8 quantizers with the recipe of ``distill``."""
+    from ..data import load_dataset, subset
+    from ..distill import recipe_of
+    from ..models import load_model, load_teacher
+    from ..quantize.finetune import quantize_finetuned
+
+    section = config.quantize
+    dataset = load_dataset(run)
+    seen = subset(dataset.split, config.distill.fraction, config.seed)
+    student = load_model(run.file("student"))
+    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    return quantize_finetuned(
+        source,
+        target,
+        rows,
+        student,
+        teacher.network,
+        train=(dataset.x[seen.train], dataset.y[seen.train]),
+        validation=(dataset.x[seen.validation], dataset.y[seen.validation]),
+        recipe=recipe_of(config.distill, dataset.d),
+        steps=section.finetune_steps,
+        batch=config.distill.batch,
+        lr=section.finetune_lr,
+        seed=config.seed,
+        method=section.method,
+        percentile=section.percentile,
+        corrections=section.corrections,
+        check_rows=check,
+    )
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..quantize import quantize_fp16, quantize_int8
+    from ..errors import UserError
+    from ..quantize import quantize_fp16, quantize_int8, quantize_layers
+    from ..quantize.targets import require_precision
 
     section = config.quantize
     source = run.file("onnx", "student.fp32.onnx")
+    wanted = list(dict.fromkeys("int8" if precision == "auto" else precision for precision in section.precision))
+    for precision in wanted:  # before anything is written
+        require_precision(precision, section.target)
+    bound = _bound(run, config)
+    if bound is not None:
+        require_precision(bound.high, section.target)
+    if section.finetune and bound is not None:
+        raise UserError("finetune trains all layers in int8, max_increase keeps some in a higher precision.", "Leave out one of them.")
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
     paths: list[Path] = []
     graphs: list[dict[str, Any]] = []
-    for precision in section.precision:
+    for precision in wanted:
         target = run.file("onnx", f"student.{precision}.onnx")
+        options = {"method": section.method, "percentile": section.percentile, "corrections": section.corrections, "check_rows": check_rows}
         if precision == "fp16":
             done = quantize_fp16(source, target, check_rows=check_rows)
+        elif precision == "int8" and section.finetune:
+            done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
+        elif precision == "int8":
+            done = quantize_int8(source, target, calibration_rows(run, config), placer=section.placer, bound=bound, report=section.report, **options)
         else:
-            done = quantize_int8(
-                source, target, calibration_rows(run, config), method=section.method, percentile=section.percentile, check_rows=check_rows
-            )
+            limit = bound if precision == "fp8" else None
+            done = quantize_layers(source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options)
         paths.append(target)
         graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
-    return paths, {"graphs": graphs}
+    for left in run.file("onnx").glob("student.*.onnx"):
+        # A precision that is no longer asked for would otherwise be built and benched as if it belonged to this run.
+        if left not in paths and left != source:
+            left.unlink()
+    external = {section.inputs: external_hash(run, "quantize", section.inputs)} if section.inputs else {}
+    return paths, {"graphs": graphs, "external": external}
 
 
 STAGE = Stage("quantize", "quantize", ("data", "distill", "export"), _inputs, _work)

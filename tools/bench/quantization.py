@@ -1,0 +1,193 @@
+"""What INT8 costs a regressor: test RMSE against the FP32 student, by method, on the sets of ../shared/data.
+
+    python tools/bench/quantization.py                     all sets, activations and seeds; resumable, then the table
+    python tools/bench/quantization.py --sets pole --seeds 1 --methods int8-real,int8-synthetic
+    python tools/bench/quantization.py --table             the table of what has been measured
+
+Every graph is run by ONNX Runtime with optimizations off. Students are mlp:64,64 (see students.py), calibration takes at most
+2048 rows. Each result is a line of runs/bench-quantization.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from students import ACTIVATIONS, ROOT, SEEDS, SETS, Case, cases, dataset, prepare
+
+RESULTS = ROOT / "runs" / "bench-quantization.jsonl"
+ROWS = 2048
+
+
+class Subject:
+    """A case with its graph, rows and FP32 accuracy."""
+
+    def __init__(self, case: Case):
+        from regkd_edge.models import load_model
+        from regkd_edge.quantize.reference import reference_outputs
+
+        prepare(case)
+        self.case, self.graph = case, case.graph
+        self.data = dataset(case)
+        self.student, self.teacher = load_model(case.folder), load_model(case.teacher_folder)
+        self.test_x, self.test_y = self.data.rows("test")
+        self.rmse = self.error(reference_outputs(self.graph, self.test_x.astype(np.float32)))
+
+    def error(self, y: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((y - self.test_y) ** 2)))
+
+    def real(self) -> np.ndarray:
+        x, _ = self.data.rows("train")
+        return np.random.default_rng(self.case.seed).permutation(x)[:ROWS].astype(np.float32)
+
+    def synthetic(self, described: bool) -> np.ndarray:
+        """From the scaler alone, or with each feature's range and whether it holds whole numbers."""
+        from regkd_edge.quantize.synthetic import synthetic_rows
+        from regkd_edge.sampling import InputDescription
+
+        known = InputDescription.from_scaler(self.student.scalers.x)
+        if described:
+            x, _ = self.data.rows("train")
+            low, high = x.min(axis=0), x.max(axis=0)
+            known = replace(known, low=low, high=high, sd=np.where(high > low, known.sd, 0.0), integer=(x == np.round(x)).all(axis=0))
+        return synthetic_rows(known, ROWS, self.case.seed)
+
+
+def plain_onnxruntime(subject: Subject, target: Path) -> None:
+    """quantize_static with its defaults, on the real rows."""
+    from onnxruntime import quantization as ortq
+
+    class Rows(ortq.CalibrationDataReader):
+        batches = iter([subject.real()])
+
+        def get_next(self):
+            batch = next(self.batches, None)
+            return None if batch is None else {"x": batch}
+
+    logging.getLogger().setLevel(logging.ERROR)
+    ortq.quantize_static(subject.graph, target, Rows())
+
+
+def finetuned(subject: Subject, target: Path) -> None:
+    from regkd_edge.objectives import StepRecipe
+    from regkd_edge.quantize.finetune import quantize_finetuned
+
+    data = subject.data
+    quantize_finetuned(
+        subject.graph, target, subject.real(), subject.student, subject.teacher.module, train=data.rows("train"),
+        validation=data.rows("validation"), recipe=StepRecipe("blend"), seed=subject.case.seed,
+    )  # fmt: skip
+
+
+def bounded(subject: Subject, target: Path) -> None:
+    from regkd_edge.quantize import Bound, quantize_int8
+
+    x, y = subject.data.rows("validation")
+    quantize_int8(subject.graph, target, subject.real(), bound=Bound(0.01, x.astype(np.float32), y))
+
+
+def int8(rows):
+    def method(subject: Subject, target: Path) -> None:
+        from regkd_edge.quantize import quantize_int8
+
+        quantize_int8(subject.graph, target, rows(subject))
+
+    return method
+
+
+def percentile(subject: Subject, target: Path) -> None:
+    from regkd_edge.quantize import quantize_int8
+
+    quantize_int8(subject.graph, target, subject.real(), method="percentile", placer="onnxruntime")
+
+
+METHODS = {
+    "onnxruntime-defaults": plain_onnxruntime,
+    "per-channel-percentile": percentile,  # symmetric, weights per channel, nothing else
+    "int8-real": int8(Subject.real),
+    "int8-synthetic": int8(lambda s: s.synthetic(True)),
+    "int8-gaussian": int8(lambda s: s.synthetic(False)),  # the scaler is all that is known
+    "mixed-1%": bounded,
+    "finetuned": finetuned,
+}
+
+
+def measure(names: list[str], chosen: list[Case]) -> None:
+    from regkd_edge.quantize import graph_precision
+    from regkd_edge.quantize.reference import reference_outputs
+
+    done = {(r["set"], r["activation"], r["seed"], r["method"]) for r in read()}
+    for case in chosen:
+        missing = [name for name in names if (case.name, case.activation, case.seed, name) not in done]
+        if not missing:
+            continue
+        subject = Subject(case)
+        for name in missing:
+            with tempfile.TemporaryDirectory() as folder:
+                target = Path(folder, "q.onnx")
+                started = time.monotonic()
+                METHODS[name](subject, target)
+                seconds = time.monotonic() - started
+                rmse = subject.error(reference_outputs(target, subject.test_x.astype(np.float32)))
+                share = graph_precision(target).share.get("int8", 0.0)
+            record = {
+                "set": case.name, "activation": case.activation, "seed": case.seed, "method": name, "rmse_fp32": subject.rmse,
+                "rmse": rmse, "increase": rmse / subject.rmse - 1.0, "int8_share": share, "seconds": round(seconds, 2),
+            }  # fmt: skip
+            with RESULTS.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+
+
+def read() -> list[dict]:
+    if not RESULTS.is_file():
+        return []
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+
+
+def table(records: list[dict]) -> str:
+    """Markdown: a line a method, then the worst case of each set."""
+    lines = ["| method | students | median | worst | worst case | within 1 % | INT8 share (median) | seconds |", "|---|---|---|---|---|---|---|---|"]
+    for name in METHODS:
+        found = [r for r in records if r["method"] == name]
+        if not found:
+            continue
+        rise = np.array([r["increase"] for r in found])
+        worst = found[int(rise.argmax())]
+        lines.append(
+            f"| {name} | {len(found)} | {np.median(rise):+.2%} | {rise.max():+.2%} | {worst['set']} {worst['activation']} {worst['seed']} | "
+            f"{np.mean(rise <= 0.01):.0%} | {np.median([r['int8_share'] for r in found]):.0%} | {np.median([r['seconds'] for r in found]):.1f} |"
+        )
+    present = [name for name in METHODS if any(r["method"] == name for r in records)]
+    lines += ["", "| largest increase | " + " | ".join(present) + " |", "|---" * (len(present) + 1) + "|"]
+    for name in SETS:
+        cells = [[r["increase"] for r in records if r["set"] == name and r["method"] == method] for method in present]
+        if any(cells):
+            lines.append(f"| {name} | " + " | ".join(f"{max(c):+.2%}" if c else "-" for c in cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--activations", default=",".join(ACTIVATIONS))
+    parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--table", action="store_true", help="measure nothing, print what was measured")
+    options = parser.parse_args()
+    if not options.table:
+        import torch
+
+        torch.set_num_threads(1)
+        chosen = cases(options.sets.split(","), options.activations.split(","), [int(s) for s in options.seeds.split(",")])
+        measure(options.methods.split(","), chosen)
+    print(table(read()))
+
+
+if __name__ == "__main__":
+    main()
