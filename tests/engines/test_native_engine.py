@@ -22,6 +22,7 @@ from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
 from regkd_edge.quantize import quantize_fp16, quantize_int8
 from regkd_edge.quantize.reference import reference_outputs
 
+PLAIN = {"method": "minmax", "corrections": ()}  # quick: how well ranges are chosen is no concern of this back end
 WIDTHS = [(5, 16, 8, 1), (13, 64, 64, 1), (7, 33, 20, 3), (3, 1, 130, 5), (1, 4, 4, 4), (100, 17, 2)]
 
 
@@ -80,7 +81,7 @@ def test_fp32_engine_equals_the_graph_on_every_level(tmp_path, activation, width
 def test_int8_engine_equals_the_oracle(tmp_path, activation, widths):
     """To float32 error in nearly all rows; in the others a value within float32 error of a rounding tie explains the step."""
     source, x = scaled_mlp(tmp_path / "s.onnx", widths, activation)
-    quantize_int8(source, tmp_path / "q.onnx", x)
+    quantize_int8(source, tmp_path / "q.onnx", x, **PLAIN)
     manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
     assert (manifest.precision, manifest.executed) == ("int8", {"int8": 1.0})
     program = from_bytes((tmp_path / "engine" / "engine.rkdn").read_bytes())
@@ -91,7 +92,7 @@ def test_int8_engine_equals_the_oracle(tmp_path, activation, widths):
 
 def test_int8_is_bit_equal_on_every_level_without_transcendental_functions(tmp_path):
     source, x = scaled_mlp(tmp_path / "s.onnx", (13, 64, 30, 2), "Relu")
-    quantize_int8(source, tmp_path / "q.onnx", x)
+    quantize_int8(source, tmp_path / "q.onnx", x, **PLAIN)
     ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
     answers = [ENGINE.load(tmp_path / "engine", level=level).infer(x) for level in LEVELS]
     for answer in answers:
@@ -195,7 +196,7 @@ def test_fp16_graphs_and_options_are_refused_with_the_reason(tmp_path):
 def int8_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("file")
     source, x = scaled_mlp(folder / "s.onnx", (5, 9, 6, 2), "Elu")
-    quantize_int8(source, folder / "q.onnx", x)
+    quantize_int8(source, folder / "q.onnx", x, **PLAIN)
     ENGINE.build(folder / "q.onnx", folder / "engine")
     return (folder / "engine" / "engine.rkdn").read_bytes()
 

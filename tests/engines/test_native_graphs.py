@@ -60,7 +60,7 @@ def test_every_exported_student_becomes_an_engine(tmp_path, activation):
     ENGINE.build(tmp_path / "s.onnx", tmp_path / "engine")
     want = reference_outputs(tmp_path / "s.onnx", rows32)
     assert np.abs(load_engine(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
-    quantize_int8(tmp_path / "s.onnx", tmp_path / "q.onnx", rows32)
+    quantize_int8(tmp_path / "s.onnx", tmp_path / "q.onnx", rows32, method="minmax", corrections=())
     ENGINE.build(tmp_path / "q.onnx", tmp_path / "q")
     program = program_of(tmp_path / "q.onnx")
     assert program.share() == {"int8": 1.0}

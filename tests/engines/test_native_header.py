@@ -73,7 +73,7 @@ def test_header_of_a_built_engine(tmp_path, precision):
     source, x = write_mlp(tmp_path / "s.onnx", (13, 64, 64, 1), "Tanh"), rows(d=13)
     if precision == "int8":
         source = tmp_path / "q.onnx"
-        quantize_int8(tmp_path / "s.onnx", source, x)
+        quantize_int8(tmp_path / "s.onnx", source, x, method="minmax", corrections=())
     ENGINE.build(source, tmp_path / "engine")
     text = write_c_header(tmp_path / "engine", tmp_path / "model.h", prefix="pump").read_text()
     assert "malloc" not in text and "#define PUMP_INPUTS 13" in text and source.name in text

@@ -31,7 +31,7 @@ def engines(tmp_path_factory):
     names = {"regkd.feature_names": '["temp, in", "p1", "p2", "flow \\"A\\"", "rpm"]', "regkd.target_names": '["life", "wear, mm"]'}
     onnx.helper.set_model_props(model, names)
     onnx.save(model, folder / "s.onnx")
-    quantize_int8(folder / "s.onnx", folder / "q.onnx", x)
+    quantize_int8(folder / "s.onnx", folder / "q.onnx", x, method="minmax", corrections=())
     ENGINE.build(folder / "s.onnx", folder / "fp32")
     ENGINE.build(folder / "q.onnx", folder / "int8")
     header = '"temp, in",p1,p2,"flow ""A""",rpm'
