@@ -18,12 +18,13 @@ def register(app: typer.Typer) -> None:
     def bench(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Measure accuracy on the held-out rows and latency, on the engine files themselves."""
         with start(folder, changes, force, as_json) as session:
-            session.do("bench")
+            (done,) = session.do("bench")
             show(
                 f"measured on the engines of {folder}",
                 **measured(session.run),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
+                notes=[f"not run here: {reason}" for reason in done.summary.get("left_out", [])],
                 next_command=f"regkd-edge report {folder}",
             )

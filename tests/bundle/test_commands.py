@@ -1,0 +1,94 @@
+"""``check``, ``bundle``, ``deploy`` and a build ahead of time, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    def call(*arguments):
+        from regkd_edge.cli import main
+
+        monkeypatch.setattr("sys.argv", ["regkd-edge", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfd.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def no_rtx(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+
+
+def test_check_says_that_the_graphs_fit_and_what_was_not_asked(cli, run, no_rtx):
+    code, out, err = cli("check", run.path, "--target", "jetson-orin")
+    assert code == 0, err
+    assert out.count("nothing that would be refused") == 3 and "TensorRT 10.3 on Jetson Orin" in out and "was not asked" in out
+    assert f"next: regkd-edge bundle {run.path} --target jetson-orin" in out
+
+
+def test_check_takes_one_file_and_exits_with_1_when_it_would_be_refused(cli, run, tmp_path, no_rtx):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(run.file("onnx", "student.fp32.onnx"))
+    model.opset_import[0].version = 21
+    onnx.save(model, tmp_path / "new.onnx")
+    code, out, _ = cli("check", tmp_path / "new.onnx", "--target", "jetson-orin", "--json")
+    assert code == 1
+    [row] = json.loads(out)["table"]
+    assert row["level"] == "error" and "opset 21" in row["what"] and row["remedy"]
+    assert cli("check", tmp_path / "new.onnx", "--target", "jetson-orin", "--tensorrt", "10.16")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["check", "absent", "--target", "desktop"], "no run folder"),
+        (["check", "RUN", "--target", "toaster"], "unknown target 'toaster'"),
+        (["check", "RUN"], "--target"),
+        (["bundle", "absent", "--target", "desktop"], "no run folder"),
+        (["bundle", "RUN", "--target", "desktop", "--rows", "all"], "expected one of held-out, synthetic"),
+        (["deploy", "absent.tar.gz"], "no bundle 'absent.tar.gz'"),
+    ],
+)
+def test_mistakes_are_one_line(cli, run, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*[run.path if part == "RUN" else part for part in arguments])
+    assert code == 2 and word in err and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_bundle_says_where_it_is_what_is_in_it_and_what_to_type_next(cli, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("bundle", run.path, "--target", "jetson-thor", "--json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert [row["graph"] for row in said["table"]] == ["fp32", "fp16", "int8"]
+    assert said["notes"][0].startswith("demo.jetson-thor.tar.gz: ") and "SHA-256" in said["notes"][0]
+    assert said["next"].startswith("regkd-edge deploy demo.jetson-thor.tar.gz")
+    assert (tmp_path / "demo.jetson-thor.tar.gz").is_file()
+
+
+def test_a_plan_for_gpus_that_are_not_here_is_built_and_not_run(cli, run, tmp_path, rtx, monkeypatch):
+    from regkd_edge.engines import gpu
+
+    monkeypatch.setattr(gpu, "_LIBRARY", "libcuda-that-is-not-there.so.1")
+    folder = tmp_path / "run"
+    shutil.copytree(run.path, folder)
+    code, out, err = cli("build", folder, "--backend", "tensorrt-rtx,native")
+    assert code == 0 and "tensorrt-rtx.int8" in out, err
+    code, out, err = cli("bench", folder, "--samples", "30", "--warmup", "1")
+    assert code == 0, err
+    assert "not run here: tensorrt-rtx.fp32: there is no NVIDIA driver" in out and "native.int8" in out
+    assert cli("report", folder)[0] == 0
+    cli("build", folder, "--backend", "tensorrt-rtx")
+    code, out, err = cli("bench", folder)
+    assert code == 2 and "no engine" in err and "can be run here" in err
