@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..config import RunConfig
+from ..errors import UserError
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
 
@@ -41,6 +42,11 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
     from ..quantize.synthetic import described_inputs, synthetic_rows
 
     section = config.quantize
+    if config.distill.no_data and section.calibrate != "synthetic":
+        raise UserError(
+            f"the student was made without data, and calibrate '{section.calibrate}' reads the run's rows.",
+            "Add --calibrate synthetic, or distil with rows.",
+        )
     parts = []
     if section.calibrate in ("real", "both"):
         dataset = load_dataset(run)

@@ -84,3 +84,10 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
     path.write_text("inputs:\n- {name: a, mean: 0, sd: 1}\n")
     with pytest.raises(DataError, match="describes 1 inputs and the teacher takes 3"):
         distill(make_dataset(o=1), teacher, short(no_data=True, describe=str(path)), 0)
+
+
+def test_quantizing_does_not_read_the_rows_behind_its_back():
+    from regkd_edge.stages.quantize import calibration_rows
+
+    with pytest.raises(UserError, match="made without data, and calibrate 'real' reads the run's rows"):
+        calibration_rows(None, RunConfig.from_dict({"distill": {"no_data": True}}))
