@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,12 +16,43 @@ sys.path.insert(0, str(Path(__file__).parent))
 ROOT = Path(__file__).parents[1]
 
 
+def _tool(name):
+    """A module of tools/lib."""
+    location = importlib.util.spec_from_file_location(f"{name}_tool", ROOT / "tools" / "lib" / f"{name}.py")
+    module = importlib.util.module_from_spec(location)
+    location.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tensorrt_bindings():
+    """A function version -> variables of a process that imports NVIDIA's real bindings over stub libraries."""
+    tool = _tool("tensorrt_bindings")
+
+    def environment(version):
+        try:
+            return tool.environment(version)
+        except tool.Unavailable as error:
+            pytest.skip(f"TensorRT bindings {version}: {error}")
+
+    return environment
+
+
+@pytest.fixture(scope="session")
+def libcuda(tmp_path_factory):
+    """A driver library on host memory."""
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        pytest.skip("no C compiler for the stub driver")
+    path = tmp_path_factory.mktemp("cuda") / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, ROOT / "tests" / "engines" / "fake_libcuda.c"], check=True)
+    return path
+
+
 @pytest.fixture(scope="session")
 def rtx():
     """NVIDIA's tensorrt-rtx, from the environment or from the folder that tools/lib/rtx_package.py keeps."""
-    location = importlib.util.spec_from_file_location("rtx_package", ROOT / "tools" / "lib" / "rtx_package.py")
-    tool = importlib.util.module_from_spec(location)
-    location.loader.exec_module(tool)
+    tool = _tool("rtx_package")
     try:
         folder = tool.package()
     except tool.Unavailable as error:

@@ -200,6 +200,7 @@ class Buffer:
         driver.call("cuMemAlloc_v2", ctypes.byref(device), self.nbytes)
         self.device = device.value or 0
         self.host = np.ctypeslib.as_array(ctypes.cast(host, ctypes.POINTER(ctypes.c_float)), shape=shape)
+        self.host[...] = 0  # what is run once before a graph is recorded must not be what the memory held before
 
     def upload(self, stream: int) -> None:
         self._driver.call("cuMemcpyHtoDAsync_v2", self.device, self._host, self.nbytes, stream)

@@ -6,10 +6,8 @@ moves the right bytes. What is not: that a plan is built or fast; that needs a d
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,26 +23,6 @@ HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 VERSIONS = ("10.3", "10.13", "10.16", "11.4")
 
 
-@pytest.fixture(scope="session")
-def tool():
-    location = importlib.util.spec_from_file_location(
-        "tensorrt_bindings_tool", ROOT / "tools" / "lib" / "tensorrt_bindings.py"
-    )
-    module = importlib.util.module_from_spec(location)
-    location.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def libcuda(tmp_path_factory):
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        pytest.skip("no C compiler for the stub driver")
-    path = tmp_path_factory.mktemp("cuda") / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, HERE / "fake_libcuda.c"], check=True)
-    return path
-
-
 @pytest.fixture
 def graph(tmp_path):
     pytest.importorskip("onnx")
@@ -52,12 +30,9 @@ def graph(tmp_path):
 
 
 @pytest.fixture
-def contract(tool, libcuda, graph, tmp_path):
+def contract(tensorrt_bindings, libcuda, graph, tmp_path):
     def run(version, plant=""):
-        try:
-            variables = tool.environment(version)
-        except tool.Unavailable as error:
-            pytest.skip(f"TensorRT bindings {version}: {error}")
+        variables = tensorrt_bindings(version)
         path = os.pathsep.join([variables["PYTHONPATH"], str(ROOT)])
         environment = {**os.environ, **variables, "PYTHONPATH": path}
         command = [sys.executable, HERE / "tensorrt_contract.py", graph, tmp_path, libcuda, plant]
