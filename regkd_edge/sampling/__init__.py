@@ -12,6 +12,8 @@ _HOME = {
     "HeavyTailed": "gaussian",
     "AdversarialGenerator": "generator",
     "TargetAnchored": "anchored",
+    "ConditionalVAE": "latent",
+    "TunedLatent": "latent",
     "Feed": "feed",
     "Part": "feed",
     "advance_fed": "feed",
