@@ -49,7 +49,7 @@ def test_it_has_no_torch_and_imports(light):
 
 
 def test_it_shows_the_help_of_every_command(light):
-    for command in ("train-teacher", "distill", "quantize", "build", "bench", "report", "run", "demo", "doctor"):
+    for command in ("train-teacher", "distill", "quantize", "build", "bench", "report", "check", "bundle", "deploy", "run", "demo", "doctor"):
         assert "Example" in call(light / "regkd-edge", command, "--help")
 
 
