@@ -154,7 +154,9 @@ class DistillConfig(_Section):
 
 
 def _as_share(value: Any) -> Any:
-    """``"1%"`` -> 0.01; numbers pass."""
+    """``"1%"`` -> 0.01; ``"none"`` -> None; numbers pass."""
+    if isinstance(value, str) and value.strip().lower() == "none":
+        return None
     if isinstance(value, str) and value.strip().endswith("%"):
         try:
             return float(value.strip()[:-1]) / 100.0
@@ -163,7 +165,7 @@ def _as_share(value: Any) -> Any:
     return value
 
 
-Share = Annotated[float, BeforeValidator(_as_share), Field(gt=0)]
+Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_share)]
 
 
 class QuantizeConfig(_Section):
@@ -182,7 +184,7 @@ class QuantizeConfig(_Section):
         default_factory=lambda: list(CORRECTIONS), description="Corrections that may be tried: any of " + ",".join(CORRECTIONS) + ", or none."
     )
     placer: Literal["auto", "own", "onnxruntime"] = Field("auto", description="Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), or auto.")
-    max_increase: Share | None = Field(None, description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%.")
+    max_increase: Share = Field(None, description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%; or none.")
     high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
     finetune: bool = Field(False, description="Train the student through its INT8 quantizers with the recipe of distill (quantization-aware distillation).")
     finetune_steps: Annotated[int, Field(ge=1)] = Field(1500, description="Steps of --finetune.")

@@ -77,3 +77,20 @@ def test_a_recipe_names_fields_and_a_field_beside_it_wins():
 def test_an_unknown_recipe_is_named():
     with pytest.raises(UserError, match="distill.recipe"):
         RunConfig.from_dict({"distill": {"recipe": "kang"}})
+
+
+def test_an_increase_is_a_share_or_a_percentage_or_none():
+    def increase(value):
+        return RunConfig.from_dict({"quantize": {"max_increase": value}}).quantize.max_increase
+
+    assert increase("1%") == pytest.approx(0.01) and increase("0.02") == increase(0.02) == 0.02
+    assert increase("none") is None and increase(None) is None
+    for bad in ("-1%", 0, "much"):
+        with pytest.raises(UserError, match="quantize.max_increase"):
+            increase(bad)
+
+
+def test_an_unknown_correction_is_named():
+    with pytest.raises(UserError, match="unknown correction 'magic'"):
+        RunConfig.from_dict({"quantize": {"corrections": "bias,magic"}})
+    assert RunConfig.from_dict({"quantize": {"corrections": "none"}}).quantize.corrections == []

@@ -14,6 +14,7 @@ from ..data import Dataset, Scalers, Split, save_predictions
 from ..fused import Choice
 from ..models import MLP, MLPSpec, Teacher, predict, save_model
 from ..models.store import count_parameters
+from ..quantize.synthetic import summary_of_inputs
 from ..run import write_json
 from .checkpoint import Checkpoint
 
@@ -100,15 +101,10 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,
         "recipe": dict(trained.recipe),
-        "inputs": _input_ranges(dataset.x[trained.rows.train]),
+        "inputs": summary_of_inputs(dataset.x[trained.rows.train]) if len(trained.rows.train) else None,
     }
     paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
     paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
     write_json(folder / "history.json", trained.history)
     Checkpoint.remove(trained.checkpoint)
     return [*paths, folder / "history.json"], summary
-
-
-def _input_ranges(x: np.ndarray) -> dict[str, list]:  # x [n, d] raw units
-    """Range of each feature and whether it holds whole numbers: what synthetic inputs are drawn within when the rows are gone."""
-    return {"low": x.min(axis=0).tolist(), "high": x.max(axis=0).tolist(), "integer": (x == np.round(x)).all(axis=0).tolist()}

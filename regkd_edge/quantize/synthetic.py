@@ -3,20 +3,61 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..data import Scalers
+from ..data import Scaler, Scalers
 from ..errors import DataError
 from ..sampling import InputDescription
 
-__all__ = ["described_inputs", "synthetic_rows"]
+__all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
+
+# Levels of the stored quantiles: every 4 %, and closer towards the ends, where heavy tails are.
+_TAIL = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
+_LEVELS = np.concatenate([_TAIL, np.arange(0.04, 0.97, 0.04), 1.0 - _TAIL[::-1]])
+_WIDEST = 64  # features up to which the correlation is kept: d^2 numbers
 
 
-def described_inputs(student: str | Path, described: str | Path | None = None) -> InputDescription:
-    """What is known of a student's inputs: a YAML description, else its scaler with the ranges stored beside it.
+@dataclass(frozen=True, eq=False)
+class KnownInputs:
+    """What is known of a student's inputs.
+
+    Attributes
+    ----------
+    description : InputDescription
+        Mean, deviation, range, whole numbers, constants; the correlation of the normal scores where it is known.
+    quantiles : float64 [q, d] or None
+        Quantiles of each feature at fixed levels, closer towards the ends; raw units.
+    """
+
+    description: InputDescription
+    quantiles: np.ndarray | None = None
+
+
+def summary_of_inputs(
+    x: np.ndarray,  # [n, d] raw units
+) -> dict[str, Any]:
+    """What is stored with a student of the rows it was trained on: quantiles, whole-number columns, correlation of the ranks.
+
+    A few numbers a feature and no row; they stand for the rows where calibration has none.
+    """
+    x = np.asarray(x, np.float64)
+    summary: dict[str, Any] = {"quantiles": np.quantile(x, _LEVELS, axis=0).tolist(), "integer": (x == np.round(x)).all(axis=0).tolist()}
+    if 1 < x.shape[1] <= _WIDEST and len(x) > 2:
+        ranks = x.argsort(axis=0).argsort(axis=0) - (len(x) - 1) / 2.0
+        ranks[:, x.min(axis=0) == x.max(axis=0)] = 0.0
+        norm = np.sqrt((ranks**2).sum(axis=0))
+        spearman = (ranks.T @ ranks) / np.maximum(np.outer(norm, norm), 1e-12)
+        correlation = 2.0 * np.sin(np.pi / 6.0 * spearman)  # of the normal scores behind ranks so correlated
+        summary["correlation"] = np.round(correlation, 4).tolist()
+    return summary
+
+
+def described_inputs(student: str | Path, described: str | Path | None = None) -> KnownInputs:
+    """What is known of a student's inputs: a YAML description, else its scaler with the summary stored beside it.
 
     Parameters
     ----------
@@ -29,33 +70,46 @@ def described_inputs(student: str | Path, described: str | Path | None = None) -
         description = InputDescription.from_yaml(described)
         if description.d != len(scaler.mean):
             raise DataError(f"'{described}' describes {description.d} inputs, the student takes {len(scaler.mean)}.", "Describe each input once, in order.")
-        return description
+        return KnownInputs(description)
     extra = card.get("extra") or {}
-    description = InputDescription.from_scaler(scaler, extra.get("feature_names"))
-    ranges = extra.get("inputs")
-    if ranges is None:
-        return description
-    low, high = np.asarray(ranges["low"], float), np.asarray(ranges["high"], float)
+    return known_inputs(scaler, extra.get("inputs"))
+
+
+def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
+    """A scaler, and the summary of :func:`summary_of_inputs` where there is one."""
+    description = InputDescription.from_scaler(scaler)
+    if summary is None:
+        return KnownInputs(description)
+    quantiles = np.asarray(summary["quantiles"], float)
+    if quantiles.shape != (len(_LEVELS), len(scaler.mean)):
+        raise DataError(f"the summary of the inputs has quantiles {list(quantiles.shape)}, expected {[len(_LEVELS), len(scaler.mean)]}.", "Distil the student again.")
+    low, high = quantiles[0], quantiles[-1]
+    correlation = summary.get("correlation")
+    if correlation is not None:
+        # Rounding and ranks leave it not quite positive definite; a constant feature has no correlation at all.
+        values, vectors = np.linalg.eigh(np.asarray(correlation, float) * (1 - np.eye(len(low))) + np.eye(len(low)))
+        correlation = (vectors * np.maximum(values, 1e-3)) @ vectors.T
+        diagonal = np.sqrt(np.diag(correlation))
+        correlation = correlation / np.outer(diagonal, diagonal)
     # A constant column has scale 1 in a scaler; its range tells it apart.
-    return replace(description, low=low, high=high, sd=np.where(high > low, description.sd, 0.0), integer=np.asarray(ranges["integer"], bool))
+    description = replace(
+        description, low=low, high=high, sd=np.where(high > low, description.sd, 0.0), integer=np.asarray(summary["integer"], bool), correlation=correlation
+    )
+    return KnownInputs(description, quantiles)
 
 
-def synthetic_rows(description: InputDescription, n: int, seed: int = 0) -> np.ndarray:  # [n, d] float32, raw units
-    """Inputs with each feature's mean and standard deviation, inside its range.
+def synthetic_rows(known: KnownInputs, n: int, seed: int = 0) -> np.ndarray:  # [n, d] float32, raw units
+    """Inputs as described: normal scores with the known correlation, put through each feature's known quantiles.
 
-    Where the range is known, half the rows draw each feature from the Beta distribution of that mean, deviation and range: it
-    has the skew and the tails that the three imply (a rare binary column comes out rare and binary). The other half, and
-    features without a range, are Gaussian.
+    Without quantiles the scores are spread by mean and deviation (Gaussian features), inside the range where one is known.
     """
-    rng = np.random.default_rng(seed)
-    x = description.inputs(rng.standard_normal((n, description.d)))
-    known = np.isfinite(description.low) & np.isfinite(description.high) & (description.sd > 0) & ~description.uniform
-    for j in np.flatnonzero(known):
-        low, high = description.low[j], description.high[j]
-        m = np.clip((description.mean[j] - low) / (high - low), 1e-3, 1 - 1e-3)
-        v = min((description.sd[j] / (high - low)) ** 2, 0.99 * m * (1 - m))
-        concentration = m * (1 - m) / v - 1.0
-        half = n // 2
-        x[:half, j] = low + (high - low) * rng.beta(m * concentration, (1 - m) * concentration, half)
-    x = description.restrict(x)
-    return rng.permutation(x).astype(np.float32)  # every part of the rows holds both halves
+    description = known.description
+    z = np.random.default_rng(seed).standard_normal((n, description.d))
+    if known.quantiles is None:
+        return description.inputs(z).astype(np.float32)
+    if description.correlation is not None:
+        z = z @ np.linalg.cholesky(description.correlation).T
+    share = (z.argsort(axis=0).argsort(axis=0) + 0.5) / n  # ranks: the n values cover the whole of each distribution
+    share = (share - share.min(axis=0)) / np.maximum(share.max(axis=0) - share.min(axis=0), 1e-12) if n > 1 else share
+    x = np.column_stack([np.interp(share[:, j], _LEVELS, known.quantiles[:, j]) for j in range(description.d)])
+    return description.restrict(x).astype(np.float32)

@@ -22,10 +22,11 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     inputs = {
         "quantize": section.model_dump(mode="json"),
         "fraction": config.distill.fraction,
+        "no_data": config.distill.no_data,
         "seed": config.seed,
     }
-    if section.inputs:
-        inputs["described"] = external_hash(run, "quantize", section.inputs)
+    if _description(config):
+        inputs["described"] = external_hash(run, "quantize", _description(config))
     if section.finetune:
         inputs["distill"] = config.distill.model_dump(mode="json")
         inputs["teacher"] = run.outputs_hash("teacher")
@@ -55,13 +56,35 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
             rows = np.random.default_rng(config.seed).choice(rows, section.rows, replace=False)
         parts.append(dataset.x[rows].astype(np.float32))
     if section.calibrate in ("synthetic", "both"):
-        parts.append(synthetic_rows(described_inputs(run.file("student"), section.inputs), section.rows, config.seed))
+        parts.append(synthetic_rows(described_inputs(run.file("student"), _description(config)), section.rows, config.seed))
     return np.concatenate(parts)
 
 
-def _bound(run: RunFolder, config: RunConfig) -> Any:
-    """The bound on the RMSE, judged on the validation rows that the student may see."""
+def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [n, d] and targets [n, o] in raw units: those of a part that the student may see, or without data synthetic rows
+    with the teacher's answers."""
     from ..data import load_dataset, subset
+
+    dataset = load_dataset(run)
+    if not config.distill.no_data:
+        rows = getattr(subset(dataset.split, config.distill.fraction, config.seed), part)
+        return dataset.x[rows], dataset.y[rows]
+    from ..models import load_model, load_teacher, predict
+    from ..quantize.synthetic import described_inputs, synthetic_rows
+
+    seed = config.seed + {"train": 1, "validation": 2}[part]  # other rows than those of the calibration
+    x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(np.float64)
+    scalers = load_model(run.file("student")).scalers
+    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    return x, predict(teacher.standardized(scalers), scalers, x)
+
+
+def _description(config: RunConfig) -> str | None:
+    return config.quantize.inputs or config.distill.describe
+
+
+def _bound(run: RunFolder, config: RunConfig) -> Any:
+    """The bound on the RMSE, judged on validation rows (without data: on the distance from the teacher)."""
     from ..quantize import Bound
 
     section = config.quantize
@@ -70,21 +93,19 @@ def _bound(run: RunFolder, config: RunConfig) -> Any:
         if "auto" not in section.precision:
             return None
         increase = _AUTO_INCREASE
-    dataset = load_dataset(run)
-    rows = subset(dataset.split, config.distill.fraction, config.seed).validation
-    return Bound(increase, dataset.x[rows].astype(np.float32), dataset.y[rows], section.high)
+    x, y = _answered(run, config, "validation")
+    return Bound(increase, x.astype(np.float32), y, section.high)
 
 
 def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray) -> Any:
     """The student trained through its INT8 quantizers with the recipe of ``distill``."""
-    from ..data import load_dataset, subset
+    from ..data import load_dataset
     from ..distill import recipe_of
     from ..models import load_model, load_teacher
     from ..quantize.finetune import quantize_finetuned
 
     section = config.quantize
     dataset = load_dataset(run)
-    seen = subset(dataset.split, config.distill.fraction, config.seed)
     student = load_model(run.file("student"))
     teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
     return quantize_finetuned(
@@ -92,9 +113,9 @@ def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, ro
         target,
         rows,
         student,
-        teacher.network,
-        train=(dataset.x[seen.train], dataset.y[seen.train]),
-        validation=(dataset.x[seen.validation], dataset.y[seen.validation]),
+        teacher.standardized(student.scalers),
+        train=_answered(run, config, "train"),
+        validation=_answered(run, config, "validation"),
         recipe=recipe_of(config.distill, dataset.d),
         steps=section.finetune_steps,
         batch=config.distill.batch,
@@ -144,7 +165,8 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         # A precision that is no longer asked for would otherwise be built and benched as if it belonged to this run.
         if left not in paths and left != source:
             left.unlink()
-    external = {section.inputs: external_hash(run, "quantize", section.inputs)} if section.inputs else {}
+    described = _description(config)
+    external = {described: external_hash(run, "quantize", described)} if described else {}
     return paths, {"graphs": graphs, "external": external}
 
 

@@ -15,7 +15,6 @@ import json
 import logging
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,16 +46,11 @@ class Subject:
         return np.random.default_rng(self.case.seed).permutation(x)[:ROWS].astype(np.float32)
 
     def synthetic(self, described: bool) -> np.ndarray:
-        """From the scaler alone, or with each feature's range and whether it holds whole numbers."""
-        from regkd_edge.quantize.synthetic import synthetic_rows
-        from regkd_edge.sampling import InputDescription
+        """From the scaler alone, or from the summary of the inputs that is stored with a student."""
+        from regkd_edge.quantize.synthetic import known_inputs, summary_of_inputs, synthetic_rows
 
-        known = InputDescription.from_scaler(self.student.scalers.x)
-        if described:
-            x, _ = self.data.rows("train")
-            low, high = x.min(axis=0), x.max(axis=0)
-            known = replace(known, low=low, high=high, sd=np.where(high > low, known.sd, 0.0), integer=(x == np.round(x)).all(axis=0))
-        return synthetic_rows(known, ROWS, self.case.seed)
+        summary = summary_of_inputs(self.data.rows("train")[0]) if described else None
+        return synthetic_rows(known_inputs(self.student.scalers.x, summary), ROWS, self.case.seed)
 
 
 def plain_onnxruntime(subject: Subject, target: Path) -> None:

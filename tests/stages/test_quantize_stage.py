@@ -1,0 +1,83 @@
+"""Stage quantize: which rows calibrate, what is refused before anything is written, and quantization-aware distillation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnxruntime")
+
+from regkd_edge.config import RunConfig
+from regkd_edge.data import load_dataset
+from regkd_edge.errors import NotAvailable, UserError
+from regkd_edge.run import RunFolder
+from regkd_edge.stages import perform
+from regkd_edge.stages.quantize import calibration_rows
+
+QUIET = lambda *figures: None  # noqa: E731
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of a very small student on a bundled set, up to the exported graph."""
+    config = RunConfig.from_dict(
+        {
+            "data": {"source": "diabetes"},
+            "teacher": {"teacher": "mlp:16:tanh", "epochs": 5},
+            "distill": {"student": "mlp:8,8:silu", "steps": 60, "baseline": False, "fraction": 0.5},
+        }
+    )
+    run = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", config)
+    for stage in ("data", "teacher", "distill", "export"):
+        perform(run, config, stage, QUIET)
+    return run, config
+
+
+def quantize(finished, **options):
+    run, config = finished
+    return perform(run, config.updated({f"quantize.{key}": value for key, value in options.items()}), "quantize", QUIET).summary["graphs"]
+
+
+def test_real_rows_are_those_that_the_student_saw(finished):
+    run, config = finished
+    rows = calibration_rows(run, config.updated({"quantize.rows": 40}))
+    train = load_dataset(run).rows("train")[0].astype(np.float32)
+    assert rows.shape == (40, 10) and all((row == train).all(axis=1).any() for row in rows)
+    assert len(calibration_rows(run, config)) == round(0.5 * len(train))
+
+
+def test_synthetic_rows_stay_in_the_ranges_stored_with_the_student(finished):
+    run, config = finished
+    train = load_dataset(run).rows("train")[0].astype(np.float32)
+    rows = calibration_rows(run, config.updated({"quantize.calibrate": "synthetic", "quantize.rows": 300}))
+    assert rows.shape == (300, 10) and (rows >= train.min(0) - 1e-4).all() and (rows <= train.max(0) + 1e-4).all()
+    assert not any((row == train).all(axis=1).any() for row in rows)
+    assert len(calibration_rows(run, config.updated({"quantize.calibrate": "both", "quantize.rows": 30}))) == 60
+
+
+def test_several_precisions_and_a_report(finished):
+    graphs = quantize(finished, precision="int8,bf16", report=True)
+    assert [graph["share"] for graph in graphs] == [{"int8": 1.0}, {"bf16": 1.0}]
+    assert {"input", "weights", "activations"} == set(graphs[0]["sensitivity"]["parts"]) and len(graphs[0]["sensitivity"]["layers"]) == 3
+
+
+def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_written(finished):
+    run, _ = finished
+    before = {p.name: p.stat().st_mtime_ns for p in run.file("onnx").iterdir()}
+    with pytest.raises(NotAvailable, match="'orin' has no fp8"):
+        quantize(finished, precision="int8,fp8", target="orin")
+    assert {p.name: p.stat().st_mtime_ns for p in run.file("onnx").iterdir()} == before
+
+
+def test_auto_says_what_it_judged(finished):
+    (graph,) = quantize(finished, precision="auto", calibrate="synthetic")
+    assert any("RMSE" in note for note in graph["notes"])
+
+
+def test_training_through_the_quantizers(finished):
+    (graph,) = quantize(finished, precision="int8", finetune=True, finetune_steps=20)
+    assert graph["share"] == {"int8": 1.0} and graph["finetune"]["steps"] == 20
+    assert graph["finetune"]["kept"] == (graph["finetune"]["rmse_after"] < graph["finetune"]["rmse_before"])
+    with pytest.raises(UserError, match="finetune trains all layers in int8"):
+        quantize(finished, precision="int8", finetune=True, max_increase="1%")
