@@ -12,6 +12,7 @@ from .errors import UserError
 
 __all__ = ["TARGETS", "Target", "formats_of", "get_target"]
 
+
 def formats_of(sm: int) -> tuple[str, ...]:
     """Number formats that a GPU of a compute capability (87 for 8.7) multiplies in, or stores weights in."""
     found = ["fp32", "fp16", "int8", "int8-weights"]
@@ -56,7 +57,10 @@ class Target:
         except ValueError:
             raise UserError(f"'{text}' is no TensorRT version.", "Give for example 10.3.") from None
         if not (10, 3) <= (major, minor) < (12, 0):
-            raise UserError(f"TensorRT {text} is not supported, expected 10.3 to 11.x.", f"{self.name} has {', '.join(self.tensorrt.values())}.")
+            raise UserError(
+                f"TensorRT {text} is not supported, expected 10.3 to 11.x.",
+                f"{self.name} has {', '.join(self.tensorrt.values())}.",
+            )
         return major, minor
 
     def lacks(self, precision: str) -> str | None:

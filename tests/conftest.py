@@ -45,7 +45,9 @@ def libcuda(tmp_path_factory):
     if compiler is None:
         pytest.skip("no C compiler for the stub driver")
     path = tmp_path_factory.mktemp("cuda") / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, ROOT / "tests" / "engines" / "fake_libcuda.c"], check=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-o", path, ROOT / "tests" / "engines" / "fake_libcuda.c"], check=True
+    )
     return path
 
 

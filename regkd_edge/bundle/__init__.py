@@ -1,4 +1,4 @@
-"""A bundle: one archive with a student's graphs, what they must answer, and all that a device needs to build and measure.
+"""A bundle: one archive with a student's graphs, what they must answer, and all that a device needs besides.
 
 Made where the run is (:func:`make_bundle`), used on the device (:func:`deploy`): there the light half of the package is
 enough, with TensorRT, ONNX Runtime or the native back end.

@@ -1,4 +1,4 @@
-"""The archive: a gzipped tar that is the same bytes for the same content, and is believed in nothing until it is hashed.
+"""The archive: a gzipped tar that is the same bytes for the same content, and is not believed until it is hashed.
 
 The first member is ``bundle.json``. It lists every other member with its size and SHA-256; a member that is not listed,
 listed and missing, changed, or not a plain file is refused by its name, and nothing of such an archive is left on disk.
@@ -52,9 +52,14 @@ def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[st
     """
     for name in files:
         _checked_name(name, path)
-    listed = {name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])} for name in sorted(files)}
+    listed = {
+        name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])} for name in sorted(files)
+    }
     content = {"format": FORMAT, **header, "files": listed}
-    members = {LIST: (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(), **{name: files[name] for name in listed}}
+    members = {
+        LIST: (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+        **{name: files[name] for name in listed},
+    }
     with write_atomic(path) as temporary, open(temporary, "wb") as stream:
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -91,7 +96,9 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             if member.name not in content["files"]:
                 raise RunFolderError(f"'{member.name}' of bundle '{path}' is not listed in its {LIST}.", _REMEDY)
             if member.size != content["files"][member.name]["bytes"]:
-                raise _changed(member.name, path, f"{member.size} bytes", f"{content['files'][member.name]['bytes']} bytes")
+                raise _changed(
+                    member.name, path, f"{member.size} bytes", f"{content['files'][member.name]['bytes']} bytes"
+                )
             stream = tar.extractfile(member)
             files[member.name] = stream.read(member.size)
             _check_hash(member.name, files[member.name], content, path)
@@ -113,7 +120,9 @@ def unpack(path: str | Path, folder: str | Path) -> dict[str, Any]:
     listing = _member(path, LIST)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not (folder / LIST).is_file() or (folder / LIST).read_bytes() != listing:
-            raise RunFolderError(f"'{folder}' exists and does not hold this bundle.", "Choose another folder, or remove it.")
+            raise RunFolderError(
+                f"'{folder}' exists and does not hold this bundle.", "Choose another folder, or remove it."
+            )
         verify_folder(folder)
         return content
     try:
@@ -131,7 +140,9 @@ def unpack(path: str | Path, folder: str | Path) -> dict[str, Any]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise RunFolderError(f"cannot write '{folder}': {error.strerror or error}.", "Free space or choose a folder you may write to.") from error
+        raise RunFolderError(
+            f"cannot write '{folder}': {error.strerror or error}.", "Free space or choose a folder you may write to."
+        ) from error
     return content
 
 
@@ -160,13 +171,22 @@ def _checked_list(data: bytes, path: Path) -> dict[str, Any]:
         raise RunFolderError(f"{LIST} of bundle '{path}' is corrupt: {error}.", _REMEDY) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         met = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise RunFolderError(f"{LIST} of bundle '{path}' has format {met!r}, expected {FORMAT}.", "Use the version of regkd-edge that made it.")
+        raise RunFolderError(
+            f"{LIST} of bundle '{path}' has format {met!r}, expected {FORMAT}.",
+            "Use the version of regkd-edge that made it.",
+        )
     files = content.get("files")
     fine = isinstance(files, dict) and all(
-        isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and type(entry.get("bytes")) is int and entry["bytes"] >= 0 for entry in files.values()
+        isinstance(entry, dict)
+        and isinstance(entry.get("sha256"), str)
+        and type(entry.get("bytes")) is int
+        and entry["bytes"] >= 0
+        for entry in files.values()
     )
     if not fine or sum(entry["bytes"] for entry in files.values()) > _LARGEST:
-        raise RunFolderError(f"{LIST} of bundle '{path}' lists no files, or more than {_LARGEST >> 20} MiB of them.", _REMEDY)
+        raise RunFolderError(
+            f"{LIST} of bundle '{path}' lists no files, or more than {_LARGEST >> 20} MiB of them.", _REMEDY
+        )
     for name in files:
         _checked_name(name, path)
     return content
@@ -175,8 +195,17 @@ def _checked_list(data: bytes, path: Path) -> dict[str, Any]:
 def _checked_name(name: str, path: str | Path) -> None:
     """A member stays inside the folder it is unpacked into, on every system."""
     parts = name.split("/")
-    if not name or PurePosixPath(name).is_absolute() or any(part in ("", ".", "..") for part in parts) or any(c in name for c in "\\:\0") or name == LIST:
-        raise RunFolderError(f"bundle '{path}' holds a file named '{name}', which leads out of its folder or hides its list.", "Do not use this archive.")
+    if (
+        not name
+        or PurePosixPath(name).is_absolute()
+        or any(part in ("", ".", "..") for part in parts)
+        or any(c in name for c in "\\:\0")
+        or name == LIST
+    ):
+        raise RunFolderError(
+            f"bundle '{path}' holds a file named '{name}', which leads out of its folder or hides its list.",
+            "Do not use this archive.",
+        )
 
 
 def _check_hash(name: str, data: bytes, content: Mapping[str, Any], path: str | Path) -> None:
@@ -186,7 +215,9 @@ def _check_hash(name: str, data: bytes, content: Mapping[str, Any], path: str | 
 
 
 def _changed(name: str, path: str | Path, met: str, expected: str) -> RunFolderError:
-    return RunFolderError(f"'{name}' of bundle '{path}' is not the file that was bundled: met {met}, expected {expected}.", _REMEDY)
+    return RunFolderError(
+        f"'{name}' of bundle '{path}' is not the file that was bundled: met {met}, expected {expected}.", _REMEDY
+    )
 
 
 def _member(path: Path, name: str) -> bytes:

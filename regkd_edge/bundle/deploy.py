@@ -1,4 +1,4 @@
-"""Using a bundle on the device: unpack, build, compare with the expected answers, time, report. Needs no torch, no onnx."""
+"""Using a bundle on the device, without torch and onnx: unpack, build, compare with what was expected, time, report."""
 
 from __future__ import annotations
 
@@ -91,20 +91,42 @@ def deploy(
     """
     archive, say = Path(archive), progress or (lambda text: None)
     chosen, left_out = _backends(backends)
-    folder = Path(folder) if folder is not None else Path(archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz"))
+    folder = (
+        Path(folder)
+        if folder is not None
+        else Path(archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz"))
+    )
     if folder.resolve() == archive.resolve():
-        raise UserError(f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle.")
+        raise UserError(
+            f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle."
+        )
     content = unpack(archive, folder)
     run = RunFolder.open(folder)
     result = Deployed(run, left_out=left_out, notes=_other_machine(content))
     with run.lock():
-        _work(run, content, result, chosen, {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads}, say)
+        _work(
+            run,
+            content,
+            result,
+            chosen,
+            {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads},
+            say,
+        )
     return result
 
 
-def _work(run: RunFolder, content: dict[str, Any], result: Deployed, backends: list[str], asked: dict[str, Any], say: Callable[[str], None]) -> None:
+def _work(
+    run: RunFolder,
+    content: dict[str, Any],
+    result: Deployed,
+    backends: list[str],
+    asked: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:
     config = run.config()
-    bench = {key: value for key, value in config.bench.model_dump().items() if key in asked} | {key: value for key, value in asked.items() if value is not None}
+    bench = {key: value for key, value in config.bench.model_dump().items() if key in asked} | {
+        key: value for key, value in asked.items() if value is not None
+    }
     bench = config.updated({f"bench.{key}": value for key, value in bench.items()}).bench  # validated
     dataset = load_dataset(run)
     x, y = dataset.rows("test")
@@ -125,26 +147,51 @@ def _work(run: RunFolder, content: dict[str, Any], result: Deployed, backends: l
         with load_engine(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
         found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
-        found |= {"rmse": accuracy(y, answers, names)["rmse"], "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"]}
+        found |= {
+            "rmse": accuracy(y, answers, names)["rmse"],
+            "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"],
+        }
         result.verified.append(found)
         if found["passed"]:
             folders.append(run.file("engines", name))
         else:
-            met = "answers that are not finite" if found["difference"] is None else f"RMS difference {found['difference']:.3g}"
-            result.notes.append(f"{name} does not answer as its graph does and was not timed: {met}, at most {found['allowed']:.3g} is allowed.")
+            met = (
+                "answers that are not finite"
+                if found["difference"] is None
+                else f"RMS difference {found['difference']:.3g}"
+            )
+            result.notes.append(
+                f"{name} does not answer as its graph does and was not timed: {met}, "
+                f"at most {found['allowed']:.3g} is allowed."
+            )
     if not result.verified:
-        raise GraphError(f"no engine of '{run.path}' could be built: {'; '.join(result.left_out)}", "Choose another back end with --backend.")
+        raise GraphError(
+            f"no engine of '{run.path}' could be built: {'; '.join(result.left_out)}",
+            "Choose another back end with --backend.",
+        )
     for stale in [*run.file("bench").glob("*.json"), *run.file("bench").glob("*.npz")]:
         stale.unlink()  # figures of an earlier call, of engines that may be gone
     if folders:
-        teacher = load_predictions(run.file("teacher", "predictions.npz"), y.shape) if run.file("teacher", "predictions.npz").is_file() else None
+        teacher = (
+            load_predictions(run.file("teacher", "predictions.npz"), y.shape)
+            if run.file("teacher", "predictions.npz").is_file()
+            else None
+        )
         batches = bench.batches if config.batch_size == "dynamic" else [config.batch_size]
         bench_engines(
             run, folders, x, y, teacher=teacher, reference=expected["fp32"], target_names=names,
             batches=batches, samples=bench.samples, warmup=bench.warmup, threads=bench.threads,
             sweep=bench.sweep, run_code_of_plan=bench.run_code_of_plan, progress=say,
         )  # fmt: skip
-    ends = {"format": 1, "bundle": content["name"], "target": content["target"], "rows": content["rows"], "verified": result.verified, "left_out": result.left_out, "notes": result.notes}
+    ends = {
+        "format": 1,
+        "bundle": content["name"],
+        "target": content["target"],
+        "rows": content["rows"],
+        "verified": result.verified,
+        "left_out": result.left_out,
+        "notes": result.notes,
+    }
     write_json(run.file(DEPLOYED), ends)
     report = collect(run)
     write_report(run, report)
@@ -156,12 +203,17 @@ def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
     missing = available()
     for name in asked or ():
         if name not in _ORDER:
-            raise UserError(f"a bundle cannot be used with back end '{name}'.", f"Use one or more of: {', '.join(_ORDER)}.")
+            raise UserError(
+                f"a bundle cannot be used with back end '{name}'.", f"Use one or more of: {', '.join(_ORDER)}."
+            )
         get_engine(name).require()
     chosen = [name for name in _ORDER if name in (asked or _ORDER) and missing[name] is None]
     left_out = [f"{name}: {missing[name]}" for name in _ORDER if missing[name] is not None and not asked]
     if not chosen:
-        raise NotAvailable(f"no back end can be used here: {'; '.join(left_out)}", "Install one of them; on a Jetson use the system's Python, which has tensorrt.")
+        raise NotAvailable(
+            f"no back end can be used here: {'; '.join(left_out)}",
+            "Install one of them; on a Jetson use the system's Python, which has tensorrt.",
+        )
     return chosen, left_out
 
 
@@ -189,7 +241,10 @@ def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -
         answers = {name: stored[name].astype(np.float64) for name in stored.files}
     for name in content["graphs"]:
         if name not in answers or answers[name].shape != shape:
-            raise RunFolderError(f"'expected.npz' of '{run.path}' holds no answers of the {name} graph to its {shape[0]} rows.", "Make the bundle anew.")
+            raise RunFolderError(
+                f"'expected.npz' of '{run.path}' holds no answers of the {name} graph to its {shape[0]} rows.",
+                "Make the bundle anew.",
+            )
     return answers
 
 

@@ -35,8 +35,8 @@ _CARD = ("format", "kind", "spec", "d", "o", "parameters")  # of model.json; the
 # How far an engine's answers may lie from what its graph means, as RMS over the rows, of each target: sums in another
 # order, another tanh and fused scalers change the last bits only, so 1e-4 of a standard deviation is ample for FP32.
 # In a lower precision a value near a rounding boundary falls to the other side: that costs what the precision itself
-# costs, so twice the graph's own distance to FP32 is allowed (that of nine rows in ten: rows beyond the calibrated range
-# say nothing about rounding), and never more than a quarter of a standard deviation.
+# costs, so twice the graph's own distance to FP32 is allowed (that of nine rows in ten: rows beyond the calibrated
+# range say nothing about rounding), and never more than a quarter of a standard deviation.
 _EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
 
 
@@ -60,8 +60,8 @@ def make_bundle(
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
     rows : {"held-out", "synthetic"}
-        What the device judges engines by: rows that nothing was trained on, with their labels; or Gaussian rows with the
-        mean and spread of the student's inputs, labelled by the teacher, so that no row of the data leaves the house.
+        What the device judges engines by: rows that nothing was trained on, with their labels; or Gaussian rows with
+        the mean and spread of the student's inputs, labelled by the teacher, so that no row of the data is given away.
     most_rows : int
         Of more held-out rows a sample is taken; it is the number of synthetic rows.
     tensorrt : str, optional
@@ -81,7 +81,10 @@ def make_bundle(
         No graph fits the target.
     """
     if rows not in ROWS or most_rows < 1:
-        raise UserError(f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.", "See 'regkd-edge bundle --help'.")
+        raise UserError(
+            f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.",
+            "See 'regkd-edge bundle --help'.",
+        )
     device, config = get_target(target), run.config()
     _check_fresh(run, config)
     dataset = load_dataset(run)
@@ -92,7 +95,13 @@ def make_bundle(
     files = _data_files(dataset, x, y, rows)
     for model in _MODELS:
         if run.file(model, "predictions.npz").is_file() and (index is not None or model != "baseline"):
-            predictions = answers["fp32"] if model == "student" else y if index is None else load_predictions(run.file(model, "predictions.npz"))[index]
+            predictions = (
+                answers["fp32"]
+                if model == "student"
+                else y
+                if index is None
+                else load_predictions(run.file(model, "predictions.npz"))[index]
+            )
             card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
             files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card})
             files[f"{model}/predictions.npz"] = _npz(y=predictions)
@@ -113,7 +122,13 @@ def make_bundle(
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     header = {
         "name": name,
-        "target": {"name": target, "what": device.what, "tensorrt": device.tensorrt, "checked_for": ".".join(map(str, device.version(tensorrt))), "python": device.python},
+        "target": {
+            "name": target,
+            "what": device.what,
+            "tensorrt": device.tensorrt,
+            "checked_for": ".".join(map(str, device.version(tensorrt))),
+            "python": device.python,
+        },
         "rows": {"kind": rows, "count": len(x)},
         "graphs": described,
         "left_out": left_out,
@@ -140,7 +155,10 @@ def _check_fresh(run: RunFolder, config: RunConfig) -> None:
     for stage in done:
         reason = stale_reason(run, config, stage)
         if reason is not None:
-            raise RunFolderError(f"'bundle' needs the stage '{stage}' of '{run.path}', which is {reason}.", f"Run: regkd-edge {get(stage).command} {run.path}")
+            raise RunFolderError(
+                f"'bundle' needs the stage '{stage}' of '{run.path}', which is {reason}.",
+                f"Run: regkd-edge {get(stage).command} {run.path}",
+            )
 
 
 def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[str, Path], list[str]]:
@@ -154,11 +172,16 @@ def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[st
         else:
             fitting[name] = graph
     if "fp32" not in fitting:
-        raise GraphError(f"the FP32 graph does not fit {target}: {left_out[0] if left_out else 'there is none'}.", f"See: regkd-edge check {run.path} --target {target}")
+        raise GraphError(
+            f"the FP32 graph does not fit {target}: {left_out[0] if left_out else 'there is none'}.",
+            f"See: regkd-edge check {run.path} --target {target}",
+        )
     return fitting, left_out
 
 
-def _rows(run: RunFolder, config: RunConfig, dataset: Dataset, kind: str, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _rows(
+    run: RunFolder, config: RunConfig, dataset: Dataset, kind: str, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Inputs [n, d], labels [n, o], and their rows in the run's table (None for synthetic ones).
 
     Inputs are rounded to float32: that is what an engine is given, and it halves the archive.
@@ -182,7 +205,11 @@ def _rows(run: RunFolder, config: RunConfig, dataset: Dataset, kind: str, most: 
 def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> dict[str, bytes]:
     """data.npz and data.json as the run folder on the device has them: every row is held out."""
     none = np.empty(0, np.int64)
-    warnings = ["The rows are synthetic and their labels are the teacher's answers: errors are distances to the teacher."] if kind == "synthetic" else []
+    warnings = (
+        ["The rows are synthetic and their labels are the teacher's answers: errors are distances to the teacher."]
+        if kind == "synthetic"
+        else []
+    )
     table = dataset.table
     names = {
         "format": 1,
@@ -207,12 +234,19 @@ def _native(graph: Path, name: str) -> dict[str, bytes]:
         manifest = backend.build(graph, work)
         same = dataclasses.replace(manifest, built="", seconds=0.0, machine={})
         folder = f"engines/native.{name}"
-        return {f"{folder}/{manifest.engine}": Path(work, manifest.engine).read_bytes(), f"{folder}/{MANIFEST}": _json(same.to_dict())}
+        return {
+            f"{folder}/{manifest.engine}": Path(work, manifest.engine).read_bytes(),
+            f"{folder}/{MANIFEST}": _json(same.to_dict()),
+        }
 
 
 def _without_paths(config: RunConfig) -> RunConfig:
     """The configuration without folders of the machine it was used on."""
-    fields = {"data.source": config.data.source, "teacher.from_run": config.teacher.from_run, "teacher.weights": config.teacher.weights}
+    fields = {
+        "data.source": config.data.source,
+        "teacher.from_run": config.teacher.from_run,
+        "teacher.weights": config.teacher.weights,
+    }
     return config.updated({field: Path(value).name for field, value in fields.items() if value})
 
 
@@ -234,7 +268,7 @@ def _readme(header: dict[str, Any]) -> str:
         "",
         "On the device, with its own Python (the one that has the tensorrt package):",
         "",
-        f"  install regkd-edge {header['versions']['regkd-edge']} without extras (pip install WHEEL): no torch, no onnx",
+        f"  pip install the wheel of regkd-edge {header['versions']['regkd-edge']}, no extras: no torch, no onnx",
         f"  regkd-edge deploy {header['name']}.{header['target']['name']}.tar.gz",
         "",
         "That builds the engines there, compares their answers with expected.npz, times them, and writes report.html.",

@@ -15,11 +15,35 @@ def register(app: typer.Typer) -> None:
     @app.command("bundle")
     def bundle(
         folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", show_default=False)],
-        target: Annotated[str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)],
-        output: Annotated[Optional[Path], typer.Option("--output", metavar="FILE", help="The archive. [default: RUN.TARGET.tar.gz]", show_default=False)] = None,
-        rows: Annotated[str, typer.Option("--rows", metavar="held-out|synthetic", help="Rows that engines are judged by: held-out ones with labels, or synthetic ones with the teacher's answers.")] = "held-out",
-        most_rows: Annotated[int, typer.Option("--most-rows", min=1, help="Most held-out rows, or the number of synthetic ones.")] = 1000,
-        tensorrt: Annotated[Optional[str], typer.Option("--tensorrt", metavar="VERSION", help="TensorRT on the device. [default: the oldest that the target ships with]", show_default=False)] = None,
+        target: Annotated[
+            str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)
+        ],
+        output: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--output", metavar="FILE", help="The archive. [default: RUN.TARGET.tar.gz]", show_default=False
+            ),
+        ] = None,
+        rows: Annotated[
+            str,
+            typer.Option(
+                "--rows",
+                metavar="held-out|synthetic",
+                help="What engines are judged by: held-out rows, or synthetic ones with the teacher's answers.",
+            ),
+        ] = "held-out",
+        most_rows: Annotated[
+            int, typer.Option("--most-rows", min=1, help="Most held-out rows, or the number of synthetic ones.")
+        ] = 1000,
+        tensorrt: Annotated[
+            Optional[str],
+            typer.Option(
+                "--tensorrt",
+                metavar="VERSION",
+                help="TensorRT on the device. [default: the oldest that the target ships with]",
+                show_default=False,
+            ),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     ) -> None:
         """Write one archive with all that the device needs: graphs, expected answers, rows, native engines, hashes.
@@ -33,12 +57,26 @@ def register(app: typer.Typer) -> None:
         with run.lock():
             path, content = make_bundle(run, target, output, rows=rows, most_rows=most_rows, tensorrt=tensorrt)
         table = [
-            {"graph": name, "computes in": graph["precision"], "RMSE expected": graph["accuracy"]["rmse"], "bytes": content["files"][graph["file"]]["bytes"]}
+            {
+                "graph": name,
+                "computes in": graph["precision"],
+                "RMSE expected": graph["accuracy"]["rmse"],
+                "bytes": content["files"][graph["file"]]["bytes"],
+            }
             for name, graph in content["graphs"].items()
         ]
         notes = [
             f"{path}: {path.stat().st_size:,} bytes, SHA-256 {file_hash(path)}",
-            f"judged by {content['rows']['count']:,} {content['rows']['kind']} rows; checked for TensorRT {content['target']['checked_for']}",
+            f"judged by {content['rows']['count']:,} {content['rows']['kind']} rows; "
+            f"checked for TensorRT {content['target']['checked_for']}",
             *(f"left out: {reason}" for reason in content["left_out"]),
         ]
-        show(f"bundle for {target}", table, as_json=as_json, run=str(folder), ran=["bundle"], notes=notes, next_command=f"regkd-edge deploy {path.name}    (on the device)")
+        show(
+            f"bundle for {target}",
+            table,
+            as_json=as_json,
+            run=str(folder),
+            ran=["bundle"],
+            notes=notes,
+            next_command=f"regkd-edge deploy {path.name}    (on the device)",
+        )

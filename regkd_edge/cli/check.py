@@ -14,14 +14,27 @@ from .output import show
 def register(app: typer.Typer) -> None:
     @app.command("check")
     def check(
-        folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, or one ONNX file.", show_default=False)],
-        target: Annotated[str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)],
-        tensorrt: Annotated[Optional[str], typer.Option("--tensorrt", metavar="VERSION", help="TensorRT on the device. [default: the oldest that the target ships with]", show_default=False)] = None,
+        folder: Annotated[
+            Path, typer.Argument(metavar="RUN", help="The run folder, or one ONNX file.", show_default=False)
+        ],
+        target: Annotated[
+            str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)
+        ],
+        tensorrt: Annotated[
+            Optional[str],
+            typer.Option(
+                "--tensorrt",
+                metavar="VERSION",
+                help="TensorRT on the device. [default: the oldest that the target ships with]",
+                show_default=False,
+            ),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     ) -> None:
         """Say what TensorRT on a target would refuse in the run's graphs, without the device and without a GPU.
 
-        Where the package tensorrt-rtx is installed, NVIDIA's own parser and builder are asked too. Exits with 1 when a graph would be refused.
+        Where the package tensorrt-rtx is installed, NVIDIA's own parser and builder are asked too.
+        Exits with 1 when a graph would be refused.
 
         Example: `regkd-edge check runs/diabetes --target jetson-orin`
         """
@@ -35,6 +48,14 @@ def register(app: typer.Typer) -> None:
             run = RunFolder.open(folder)
             run.outputs_hash("export")  # refuses a run without graphs, and says what to type
             found = check_graphs(graphs(run), target, tensorrt)
-        show(f"{folder} on {target}", found.rows, as_json=as_json, run=str(folder), ran=["check"], notes=found.notes, next_command=None if found.refused else f"regkd-edge bundle {folder} --target {target}")
+        show(
+            f"{folder} on {target}",
+            found.rows,
+            as_json=as_json,
+            run=str(folder),
+            ran=["check"],
+            notes=found.notes,
+            next_command=None if found.refused else f"regkd-edge bundle {folder} --target {target}",
+        )
         if found.refused:
             raise typer.Exit(1)

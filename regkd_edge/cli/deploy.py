@@ -14,13 +14,48 @@ from .tables import measured
 def register(app: typer.Typer) -> None:
     @app.command("deploy")
     def deploy(
-        archive: Annotated[Path, typer.Argument(metavar="BUNDLE", help="What 'regkd-edge bundle' wrote.", show_default=False)],
-        folder: Annotated[Optional[Path], typer.Argument(metavar="FOLDER", help="Where to work. [default: the archive's name without its ending]", show_default=False)] = None,
-        backend: Annotated[Optional[str], typer.Option("--backend", metavar="A,B,...", help="tensorrt, onnxruntime, native. [default: all that can be used here]", show_default=False)] = None,
-        batches: Annotated[Optional[str], typer.Option("--batches", metavar="A,B,...", help="Batch sizes to time. [default: the bundle's]", show_default=False)] = None,
-        samples: Annotated[Optional[int], typer.Option("--samples", help="Timed requests a batch size. [default: the bundle's]", show_default=False)] = None,
-        warmup: Annotated[Optional[int], typer.Option("--warmup", help="Requests before the clock counts. [default: the bundle's]", show_default=False)] = None,
-        threads: Annotated[Optional[int], typer.Option("--threads", help="ONNX Runtime: threads of one request. [default: the bundle's]", show_default=False)] = None,
+        archive: Annotated[
+            Path, typer.Argument(metavar="BUNDLE", help="What 'regkd-edge bundle' wrote.", show_default=False)
+        ],
+        folder: Annotated[
+            Optional[Path],
+            typer.Argument(
+                metavar="FOLDER",
+                help="Where to work. [default: the archive's name without its ending]",
+                show_default=False,
+            ),
+        ] = None,
+        backend: Annotated[
+            Optional[str],
+            typer.Option(
+                "--backend",
+                metavar="A,B,...",
+                help="tensorrt, onnxruntime, native. [default: all that can be used here]",
+                show_default=False,
+            ),
+        ] = None,
+        batches: Annotated[
+            Optional[str],
+            typer.Option(
+                "--batches", metavar="A,B,...", help="Batch sizes to time. [default: the bundle's]", show_default=False
+            ),
+        ] = None,
+        samples: Annotated[
+            Optional[int],
+            typer.Option("--samples", help="Timed requests a batch size. [default: the bundle's]", show_default=False),
+        ] = None,
+        warmup: Annotated[
+            Optional[int],
+            typer.Option(
+                "--warmup", help="Requests before the clock counts. [default: the bundle's]", show_default=False
+            ),
+        ] = None,
+        threads: Annotated[
+            Optional[int],
+            typer.Option(
+                "--threads", help="ONNX Runtime: threads of one request. [default: the bundle's]", show_default=False
+            ),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     ) -> None:
         """Build a bundle's engines on this machine, compare their answers with the expected ones, time them, report.
@@ -36,12 +71,30 @@ def register(app: typer.Typer) -> None:
                 console.print(text, style="dim")
 
         names = None if backend is None else [name.strip() for name in backend.split(",") if name.strip()]
-        done = bundle.deploy(archive, folder, backends=names, batches=batches, samples=samples, warmup=warmup, threads=threads, progress=say)
-        notes = [_verdict(one) for one in done.verified] + [f"not built: {reason}" for reason in done.left_out] + done.notes
+        done = bundle.deploy(
+            archive,
+            folder,
+            backends=names,
+            batches=batches,
+            samples=samples,
+            warmup=warmup,
+            threads=threads,
+            progress=say,
+        )
+        notes = (
+            [_verdict(one) for one in done.verified] + [f"not built: {reason}" for reason in done.left_out] + done.notes
+        )
         if done.recommended:
             notes.append(f"recommended: {done.recommended['name']} ({done.recommended['why']})")
         notes.append(f"report: {done.run.file('report.html')}")
-        show(f"{archive.name} on this machine", **measured(done.run), as_json=as_json, run=str(done.run.path), ran=["deploy"], notes=notes)
+        show(
+            f"{archive.name} on this machine",
+            **measured(done.run),
+            as_json=as_json,
+            run=str(done.run.path),
+            ran=["deploy"],
+            notes=notes,
+        )
         if not done.passed:
             raise typer.Exit(1)
 
@@ -50,4 +103,5 @@ def _verdict(one: dict) -> str:
     if one["difference"] is None:
         return f"{one['name']}: FAILED, its answers are not finite"
     said = "answers as its graph does" if one["passed"] else "FAILED, it does not answer as its graph does"
-    return f"{one['name']}: {said} (RMS difference {one['difference']:.3g}, allowed {one['allowed']:.3g}; RMSE {one['rmse']:.4g}, expected {one['expected_rmse']:.4g})"
+    figures = f"RMS difference {one['difference']:.3g}, allowed {one['allowed']:.3g}"
+    return f"{one['name']}: {said} ({figures}; RMSE {one['rmse']:.4g}, expected {one['expected_rmse']:.4g})"

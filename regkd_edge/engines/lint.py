@@ -1,9 +1,9 @@
-"""What TensorRT on a target would refuse in a graph, told without TensorRT: types, zero points, opset, shapes, operators.
+"""What TensorRT on a target would refuse in a graph, told without TensorRT.
 
 The rules are compared with NVIDIA's own parser and builder (``tensorrt-rtx``, see ``rtx.py``) by the tests: what is an
-"error" here is refused there, and what the quantizers of this project write is taken. Two rules are our own: the number of
-features is fixed, as the runner wants it, and the opset is one that NVIDIA documents for the version (the parser reads on
-beyond it, and may misunderstand). An operator that was never tried is a "warning".
+"error" here is refused there, and what the quantizers of this project write is taken. Two rules are our own: the number
+of features is fixed, as the runner wants it, and the opset is one that NVIDIA documents for the version (the parser
+reads on beyond it, and may misunderstand). An operator that was never tried is a "warning".
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Finding:
 
 # Built by tensorrt-rtx in the tests, or of the same kind (elementwise, shape) as one that was.
 _TRIED = {
-    "Add", "Cast", "Clip", "Constant", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "Gelu", "Gemm", "Identity",
-    "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "Relu", "Reshape", "Sigmoid", "Softplus",
-    "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
+    "Add", "Cast", "Clip", "Constant", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "Gelu", "Gemm",
+    "Identity", "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "Relu", "Reshape",
+    "Sigmoid", "Softplus", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
 }  # fmt: skip
 # Integer arithmetic spelled out in ONNX: TensorRT wants Q/DQ pairs and chooses the kernel itself.
 _REFUSED = {
@@ -48,10 +48,12 @@ _REFUSED = {
 # TensorRT version -> newest opset of its parser, by its list of operators; a version between counts as the one before.
 _OPSET = {(10, 3): 20, (10, 15): 24, (11, 0): 25}
 _OLDEST_OPSET = 9
-_FLOATS = {1: "float32", 10: "float16", 16: "bfloat16"}
 _STORED = {3: "int8", 17: "float8e4m3fn"}  # between Q and DQ
-_NAMES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "double",
-          16: "bfloat16", 17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1"}  # fmt: skip
+_NAMES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+    11: "double", 16: "bfloat16", 17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz",
+    21: "uint4", 22: "int4", 23: "float4e2m1",
+}  # fmt: skip
 
 
 def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Finding]:
@@ -74,7 +76,14 @@ def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Fin
     device = get_target(target)
     version = device.version(tensorrt)
     model = load_graph(path)
-    found = [*_opset(model, version), *_operators(model), *_shapes(model), *_pairs(model), *_types(model), *_precision(path, device)]
+    found = [
+        *_opset(model, version),
+        *_operators(model),
+        *_shapes(model),
+        *_pairs(model),
+        *_types(model),
+        *_precision(path, device),
+    ]
     unique = list(dict.fromkeys(found))
     return sorted(unique, key=lambda finding: finding.level)  # "error" before "warning"; the order of the graph within
 
@@ -84,23 +93,43 @@ def _opset(model: Any, version: tuple[int, int]) -> Iterator[Finding]:
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and not _OLDEST_OPSET <= entry.version <= newest:
             text = ".".join(map(str, version))
-            yield Finding("error", "", f"opset {entry.version}, TensorRT {text} reads {_OLDEST_OPSET} to {newest}", f"export with opset {newest} or older")
+            yield Finding(
+                "error",
+                "",
+                f"opset {entry.version}, TensorRT {text} reads {_OLDEST_OPSET} to {newest}",
+                f"export with opset {newest} or older",
+            )
     if len(model.graph.input) > 1 or len(model.graph.output) > 1:
         constants = {tensor.name for tensor in model.graph.initializer}
         inputs = [value.name for value in model.graph.input if value.name not in constants]
         if len(inputs) != 1 or len(model.graph.output) != 1:
-            yield Finding("error", "", f"{len(inputs)} inputs and {len(model.graph.output)} outputs, the runner takes one of each", "export one regression network")
+            yield Finding(
+                "error",
+                "",
+                f"{len(inputs)} inputs and {len(model.graph.output)} outputs, the runner takes one of each",
+                "export one regression network",
+            )
 
 
 def _operators(model: Any) -> Iterator[Finding]:
     for node in model.graph.node:
         name = _name(node)
         if node.domain not in ("", "ai.onnx"):
-            yield Finding("error", name, f"{node.domain}.{node.op_type} is no ONNX operator", "take the graph of 'quantize', not one that ONNX Runtime optimised")
+            yield Finding(
+                "error",
+                name,
+                f"{node.domain}.{node.op_type} is no ONNX operator",
+                "take the graph of 'quantize', not one that ONNX Runtime optimised",
+            )
         elif node.op_type in _REFUSED:
             yield Finding("error", name, f"TensorRT has no {node.op_type}", _REFUSED[node.op_type])
         elif node.op_type not in _TRIED:
-            yield Finding("warning", name, f"{node.op_type} was never tried with TensorRT by this project", "build on the device before you rely on it")
+            yield Finding(
+                "warning",
+                name,
+                f"{node.op_type} was never tried with TensorRT by this project",
+                "build on the device before you rely on it",
+            )
 
 
 def _shapes(model: Any) -> Iterator[Finding]:
@@ -109,16 +138,31 @@ def _shapes(model: Any) -> Iterator[Finding]:
         for position, dim in enumerate(dims):
             if position and not dim.dim_value:
                 shown = dim.dim_param or "unknown"
-                yield Finding("error", "", f"dimension {position} of input '{value.name}' is dynamic ({shown}), only the batch may be", "export with a fixed number of features")
+                yield Finding(
+                    "error",
+                    "",
+                    f"dimension {position} of input '{value.name}' is dynamic ({shown}), only the batch may be",
+                    "export with a fixed number of features",
+                )
         if not dims:
             yield Finding("error", "", f"input '{value.name}' has no shape", "export with a shape")
         if value.type.tensor_type.elem_type != 1:
             kind = _NAMES.get(value.type.tensor_type.elem_type, "unknown")
-            yield Finding("error", "", f"input '{value.name}' is {kind}, the runner gives float32", "keep float32 at the ends and cast inside")
+            yield Finding(
+                "error",
+                "",
+                f"input '{value.name}' is {kind}, the runner gives float32",
+                "keep float32 at the ends and cast inside",
+            )
     for value in model.graph.output:
         if value.type.tensor_type.elem_type != 1:
             kind = _NAMES.get(value.type.tensor_type.elem_type, "unknown")
-            yield Finding("error", "", f"output '{value.name}' is {kind}, the runner takes float32", "keep float32 at the ends and cast inside")
+            yield Finding(
+                "error",
+                "",
+                f"output '{value.name}' is {kind}, the runner takes float32",
+                "keep float32 at the ends and cast inside",
+            )
 
 
 def _pairs(model: Any) -> Iterator[Finding]:
@@ -137,16 +181,27 @@ def _pairs(model: Any) -> Iterator[Finding]:
         if scale is None:
             yield Finding("error", name, "its scale is computed, not constant", "quantize with fixed scales")
         elif not (numpy_helper.to_array(scale).astype("float64") > 0).all():
-            yield Finding("error", name, "a scale is not positive", "quantize again; a dead channel wants a tiny positive scale")
+            yield Finding(
+                "error", name, "a scale is not positive", "quantize again; a dead channel wants a tiny positive scale"
+            )
         zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        kind = zero.data_type if zero is not None else next((a.i for a in node.attribute if a.name == "output_dtype" and a.i), None)
+        kind = (
+            zero.data_type
+            if zero is not None
+            else next((a.i for a in node.attribute if a.name == "output_dtype" and a.i), None)
+        )
         stored = constants.get(node.input[0])
         if kind is None and node.op_type == "DequantizeLinear" and stored is not None:
             kind = stored.data_type
         if kind is None and node.op_type == "QuantizeLinear":
             kind = 2  # the standard's default is uint8
         if kind is not None and kind not in _STORED:
-            yield Finding("error", name, f"quantizes to {_NAMES.get(kind, kind)}, TensorRT takes int8 and float8e4m3fn", "quantize symmetrically to int8")
+            yield Finding(
+                "error",
+                name,
+                f"quantizes to {_NAMES.get(kind, kind)}, TensorRT takes int8 and float8e4m3fn",
+                "quantize symmetrically to int8",
+            )
         if zero is not None and (numpy_helper.to_array(zero).astype("float64") != 0).any():
             yield Finding("error", name, "its zero point is not zero", "quantize symmetrically")
 
@@ -169,10 +224,20 @@ def _types(model: Any) -> Iterator[Finding]:
             met = [kinds.get(name) for name in node.input if name]
         known = sorted({kind for kind in met if kind})
         if len(known) > 1:
-            yield Finding("error", _name(node), f"mixes {' and '.join(_NAMES.get(k, str(k)) for k in known)}: types are not converted for you", "insert a Cast")
+            yield Finding(
+                "error",
+                _name(node),
+                f"mixes {' and '.join(_NAMES.get(k, str(k)) for k in known)}: types are not converted for you",
+                "insert a Cast",
+            )
         for kind in known:
             if kind == 11 or kind in (18, 19, 20, 21, 23):
-                yield Finding("error", _name(node), f"computes in {_NAMES[kind]}, which TensorRT lacks or this project does not check", "use float32, float16, bfloat16, int8 or float8e4m3fn")
+                yield Finding(
+                    "error",
+                    _name(node),
+                    f"computes in {_NAMES[kind]}, which TensorRT lacks or this project does not check",
+                    "use float32, float16, bfloat16, int8 or float8e4m3fn",
+                )
 
 
 def _precision(path: str | Path, device: Target) -> Iterator[Finding]:

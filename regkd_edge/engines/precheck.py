@@ -1,4 +1,4 @@
-"""Would a target take these graphs? Our own lint, and NVIDIA's parser and builder where ``tensorrt-rtx`` is installed."""
+"""Would a target take these graphs? Our own lint, and NVIDIA's parser and builder where ``tensorrt-rtx`` is."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def _asked(stand_in: str, notes: list[str]) -> Any:
         notes.append(f"NVIDIA's own parser was not asked: {missing}")
         return None
     trt = _import()
-    notes.append(f"and by NVIDIA's parser and builder (tensorrt-rtx {trt.__version__}), compiled for sm_{stand_in}; that proves no kernel and no speed on the device")
+    notes.append(
+        f"and by NVIDIA's parser and builder (tensorrt-rtx {trt.__version__}), compiled for sm_{stand_in}; "
+        "that proves no kernel and no speed on the device"
+    )
 
     def ask(path: Path) -> str | None:
         chosen = {"architectures": [stand_in], "min_batch": None, "opt_batch": None, "max_batch": None, "tf32": False}

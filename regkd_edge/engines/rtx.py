@@ -61,9 +61,9 @@ class RTXEngine:
         folder : path
             Gets ``engine.rtx`` and ``manifest.json``.
         options : mapping
-            ``architectures`` (of :data:`ARCHITECTURES`; all that have the graph's formats by default, which the manifest
-            names), ``min_batch`` / ``opt_batch`` / ``max_batch`` as for ``tensorrt``, ``tf32`` (let FP32 layers multiply
-            with 10 bits of mantissa; off by default).
+            ``architectures`` (of :data:`ARCHITECTURES`; all that have the graph's formats by default, which the
+            manifest names), ``min_batch`` / ``opt_batch`` / ``max_batch`` as for ``tensorrt``, ``tf32`` (let FP32
+            layers multiply with 10 bits of mantissa; off by default).
 
         Raises
         ------
@@ -109,22 +109,29 @@ class RTXEngine:
         device = driver.device(0)
         built, here = manifest.versions.get("tensorrt-rtx", "?"), trt.__version__
         if built != here:
-            raise RunFolderError(f"the plan in '{folder}' was compiled by tensorrt-rtx {built}, here is {here}.", "Build it again here.")
+            raise RunFolderError(
+                f"the plan in '{folder}' was compiled by tensorrt-rtx {built}, here is {here}.", "Build it again here."
+            )
         sm = device["compute_capability"].replace(".", "")
         if sm not in manifest.options.get("architectures", ()):
             made_for = ", ".join(f"sm_{a}" for a in manifest.options.get("architectures", ()))
-            raise RunFolderError(f"the plan in '{folder}' was compiled for {made_for}, this GPU is sm_{sm}.", "Build it for this GPU.")
+            raise RunFolderError(
+                f"the plan in '{folder}' was compiled for {made_for}, this GPU is sm_{sm}.", "Build it for this GPU."
+            )
         driver.make_current(0)
         log = logger(trt)
         runtime = trt.Runtime(log)
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise RunFolderError(f"tensorrt-rtx {here} cannot load '{Path(folder, manifest.engine)}': {log.said()}", "Build it again here.")
+            raise RunFolderError(
+                f"tensorrt-rtx {here} cannot load '{Path(folder, manifest.engine)}': {log.said()}",
+                "Build it again here.",
+            )
         return TensorRTRunner(trt, driver, runtime, engine, manifest)
 
 
 def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, Any]:
-    """(plan, network) of a graph for ``chosen["architectures"]``; fills them and the batches of ``chosen`` where they are None."""
+    """(plan, network) of a graph; fills the architectures and batches of ``chosen`` where they are None."""
     log = logger(trt)
     builder = trt.Builder(log)
     strong = trt.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
@@ -132,7 +139,9 @@ def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, A
     parser = parse_graph(trt, network, log, source)
     if chosen["architectures"] is None:
         asked = label_of(network_layers(trt, network)).split("+")
-        chosen["architectures"] = [sm for sm in ARCHITECTURES if all(precision in (*formats_of(int(sm)), "unknown") for precision in asked)]
+        chosen["architectures"] = [
+            sm for sm in ARCHITECTURES if all(precision in (*formats_of(int(sm)), "unknown") for precision in asked)
+        ]
     architectures = _checked_architectures(trt, chosen["architectures"])
     config = builder.create_builder_config()
     if not chosen["tf32"]:
@@ -145,15 +154,25 @@ def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, A
     del parser  # not before: the network's weights lie in it
     if plan is None:
         targets = ", ".join(f"sm_{a}" for a in chosen["architectures"])
-        raise GraphError(f"tensorrt-rtx {trt.__version__} cannot compile '{source.name}' for {targets}: {log.said()}", "Read the node it names; choose other architectures or another precision.")
+        raise GraphError(
+            f"tensorrt-rtx {trt.__version__} cannot compile '{source.name}' for {targets}: {log.said()}",
+            "Read the node it names; choose other architectures or another precision.",
+        )
     return plan, network
 
 
 def _checked_architectures(trt: Any, asked: Sequence[Any]) -> list[Any]:
-    known = {name.removeprefix("SM"): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
+    known = {
+        name.removeprefix("SM"): value
+        for name, value in trt.ComputeCapability.__members__.items()
+        if name.startswith("SM")
+    }
     for architecture in asked:
         if str(architecture) not in known:
-            raise UserError(f"tensorrt-rtx has no architecture '{architecture}'.", f"It compiles for {', '.join(known)}; a Jetson builds its own engines.")
+            raise UserError(
+                f"tensorrt-rtx has no architecture '{architecture}'.",
+                f"It compiles for {', '.join(known)}; a Jetson builds its own engines.",
+            )
     if not asked:
         raise UserError("no architecture is named.", f"Name one or more of {', '.join(known)}.")
     return [known[str(architecture)] for architecture in asked]

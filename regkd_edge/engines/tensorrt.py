@@ -76,10 +76,10 @@ class TensorRTEngine:
             ``workspace_mib``, ``optimization_level`` (0 to 5), ``min_batch`` / ``opt_batch`` / ``max_batch`` (a dynamic
             graph gets batch 1 without them), ``timing_cache`` (a path, read and written), ``version_compatible`` (loads
             in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU from Ampere),
-            ``tf32`` (let FP32 layers multiply with 10 bits of mantissa; TensorRT does so unless told not to, and here it
-            is told: FP32 means FP32), ``refit`` ("refit": weights can be exchanged when it is loaded; "strip": they are
-            not in the plan and come from the graph when it is loaded), ``dla`` (core of an Orin's accelerator, for what it
-            can do; the GPU does the rest).
+            ``tf32`` (let FP32 layers multiply with 10 bits of mantissa; TensorRT does so unless told not to, and here
+            it is told: FP32 means FP32), ``refit`` ("refit": weights can be exchanged when it is loaded; "strip": they
+            are not in the plan and come from the graph when it is loaded), ``dla`` (core of an Orin's accelerator, for
+            what it can do; the GPU does the rest).
 
         Raises
         ------
@@ -106,7 +106,9 @@ class TensorRTEngine:
         notes = [] if strong is not None else allow_weak_types(trt, network, config)
         add_profile(builder, network, config, chosen)
         if chosen["dla"] is not None and chosen["min_batch"] != chosen["max_batch"]:
-            raise UserError("a DLA takes one batch size only.", "Leave 'dla' out, or set min, opt and max batch to the same number.")
+            raise UserError(
+                "a DLA takes one batch size only.", "Leave 'dla' out, or set min, opt and max batch to the same number."
+            )
         cache = read_timing_cache(config, chosen["timing_cache"])
         plan = builder.build_serialized_network(network, config)
         del parser  # not before: the network's weights lie in it
@@ -197,11 +199,15 @@ class TensorRTEngine:
             )
         stripped = manifest.options.get("refit") == "strip"
         if weights is not None or stripped:
-            refit_weights(trt, engine, log, checked_source(weights) if weights is not None else _own_graph(folder, manifest))
+            refit_weights(
+                trt, engine, log, checked_source(weights) if weights is not None else _own_graph(folder, manifest)
+            )
         return TensorRTRunner(trt, driver, runtime, engine, manifest, cuda_graph=cuda_graph)
 
 
-def _executed(trt: Any, log: Any, plan: Any, planned: list[Planned], chosen: dict[str, Any]) -> tuple[dict[str, float] | None, list[str]]:
+def _executed(
+    trt: Any, log: Any, plan: Any, planned: list[Planned], chosen: dict[str, Any]
+) -> tuple[dict[str, float] | None, list[str]]:
     """What the inspector says of the plan just built, compared with its network; the device was found before."""
     runtime = trt.Runtime(log)
     if chosen["version_compatible"]:
@@ -210,7 +216,10 @@ def _executed(trt: Any, log: Any, plan: Any, planned: list[Planned], chosen: dic
         runtime.DLA_core = int(chosen["dla"])
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise GraphError(f"TensorRT {trt.__version__} cannot load what it has just built: {log.said()}", "Check the driver and the device with nvidia-smi.")
+        raise GraphError(
+            f"TensorRT {trt.__version__} cannot load what it has just built: {log.said()}",
+            "Check the driver and the device with nvidia-smi.",
+        )
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     return executed_share(planned, text, tf32=bool(chosen["tf32"]))
 
@@ -219,7 +228,10 @@ def _own_graph(folder: str | Path, manifest: Manifest) -> Path:
     """The graph that a stripped plan was built from, in the run folder that holds the engine."""
     path = Path(folder).parent.parent / "onnx" / Path(manifest.source).name
     if not path.is_file() or file_hash(path) != manifest.source_sha256:
-        raise RunFolderError(f"the plan in '{folder}' holds no weights, and '{path}' is not the graph it was built from.", "Put that graph there, or name it with weights=.")
+        raise RunFolderError(
+            f"the plan in '{folder}' holds no weights, and '{path}' is not the graph it was built from.",
+            "Put that graph there, or name it with weights=.",
+        )
     return path
 
 

@@ -115,9 +115,14 @@ def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label
     if chosen["dla"] is not None:
         cores = builder.num_DLA_cores
         if not 0 <= int(chosen["dla"]) < cores:
-            raise NotAvailable(f"this device has {cores} DLA cores, core {chosen['dla']} was asked for.", "Leave 'dla' out to use the GPU.")
+            raise NotAvailable(
+                f"this device has {cores} DLA cores, core {chosen['dla']} was asked for.",
+                "Leave 'dla' out to use the GPU.",
+            )
         if label == "fp32":
-            raise UserError("a DLA computes in FP16 and INT8, the graph is FP32.", "Give an FP16 or INT8 graph, or leave 'dla' out.")
+            raise UserError(
+                "a DLA computes in FP16 and INT8, the graph is FP32.", "Give an FP16 or INT8 graph, or leave 'dla' out."
+            )
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = int(chosen["dla"])
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
@@ -128,7 +133,10 @@ def refit_weights(trt: Any, engine: Any, log: Any, graph: Path) -> None:
     refitter = trt.Refitter(engine, log)
     parser = trt.OnnxParserRefitter(refitter, log)
     if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
-        raise GraphError(f"TensorRT {trt.__version__} cannot take the weights of '{graph.name}' into the engine: {log.said()}", "Give a graph of the same layers and precision.")
+        raise GraphError(
+            f"TensorRT {trt.__version__} cannot take the weights of '{graph.name}' into the engine: {log.said()}",
+            "Give a graph of the same layers and precision.",
+        )
 
 
 def allow_weak_types(trt: Any, network: Any, config: Any) -> list[str]:

@@ -1,8 +1,8 @@
-"""The precision that an engine really uses, read by the engine inspector and compared with the network it was built from.
+"""The precision that an engine really uses, read by the engine inspector and compared with the network behind it.
 
 What was asked for is counted in TensorRT's own network, so that it needs no onnx package. What was done is in the
-inspector's JSON, of which there are two forms: layers as objects with tensors and tactics (detailed), or bare names. Where
-TensorRT fused layers so that the JSON does not say, that share is "unread", never guessed.
+inspector's JSON, of which there are two forms: layers as objects with tensors and tactics (detailed), or bare names.
+Where TensorRT fused layers so that the JSON does not say, that share is "unread", never guessed.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def network_layers(trt: Any, network: Any) -> list[Planned]:
             continue
         data_pair, _ = _behind(trt, data, makers)
         stored = None if pair is None else _short(trt, pair.get_input(0).dtype)
-        precision = _short(trt, data.dtype) if stored is None else stored if data_pair is not None else f"{stored}-weights"
+        precision = (
+            _short(trt, data.dtype) if stored is None else stored if data_pair is not None else f"{stored}-weights"
+        )
         found.append(Planned(layer.name, precision, math.prod(int(n) for n in weights.shape)))
     return found
 
@@ -112,7 +114,9 @@ def inspected(text: str) -> list[dict[str, Any]] | None:
     return layers
 
 
-def executed_share(planned: list[Planned], text: str, *, tf32: bool = False) -> tuple[dict[str, float] | None, list[str]]:
+def executed_share(
+    planned: list[Planned], text: str, *, tf32: bool = False
+) -> tuple[dict[str, float] | None, list[str]]:
     """Share of the multiply-adds by the precision in which they are computed, and what a reader must know.
 
     Parameters
@@ -142,12 +146,14 @@ def executed_share(planned: list[Planned], text: str, *, tf32: bool = False) -> 
     if wrong:
         raise GraphError(
             f"TensorRT built an engine of another precision than the graph's: {'; '.join(wrong)}.",
-            "Use TensorRT 10.12 or newer, which takes the graph's types as they are, or the graph of the precision that it chose.",
+            "Use TensorRT 10.12 or newer, which takes the types as they are, or a graph of that other precision.",
         )
     share = dict(sorted(share.items(), key=lambda item: -item[1]))
     if set(share) <= {UNREAD}:
         return None, ["the precision that each layer runs in was not read: the inspector shows fused layers only"]
-    return share, [f"{share[UNREAD]:.0%} of the multiply-adds are in fused layers whose precision the inspector does not show"] if UNREAD in share else []
+    return share, [
+        f"{share[UNREAD]:.0%} of the multiply-adds are in fused layers whose precision the inspector does not show"
+    ] if UNREAD in share else []
 
 
 def _same(asked: str, done: str) -> bool:
@@ -187,5 +193,7 @@ def _holds(layer: dict[str, Any], name: str) -> bool:
 
 
 def _written(tensor: dict[str, Any]) -> str | None:
-    text = str(tensor.get("Format/Datatype") or tensor.get("Datatype") or tensor.get("DataType") or tensor.get("Format") or "")
+    text = str(
+        tensor.get("Format/Datatype") or tensor.get("Datatype") or tensor.get("DataType") or tensor.get("Format") or ""
+    )
     return next((precision for precision, pattern in _WRITTEN if re.search(pattern, text, re.IGNORECASE)), None)

@@ -19,7 +19,9 @@ class TensorRTRunner:
     With ``cuda_graph`` the copies and kernels of a request are recorded once a batch size and launched by one call.
     """
 
-    def __init__(self, trt: Any, driver: Driver, runtime: Any, engine: Any, manifest: Manifest, *, cuda_graph: bool = False):
+    def __init__(
+        self, trt: Any, driver: Driver, runtime: Any, engine: Any, manifest: Manifest, *, cuda_graph: bool = False
+    ):
         self.manifest = manifest
         self._driver, self._runtime, self._engine = driver, runtime, engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]

@@ -67,7 +67,8 @@ def bench_engines(
         ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
         ``latency`` (one record a batch size; with ``gpu``, the time on the GPU's own clock,
-        where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the engines it took turns with), ``skipped``, ``machine``
+        where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the
+        engines it took turns with), ``skipped``, ``machine``
         and ``machine_after``, ``measured`` (UTC). The files written are under ``outputs``, which is not in the file.
 
     Raises
@@ -88,8 +89,14 @@ def bench_engines(
     with contextlib.ExitStack() as stack:
         measured = []
         for folder in folders:
-            trusted = {"run_code_of_plan": True} if run_code_of_plan and read_manifest(folder).options.get("version_compatible") else {}
-            one = _Measured(Path(folder).name, stack.enter_context(load_engine(folder, threads, **trusted)), Path(folder), trusted)
+            trusted = (
+                {"run_code_of_plan": True}
+                if run_code_of_plan and read_manifest(folder).options.get("version_compatible")
+                else {}
+            )
+            one = _Measured(
+                Path(folder).name, stack.enter_context(load_engine(folder, threads, **trusted)), Path(folder), trusted
+            )
             measured.append(one)
         for one in measured:
             say(f"{one.name}: {len(rows)} held-out rows")

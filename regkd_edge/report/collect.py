@@ -18,7 +18,8 @@ from ..engines import read_manifest
 from ..errors import RunFolderError
 from ..measure import accuracy, compare
 from ..run import RunFolder
-from .recommend import SAME_SPEED, recommend
+from . import notes as notes_of
+from .recommend import recommend
 
 __all__ = ["Report", "collect"]
 
@@ -79,7 +80,10 @@ def collect(run: RunFolder) -> Report:
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
     benches, latencies = _benches(run, dataset, predictions, notes)
-    notes += [*dataset.table.warnings, *_deployed(run)]
+    notes += [
+        *dataset.table.warnings,
+        *notes_of.deployed(_read_json(run.file("deploy.json")) if run.file("deploy.json").is_file() else None),
+    ]
     batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
     reference, teacher = predictions.get("student"), predictions.get("teacher")
     names = dataset.table.target_names
@@ -208,10 +212,10 @@ def _benches(
         notes += [
             f"{name}: batch {skip['batch']} was not timed: {skip['reason']}." for skip in record.get("skipped", [])
         ]
-        busy = _busy(record["machine"])
-        if busy and busy not in notes:
-            notes.insert(0, busy)
-        notes += _other_settings(name, record)
+        crowded = notes_of.busy(record["machine"])
+        if crowded and crowded not in notes:
+            notes.insert(0, crowded)
+        notes += notes_of.other_settings(name, record)
         for timing in timings:
             if timing["p99_ns"] is None:
                 notes.append(
@@ -219,53 +223,6 @@ def _benches(
                     f"needed)."
                 )
     return records, latencies
-
-
-def _other_settings(name: str, record: dict[str, Any]) -> list[str]:
-    """What changing an engine's settings would change: the fastest other one where it gains, else that none does."""
-    notes = []
-    for timing in record["latency"]:
-        here = {
-            setting: other["p50_ns"]
-            for setting, others in record.get("settings", {}).items()
-            for other in others
-            if other["batch"] == timing["batch"] and other["p50_ns"] is not None
-        }
-        if not here or timing["p50_ns"] is None:
-            continue
-        best = min(here, key=here.__getitem__)
-        ours, theirs = timing["p50_ns"] / 1000, here[best] / 1000
-        if theirs < ours * (1 - SAME_SPEED):
-            notes.append(f"{name}: batch {timing['batch']} takes {theirs:.3g} µs with {best}, {ours:.3g} µs without (p50).")
-        else:
-            notes.append(f"{name}: batch {timing['batch']} is not faster with {', '.join(here)} ({theirs:.3g} µs at best, {ours:.3g} µs without; p50).")
-        if "gpu" in timing and timing["gpu"]["p50_ns"] is not None:
-            notes.append(f"{name}: of the {ours:.3g} µs at batch {timing['batch']} the GPU's own clock counts {timing['gpu']['p50_ns'] / 1000:.3g} µs for copies and kernels (p50).")
-    return notes
-
-
-def _deployed(run: RunFolder) -> list[str]:
-    """What the device found when it compared the engines of a bundle with the answers that came with it."""
-    if not run.file("deploy.json").is_file():
-        return []
-    record = _read_json(run.file("deploy.json"))
-    said = [
-        f"{one['name']}: answers as its graph does (RMS difference {one['difference']:.3g}, {one['allowed']:.3g} allowed)."
-        for one in record["verified"]
-        if one["passed"]
-    ]
-    return [*record["notes"], *said, *(f"Not built: {reason}" for reason in record["left_out"])]
-
-
-def _busy(machine: dict[str, Any]) -> str | None:
-    """A warning where other work shared the cores while engines were timed."""
-    load, cores = machine.get("load"), machine.get("cores")
-    if not load or not cores or load[0] < 0.75 * cores:
-        return None
-    return (
-        f"The machine was busy when the engines were timed (load {load[0]:.1f} on {cores} cores): "
-        "latencies, p99 above all, are higher than on a quiet one."
-    )
 
 
 def _order(path: Path) -> tuple[str, int, str]:

@@ -1,7 +1,7 @@
-"""``regkd-edge deploy`` as on a Jetson: NVIDIA's real bindings of that version, no torch, no onnx; a stub where the GPU is.
+"""``regkd-edge deploy`` as on a Jetson: NVIDIA's real bindings of that version, no torch, no onnx, a stub GPU.
 
-Builder, parser, engine and context are autospecced from the real classes; what a kernel would compute is computed by the
-native engine that came with the bundle. A process of its own, as each version needs its own libraries on the path.
+Builder, parser, engine and context are autospecced from the real classes; what a kernel would compute is computed by
+the native engine that came with the bundle. A process of its own, as each version needs its own libraries on the path.
 
     python jetson_rehearsal.py LIBCUDA ARGUMENT ...
 """
@@ -67,13 +67,17 @@ def make_parser(network, logger):
 
 def make_runtime(logger):
     runtime = spec(trt.Runtime)
-    runtime.deserialize_cuda_engine.side_effect = lambda plan: make_engine(Path(bytes(plan).decode().removeprefix("plan of ")))
+    runtime.deserialize_cuda_engine.side_effect = lambda plan: make_engine(
+        Path(bytes(plan).decode().removeprefix("plan of "))
+    )
     return runtime
 
 
 def make_engine(graph):
     precision = graph.name.split(".")[1]
-    native = get_engine("native").load(graph.parent.parent / "engines" / ("native.int8" if precision == "int8" else "native.fp32"))
+    native = get_engine("native").load(
+        graph.parent.parent / "engines" / ("native.int8" if precision == "int8" else "native.fp32")
+    )
     addresses, shape = {}, {}
     context = spec(trt.IExecutionContext)
     context.set_input_shape.side_effect = lambda name, value: shape.update(x=value) or True

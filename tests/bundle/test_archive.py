@@ -59,7 +59,11 @@ def test_what_went_in_comes_out(archive, tmp_path):
     content, files = read_archive(archive)
     assert files == FILES and content["name"] == "made" and set(content["files"]) == set(FILES)
     unpack(archive, tmp_path / "out")
-    assert {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != "bundle.json"} == FILES
+    assert {
+        p.relative_to(tmp_path / "out").as_posix(): p.read_bytes()
+        for p in (tmp_path / "out").rglob("*")
+        if p.is_file() and p.name != "bundle.json"
+    } == FILES
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -88,12 +92,22 @@ def test_a_file_that_comes_twice_is_refused(archive, tmp_path):
     refused(repacked(tmp_path / "bad.tar.gz", members), tmp_path, "'data.npz'", "twice")
 
 
-@pytest.mark.parametrize("name", ["../outside", "/absolute", "a/../../b", "a//b", "./a", "c:\\windows", "a\\b", "bundle.json"])
+@pytest.mark.parametrize(
+    "name", ["../outside", "/absolute", "a/../../b", "a//b", "./a", "c:\\windows", "a\\b", "bundle.json"]
+)
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     files = {name: b"x"}
-    refused(repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), *files.items()]), tmp_path, "leads out of its folder")
+    refused(
+        repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), *files.items()]),
+        tmp_path,
+        "leads out of its folder",
+    )
     # neither does it help to leave it off the list
-    refused(repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing({})), *files.items()]), tmp_path, "leads out of its folder")
+    refused(
+        repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing({})), *files.items()]),
+        tmp_path,
+        "leads out of its folder",
+    )
     with pytest.raises(RunFolderError, match="leads out"):
         write_archive(tmp_path / "never.tar.gz", {}, files)
     assert not (tmp_path / "never.tar.gz").exists()
@@ -102,7 +116,9 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(tmp_path, kind):
     files = {"innocent": b""}
-    bad = repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), ("innocent", b"")], kinds={"innocent": kind})
+    bad = repacked(
+        tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), ("innocent", b"")], kinds={"innocent": kind}
+    )
     refused(bad, tmp_path, "'innocent'", "no plain file")
 
 
@@ -146,7 +162,12 @@ def test_a_list_that_is_none_is_refused(tmp_path, first, word):
 def test_a_member_larger_than_its_entry_is_not_read(tmp_path):
     files = {"bomb": b"\0" * 100}
     small = listing(files, bomb={"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0})
-    refused(repacked(tmp_path / "bad.tar.gz", [("bundle.json", small), *files.items()]), tmp_path, "'bomb'", "met 100 bytes, expected 0 bytes")
+    refused(
+        repacked(tmp_path / "bad.tar.gz", [("bundle.json", small), *files.items()]),
+        tmp_path,
+        "'bomb'",
+        "met 100 bytes, expected 0 bytes",
+    )
 
 
 def test_a_missing_archive_is_named(tmp_path):

@@ -30,10 +30,23 @@ def test_it_is_the_same_bytes_each_time(run, bundle, tmp_path):
 def test_it_holds_what_a_device_needs_and_nothing_of_the_training(run, bundle):
     content, files = read_archive(bundle)
     assert set(content["graphs"]) == {"fp32", "fp16", "int8"} and content["left_out"] == []
-    for name in ("run.yaml", "data.npz", "data.json", "expected.npz", "README.txt", "teacher/predictions.npz", "student/model.json", "onnx/student.int8.onnx", "engines/native.fp32/engine.rkdn"):
+    for name in (
+        "run.yaml",
+        "data.npz",
+        "data.json",
+        "expected.npz",
+        "README.txt",
+        "teacher/predictions.npz",
+        "student/model.json",
+        "onnx/student.int8.onnx",
+        "engines/native.fp32/engine.rkdn",
+    ):
         assert name in files, name
     assert not any(name.endswith(".safetensors") for name in files)
-    assert content["target"]["checked_for"] == "10.3" and content["rows"] == {"kind": "held-out", "count": len(load_dataset(run).split.test)}
+    assert content["target"]["checked_for"] == "10.3" and content["rows"] == {
+        "kind": "held-out",
+        "count": len(load_dataset(run).split.test),
+    }
 
 
 def test_it_names_no_folder_of_this_machine(run, bundle):
@@ -56,7 +69,7 @@ def test_its_answers_are_those_of_the_graphs(run, bundle):
 
 
 def test_a_64_64_student_stays_below_a_megabyte(run, tmp_path):
-    """With 1000 rows of 32 features, which is more than most tables have; the graphs are of the size that is asked for."""
+    """With 1000 rows of 32 features, more than most tables have; the graphs are of the size that is asked for."""
     from graphs import rows, write_mlp
 
     from regkd_edge.bundle.make import _npz
@@ -82,8 +95,12 @@ def test_synthetic_rows_carry_no_row_of_the_data(run, tmp_path):
     done = deploy(path, tmp_path / "out", backends=["native"])
     dataset = load_dataset(done.run)
     assert content["rows"] == {"kind": "synthetic", "count": 50} and len(dataset.x) == 50
-    assert not set(map(tuple, dataset.x.astype(np.float32).tolist())) & set(map(tuple, load_dataset(run).x.astype(np.float32).tolist()))
-    np.testing.assert_array_equal(dataset.y, load_predictions(done.run.file("teacher", "predictions.npz")))  # labelled by the teacher
+    assert not set(map(tuple, dataset.x.astype(np.float32).tolist())) & set(
+        map(tuple, load_dataset(run).x.astype(np.float32).tolist())
+    )
+    np.testing.assert_array_equal(
+        dataset.y, load_predictions(done.run.file("teacher", "predictions.npz"))
+    )  # labelled by the teacher
     assert "baseline" not in {row["name"] for row in json.loads(done.run.file("report.json").read_text())["rows"]}
     assert "synthetic" in done.run.file("report.html").read_text()
 
@@ -97,7 +114,11 @@ def test_graphs_that_the_target_lacks_are_left_out_by_name(run, tmp_path, monkey
     from regkd_edge.bundle import make
     from regkd_edge.engines.lint import Finding
 
-    monkeypatch.setattr(make, "lint", lambda path, target, tensorrt: [Finding("error", "", "no such type", "")] if "int8" in path.name else [])
+    monkeypatch.setattr(
+        make,
+        "lint",
+        lambda path, target, tensorrt: [Finding("error", "", "no such type", "")] if "int8" in path.name else [],
+    )
     _, content = make_bundle(run, "jetson-orin", tmp_path / "b.tar.gz")
     assert set(content["graphs"]) == {"fp32", "fp16"} and content["left_out"] == ["int8: no such type"]
     monkeypatch.setattr(make, "lint", lambda path, target, tensorrt: [Finding("error", "", "nothing fits", "")])
@@ -116,7 +137,11 @@ def test_a_stale_or_unfinished_run_is_refused(run, tmp_path):
 
 
 def test_unknown_targets_and_versions_are_refused(run, tmp_path):
-    for target, version, word in (("jetson-nano", None, "unknown target"), ("desktop", "8.6", "not supported"), ("desktop", "new", "no TensorRT version")):
+    for target, version, word in (
+        ("jetson-nano", None, "unknown target"),
+        ("desktop", "8.6", "not supported"),
+        ("desktop", "new", "no TensorRT version"),
+    ):
         with pytest.raises(UserError, match=word):
             make_bundle(run, target, tmp_path / "b.tar.gz", tensorrt=version)
 
@@ -144,7 +169,14 @@ finally:
 def on_device(folder, *arguments):
     """The command line where only the light half is installed."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run([sys.executable, "-c", LIGHT, *map(str, arguments)], env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", LIGHT, *map(str, arguments)],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_one_command_builds_verifies_times_and_reports_without_torch_and_onnx(bundle, tmp_path):
@@ -163,7 +195,11 @@ def test_one_command_builds_verifies_times_and_reports_without_torch_and_onnx(bu
     assert any(reason.startswith("native.fp16: the bundle has no native engine") for reason in record["left_out"])
     rows = {row["name"]: row for row in out["table"]}
     assert {"teacher", "baseline", "student", *names} == set(rows)
-    assert rows["onnxruntime.int8"]["precision"].startswith("int8") and rows["native.int8"]["p50_us_b1"] > 0 and rows["native.int8"]["p50_us_b4"] > 0
+    assert (
+        rows["onnxruntime.int8"]["precision"].startswith("int8")
+        and rows["native.int8"]["p50_us_b1"] > 0
+        and rows["native.int8"]["p50_us_b4"] > 0
+    )
     assert any(note.startswith("recommended: ") for note in out["notes"])
     page = (folder / "report.html").read_text()
     assert "native.int8" in page and "answers as its graph does" in page
@@ -172,7 +208,12 @@ def test_one_command_builds_verifies_times_and_reports_without_torch_and_onnx(bu
 def test_it_can_be_done_again(bundle, tmp_path):
     for _ in range(2):
         done = deploy(bundle, tmp_path / "out", backends=["native"], batches=[1], samples=20, warmup=0)
-        assert done.passed and sorted(path.name for path in (tmp_path / "out" / "bench").iterdir()) == ["native.fp32.json", "native.fp32.npz", "native.int8.json", "native.int8.npz"]
+        assert done.passed and sorted(path.name for path in (tmp_path / "out" / "bench").iterdir()) == [
+            "native.fp32.json",
+            "native.fp32.npz",
+            "native.int8.json",
+            "native.int8.npz",
+        ]
 
 
 def test_an_engine_that_answers_something_else_fails_and_is_not_timed(bundle, tmp_path):
@@ -187,9 +228,14 @@ def test_an_engine_that_answers_something_else_fails_and_is_not_timed(bundle, tm
     header = {key: value for key, value in content.items() if key not in ("format", "files")}
     write_archive(tmp_path / "wrong.tar.gz", header, {**files, "expected.npz": stream.getvalue()})
     done = deploy(tmp_path / "wrong.tar.gz", tmp_path / "out", backends=["native"])
-    assert not done.passed and {one["name"]: one["passed"] for one in done.verified} == {"native.fp32": True, "native.int8": False}
+    assert not done.passed and {one["name"]: one["passed"] for one in done.verified} == {
+        "native.fp32": True,
+        "native.int8": False,
+    }
     assert any("native.int8 does not answer as its graph does and was not timed" in note for note in done.notes)
-    assert not done.run.file("bench", "native.int8.json").exists() and done.run.file("bench", "native.fp32.json").exists()
+    assert (
+        not done.run.file("bench", "native.int8.json").exists() and done.run.file("bench", "native.fp32.json").exists()
+    )
     assert "native.int8 does not answer" in done.run.file("report.html").read_text()
     again = on_device(tmp_path, "deploy", "wrong.tar.gz", "out", "--backend", "native")
     assert again.returncode == 1 and "FAILED" in again.stdout, again.stderr

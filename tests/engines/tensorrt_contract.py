@@ -81,6 +81,8 @@ x, y = (
     spec(trt.ITensor, name=name, shape=shape, dtype=trt.DataType.FLOAT)
     for name, shape in (("x", (-1, 3)), ("y", (-1, 1)))
 )
+
+
 def tensor(name, kind):
     return spec(trt.ITensor, name=name, dtype=kind, shape=(3, 1))
 
@@ -160,7 +162,12 @@ cuda_engine.get_tensor_mode.side_effect = {"x": trt.TensorIOMode.INPUT, "y": trt
 cuda_engine.get_tensor_dtype.return_value = trt.DataType.FLOAT
 cuda_engine.create_execution_context.return_value = context
 inspector = spec(trt.EngineInspector)
-ran = {"Name": "layers.0", "LayerType": "gemm", "TacticName": "sm80_xmma_gemm_i8i8_i8i32_f32_tn", "Metadata": "[ONNX Layer: layers.0]"}
+ran = {
+    "Name": "layers.0",
+    "LayerType": "gemm",
+    "TacticName": "sm80_xmma_gemm_i8i8_i8i32_f32_tn",
+    "Metadata": "[ONNX Layer: layers.0]",
+}
 inspector.get_engine_information.return_value = json.dumps({"Layers": [ran]})
 cuda_engine.create_engine_inspector.return_value = inspector
 refitter, parser_refitter = spec(trt.Refitter), spec(trt.OnnxParserRefitter)
@@ -248,9 +255,15 @@ try:
     runner.close()
     result["executed"], result["precision"] = manifest.executed, manifest.precision
     with backend.load(folder / "engine", cuda_graph=True) as graph:
-        result["by_graph"] = [graph.infer(rows + i).ravel().tolist() for i in range(2)] + [graph.infer(rows[:1]).ravel().tolist(), graph.infer(rows).ravel().tolist()]
+        result["by_graph"] = [graph.infer(rows + i).ravel().tolist() for i in range(2)] + [
+            graph.infer(rows[:1]).ravel().tolist(),
+            graph.infer(rows).ravel().tolist(),
+        ]
         result["gpu_nanoseconds_by_graph"] = graph.gpu_nanoseconds(rows)
-        result["launches"], result["enqueued"] = ctypes.c_int.in_dll(library, "launches").value, context.execute_async_v3.call_count
+        result["launches"], result["enqueued"] = (
+            ctypes.c_int.in_dll(library, "launches").value,
+            context.execute_async_v3.call_count,
+        )
     result["live"] = ctypes.c_int.in_dll(ctypes.CDLL(libcuda), "live").value
     backend.build(onnx_path, folder / "portable", {"version_compatible": True})
     try:
@@ -284,7 +297,9 @@ try:
             dla_refused.append(f"{type(problem).__name__}: {problem}")
     result["dla_refused"] = dla_refused
     given = [call.args[0] for call in config.set_flag.call_args_list]
-    result["all_flags"] = sorted(name for name, member in trt.BuilderFlag.__members__.items() if member in given)  # with aliases
+    result["all_flags"] = sorted(
+        name for name, member in trt.BuilderFlag.__members__.items() if member in given
+    )  # with aliases
     result["cleared"] = sorted({str(call.args[0]).split(".")[-1] for call in config.clear_flag.call_args_list})
     ran["TacticName"] = "ampere_h16816gemm_64x64_tn"
     inspector.get_engine_information.return_value = json.dumps({"Layers": [ran]})

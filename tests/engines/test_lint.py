@@ -1,4 +1,4 @@
-"""The lint: what TensorRT on a target would refuse is told without it, and what the quantizers write is not complained of."""
+"""The lint: what TensorRT on a target would refuse is told without it, and what the quantizers write is left alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,15 @@ def test_each_wrong_graph_is_refused_for_what_is_wrong(tmp_path, kind):
     assert all(finding.remedy for finding in found)
 
 
-@pytest.mark.parametrize(("kind", "node"), [("dynamic_quantize", "dynamic"), ("integer_product", "one.product"), ("foreign_operator", "layers.0"), ("mixed_types", "scale_out/add")])
+@pytest.mark.parametrize(
+    ("kind", "node"),
+    [
+        ("dynamic_quantize", "dynamic"),
+        ("integer_product", "one.product"),
+        ("foreign_operator", "layers.0"),
+        ("mixed_types", "scale_out/add"),
+    ],
+)
 def test_the_node_is_named(tmp_path, kind, node):
     assert node in {finding.node for finding in errors(write_wrong(kind, tmp_path / "wrong.onnx", tmp_path))}
 
@@ -75,7 +83,9 @@ def test_opsets_are_those_of_the_version_on_the_device(tmp_path):
     model = onnx.load(write_mlp(tmp_path / "a.onnx"))
     model.opset_import[0].version = 23
     onnx.save(model, tmp_path / "b.onnx")
-    assert "opset 23, TensorRT 10.3 reads 9 to 20" in errors(tmp_path / "b.onnx")[0].what  # the oldest JetPack by default
+    assert (
+        "opset 23, TensorRT 10.3 reads 9 to 20" in errors(tmp_path / "b.onnx")[0].what
+    )  # the oldest JetPack by default
     assert errors(tmp_path / "b.onnx", tensorrt="10.16") == []
     assert errors(tmp_path / "b.onnx", "jetson-thor", "11.4") == []
 

@@ -181,5 +181,5 @@ def test_unknown_options_and_back_ends(tmp_path):
 def test_available_names_every_back_end():
     found = available()
     assert found["onnxruntime"] is None
-    assert set(found) == {"onnxruntime", "tensorrt", "native"}
+    assert set(found) == {"onnxruntime", "tensorrt", "native", "tensorrt-rtx"}
     assert found["tensorrt"] is None or isinstance(found["tensorrt"], str)

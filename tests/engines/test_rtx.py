@@ -1,5 +1,6 @@
-"""NVIDIA's real parser, type checker and builder on the CPU: right graphs compile for GPUs that are not here, wrong ones are
-refused, and our lint agrees with it.
+"""NVIDIA's real parser, type checker and builder on the CPU, and our lint beside it.
+
+Right graphs compile for GPUs that are not here, wrong ones are refused.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def test_a_fixed_batch_is_kept(rtx, tmp_path):
     assert (manifest.batch, manifest.max_batch, manifest.inputs[0]["shape"]) == (4, 4, [4, 5])
 
 
-# Two rules are ours: the runner wants a fixed number of features, and an opset beyond the documented ones is read on by the
-# parser, which may misunderstand it.
+# Two rules are ours: the runner wants a fixed number of features, and an opset beyond the documented ones is read on by
+# the parser, which may misunderstand it.
 @pytest.mark.parametrize("kind", [kind for kind in WRONG if kind not in ("dynamic_features", "future_opset")])
 def test_what_the_lint_refuses_nvidia_refuses_too(rtx, tmp_path, kind):
     path = write_wrong(kind, tmp_path / "wrong.onnx", tmp_path)

@@ -68,13 +68,18 @@ def test_every_name_and_call_exists(contract, version):
     assert found["untrusted"].startswith("RunFolderError") and "executes code" in found["untrusted"]
     assert found["host_code"] is True
     assert found["precision"] == "int8" and found["executed"] == {"int8": 1.0}  # by the network and by the inspector
-    assert found["other_precision"].startswith("GraphError") and "'layers.0' is int8 in the graph and runs in fp16" in found["other_precision"]
+    assert (
+        found["other_precision"].startswith("GraphError")
+        and "'layers.0' is int8 in the graph and runs in fp16" in found["other_precision"]
+    )
     assert found["other_written"] is False
 
     # CUDA graph: captured once a batch size after one plain call each, then launched; the answers are those without
     assert found["by_graph"] == [[3, 12, 21, 30], [6, 15, 24, 33], [3], [3, 12, 21, 30]]
     assert found["launches"] == 5 and found["enqueued"] == 3 + 1 + 2 * 2
-    assert found["gpu_nanoseconds"] == found["gpu_nanoseconds_by_graph"] == 2e6  # two copies of the stub, a millisecond each
+    assert (
+        found["gpu_nanoseconds"] == found["gpu_nanoseconds_by_graph"] == 2e6
+    )  # two copies of the stub, a millisecond each
 
     assert found["cleared"] == ["TF32"]  # FP32 means FP32
     assert {"REFIT", "STRIP_PLAN", "REFIT_IDENTICAL", "VERSION_COMPATIBLE", "GPU_FALLBACK"} <= set(found["all_flags"])

@@ -1,7 +1,7 @@
-"""The precision that an engine really uses: what was asked for is read from NVIDIA's own network, what was done from the
-inspector's JSON, and a difference is an error.
+"""The precision that an engine really uses: a difference between the network and the inspector's JSON is an error.
 
-The JSON here is written after the form of TensorRT's documentation and published engines, as no GPU makes one in a test.
+The network is NVIDIA's own. The JSON is written after TensorRT's documentation and published engines, as no GPU makes
+one in a test.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def test_nvidias_network_says_what_our_count_of_the_graph_says(rtx, tmp_path, ac
         found = network_layers(rtx, network)
         del parser
         counted = graph_precision(tmp_path / f"{name}.onnx").layers
-        assert [(one.precision, one.multiply_adds) for one in found] == [(one.precision, one.multiply_adds) for one in counted], name
+        assert [(one.precision, one.multiply_adds) for one in found] == [
+            (one.precision, one.multiply_adds) for one in counted
+        ], name
 
 
 @pytest.mark.parametrize(
@@ -74,15 +76,23 @@ def test_kernels_name_the_types_of_their_factors(tactic, precision):
     assert share == {precision: 1.0} and notes == []
 
 
-@pytest.mark.parametrize("text", ["Row major linear FP16 format", "Half", "Channel major FP16 format where channel % 4 == 0"])
+@pytest.mark.parametrize(
+    "text", ["Row major linear FP16 format", "Half", "Channel major FP16 format where channel % 4 == 0"]
+)
 @pytest.mark.parametrize("key", ["Format/Datatype", "Datatype"])
 def test_without_a_kernels_name_the_types_of_the_inputs_count(text, key):
-    share, _ = executed_share([Planned("layers.0", "fp16", 10)], document(layer("layers.0", inputs=(text, text), key=key)))
+    share, _ = executed_share(
+        [Planned("layers.0", "fp16", 10)], document(layer("layers.0", inputs=(text, text), key=key))
+    )
     assert share == {"fp16": 1.0}
 
 
 def test_joined_names_hold_their_nodes_where_there_is_no_metadata():
-    fused = {"Name": "layers.0 + activation.0", "LayerType": "CaskGemmMatrixMultiply", "TacticName": "sm80_xmma_gemm_i8i8_i8i32_f32_tn"}
+    fused = {
+        "Name": "layers.0 + activation.0",
+        "LayerType": "CaskGemmMatrixMultiply",
+        "TacticName": "sm80_xmma_gemm_i8i8_i8i32_f32_tn",
+    }
     assert executed_share(INT8, document(fused))[0] == {"int8": 0.75, "unread": 0.25}
 
 
@@ -92,11 +102,15 @@ def test_a_node_is_not_taken_for_one_whose_name_begins_like_it():
 
 
 def test_another_precision_than_the_graphs_is_an_error_that_names_the_layers():
-    text = document(layer("layers.0", "ampere_h16816gemm_64x64_tn"), layer("layers.1", "sm80_xmma_gemm_i8i8_i8i32_f32_tn"))
+    text = document(
+        layer("layers.0", "ampere_h16816gemm_64x64_tn"), layer("layers.1", "sm80_xmma_gemm_i8i8_i8i32_f32_tn")
+    )
     with pytest.raises(GraphError, match="'layers.0' is int8 in the graph and runs in fp16") as error:
         executed_share(INT8, text)
     assert "layers.1" not in str(error.value)
-    with pytest.raises(GraphError, match="'layers.0' is fp16 in the graph and runs in fp32"):  # fp16 asked for, FP32 built
+    with pytest.raises(
+        GraphError, match="'layers.0' is fp16 in the graph and runs in fp32"
+    ):  # fp16 asked for, FP32 built
         executed_share([Planned("layers.0", "fp16", 10)], document(layer("layers.0", inputs=("Float", "Float"))))
 
 
@@ -118,8 +132,17 @@ def test_small_weights_are_multiplied_in_floating_point():
     [
         (json.dumps({"Layers": ["layers.0 + activation.0", "layers.1"]}), "names only"),  # the other form
         ("Layer(Reformat): ...", "names only"),
-        (document(layer("layers.0", "__myl_fused_tactic", kind="kgen", inputs=("Float",)), layer("layers.1", kind="fusion")), "fused layers only"),
-        (document(layer("layers.0", inputs=("Float", "Int8"))), "fused layers only"),  # two types: which one is multiplied?
+        (
+            document(
+                layer("layers.0", "__myl_fused_tactic", kind="kgen", inputs=("Float",)),
+                layer("layers.1", kind="fusion"),
+            ),
+            "fused layers only",
+        ),
+        (
+            document(layer("layers.0", inputs=("Float", "Int8"))),
+            "fused layers only",
+        ),  # two types: which one is multiplied?
     ],
 )
 def test_what_cannot_be_read_is_not_guessed(text, reason):

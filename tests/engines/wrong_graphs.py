@@ -118,7 +118,17 @@ def future_opset(model):
 QUANTIZED = ("zero_point", "uint8", "scale")
 WRONG = {
     function.__name__: function
-    for function in (zero_point, uint8, scale, dynamic_quantize, integer_product, mixed_types, foreign_operator, dynamic_features, future_opset)
+    for function in (
+        zero_point,
+        uint8,
+        scale,
+        dynamic_quantize,
+        integer_product,
+        mixed_types,
+        foreign_operator,
+        dynamic_features,
+        future_opset,
+    )
 }
 #: What the lint says about each, and the node it names ("" where it is the whole graph).
 SAID = {

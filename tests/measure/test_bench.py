@@ -174,10 +174,17 @@ def test_other_settings_and_gpu_time_are_kept_apart(run, held_out, monkeypatch):
     x, y, fp32 = held_out
     folder = run.file("engines", "onnxruntime.fp32")
     monkeypatch.setattr(bench, "get_engine", lambda backend: FakeGPU())
-    monkeypatch.setattr(bench, "load_engine", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings))
+    monkeypatch.setattr(
+        bench, "load_engine", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings)
+    )
     FakeGPU.loads.clear()
-    record = bench_engine(run, folder, x, y, reference=fp32, batches=[1, 8], samples=40, warmup=1, threads=1, sweep=True)
-    assert FakeGPU.loads == [{"threads": 1}, {"threads": 1, "cuda_graph": True}]  # "1 thread" is how it was timed already
+    record = bench_engine(
+        run, folder, x, y, reference=fp32, batches=[1, 8], samples=40, warmup=1, threads=1, sweep=True
+    )
+    assert FakeGPU.loads == [
+        {"threads": 1},
+        {"threads": 1, "cuda_graph": True},
+    ]  # "1 thread" is how it was timed already
     arrays = np.load(run.file("bench", "onnxruntime.fp32.npz"))
     assert [t["gpu"]["p50_ns"] for t in record["latency"]] == [9001.0, 9008.0]
     assert [t["gpu"]["p50_ns"] for t in record["settings"]["CUDA graph"]] == [5001.0, 5008.0]

@@ -33,7 +33,17 @@ def package(timeout: float = 300) -> Path | None:
     if (FOLDER / "tensorrt_rtx" / "__init__.py").exists():
         return FOLDER
     with tempfile.TemporaryDirectory(dir=sys.prefix) as work:
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", work, f"tensorrt-rtx=={VERSION}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--target",
+            work,
+            f"tensorrt-rtx=={VERSION}",
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
         except subprocess.TimeoutExpired:

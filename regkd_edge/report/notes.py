@@ -1,0 +1,67 @@
+"""What a reader of the report must know beside the figures: one sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .recommend import SAME_SPEED
+
+__all__ = ["busy", "deployed", "other_settings"]
+
+
+def other_settings(name: str, record: dict[str, Any]) -> list[str]:
+    """The GPU's part of a request, and what other settings change: the fastest where it gains, else that none does."""
+    notes = []
+    for timing in record["latency"]:
+        here = {
+            setting: other["p50_ns"]
+            for setting, others in record.get("settings", {}).items()
+            for other in others
+            if other["batch"] == timing["batch"] and other["p50_ns"] is not None
+        }
+        if timing["p50_ns"] is None:
+            continue
+        ours = timing["p50_ns"] / 1000
+        if "gpu" in timing and timing["gpu"]["p50_ns"] is not None:
+            notes.append(
+                f"{name}: of the {ours:.3g} µs at batch {timing['batch']} the GPU's own clock counts "
+                f"{timing['gpu']['p50_ns'] / 1000:.3g} µs for copies and kernels (p50)."
+            )
+        if not here:
+            continue
+        best = min(here, key=here.__getitem__)
+        theirs = here[best] / 1000
+        if theirs < ours * (1 - SAME_SPEED):
+            notes.append(
+                f"{name}: batch {timing['batch']} takes {theirs:.3g} µs with {best}, {ours:.3g} µs without (p50)."
+            )
+        else:
+            notes.append(
+                f"{name}: batch {timing['batch']} is not faster with {', '.join(here)} "
+                f"({theirs:.3g} µs at best, {ours:.3g} µs without; p50)."
+            )
+    return notes
+
+
+def deployed(record: dict[str, Any] | None) -> list[str]:
+    """What the device found when it compared the engines of a bundle with the answers that came with it."""
+    if record is None:  # no bundle
+        return []
+    said = [
+        f"{one['name']}: answers as its graph does "
+        f"(RMS difference {one['difference']:.3g}, {one['allowed']:.3g} allowed)."
+        for one in record["verified"]
+        if one["passed"]
+    ]
+    return [*record["notes"], *said, *(f"Not built: {reason}" for reason in record["left_out"])]
+
+
+def busy(machine: dict[str, Any]) -> str | None:
+    """A warning where other work shared the cores while engines were timed."""
+    load, cores = machine.get("load"), machine.get("cores")
+    if not load or not cores or load[0] < 0.75 * cores:
+        return None
+    return (
+        f"The machine was busy when the engines were timed (load {load[0]:.1f} on {cores} cores): "
+        "latencies, p99 above all, are higher than on a quiet one."
+    )

@@ -1,0 +1,52 @@
+"""Notes of a report: each says its figures, and only what was measured."""
+
+from __future__ import annotations
+
+from regkd_edge.report.notes import busy, deployed, other_settings
+
+
+def timing(batch, p50, **more):
+    return {"batch": batch, "p50_ns": p50, **more}
+
+
+def test_a_setting_that_gains_is_named_with_both_figures():
+    record = {
+        "latency": [timing(1, 20_000.0)],
+        "settings": {"2 threads": [timing(1, 30_000.0)], "CUDA graph": [timing(1, 12_000.0)]},
+    }
+    assert other_settings("e", record) == ["e: batch 1 takes 12 µs with CUDA graph, 20 µs without (p50)."]
+
+
+def test_a_setting_within_the_noise_is_no_gain():
+    record = {"latency": [timing(1, 20_000.0)], "settings": {"2 threads": [timing(1, 19_500.0)]}}
+    assert other_settings("e", record) == [
+        "e: batch 1 is not faster with 2 threads (19.5 µs at best, 20 µs without; p50)."
+    ]
+
+
+def test_the_time_of_the_gpu_is_told_apart_with_and_without_other_settings():
+    record = {"latency": [timing(64, 20_000.0, gpu={"p50_ns": 7_000.0})]}
+    [note] = other_settings("e", record)
+    assert "of the 20 µs at batch 64 the GPU's own clock counts 7 µs for copies and kernels" in note
+
+
+def test_too_few_samples_make_no_note():
+    assert other_settings("e", {"latency": [timing(1, None)], "settings": {"2 threads": [timing(1, 10.0)]}}) == []
+    assert other_settings("e", {"latency": [timing(1, 10.0)], "settings": {"2 threads": [timing(1, None)]}}) == []
+
+
+def test_what_a_device_found_is_told_and_nothing_where_there_was_none():
+    one = {"name": "a", "passed": True, "difference": 0.5, "allowed": 1.0}
+    bad = {"name": "b", "passed": False, "difference": None, "allowed": 1.0}
+    record = {"verified": [one, bad], "notes": ["b does not answer."], "left_out": ["c: absent"]}
+    assert deployed(record) == [
+        "b does not answer.",
+        "a: answers as its graph does (RMS difference 0.5, 1 allowed).",
+        "Not built: c: absent",
+    ]
+    assert deployed(None) == []
+
+
+def test_a_busy_machine_is_told():
+    assert "load 1.9 on 2 cores" in busy({"load": [1.9, 0, 0], "cores": 2})
+    assert busy({"load": [0.2, 0, 0], "cores": 2}) is None and busy({}) is None
