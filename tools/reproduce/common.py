@@ -63,6 +63,13 @@ def sd(values: Sequence[float]) -> float:
     return math.sqrt(sum((v - m) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else math.nan
 
 
+def with_sd(values: Sequence[float]) -> str:
+    """``mean (sd)``, the mean alone of one value, a dash of none."""
+    if not values:
+        return "-"
+    return f"{mean(values):.4f}" + (f" ({sd(values):.4f})" if len(values) > 1 else "")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table; numbers come formatted."""
     lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---" for _ in header) + "|"]
@@ -119,6 +126,8 @@ def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int, do
         for task in tasks:
             if not late():
                 done(task, work(task))
+        return
+    if late():
         return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed

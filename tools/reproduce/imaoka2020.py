@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table
+from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table, with_sd
 
 METHODS = ("scratch", "mimic", "tbr", "tor", "tor_two_heads", "median_tor", "median_tor_two_heads")
 COLUMNS = ("set", "noise", "outliers", "method", "seed", "steps", "teacher", "rmse", "seconds")
@@ -134,7 +134,7 @@ def report(records: Records, cases: list[tuple[str, float, float]], steps: int, 
         if not found["scratch"]:
             continue
         ratios = [f"{mean(found[m]) / mean(found['scratch']):.2f}" if found[m] else "-" for m in METHODS[-3::2]]
-        cells = [f"{mean(v):.4f} ({sd(v):.4f})" if v else "-" for v in found.values()]
+        cells = [with_sd(v) for v in found.values()]
         rows.append([name, noise, f"{outliers:.0%}", f"{mean(records.values('teacher', method='scratch', **key)):.4f}", *cells, *ratios])
     header = ["set", "noise", "outliers", "teacher (Huber)", "scratch", "mimic", "tbr", "tor", "tor + two heads", "median tor", "median tor + two heads"]
     header += ["tor + two heads / scratch", "median tor + two heads / scratch"]

@@ -194,7 +194,7 @@ def report(records: Records, args, seconds: float) -> str:
                     continue
                 n = records.values("rows", variant="base", **at)[0]
                 gain = reductions(records, "all", **at)
-                body.append([name, f"{n:.0f}", base, f"{mean(records.values('teacher', variant='base', **at)):.4f}", *(f"{c:.4f}" if c == c else "-" for c in cells), f"{mean(gain):.1f} % (sd {sd(gain):.1f})" if gain else "-"])
+                body.append([name, f"{n:.0f}", base, f"{mean(records.values('teacher', variant='base', **at)):.4f}", *(f"{c:.4f}" if c == c else "-" for c in cells), f"{mean(gain):.1f} %" + (f" (sd {sd(gain):.1f})" if len(gain) > 1 else "") if gain else "-"])
         if body:
             lines += [f"## {fraction:.0%} of the rows: RMSE on standardised targets", "", table(["set", "rows", "base", "teacher", "base alone", "+PM", "+ABM", "+GM", "+all", "reduction by all"], body), ""]
     return "\n".join(lines)
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--score", choices=("test", "select"), default="test", help="rows that are scored: test, or the teacher's validation rows to choose constants")
     parser.add_argument("--teacher", default="mlp:128,128:silu")
     parser.add_argument("--student", default="mlp:32,32:silu")
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--optimizer", default='{"kind": "adam", "lr": 0.005, "schedule": "cosine"}', help="fields of Optimizer as JSON")
     parser.add_argument("--constants", default="{}", help="fields of StepRecipe as JSON that replace the defaults (w_base counts only where there are terms)")

@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table
+from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table, with_sd
 
-METHODS = ("mimic", "ail", "kang2024", "latent")
+METHODS = ("mimic", "ail", "kang2024", "latent", "latent_kang2024")
 COLUMNS = ("set", "shift", "method", "seed", "steps", "teacher", "rmse", "error_before", "error_after", "seconds")
 KEYS = ("set", "shift", "method", "seed", "steps")
 
@@ -65,7 +65,6 @@ def run(task: Task) -> list[dict]:
     from regkd_edge.fused import Optimizer, distill_steps, fit_steps
     from regkd_edge.models import build
     from regkd_edge.objectives import RowQuantities, StepRecipe, row_quantities
-    from regkd_edge.sampling.latent import Latent, TunedLatent, fit_vae, tune
 
     (xt, yt), (x, y), (x_test, y_test) = rows_of(task)
     d, settings = x.shape[1], {"n": task.steps, "total": task.steps, "batch": 64, "seed": task.seed}
@@ -77,42 +76,51 @@ def run(task: Task) -> list[dict]:
     with torch.no_grad():
         quantities = row_quantities(teacher(x), y)
     recipes = {"mimic": StepRecipe(), "ail": StepRecipe(base="ail"), "kang2024": StepRecipe.kang2024(sigma=0.3, ascent_sigma=0.3)}
-    lines = []
+    lines, generated = [], None
     for method in METHODS:
         student, started = build("mlp:32,32:silu", d, 1, 1000 + task.seed), time.monotonic()
         before = after = float("nan")
-        if method != "latent":
+        if not method.startswith("latent"):
             distill_steps(student, teacher, x, y, recipes[method], optimizer, rows=quantities, **settings)
         else:
-            vae = fit_vae(x, y, latent=4, seed=task.seed)
-            tuned = tune(vae, teacher, y, seed=task.seed)
-            plain = Latent((0.0,) * 4, (1.0,) * 4, 0.0)
-            # What the teacher gets wrong, against the condition that the point was decoded for.
-            before, after = (-_reward(vae, latent, teacher, y, task.seed) for latent in (plain, tuned))
-            points = TunedLatent(vae, tuned, teacher, y, keep=0.5, seed=task.seed).draw(2 * len(x), 0)
+            generated = generated or _generate(teacher, x, y, task.seed)
+            points, before, after = generated
             with torch.no_grad():
                 answers = teacher(points)
             n, many = len(x), len(points)
             mix = torch.cat([quantities.phi, torch.ones(many)])  # w_i = Phi_i on the rows; the teacher alone on the points
             weight = torch.cat([torch.full((n,), (n + many) / n), torch.full((many,), (n + many) / many)])  # lambda = 1
             rows = RowQuantities(torch.cat([quantities.t, answers]), mix=mix, weight=weight)
-            distill_steps(student, teacher, torch.cat([x, points]), torch.cat([y, answers]), StepRecipe(base="mix"), optimizer, rows=rows, **settings)
+            terms = {"sigma": 0.3, "ascent_sigma": 0.3}
+            recipe = StepRecipe(base="mix") if method == "latent" else StepRecipe.kang2024("mix", **terms)
+            everywhere = torch.cat([x, points]), torch.cat([y, answers])
+            distill_steps(student, teacher, *everywhere, recipe, optimizer, rows=rows, **settings)
         key = {"set": task.path.stem, "shift": task.shift, "method": method, "seed": task.seed, "steps": task.steps}
         facts = {"teacher": rmse(teacher, x_test, y_test), "rmse": rmse(student, x_test, y_test), "error_before": before, "error_after": after}
         lines.append({**key, **facts, "seconds": time.monotonic() - started})
     return lines
 
 
-def _reward(vae, latent, teacher, y, seed: int) -> float:
-    from regkd_edge.sampling.latent import reward_of
-    from regkd_edge.sampling.sampler import noise
-
+def _generate(teacher, x, y, seed: int):
+    """``(points, error before, error after)``: twice as many points as rows from the tuned latent, and the teacher's squared
+    error on generated points, against the condition that each was decoded for, before and after tuning."""
     import torch
 
-    generator = noise(seed, 99, 0)
-    z = torch.tensor(latent.mu) + torch.tensor(latent.sigma) * torch.randn(2000, vae.latent, generator=generator, dtype=torch.float64)
-    c = y[torch.randint(len(y), (2000,), generator=generator)]
-    return reward_of(teacher, vae.decode(z.float(), c), c, "label", generator).mean().item()
+    from regkd_edge.sampling.latent import Latent, TunedLatent, fit_vae, reward_of, tune
+    from regkd_edge.sampling.sampler import noise
+
+    vae = fit_vae(x, y, latent=4, seed=seed)
+    tuned = tune(vae, teacher, y, seed=seed)
+
+    def error(latent: Latent) -> float:
+        generator = noise(seed, 99, 0)
+        mu, sigma = torch.tensor(latent.mu, dtype=torch.float32), torch.tensor(latent.sigma, dtype=torch.float32)
+        z = mu + sigma * torch.randn(2000, vae.latent, generator=generator)
+        c = y[torch.randint(len(y), (2000,), generator=generator)]
+        return -reward_of(teacher, vae.decode(z, c), c, "label", generator).mean().item()
+
+    before, after = error(Latent((0.0,) * 4, (1.0,) * 4, 0.0)), error(tuned)
+    return TunedLatent(vae, tuned, teacher, y, keep=0.5, seed=seed).draw(2 * len(x), 0), before, after
 
 
 def report(records: Records, sets: list[str], shifts: list[float], steps: int, seconds: float) -> str:
@@ -125,9 +133,9 @@ def report(records: Records, sets: list[str], shifts: list[float], steps: int, s
             found = [records.values("rmse", method=m, **key) for m in METHODS]
             if found[0]:
                 errors = [f"{mean(records.values(c, method='latent', **key)):.3f}" for c in ("error_before", "error_after")]
-                cells = [f"{mean(v):.4f} ({sd(v):.4f})" if v else "-" for v in found]
+                cells = [with_sd(v) for v in found]
                 rows.append([name, shift, len(found[0]), f"{mean(records.values('teacher', method='mimic', **key)):.4f}", *cells, *errors])
-    header = ["set", "shift", "seeds", "teacher", "mimic", "ail", "mimic + PM + ABM + GM", "latent", "before", "after"]
+    header = ["set", "shift", "seeds", "teacher", "mimic", "ail", "mimic + PM + ABM + GM", "latent", "latent + PM + ABM + GM", "before", "after"]
     return "\n".join([*lines, table(header, rows), ""])
 
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table
+from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table, with_sd
 
 METHODS = ("gaussian", "generator_dec", "direct_dec", "generator_1", "direct_1", "ours")
 TITLES = {
@@ -236,10 +236,12 @@ def report(records: Records, sets: list[str], widths: list[int], seeds: list[int
             if not stored:
                 continue
             found = [mean(records.values("best", set=name, hidden=hidden, method=m, epochs=epochs)) for m in METHODS]
-            worst = max(abs(a - b) for a, b in zip(found, stored[1:]))
+            worst = max((abs(a - b) for a, b in zip(found, stored[1:]) if a == a), default=float("nan"))
             ours = records.values("best", set=name, hidden=hidden, method="ours", epochs=epochs)
             last = mean(records.values("last", set=name, hidden=hidden, method="ours", epochs=epochs))
-            rows.append([name, hidden, f"{worst:.4f}", f"{min(stored[1:]):.4f}", f"{mean(ours):.4f} (sd {sd(ours):.4f})", f"{last:.4f}", "yes" if mean(ours) < min(stored[1:]) else "no"])
+            below = ("yes" if mean(ours) < min(stored[1:]) else "no") if ours else "-"
+            ended = f"{last:.4f}" if ours else "-"
+            rows.append([name, hidden, f"{worst:.4f}", f"{min(stored[1:]):.4f}", with_sd(ours), ended, below])
     header = ["set", "H", "largest difference of a mean", "best stored method", "ours, best", "ours, last", "ours below the best stored"]
     lines += [table(header, rows), ""]
     return "\n".join(lines)
@@ -287,7 +289,8 @@ def main() -> None:
             for path in paths:
                 for hidden in args.hidden:
                     missing = [s for s in group if not records.has(set=path.stem, hidden=hidden, method=m, seed=s, epochs=args.epochs)]
-                    todo += [task(path, hidden, m, missing)] if missing else []
+                    taught = all(teacher_file(task(path, hidden, m, missing), s).is_file() for s in missing)
+                    todo += [task(path, hidden, m, missing)] if missing and taught else []
     in_processes(run, todo, args.jobs, done, until)
     names = [p.stem for p in paths]
     page = report(records, names, args.hidden, list(seeds), args.epochs, time.monotonic() - started)
