@@ -15,7 +15,7 @@ from typing import Any
 
 from ..targets import Target, get_target
 
-__all__ = ["Finding", "lint"]
+__all__ = ["TRIED", "Finding", "lint"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Finding:
         return asdict(self)
 
 
-# Built by tensorrt-rtx in the tests, or of the same kind (elementwise, shape) as one that was.
-_TRIED = {
+#: Operators that tensorrt-rtx builds in the tests.
+TRIED = {
     "Add", "Cast", "Clip", "Constant", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "Gelu", "Gemm",
     "Identity", "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "Relu", "Reshape",
     "Sigmoid", "Softplus", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
@@ -123,7 +123,7 @@ def _operators(model: Any) -> Iterator[Finding]:
             )
         elif node.op_type in _REFUSED:
             yield Finding("error", name, f"TensorRT has no {node.op_type}", _REFUSED[node.op_type])
-        elif node.op_type not in _TRIED:
+        elif node.op_type not in TRIED:
             yield Finding(
                 "warning",
                 name,

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 from graphs import ACTIVATIONS, rows, write_mlp
 from wrong_graphs import WRONG, write_wrong
 
 from regkd_edge.engines import get_engine, load_engine, read_manifest
-from regkd_edge.engines.lint import lint
+from regkd_edge.engines.lint import TRIED, lint
 from regkd_edge.engines.precheck import check_graphs
 from regkd_edge.errors import GraphError, NotAvailable, UserError
 
@@ -51,6 +52,54 @@ def test_students_of_every_activation_compile_in_every_precision(rtx, tmp_path, 
         assert (manifest.batch, manifest.max_batch) == (None, 64) and manifest.size_bytes > 10_000
         assert read_manifest(tmp_path / name) == manifest
         assert [finding for finding in lint(path, "desktop-fp8") if finding.level == "error"] == []
+
+
+ELSEWHERE = {"Cast", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"}  # in the students above
+ATTRIBUTES = {"Clip": {}, "Flatten": {"axis": 1}, "Transpose": {"perm": [0, 1]}}
+OPERANDS = {
+    "Pow": np.float32(2),
+    "Reshape": np.array([-1, 20]),
+    "Unsqueeze": np.array([1]),
+    "Squeeze": np.array([1]),
+    **{name: np.full(20, 0.5, np.float32) for name in ("Add", "Div", "Max", "Min", "Mul", "Sub")},
+}
+
+
+@pytest.mark.parametrize("operator", sorted(TRIED - ELSEWHERE))
+def test_every_operator_that_the_lint_lets_pass_is_built(rtx, tmp_path, operator):
+    """Behind the scaler of a student: |x| for those that want positive numbers, a fixed batch for those that move it."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(write_mlp(tmp_path / "student.onnx", widths=(20, 8, 1), batch=4))
+    first = next(node for node in model.graph.node if node.op_type == "Gemm")
+    data = [first.input[0]]
+    nodes = [helper.make_node("Mul", data * 2, ["positive"], name="positive")]  # a square
+    inputs = ["positive"]
+    if operator == "Squeeze":
+        model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+        nodes.append(helper.make_node("Unsqueeze", ["positive", "one"], ["wide"], name="wide"))
+        inputs = ["wide"]
+    if operator in OPERANDS:
+        model.graph.initializer.append(numpy_helper.from_array(OPERANDS[operator], "operand"))
+        inputs.append("operand")
+    if operator == "Constant":
+        value = numpy_helper.from_array(np.ones(20, np.float32))
+        nodes.append(helper.make_node("Constant", [], ["ones"], name="ones", value=value))
+        nodes.append(helper.make_node("Add", ["positive", "ones"], ["tried"], name="tried"))
+    else:
+        nodes.append(helper.make_node(operator, inputs, ["tried"], name="tried", **ATTRIBUTES.get(operator, {})))
+    if operator == "Unsqueeze":
+        nodes.append(helper.make_node("Flatten", ["tried"], ["flat"], name="flat", axis=1))
+    first.input[0] = nodes[-1].output[0]
+    place = list(model.graph.node).index(first)
+    for offset, node in enumerate(nodes):
+        model.graph.node.insert(place + offset, node)
+    model.opset_import[0].version = 20
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "tried.onnx")
+    assert lint(tmp_path / "tried.onnx", "desktop") == []
+    assert get_engine("tensorrt-rtx").build(tmp_path / "tried.onnx", tmp_path / "engine").size_bytes > 0
 
 
 def test_a_plan_is_the_same_bytes_each_time(rtx, tmp_path):
