@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# The networks of the tests are small: PyTorch's threads cost more than they bring, and on a busy machine they spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 ROOT = Path(__file__).parents[1]
