@@ -183,7 +183,9 @@ class QuantizeConfig(_Section):
     corrections: Names = Field(
         default_factory=lambda: list(CORRECTIONS), description="Corrections that may be tried: any of " + ",".join(CORRECTIONS) + ", or none."
     )
-    placer: Literal["auto", "own", "onnxruntime"] = Field("auto", description="Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), or auto.")
+    placer: Literal["auto", "own", "onnxruntime", "modelopt"] = Field(
+        "auto", description="Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), modelopt (NVIDIA's, installed apart), or auto."
+    )
     max_increase: Share = Field(None, description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%; or none.")
     high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
     finetune: bool = Field(False, description="Train the student through its INT8 quantizers with the recipe of distill (quantization-aware distillation).")

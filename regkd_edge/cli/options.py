@@ -36,7 +36,7 @@ _PANEL = {
 }
 
 # A field whose flag has another name; every other flag is the field with dashes.
-_FLAG = {"data.source": "--data", "run.batch_size": "--batch-size"}
+_FLAG = {"data.source": "--data", "run.batch_size": "--batch-size", "quantize.placer": "--quantizer"}
 
 
 def _type(field: FieldInfo) -> tuple[type, str | None]:

@@ -16,13 +16,14 @@ from ..run import write_atomic
 from .chain import read_chain
 from .graph import graph_precision, load_graph
 from .layers import quantize_layers
+from .modelopt import calibration_method, place_modelopt
 from .ranges import check_method
 from .reference import fixed_batch
 from .summary import QuantizeSummary, checked_rows, input_of, summarize
 
 __all__ = ["PLACERS", "quantize_int8"]
 
-PLACERS = ("own", "onnxruntime")
+PLACERS = ("own", "onnxruntime", "modelopt")
 _LAYER_OPS = ["Gemm", "MatMul", "Conv"]
 
 
@@ -53,9 +54,11 @@ def quantize_int8(
         For ``"percentile"``: the share of the absolute values, in percent, that is not clipped.
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; the calibration rows when absent.
-    placer : "own" | "onnxruntime" | "auto"
+    placer : "own" | "onnxruntime" | "modelopt" | "auto"
         ``own`` (see :func:`~regkd_edge.quantize.layers.quantize_layers`, which takes ``options``) knows chains of layers;
-        ``onnxruntime`` places pairs in any graph and corrects nothing; ``auto`` takes ``own`` where the graph is a chain.
+        ``onnxruntime`` places pairs in any graph and corrects nothing; ``modelopt``
+        (see :mod:`~regkd_edge.quantize.modelopt`) by NVIDIA's rules for TensorRT; ``auto`` takes ``own`` where the graph
+        is a chain, and ``onnxruntime`` elsewhere.
 
     Raises
     ------
@@ -72,7 +75,9 @@ def quantize_int8(
     if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
         return quantize_layers(source, target, calibration_rows, "int8", method=method, percentile=percentile, check_rows=check_rows, **options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
-    if method == "output":
+    if placer == "modelopt":
+        method, notes = calibration_method(method)
+    elif method == "output":
         notes.append("ranges by percentile: method 'output' needs a chain of layers")
         method = "percentile"
     if options.get("bound") is not None:
@@ -87,7 +92,11 @@ def quantize_int8(
     with write_atomic(target) as temporary, tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         onnx.save(model, prepared)
-        _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
+        batches = fixed_batch(rows, batch)
+        if placer == "modelopt":
+            notes += place_modelopt(prepared, temporary, name, np.concatenate(batches), method)
+        else:
+            _place(prepared, temporary, name, batches, method, percentile)
         summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
     calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
     return summarize("int8", source, target, check, calibration=calibration, notes=notes)
