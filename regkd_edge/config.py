@@ -222,7 +222,7 @@ class BuildConfig(_Section):
 class BenchConfig(_Section):
     """How engines are measured."""
 
-    batches: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+    batches: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
         default_factory=lambda: [1, 64], description="Batch sizes to time."
     )
     samples: Annotated[int, Field(ge=10)] = Field(3000, description="Timed requests a batch size.")
