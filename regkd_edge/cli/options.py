@@ -55,7 +55,7 @@ def _type(field: FieldInfo) -> tuple[type, str | None]:
     if kind in (int, float):
         return str, kind.__name__.upper()
     if get_origin(kind) is list:
-        return str, "A,B,..."
+        return list[str], "A,B,..."
     return str, None
 
 
@@ -103,6 +103,8 @@ def command(app: typer.Typer, name: str, fields: dict[str, list[str] | None], ex
         def wrapper(folder: Path, force: bool = False, as_json: bool = False, **flags: Any) -> None:
             changes = {}
             for key, value in flags.items():
+                if isinstance(value, (list, tuple)):  # a flag given twice adds: the last alone would drop a target unsaid
+                    value = ",".join(value) or None
                 if value is not None:
                     section, field = key.split("__")
                     changes[field if section == "run" else f"{section}.{field}"] = value

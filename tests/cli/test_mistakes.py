@@ -65,6 +65,17 @@ def test_a_bad_table(cli, tmp_path, content, target, words):
     check(cli("train-teacher", tmp_path / "run", "--data", path, "--target", target), *words)
 
 
+def test_a_list_given_by_a_repeated_flag_is_whole(cli, tmp_path, csv):
+    """Were the last one to win, the first target would become an input without a word."""
+    run = tmp_path / "run"
+    start = ("train-teacher", run, "--data", csv, "--target", "b", "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    assert cli(*start).code == 0
+    from regkd_edge.run import RunFolder
+
+    assert RunFolder.open(run).config().data.target == ["b", "y"]
+    assert RunFolder.open(run).record("data")["summary"]["features"] == 1
+
+
 def test_a_bad_spec_or_field(cli, tmp_path, csv):
     start = ("train-teacher", tmp_path / "run", "--data", csv, "--target", "y")
     check(cli(*start, "--teacher", "mlp:8:sigmoidal"), "sigmoidal", "tanh")
