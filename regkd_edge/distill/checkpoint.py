@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..run import write_atomic
+from ..models.store import write_tensors
 
 __all__ = ["Checkpoint"]
 
@@ -41,11 +41,8 @@ class Checkpoint:
         """Replace the state; the old one stays whole until the new one is."""
         if self.path is None:
             return
-        from safetensors.torch import save_file
-
         header = {"regkd_edge": json.dumps({"format": _FORMAT, "fingerprint": self.fingerprint, "facts": facts}, allow_nan=False)}
-        with write_atomic(self.path) as temporary:
-            save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, temporary, metadata=header)
+        write_tensors(self.path, tensors, header)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The state, or None when there is none of this training. A damaged or stale file is discarded: it can only cost time."""

@@ -17,7 +17,7 @@ from ..run import file_hash, write_atomic, write_json
 from .mlp import MLP
 from .spec import MLPSpec, build, parse_spec
 
-__all__ = ["SavedModel", "count_parameters", "fill", "load_model", "read_card", "read_tensors", "save_model", "write_model"]
+__all__ = ["SavedModel", "count_parameters", "fill", "load_model", "read_card", "read_tensors", "save_model", "write_model", "write_tensors"]
 
 _FORMAT = 1
 
@@ -45,13 +45,22 @@ def save_model(folder: str | Path, module: MLP, scalers: Scalers, spec: str | ML
 
 def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> list[Path]:
     """Write tensors, then the card with their hash: a pair of files from two different writes does not load."""
-    from safetensors.torch import save_file
-
     weights, description = Path(folder) / "model.safetensors", Path(folder) / "model.json"
-    with write_atomic(weights) as temporary:
-        save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary)
+    write_tensors(weights, tensors)
     write_json(description, {"format": _FORMAT, **card, "weights_sha256": file_hash(weights)})
     return [weights, description]
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`, as for every other file of a run."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with write_atomic(path) as temporary:
+        try:
+            save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary, metadata=None if header is None else dict(header))
+        except SafetensorError as error:  # the library wraps what the operating system refused
+            raise OSError(str(error)) from error
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from regkd_edge.data import Scaler, Scalers
 from regkd_edge.errors import ModelError, RunFolderError
 from regkd_edge.models import build, load_model, predict, save_model
-from regkd_edge.models.store import read_tensors
+from regkd_edge.models.store import read_tensors, write_tensors
 from regkd_edge.run import file_hash
 
 SCALERS = Scalers(Scaler([1.0, 2.0, 3.0], [0.1, 1 / 3, 7.0]), Scaler([5.0, -5.0], [2.0, 3.0]))
@@ -73,6 +74,16 @@ def test_damaged_folders_are_refused(folder, damage, message):
     damage(folder)
     with pytest.raises(RunFolderError, match=message):
         load_model(folder)
+
+
+def test_a_full_disk_is_a_users_error(tmp_path, monkeypatch):
+    def full(tensors, path, metadata=None):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(RunFolderError, match="No space left"):
+        write_tensors(tmp_path / "model.safetensors", {"a": torch.ones(1)})
+    assert not list(tmp_path.iterdir())
 
 
 def test_state_dicts_load_without_executing_anything(tmp_path):
