@@ -28,6 +28,8 @@ app = typer.Typer(
 # What the light half does not have: commands that train or quantize import them when they start.
 _HALF = ("torch", "onnx", "onnxruntime", "safetensors", "sklearn")
 
+_INTERRUPTED = 130
+
 for module in (train_teacher, distill, quantize, build, bench, report, check, bundle, deploy, run, demo, doctor):
     module.register(app)
 
@@ -45,7 +47,10 @@ def run_app() -> None:
     """Run the app: 0 on success, 2 with one line on a user's mistake, 130 after Ctrl-C."""
     as_json = "--json" in sys.argv[1:]
     try:
-        sys.exit(app(prog_name="regkd-edge", standalone_mode=False) or 0)
+        code = app(prog_name="regkd-edge", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # Typer's copy of click ends Ctrl-C so; the click before it raised Abort
+            raise typer.Abort()
+        sys.exit(code)
     except UserError as error:
         error_line(error.cause, error.remedy, as_json)
         sys.exit(2)
@@ -64,7 +69,7 @@ def run_app() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         console.print("\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

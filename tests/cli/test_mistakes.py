@@ -37,6 +37,16 @@ def test_no_run_folder(cli, tmp_path):
         check(cli(command, tmp_path / "absent"), "no run folder", "train-teacher")
 
 
+def test_ctrl_c_says_what_is_left(cli, monkeypatch, tmp_path):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("regkd_edge.run.RunFolder.open", stop)
+    outcome = cli("report", tmp_path)
+    assert outcome.code == 130
+    assert "the same command goes on from here" in outcome.err
+
+
 def test_no_data(cli, tmp_path):
     check(cli("train-teacher", tmp_path / "run"), "no data given", "--data")
 
