@@ -68,7 +68,7 @@ def run_app() -> None:
     except typer.Exit as error:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        console.print("\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.")
+        console.print("\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.", soft_wrap=True)
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
