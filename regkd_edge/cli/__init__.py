@@ -7,6 +7,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Entry point of ``regkd-edge``."""
-    from .app import run_app
-
+    try:
+        from .app import run_app
+    except KeyboardInterrupt:  # Ctrl-C while the modules are read: nothing was begun
+        raise SystemExit(130) from None
     run_app()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 CSV = "a,b,y\n" + "".join(f"{i},{i % 7},{i * 0.5 + i % 3}\n" for i in range(60))
@@ -45,6 +47,16 @@ def test_ctrl_c_says_what_is_left(cli, monkeypatch, tmp_path):
     outcome = cli("report", tmp_path)
     assert outcome.code == 130
     assert "the same command goes on from here" in outcome.err
+
+
+def test_ctrl_c_while_the_modules_are_read(cli, monkeypatch):
+    class Stopped:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "regkd_edge.cli.app", Stopped())
+    outcome = cli("doctor")
+    assert (outcome.code, outcome.err) == (130, "")
 
 
 def test_no_data(cli, tmp_path):
