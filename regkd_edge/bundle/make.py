@@ -85,6 +85,8 @@ def make_bundle(
             f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.",
             "See 'regkd-edge bundle --help'.",
         )
+    if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder by it
+        raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
     device, config = get_target(target), run.config()
     _check_fresh(run, config)
     dataset = load_dataset(run)

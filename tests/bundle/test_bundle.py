@@ -15,6 +15,7 @@ import pytest
 from regkd_edge.bundle import deploy, make_bundle, read_archive, write_archive
 from regkd_edge.data import load_dataset, load_predictions
 from regkd_edge.errors import GraphError, NotAvailable, RunFolderError, UserError
+from regkd_edge.run import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -271,3 +272,11 @@ def test_the_limit_grows_with_the_error_of_the_precision_and_ends_at_a_quarter()
     clipped[:20] *= 9  # a few rows beyond the calibrated range do not loosen the limit
     np.testing.assert_allclose(allowed_difference(exact, clipped), 1e-4 * spread)
     assert (allowed_difference(exact[:1], exact[:1]) > 0).all()  # one row has no spread
+
+
+def test_an_archive_that_deploy_could_not_name_a_folder_after_is_refused(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,y\n1,2\n")
+    with pytest.raises(UserError, match=r"\.tar\.gz"):
+        make_bundle(RunFolder(tmp_path), "jetson-orin", table)
+    assert table.read_text() == "a,y\n1,2\n"
