@@ -128,7 +128,6 @@ def test_graphs_that_the_target_lacks_are_left_out_by_name(run, tmp_path, monkey
 
 
 def test_a_stale_or_unfinished_run_is_refused(run, tmp_path):
-    from regkd_edge.run import RunFolder
 
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
