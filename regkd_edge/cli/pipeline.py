@@ -84,10 +84,17 @@ def start(
         run = RunFolder.open(folder)
     try:
         with run.lock(), progress_bar(as_json) as progress:
-            if config is None:
-                config = run.config().updated(absolute_paths(changes))
-                run.write_config(config)
-            yield Session(run, config, force, progress, [])
+            if config is not None:
+                yield Session(run, config, force, progress, [])
+                return
+            before = run.config()
+            config = before.updated(absolute_paths(changes))
+            run.write_config(config)
+            try:
+                yield Session(run, config, force, progress, [])
+            except UserError:
+                run.write_config(before)  # a refused flag must not stay and be refused again by the next command
+                raise
     except UserError:
         if new and not any(run.record(stage) for stage in STAGES):
             shutil.rmtree(run.path, ignore_errors=True)

@@ -116,8 +116,10 @@ def test_a_recipe_that_does_not_exist(cli, tmp_path, csv):
     check(cli("distill", run, "--student", "mlp:4:swish2"), "swish2")
     check(cli("distill", run, "--sigma", "0.1,0.2,0.3"), "3", "2")
     check(cli("distill", run, "--fraction", "0"), "fraction")
-    # None of the refused flags has become part of the run.
+    # None of the refused flags has become part of the run, whether the configuration or the stage refused it.
     assert "mimik" not in (run / "run.yaml").read_text()
+    assert "swish2" not in (run / "run.yaml").read_text()
+    assert cli("distill", run, "--student", "mlp:4:relu", "--steps", "5").code == 0
 
 
 def test_a_teacher_that_does_not_fit(cli, tmp_path, csv, monkeypatch):
