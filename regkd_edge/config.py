@@ -227,7 +227,7 @@ class BenchConfig(_Section):
     )
     samples: Annotated[int, Field(ge=10)] = Field(3000, description="Timed requests a batch size.")
     warmup: Annotated[int, Field(ge=0)] = Field(300, description="Requests before the clock counts.")
-    threads: Annotated[int, Field(ge=1)] = Field(1, description="ONNX Runtime: threads of one request.")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="ONNX Runtime: threads of one request.")
     sweep: bool = Field(True, description="Time each engine's other settings too: threads and spinning, CUDA graph.")
     run_code_of_plan: bool = Field(False, description="TensorRT: load version-compatible plans, which executes code from them.")
 

@@ -8,11 +8,9 @@ from typing import Annotated, Optional
 import typer
 
 from ..config import RunConfig
+from ..run import STAGES
 from .pipeline import absolute_paths, start
 from .tables import show_report
-
-#: The stages of a whole run, in their order.
-WHOLE = ("data", "teacher", "distill", "export", "quantize", "build", "bench", "report")
 
 _EXAMPLE = """
 Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds
@@ -45,5 +43,5 @@ def register(app: typer.Typer) -> None:
 def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
     """All stages of one configuration, then the table."""
     with start(folder, {}, force, as_json, config=config) as session:
-        done = session.do(*WHOLE)
+        done = session.do(*STAGES)
         show_report(session.run, done[-1].summary, as_json, session.ran)
