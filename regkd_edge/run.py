@@ -190,7 +190,7 @@ class RunFolder:
         """One hash over all that a finished stage wrote; the fingerprint of the stages after it holds it."""
         record = self.record(stage)
         if record is None:
-            raise RunFolderError(f"stage '{stage}' of '{self.path}' is not done.", f"Run: regkd-edge {_COMMAND[stage]} {self.path}.")
+            raise RunFolderError(f"stage '{stage}' of '{self.path}' is not done.", "Do that stage first.")
         return digest(record["outputs"])
 
     def missing_or_stale(self, stage: str, fingerprint: str) -> str | None:
@@ -315,9 +315,3 @@ class RunFolder:
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
-
-
-_COMMAND = {
-    "data": "train-teacher", "teacher": "train-teacher", "distill": "distill", "export": "distill", "quantize": "quantize",
-    "build": "build", "bench": "bench", "report": "report",
-}  # fmt: skip

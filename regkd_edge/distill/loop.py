@@ -1,7 +1,8 @@
 """The training loop: chunks of steps, a look at the validation rows after each, the best state kept, resumable.
 
 Everything that trains goes through :func:`run`, so that a teacher, a student and its baseline are selected by one rule:
-the lowest RMSE on the validation rows' labels, looked at every ``every`` steps.
+the lowest RMSE on the validation rows (their labels, or the teacher's answers where there is no data), looked at every
+``every`` steps.
 """
 
 from __future__ import annotations
