@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import math
+import os
 import platform
 import shlex
 import sys
@@ -77,7 +78,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def how_it_was_run(seconds: float | None = None) -> str:
-    """Date, command, versions and machine, as Markdown lines."""
+    """Date, command, versions, machine and the time of this call so far (children that have ended included), as Markdown lines."""
     import numpy
     import torch
 
@@ -96,7 +97,9 @@ def how_it_was_run(seconds: float | None = None) -> str:
         f"- machine: {model}",
     ]
     if seconds is not None:
-        lines.append(f"- wall time of this call: {seconds / 60:.1f} min")
+        spent = os.times()
+        cpu = spent.user + spent.system + spent.children_user + spent.children_system
+        lines.append(f"- time of this call: {seconds / 60:.1f} min of wall clock, {cpu / 60:.1f} min of CPU; what lay in the CSV before was not measured again")
     return "\n".join(lines)
 
 
