@@ -115,7 +115,7 @@ class Member:
         if self.rows is None and self.recipe.needs_teacher:
             with torch.no_grad():
                 answers = torch.cat([self.teacher(part) for part in self.x.split(4096)])
-            self.rows = row_quantities(answers, self.y)
+            self.rows = row_quantities(answers, self.y, self.recipe.outlier_k, self.recipe.outlier_rule)
         if self.rows is not None and self.rows.t is not None and self.rows.t.shape[0] != self.x.shape[0]:
             raise DataError(
                 f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x."

@@ -69,7 +69,7 @@ class Workspace:
         job.ascent_sigma, job.ascent_size = recipe.ascent_sigma, recipe.ascent_size
         job.ascent_ridge, job.ascent_decay = recipe.ascent_ridge, recipe.ascent_weight_decay
         job.nu, job.margin, job.imitate = recipe.nu, recipe.margin, int(recipe.imitate)
-        job.delta, job.drop_outliers = recipe.delta, int(recipe.drop_outliers)
+        job.delta, job.drop_outliers = recipe.delta, int(recipe.outlier_loss == "drop")
 
     def _per_feature(self, values) -> Tensor | None:
         if values is None:

@@ -76,6 +76,9 @@ def relational(s: Tensor, t: Tensor) -> Tensor:
 
 def label_and_teacher_weights(recipe: StepRecipe, rows: RowQuantities) -> tuple[float | Tensor, float | Tensor] | None:
     """The two weights of a base of the form ``a_i |S-y|^2 + b_i |S-T|^2``, or None for another form."""
+    if recipe.base == "tor" and recipe.outlier_loss == "squared":
+        outlier = _need(rows.outlier, "tor", "outlier").to(rows.t.dtype)
+        return 1.0 - outlier, outlier
     a = recipe.alpha
     if recipe.base == "labels":
         return 1.0, 0.0
@@ -102,8 +105,8 @@ def base_rows(
         value = huber(s, y, recipe.delta)
     elif recipe.base == "tbr":
         value = tbr(s, t, y, _need(rows.e, "tbr", "e"), recipe.nu, recipe.margin, recipe.imitate)
-    elif recipe.base == "tor":
-        value = tor(s, t, y, _need(rows.outlier, "tor", "outlier"), recipe.drop_outliers)
+    elif recipe.base == "tor" and recipe.outlier_loss != "squared":
+        value = tor(s, t, y, _need(rows.outlier, "tor", "outlier"), recipe.outlier_loss == "drop")
     elif recipe.base == "rkd":
         value = squared(s, t) + recipe.nu * relational(s, t)
     elif recipe.base == "none":
@@ -129,9 +132,9 @@ def base_rows_and_gradient(
     elif recipe.base == "tbr":
         gate = (squared(s, y) + recipe.margin > rows.e).to(s.dtype)[..., None]
         grad = (s - y).clamp(-1, 1) + 2 * recipe.nu * gate * (s - (t if recipe.imitate else y))
-    elif recipe.base == "tor":
+    elif recipe.base == "tor" and recipe.outlier_loss != "squared":
         grad = 2 * (s - y)
-        if recipe.drop_outliers:
+        if recipe.outlier_loss == "drop":
             away = torch.zeros_like(grad)
         else:
             r = squared(s, t).sqrt()[..., None]

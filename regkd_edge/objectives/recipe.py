@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 from ..errors import RecipeError
 
-__all__ = ["ASCENT_RULES", "BASES", "POINT_KINDS", "TERMS", "Schedule", "StepRecipe"]
+__all__ = ["ASCENT_RULES", "BASES", "OUTLIER_LOSSES", "OUTLIER_RULES", "POINT_KINDS", "TERMS", "Schedule", "StepRecipe"]
 
 TERMS = ("total", "base", "pm", "abm", "gm")
 """Columns of every table of losses: the weighted sum, then each term without its weight."""
 
 BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor", "rkd")
+OUTLIER_RULES = ("mean", "median")
+OUTLIER_LOSSES = ("root", "squared", "drop")
 ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
 POINT_KINDS = ("original", "perturbed", "ascended")
 
@@ -93,14 +95,18 @@ class StepRecipe:
         ``none`` | ``labels`` |S-y|^2 | ``mimic`` |S-T|^2 | ``blend`` a|S-y|^2 + (1-a)|S-T|^2 | ``ail`` a|S-y|^2 +
         (1-a) Phi_i |S-T|^2 (Saputra et al. 2019) | ``mix`` (1-m_i)|S-y|^2 + m_i |S-T|^2 with ``RowQuantities.mix`` |
         ``huber`` on the labels | ``tbr`` smoothL1(S,y) + nu |S-y|^2 [|S-y|^2 + margin > e_i] (Chen et al. 2017) |
-        ``tor`` |S-y|^2 for an inlier, sqrt(|S-T| + 1e-7) for an outlier (Imaoka et al. 2020) | ``rkd`` |S-T|^2 + nu
+        ``tor`` |S-y|^2 for an inlier, ``outlier_loss`` for an outlier (Imaoka et al. 2020) | ``rkd`` |S-T|^2 + nu
         times the Huber loss between the distances of every pair of outputs (Park et al. 2019; torch path only).
     alpha, nu, margin, delta : float
         Constants of blend and ail; of tbr; of Huber.
     imitate : bool
         tbr: the gated term is |S-T|^2, the form that Saputra et al. use.
-    drop_outliers : bool
-        tor: an outlier adds nothing (it still counts in the mean).
+    outlier_rule, outlier_k : str, float
+        tor: which rows are outliers, by ``u_i = |T - y|`` over the training set. ``mean``: above mean + k sd (the
+        third party's form, k = 2); ``median``: above median + k 1.4826 MAD (ours), which gross outliers hardly move.
+    outlier_loss : str
+        tor: what an outlier adds. ``root`` sqrt(|S-T| + 1e-7) (the third party's form; its slope grows without bound as
+        S comes near T), ``squared`` |S-T|^2 (ours), ``drop`` nothing (it still counts in the mean).
     second_head : float
         lambda of the two-headed student (Imaoka et al. 2020; torch path only): with more than 0 the student has 2 o
         outputs, the first o have the base and the terms, the others add ``lambda |s2 - T|^2`` to the base. See
@@ -139,7 +145,9 @@ class StepRecipe:
     margin: float = 0.0
     imitate: bool = False
     delta: float = 1.0
-    drop_outliers: bool = False
+    outlier_rule: str = "mean"
+    outlier_k: float = 2.0
+    outlier_loss: str = "root"
     second_head: float = 0.0
     w_base: Schedule | float = 1.0
     w_pm: Schedule | float = 0.0
@@ -168,6 +176,8 @@ class StepRecipe:
             put(name, Schedule.of(getattr(self, name)))
         _one_of("base", self.base, BASES)
         _one_of("ascent_rule", self.ascent_rule, ASCENT_RULES)
+        _one_of("outlier_rule", self.outlier_rule, OUTLIER_RULES)
+        _one_of("outlier_loss", self.outlier_loss, OUTLIER_LOSSES)
         _one_of("teacher_gradient", self.teacher_gradient, ("exact", "central"))
         put("gm_on", tuple(self.gm_on))
         for kind in self.gm_on:
@@ -180,6 +190,7 @@ class StepRecipe:
             _number(name, getattr(self, name), 0.0)
         _number("margin", self.margin, -math.inf)
         _number("alpha", self.alpha, 0.0, 1.0)
+        _number("outlier_k", self.outlier_k, 0.0)
         _number("delta", self.delta, 0.0, open_low=True)
         _number("teacher_step", self.teacher_step, 0.0, open_low=True)
         for name in ("sigma", "low", "high"):

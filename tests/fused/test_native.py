@@ -151,14 +151,18 @@ def test_kinks_are_counted_not_tolerated(act):
     assert error(gradient, expected) < 1e-5
 
 
-@pytest.mark.parametrize("base", ["labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor"])
-def test_matching_loss_is_the_twins(base):
+@pytest.mark.parametrize(
+    ("base", "constants"),
+    [(base, {}) for base in ("labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor")]
+    + [("tor", {"outlier_loss": loss}) for loss in ("squared", "drop")],
+)
+def test_matching_loss_is_the_twins(base, constants):
     g = torch.Generator().manual_seed(0)
     s, t, y = (torch.randn(77, 3, generator=g) for _ in range(3))
     rows = dataclasses.replace(
         row_quantities(t, y, k=0.5), mix=torch.rand(77, generator=g), weight=torch.rand(77, generator=g)
     )
-    recipe = StepRecipe(base)
+    recipe = StepRecipe(base, **constants)
     value, slope = native.matching_loss(s, y, rows, recipe)
     expected_value, expected_slope = matching_loss_twin(s.double(), y.double(), double(rows), recipe)
     assert float(value) == pytest.approx(float(expected_value), rel=1e-6)

@@ -34,7 +34,8 @@ RECIPES = {
     "tbr": StepRecipe(base="tbr", nu=0.7, margin=0.4),
     "tbr imitate": StepRecipe(base="tbr", imitate=True),
     "tor": StepRecipe(base="tor"),
-    "tor drop": StepRecipe(base="tor", drop_outliers=True),
+    "tor drop": StepRecipe(base="tor", outlier_loss="drop"),
+    "tor squared": StepRecipe(base="tor", outlier_loss="squared"),
 }
 
 
@@ -54,6 +55,7 @@ def by_hand(name, s, t, y, q, i):
         "tbr imitate": smooth(s[i] - y[i], 1.0) + (0.5 * to_t if to_y > e else 0.0),
         "tor": (to_t**0.5 + 1e-7) ** 0.5 if outlier else to_y,
         "tor drop": 0.0 if outlier else to_y,
+        "tor squared": to_t if outlier else to_y,
     }[name]
 
 
@@ -95,6 +97,17 @@ def test_row_quantities_are_those_of_the_papers():
     assert q.phi.tolist() == pytest.approx([1.0, 0.99, 0.96, 0.0])
     u = torch.tensor([0.0, 1.0, 2.0, 10.0])
     assert q.outlier.tolist() == (u > u.mean() + u.std(correction=0)).tolist() == [False, False, False, True]
+
+
+def test_the_median_rule_finds_gross_outliers_that_hide_each_other_from_the_mean_rule():
+    t = torch.zeros(100, 1)
+    y = torch.linspace(-1, 1, 100)[:, None].clone()
+    y[:30] = 5.0  # mean(u) + 2 sd(u) is 1.85 + 2 * 2.06 = 5.97: above every outlier
+    gross = [True] * 30 + [False] * 70
+    assert not row_quantities(t, y, k=2.0, rule="mean").outlier.any()
+    assert row_quantities(t, y, k=3.5, rule="median").outlier.tolist() == gross
+    with pytest.raises(RecipeError, match="'mode'"):
+        StepRecipe(base="tor", outlier_rule="mode")
 
 
 def test_a_teacher_that_errs_equally_everywhere_is_trusted_everywhere():
