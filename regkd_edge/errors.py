@@ -6,6 +6,8 @@ The CLI prints them as one line without a traceback and exits with code 2; a lib
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["DataError", "GraphError", "ModelError", "NotAvailable", "RecipeError", "RunFolderError", "UserError"]
 
 
@@ -21,9 +23,13 @@ class UserError(Exception):
     """
 
     def __init__(self, cause: str, remedy: str = "") -> None:
-        self.cause = " ".join(str(cause).split())
-        self.remedy = " ".join(str(remedy).split())
+        self.cause, self.remedy = _one_line(cause), _one_line(remedy)
         super().__init__(f"{self.cause} {self.remedy}".strip())
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and what is around them become one space; other spaces may belong to the name of a file."""
+    return re.sub(r"\s*[\r\n\v\f]\s*", " ", str(text)).strip()
 
 
 class DataError(UserError):

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .command import command_line
 from .config import RunConfig
 from .errors import RunFolderError
 
@@ -34,6 +35,7 @@ __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_
 STAGES = ("data", "teacher", "distill", "export", "quantize", "build", "bench", "report")
 
 _FORMAT = 1
+_MAKE_IT = "Make it with: {} --data FILE.csv --target NAME"
 
 
 def digest(value: Any) -> str:
@@ -115,9 +117,11 @@ class RunFolder:
         """An existing run folder; anything else is a :class:`RunFolderError` that says what to type."""
         run = cls(path)
         if not run.path.is_dir():
-            raise RunFolderError(f"no run folder '{path}'.", f"Make it with: regkd-edge train-teacher {path} --data FILE.csv --target NAME.")
+            raise RunFolderError(f"no run folder '{path}'.", _MAKE_IT.format(command_line("train-teacher", run.path)))
         if not run.file("run.yaml").is_file():
-            raise RunFolderError(f"'{path}' is not a run folder: it has no run.yaml.", "Give a folder that 'train-teacher' or 'run' made.")
+            empty = not run._holds_files()
+            remedy = _MAKE_IT.format(command_line("train-teacher", run.path)) if empty else "Give a folder that 'train-teacher' or 'run' made."
+            raise RunFolderError(f"'{path}' is not a run folder: it {'is empty' if empty else 'has no run.yaml'}.", remedy)
         run.state()
         return run
 
@@ -127,7 +131,7 @@ class RunFolder:
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"'{path}' is a file, expected a folder.", "Choose another name for the run.")
-        if run.path.is_dir() and not run.file("run.yaml").exists() and any(run.path.iterdir()):
+        if run.path.is_dir() and not run.file("run.yaml").exists() and run._holds_files():
             raise RunFolderError(f"'{path}' holds other files and no run.yaml.", "Choose an empty or new folder for the run.")
         try:
             run.path.mkdir(parents=True, exist_ok=True)
@@ -136,6 +140,9 @@ class RunFolder:
         run.state()
         run.write_config(config)
         return run
+
+    def _holds_files(self) -> bool:
+        return any(inner.name != ".lock" for inner in self.path.iterdir())
 
     # -- names --------------------------------------------------------------------------------------------------
 

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from ..command import command_line
 from ..config import RunConfig
 from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_engine
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
-from ..errors import GraphError, RunFolderError, UserError
+from ..errors import GraphError, UserError
 from ..measure import accuracy
 from ..quantize import graph_precision
 from ..quantize.reference import reference_outputs
 from ..run import RunFolder, file_hash
-from ..stages import get, stale_reason
+from ..stages import require_fresh
 from ..stages.build import graphs, options_for
 from ..targets import get_target
 from .archive import write_archive
@@ -154,13 +155,7 @@ def allowed_difference(
 
 def _check_fresh(run: RunFolder, config: RunConfig) -> None:
     done = ["data", "teacher", "distill", "export", *(["quantize"] if run.record("quantize") is not None else [])]
-    for stage in done:
-        reason = stale_reason(run, config, stage)
-        if reason is not None:
-            raise RunFolderError(
-                f"'bundle' needs the stage '{stage}' of '{run.path}', which is {reason}.",
-                f"Run: regkd-edge {get(stage).command} {run.path}",
-            )
+    require_fresh(run, config, "bundle", done)
 
 
 def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[str, Path], list[str]]:
@@ -176,7 +171,7 @@ def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[st
     if "fp32" not in fitting:
         raise GraphError(
             f"the FP32 graph does not fit {target}: {left_out[0] if left_out else 'there is none'}.",
-            f"See: regkd-edge check {run.path} --target {target}",
+            f"See: {command_line('check', run.path, '--target', target)}",
         )
     return fitting, left_out
 
@@ -271,7 +266,7 @@ def _readme(header: dict[str, Any]) -> str:
         "On the device, with its own Python (the one that has the tensorrt package):",
         "",
         f"  pip install the wheel of regkd-edge {header['versions']['regkd-edge']}, no extras: no torch, no onnx",
-        f"  regkd-edge deploy {header['name']}.{header['target']['name']}.tar.gz",
+        f"  {command_line('deploy', Path(header['name'] + '.' + header['target']['name'] + '.tar.gz'))}",
         "",
         "That builds the engines there, compares their answers with expected.npz, times them, and writes report.html.",
         "",

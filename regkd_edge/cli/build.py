@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ..command import command_line
 from .options import command
 from .output import show
 from .pipeline import start
@@ -25,5 +26,5 @@ def register(app: typer.Typer) -> None:
                 run=str(folder),
                 ran=session.ran,
                 notes=[f"left out: {reason}" for reason in done.summary.get("left_out", [])],
-                next_command=f"regkd-edge bench {folder}",
+                next_command=command_line("bench", folder),
             )

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..command import command_line
 from ..targets import TARGETS
 from .output import show
 
@@ -78,5 +79,5 @@ def register(app: typer.Typer) -> None:
             run=str(folder),
             ran=["bundle"],
             notes=notes,
-            next_command=f"regkd-edge deploy {path.name}    (on the device)",
+            next_command=command_line("deploy", Path(path.name)) + "  # on the device",
         )

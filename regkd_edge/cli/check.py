@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..command import command_line
 from ..targets import TARGETS
 from .output import show
 
@@ -40,13 +41,15 @@ def register(app: typer.Typer) -> None:
         """
         from ..engines.precheck import check_graphs
         from ..run import RunFolder
+        from ..stages import require_fresh
         from ..stages.build import graphs
 
         if folder.is_file():
             found = check_graphs({folder.name: folder}, target, tensorrt)
         else:
             run = RunFolder.open(folder)
-            run.outputs_hash("export")  # refuses a run without graphs, and says what to type
+            if run.record("export") is None:
+                require_fresh(run, run.config(), "check", ["export"])
             found = check_graphs(graphs(run), target, tensorrt)
         show(
             f"{folder} on {target}",
@@ -55,7 +58,7 @@ def register(app: typer.Typer) -> None:
             run=str(folder),
             ran=["check"],
             notes=found.notes,
-            next_command=None if found.refused else f"regkd-edge bundle {folder} --target {target}",
+            next_command=None if found.refused else command_line("bundle", folder, "--target", target),
         )
         if found.refused:
             raise typer.Exit(1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ..command import command_line
 from ..errors import RunFolderError
 from .options import command
 from .output import show
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
                 run=str(folder),
                 ran=session.ran,
                 notes=[*data_notes(data), *training_notes(students.summary), difference],
-                next_command=f"regkd-edge quantize {folder}",
+                next_command=command_line("quantize", folder),
             )
 
 
@@ -45,7 +46,7 @@ def _teacher(session: Session) -> dict[str, Any]:
     if session.run.record("teacher") is None and not (teacher.from_run or teacher.factory):
         raise RunFolderError(
             f"'{session.run.path}' has no teacher.",
-            f"Run: regkd-edge train-teacher {session.run.path}, or name one with --from-run or --factory.",
+            f"Name one with --from-run or --factory, or run: {command_line('train-teacher', session.run.path)}",
         )
     force, session.force = session.force, False
     data, _ = session.do("data", "teacher")

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ..command import command_line
 from .options import command
 from .output import show
 from .pipeline import start
@@ -26,5 +27,5 @@ def register(app: typer.Typer) -> None:
                 run=str(folder),
                 ran=session.ran,
                 notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])] + sensitivity_notes(done.summary["graphs"]),
-                next_command=f"regkd-edge build {folder}",
+                next_command=command_line("build", folder),
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from ..command import command_line
 from .options import command
 from .output import show
 from .pipeline import start
@@ -31,5 +32,5 @@ def register(app: typer.Typer) -> None:
                 run=str(folder),
                 ran=session.ran,
                 notes=data_notes(data.summary),
-                next_command=f"regkd-edge distill {folder}",
+                next_command=command_line("distill", folder),
             )

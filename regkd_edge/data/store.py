@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..command import command_line
 from ..errors import DataError, RunFolderError
 from ..run import RunFolder, write_atomic, write_json
 from .scaler import Scalers
@@ -87,7 +88,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
 
 def load_dataset(run: RunFolder) -> Dataset:
     """What :func:`save_dataset` wrote; a missing, corrupt or contradictory file is a :class:`RunFolderError`."""
-    remedy = f"Run: regkd-edge train-teacher {run.path} --force."
+    remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
     arrays = _read_npz(run.file("data.npz"), ("x", "y", *_PARTS), remedy)
     names = _read_json(run.file("data.json"), remedy)
     problem = _problem(arrays, names)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..command import command_line
 from ..config import TeacherConfig
 from ..data import Dataset, Scalers, save_predictions
 from ..errors import ModelError, RunFolderError
@@ -108,7 +109,7 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
     elif config.from_run is not None:
         run = RunFolder.open(config.from_run)
         if not run.file("teacher", "model.json").is_file():
-            raise RunFolderError(f"the run folder '{config.from_run}' has no teacher.", f"Run: regkd-edge train-teacher {config.from_run}.")
+            raise RunFolderError(f"the run folder '{config.from_run}' has no teacher.", f"Run: {command_line('train-teacher', Path(config.from_run))}")
         if read_card(run.file("teacher")).get("kind") == "factory":
             raise ModelError(f"the teacher of '{config.from_run}' was made by a factory.", "Name that factory with --factory here too.")
         teacher = _from_folder(run.file("teacher"))

@@ -6,18 +6,20 @@ and hashes) and its *work*. From these :func:`perform` tells done from stale, an
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..command import command_line
 from ..config import RunConfig
 from ..errors import RunFolderError
 from ..run import STAGES, RunFolder, digest, file_hash
 
-__all__ = ["Done", "Progress", "Stage", "external_hash", "get", "machine_name", "perform", "stale_reason"]
+__all__ = ["Done", "Progress", "Stage", "external_hash", "get", "machine_name", "perform", "require_fresh", "stale_reason"]
 
 #: Called as ``progress(label, step, total, losses, validation_rmse)`` during long work.
 Progress = Callable[[str, int, int, dict[str, float], "float | None"], None]
@@ -104,13 +106,7 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
     When its outputs are others than before, what later stages made from the old ones is discarded.
     """
     stage = get(name)
-    for need in stage.upstream(run):
-        reason = stale_reason(run, config, need, here=stage.machine_bound)
-        if reason is not None:
-            raise RunFolderError(
-                f"'{stage.command}' needs the stage '{need}' of '{run.path}', which is {reason}.",
-                f"Run: regkd-edge {get(need).command} {run.path}",
-            )
+    require_fresh(run, config, stage.command, stage.upstream(run), here=stage.machine_bound)
     before = run.record(name)
     ran, summary = run.run_stage(
         name,
@@ -119,11 +115,49 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
         machine=machine_name() if stage.machine_bound else "",
         force=force,
     )
+    with contextlib.suppress(OSError):  # absent, or it holds the state of a training that was stopped
+        run.file("checkpoint").rmdir()
     if before is None or before["outputs"] != run.record(name)["outputs"]:
         for later in STAGES[STAGES.index(name) + 1 :]:
             if _rests_on(later, name):
                 run.discard(later)
     return Done(name, ran, summary)
+
+
+def require_fresh(run: RunFolder, config: RunConfig, command: str, names: Iterable[str], *, here: bool = False) -> None:
+    """Refuse ``command`` when one of the stages ``names``, or one below them, is missing or stale.
+
+    The remedy is the command of the first one in the chain: the others cannot be mended before it.
+    ``here``: a result of ``names`` that is bound to another machine counts as stale.
+
+    Raises
+    ------
+    RunFolderError
+    """
+    names = set(names)
+    needed = names.union(*(_below(run, name) for name in names))
+    reasons = {name: stale_reason(run, config, name, here=here and name in names) for name in STAGES if name in needed}
+    lacking = [name for name, reason in reasons.items() if reason is not None]
+    if not lacking:
+        return
+    commands = list(dict.fromkeys(_command(config, name) for name in lacking))
+    then = f" (then: {', '.join(commands[1:])})" if len(commands) > 1 else ""
+    unnamed = " --data FILE --target NAME" if lacking[0] == "data" and config.data.source is None else ""
+    raise RunFolderError(
+        f"'{command}' needs the stage '{lacking[0]}' of '{run.path}', which is {reasons[lacking[0]]}{then}.",
+        f"Run: {command_line(commands[0], run.path)}{unnamed}",
+    )
+
+
+def _below(run: RunFolder, name: str) -> set[str]:
+    upstream = set(get(name).upstream(run))
+    return upstream.union(*(_below(run, need) for need in upstream))
+
+
+def _command(config: RunConfig, name: str) -> str:
+    """What to type for a stage; a teacher that exists already is taken in by ``distill``."""
+    brought = config.teacher.from_run or config.teacher.factory
+    return "distill" if brought and name in ("data", "teacher") else get(name).command
 
 
 def external_hash(run: RunFolder, stage: str, path: str) -> str:

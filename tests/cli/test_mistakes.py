@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import pytest
@@ -145,6 +146,29 @@ def test_a_stage_out_of_order_names_the_command_to_type(cli, tmp_path, csv):
     check(cli("quantize", run), f"regkd-edge distill {run}")
     check(cli("bench", run), f"regkd-edge distill {run}")
     check(cli("report", run), "regkd-edge")
+
+
+@pytest.mark.parametrize("command", ["quantize", "build", "bench", "report"])
+def test_the_first_stage_that_is_missing_is_named_not_the_next_one(cli, tmp_path, csv, command):
+    run = tmp_path / "a run's dir"
+    quoted = shlex.quote(str(run))
+    run.mkdir()
+    check(cli(command, run), "is empty", f"regkd-edge train-teacher {quoted} --data FILE.csv --target NAME")
+    run.joinpath("run.yaml").write_text("seed: 3\n")  # by hand: no data named, nothing done
+    check(cli(command, run), "'data'", f"regkd-edge train-teacher {quoted} --data FILE --target NAME")
+    (run / "run.yaml").unlink()
+    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    begun = cli(*start)
+    assert begun.out.endswith(f"next: regkd-edge distill {quoted}\n")
+    check(cli(command, run), "'distill'", f"Run: regkd-edge distill {quoted}")
+
+
+def test_check_and_bundle_name_the_first_stage_that_is_missing_too(cli, tmp_path, csv):
+    run = tmp_path / "run"
+    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    assert cli(*start).code == 0
+    for command in ("check", "bundle"):
+        check(cli(command, run, "--target", "jetson-orin"), "'distill'", f"Run: regkd-edge distill {run}")
 
 
 def test_a_harmed_run_folder(cli, tmp_path, csv):

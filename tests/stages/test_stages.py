@@ -67,6 +67,17 @@ def test_a_changed_field_makes_its_stage_and_all_after_it_stale(whole, field, va
     assert all(stale_reason(run, changed, stage) for stage in STAGES[index:])
 
 
+def test_a_finished_training_leaves_no_checkpoint_folder(whole):
+    run, _ = whole
+    assert not run.file("checkpoint").exists()
+
+
+def test_the_remedy_for_a_stale_chain_is_its_first_stage(whole):
+    run, config = whole
+    with pytest.raises(RunFolderError, match=r"'teacher'.*stale.*then: distill, quantize, build, bench.*regkd-edge train-teacher"):
+        perform(run, config.updated({"teacher.lr": 0.01}), "report", quiet)
+
+
 def test_a_stale_stage_is_not_built_on(whole):
     run, config = whole
     changed = config.updated({"distill.w_gm": 0.3})
