@@ -106,7 +106,7 @@ def make_bundle(
                 else load_predictions(run.file(model, "predictions.npz"))[index]
             )
             card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
-            files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card})
+            files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
             files[f"{model}/predictions.npz"] = _npz(y=predictions)
     files["run.yaml"] = _without_paths(config).to_yaml().encode()
     files["expected.npz"] = _npz(**{name: values.astype(np.float32) for name, values in answers.items()})
@@ -140,6 +140,12 @@ def make_bundle(
     }
     files["README.txt"] = _readme(header).encode()
     return path, write_archive(path, header, files)
+
+
+def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
+    """The objective that a student was trained on, for the device's report."""
+    recipe = (card.get("extra") or {}).get("recipe")
+    return {} if recipe is None else {"extra": {"recipe": recipe}}
 
 
 def allowed_difference(

@@ -46,6 +46,7 @@ def show(
     notes: Sequence[str] = (),
     next_command: str | None = None,
     table: Any = None,
+    footnotes: Sequence[str] = (),
 ) -> None:
     """The end of a command.
 
@@ -65,9 +66,12 @@ def show(
         What to type next.
     table : rich renderable, optional
         A finished table to print in place of the one made of ``rows``.
+    footnotes : sequence of str
+        Notes on the table itself: printed before the others.
     """
+    notes = [*footnotes, *notes]
     if as_json:
-        print(json.dumps({"run": run, "ran": list(ran), "table": list(rows), "notes": list(notes), "next": next_command}, ensure_ascii=False))
+        print(json.dumps({"run": run, "ran": list(ran), "table": list(rows), "notes": notes, "next": next_command}, ensure_ascii=False))
         return
     out = Console(highlight=False)
     if not out.is_terminal:

@@ -11,12 +11,13 @@ __all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_re
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
-    """The run's models and engines with all that was measured so far, as the ``rows`` and ``table`` of :func:`show`."""
+    """The run's models and engines with all that was measured so far: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
-    return {"rows": report.rows, "table": console_table(report.rows, report.unit, recommended)}
+    table = console_table(report.rows, report.unit, recommended)
+    return {"rows": report.rows, "table": table, "footnotes": report.dashes}
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -46,6 +46,8 @@ class Report:
         Batch sizes that were timed, ascending.
     notes : list of str
         What a reader must know: engines left out, batches skipped, kernels of another precision.
+    dashes : list of str
+        Those of the notes that say why a figure of a row is missing.
     facts : dict
         ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
     truth, predictions, latencies
@@ -63,6 +65,7 @@ class Report:
     target_names: list[str]
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     latencies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+    dashes: list[str] = field(default_factory=list)
 
 
 def collect(run: RunFolder) -> Report:
@@ -76,11 +79,13 @@ def collect(run: RunFolder) -> Report:
     dataset = load_dataset(run)
     config = run.config().model_dump(mode="json")
     truth = dataset.rows("test")[1]
-    models = _models(run, dataset, config)
+    models = _models(run, dataset)
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
     benches, latencies = _benches(run, dataset, predictions, notes)
+    dashes = notes_of.too_few(benches)
     notes += [
+        *dashes,
         *dataset.table.warnings,
         *notes_of.deployed(_read_json(run.file("deploy.json")) if run.file("deploy.json").is_file() else None),
     ]
@@ -150,26 +155,21 @@ def collect(run: RunFolder) -> Report:
         target_names=names,
         predictions=predictions,
         latencies=latencies,
+        dashes=dashes,
     )
 
 
-def _models(run: RunFolder, dataset: Dataset, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    recipe = config["distill"]
-    terms = [term.upper() for term in recipe["terms"]]
+def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
     found = {}
     for name in ("teacher", "baseline", "student"):
         folder = run.file(name)
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
         card = _read_json(folder / "model.json")
-        how = {
-            "teacher": "",
-            "baseline": f", {recipe['base']} alone",
-            "student": ", " + " + ".join([recipe["base"], *terms]),
-        }[name]
+        how = "" if name == "teacher" else notes_of.trained_by(card)
         weights = folder / "model.safetensors"
         found[name] = {
-            "what": f"{card.get('spec') or card.get('kind') or 'network'}{how}",
+            "what": (card.get("spec") or card.get("kind") or "network") + (f", {how}" if how else ""),
             "parameters": card.get("parameters"),
             "size_bytes": weights.stat().st_size if weights.is_file() else None,
             "predictions": load_predictions(folder / "predictions.npz", dataset.y.shape)[dataset.split.test],
@@ -216,12 +216,6 @@ def _benches(
         if crowded and crowded not in notes:
             notes.insert(0, crowded)
         notes += notes_of.other_settings(name, record)
-        for timing in timings:
-            if timing["p99_ns"] is None:
-                notes.append(
-                    f"{name}: {timing['samples']} requests at batch {timing['batch']} are too few for p99 (1000 are "
-                    f"needed)."
-                )
     return records, latencies
 
 

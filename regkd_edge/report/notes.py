@@ -4,9 +4,44 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..measure.latency import BEYOND
 from .recommend import SAME_SPEED
 
-__all__ = ["busy", "deployed", "other_settings"]
+__all__ = ["busy", "deployed", "other_settings", "too_few", "trained_by"]
+
+_FOR_P99 = round(BEYOND / (1 - 0.99))
+
+
+def trained_by(card: dict[str, Any]) -> str:
+    """The objective that a student was trained on, as its own model.json keeps it: "mimic + PM + ABM + GM".
+
+    The run's configuration may have been edited since. Empty where the card keeps no recipe.
+    """
+    recipe = (card.get("extra") or {}).get("recipe") or {}
+    weights = {"base": recipe.get("w_base"), **{term: recipe.get(f"w_{term}") for term in ("pm", "abm", "gm")}}
+    active = [term for term, weight in weights.items() if weight and (weight["start"] or weight["end"])]
+    names = [recipe["base"] if term == "base" else term.upper() for term in active]
+    return " + ".join(name for name in names if name != "none") + (" alone" if active == ["base"] else "")
+
+
+def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:
+    """Why p99 is a dash: one line for all engines that were timed with as few requests."""
+    found: dict[int, dict[str, list[str]]] = {}
+    for name, record in benches.items():
+        for timing in record["latency"]:
+            if timing["p99_ns"] is None:
+                engines = found.setdefault(timing["samples"], {}).setdefault(str(timing["batch"]), [])
+                engines.append(name)
+    lines = []
+    for samples, batches in sorted(found.items()):
+        engines = sorted({name for names in batches.values() for name in names})
+        where = "" if engines == sorted(benches) else f" of {', '.join(engines)}"
+        sizes = f"batch{'es' if len(batches) > 1 else ''} {', '.join(batches)}"
+        lines.append(
+            f"p99{where} is not given at {sizes}: {samples:,} requests are too few for it, {_FOR_P99:,} are needed "
+            f"(bench --samples {_FOR_P99})."
+        )
+    return lines
 
 
 def other_settings(name: str, record: dict[str, Any]) -> list[str]:

@@ -48,6 +48,14 @@ def test_the_example_of_each_command_runs(cli, command):
         assert f"next: regkd-edge {following} runs/diabetes" in outcome.out
 
 
+def test_the_reason_for_a_dash_is_below_the_table(cli):
+    outcome = cli("bench", "runs/diabetes", "--samples", 20)
+    assert outcome.code == 0, outcome.err
+    assert "20 requests are too few for it, 1,000 are needed (bench --samples 1000)." in outcome.out
+    report = cli("report", "runs/diabetes", "--json").json()
+    assert any("20 requests are too few" in note for note in report["notes"])
+
+
 def test_a_second_call_finds_everything_done(cli):
     for command in COMMANDS:
         outcome = cli(command, "runs/diabetes", "--json").json()

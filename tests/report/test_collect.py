@@ -88,7 +88,46 @@ def test_too_few_requests_for_p99_are_said(run_copy):
     path.write_text(json.dumps(record))
     report = collect(run_copy)
     assert by_name(report)["onnxruntime.int8"]["p99_us_b1"] is None
-    assert any("999 requests at batch 1 are too few for p99" in note for note in report.notes)
+    (said,) = report.dashes
+    assert said in report.notes
+    assert said == (
+        "p99 of onnxruntime.int8 is not given at batch 1: 999 requests are too few for it, 1,000 are needed "
+        "(bench --samples 1000)."
+    )
+
+
+def test_enough_requests_leave_no_dash_to_explain(measured_run):
+    assert collect(measured_run).dashes == []
+
+
+def test_all_engines_timed_with_too_few_requests_are_one_line(run_copy):
+    for path in run_copy.file("bench").glob("*.json"):
+        record = json.loads(path.read_text())
+        for timing in record["latency"]:
+            timing |= {"p99_ns": None, "samples": 100}
+        path.write_text(json.dumps(record))
+    (said,) = collect(run_copy).dashes
+    assert said.startswith("p99 is not given at batches 1, 16: 100 requests are too few")
+
+
+def test_a_student_is_described_by_its_own_recipe_not_by_the_configuration_of_today(run_copy):
+    weight = {"start": 0.5, "end": 0.5}
+    off = {"start": 0.0, "end": 0.0}
+    for name, recipe in (
+        ("student", {"base": "tbr", "w_base": weight, "w_pm": weight, "w_abm": {"start": 1.0, "end": 0.0}, "w_gm": off}),
+        ("baseline", {"base": "tbr", "w_base": weight, "w_pm": off, "w_abm": off, "w_gm": off}),
+    ):
+        path = run_copy.file(name, "model.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "extra": {"recipe": recipe}}))
+    edited = run_copy.config().updated({"distill.base": "blend", "distill.terms": ["gm"]})
+    run_copy.write_config(edited)
+    rows = by_name(collect(run_copy))
+    assert rows["student"]["what"] == "mlp:16:tanh, tbr + PM + ABM"
+    assert rows["baseline"]["what"] == "mlp:16:tanh, tbr alone"
+
+
+def test_a_model_that_keeps_no_recipe_is_not_given_one(measured_run):
+    assert by_name(collect(measured_run))["student"]["what"] == "mlp:16:tanh"
 
 
 @pytest.mark.parametrize(("load", "said"), [(0.2, False), (6.5, True)])
