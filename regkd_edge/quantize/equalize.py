@@ -53,11 +53,13 @@ def clip_inputs(
     plan: Plan,
     x: np.ndarray,  # [n, d] what reaches the first layer
     error: Callable[[Plan], float],
+    fit: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     sweeps: int = 2,
 ) -> Plan:
     """Choose each feature's range by the error of the output: coordinate search over the share of values cut off on each side.
 
     ``error`` is asked for plans where only the first layer is quantized, so that the choice is not made on other layers' noise.
+    ``fit`` has the last word on a pair of ranges.
     """
     x = x.astype(np.float64)
     alone = plan.only(0)
@@ -66,7 +68,7 @@ def clip_inputs(
         1: np.quantile(x, [1 - t for t in _TAILS], axis=0, method="higher"),
     }
     bounds = [ends[0][0].copy(), ends[1][0].copy()]
-    best = error(equalize(alone, 0, *bounds))
+    best = error(equalize(alone, 0, *fit(*bounds)))
     for _ in range(sweeps):
         before = best
         for j in range(x.shape[1]):
@@ -76,12 +78,12 @@ def clip_inputs(
                     trial[side][j] = value
                     if value == bounds[side][j] or trial[1][j] <= trial[0][j]:
                         continue
-                    found = error(equalize(alone, 0, *trial))
+                    found = error(equalize(alone, 0, *fit(*trial)))
                     if found < best:
                         best, bounds = found, trial
         if best > 0.98 * before:
             break
-    return equalize(plan, 0, *bounds)
+    return equalize(plan, 0, *fit(*bounds))
 
 
 def fold_rates(plan: Plan) -> Plan:

@@ -21,6 +21,7 @@ from ..models import SavedModel
 from ..models.mlp import ACTIVATIONS, MLP
 from ..objectives import RowQuantities, StepRecipe
 from .layers import student_chain, write_quantized
+from .mixed import cautious_rise
 from .plan import Plan
 from .posttraining import CORRECTIONS, plan_layers
 from .summary import QuantizeSummary, checked_rows, input_of
@@ -106,7 +107,7 @@ class Finetuned:
 
     def record(self) -> dict:
         """JSON-able."""
-        return {"steps": self.steps, "rmse_before": self.before, "rmse_after": self.after, "kept": self.trained}
+        return {"steps": self.steps, "rise_before": self.before, "rise_after": self.after, "kept": self.trained}
 
 
 def finetune_plan(
@@ -124,7 +125,7 @@ def finetune_plan(
     seed: int = 0,
     rows: RowQuantities | None = None,
 ) -> Finetuned:
-    """Train an INT8 plan through its quantizers; keep the result only where ``judge`` (an RMSE on other rows) falls.
+    """Train an INT8 plan through its quantizers; keep the result only where ``judge`` (an error on other rows) falls.
 
     Parameters
     ----------
@@ -161,19 +162,16 @@ def quantize_finetuned(
     corrections: Sequence[str] = CORRECTIONS,
     check_rows: np.ndarray | None = None,
 ) -> QuantizeSummary:
-    """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows."""
+    """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows, where
+    better means beyond chance (:func:`~regkd_edge.quantize.mixed.cautious_rise`)."""
     chain = student_chain(source)
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
     outcome = plan_layers(chain, rows, ["int8"] * len(chain.layers), method=method, percentile=percentile, corrections=corrections)
     x, y = (torch.tensor(s.standardize(v), dtype=torch.float32) for s, v in zip((student.scalers.x, student.scalers.y), train))
-    held_x, held_y = validation
-
-    def judge(plan: Plan) -> float:  # over outputs in units of their own deviation
-        return float(np.sqrt(np.mean(((plan(held_x) - held_y) / student.scalers.y.scale) ** 2)))
-
+    judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
     done = finetune_plan(outcome.plan, student.module, teacher, x, y, recipe, judge=judge, steps=steps, batch=batch, lr=lr, seed=seed)
-    notes = [] if done.trained else [f"training through the quantizers did not lower the validation RMSE ({done.before:.4g} before, {done.after:.4g} after): not used"]
+    notes = [] if done.trained else [f"training through the quantizers did not lower the validation RMSE for certain (rise over FP32 with allowance for chance {done.before:+.2%} before, {done.after:+.2%} after): not used"]
     extra = {"corrections": outcome.record(), "finetune": done.record()}
     calibration = {"rows": len(rows), "method": method}
     return write_quantized(done.plan, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

@@ -14,8 +14,9 @@ from .formats import FORMATS, HIGH
 from .plan import Plan
 from .posttraining import Outcome
 
-__all__ = ["Bound", "search_mixed"]
+__all__ = ["Bound", "cautious_rise", "search_mixed"]
 
+_SURE = 0.1  # of the FP32 error's square: no estimate is lower
 _EXHAUSTIVE = 6  # layers up to which every subset is looked at
 
 
@@ -34,7 +35,7 @@ class Bound:
     high : str
         What a layer is kept in: fp16, bf16 or fp32.
     margin : float
-        Standard errors of the increase that are added to it: a rise judged on few rows is uncertain.
+        Standard errors by which the estimate is on the safe side: a rise judged on few rows is uncertain.
     """
 
     increase: float
@@ -54,15 +55,38 @@ class Bound:
 
         With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e). The second part is
         mostly chance, with standard error |d| |e| / sqrt(n); the estimate is the larger of what was seen and what the first
-        part alone would give, plus the margin.
+        part alone would give, plus the margin. The FP32 RMSE itself is uncertain too on few rows, and a smaller one makes
+        the same d weigh more: it is taken ``margin`` standard errors lower.
         """
-        exact = plan.chain(self.rows)
-        got = plan(self.rows)
-        spread = np.maximum(self.targets.std(axis=0), 1e-12)
-        base = max(float(np.sqrt(np.mean(((exact - self.targets) / spread) ** 2))), 1e-12)
-        rise = float(np.sqrt(np.mean(((got - self.targets) / spread) ** 2))) / base - 1.0
-        change = float(np.sqrt(np.mean(((got - exact) / spread) ** 2))) / base
+        rise, change, luck = _against_exact(plan, self.rows, self.targets)
+        change /= np.sqrt(max(1.0 - self.margin * luck, _SURE))
         return rise, max(rise, 0.5 * change**2) + self.margin * change / np.sqrt(self.targets.size)
+
+
+def cautious_rise(
+    plan: Plan,
+    rows: np.ndarray,  # [n, d] raw units
+    targets: np.ndarray,  # [n, o]
+    margin: float = 1.5,
+) -> float:
+    """Relative rise of the RMSE over FP32 on rows, plus ``margin`` standard errors of what chance contributes to it.
+
+    What compares two plans: one that is far from FP32 must be better by more than one that is close, the more so on few rows.
+    """
+    rise, change, _ = _against_exact(plan, rows, targets)
+    return rise + margin * change / float(np.sqrt(targets.size))
+
+
+def _against_exact(plan: Plan, rows: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
+    """(relative rise of the RMSE, RMS change of the output in units of the FP32 RMSE, relative standard error of the FP32
+    RMSE's square), outputs in units of their deviation."""
+    spread = np.maximum(targets.std(axis=0), 1e-12)
+    exact, got = plan.chain(rows), plan(rows)
+    squares = ((exact - targets) / spread) ** 2
+    base = max(float(np.sqrt(squares.mean())), 1e-12)
+    rise = float(np.sqrt(np.mean(((got - targets) / spread) ** 2))) / base - 1.0
+    change = float(np.sqrt(np.mean(((got - exact) / spread) ** 2))) / base
+    return rise, change, float(squares.std() / np.sqrt(squares.size)) / base**2
 
 
 def search_mixed(

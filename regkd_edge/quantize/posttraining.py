@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..config import CORRECTIONS
+from ..data import Scaler
 from .chain import Chain
 from .equalize import clip_inputs, equalize
 from .plan import Plan, nearest_plan
-from .ranges import range_of
+from .ranges import nearest, on_codes, range_of
 from .rounding import learn_rounding
+from .synthetic import known_inputs, summary_of_inputs, synthetic_rows
 
 __all__ = ["CORRECTIONS", "Calibration", "Outcome", "plan_layers"]
 
@@ -47,22 +50,34 @@ class Calibration:
 
     @classmethod
     def split(cls, chain: Chain, rows: np.ndarray, points: int = 2048) -> Calibration:
-        """Two thirds and one third, interleaved (fewer than 3 rows serve as both), each filled up with perturbed copies.
+        """Two thirds and one third, interleaved (fewer than 3 rows serve as both), each filled up to its share of ``points``.
 
-        The FP32 student answers any input, so a few rows need not be all that the ranges and the rounding see. Copies are
-        moved by 0.1 standard deviations a feature, the perturbation of distillation.
+        The FP32 student answers any input, so a few rows need not be all that the ranges and the rounding see. Half of what is
+        filled in are copies moved by 0.1 standard deviations a feature, the perturbation of distillation. The other half is
+        drawn anew from the distribution of the rows: combinations of values that did not occur but will (216 hulls and speeds
+        leave the corners of 6 inputs empty, and a range that was never met is clipped). All stay what an input can be: inside
+        the range of the rows, and on values that occur where a feature takes few. Points that no input will ever be would veto
+        a range that fits the inputs.
         """
         index = np.arange(len(rows))
         held = index % 3 == 2 if len(rows) >= 3 else index >= 0
         fit = ~held if len(rows) >= 3 else held
         rng = np.random.default_rng(0)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        repeated = {j: values for j in range(rows.shape[1]) if len(values := np.unique(rows[:, j])) <= len(rows) // 2}
+        counts = [max(0, share - int(part.sum())) for share, part in ((points * 2 // 3, fit), (points // 3, held))]
+        drawn = synthetic_rows(known_inputs(Scaler.fit(rows), summary_of_inputs(rows)), sum(counts) // 2 + 2) if sum(counts) else rows[:0]
 
-        def filled(part: np.ndarray, count: int) -> np.ndarray:
-            copies = part[np.arange(max(0, count - len(part))) % len(part)]
+        def filled(part: np.ndarray, count: int, new: np.ndarray) -> np.ndarray:
+            copies = part[np.arange(count - len(new)) % len(part)]
             moved = copies + _SIGMA * rng.standard_normal(copies.shape) / np.abs(chain.rate)
-            return np.concatenate([part, moved.astype(np.float32)])
+            moved = np.clip(moved, low, high).astype(np.float32)
+            for j, values in repeated.items():
+                moved[:, j] = nearest(moved[:, j], values)
+            return np.concatenate([part, moved, new])
 
-        fit, held = filled(rows[fit], points * 2 // 3), filled(rows[held], points // 3)
+        new = np.split(drawn[: counts[0] // 2 + counts[1] // 2], [counts[0] // 2])
+        fit, held = filled(rows[fit], counts[0], new[0]), filled(rows[held], counts[1], new[1])
         return cls(chain, fit, held, chain(fit), chain(held))
 
     @property
@@ -77,6 +92,16 @@ class Calibration:
         """Mean squared error of the outputs against FP32, in units of each output's variance."""
         rows, y = (self.held, self.held_y) if held else (self.fit, self.fit_y)
         return float(np.mean(((plan(rows) - y) / self.spread) ** 2))
+
+    @cached_property
+    def outputs(self) -> list[np.ndarray]:
+        """What each FP32 layer puts out on the fitting points."""
+        return self.chain.activations(self.fit)[1]
+
+    @cached_property
+    def slopes(self) -> list[np.ndarray]:
+        """How much an error there moves the network's output."""
+        return self.chain.output_slopes(self.fit)
 
     @property
     def fit_x(self) -> np.ndarray:  # [n, d]
@@ -132,11 +157,18 @@ def _one_way(
     ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
     outcome = Outcome(nearest_plan(chain, forms, ranges))
 
-    def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0) -> None:
+    def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
+        """``learnt``: both are judged with that layer alone quantized, so that it is not other layers' noise that decides, and
+        with its rounding learnt, as it will be: equalization makes weights uneven, which nearest rounding punishes."""
         if name != "ranges" and name not in corrections:
             return
         candidate = change(outcome.plan)
-        before, after = points.error(outcome.plan, held=True), points.error(candidate, held=True)
+        judged = [outcome.plan, candidate]
+        if learnt is not None:
+            judged = [plan.only(learnt) for plan in judged]
+        if learnt is not None and "rounding" in corrections:
+            judged = [round_layer(plan, learnt, points) for plan in judged]
+        before, after = (points.error(plan, held=True) for plan in judged)
         kept = after < worth * before
         outcome.tried.append((name, before**0.5, after**0.5, kept))
         if kept:
@@ -148,14 +180,15 @@ def _one_way(
         a = outcome.plan.inputs(points.rows if index else rows)[index]
         low, high = _bounds(a, method, percentile)
         if index == 0:
-            attempt("equalize", lambda plan: equalize(plan, 0, low, high))
+            fit = on_values(outcome.plan, a)
+            attempt("equalize", lambda plan: equalize(plan, 0, *fit(low, high)), learnt=0)
             if search:
-                attempt("equalize", lambda plan: clip_inputs(plan, points.fit_x, lambda p: points.error(p, held=False)))
+                attempt("equalize", lambda plan: clip_inputs(plan, points.fit_x, lambda p: points.error(p, held=False), fit), learnt=0)
             continue
         wide = np.maximum(np.abs(low), np.abs(high))
         if chain.layers[index - 1].after.homogeneous:
-            attempt("cross-layer", lambda plan: equalize(plan, index, -wide, wide))
-        attempt("center", lambda plan: equalize(plan, index, low, high), _WORTH)
+            attempt("cross-layer", lambda plan: equalize(plan, index, -wide, wide), learnt=index)
+        attempt("center", lambda plan: equalize(plan, index, low, high), _WORTH, learnt=index)
     if search:
         attempt("ranges", lambda plan: search_ranges(plan, points))
     for refit in (True, False):
@@ -178,6 +211,24 @@ def _bounds(a: np.ndarray, method: str, percentile: float) -> tuple[np.ndarray, 
     return np.maximum(low, centre - half), np.minimum(high, centre + half)
 
 
+def on_values(
+    plan: Plan,
+    x: np.ndarray,  # [n, d] what reaches the first layer
+) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """What turns ranges of the features, ``low, high`` [d], into such that put features of few values on codes."""
+    if plan.layers[0].form.name != "int8":
+        return lambda low, high: (low, high)
+    few = {j: values for j in range(x.shape[1]) if len(values := np.unique(x[:, j].astype(np.float64))) <= len(x) // 2}
+
+    def fit(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        low, high = low.copy(), high.copy()
+        for j, values in few.items():
+            low[j], high[j] = on_codes(values, low[j], high[j])
+        return low, high
+
+    return fit
+
+
 def search_ranges(plan: Plan, points: Calibration) -> Plan:
     """Coordinate search over the data ranges of the layers by the error of the output."""
     best = points.error(plan, held=False)
@@ -196,16 +247,19 @@ def search_ranges(plan: Plan, points: Calibration) -> Plan:
 
 def round_all(plan: Plan, points: Calibration, refit: bool) -> Plan:
     """Learn the rounding of each layer on what the rounded layers before it give."""
-    targets, slopes = plan.chain.activations(points.fit)[1], plan.chain.output_slopes(points.fit)
-    for index, layer in enumerate(plan.layers):
-        if not layer.form.scaled:
-            continue
-        data = layer.data(plan.inputs(points.fit)[index])
-        codes, scale, bias = learn_rounding(
-            layer.weight, layer.form, data, targets[index], slopes[index] ** 2, refit=refit
-        )
-        plan = plan.with_layer(index, codes=codes, weight_scale=scale, bias=bias)
+    for index in range(len(plan.layers)):
+        plan = round_layer(plan, index, points, refit)
     return plan
+
+
+def round_layer(plan: Plan, index: int, points: Calibration, refit: bool = True) -> Plan:
+    """Learn the rounding of one layer."""
+    layer = plan.layers[index]
+    if not layer.form.scaled:
+        return plan
+    data = layer.data(plan.inputs(points.fit)[index])
+    codes, scale, bias = learn_rounding(layer.weight, layer.form, data, points.outputs[index], points.slopes[index] ** 2, refit=refit)
+    return plan.with_layer(index, codes=codes, weight_scale=scale, bias=bias)
 
 
 def correct_biases(plan: Plan, points: Calibration) -> Plan:

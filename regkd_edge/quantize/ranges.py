@@ -6,10 +6,11 @@ import numpy as np
 
 from ..errors import UserError
 
-__all__ = ["METHODS", "check_method", "range_of"]
+__all__ = ["METHODS", "check_method", "nearest", "on_codes", "range_of"]
 
 METHODS = ("output", "minmax", "percentile", "entropy")
 _BINS, _LEVELS = 2048, 128
+_STEPS = 254  # of codes -127 .. 127
 
 
 def check_method(method: str, percentile: float) -> None:
@@ -31,6 +32,42 @@ def range_of(
         # "higher" rather than interpolated: with few values a percentile near 100 is the largest one, as it should be.
         return float(np.percentile(size, percentile, method="higher"))
     return _entropy(size) if method == "entropy" else float(size.max(initial=0.0))
+
+
+def nearest(
+    x: np.ndarray,  # [n]
+    values: np.ndarray,  # [m] sorted
+) -> np.ndarray:  # [n]
+    """Of each number the closest of ``values``."""
+    if len(values) == 1:
+        return np.full_like(x, values[0])
+    right = np.clip(np.searchsorted(values, x), 1, len(values) - 1)
+    return np.where(x - values[right - 1] <= values[right] - x, values[right - 1], values[right])
+
+
+def on_codes(
+    values: np.ndarray,  # [m] distinct values of one input
+    low: float,
+    high: float,
+) -> tuple[float, float]:
+    """``low .. high``, widened until as many as possible of the values fall on codes of a symmetric 8-bit range.
+
+    A feature that takes few values (a count, a switch, a sensor's own steps) then loses nothing by rounding. The grid is the
+    one of 127 to 254 steps between the ends that rounds the values with the least squared error; it must be a quarter of
+    the finest one's, or the finest stays: less would be the luck of the values that were seen.
+    """
+    inside = values[(values >= low) & (values <= high)]
+    if high <= low or len(inside) > _STEPS + 1:
+        return low, high
+    counts = np.arange(_STEPS, _STEPS // 2 - 1, -1)
+    at = (inside[None, :] - low) / (high - low) * counts[:, None]
+    errors = np.mean(((at - np.rint(at)) / counts[:, None]) ** 2, axis=1)
+    best = int(errors.argmin())
+    if errors[best] > 0.25 * errors[0]:
+        return low, high
+    step = (high - low) / counts[best]
+    centre = low + step * (counts[best] // 2)
+    return centre - step * _STEPS / 2, centre + step * _STEPS / 2
 
 
 def _entropy(size: np.ndarray) -> float:

@@ -12,12 +12,15 @@ import numpy as np
 from ..data import Scaler, Scalers
 from ..errors import DataError
 from ..sampling import InputDescription
+from .ranges import nearest
 
 __all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
 
 # Levels of the stored quantiles: every 4 %, and closer towards the ends, where heavy tails are.
 _TAIL = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
 _LEVELS = np.concatenate([_TAIL, np.arange(0.04, 0.97, 0.04), 1.0 - _TAIL[::-1]])
+_DEGREES = 4.0
+_FEW = 64  # distinct values up to which they are kept one by one
 _WIDEST = 64  # features up to which the correlation is kept: d^2 numbers
 
 
@@ -31,21 +34,27 @@ class KnownInputs:
         Mean, deviation, range, whole numbers, constants; the correlation of the normal scores where it is known.
     quantiles : float64 [q, d] or None
         Quantiles of each feature at fixed levels, closer towards the ends; raw units.
+    values : tuple, for each feature float64 [m] or None
+        All values of a feature that takes few of them (a count, a switch, a sensor's own steps).
     """
 
     description: InputDescription
     quantiles: np.ndarray | None = None
+    values: tuple[np.ndarray | None, ...] = ()
 
 
 def summary_of_inputs(
     x: np.ndarray,  # [n, d] raw units
 ) -> dict[str, Any]:
-    """What is stored with a student of the rows it was trained on: quantiles, whole-number columns, correlation of the ranks.
+    """What is stored with a student of the rows it was trained on: quantiles, whole-number columns, the values of columns that
+    take few, correlation of the ranks.
 
     A few numbers a feature and no row; they stand for the rows where calibration has none.
     """
     x = np.asarray(x, np.float64)
     summary: dict[str, Any] = {"quantiles": np.quantile(x, _LEVELS, axis=0).tolist(), "integer": (x == np.round(x)).all(axis=0).tolist()}
+    distinct = [np.unique(column) for column in x.T]
+    summary["values"] = [v.tolist() if len(v) <= min(_FEW, len(x) // 4) else None for v in distinct]
     if 1 < x.shape[1] <= _WIDEST and len(x) > 2:
         ranks = x.argsort(axis=0).argsort(axis=0) - (len(x) - 1) / 2.0
         ranks[:, x.min(axis=0) == x.max(axis=0)] = 0.0
@@ -95,21 +104,29 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
     description = replace(
         description, low=low, high=high, sd=np.where(high > low, description.sd, 0.0), integer=np.asarray(summary["integer"], bool), correlation=correlation
     )
-    return KnownInputs(description, quantiles)
+    values = tuple(None if v is None else np.asarray(v, float) for v in summary.get("values", ()))  # older students have none
+    return KnownInputs(description, quantiles, values)
 
 
 def synthetic_rows(known: KnownInputs, n: int, seed: int = 0) -> np.ndarray:  # [n, d] float32, raw units
     """Inputs as described: normal scores with the known correlation, put through each feature's known quantiles.
 
+    Every second row has its scores stretched or shrunk together (Student's t, 4 degrees of freedom): extremes of one input come
+    with extremes of others more often than a normal copula has it, and a range that was never seen is clipped.
     Without quantiles the scores are spread by mean and deviation (Gaussian features), inside the range where one is known.
     """
     description = known.description
-    z = np.random.default_rng(seed).standard_normal((n, description.d))
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((n, description.d))
     if known.quantiles is None:
         return description.inputs(z).astype(np.float32)
     if description.correlation is not None:
         z = z @ np.linalg.cholesky(description.correlation).T
+    z[1::2] /= np.sqrt(rng.chisquare(_DEGREES, (len(z[1::2]), 1)) / _DEGREES)
     share = (z.argsort(axis=0).argsort(axis=0) + 0.5) / n  # ranks: the n values cover the whole of each distribution
     share = (share - share.min(axis=0)) / np.maximum(share.max(axis=0) - share.min(axis=0), 1e-12) if n > 1 else share
     x = np.column_stack([np.interp(share[:, j], _LEVELS, known.quantiles[:, j]) for j in range(description.d)])
+    for j, values in enumerate(known.values):
+        if values is not None:
+            x[:, j] = nearest(x[:, j], values)
     return description.restrict(x).astype(np.float32)

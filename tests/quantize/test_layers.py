@@ -14,7 +14,10 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.errors import GraphError, NotAvailable, UserError
 from regkd_edge.quantize import Bound, graph_precision, quantize_int8, quantize_layers
 from regkd_edge.quantize.chain import read_chain
-from regkd_edge.quantize.posttraining import plan_layers
+from regkd_edge.quantize.mixed import cautious_rise
+from regkd_edge.quantize.plan import nearest_plan
+from regkd_edge.quantize.posttraining import Calibration, plan_layers
+from regkd_edge.quantize.ranges import on_codes
 from regkd_edge.quantize.reference import reference_outputs
 from regkd_edge.quantize.sensitivity import sensitivity
 from regkd_edge.quantize.targets import precisions_of, require_precision
@@ -125,6 +128,43 @@ def test_a_heavy_tailed_feature_no_longer_sets_the_step_of_all(student, tmp_path
     assert rms(whole(held) - chain(held)) < 0.5 * rms(plain(held) - chain(held))
 
 
+def test_a_feature_of_few_values_loses_nothing_by_rounding(student):
+    """Counts, switches, dimensions in whole steps: their values fall on codes, and stay there beside continuous features."""
+    chain, rng = read_chain(student), np.random.default_rng(6)
+    whole = np.column_stack([rng.integers(0, 7, 800), rng.integers(0, 2, 800), 0.3 * rng.integers(-2, 9, 800), rng.integers(3, 90, 800), np.full(800, 2.0)])
+    plan = plan_layers(chain, whole.astype(np.float32), INT8).plan
+    a = chain.scaled(whole.astype(np.float32))
+    first = plan.layers[0]
+    np.testing.assert_allclose(first.data(a) / first.rate + first.shift, a, atol=1e-4)  # float32; a step is 0.01 and more
+    mixed = np.column_stack([whole[:, :2], rng.standard_normal((800, 3))]).astype(np.float32)
+    plan, a = plan_layers(chain, mixed, INT8).plan, chain.scaled(mixed)
+    first = plan.layers[0]
+    error = np.abs(first.data(a) / first.rate + first.shift - a).max(axis=0)
+    assert error[:2].max() < 1e-4 and error[2:].min() > 1e-3
+
+
+def test_a_range_that_no_grid_fits_stays(tmp_path):
+    values = np.sort(np.random.default_rng(0).standard_normal(200))
+    assert on_codes(values, values[0], values[-1]) == (values[0], values[-1])
+    low, high = on_codes(np.array([0.0, 1.0, 4.0]), 0.0, 4.0)
+    codes = (np.array([0.0, 1.0, 4.0]) - (low + high) / 2) / ((high - low) / 2) * 127
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
+    assert low <= 0.0 and high >= 4.0
+
+
+def test_what_is_filled_in_stays_what_an_input_can_be(student):
+    rng = np.random.default_rng(1)
+    few = np.column_stack([rng.integers(0, 4, 60), rng.standard_normal(60), 7.0 * np.ones(60), rng.random((60, 2))]).astype(np.float32)
+    points = Calibration.split(read_chain(student), few)
+    assert len(points.rows) == 2047 or len(points.rows) == 2048
+    assert (points.rows >= few.min(axis=0) - 1e-6).all() and (points.rows <= few.max(axis=0) + 1e-6).all()
+    assert set(np.unique(points.rows[:, 0])) == {0.0, 1.0, 2.0, 3.0} and (points.rows[:, 2] == 7.0).all()
+    combined = {(a, round(b, 4)) for a, b in points.fit[:, :2].tolist()}
+    assert len(combined) > 600  # not the rows again and again
+    many = rows(n=4000)
+    assert len(Calibration.split(read_chain(student), many).rows) == 4000
+
+
 @pytest.mark.parametrize(("activation", "ratio"), [("Tanh", 0.96), ("Softplus", 0.96), ("Relu", 1.1)])
 def test_corrections_do_no_harm_where_there_is_no_culprit(tmp_path, activation, ratio):
     """Gaussian inputs and random weights: only the rounding is left to win (10 to 20 %). With ReLU the rounding of the
@@ -197,6 +237,16 @@ def test_a_bound_that_cannot_be_kept_is_said(student, tmp_path):
     bound = bound_for(read_chain(student), 1e-9, high="bf16")
     summary = quantize_layers(student, tmp_path / "q.onnx", rows(), bound=bound)
     assert any("no choice of layers keeps the bound" in note for note in summary.notes)
+
+
+def test_a_change_must_be_better_beyond_chance(student):
+    """Of two plans that seem equal on a few rows the one nearer to FP32 is taken."""
+    chain = read_chain(student)
+    exact, rounded = nearest_plan(chain, ["fp32"] * 3, [1.0] * 3), plan_layers(chain, rows(), INT8).plan
+    bound = bound_for(chain, 0.01, noise=0.3)
+    assert cautious_rise(exact, bound.rows, bound.targets) == pytest.approx(0.0, abs=1e-9)
+    allowance = [cautious_rise(rounded, bound.rows[:n], bound.targets[:n]) - cautious_rise(rounded, bound.rows[:n], bound.targets[:n], margin=0.0) for n in (40, 4000)]
+    assert allowance[0] > 5 * allowance[1] > 0
 
 
 def test_few_rows_make_the_bound_cautious(student):

@@ -44,6 +44,25 @@ def test_no_row_is_stored(x):
     assert np.size(stored["quantiles"]) == 38 * 4 and np.size(stored["correlation"]) == 16
 
 
+def test_a_feature_of_few_values_takes_no_other(tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.choice([0.125, 0.3, 0.45], 300), rng.standard_normal(300)])
+    stored = summary_of_inputs(x)
+    assert stored["values"] == [[0.125, 0.3, 0.45], None]
+    made = synthetic_rows(described_inputs(student_folder(tmp_path, x)), 1000)
+    assert set(np.unique(made[:, 0])) == set(np.float32([0.125, 0.3, 0.45]))
+    del stored["values"]  # a student of an earlier version
+    assert len(np.unique(synthetic_rows(known_inputs(Scalers.fit(x, x[:, :1]).x, stored), 1000)[:, 0])) > 10
+
+
+def test_extremes_come_together_more_often_than_in_a_normal_copula():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4000, 2)) / np.sqrt(rng.chisquare(3, (4000, 1)) / 3)  # uncorrelated, dependent in the tails
+    made = synthetic_rows(known_inputs(Scalers.fit(x, x[:, :1]).x, summary_of_inputs(x)), 4000)
+    extreme = [(np.abs(v - np.median(v)) > np.quantile(np.abs(v - np.median(v)), 0.98)) for v in made.T]
+    assert (extreme[0] & extreme[1]).mean() > 5 * 0.02**2  # independent ones meet in 0.02^2 of the rows
+
+
 def test_without_a_summary_the_scaler_is_all_there_is(tmp_path, x):
     made = synthetic_rows(described_inputs(student_folder(tmp_path, x, stored=False)), 4000)
     # Means of 4000 draws: 0.016 deviations off on the average, five times that at most.

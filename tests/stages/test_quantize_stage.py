@@ -78,6 +78,6 @@ def test_auto_says_what_it_judged(finished):
 def test_training_through_the_quantizers(finished):
     (graph,) = quantize(finished, precision="int8", finetune=True, finetune_steps=20)
     assert graph["share"] == {"int8": 1.0} and graph["finetune"]["steps"] == 20
-    assert graph["finetune"]["kept"] == (graph["finetune"]["rmse_after"] < graph["finetune"]["rmse_before"])
+    assert graph["finetune"]["kept"] == (graph["finetune"]["rise_after"] < graph["finetune"]["rise_before"])
     with pytest.raises(UserError, match="finetune trains all layers in int8"):
         quantize(finished, precision="int8", finetune=True, max_increase="1%")
