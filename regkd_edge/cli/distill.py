@@ -9,10 +9,16 @@ import typer
 
 from ..command import command_line
 from ..errors import RunFolderError
-from .options import command
+from .options import Short, command
 from .output import show
 from .pipeline import Session, start
-from .tables import data_notes, measured, training_notes
+from .tables import data_notes, graph_rows, measured, sensitivity_notes, training_notes
+
+
+_QAT = Short(
+    "Go on to train the student through its quantizers of this precision, and write that graph (quantize --finetune).",
+    {"int8": {"quantize.finetune": True}},
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +27,7 @@ def register(app: typer.Typer) -> None:
         "distill",
         {"distill": None, "data": None, "teacher": ["from_run", "factory", "weights", "inputs"], "run": ["seed", "batch_size"]},
         "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
+        short={"qat": _QAT},
     )
     def distill(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Train a small student on the teacher and export it to ONNX with its scalers inside."""
@@ -29,14 +36,28 @@ def register(app: typer.Typer) -> None:
             data = _teacher(session)
             students, export = session.do("distill", "export")
             difference = f"{export.summary['graph']}: at most {export.summary['max_difference']:.2g} from the torch student on {export.summary['rows_checked']} held-out rows."
+            notes = [*data_notes(data), *training_notes(students.summary), difference]
+            if "quantize.finetune" not in changes:
+                show(
+                    f"students of {folder}",
+                    **measured(session.run),
+                    as_json=as_json,
+                    run=str(folder),
+                    ran=session.ran,
+                    notes=notes,
+                    next_command=command_line("quantize", folder),
+                )
+                return
+            (quantized,) = session.do("quantize")
+            graphs = quantized.summary["graphs"]
             show(
-                f"students of {folder}",
-                **measured(session.run),
+                f"graphs of {folder}",
+                graph_rows(graphs),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[*data_notes(data), *training_notes(students.summary), difference],
-                next_command=command_line("quantize", folder),
+                notes=notes + [note for graph in graphs for note in graph.get("notes", [])] + sensitivity_notes(graphs),
+                next_command=command_line("build", folder),
             )
 
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
 
@@ -13,8 +14,9 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
+from ..errors import UserError
 
-__all__ = ["SECTIONS", "command"]
+__all__ = ["SECTIONS", "Short", "command"]
 
 SECTIONS = {
     "data": DataConfig,
@@ -79,7 +81,28 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def command(app: typer.Typer, name: str, fields: dict[str, list[str] | None], example: str, *, folder: str = "RUN") -> Callable:
+@dataclass(frozen=True)
+class Short:
+    """A flag ``--key VALUE`` that stands for fields of the configuration: value -> dotted fields."""
+
+    help: str
+    values: dict[str, dict[str, Any]]
+
+    def changes(self, value: str) -> dict[str, Any]:
+        """The fields that ``value`` stands for; another value is a :class:`UserError`."""
+        if value not in self.values:
+            raise UserError(f"'{value}' is none of: {', '.join(self.values)}.", f"It means: {self.help}")
+        return dict(self.values[value])
+
+    def parameter(self, key: str) -> inspect.Parameter:
+        """The flag for Typer."""
+        option = typer.Option("--" + key.replace("_", "-"), help=self.help, metavar="|".join(self.values), show_default=False)
+        return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[str], option])
+
+
+def command(
+    app: typer.Typer, name: str, fields: dict[str, list[str] | None], example: str, *, folder: str = "RUN", short: dict[str, Short] | None = None
+) -> Callable:
     """Register a command that works on a run folder.
 
     Parameters
@@ -93,16 +116,23 @@ def command(app: typer.Typer, name: str, fields: dict[str, list[str] | None], ex
         A command line that runs, shown by ``--help``.
     folder : str
         Metavar of the folder argument.
+    short : dict, optional
+        Flags that stand for fields of other sections.
 
     The decorated function gets ``(folder, changes, force, json)``: ``changes`` holds only the flags that were given, as
     dotted fields of :class:`RunConfig`.
     """
+
+    shorts = short or {}
 
     def decorate(function: Callable[[Path, dict[str, Any], bool, bool], None]) -> Callable:
         @functools.wraps(function)
         def wrapper(folder: Path, force: bool = False, as_json: bool = False, **flags: Any) -> None:
             changes = {}
             for key, value in flags.items():
+                if key in shorts:
+                    changes.update({} if value is None else shorts[key].changes(value))
+                    continue
                 if isinstance(value, (list, tuple)):  # a flag given twice adds: the last alone would drop a target unsaid
                     value = ",".join(value) or None
                 if value is not None:
@@ -120,6 +150,7 @@ def command(app: typer.Typer, name: str, fields: dict[str, list[str] | None], ex
             model = RunConfig if section == "run" else SECTIONS[section]
             for field in names if names is not None else model.model_fields:
                 parameters.append(_parameter(section, field, model.model_fields[field]))
+        parameters += [one.parameter(key) for key, one in shorts.items()]
         parameters += [
             inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, typer.Option("--force", help="Do it again even when it is done.")]),
             inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]),

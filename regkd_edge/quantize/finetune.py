@@ -24,6 +24,7 @@ from .layers import student_chain, write_quantized
 from .mixed import cautious_rise
 from .plan import Plan
 from .posttraining import CORRECTIONS, plan_layers
+from .sensitivity import sensitivity
 from .summary import QuantizeSummary, checked_rows, input_of
 
 __all__ = ["Finetuned", "QuantizedNetwork", "finetune_plan", "quantize_finetuned"]
@@ -161,6 +162,7 @@ def quantize_finetuned(
     percentile: float = 99.99,
     corrections: Sequence[str] = CORRECTIONS,
     check_rows: np.ndarray | None = None,
+    report: bool = False,
 ) -> QuantizeSummary:
     """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows, where
     better means beyond chance (:func:`~regkd_edge.quantize.mixed.cautious_rise`)."""
@@ -172,6 +174,6 @@ def quantize_finetuned(
     judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
     done = finetune_plan(outcome.plan, student.module, teacher, x, y, recipe, judge=judge, steps=steps, batch=batch, lr=lr, seed=seed)
     notes = [] if done.trained else [f"training through the quantizers did not lower the validation RMSE for certain (rise over FP32 with allowance for chance {done.before:+.2%} before, {done.after:+.2%} after): not used"]
-    extra = {"corrections": outcome.record(), "finetune": done.record()}
+    extra = {"corrections": outcome.record(), "finetune": done.record(), **({"sensitivity": sensitivity(done.plan, check)} if report else {})}
     calibration = {"rows": len(rows), "method": method}
     return write_quantized(done.plan, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

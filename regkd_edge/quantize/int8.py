@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import CORRECTIONS
 from ..errors import GraphError, NotAvailable, UserError
 from ..run import write_atomic
 from .chain import read_chain
@@ -74,14 +75,13 @@ def quantize_int8(
     chain = read_chain(source)
     if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
         return quantize_layers(source, target, calibration_rows, "int8", method=method, percentile=percentile, check_rows=check_rows, **options)
+    _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
     if placer == "modelopt":
         method, notes = calibration_method(method)
     elif method == "output":
         notes.append("ranges by percentile: method 'output' needs a chain of layers")
         method = "percentile"
-    if options.get("bound") is not None:
-        raise UserError("a bound on the RMSE needs a chain of layers.", "Leave it out, or use placer 'own'.")
     import onnx
 
     model = load_graph(source)
@@ -100,6 +100,20 @@ def quantize_int8(
         summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
     calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
     return summarize("int8", source, target, check, calibration=calibration, notes=notes)
+
+
+def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
+    """Refuse what placer ``own`` alone can do, rather than leave it undone."""
+    corrections = options.get("corrections", CORRECTIONS)
+    asked = {
+        "bound on the RMSE": options.get("bound") is not None,
+        "report by layers": options.get("report", False),
+        f"corrections ({', '.join(corrections)})": bool(corrections) and set(corrections) != set(CORRECTIONS),
+    }
+    for what, is_asked in asked.items():
+        if is_asked:
+            why = f", and this graph is none: {chain}" if isinstance(chain, str) else ""
+            raise UserError(f"placer '{placer}' has no {what}: that needs a chain of layers{why}.", "Leave it out, or use placer 'own' on an MLP.")
 
 
 def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], method: str, percentile: float) -> None:

@@ -125,12 +125,24 @@ def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, ro
         percentile=section.percentile,
         corrections=section.corrections,
         check_rows=check,
+        report=section.report,
     )
+
+
+def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
+    """Refuse flags that would change nothing, or exclude each other."""
+    if section.finetune and bound is not None:
+        raise UserError("finetune trains all layers in int8, max_increase keeps some in a higher precision.", "Leave out one of them.")
+    if section.finetune and "int8" not in wanted:
+        raise UserError(f"finetune trains an int8 graph, and precision is {', '.join(wanted)}.", "Add int8 to --precision, or leave out --finetune.")
+    if section.finetune and section.placer not in ("auto", "own"):
+        raise UserError(f"finetune trains through pairs of placer 'own', and placer is '{section.placer}'.", "Leave out one of them.")
+    if bound is not None and not {"int8", "fp8"} & set(wanted):
+        raise UserError(f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}.", "Add int8 to --precision, or leave out --max-increase.")
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..errors import UserError
     from ..quantize import quantize_fp16, quantize_int8, quantize_layers
     from ..quantize.targets import require_precision
 
@@ -142,8 +154,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     bound = _bound(run, config)
     if bound is not None:
         require_precision(bound.high, section.target)
-    if section.finetune and bound is not None:
-        raise UserError("finetune trains all layers in int8, max_increase keeps some in a higher precision.", "Leave out one of them.")
+    _require_effect(section, wanted, bound)
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
     paths: list[Path] = []
     graphs: list[dict[str, Any]] = []

@@ -76,8 +76,24 @@ def test_auto_says_what_it_judged(finished):
 
 
 def test_training_through_the_quantizers(finished):
-    (graph,) = quantize(finished, precision="int8", finetune=True, finetune_steps=20)
+    (graph,) = quantize(finished, precision="int8", finetune=True, finetune_steps=20, report=True)
+    assert len(graph["sensitivity"]["layers"]) == 3
     assert graph["share"] == {"int8": 1.0} and graph["finetune"]["steps"] == 20
     assert graph["finetune"]["kept"] == (graph["finetune"]["rise_after"] < graph["finetune"]["rise_before"])
     with pytest.raises(UserError, match="finetune trains all layers in int8"):
         quantize(finished, precision="int8", finetune=True, max_increase="1%")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"precision": "fp16", "finetune": True}, "finetune trains an int8 graph, and precision is fp16"),
+        ({"precision": "int8", "finetune": True, "placer": "onnxruntime"}, "placer is 'onnxruntime'"),
+        ({"precision": "bf16", "max_increase": "1%"}, "max_increase searches int8 and fp8 graphs"),
+        ({"precision": "int8", "placer": "onnxruntime", "report": True}, "placer 'onnxruntime' has no report by layers"),
+        ({"precision": "int8", "placer": "modelopt", "corrections": "bias"}, r"placer 'modelopt' has no corrections \(bias\)"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(finished, flags, message):
+    with pytest.raises(UserError, match=message):
+        quantize(finished, **flags)
