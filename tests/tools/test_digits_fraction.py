@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import csv
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "reproduce" / "digits_fraction.py"
 QUICK = ["--data", "diabetes", "--fraction", "0.5", "--set", "steps=60", "--set", "student=mlp:8:relu", "--set-teacher", "teacher=mlp:16:relu", "--set-teacher", "epochs=3"]
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """The script in this process: another one would spend seconds importing torch."""
-
-    def run(*arguments) -> str:
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        monkeypatch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return capsys.readouterr().out
-
-    return run
 
 
 def test_measures_each_seed_once(call, tmp_path):
     out = tmp_path / "r.csv"
-    first = call(*QUICK, "--seeds", 0, 1, "--out", out)
+    first = call("digits_fraction", *QUICK, "--seeds", 0, 1, "--out", out)
     rows = list(csv.DictReader(out.open()))
     assert [row["seed"] for row in rows] == ["0", "1"] and all(float(row["terms"]) > 0 for row in rows)
     assert rows[0]["teacher"] != rows[1]["teacher"], "another seed, another split and teacher"
     assert "| mean |" in first and "of 2 seeds" in first
-    again = call(*QUICK, "--seeds", 0, 1, "--out", out)
+    again = call("digits_fraction", *QUICK, "--seeds", 0, 1, "--out", out)
     assert "seed 0:" not in again and again.splitlines()[-1] == first.splitlines()[-1]
-    call(*QUICK, "--set", "lr=0.01", "--seeds", 0, "--out", out)
+    call("digits_fraction", *QUICK, "--set", "lr=0.01", "--seeds", 0, "--out", out)
     assert len(list(csv.DictReader(out.open()))) == 3, "other constants are another measurement"
 
 
@@ -47,4 +30,4 @@ def test_measures_each_seed_once(call, tmp_path):
 )
 def test_mistakes_end_with_one_line(call, tmp_path, arguments, message):
     with pytest.raises(SystemExit, match=message):
-        call(*arguments, "--out", tmp_path / "unused.csv")
+        call("digits_fraction", *arguments, "--out", tmp_path / "unused.csv")

@@ -165,7 +165,8 @@ def dot_plot(path: Path, title: str, groups: Mapping[str, Mapping[str, tuple[flo
     ``marks`` puts a grey tick on a group's line (a published value, for instance).
     """
     names = list(dict.fromkeys(s for g in groups.values() for s in g))
-    finite = [v for g in groups.values() for m, s in g.values() for v in (m - (s or 0), m + (s or 0)) if math.isfinite(v)] + list((marks or {}).values())
+    bar = lambda s: s if s and math.isfinite(s) else 0.0  # noqa: E731 - one seed has no standard deviation
+    finite = [v for g in groups.values() for m, s in g.values() for v in (m - bar(s), m + bar(s)) if math.isfinite(v)] + list((marks or {}).values())
     if not finite:
         return
     low, high = min(finite), max(finite)
@@ -192,7 +193,7 @@ def dot_plot(path: Path, title: str, groups: Mapping[str, Mapping[str, tuple[flo
                 continue
             i, y = names.index(name), y0 + 4 + 9 * names.index(name)
             colour = _COLOURS[i % len(_COLOURS)]
-            if s and math.isfinite(s):
+            if bar(s):
                 out.append(f'<line x1="{at(m - s):.1f}" x2="{at(m + s):.1f}" y1="{y}" y2="{y}" stroke="{colour}"/>')
             out.append(f'<circle cx="{at(m):.1f}" cy="{y}" r="4" fill="{colour}"/>')
     path.parent.mkdir(parents=True, exist_ok=True)
