@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UserError
+from .reading import read_yaml
 from .recipes import RECIPES
 
 __all__ = [
@@ -248,7 +249,7 @@ class RunConfig(_Section):
     def from_dict(cls, values: Any, where: str = "the configuration") -> RunConfig:
         """Validated configuration; :class:`UserError` names the field, the value met and what is allowed."""
         if not isinstance(values, dict):
-            raise UserError(f"{where} holds {type(values).__name__}, expected fields like 'data:'.", "Start from the example of 'regkd-edge run --help'.")
+            raise UserError(f"{where} holds {type(values).__name__} {str(values)[:40]!r}, expected fields like 'data:'.", "Start from the example of 'regkd-edge run --help'.")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -257,15 +258,7 @@ class RunConfig(_Section):
     @classmethod
     def from_yaml(cls, path: str | Path) -> RunConfig:
         """Read a YAML file; a missing or malformed one is a :class:`UserError`."""
-        path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"no file '{path}'.", "Give the path of the run's YAML file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"'{path}' cannot be read: {error}.", "Give a readable YAML file.") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"'{path}' is not YAML: {error}.", "Mend the line it names.") from None
+        values = read_yaml(path)
         return cls.from_dict({} if values is None else values, where=f"'{path}'")
 
     def to_yaml(self) -> str:

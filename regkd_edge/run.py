@@ -28,6 +28,7 @@ from typing import Any
 from .command import command_line
 from .config import RunConfig
 from .errors import RunFolderError
+from .reading import read_json
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
 
@@ -162,7 +163,7 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         text = config.to_yaml()
         path = self.file("run.yaml")
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
+        if path.is_file() and path.read_bytes() == text.encode():
             return
         with write_atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -172,13 +173,11 @@ class RunFolder:
     def state(self) -> dict[str, Any]:
         """The finished stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
         path = self.file("state.json")
-        if not path.exists():
-            return {}
         remedy = f"Delete '{path}' to redo every stage, or start a new run folder."
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+            content = read_json(path, remedy)
+        except FileNotFoundError:
+            return {}
         if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
             raise RunFolderError(f"'{path}' is corrupt: it holds no stages.", remedy)
         for stage, record in content["stages"].items():

@@ -42,10 +42,7 @@ def read_csv(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
             if not row or (len(row) == 1 and not row[0].strip()):
                 continue  # a blank line
             if len(row) != len(names):
-                raise DataError(
-                    f"'{path}' line {reader.line_num} has {len(row)} cells, expected {len(names)} as in the header.",
-                    "Mend that line (a missing value, or a comma inside a number).",
-                )
+                raise _wrong_length(path, reader.line_num, names, row, text)
             try:
                 values.append([_number(cell) for cell in row])
             except ValueError:
@@ -82,6 +79,16 @@ def _check_header(path: Path, names: list[str]) -> None:
             raise DataError(f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns.")
 
 
+def _wrong_length(path: Path, line: int, names: list[str], row: list[str], text: str) -> DataError:
+    met = ",".join(row)
+    shown = met if len(met) <= 60 else met[:60] + "..."
+    cut = len(row) < len(names) and not text.endswith(("\n", "\r")) and line == text.count("\n") + 1
+    cause = f"'{path}' line {line} has {len(row)} cells, expected {len(names)} as in the header: read '{shown}'."
+    if cut:
+        return DataError(cause, "The file ends there, so it seems cut: copy it again.")
+    return DataError(cause, "Mend that line (a missing value, or a comma inside a number).")
+
+
 def _number(cell: str) -> float:
     if "_" in cell:  # Python reads 1_000 as a number; here it is more likely a label
         raise ValueError(cell)
@@ -99,5 +106,9 @@ def _is_number(cell: str) -> bool:
 def _bad_cell(path: Path, line: int, names: list[str], row: list[str]) -> DataError:
     name, cell = next((name, cell) for name, cell in zip(names, row) if not _is_number(cell))
     met = f"'{cell.strip()}'" if cell.strip() else "an empty cell"
-    remedy = "Fill in or drop the rows with missing values." if not cell.strip() else "Encode text as numbers, or drop the column."
+    remedy = "Encode text as numbers, or drop the column."
+    if not cell.strip():
+        remedy = "Fill in or drop the rows with missing values."
+    elif _is_number(cell.replace(",", ".")):
+        remedy = "Write numbers with a decimal point."
     return DataError(f"'{path}' line {line}, column '{name}': met {met}, expected a number.", remedy)

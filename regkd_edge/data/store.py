@@ -7,7 +7,6 @@ reported where torch is absent.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..command import command_line
 from ..errors import DataError, RunFolderError
+from ..reading import archive_problem, read_json
 from ..run import RunFolder, write_atomic, write_json
 from .scaler import Scalers
 from .split import Split
@@ -146,17 +146,15 @@ def _read_npz(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, np.nd
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in keys}
     except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
-        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+        raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
     return arrays
 
 
 def _read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, remedy)
     except FileNotFoundError:
         raise RunFolderError(f"no file '{path}'.", remedy) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
     if not isinstance(content, dict):
         raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
     return content

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..reading import read_json
 from ..run import file_hash, write_json
 
 __all__ = [
@@ -129,11 +129,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     path = Path(folder, MANIFEST)
     remedy = "Build the engine again: regkd-edge build RUN --force."
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, remedy)
     except FileNotFoundError:
         raise RunFolderError(f"'{folder}' holds no engine: it has no {MANIFEST}.", remedy) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
     fields = {f.name: f for f in dataclasses.fields(Manifest)}
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         met = content.get("format") if isinstance(content, dict) else type(content).__name__

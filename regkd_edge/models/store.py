@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from ..data import Scalers
 from ..errors import DataError, ModelError, RunFolderError
+from ..reading import read_json, tensors_problem
 from ..run import file_hash, write_atomic, write_json
 from .mlp import MLP
 from .spec import MLPSpec, build, parse_spec
@@ -68,18 +68,17 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     path, weights = Path(folder) / "model.json", Path(folder) / "model.safetensors"
     remedy = f"Make the model in '{folder}' again: repeat the command that wrote it with --force."
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path, remedy)
     except FileNotFoundError:
         raise RunFolderError(f"no model in '{folder}': '{path.name}' is missing.", "Train or distil it first.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
     if not isinstance(card, dict) or card.get("format") != _FORMAT:
         met = card.get("format") if isinstance(card, dict) else None
         raise RunFolderError(f"'{path}' has format {met!r}, expected {_FORMAT}.", remedy)
     if not weights.is_file():
         raise RunFolderError(f"'{weights}' is missing.", remedy)
     if file_hash(weights) != card.get("weights_sha256"):
-        raise RunFolderError(f"'{weights}' is not the file that '{path.name}' describes (another hash).", remedy)
+        problem = tensors_problem(weights) or "another hash"
+        raise RunFolderError(f"'{weights}' is not the file that '{path.name}' describes: {problem}.", remedy)
     return card
 
 
@@ -98,7 +97,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"'{path}' is not a readable safetensors file: {error}.", "Save it again with safetensors.torch.save_file.") from None
+            problem = tensors_problem(path) or error
+            raise ModelError(f"'{path}' is not a readable safetensors file: {problem}.", "Save it again with safetensors.torch.save_file.") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds here; a refused pickle is among them

@@ -6,17 +6,18 @@ that is damaged is an error.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..command import command_line
 from ..data import Dataset, load_dataset, load_predictions
 from ..engines import read_manifest
 from ..errors import RunFolderError
 from ..measure import accuracy, compare
+from ..reading import archive_problem, read_json
 from ..run import RunFolder
 from . import notes as notes_of
 from .recommend import recommend
@@ -87,7 +88,7 @@ def collect(run: RunFolder) -> Report:
     notes += [
         *dashes,
         *dataset.table.warnings,
-        *notes_of.deployed(_read_json(run.file("deploy.json")) if run.file("deploy.json").is_file() else None),
+        *notes_of.deployed(_deployed(run)),
     ]
     batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
     reference, teacher = predictions.get("student"), predictions.get("teacher")
@@ -165,7 +166,8 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
         folder = run.file(name)
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
-        card = _read_json(folder / "model.json")
+        command = "train-teacher" if name == "teacher" else "distill"
+        card = _read_json(folder / "model.json", f"Make it again: {command_line(command, run.path, '--force')}")
         how = "" if name == "teacher" else notes_of.trained_by(card)
         weights = folder / "model.safetensors"
         found[name] = {
@@ -184,23 +186,18 @@ def _benches(
     records: dict[str, dict[str, Any]] = {}
     latencies: dict[str, dict[int, np.ndarray]] = {}
     shape = (len(dataset.split.test), dataset.o)
+    remedy = f"Measure again: {command_line('bench', run.path, '--force')}"
     for path in sorted(run.file("bench").glob("*.json"), key=_order):
-        record = _read_json(path)
+        record = _read_json(path, remedy)
         try:
             name, engine, timings, _ = record["name"], record["engine"], record["latency"], record["machine"]
             manifest = read_manifest(run.file("engines", name))
             if manifest.engine_sha256 != engine["sha256"]:
                 notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
                 continue
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
-                answers = stored["predictions"]
-                raw = {timing["batch"]: stored[f"latency_ns_batch_{timing['batch']}"] for timing in timings}
-        except RunFolderError:
-            raise
-        except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
-            raise RunFolderError(
-                f"'{path}' or its .npz is corrupt: {error!r}.", "Measure again: regkd-edge bench RUN --force."
-            ) from None
+            answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in timings], remedy)
+        except (KeyError, TypeError) as error:
+            raise RunFolderError(f"'{path}' is corrupt: it lacks the field {error}.", remedy) from None
         if answers.shape != shape:
             notes.append(
                 f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures "
@@ -219,6 +216,22 @@ def _benches(
     return records, latencies
 
 
+def _measured(path: Path, batches: list[int], remedy: str) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """An engine's predictions [n, o], and batch -> nanoseconds [samples]."""
+    if not path.is_file():
+        raise RunFolderError(f"no file '{path}'.", remedy)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["predictions"], {batch: stored[f"latency_ns_batch_{batch}"] for batch in batches}
+    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
+        raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
+
+
+def _deployed(run: RunFolder) -> dict[str, Any] | None:
+    path = run.file("deploy.json")
+    return _read_json(path, "Give the bundle to 'regkd-edge deploy' again.") if path.is_file() else None
+
+
 def _order(path: Path) -> tuple[str, int, str]:
     """Back end by back end, from the widest precision to the narrowest."""
     backend, _, precision = path.stem.partition(".")
@@ -235,15 +248,11 @@ def _microseconds(nanoseconds: float | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1000
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunFolderError(
-            f"'{path}' is corrupt: {error}.", "Repeat the command that wrote it with --force."
-        ) from None
+        content = read_json(path, remedy)
+    except FileNotFoundError:
+        raise RunFolderError(f"no file '{path}'.", remedy) from None
     if not isinstance(content, dict):
-        raise RunFolderError(
-            f"'{path}' is corrupt: it holds no fields.", "Repeat the command that wrote it with --force."
-        )
+        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
     return content

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data import Scaler
 from ..errors import DataError
+from ..reading import read_yaml
 
 __all__ = ["InputDescription"]
 
@@ -104,15 +105,7 @@ class InputDescription:
               - {name: gear, low: 1, high: 6, integer: true}
               - {name: gain, constant: 4.0}
         """
-        import yaml
-
-        path = Path(path)
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"the description of the inputs '{path}' cannot be read: {error}.", "Give a readable YAML file.") from None
-        except yaml.YAMLError as error:
-            raise DataError(f"'{path}' is not YAML: {error}.", "Mend the line it names.") from None
+        content = read_yaml(path, DataError)
         entries = content.get("inputs") if isinstance(content, Mapping) else None
         if not isinstance(entries, list) or not entries:
             raise DataError(f"'{path}' holds no list 'inputs'.", _REMEDY)
