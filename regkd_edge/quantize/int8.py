@@ -92,11 +92,10 @@ def quantize_int8(
     with write_atomic(target) as temporary, tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         onnx.save(model, prepared)
-        batches = fixed_batch(rows, batch)
         if placer == "modelopt":
-            notes += place_modelopt(prepared, temporary, name, np.concatenate(batches), method)
+            notes += place_modelopt(prepared, temporary, name, rows, method)
         else:
-            _place(prepared, temporary, name, batches, method, percentile)
+            _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
         summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
     calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
     return summarize("int8", source, target, check, calibration=calibration, notes=notes)

@@ -1,7 +1,9 @@
 """INT8 pairs placed by nvidia-modelopt: optional, and counted, because it can quantize nothing and say nothing.
 
 It places pairs by NVIDIA's rules of what TensorRT fuses and tensor cores take. They leave out a product with one row or
-one output, and from version 0.44 one with fewer than 16 inputs or outputs, so layers of a small student stay in FP32.
+one output, and from version 0.44 one with fewer than 16 inputs or outputs, so layers of a small student stay in FP32. A
+dynamic batch counts as 1 for it, and with one row it quantizes nothing: it is shown the graph with a batch of 64, and the
+graph gets its own batch back.
 """
 
 from __future__ import annotations
@@ -10,14 +12,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import GraphError, NotAvailable, UserError
 from .graph import graph_precision, load_graph
+from .reference import fixed_batch
 
 __all__ = ["calibration_method", "place_modelopt"]
 
+_BATCH = 64
 _METHODS = {"minmax": "max", "entropy": "entropy"}  # our name -> modelopt's
 
 # A process of its own: modelopt replaces functions of onnxruntime.quantization when it is used, and the placer
@@ -46,6 +51,24 @@ quantize(
 """
 
 
+def _batch(model: Any) -> int | str:
+    """The batch of a graph's input: a number, or the name of a dynamic one."""
+    dim = model.graph.input[0].type.tensor_type.shape.dim[0]
+    return dim.dim_value or dim.dim_param or "batch"
+
+
+def _set_batch(model: Any, batch: int | str) -> None:
+    """Write a batch into a graph's inputs and outputs, in place."""
+    for value in (*model.graph.input, *model.graph.output):
+        dim = value.type.tensor_type.shape.dim[0]
+        dim.Clear()
+        if isinstance(batch, int):
+            dim.dim_value = batch
+        else:
+            dim.dim_param = batch
+    del model.graph.value_info[:]  # shapes between them, with the batch of before
+
+
 def calibration_method(method: str) -> tuple[str, list[str]]:
     """The method to calibrate with, and the notes that belong to it.
 
@@ -70,7 +93,7 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     name : str
         The graph's input.
     rows : float32 [n, d]
-        Calibration rows in raw units; n is a multiple of a fixed batch.
+        Calibration rows in raw units.
     method : "minmax" | "entropy"
 
     Raises
@@ -83,8 +106,13 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     import onnx
 
     folder = prepared.resolve().parent
+    model = load_graph(prepared)
+    batch = _batch(model)
+    shown = batch if isinstance(batch, int) and batch > 1 else _BATCH
+    _set_batch(model, shown)
+    onnx.save(model, prepared)
     output = folder / "modelopt.onnx"
-    np.save(folder / "rows.npy", rows)
+    np.save(folder / "rows.npy", np.concatenate(fixed_batch(rows, shown)))  # it cuts them into equal parts
     arguments = [prepared.resolve(), output, name, folder / "rows.npy", _METHODS[method]]
     done = subprocess.run(
         [sys.executable, "-c", _WORK, *map(str, arguments)],
@@ -109,12 +137,11 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     if len(left) == len(graph.layers):
         raise GraphError(
             f"modelopt ended without an error and quantized nothing: {graph.pairs} Q/DQ pairs, none of"
-            f" {len(left)} layers in int8. It silently leaves out every layer of a graph with batch 1 or with a dynamic"
-            " batch (which it takes for 1), and layers with one output or less than 16 wide.",
-            "Export with a fixed batch (distill --batch-size 64) and hidden layers of 16 or more,"
-            " or use placer 'own' (--quantizer own).",
+            f" {len(left)} layers in int8. It silently leaves out layers with one output, and layers less than 16 wide.",
+            "Make the hidden layers 16 wide or more, or use placer 'own' (--quantizer own).",
         )
     model = load_graph(output)
+    _set_batch(model, batch)
     del model.metadata_props[:]
     model.metadata_props.extend(load_graph(prepared).metadata_props)  # modelopt drops them
     onnx.save(model, target)

@@ -26,7 +26,7 @@ def precisions(folder, activation):
     """The student in every precision -> file."""
     from regkd_edge.quantize import quantize_fp16, quantize_int8, quantize_layers
 
-    paths = {name: folder / f"{activation}.{name}.onnx" for name in ("fp32", "fp16", "int8", "fp8")}
+    paths = {name: folder / f"{activation}.{name}.onnx" for name in ("fp32", "fp16", "bf16", "int8", "int8-weights", "fp8")}
     if activation == "Gelu":  # an operator since opset 20
         import onnx
 
@@ -39,7 +39,8 @@ def precisions(folder, activation):
         write_mlp(paths["fp32"], widths=(20, 64, 64, 2), activation=activation)
     quantize_fp16(paths["fp32"], paths["fp16"])
     quantize_int8(paths["fp32"], paths["int8"], rows(64, 20))
-    quantize_layers(paths["fp32"], paths["fp8"], rows(64, 20), "fp8", corrections=())
+    for name in ("bf16", "int8-weights", "fp8"):
+        quantize_layers(paths["fp32"], paths[name], rows(64, 20), name, corrections=())
     return paths
 
 

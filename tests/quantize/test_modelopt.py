@@ -91,6 +91,19 @@ def test_it_is_asked_for_int8_with_the_rest_in_fp32_and_the_rows_in_whole_batche
     assert capfd.readouterr() == ("", "")  # a command with --json prints one object and nothing else
 
 
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_a_dynamic_batch_is_shown_as_a_fixed_one_and_comes_back(tmp_path, stand_in, batch):
+    """The real one quantizes nothing with a dynamic batch or with one row, and says nothing."""
+    seen = "    assert onnx_dim(onnx_path) == 64\n"
+    look = "\ndef onnx_dim(path):\n    import onnx\n    return onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value\n"
+    stand_in(seen + WRITE.format(forms=["int8"] * 3) + look)
+    source = write_mlp(tmp_path / "fp32.onnx", batch=batch)
+    summary = quantize(source, calibration=rows(n=21))
+    dims = [v.type.tensor_type.shape.dim[0] for v in (*onnx.load(summary.target).graph.input, *onnx.load(summary.target).graph.output)]
+    assert [d.dim_value or d.dim_param for d in dims] == [batch, batch]
+    assert summary.graph.share == {"int8": 1.0} and summary.check["rows"] == 21
+
+
 def test_layers_it_leaves_out_are_named_and_counted_and_metadata_survive(fp32, stand_in):
     stand_in(WRITE.format(forms=["fp32", "int8", "fp32"]))
     summary = quantize(fp32)
@@ -104,10 +117,10 @@ def test_layers_it_leaves_out_are_named_and_counted_and_metadata_survive(fp32, s
 @pytest.mark.parametrize("body", ["shutil.copyfile(onnx_path, output_path)", "pass"], ids=["unchanged", "no graph"])
 def test_its_silent_no_op_is_an_error_that_names_the_causes_and_writes_nothing(fp32, stand_in, body):
     stand_in(f"    {body}")
-    causes = "quantized nothing: 0 Q/DQ pairs, none of 3 layers.* batch 1 .*dynamic batch.*16 wide"
+    causes = "quantized nothing: 0 Q/DQ pairs, none of 3 layers.*one output.*16 wide"
     with pytest.raises(GraphError, match=causes) as caught:
         quantize(fp32)
-    assert "--batch-size" in caught.value.remedy and "'own'" in caught.value.remedy
+    assert "16 wide or more" in caught.value.remedy and "'own'" in caught.value.remedy
     assert sorted(p.name for p in fp32.parent.iterdir()) == ["fp32.onnx", "site"]
 
 
