@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..errors import RecipeError
 from ..fused import Member, Progress, advance
+from ..fused.permutation import batch_rows
 from ..objectives import TERMS, RowQuantities, Schedule
-from .sampler import Sampler
+from .sampler import Network, Sampler
 
-__all__ = ["Feed", "Part", "advance_fed"]
+__all__ = ["Feed", "Part", "Rows", "advance_fed"]
+
+
+class Rows(Sampler):
+    """Real rows as a part of the batch, without replacement epoch by epoch, with their labels and quantities.
+
+    Beside them a synthetic point counts as a row whose label is the teacher's answer: no error, full trust, no outlier.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, quantities: RowQuantities, *, seed: int = 0):
+        self.x, self.y, self.quantities, self.seed, self.features = x, y, quantities, seed, x.shape[1]
+
+    def index(self, count: int, step: int, steps: int) -> Tensor:  # [count] int64
+        """The rows of the round of ``steps`` steps that begins with ``step``."""
+        return batch_rows(self.seed, step // steps, count, len(self.x))
 
 
 @dataclass(frozen=True)
@@ -38,9 +53,11 @@ class Feed:
         Together they make the batch; ``sum of weight_p * mean of the base over part p`` is the base's loss.
     steps : int
         Student steps a round: points are drawn for so many steps at once, and the samplers learn after them.
+    look : callable(member) -> (student, teacher), optional
+        What the samplers learn from where the member trains networks with more outputs than are kept.
     """
 
-    def __init__(self, parts: Sequence[Part], *, steps: int = 10):
+    def __init__(self, parts: Sequence[Part], *, steps: int = 10, look: Callable[[Member], tuple[Network, Network]] | None = None):
         if not parts or steps < 1:
             raise RecipeError(f"a feed needs at least one part and one step a round, got {len(parts)} and {steps}.", "Give a sampler.")
         for part in parts:
@@ -52,13 +69,29 @@ class Feed:
         self.parts, self.steps = tuple(parts), steps
         self.batch = sum(part.rows for part in parts)
         self.features = widths.pop()
+        self._look = look or (lambda member: (member.student, member.teacher))
         self._weighted = len(parts) > 1 or Schedule.of(parts[0].weight) != Schedule(1.0)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether real rows are among the parts."""
+        return any(isinstance(part.sampler, Rows) for part in self.parts)
+
+    def _interleaved(self, drawn: Sequence[Tensor]) -> Tensor:
+        """Parts [steps * rows_p, ...] -> [steps * batch, ...] in the order in which the steps take them."""
+        return torch.cat([v.reshape(self.steps, part.rows, *v.shape[1:]) for part, v in zip(self.parts, drawn)], 1).flatten(0, 1)
+
+    def _indices(self, step: int) -> list[Tensor | None]:
+        """The row numbers of each part of real rows, None for the others."""
+        real = (isinstance(part.sampler, Rows) for part in self.parts)
+        return [part.sampler.index(self.steps * part.rows, step, self.steps) if rows else None for part, rows in zip(self.parts, real)]
 
     @torch.no_grad()
     def draw(self, step: int) -> Tensor:  # [steps * batch, d]
         """The points of the round that begins with ``step``, in the order in which the steps take them."""
-        drawn = [part.sampler.draw(self.steps * part.rows, step).reshape(self.steps, part.rows, -1) for part in self.parts]
-        return torch.cat(drawn, 1).flatten(0, 1)
+        rows = self._indices(step)
+        drawn = [part.sampler.draw(self.steps * part.rows, step) if i is None else part.sampler.x[i] for part, i in zip(self.parts, rows)]
+        return self._interleaved(drawn)
 
     def row_weights(self, step: int, total: int) -> Tensor | None:  # [steps * batch]
         if not self._weighted:
@@ -68,25 +101,43 @@ class Feed:
         one = torch.cat([torch.full((part.rows,), w) for part, w in zip(self.parts, each)])
         return one.repeat(self.steps)
 
+    @torch.no_grad()
     def fill(self, member: Member) -> None:
         """Put the next round's rows and their weights into the member; its batch must be the feed's."""
         if member.batch != self.batch:
             raise RecipeError(f"the member's batch is {member.batch} and the feed gives {self.batch} rows a step.", "Use the feed's batch.")
-        if member.recipe.needs_labels:
+        if member.recipe.needs_labels and not self.labelled:
             raise RecipeError(f"base '{member.recipe.base}' needs labels, and synthetic rows have none.", "Use base 'mimic'.")
         step = member.state.step
         if step % self.steps:
             raise RecipeError(f"step {step} is inside a round of {self.steps} steps.", "Stop and continue between rounds.")
         member.x = self.draw(step).to(member.device)
         member.y, member.shuffle = None, False
-        with torch.no_grad():
-            weights = self.row_weights(step, member.total)
-            member.rows = RowQuantities(member.teacher(member.x), weight=weights if weights is None else weights.to(member.device))
+        weights = self.row_weights(step, member.total)
+        t = member.teacher(member.x)
+        member.rows = RowQuantities(t, weight=weights if weights is None else weights.to(member.device))
+        if self.labelled:
+            self._label(member, t, step)
+
+    def _label(self, member: Member, t: Tensor, step: int) -> None:
+        """Labels and quantities of the real rows; the answers as labels of the synthetic points."""
+        rows, sizes, device, t = self._indices(step), [self.steps * part.rows for part in self.parts], t.device, t.cpu()
+        if member.recipe.needs_labels:
+            of_parts = t.reshape(self.steps, self.batch, -1).split([part.rows for part in self.parts], 1)
+            member.y = self._interleaved([p.flatten(0, 1) if i is None else part.sampler.y[i] for part, i, p in zip(self.parts, rows, of_parts)]).to(device)
+        filler = {"e": t.new_zeros, "phi": t.new_ones, "mix": t.new_ones, "outlier": lambda n: t.new_zeros(n, dtype=torch.bool)}
+        known: dict[str, Tensor] = {}
+        for name, full in filler.items():
+            stored = [getattr(part.sampler.quantities, name) if i is not None else None for part, i in zip(self.parts, rows)]
+            if any(s is not None for s in stored):
+                known[name] = self._interleaved([full(n) if s is None else s[i] for s, i, n in zip(stored, rows, sizes)]).to(device)
+        member.rows = replace(member.rows, **known)
 
     def learn(self, member: Member) -> None:
         """What the samplers learn from the round that is over."""
+        student, teacher = self._look(member)
         for part in self.parts:
-            part.sampler.learn(member.student, member.teacher, member.state.step)
+            part.sampler.learn(student, teacher, member.state.step)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The samplers' states, flat."""
