@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from .distill_config import BASES, SAMPLERS, TERMS, DistillConfig
 from .errors import UserError
+from .fields import MOST_STEPS, Count, Names, Optimizer, Section, as_list
 from .reading import read_yaml
 from .recipes import RECIPES
 
@@ -19,6 +21,7 @@ __all__ = [
     "BASES",
     "CORRECTIONS",
     "PRECISIONS",
+    "SAMPLERS",
     "TERMS",
     "BenchConfig",
     "BuildConfig",
@@ -29,35 +32,15 @@ __all__ = [
     "TeacherConfig",
 ]
 
-BASES = ("mimic", "blend", "ail", "tbr", "tor", "rkd")
-TERMS = ("pm", "abm", "gm")
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
 
 
-def _as_list(value: Any) -> Any:
-    """``"a,b"`` -> ``["a", "b"]``; one number -> a list of one. Lists pass."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return [value]
-    return value
-
-
-Names = Annotated[list[str], BeforeValidator(_as_list)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Optimizer = Literal["rmsprop", "adam", "adamw"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where the rows come from and how they are split."""
 
     source: str | None = Field(None, description="CSV, Parquet or NPZ file, or a bundled set: digits, diabetes.")
-    target: Names = Field(default_factory=list, description="Name of the target column; several separated by commas.")
+    target: Names = Field(default_factory=list, description="Name of the target column; several separated by commas, one that holds a comma in double quotes.")
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
     test: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows held out for the final figures.")
 
@@ -68,7 +51,7 @@ class DataConfig(_Section):
         return self
 
 
-class TeacherConfig(_Section):
+class TeacherConfig(Section):
     """A teacher to train, or one that exists already."""
 
     teacher: str = Field("mlp:256,256:relu", description="Spec of the network to train: mlp:WIDTHS:ACTIVATION.")
@@ -76,12 +59,12 @@ class TeacherConfig(_Section):
     factory: str | None = Field(None, description="package.module:factory that returns a torch module.")
     weights: str | None = Field(None, description="State dict for --factory (.safetensors, or a weights_only .pt).")
     inputs: Literal["raw", "standardized"] = Field("raw", description="What the factory's module takes and gives: raw units, or standardized values.")
-    epochs: Annotated[int, Field(ge=1)] = Field(300, description="Most passes over the training rows.")
-    batch: Annotated[int, Field(ge=1)] = Field(64, description="Rows a step.")
+    epochs: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(300, description="Most passes over the training rows.")
+    batch: Count = Field(64, description="Rows a step.")
     optimizer: Optimizer = Field("adamw", description="rmsprop, adam or adamw.")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="Learning rate, falling to 0 along a cosine.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="Weight decay.")
-    patience: Annotated[int, Field(ge=1)] = Field(60, description="Epochs without a better validation RMSE before stopping.")
+    patience: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(60, description="Epochs without a better validation RMSE before stopping.")
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:
@@ -89,68 +72,6 @@ class TeacherConfig(_Section):
             raise ValueError("from_run and factory exclude each other: a teacher has one source")
         if self.weights and not self.factory:
             raise ValueError("weights needs factory: a state dict alone has no architecture")
-        return self
-
-
-class DistillConfig(_Section):
-    """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
-
-    recipe: Literal[tuple(RECIPES)] | None = Field(None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins.")
-    student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
-    base: Literal[BASES] = Field("mimic", description="How a training point is trusted: mimic, blend, ail, tbr, tor; or rkd (distances between answers).")
-    alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
-    nu: Annotated[float, Field(ge=0)] = Field(0.5, description="Weight of the gated term in tbr, of the distances in rkd.")
-    margin: Annotated[float, Field(ge=0)] = Field(0.0, description="Margin m of tbr's gate.")
-    imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
-    terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
-    w_pm: Annotated[float, Field(ge=0)] = Field(1.0, description="Weight of perturbation matching.")
-    w_abm: Annotated[float, Field(ge=0)] = Field(1.0, description="Weight of adversarial belief matching, falling linearly to 0.")
-    w_gm: Annotated[float, Field(ge=0)] = Field(0.1, description="Weight of gradient matching.")
-    sigma: Annotated[list[Annotated[float, Field(gt=0)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: [0.3], description="Perturbation per standardized feature: one number, or one per feature."
-    )
-    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
-    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Input-ascent steps of abm.")
-    ascent_rule: Literal["rmsprop", "sign", "normalised"] = Field("rmsprop", description="Rule of the ascent.")
-    ascent_size: Annotated[float, Field(gt=0)] = Field(0.03, description="Step size of the ascent (rmsprop: learning rate).")
-    fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
-    no_data: bool = Field(False, description="The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers.")
-    describe: str | None = Field(None, description="With --no-data: YAML file that describes the inputs. Default: the teacher's stored scalers.")
-    sampler: Literal["described", "heavy-tailed", "mixed"] = Field(
-        "described", description="With --no-data: inputs as described (normal or uniform), heavy-tailed around the same mean and spread, or half of each."
-    )
-    steps: Annotated[int, Field(ge=1)] = Field(5000, description="Training steps.")
-    batch: Annotated[int, Field(ge=1)] = Field(64, description="Rows a step.")
-    optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.")
-    lr: Annotated[float, Field(gt=0)] = Field(3e-3, description="Learning rate, falling to 0 along a cosine.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Weight decay.")
-    evaluate_every: Annotated[int, Field(ge=1)] = Field(100, description="Steps between two looks at the validation rows.")
-    baseline: bool = Field(True, description="Train the same student by its base alone too, to see what the terms are worth.")
-    backend: Literal["auto", "cpu", "cuda", "torch"] = Field("auto", description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, values: Any) -> Any:
-        known = isinstance(values, dict) and isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
-        return {**RECIPES[values["recipe"]], **values} if known else values
-
-    @model_validator(mode="after")
-    def _known_terms(self) -> DistillConfig:
-        if [t.lower() for t in self.terms] == ["none"]:
-            self.__dict__["terms"] = []
-        for term in self.terms:
-            if term not in TERMS:
-                raise ValueError(f"unknown term '{term}': use any of {', '.join(TERMS)}, or none")
-        return self
-
-    @model_validator(mode="after")
-    def _without_rows(self) -> DistillConfig:
-        if self.no_data and self.base != "mimic":
-            raise ValueError(f"no_data goes with base mimic: base {self.base} reads labels, and synthetic inputs have none")
-        if self.no_data and self.fraction != 1.0:
-            raise ValueError("no_data and fraction exclude each other: the student sees no row")
-        if not self.no_data and (self.describe is not None or self.sampler != "described"):
-            raise ValueError("describe and sampler belong to no_data: with rows the student sees the rows")
         return self
 
 
@@ -169,14 +90,16 @@ def _as_share(value: Any) -> Any:
 Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_share)]
 
 
-class QuantizeConfig(_Section):
+class QuantizeConfig(Section):
     """Which precisions to write, from which inputs they are calibrated, and what may be done about the error."""
 
-    precision: Annotated[list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+    precision: Annotated[list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: ["fp16", "int8"],
         description="Precisions besides fp32: int8, int8-weights, fp8, fp16, bf16; or auto: int8 with the layers that --max-increase (1%) needs in a higher one.",
     )
-    calibrate: Literal["real", "synthetic", "both"] = Field("real", description="Calibration inputs: the student's training rows, synthetic ones, or both.")
+    calibrate: Literal["auto", "real", "synthetic", "both"] = Field(
+        "auto", description="Calibration inputs: the student's training rows (real), synthetic ones, or both; auto: the rows where the student saw any."
+    )
     inputs: str | None = Field(None, description="YAML description of the inputs for synthetic rows (mean and sd, or low and high of each); else what was stored with the student.")
     method: Literal["output", "minmax", "percentile", "entropy"] = Field("output", description="How a range is found: by the output's error, or read off the calibration values.")
     percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
@@ -189,8 +112,8 @@ class QuantizeConfig(_Section):
     )
     max_increase: Share = Field(None, description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%; or none.")
     high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
-    finetune: bool = Field(False, description="Train the student through its INT8 quantizers with the recipe of distill (quantization-aware distillation).")
-    finetune_steps: Annotated[int, Field(ge=1)] = Field(1500, description="Steps of --finetune.")
+    finetune: bool = Field(False, description="Train the student through its INT8 quantizers with base and terms of distill (quantization-aware distillation).")
+    finetune_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(1500, description="Steps of --finetune.")
     finetune_lr: Annotated[float, Field(gt=0)] = Field(3e-4, description="Learning rate of --finetune, falling to 0 along a cosine.")
     target: str | None = Field(None, description="Device the graphs are for: orin, thor, sm_89, cpu, ... ; a precision it lacks is refused.")
     report: bool = Field(False, description="Rank the layers by the output error that each causes, and split it into input, weights and activations.")
@@ -205,10 +128,10 @@ class QuantizeConfig(_Section):
         return self
 
 
-class BuildConfig(_Section):
+class BuildConfig(Section):
     """Which engines to make."""
 
-    backend: Annotated[list[Literal["onnxruntime", "tensorrt", "native", "tensorrt-rtx"]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+    backend: Annotated[list[Literal["onnxruntime", "tensorrt", "native", "tensorrt-rtx"]], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: ["onnxruntime"], description="onnxruntime, native, tensorrt, tensorrt-rtx (ahead of time, no GPU), or several separated by commas."
     )
     workspace_mib: Annotated[int, Field(ge=1)] = Field(256, description="TensorRT: most scratch memory of a layer, MiB.")
@@ -220,10 +143,10 @@ class BuildConfig(_Section):
     dla: Annotated[int, Field(ge=0, le=1)] | None = Field(None, description="TensorRT: DLA core of an Orin to use where it can, the GPU for the rest.")
 
 
-class BenchConfig(_Section):
+class BenchConfig(Section):
     """How engines are measured."""
 
-    batches: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], BeforeValidator(_as_list), Field(min_length=1)] = Field(
+    batches: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: [1, 64], description="Batch sizes to time."
     )
     samples: Annotated[int, Field(ge=10)] = Field(3000, description="Timed requests a batch size.")
@@ -233,7 +156,7 @@ class BenchConfig(_Section):
     run_code_of_plan: bool = Field(False, description="TensorRT: load version-compatible plans, which executes code from them.")
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """One run, whole. The YAML file of ``regkd-edge run`` has these sections; what it leaves out has its default."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Seed of the split, the initial weights and the noise.")
@@ -261,6 +184,14 @@ class RunConfig(_Section):
         values = read_yaml(path)
         return cls.from_dict({} if values is None else values, where=f"'{path}'")
 
+    def require_whole(self) -> None:
+        """What contradicts between the sections, before the first of them is worked on; :class:`UserError`."""
+        if self.distill.no_data and self.quantize.calibrate not in ("auto", "synthetic"):
+            raise UserError(
+                f"distill.no_data keeps the student from the rows, and quantize.calibrate '{self.quantize.calibrate}' reads them.",
+                "Leave calibrate out, or set it to synthetic.",
+            )
+
     def to_yaml(self) -> str:
         """All fields, in their order, as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -268,7 +199,12 @@ class RunConfig(_Section):
     def updated(self, changes: dict[str, Any]) -> RunConfig:
         """A copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; validated anew."""
         values = self.model_dump(mode="json")
-        values["distill"].update(RECIPES.get(str(changes.get("distill.recipe")), {}))  # before the fields given beside it
+        named = RECIPES.get(str(changes.get("distill.recipe")))
+        if named is not None:  # before the fields given beside it; what is left of the recipe named before it goes
+            for field, value in RECIPES.get(str(self.distill.recipe), {}).items():
+                if getattr(self.distill, field) == value:
+                    values["distill"][field] = DistillConfig.model_fields[field].get_default(call_default_factory=True)
+            values["distill"].update(named)
         for dotted, value in changes.items():
             *sections, field = dotted.split(".")
             place = values

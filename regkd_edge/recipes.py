@@ -9,20 +9,39 @@ from typing import Any
 
 __all__ = ["RECIPES"]
 
+# The training of the data-free papers, from the code of Zhou & Chiam 2023 (which runs Kang & Kang's method too).
+_TRAINING_2023 = {"optimizer": "rmsprop", "lr": 1e-3, "lr_schedule": "constant", "weight_decay": 1e-5, "batch": 100, "steps": 20000}
+
 RECIPES: dict[str, dict[str, Any]] = {
     # Copy the teacher's answers on the rows, nothing else.
     "mimic": {"base": "mimic", "terms": []},
-    # Attentive imitation (Saputra et al. 2019): follow the teacher where it is right about the label.
-    "saputra2019": {"base": "ail", "alpha": 0.5, "terms": []},
+    # Hints: a hidden layer beside the answers (Romero et al. 2015; the weight is ours).
+    "romero2015": {"base": "hint", "nu": 1.0, "terms": []},
     # Teacher-bounded regression (Chen et al. 2017): an extra pull while the student is worse than the teacher.
     "chen2017": {"base": "tbr", "nu": 0.5, "margin": 0.0, "terms": []},
-    # Teacher outlier rejection (Imaoka et al. 2020), one head.
-    "imaoka2020": {"base": "tor", "terms": []},
+    # Attentive imitation (Saputra et al. 2019): follow the teacher where it is right about the label.
+    "saputra2019": {"base": "ail", "alpha": 0.5, "terms": []},
     # Relational distances beside the answers (Park et al. 2019).
     "park2019": {"base": "rkd", "nu": 1.0, "terms": []},
+    # Teacher outlier rejection with a head for the labels and one for the teacher (Imaoka et al. 2020; constants of a
+    # third party's code).
+    "imaoka2020": {"base": "tor", "outlier_rule": "mean", "outlier_k": 2.0, "outlier_loss": "root", "heads": 2, "head_weight": 0.5,
+                   "export_head": "label", "terms": []},
+    # Rows from another distribution: points of a tuned latent beside rows weighed by trust (after Nguyen et al. 2021, which
+    # is about classification; the carry-over is ours).
+    "nguyen2021": {"base": "mix", "sampler": "latent", "w_sampler": 1.0, "terms": []},
     # Perturbation, adversarial and gradient matching for few rows (Kang & Kang 2024; all constants are ours).
-    "kang2024": {"base": "mimic", "terms": ["pm", "abm", "gm"], "w_pm": 1.0, "w_abm": 1.0, "w_gm": 0.1},
+    "kang2024": {"base": "mimic", "terms": ["pm", "abm", "gm"], "w_pm": 1.0, "w_abm": "1..0", "w_gm": 0.1},
+    # No row: points of an adversarial generator, giving way to Gaussian inputs (Kang & Kang 2021).
+    "kang2021": {"no_data": True, "sampler": "generator", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10", "terms": [],
+                 **_TRAINING_2023},
+    # No row: points of bounded ascent, giving way to Gaussian inputs (Zhou & Chiam 2023).
+    "zhou2023": {"no_data": True, "sampler": "direct", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10", "terms": [],
+                 "ascent_rule": "rmsprop", "ascent_steps": 2, "ascent_size": 0.1, **_TRAINING_2023},
+    # No row: inputs anchored at random answers of the teacher (Zhou & Chiam 2023, protein study; the mixture is ours).
+    "zhou2023-anchored": {"no_data": True, "sampler": "anchored", "base": "mimic", "w_base": 0.5, "w_sampler": 0.5, "terms": [],
+                          **_TRAINING_2023},
     # No row at all: values and gradients on half Gaussian, half heavy-tailed inputs (ours; see tools/reproduce/zhou2023.py).
     "data-free": {"no_data": True, "sampler": "mixed", "base": "mimic", "terms": ["gm"], "w_gm": 0.3, "optimizer": "adam",
-                  "lr": 1e-2, "batch": 100, "steps": 20000},  # fmt: skip
-}
+                  "lr": 1e-2, "batch": 100, "steps": 20000},
+}  # fmt: skip

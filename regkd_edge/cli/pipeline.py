@@ -16,10 +16,10 @@ from ..run import STAGES, RunFolder
 from ..stages import Done, perform
 from .output import progress_bar
 
-__all__ = ["Session", "absolute_paths", "start"]
+__all__ = ["PATHS", "Session", "absolute_paths", "start"]
 
 # Fields that name a file: kept absolute, so that a later command may be typed in another folder.
-_PATHS = ("data.source", "teacher.from_run", "teacher.weights", "quantize.inputs")
+PATHS = ("data.source", "teacher.from_run", "teacher.weights", "distill.describe", "distill.like", "quantize.inputs")
 
 
 @dataclass
@@ -47,9 +47,9 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     from ..data import BUNDLED
 
     result = dict(changes)
-    for field in _PATHS:
+    for field in PATHS:
         value = result.get(field)
-        if not value or value in BUNDLED:
+        if not value or value in BUNDLED or (field == "distill.describe" and value == "standard"):
             continue
         path = Path(value).expanduser()
         if base is not None and (base / path).exists():

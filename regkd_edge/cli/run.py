@@ -9,7 +9,7 @@ import typer
 
 from ..config import RunConfig
 from ..run import STAGES
-from .pipeline import absolute_paths, start
+from .pipeline import PATHS, absolute_paths, start
 from .tables import show_report
 
 _EXAMPLE = """
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
-        values = {"data.source": loaded.data.source, "teacher.from_run": loaded.teacher.from_run, "teacher.weights": loaded.teacher.weights, "quantize.inputs": loaded.quantize.inputs}
+        values = {field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)}
         loaded = loaded.updated(absolute_paths(values, base=config.parent))
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
 def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
     """All stages of one configuration, then the table."""
+    config.require_whole()
     with start(folder, {}, force, as_json, config=config) as session:
         done = session.do(*STAGES)
         show_report(session.run, done[-1].summary, as_json, session.ran)

@@ -60,8 +60,13 @@ def data_notes(summary: dict[str, Any]) -> list[str]:
 
 
 def training_notes(summary: dict[str, Any]) -> list[str]:
-    """Who computed the steps and why, one line a student."""
-    return [f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{figures['backend']}' ({figures['backend_reason']})." for name, figures in summary.items()]
+    """Who computed the steps and why, one line a student, and what else its user should know."""
+    lines = []
+    for name, figures in summary.items():
+        if name != "external":
+            lines.append(f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{figures['backend']}' ({figures['backend_reason']}).")
+            lines += [f"{name}: {note}." for note in figures.get("notes", [])]
+    return lines
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..fused import Choice, Member, TrainState, advance
 from ..objectives import TERMS
+from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
 
 __all__ = ["Outcome", "Progress", "Validation", "run"]
@@ -36,11 +37,12 @@ class Validation:
     x: Tensor  # [n, d] standardised
     y: Tensor  # [n, o] standardised, float64
     unit_scale: float  # one target: its standard deviation, so that the RMSE is in raw units; several: 1
+    keep: Callable[[torch.nn.Module], torch.nn.Module] = lambda student: student  # what is kept of the trained network
 
     def rmse(self, module: torch.nn.Module) -> float:
         """Root mean squared error over rows and outputs; each output counts in its standard deviations."""
         with torch.no_grad():
-            error = module(self.x).double() - self.y
+            error = self.keep(module).to(self.x.device)(self.x).double() - self.y
         return self.unit_scale * error.square().mean().sqrt().item()
 
 
@@ -64,6 +66,7 @@ def run(
     validation: Validation,
     choice: Choice,
     *,
+    feed: Feed | None = None,
     every: int,
     patience: int | None = None,
     progress: Progress | None = None,
@@ -77,6 +80,8 @@ def run(
         Student, teacher, rows, recipe, optimizer, steps and seed.
     choice : Choice
         The back end, decided beforehand so that a resumed run takes the same.
+    feed : Feed, optional
+        Where the member's rows come from, round by round; its state is part of the checkpoint.
     every : int
         Steps between two looks at the validation rows.
     patience : int, optional
@@ -89,14 +94,15 @@ def run(
     UserError
         A loss that is not finite; it says at which step.
     """
-    outcome = _resume(member, checkpoint)
+    outcome = _resume(member, feed, checkpoint)
     student, saved = member.student, time.monotonic()
-    snapshot = _snapshot(member, outcome, checkpoint)
+    snapshot = _snapshot(member, feed, outcome, checkpoint)
     try:
         while not outcome.done:
             started = time.monotonic()
             n = min(every, member.total - member.state.step)
-            losses = advance([member], n, choice.backend)[0].losses
+            fed = advance_fed([member], [feed], n, choice.backend) if feed is not None else advance([member], n, choice.backend)
+            losses = fed[0].losses
             _check_finite(losses, member)
             means = dict(zip(TERMS, losses.double().mean(0).tolist()))
             rmse = validation.rmse(student)
@@ -110,7 +116,7 @@ def run(
             waited = sum(entry["step"] > outcome.best_step for entry in outcome.history)
             outcome.done = step >= member.total or (patience is not None and waited >= patience)
             outcome.seconds += time.monotonic() - started
-            snapshot = _snapshot(member, outcome, checkpoint)
+            snapshot = _snapshot(member, feed, outcome, checkpoint)
             if time.monotonic() - saved > _SAVE_AFTER or (outcome.done and checkpoint is not None):
                 _save(checkpoint, snapshot)
                 saved = time.monotonic()
@@ -136,13 +142,14 @@ def _diverged(step: int, member: Member) -> UserError:
     )
 
 
-def _snapshot(member: Member, outcome: Outcome, checkpoint: Checkpoint | None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def _snapshot(member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Copies of all that the next chunk changes, taken between chunks, where the state is whole."""
     if checkpoint is None or checkpoint.path is None or not outcome.history:
         return None
     tensors = {f"student.{key}": t.detach().clone() for key, t in member.student.state_dict().items()}
     tensors |= {f"best.{key}": t for key, t in outcome.best.items()}
     tensors |= {f"state.{key}": t.detach().clone() for key, t in member.state.state_dict().items()}
+    tensors |= {f"feed.{key}": t.detach().clone() for key, t in (feed.state_dict() if feed is not None else {}).items()}
     return tensors, {**outcome.facts(), "history": list(outcome.history)}
 
 
@@ -151,7 +158,7 @@ def _save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict
         checkpoint.save(*snapshot)
 
 
-def _resume(member: Member, checkpoint: Checkpoint | None) -> Outcome:
+def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:
     stored = checkpoint.load() if checkpoint is not None else None
     if stored is None:
         return Outcome()
@@ -160,4 +167,6 @@ def _resume(member: Member, checkpoint: Checkpoint | None) -> Outcome:
     member.student.load_state_dict(part("student."))
     state = TrainState.load(part("state."))
     member.state.step, member.state.slots = state.step, state.slots
+    if feed is not None:
+        feed.load_state_dict(part("feed."))
     return Outcome(**facts, best=part("best."))

@@ -46,8 +46,18 @@ class Trained:
         The rows it saw.
     recipe : dict
         The objective, as stored.
+    fingerprint : str
+        Of all that decided the training: a checkpoint with another one is not taken up.
     checkpoint : path or None
         Where its resumable state is; :func:`save_trained` deletes it.
+    teacher_source : str or None
+        Where the teacher came from; None for a network trained on labels.
+    setup : dict
+        Fields of the configuration that ``recipe`` does not show: sampler, heads, hint layers and their like.
+    inputs : dict or None
+        What is stored of its inputs where no row was seen (``summary_of_inputs`` of inputs as described).
+    notes : list of str
+        What the user should know of how it was trained.
     """
 
     module: MLP
@@ -63,7 +73,10 @@ class Trained:
     recipe: Mapping[str, Any]
     fingerprint: str
     checkpoint: Path | None = None
-    teacher_source: str | None = field(default=None)
+    teacher_source: str | None = None
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def as_teacher(self, source: str = "trained here") -> Teacher:
         """This network as the teacher of another."""
@@ -82,6 +95,7 @@ class Trained:
             "validation_rows": len(self.rows.validation),
             "backend": self.choice.backend,
             "backend_reason": self.choice.reason,
+            "notes": self.notes,
             "seconds": round(self.seconds, 3),
         }
 
@@ -101,7 +115,8 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,
         "recipe": dict(trained.recipe),
-        "inputs": summary_of_inputs(dataset.x[trained.rows.train]) if len(trained.rows.train) else None,
+        **({"setup": dict(trained.setup)} if trained.setup else {}),
+        "inputs": summary_of_inputs(dataset.x[trained.rows.train]) if len(trained.rows.train) else trained.inputs,
     }
     paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
     paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))

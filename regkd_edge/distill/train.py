@@ -13,18 +13,26 @@ from torch import nn
 from .. import __version__
 from ..config import DistillConfig, TeacherConfig
 from ..data import Dataset, Scalers, Split, subset
+from ..distill_config import DESCRIBED
 from ..fused import Member, choose
-from ..models import Teacher, build, parse_spec
-from ..objectives import StepRecipe
+from ..models import Teacher, parse_spec
+from ..objectives import StepRecipe, is_differentiable
+from ..quantize.synthetic import summary_of_inputs
 from ..run import digest
 from .checkpoint import Checkpoint
-from .free import synthetic_rows
+from .fits import require_fit
+from .free import Spread, synthetic_rows
+from .inputs import description_of
 from .loop import Progress, Validation, run
+from .pair import Pair, pair_of, plain_pair
+from .points import Known, Source, box_of, source_of
 from .recipe import optimizer_of, recipe_of
 from .result import Trained
 
 __all__ = ["baseline", "distill", "train_teacher"]
 
+# Fields of a configuration that the recipe of the steps does not show; stored beside it.
+_STORED = {"base", "heads", "export_head", "hint_layers", "no_data", "sampler", "w_base", "w_sampler", "describe", "like", "fraction"}
 _TEACHER_LOOK = 10  # [steps] at least, between two looks at the validation rows: an epoch of few rows is shorter than the look
 
 
@@ -52,10 +60,13 @@ def train_teacher(
     rows, batch = dataset.split, config.batch
     an_epoch = math.ceil(len(rows.train) / batch)
     epochs_a_look = max(1, math.ceil(_TEACHER_LOOK / an_epoch))
+    scalers = dataset.scalers()
+    train, validation = _standardized(dataset, rows, scalers)
+    x, y = (torch.from_numpy(v).float() for v in train)
     return _train(
-        dataset, rows, dataset.scalers(), None, None, StepRecipe(base="labels"), config, config.teacher, seed,
-        total=config.epochs * an_epoch, every=epochs_a_look * an_epoch, patience=math.ceil(config.patience / epochs_a_look),
-        progress=progress, checkpoint=checkpoint, backend=backend,
+        plain_pair(config.teacher, dataset.d, dataset.o, seed), Source(batch, x, y), StepRecipe(base="labels"), config, config.teacher, seed,
+        scalers, rows, validation, None, total=config.epochs * an_epoch, every=epochs_a_look * an_epoch,
+        patience=math.ceil(config.patience / epochs_a_look), progress=progress, checkpoint=checkpoint, backend=backend, decided={},
     )  # fmt: skip
 
 
@@ -81,21 +92,35 @@ def distill(
     UserError
         Training diverged.
     """
+    require_fit(config, teacher)
+    names = dataset.table.feature_names
     if config.no_data:
-        synthetic = synthetic_rows(dataset, teacher, config, seed)
-        return _train(
-            dataset, synthetic.seen, synthetic.scalers, synthetic.teacher, teacher.source,
-            recipe_of(config, dataset.d), config, config.student, seed, total=config.steps, every=config.evaluate_every,
-            patience=None, progress=progress, checkpoint=checkpoint, backend=config.backend,
-            pools=(synthetic.train, synthetic.validation),
-        )  # fmt: skip
-    rows = subset(dataset.split, config.fraction, seed)
-    scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
-    return _train(
-        dataset, rows, scalers, teacher.standardized(scalers), teacher.source, recipe_of(config, dataset.d), config, config.student, seed,
-        total=config.steps, every=config.evaluate_every, patience=None,
-        progress=progress, checkpoint=checkpoint, backend=config.backend,
+        free = synthetic_rows(dataset, teacher, config, seed)
+        rows, module, validation = free.seen, free.teacher, free.validation
+        known = Known(free.train, free.scalers, free.description, names)
+    else:
+        rows = subset(dataset.split, config.fraction, seed)
+        scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
+        module, train, validation = teacher.standardized(scalers), *_standardized(dataset, rows, scalers)
+        about = description_of(config, teacher, names, dataset.x[rows.train]) if config.drawn in DESCRIBED else None
+        known = Known(train, scalers, about, names)
+    pair = pair_of(config, module, dataset.d, dataset.o, seed)
+    recipe = recipe_of(
+        config, dataset.d, fed=config.searched and config.drawn != "direct", differentiable=is_differentiable(pair.teacher),
+        box=box_of(config, known),
     )  # fmt: skip
+    source = source_of(config, recipe, pair, known, seed)
+    trained = _train(
+        pair, source, recipe, config, config.student, seed, known.scalers, rows, validation, teacher.source,
+        total=config.steps, every=config.evaluate_every, progress=progress, checkpoint=checkpoint, backend=config.backend,
+        decided={**config.model_dump(mode="json", exclude={"recipe", "baseline", "backend"}), "inputs": _described_hash(known)},
+    )  # fmt: skip
+    trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
+    if config.no_data:
+        trained.inputs = summary_of_inputs(free.scalers.x.restore(Spread("described", free.description, free.scalers.x, seed=seed).draw(4096, 3).double().numpy()))
+    if "abm" in config.terms and recipe.ascent_rule != config.ascent_rule:
+        trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
+    return trained
 
 
 def baseline(
@@ -107,47 +132,57 @@ def baseline(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
 ) -> Trained:
-    """The same student by its base alone: same rows, initial weights, steps, optimizer and selection."""
-    return distill(dataset, teacher, config.model_copy(update={"terms": []}), seed, progress=progress, checkpoint=checkpoint)
+    """The same student by its base alone: same rows, initial weights, steps, optimizer and selection. No terms, and no
+    synthetic points beside rows; without data the sampler stays, it is where the inputs come from."""
+    alone = {"terms": []} if config.no_data else {"terms": [], "sampler": None, "describe": None, "like": None}
+    return distill(dataset, teacher, config.model_copy(update=alone), seed, progress=progress, checkpoint=checkpoint)
+
+
+def _standardized(dataset: Dataset, rows: Split, scalers: Scalers) -> list[tuple[np.ndarray, np.ndarray]]:
+    """``(x, y)`` of the training and of the validation rows."""
+    return [(scalers.x.standardize(dataset.x[i]), scalers.y.standardize(dataset.y[i])) for i in (rows.train, rows.validation)]
 
 
 def _train(
-    dataset: Dataset, rows: Split, scalers: Scalers, teacher: nn.Module | None, source: str | None, recipe: StepRecipe,
-    config: TeacherConfig | DistillConfig, spec: str, seed: int, *,
-    total: int, every: int, patience: int | None, progress: Progress | None, checkpoint: str | Path | None, backend: str,
-    pools: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None,
+    pair: Pair, source: Source, recipe: StepRecipe, config: TeacherConfig | DistillConfig, spec: str, seed: int,
+    scalers: Scalers, rows: Split, held: tuple[np.ndarray, np.ndarray], teacher_source: str | None, *,
+    total: int, every: int, patience: int | None = None, progress: Progress | None, checkpoint: str | Path | None,
+    backend: str, decided: dict,
 ) -> Trained:  # fmt: skip
     device = torch.device("cuda" if backend == "cuda" and torch.cuda.is_available() else "cpu")
-    parts = dict(zip(("train", "validation"), pools or ()))
-    for name, index in () if pools else (("train", rows.train), ("validation", rows.validation)):
-        parts[name] = scalers.x.standardize(dataset.x[index]), scalers.y.standardize(dataset.y[index])
-    x, y = (torch.from_numpy(v).float().to(device) for v in parts["train"])
+    before = [_module_hash(pair.teacher), _arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *held)]
+    pair = pair.to(device)
+    x, y, quantities = (v if v is None else v.to(device) for v in (source.x, source.y, source.rows))
+    outputs = held[1].shape[1]
     validation = Validation(
-        torch.from_numpy(parts["validation"][0]).float().to(device),
-        torch.from_numpy(parts["validation"][1]).to(device),
-        float(scalers.y.scale[0]) if dataset.o == 1 else 1.0,
+        torch.from_numpy(held[0]).float().to(device),
+        torch.from_numpy(held[1]).to(device),
+        float(scalers.y.scale[0]) if outputs == 1 else 1.0,
+        pair.keep,
     )
-    student = build(spec, dataset.d, dataset.o, seed).to(device)
-    teacher = teacher.to(device) if teacher is not None else None
-    member = Member(student, teacher, x, y, recipe, optimizer_of(config), total, config.batch, seed)
-    choice = choose(student, teacher, recipe, batch=config.batch, x=x, y=y, backend=backend)
+    inputs = None if x is not None else scalers.x.width
+    member = Member(pair.student, pair.teacher, x, y, recipe, optimizer_of(config), total, source.batch, seed, quantities, inputs=inputs)
+    if source.feed is not None:
+        source.feed.fill(member)  # the back end is chosen for rows as they will be
+    choice = choose(pair.student, pair.teacher, recipe, batch=source.batch, x=member.x, y=member.y, backend=backend)
     fingerprint = digest(
         {
             "version": __version__,
             "spec": str(parse_spec(spec)),
             "recipe": recipe.to_dict(),
             "optimizer": repr(member.optimizer),
-            "run": [total, config.batch, every, patience, seed],
+            "run": [total, source.batch, every, patience, seed],
             "backend": choice.backend,
-            "data": _arrays_hash(*parts["train"], *parts["validation"]),
-            "teacher": [source, _module_hash(teacher)],
+            "teacher": [teacher_source, before[0]],
+            "data": before[1],
+            "decided": decided,
         }
     )
     outcome = run(
-        member, validation, choice, every=every, patience=patience, progress=progress, checkpoint=Checkpoint(checkpoint, fingerprint)
+        member, validation, choice, feed=source.feed, every=every, patience=patience, progress=progress, checkpoint=Checkpoint(checkpoint, fingerprint)
     )  # fmt: skip
     return Trained(
-        module=student.cpu().eval(),
+        module=pair.keep(pair.student).cpu().eval(),
         spec=parse_spec(spec),
         scalers=scalers,
         best_step=outcome.best_step,
@@ -160,8 +195,16 @@ def _train(
         recipe=recipe.to_dict(),
         fingerprint=fingerprint,
         checkpoint=None if checkpoint is None else Path(checkpoint),
-        teacher_source=source,
+        teacher_source=teacher_source,
     )
+
+
+def _described_hash(known: Known) -> str:
+    about = known.description
+    if about is None:
+        return ""
+    correlation = () if about.correlation is None else (about.correlation,)
+    return _arrays_hash(about.mean, about.sd, about.low, about.high, about.uniform, about.integer, *correlation)
 
 
 def _arrays_hash(*arrays: np.ndarray) -> str:

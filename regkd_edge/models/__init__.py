@@ -7,7 +7,7 @@ from .mlp import ACTIVATIONS, MLP
 from .predict import predict
 from .spec import MLPSpec, build, parse_spec
 from .store import SavedModel, load_model, save_model
-from .teacher import Teacher, load_teacher, save_teacher
+from .teacher import Teacher, load_teacher, open_teacher, save_teacher
 
 __all__ = [
     "ACTIVATIONS",
@@ -19,6 +19,7 @@ __all__ = [
     "build",
     "load_model",
     "load_teacher",
+    "open_teacher",
     "parse_spec",
     "predict",
     "save_model",

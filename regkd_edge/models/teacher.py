@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,7 +23,7 @@ from .mlp import MLP
 from .predict import predict
 from .store import count_parameters, fill, load_model, read_card, read_tensors, save_model, write_model
 
-__all__ = ["Teacher", "load_teacher", "save_teacher"]
+__all__ = ["Teacher", "load_teacher", "open_teacher", "save_teacher"]
 
 
 class Teacher:
@@ -70,6 +71,15 @@ class Teacher:
             out = InStandardizedSpace(self.module, scalers, self.scalers, self.differentiable)
         return out.eval().requires_grad_(False)
 
+    def answers(self, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o]
+        """Answers in the units that it takes and gives: raw ones where its scalers are known or it was trained on them."""
+        if self.scalers is not None:
+            return predict(self.standardized(self.scalers), self.scalers, x)
+        with torch.no_grad():
+            parts = [self.module(part) for part in torch.from_numpy(x).float().split(4096)]
+        y = torch.cat(parts).double().numpy()
+        return y[:, None] if y.ndim == 1 else y
+
 
 def _same(a: Scalers, b: Scalers) -> bool:
     return a is b or all(
@@ -106,7 +116,15 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
             teacher = _from_factory(config, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
         else:
             teacher = _from_folder(folder)
-    elif config.from_run is not None:
+    else:
+        teacher = open_teacher(config)
+    _check(teacher, dataset)
+    return teacher
+
+
+def open_teacher(config: TeacherConfig) -> Teacher:
+    """The teacher that ``from_run`` or ``factory`` names, with no table to check it against; errors as :func:`load_teacher`."""
+    if config.from_run is not None:
         run = RunFolder.open(config.from_run)
         if not run.file("teacher", "model.json").is_file():
             raise RunFolderError(f"the run folder '{config.from_run}' has no teacher.", f"Run: {command_line('train-teacher', Path(config.from_run))}")
@@ -118,7 +136,6 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
         teacher = _from_factory(config, tensors, f"'{config.weights}'")
     else:
         raise ModelError("no teacher named.", "Train one with train-teacher, or name --from-run or --factory.")
-    _check(teacher, dataset)
     return teacher
 
 

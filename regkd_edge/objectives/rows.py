@@ -27,6 +27,9 @@ class RowQuantities:
     mix: Tensor | None = None  # [N] in [0, 1]
     weight: Tensor | None = None  # [N]
 
+    def to(self, device: torch.device) -> RowQuantities:
+        return RowQuantities(**{k: v if v is None else v.to(device) for k, v in self.__dict__.items()})
+
     def take(self, index: Tensor) -> RowQuantities:  # index [B] int64
         """The quantities of the named rows."""
         picked = {k: v[index] if v is not None else None for k, v in self.__dict__.items()}

@@ -20,8 +20,16 @@ def trained_by(card: dict[str, Any]) -> str:
     recipe = (card.get("extra") or {}).get("recipe") or {}
     weights = {"base": recipe.get("w_base"), **{term: recipe.get(f"w_{term}") for term in ("pm", "abm", "gm")}}
     active = [term for term, weight in weights.items() if weight and (weight["start"] or weight["end"])]
-    names = [recipe["base"] if term == "base" else term.upper() for term in active]
-    return " + ".join(name for name in names if name != "none") + (" alone" if active == ["base"] else "")
+    setup = (card.get("extra") or {}).get("setup") or {}
+    direct = setup.get("sampler") == "direct"  # its points are those of abm, from random starts
+    names = [setup.get("base", recipe["base"]) if term == "base" else term.upper() for term in active if not (direct and term == "abm")]
+    parts = [name for name in names if name != "none"]
+    if setup.get("heads") == 2:
+        parts[0] += f", two heads ({setup['export_head']} kept)"
+    said = " + ".join(parts) + (" alone" if active == ["base"] and not setup.get("sampler") and setup.get("heads") != 2 else "")
+    if setup.get("no_data"):
+        return f"{said}, no data: {setup['sampler']} inputs"
+    return said + (f", rows and {setup['sampler']} points" if setup.get("sampler") else "")
 
 
 def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:

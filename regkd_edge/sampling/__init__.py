@@ -16,6 +16,7 @@ _HOME = {
     "TunedLatent": "latent",
     "Feed": "feed",
     "Part": "feed",
+    "Rows": "feed",
     "advance_fed": "feed",
 }
 

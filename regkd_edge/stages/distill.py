@@ -7,26 +7,36 @@ from typing import Any
 
 from ..config import RunConfig
 from ..run import RunFolder
-from . import Progress, Stage
+from . import Progress, Stage, external_hash
 
 __all__ = ["STAGE"]
 
 
+def described_files(config: RunConfig) -> list[str]:
+    """Files outside the run that say what the inputs are."""
+    given = (config.distill.describe, config.distill.like)
+    return [path for path in given if path is not None and path != "standard"]
+
+
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"distill": config.distill.model_dump(mode="json"), "seed": config.seed}
+    files = [external_hash(run, "distill", path) for path in described_files(config)]
+    section = config.distill.model_dump(mode="json", exclude={"describe", "like"})
+    return {"distill": section, "standard": config.distill.describe == "standard", "described": files, "seed": config.seed}
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..distill import baseline, distill, save_trained
+    from ..distill import baseline, distill, require_fit, save_trained
     from ..models import load_teacher
 
     dataset = load_dataset(run)
     teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
     paths: list[Path] = []
     summary: dict[str, Any] = {}
     students = [("student", distill)]
-    if config.distill.baseline and config.distill.terms:
+    beside = config.distill.sampler is not None and not config.distill.no_data
+    if config.distill.baseline and (config.distill.terms or beside):
         students.insert(0, ("baseline", baseline))
     for name, train in students:
         trained = train(
@@ -39,7 +49,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         )
         written, summary[name] = save_trained(run.file(name), trained, dataset)
         paths += written
-    return paths, summary
+    return paths, {**summary, "external": {path: external_hash(run, "distill", path) for path in described_files(config)}}
 
 
 STAGE = Stage("distill", "distill", ("data", "teacher"), _inputs, _work)

@@ -36,26 +36,27 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d] float32, raw units
     """Rows to calibrate with, at most ``quantize.rows`` of each kind.
 
-    ``real``: the training rows the student saw; ``synthetic``: drawn within what is known of the inputs (a description, or
+    ``real``: the training rows the student saw (``auto``, where it saw any); ``synthetic``: drawn within what is known of the inputs (a description, or
     the scaler and the ranges stored with the student), so no row of data is needed; ``both``.
     """
     from ..data import load_dataset, subset
     from ..quantize.synthetic import described_inputs, synthetic_rows
 
     section = config.quantize
-    if config.distill.no_data and section.calibrate != "synthetic":
+    kind = section.calibrate if section.calibrate != "auto" else "synthetic" if config.distill.no_data else "real"
+    if config.distill.no_data and kind != "synthetic":
         raise UserError(
-            f"the student was made without data, and calibrate '{section.calibrate}' reads the run's rows.",
+            f"the student was made without data, and calibrate '{kind}' reads the run's rows.",
             "Add --calibrate synthetic, or distil with rows.",
         )
     parts = []
-    if section.calibrate in ("real", "both"):
+    if kind in ("real", "both"):
         dataset = load_dataset(run)
         rows = subset(dataset.split, config.distill.fraction, config.seed).train
         if len(rows) > section.rows:
             rows = np.random.default_rng(config.seed).choice(rows, section.rows, replace=False)
         parts.append(dataset.x[rows].astype(np.float32))
-    if section.calibrate in ("synthetic", "both"):
+    if kind in ("synthetic", "both"):
         parts.append(synthetic_rows(described_inputs(run.file("student"), _description(config)), section.rows, config.seed))
     return np.concatenate(parts)
 
@@ -80,7 +81,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
 
 
 def _description(config: RunConfig) -> str | None:
-    return config.quantize.inputs or config.distill.describe
+    return config.quantize.inputs  # what distill was told is stored with the student
 
 
 def _bound(run: RunFolder, config: RunConfig) -> Any:
@@ -116,7 +117,7 @@ def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, ro
         teacher.standardized(student.scalers),
         train=_answered(run, config, "train"),
         validation=_answered(run, config, "validation"),
-        recipe=recipe_of(config.distill, dataset.d),
+        recipe=recipe_of(config.distill, dataset.d, plain=True, differentiable=teacher.differentiable),
         steps=section.finetune_steps,
         batch=config.distill.batch,
         lr=section.finetune_lr,

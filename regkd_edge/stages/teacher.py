@@ -9,10 +9,10 @@ from ..config import RunConfig
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "teacher_files"]
 
 
-def _external(config: RunConfig) -> list[str]:
+def teacher_files(config: RunConfig) -> list[str]:
     """Paths outside the run that the teacher comes from."""
     teacher = config.teacher
     if teacher.from_run:
@@ -26,7 +26,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         options = section.model_dump(mode="json", include={"factory", "inputs"})
     else:
         options = section.model_dump(mode="json", exclude={"from_run", "factory", "weights", "inputs"})
-    return {"options": options, "seed": config.seed, "external": [external_hash(run, "teacher", path) for path in _external(config)]}
+    return {"options": options, "seed": config.seed, "external": [external_hash(run, "teacher", path) for path in teacher_files(config)]}
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
@@ -47,7 +47,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             checkpoint=run.file("checkpoint", "teacher"),
         )
         paths, summary = save_trained(run.file("teacher"), trained, dataset)
-    return paths, {**summary, "external": {path: external_hash(run, "teacher", path) for path in _external(config)}}
+    return paths, {**summary, "external": {path: external_hash(run, "teacher", path) for path in teacher_files(config)}}
 
 
 STAGE = Stage("teacher", "train-teacher", ("data",), _inputs, _work)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regkd_edge.config import TeacherConfig
-from regkd_edge.distill import distill, loop, train_teacher
+from regkd_edge.distill import distill, loop, points, train_teacher
 
 from .test_train import make_dataset, same_weights, short
 
@@ -121,3 +121,35 @@ def test_a_teacher_resumes_too(data, tmp_path):
     again = train_teacher(data, config, 0, checkpoint=tmp_path / "c")
     assert equal(again, train_teacher(data, config, 0))
     assert torch.isfinite(again.module.layers[0].weight).all()
+
+
+SAMPLED = {
+    "generator": {"no_data": True, "sampler": "generator", "w_base": "0..1/10", "w_sampler": "1..0/10"},
+    "generator beside rows": {"sampler": "generator", "base": "ail"},
+    "direct": {"no_data": True, "sampler": "direct", "terms": ["gm"]},
+    "anchored": {"no_data": True, "sampler": "anchored"},
+    "latent beside rows": {"sampler": "latent", "base": "mix"},
+    "two heads": {"base": "tor", "heads": 2},
+    "hint in the middle": {"base": "hint", "hint_layers": [0, 0]},
+    "mixed": {"no_data": True, "sampler": "mixed"},
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLED)
+def test_every_sampler_and_student_continues_with_the_same_bits(data, teacher, tmp_path, monkeypatch, kind):
+    """The samplers that learn keep what they learnt in the checkpoint; what is fitted before the first step is fitted again."""
+    fit, tune = points.fit_vae, points.tune
+    monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
+    monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))
+    config = short(**{"terms": ["pm", "gm"], "steps": 120, **SAMPLED[kind]})
+
+    def progress(step, *_):
+        if step == 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill(data, teacher, config, 0, progress=progress, checkpoint=tmp_path / "c")
+    steps = []
+    again = distill(data, teacher, config, 0, progress=lambda step, *_: steps.append(step), checkpoint=tmp_path / "c")
+    assert steps[0] == 80
+    assert equal(again, distill(data, teacher, config, 0))

@@ -120,7 +120,7 @@ def test_sigma_is_one_number_or_one_a_feature(data, trained):
 
 
 def test_the_weight_of_abm_falls_to_0():
-    recipe = recipe_of(short(w_abm=2.0), 3)
+    recipe = recipe_of(short(w_abm="2..0"), 3)
     assert recipe.w_abm.at(99, 100) == 0 and recipe.w_abm.start == 2 and recipe.w_pm.at(99, 100) == 1
 
 

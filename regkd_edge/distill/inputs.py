@@ -1,0 +1,113 @@
+"""What is known about the inputs: a description by hand, a few rows, the teacher's scalers; and a table made of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ..config import DistillConfig, RunConfig
+from ..data import Table
+from ..data.csv_reader import read_csv
+from ..errors import DataError
+from ..models import Teacher, open_teacher
+from ..sampling import DescribedInputs, InputDescription
+
+__all__ = ["described_table", "description_of", "like_rows", "require_units"]
+
+STANDARD = "standard"
+_ROWS = 4000  # of a table that is made for the reports
+
+
+def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw units
+    """The named columns of a CSV of real inputs; other columns (targets, an index) are passed over."""
+    columns, values, lines = read_csv(Path(path))
+    for name in names:
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            hint = f"Did you mean '{near[0]}'? " if near else ""
+            raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give a column for each input, under its name.")
+    x = values[:, [columns.index(name) for name in names]]
+    bad = ~np.isfinite(x)
+    if bad.any():
+        row, column = (int(v) for v in np.argwhere(bad)[0])
+        raise DataError(f"'{path}' line {lines[row]}, column '{names[column]}': met {x[row, column]:g}, expected a finite number.", "Fill in or drop that row.")
+    return x
+
+
+def description_of(config: DistillConfig, teacher: Teacher, names: Sequence[str], rows: np.ndarray | None = None) -> InputDescription:
+    """What ``config`` says about the inputs (``describe``, ``like``), else ``rows`` [n, d], else the teacher's scalers.
+
+    ``like`` with ``describe`` gives the correlation alone.
+
+    Raises
+    ------
+    DataError
+        A description of another width, or nothing that describes the inputs.
+    """
+    like = None if config.like is None else InputDescription.from_rows(like_rows(config.like, names), names)
+    if config.describe == STANDARD:  # in the space that the teacher was trained in, or as it takes them
+        known = teacher.scalers is not None
+        description = InputDescription.from_scaler(teacher.scalers.x, names) if known else InputDescription.standard(len(names), names)
+    elif config.describe is not None:
+        description = InputDescription.from_yaml(config.describe)
+        if description.d != len(names):
+            raise DataError(f"'{config.describe}' describes {description.d} inputs and the teacher takes {len(names)}.", "Describe each input of the teacher, in its order.")
+    elif like is not None:
+        return like
+    elif rows is not None:
+        return InputDescription.from_rows(rows, names)
+    elif teacher.scalers is not None:
+        description = InputDescription.from_scaler(teacher.scalers.x, names)
+    else:
+        raise DataError("nothing is known about the inputs: this teacher stores no scalers.", "Give --describe inputs.yaml, --like rows.csv, or --describe standard if its inputs are N(0,1).")
+    return description if like is None else replace(description, correlation=like.correlation)
+
+
+def require_units(teacher: Teacher) -> None:
+    """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
+    if teacher.scalers is None and teacher.inputs == "standardized":
+        raise DataError(
+            f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how they are standardized.",
+            "Let the factory take raw units and say --inputs raw, or distil with rows.",
+        )
+
+
+def described_table(config: RunConfig) -> Table:
+    """A table for a run that has none (``no_data``): inputs as described, the teacher's answers as targets.
+
+    It serves the reports: every RMSE on it is a distance from the teacher. The student sees none of its rows.
+    """
+    teacher = open_teacher(config.teacher)
+    require_units(teacher)
+    names = _names(config.distill, teacher)
+    description = description_of(config.distill, teacher, names)
+    x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
+    y = teacher.answers(x)
+    if not np.isfinite(y).all():
+        raise DataError("the teacher answers described inputs with numbers that are not finite.", "Check --describe and --inputs.")
+    targets = list(teacher.extra.get("target_names") or [f"y{j}" for j in range(y.shape[1])])
+    constant = [name for name, values in zip(targets, y.T) if values.min() == values.max()]
+    if constant:
+        raise DataError(f"the teacher answers all described inputs alike (target '{constant[0]}').", "Check --describe and --inputs.")
+    note = f"no rows were given: {_ROWS:,} inputs drawn as described, answered by the teacher; every RMSE is a distance from the teacher on them"
+    return Table(x, y, list(names), targets, "described inputs", [note])
+
+
+def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
+    """The inputs of a teacher when no table names them."""
+    stored = teacher.extra.get("feature_names")
+    if stored:
+        return list(stored)
+    if config.describe not in (None, STANDARD):
+        return InputDescription.from_yaml(config.describe).names
+    if config.like is not None:
+        return read_csv(Path(config.like))[0]
+    layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
+    if layer is None:
+        raise DataError("neither a table nor the teacher says how many inputs there are.", "Give --describe inputs.yaml, or --data.")
+    return [f"x{j}" for j in range(layer.in_features)]

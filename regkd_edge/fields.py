@@ -1,0 +1,81 @@
+"""Kinds of configuration fields: how a name, a list, a number or a weight over the run may be written."""
+
+from __future__ import annotations
+
+import csv
+import math
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["MOST_ROWS", "MOST_STEPS", "Count", "Fraction", "Names", "Optimizer", "Section", "Weight", "as_list", "panel", "weight_parts"]
+
+MOST_ROWS = 65536  # of a batch: beyond, memory and not the network decides what a step costs
+MOST_STEPS = 10**9
+
+
+def as_list(value: Any) -> Any:
+    """``"a,b"`` -> ``["a", "b"]``, and ``'"a,b",c'`` -> ``["a,b", "c"]``; one number -> a list of one. Lists pass."""
+    if isinstance(value, str):
+        parts = next(csv.reader([value], skipinitialspace=True), []) if '"' in value else value.split(",")
+        return [part.strip() for part in parts if part.strip()]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [value]
+    return value
+
+
+def weight_parts(value: float | str) -> tuple[float, float, int]:
+    """``(start, end, hold)`` of a weight that :data:`Weight` has let pass."""
+    if not isinstance(value, str):
+        return value, value, 1
+    line, _, hold = value.partition("/")
+    start, _, end = line.partition("..")
+    return float(start), float(end), int(hold or 1)
+
+
+def _as_weight(value: Any) -> float | str:
+    """A number, or the canonical ``START..END`` or ``START..END/HOLD``."""
+    form = "a number, or START..END (such as 1..0), or START..END/HOLD with HOLD steps between two values"
+    parts = value
+    if isinstance(value, dict):
+        if not {"start"} <= set(value) <= {"start", "end", "hold"}:
+            raise ValueError(f"expected {form}")
+        parts = [value["start"], value.get("end", value["start"]), value.get("hold", 1)]
+    elif isinstance(value, str):
+        line, slash, hold = value.strip().partition("/")
+        start, dots, end = line.partition("..")
+        parts = [start, end] if dots else [line]
+        if slash:
+            parts.append(hold if dots else "")
+    elif isinstance(value, (int, float)):
+        parts = [value]
+    if not isinstance(parts, (list, tuple)) or not 1 <= len(parts) <= 3 or any(isinstance(part, bool) for part in parts):
+        raise ValueError(f"expected {form}")
+    try:
+        line, hold = [float(part) for part in parts[:2]], int(parts[2]) if len(parts) > 2 else 1
+    except (TypeError, ValueError):
+        raise ValueError(f"expected {form}") from None
+    if not all(math.isfinite(part) and part >= 0 for part in line) or not 1 <= hold <= MOST_STEPS:
+        raise ValueError("a weight must be finite and at least 0, held for at least 1 step")
+    if line[0] == line[-1]:
+        return line[0]
+    return f"{line[0]:.12g}..{line[1]:.12g}" + (f"/{hold}" if hold > 1 else "")
+
+
+def panel(title: str) -> dict[str, Any]:
+    """Under which heading ``--help`` shows a field (``Field(..., json_schema_extra=panel(...))``)."""
+    return {"panel": title}
+
+
+Names = Annotated[list[str], BeforeValidator(as_list)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Optimizer = Literal["rmsprop", "adam", "adamw"]
+Count = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+Weight = Annotated[Union[float, str], BeforeValidator(_as_weight)]
+"""A weight over the run: constant, or on a line from the first step to the last (``hold`` steps at a time)."""
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown fields, infinities and not-a-number are errors."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
