@@ -16,6 +16,10 @@ def test_a_shell_reads_back_the_words(folder):
     assert shlex.split(command_line("bench", Path(folder), "--force")) == ["regkd-edge", "bench", folder, "--force"]
 
 
+def test_an_error_shows_what_a_terminal_would_act_on():
+    assert UserError("met '\x1b[31m\0'").cause == r"met '\x1b[31m\x00'"
+
+
 def test_a_plain_word_is_left_as_it_is():
     assert command_line("bench", Path("runs/pump")) == "regkd-edge bench runs/pump"
 

@@ -12,6 +12,8 @@ from ..errors import DataError
 
 __all__ = ["read_csv"]
 
+_MOST = 60  # characters of a cell or a line that are shown
+
 
 def read_csv(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
     """Read a comma-separated file with one header line (UTF-8, a byte-order mark is allowed).
@@ -80,13 +82,15 @@ def _check_header(path: Path, names: list[str]) -> None:
 
 
 def _wrong_length(path: Path, line: int, names: list[str], row: list[str], text: str) -> DataError:
-    met = ",".join(row)
-    shown = met if len(met) <= 60 else met[:60] + "..."
     cut = len(row) < len(names) and not text.endswith(("\n", "\r")) and line == text.count("\n") + 1
-    cause = f"'{path}' line {line} has {len(row)} cells, expected {len(names)} as in the header: read '{shown}'."
+    cause = f"'{path}' line {line} has {len(row)} cells, expected {len(names)} as in the header: read '{_shortened(','.join(row))}'."
     if cut:
         return DataError(cause, "The file ends there, so it seems cut: copy it again.")
     return DataError(cause, "Mend that line (a missing value, or a comma inside a number).")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST else text[:_MOST] + "..."
 
 
 def _number(cell: str) -> float:
@@ -105,7 +109,7 @@ def _is_number(cell: str) -> bool:
 
 def _bad_cell(path: Path, line: int, names: list[str], row: list[str]) -> DataError:
     name, cell = next((name, cell) for name, cell in zip(names, row) if not _is_number(cell))
-    met = f"'{cell.strip()}'" if cell.strip() else "an empty cell"
+    met = f"'{_shortened(cell.strip())}'" if cell.strip() else "an empty cell"
     remedy = "Encode text as numbers, or drop the column."
     if not cell.strip():
         remedy = "Fill in or drop the rows with missing values."

@@ -129,6 +129,8 @@ def _table(source: str, names: list[str], values: np.ndarray, wanted: list[str],
     warnings = [f"stored target '{name}' is left out" for name in left_out]
     warnings += [note for name, v in zip(inputs, x.T) if (note := _note(name, v))]
     for name, v in zip(wanted, y.T):
+        if len(v) == 1:
+            raise DataError(f"'{source}' has one row, expected enough for training, validation and test.", "Give more rows.")
         if v.min() == v.max():
             raise DataError(f"target '{name}' of '{source}' is constant ({v[0]:g}), expected values that vary.", "Choose another target or another file.")
     return Table(np.ascontiguousarray(x), np.ascontiguousarray(y), inputs, wanted, source, warnings)

@@ -166,6 +166,8 @@ def external_hash(run: RunFolder, stage: str, path: str) -> str:
     When the file is gone but the stage has recorded it (the run folder travelled to another machine), the recorded hash
     stands: what was made from it is in the folder.
     """
+    if Path(path).is_dir():
+        return "a folder"  # refused by the stage that reads it; it may be as large as a disk
     if Path(path).exists():
         return file_hash(path)
     record = run.record(stage) or {}

@@ -79,13 +79,24 @@ def test_a_missing_file_leaves_nothing_behind(cli, tmp_path):
         ("a,y\n1,2\n2,3\n", "y", ("2",)),
         ("a,y\n" + "1,2\n" * 50, "y", ("constant",)),
         ("", "y", ("empty",)),
+        ("a,y\n1,2\n", "y", ("one row",)),
+        (CSV.replace("7,0,", "7,\0\x1b[2J,", 1), "y", (r"\x00\x1b[2J", "'b'", "line 9")),
+        (CSV.replace("7,0,", f"7,{'x' * 9000},", 1), "y", ("'" + "x" * 60 + "...'",)),
     ],
-    ids=["no such column", "text", "not a number", "empty cell", "too few rows", "constant target", "empty file"],
+    ids=["no such column", "text", "not a number", "empty cell", "too few rows", "constant target", "empty file", "one row", "controls", "a long cell"],
 )
 def test_a_bad_table(cli, tmp_path, content, target, words):
     path = tmp_path / "table.csv"
     path.write_text(content)
     check(cli("train-teacher", tmp_path / "run", "--data", path, "--target", target), *words)
+
+
+def test_a_folder_as_data_is_not_read_through(cli, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dangling").symlink_to(tmp_path / "nothing")
+    start = ("train-teacher", tmp_path / "run", "--target", "y", "--data")
+    check(cli(*start, tmp_path / "data"), "is a folder", "expected a data file")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_list_given_by_a_repeated_flag_is_whole(cli, tmp_path, csv):
