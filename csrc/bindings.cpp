@@ -92,6 +92,7 @@ void choice(py::class_<Job>& type, const char* name, const std::vector<std::stri
 void bind_job(py::module_& module) {
     py::class_<Job> type(module, "Job", "One training job; fields are those of csrc/core/job.h. Pointers are integers, 0: none.");
     type.def(py::init(&default_job));
+    type.def("copy", [](const Job& j) { return j; });
     type.def(
         "to_bytes", [](const Job& j) { return py::bytes(reinterpret_cast<const char*>(&j), sizeof(Job)); },
         "The struct as it lies in memory: what a CUDA kernel reads, once copied to the device.");
@@ -214,14 +215,28 @@ PYBIND11_MODULE(_core, module) {
         py::arg("job"), py::arg("threads") = 0, "Work of one step: flops (networks only), activations, tiles, and the threads it would get.");
     module.def(
         "run",
-        [](const std::vector<Job*>& jobs, int64_t steps, int threads, const std::string& level) {
+        [](const std::vector<Job*>& jobs, int64_t steps, int threads, const std::string& level, int at_most) {
             std::vector<Job> copies;
             for (const Job* job : jobs) copies.push_back(*job);
             py::gil_scoped_release release;
-            run_jobs(copies, steps, threads, level);
+            run_jobs(copies, steps, threads, level, at_most);
         },
-        py::arg("jobs"), py::arg("steps"), py::arg("threads") = 0, py::arg("level") = "",
-        "Advances every job by `steps` from its first_step. threads 0: as many as useful; the result does not depend on it.");
+        py::arg("jobs"), py::arg("steps"), py::arg("threads") = 0, py::arg("level") = "", py::arg("at_most") = 0,
+        "Advances every job by `steps` from its first_step. threads 0: as many as useful, at most `at_most`; the result "
+        "does not depend on it.");
+    module.def(
+        "gradient_step",
+        [](const Job& job, const std::vector<uintptr_t>& student, const std::vector<uintptr_t>& teacher, int at_most) {
+            const auto pointers = [](const std::vector<uintptr_t>& addresses) {
+                std::vector<const float*> out;
+                for (const uintptr_t a : addresses) out.push_back(pointer<const float>(a));
+                return out;
+            };
+            py::gil_scoped_release release;
+            gradient_step(job, pointers(student), pointers(teacher), at_most);
+        },
+        py::arg("job"), py::arg("student"), py::arg("teacher"), py::arg("at_most") = 0,
+        "One step's losses and gradient, nothing updated. student, teacher: the addresses of W_1, b_1, W_2, ...");
     module.def(
         "predict",
         [](const std::vector<int>& widths, const std::string& activation, uintptr_t params, uintptr_t x, int64_t n, uintptr_t y, uintptr_t jacobian,

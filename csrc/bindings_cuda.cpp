@@ -136,7 +136,9 @@ void bind_cuda(py::module_& core) {
                                           plan,
                                           steps,
                                           offset,
-                                          pointer<const int64_t>(step_address)};
+                                          pointer<const int64_t>(step_address),
+                                          {},
+                                          false};
             cuda::check(cuda::train(call, pointer<void>(stream)), "train");
         },
         py::arg("plan"), py::arg("jobs"), py::arg("workspace"), py::arg("steps"), py::arg("offset"), py::arg("device"),
@@ -144,4 +146,19 @@ void bind_cuda(py::module_& core) {
         "Advances every job by `steps` from its first_step + offset (+ the int64 at step_address). jobs: the jobs' "
         "to_bytes(), joined, copied to the "
         "device; losses are written from row offset (+ that int64) on.");
+    module.def(
+        "train_one",
+        [](const cuda::Plan& plan, const Job& job, uintptr_t workspace, int steps, int device, uintptr_t stream,
+           uintptr_t step_address) {
+            if (plan.members != 1)
+                throw std::invalid_argument("the plan is for " + std::to_string(plan.members) + " jobs, not for one");
+            const cuda::OnDevice here(device);
+            const cuda::TrainCall call = {nullptr, pointer<unsigned char>(workspace), plan, steps, 0,
+                                          pointer<const int64_t>(step_address), job, true};
+            cuda::check(cuda::train(call, pointer<void>(stream)), "train_one");
+        },
+        py::arg("plan"), py::arg("job"), py::arg("workspace"), py::arg("steps"), py::arg("device"), py::arg("stream"),
+        py::arg("step_address") = 0,
+        "The same for one job, which travels with the launch: nothing is copied from the host, so a captured graph may "
+        "hold it. Losses are written from the first row on.");
 }

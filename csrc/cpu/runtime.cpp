@@ -57,10 +57,10 @@ void supply(JobRun& run, RunBuffers& own, int threads) {
 Cost cost(const Job& job, int threads) {
     JobRun run;
     prepare(run, kernels(), job, 0);
-    return {run.flops, run.activations, run.params, run.arena_floats * 4, run.tiles, run.groups, useful_threads(run, threads)};
+    return {run.flops, run.activations, run.params, run.arena_floats * 4, run.tiles, run.groups, useful_threads(run, threads, 0)};
 }
 
-void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level) {
+void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level, int at_most) {
     const Kernels& k = kernels(level);
     for (const Job& job : jobs) {
         const std::string why = refusal(job);
@@ -73,7 +73,7 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
         if (!job.params || (job.optimizer != kGradientOnly && (!job.state1 || (job.optimizer != kRmsprop && !job.state2))))
             throw std::invalid_argument("parameters or optimizer state are missing");
     }
-    const int available = threads > 0 ? threads : usable_cpus();
+    const int available = threads > 0 ? threads : free_threads(at_most);
     if (jobs.size() > 1 && available > 1) {
         // A job on a thread: no barrier at all. The longest jobs should come first; they run in the caller's order.
         const int n = jobs.size() < static_cast<size_t>(available) ? static_cast<int>(jobs.size()) : available;
@@ -105,10 +105,41 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
         JobRun run;
         RunBuffers own;
         prepare(run, k, job, steps);
-        const int n = useful_threads(run, threads);
+        const int n = useful_threads(run, threads, at_most);
         supply(run, own, n);
         Single{k, run, n}.all(steps, threads <= 0);
     }
+}
+
+void gradient_step(Job job, const std::vector<const float*>& student, const std::vector<const float*>& teacher, int at_most) {
+    const auto gather = [](const Network& net, const std::vector<const float*>& parts, const char* name) {
+        const std::string why = refusal(net, name);
+        if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
+        if (parts.size() != 2 * static_cast<size_t>(net.layers))
+            throw std::invalid_argument(std::string("the ") + name + " of " + std::to_string(net.layers) + " layers has " +
+                                        std::to_string(parts.size()) + " tensors");
+        int64_t floats = 0;
+        for (int l = 1; l <= net.layers; ++l) floats += static_cast<int64_t>(net.widths[l]) * (net.widths[l - 1] + 1);
+        Buffer<float> flat = allocate<float>(floats);
+        float* to = flat.get();
+        for (size_t i = 0; i < parts.size(); ++i) {
+            const int l = static_cast<int>(i / 2) + 1;
+            const int64_t n = static_cast<int64_t>(net.widths[l]) * (i % 2 ? 1 : net.widths[l - 1]);
+            std::memcpy(to, parts[i], static_cast<size_t>(n) * sizeof(float));
+            to += n;
+        }
+        return flat;
+    };
+    const Buffer<float> ours = gather(job.student, student, "student");
+    Buffer<float> theirs;
+    job.params = ours.get();
+    job.optimizer = kGradientOnly;
+    if (job.teacher.layers > 0) {
+        theirs = gather(job.teacher, teacher, "teacher");
+        job.teacher.params = theirs.get();
+    }
+    std::vector<Job> jobs = {job};
+    run_jobs(jobs, 1, 0, "", at_most);
 }
 
 void predict(const Network& net, const float* x, int64_t n, float* y, float* jacobian, int threads) {

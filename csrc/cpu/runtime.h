@@ -24,8 +24,11 @@ struct Cost {
 };
 Cost cost(const Job& job, int threads);
 
-// Advances every job by `steps`. threads 0: as many as useful. level "": the one in use.
-void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level);
+// Advances every job by `steps`. threads 0: as many as useful, but no more than `at_most` (0: no bound). level "": the
+// one in use.
+void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level, int at_most = 0);
+// One step's losses and gradient of a job without an optimizer; the networks are given by their tensors, W_1, b_1, W_2 ...
+void gradient_step(Job job, const std::vector<const float*>& student, const std::vector<const float*>& teacher, int at_most);
 void predict(const Network& net, const float* x, int64_t n, float* y, float* jacobian, int threads);
 double matching_loss(LossCall& call);
 

@@ -15,8 +15,13 @@ namespace regkd {
 inline double guessed_ns(const JobRun& run) { return run.flops / 64 + run.activations; }
 
 // A second thread costs two barriers a step (about a microsecond when both run): not worth it below 8 microseconds of work.
-inline int useful_threads(const JobRun& run, int threads) {
-    int n = threads > 0 ? threads : usable_cpus();
+// `at_most` bounds a free choice (0: no bound but the CPUs).
+inline int free_threads(int at_most) {
+    const int cpus = usable_cpus();
+    return at_most > 0 && at_most < cpus ? at_most : cpus;
+}
+inline int useful_threads(const JobRun& run, int threads, int at_most) {
+    int n = threads > 0 ? threads : free_threads(at_most);
     const double most = guessed_ns(run) / 8000 + 1;
     if (threads <= 0 && n > most) n = static_cast<int>(most);
     if (n > run.groups) n = run.groups;

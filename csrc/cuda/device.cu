@@ -2,6 +2,8 @@
 
 #include <cuda_runtime.h>
 
+#include <map>
+#include <mutex>
 #include <stdexcept>
 
 #ifndef REGKD_CUDA_ARCHITECTURES
@@ -69,6 +71,11 @@ Device device(int32_t index) {
     if (index < 0 || index >= count)
         throw std::runtime_error("CUDA device " + std::to_string(index) + " was asked for and there are " +
                                  std::to_string(count));
+    // Asked for once: the driver takes its time over them, and every single step makes a plan.
+    static std::mutex lock;
+    static std::map<int32_t, Device> known;
+    const std::lock_guard<std::mutex> hold(lock);
+    if (const auto found = known.find(index); found != known.end()) return found->second;
     cudaDeviceProp properties;
     check(cudaGetDeviceProperties(&properties, index), "reading the device's properties");
     Device d = {};
@@ -81,6 +88,7 @@ Device device(int32_t index) {
     check(cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, index), "reading the device's properties");
     d.cooperative = cooperative;
     d.name = properties.name;
+    known[index] = d;
     return d;
 }
 

@@ -18,6 +18,7 @@ struct Header {
     REGKD_LEVEL::Arena at;
     REGKD_LEVEL::StepNow now;
     int64_t step, end;  // of this launch, from job.first_step
+    int64_t row;        // of the table of losses, for this step
     float* params;      // the student's, in global memory
     unsigned* barrier;  // [2] of the member: blocks arrived, generation
     double* sums;       // [tiles, 2] of the member

@@ -41,7 +41,7 @@ __device__ __forceinline__ void copy_floats(float* to, const float* from, int64_
 // The member's job, its buffers and its weights. One thread writes the header.
 REGKD_CALL void set_up(const TrainCall& call) {
     Header& shared = header();
-    const int32_t* words = reinterpret_cast<const int32_t*>(call.jobs + blockIdx.y);
+    const int32_t* words = reinterpret_cast<const int32_t*>(call.jobs ? call.jobs + blockIdx.y : &call.job);
     for (unsigned i = threadIdx.x; i < sizeof(Job) / 4; i += blockDim.x)
         reinterpret_cast<int32_t*>(&shared.job)[i] = words[i];
     barrier();
@@ -71,6 +71,7 @@ REGKD_CALL void set_up(const TrainCall& call) {
         shared.tiles = REGKD_LEVEL::tile_count(shared.job);
         shared.step = call.offset + (call.step_on_device ? *call.step_on_device : 0);
         shared.end = shared.step + call.steps;
+        shared.row = call.first_row ? 0 : shared.step;
         shared.partials = shared.tiles < plan.blocks ? shared.tiles : plan.blocks;
     }
     barrier();
@@ -98,7 +99,8 @@ REGKD_CALL void finish_step() {
     const Job& job = shared.job;
     if (threadIdx.x == 0) {
         if (blockIdx.x == 0 && job.losses)
-            REGKD_LEVEL::step_losses(job, shared.now, shared.sums, job.losses + shared.step * (1 + kTerms));
+            REGKD_LEVEL::step_losses(job, shared.now, shared.sums, job.losses + shared.row * (1 + kTerms));
+        ++shared.row;
         ++shared.step;
     }
     const bool adam = job.optimizer == kAdam || job.optimizer == kAdamW;

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .workspace import Workspace
 
-__all__ = ["matching_loss", "refuses", "train"]
+__all__ = ["matching_loss", "refuses", "train", "train_one"]
 
 
 def refuses(core, job, device: torch.device) -> str | None:
@@ -25,13 +25,31 @@ def refuses(core, job, device: torch.device) -> str | None:
 
 def train(core, works: list[Workspace], steps: int, stream: int) -> None:
     """Every job advances by ``steps``, all in one launch; ``stream`` is the address of a CUDA stream."""
+    if len(works) == 1:
+        train_one(core, works[0], steps, stream)
+        return
     device = works[0].device
     index = device.index or 0
     plan = core.cuda.plan([work.job for work in works], index)
-    image = b"".join(work.job.to_bytes() for work in works)
-    jobs = torch.frombuffer(bytearray(image), dtype=torch.uint8).to(device)
+    image = torch.frombuffer(bytearray(b"".join(work.job.to_bytes() for work in works)), dtype=torch.uint8)
+    if device.type == "cuda":  # from other memory the copy would wait for the device
+        image = image.pin_memory()
+    jobs = image.to(device, non_blocking=True)
     workspace = torch.zeros(plan.workspace_bytes, dtype=torch.uint8, device=device)
     core.cuda.train(plan, jobs.data_ptr(), workspace.data_ptr(), steps, 0, index, stream)
+
+
+def train_one(core, work: Workspace, steps: int, stream: int, counter: Tensor | None = None) -> None:
+    """One job, which travels with the launch: no copy from the host, so a captured graph may hold it.
+
+    ``counter`` is an int64 on the device that is added to the job's first step. Raises ValueError where the device
+    refuses the job.
+    """
+    index = work.device.index or 0
+    plan = core.cuda.plan([work.job], index)
+    workspace = torch.zeros(plan.workspace_bytes, dtype=torch.uint8, device=work.device)
+    address = 0 if counter is None else counter.data_ptr()
+    core.cuda.train_one(plan, work.job, workspace.data_ptr(), steps, index, stream, address)
 
 
 def matching_loss(core, work: Workspace, s: Tensor, y: int, t: int, gradient: Tensor, stream: int) -> Tensor:  # scalar

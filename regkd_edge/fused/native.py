@@ -49,11 +49,6 @@ def unavailable(backend: str) -> str | None:
     return None
 
 
-def _threads(core, job) -> int:
-    """As many as pay, and never more than PyTorch is allowed to take."""
-    return max(1, min(torch.get_num_threads(), core.cost(job)["threads"]))
-
-
 def _why_not(tensors: dict[str, Tensor | None], device: torch.device) -> str | None:
     for name, tensor in tensors.items():
         if tensor is None:
@@ -90,7 +85,7 @@ def refuses(
 def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None):
     """A job to ask questions about: what is there, not what it holds."""
     teacher = Net.of(teacher) if teacher is not None else None
-    work = Workspace(_load()[0], recipe, Net.of(student), teacher, torch.device("cpu"))
+    work = Workspace(_load()[0], recipe, Net.of(student), teacher, torch.device("cpu"), gather=False)
     filler = torch.zeros(1, student.widths[-1])
     work.base(RowQuantities(filler, *(torch.zeros(1) for _ in range(4))) if x is not None else None)
     work.data(torch.zeros(1, student.widths[0]) if x is not None else None, filler if y is not None else None)
@@ -148,13 +143,15 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
 
 
 def _run_on_cpu(core, jobs: list, n: int) -> None:
-    """In calls of at most a fraction of a second, so that Ctrl-C is heard; where a run is cut changes no bit of it."""
-    threads = _threads(core, jobs[0]) if len(jobs) == 1 else torch.get_num_threads()
+    """In calls of at most a fraction of a second, so that Ctrl-C is heard; where a run is cut changes no bit of it.
+
+    The core takes as many threads as pay at the moment, and never more than PyTorch may.
+    """
     piece = max(1, int(_FLOP_A_CALL / sum(core.cost(job)["flops"] for job in jobs)))
     done = 0
     while done < n:
         steps = min(piece, n - done)
-        core.run(jobs, steps, threads)
+        core.run(jobs, steps, at_most=torch.get_num_threads())
         for job in jobs:
             job.first_step += steps
             job.losses += steps * len(TERMS) * 8  # float64
@@ -197,11 +194,14 @@ def _bring_back(member, work: Workspace, n: int) -> None:
 
 def _backend(*tensors: Tensor | None) -> str | None:
     """``cpu`` or ``cuda`` where all tensors lie on one such device, in float32, and the core is there; else None."""
-    there = [t for t in tensors if t is not None]
-    target = there[0].device.type
-    if any(t.device != there[0].device or (t.is_floating_point() and t.dtype != torch.float32) for t in there):
-        return None
-    return target if target in ("cpu", "cuda") and unavailable(target) is None else None
+    device = None
+    for t in tensors:
+        if t is None:
+            continue
+        device = t.device if device is None else device
+        if t.device != device or (t.dtype != torch.float32 and t.is_floating_point()):
+            return None
+    return device.type if device.type in ("cpu", "cuda") and unavailable(device.type) is None else None
 
 
 def perturb(x: Tensor, sigma: Tensor, draws: int, seed: int, step: int) -> Tensor | None:
@@ -228,7 +228,7 @@ def matching_loss(s: Tensor, y: Tensor | None, rows: RowQuantities, recipe: Step
         return None
     core, (n, outputs) = _load()[0], s.shape
     unit = Net([s.new_zeros(outputs, 1)], [s.new_zeros(outputs)], "identity")
-    work = Workspace(core, recipe, unit, None, s.device)
+    work = Workspace(core, recipe, unit, None, s.device, gather=False)
     work.base(rows)
     s, gradient = work.keep(s), torch.empty_like(s, memory_format=torch.contiguous_format)
     y, t = work.address(y), work.address(rows.t)
@@ -249,26 +249,35 @@ def distill_step(
     seed: int,
     step: int,
     total: int,
+    counter: Tensor | None = None,  # [1] int64, added to ``step``; on a GPU it is read there
 ) -> tuple[Tensor, Tensor] | None:
-    """One step's ``(terms [5], flat gradient [P])`` on the core; None where it refuses."""
+    """One step's ``(terms [5], flat gradient [P])`` on the core; None where it refuses.
+
+    On a GPU everything is work on the current stream and nothing is copied from the host, once a first call has run.
+    """
     backend = _backend(x, y, rows.t, *student.weights, *(teacher.weights if teacher is not None else ()))
     nets = [net for net in (student, teacher) if net is not None]
     if backend is None or any(len(net.weights) > _load()[0].MAX_LAYERS for net in nets):
         return None
     core = _load()[0]
-    work = Workspace(core, recipe, student, teacher, x.device)
+    work = Workspace(core, recipe, student, teacher, x.device, gather=backend == "cuda")
     job = work.job
     work.base(rows)
     work.data(x, y)
     job.batch, job.shuffle, job.seed = x.shape[0], 0, seed
     job.first_step, job.total_steps, job.optimizer = step, total, "none"
-    gradient = torch.zeros_like(work.parameters)
-    losses = torch.zeros(len(TERMS), dtype=torch.float64, device=x.device)
+    gradient = x.new_empty(sum(w.numel() + b.numel() for w, b in zip(student.weights, student.biases)))
+    losses = torch.empty(len(TERMS), dtype=torch.float64, device=x.device)
     job.grad, job.losses = gradient.data_ptr(), losses.data_ptr()
-    if core.refuses(job) or (backend == "cuda" and cuda.refuses(core, job, x.device)):
+    if core.refuses(job):
         return None
     if backend == "cuda":
-        cuda.train(core, [work], 1, torch.cuda.current_stream(x.device).cuda_stream)
+        try:
+            cuda.train_one(core, work, 1, torch.cuda.current_stream(x.device).cuda_stream, counter)
+        except ValueError:  # the device refuses the job
+            return None
     else:
-        core.run([job], 1, _threads(core, job))
+        job.first_step = step if counter is None else step + int(counter)
+        asked = teacher if recipe.needs_teacher else None
+        core.gradient_step(job, work.addresses(student), work.addresses(asked), torch.get_num_threads())
     return losses.float(), gradient

@@ -2,6 +2,8 @@
 
 Each runs the compiled core where it can and its twin elsewhere. Every operator returns its derivative beside its value
 (one pass gives both), and its backward multiplies by the upstream gradient.
+
+Plain eager calls go past the dispatcher to the same implementation (see :mod:`.eager`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from ..errors import ModelError, RecipeError
 from ..models.mlp import MLP
 from ..objectives import TERMS, RowQuantities, StepRecipe, base_rows_and_gradient
 from . import native
+from .eager import WithGradient, plainly_eager
 from .passes import Net
 from .points import perturb_twin
 from .twin import distill_step_twin
@@ -34,14 +37,16 @@ def _recipe(text: str) -> StepRecipe:
 # perturb
 
 
-@torch.library.custom_op(
-    "regkd_edge::perturb", mutates_args=(), schema="(Tensor x, Tensor sigma, int draws, int seed, int step) -> Tensor"
-)
-def _perturb(x, sigma, draws, seed, step):
+def _perturbed(x, sigma, draws, seed, step):
     fast = native.perturb(x, sigma, draws, seed, step)
     return (
         fast if fast is not None else perturb_twin(x, sigma if sigma.numel() > 1 else float(sigma), draws, seed, step)
     )
+
+
+_perturb = torch.library.custom_op(
+    "regkd_edge::perturb", mutates_args=(), schema="(Tensor x, Tensor sigma, int draws, int seed, int step) -> Tensor"
+)(_perturbed)
 
 
 @_perturb.register_fake
@@ -85,10 +90,17 @@ def perturb(
             f"sigma has {sigma.numel()} numbers and a row has {features} features.",
             "Give sigma one number, or one a feature.",
         )
+    if plainly_eager(x) and not (x.requires_grad and torch.is_grad_enabled()):
+        return _perturbed(x, sigma, draws, seed, step)
     return _perturb(x, sigma, draws, seed, step)
 
 
 # matching_loss
+
+
+def _loss_and_slope(s, y, rows, recipe):
+    fast = native.matching_loss(s, y, rows, recipe)
+    return fast if fast is not None else matching_loss_twin(s, y, rows, recipe)
 
 
 @torch.library.custom_op(
@@ -99,9 +111,7 @@ def perturb(
     " -> (Tensor, Tensor)",
 )
 def _matching_loss(s, y, t, e, phi, outlier, mix, weight, recipe):
-    rows = RowQuantities(t, e, phi, outlier, mix, weight)
-    fast = native.matching_loss(s, y, rows, _recipe(recipe))
-    return fast if fast is not None else matching_loss_twin(s, y, rows, _recipe(recipe))
+    return _loss_and_slope(s, y, RowQuantities(t, e, phi, outlier, mix, weight), _recipe(recipe))
 
 
 @_matching_loss.register_fake
@@ -148,36 +158,50 @@ def matching_loss(
             )
     if recipe.torch_only:
         raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use objectives.base_rows.")
+    if plainly_eager(s):
+
+        def call():
+            value, slope = _loss_and_slope(s, y, rows, recipe)
+            return value, None, slope.flatten()
+
+        return WithGradient.apply(call, s)[0]
     return _matching_loss(s, y, *(getattr(rows, name) for name in _ROW_FIELDS), recipe.text)[0]
 
 
 # distill_step
 
 
-@torch.library.custom_op(
-    "regkd_edge::distill_step",
-    mutates_args=(),
-    schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi,"
-    " Tensor? outlier, Tensor? mix, Tensor? weight, str activations, str recipe, int seed, int step, int total)"
-    " -> (Tensor, Tensor, Tensor)",
-)
-def _distill_step(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total):
-    ours, theirs = activations.split(",")
+def _step_and_gradient(student, teacher, x, y, rows, activations, recipe, seed, step, total, counter):
+    ours, theirs = activations
     s_net = Net(student[::2], student[1::2], ours)
     t_net = Net(teacher[::2], teacher[1::2], theirs) if teacher else None
-    rows = RowQuantities(t, e, phi, outlier, mix, weight)
-    chosen = _recipe(recipe)
-    fast = native.distill_step(s_net, t_net, x, y, rows, chosen, seed, step, total)
+    fast = native.distill_step(s_net, t_net, x, y, rows, recipe, seed, step, total, counter)
     if fast is None:
-        terms, dw, db = distill_step_twin(s_net, t_net, x, y, rows, chosen, seed=seed, step=step, total=total)
+        step = step if counter is None else step + int(counter)
+        terms, dw, db = distill_step_twin(s_net, t_net, x, y, rows, recipe, seed=seed, step=step, total=total)
         flat = torch.cat([g.reshape(-1) for pair in zip(dw, db) for g in pair])
     else:
         terms, flat = fast
     return terms[0].clone(), terms, flat
 
 
+@torch.library.custom_op(
+    "regkd_edge::distill_step",
+    mutates_args=(),
+    schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi,"
+    " Tensor? outlier, Tensor? mix, Tensor? weight, str activations, str recipe, int seed, int step, int total,"
+    " Tensor? counter) -> (Tensor, Tensor, Tensor)",
+)
+def _distill_step(
+    student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total, counter
+):
+    rows = RowQuantities(t, e, phi, outlier, mix, weight)
+    names = activations.split(",")
+    return _step_and_gradient(student, teacher, x, y, rows, names, _recipe(recipe), seed, step, total, counter)
+
+
 @_distill_step.register_fake
-def _(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total):
+def _(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total, counter):
     count = sum(p.numel() for p in student)
     return x.new_empty(()), x.new_empty((len(TERMS),)), x.new_empty((count,))
 
@@ -191,7 +215,7 @@ def _save_gradient(ctx, inputs, output):
 def _scale_gradient(ctx, upstream, _terms, _flat):
     parts = (upstream * ctx.saved_tensors[0]).split([shape.numel() for shape in ctx.shapes])
     student = [part.reshape(shape) for part, shape in zip(parts, ctx.shapes)]
-    return (student, [None] * ctx.teachers, *[None] * 13)
+    return (student, [None] * ctx.teachers, *[None] * 14)
 
 
 _distill_step.register_autograd(_scale_gradient, setup_context=_save_gradient)
@@ -208,8 +232,12 @@ def distill_step(
     step: int = 0,
     total: int = 1,
     rows: RowQuantities | None = None,  # of these rows
+    counter: Tensor | None = None,  # [1] int64 on the device of x
 ) -> tuple[Tensor, Tensor]:  # scalar, [5]
     """One whole step of two MLPs as a differentiable operator: sampling, search, value and gradient matching, base.
+
+    The noise and the weights are those of step ``step + counter``. In a captured CUDA graph (call once before the
+    capture) the counter is read on the device at every replay: let the graph add 1 to it.
 
     Returns
     -------
@@ -244,9 +272,17 @@ def distill_step(
     ask = teacher if recipe.needs_teacher else None
     if rows is None:
         rows = RowQuantities(None)
-    fields = [getattr(rows, name) for name in _ROW_FIELDS]
     ours = [p for layer in student.layers for p in (layer.weight, layer.bias)]
-    theirs = [p.detach() for layer in ask.layers for p in (layer.weight, layer.bias)] if ask is not None else []
-    names = f"{student.activation},{ask.activation if ask is not None else 'identity'}"
-    loss, terms, _ = _distill_step(ours, theirs, x, y, *fields, names, recipe.text, seed, step, total)
+    theirs = [p for layer in ask.layers for p in (layer.weight, layer.bias)] if ask is not None else []
+    names = (student.activation, ask.activation if ask is not None else "identity")
+    if plainly_eager(x):
+
+        def call():
+            return _step_and_gradient(ours, theirs, x, y, rows, names, recipe, seed, step, total, counter)
+
+        return WithGradient.apply(call, *ours)
+    fields = [getattr(rows, name) for name in _ROW_FIELDS]
+    theirs = [p.detach() for p in theirs]
+    place = (seed, step, total, counter)
+    loss, terms, _ = _distill_step(ours, theirs, x, y, *fields, ",".join(names), recipe.text, *place)
     return loss, terms.detach()

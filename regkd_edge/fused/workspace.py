@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -24,23 +26,39 @@ class Workspace:
         ``regkd_edge._core``.
     device : torch.device
         Where every array of the job lies.
+    gather : bool
+        False leaves the networks' weights out: only their shapes are asked for, or ``core.gradient_step`` gathers them.
     """
 
-    def __init__(self, core, recipe: StepRecipe, student: Net, teacher: Net | None, device: torch.device):
-        self.job = core.Job()
+    def __init__(
+        self,
+        core,
+        recipe: StepRecipe,
+        student: Net,
+        teacher: Net | None,
+        device: torch.device,
+        *,
+        gather: bool = True,
+    ):
+        if not recipe.needs_teacher:
+            teacher = None
+        shapes = [None if net is None else (_widths(net), net.activation) for net in (student, teacher)]
+        template, kept = _template(core.Job, recipe, *shapes, device)
+        self.job = template.copy()
         self.recipe, self.device = recipe, device
         self.slots: list[Tensor] = []  # the optimizer's averages, flat
-        self._kept: list[Tensor] = []
-        job, outputs = self.job, student.biases[-1].numel()
-        widths = [student.weights[0].shape[1], *(b.numel() for b in student.biases)]
-        self.features, self.outputs = widths[0], outputs
-        job.set_student(widths, student.activation)
-        self.parameters = self.keep(flatten(student))
-        job.params = self.parameters.data_ptr()
-        if teacher is not None and recipe.needs_teacher:
-            widths = [teacher.weights[0].shape[1], *(b.numel() for b in teacher.biases)]
-            job.set_teacher(widths, teacher.activation, self.address(flatten(teacher)))
-        self._objective()
+        self._kept: list[Tensor] = list(kept)
+        if gather:
+            self.parameters = self.keep(flatten(student))
+            self.job.params = self.parameters.data_ptr()
+            if teacher is not None:
+                self.job.set_teacher(*shapes[1], self.address(flatten(teacher)))
+
+    def addresses(self, net: Net | None) -> list[int]:
+        """Of W_1, b_1, W_2, ...: dense float32 memory on the job's device."""
+        tensors = [] if net is None else [p for pair in zip(net.weights, net.biases) for p in pair]
+        plain = [p.dtype == torch.float32 and p.is_contiguous() for p in tensors]
+        return [p.data_ptr() if fine else self.address(p) for p, fine in zip(tensors, plain)]
 
     def keep(self, tensor: Tensor) -> Tensor:
         """Hold a dense float32 tensor on the job's device alive as long as the job."""
@@ -50,32 +68,6 @@ class Workspace:
 
     def address(self, tensor: Tensor | None) -> int:
         return _ABSENT if tensor is None else self.keep(tensor).data_ptr()
-
-    def _objective(self) -> None:
-        job, recipe = self.job, self.recipe
-        weights = {"base": recipe.w_base, "pm": recipe.w_pm, "abm": recipe.w_abm, "gm": recipe.w_gm}
-        for name, w in weights.items():
-            job.set_weight(name, w.start, w.end, w.hold)
-        if not recipe.base_active:
-            job.base = "none"
-            job.set_weight("base", 0.0, 0.0, 1)
-        job.draws, job.cotangents = recipe.draws, recipe.cotangent_count(self.outputs)
-        job.gm_on = sum(_POINT_BITS[kind] for kind in recipe.gm_points)
-        job.sigma = self.address(self._per_feature(recipe.sigma))
-        job.low, job.high = (self.address(self._per_feature(v)) for v in (recipe.low, recipe.high))
-        if recipe.w_abm.active:
-            job.ascent_rule = recipe.ascent_rule
-        job.ascent_steps, job.ascent_from_anchor = recipe.ascent_steps, int(recipe.ascent_from_anchor)
-        job.ascent_sigma, job.ascent_size = recipe.ascent_sigma, recipe.ascent_size
-        job.ascent_ridge, job.ascent_decay = recipe.ascent_ridge, recipe.ascent_weight_decay
-        job.nu, job.margin, job.imitate = recipe.nu, recipe.margin, int(recipe.imitate)
-        job.delta, job.drop_outliers = recipe.delta, int(recipe.outlier_loss == "drop")
-
-    def _per_feature(self, values) -> Tensor | None:
-        if values is None:
-            return None
-        flat = torch.as_tensor(values, dtype=torch.float32).flatten()
-        return flat.expand(self.features) if flat.numel() == 1 else flat
 
     def base(self, rows: RowQuantities | None) -> None:
         """The base and its quantities a row; of all N rows, in their order."""
@@ -109,3 +101,49 @@ class Workspace:
 def flatten(net: Net) -> Tensor:
     """W_1 row-major, b_1, W_2, ...: the core's one flat array."""
     return torch.cat([p.detach().reshape(-1) for pair in zip(net.weights, net.biases) for p in pair])
+
+
+def _widths(net: Net) -> tuple[int, ...]:
+    return (net.weights[0].shape[1], *(b.numel() for b in net.biases))
+
+
+@lru_cache(maxsize=256)
+def _template(make_job, recipe: StepRecipe, student, teacher, device: torch.device):
+    """What a job holds of recipe and shapes ``(widths, activation)``, and the tensors that it points at.
+
+    Made once: a single step takes less time than setting these fields. On a GPU it also keeps sigma and the box on the
+    device, so that a later call copies nothing from the host.
+    """
+    job, kept = make_job(), []
+    features, outputs = student[0][0], student[0][-1]
+
+    def per_feature(values) -> int:
+        if values is None:
+            return _ABSENT
+        flat = torch.as_tensor(values, dtype=torch.float32).flatten()
+        flat = (flat.expand(features) if flat.numel() == 1 else flat).to(device).contiguous()
+        kept.append(flat)
+        return flat.data_ptr()
+
+    job.set_student(*student)
+    if teacher is not None:
+        job.set_teacher(*teacher, _ABSENT)
+    weights = {"base": recipe.w_base, "pm": recipe.w_pm, "abm": recipe.w_abm, "gm": recipe.w_gm}
+    for name, w in weights.items():
+        job.set_weight(name, w.start, w.end, w.hold)
+    if not recipe.base_active:
+        job.base = "none"
+        job.set_weight("base", 0.0, 0.0, 1)
+    job.draws, job.cotangents = recipe.draws, recipe.cotangent_count(outputs)
+    job.gm_on = sum(_POINT_BITS[kind] for kind in recipe.gm_points)
+    job.sigma = per_feature(recipe.sigma)
+    job.low, job.high = per_feature(recipe.low), per_feature(recipe.high)
+    if recipe.w_abm.active:
+        job.ascent_rule = recipe.ascent_rule
+    job.ascent_steps, job.ascent_from_anchor = recipe.ascent_steps, int(recipe.ascent_from_anchor)
+    job.ascent_sigma, job.ascent_size = recipe.ascent_sigma, recipe.ascent_size
+    job.ascent_ridge, job.ascent_decay = recipe.ascent_ridge, recipe.ascent_weight_decay
+    job.nu, job.margin, job.imitate = recipe.nu, recipe.margin, int(recipe.imitate)
+    job.delta = recipe.delta
+    job.drop_outliers = int(recipe.outlier_loss == "drop")
+    return job, tuple(kept)

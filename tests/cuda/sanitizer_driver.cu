@@ -62,7 +62,14 @@ int main() {
     plan =
         cuda::plan_blocks(plan, resident < 6 ? resident : 6);  // three blocks a member: tiles are shared out unevenly
     unsigned char* workspace = upload(std::vector<unsigned char>(static_cast<size_t>(plan.workspace_bytes), 0));
-    expect(cuda::train({upload(jobs), workspace, plan, 2, 0, nullptr}, nullptr), "train");
+    expect(cuda::train({upload(jobs), workspace, plan, 2, 0, nullptr, {}, false}, nullptr), "train");
+
+    cuda::Plan alone =
+        cuda::plan_shared(jobs.data(), 1, static_cast<int64_t>(device.sharedMemPerBlockOptin), cuda::kTrainThreads);
+    expect(cuda::resident_blocks(alone, device.multiProcessorCount, true, &resident), "planning");
+    alone = cuda::plan_blocks(alone, resident);
+    unsigned char* its = upload(std::vector<unsigned char>(static_cast<size_t>(alone.workspace_bytes), 0));
+    expect(cuda::train({nullptr, its, alone, 1, 0, nullptr, jobs[0], true}, nullptr), "a job in the launch");
 
     float* out = upload(std::vector<float>(a.x.size() * 2));
     expect(cuda::perturb({jobs[0].x, jobs[0].sigma, out, 70, 2, 5, 1, 0, nullptr}, nullptr), "perturb");

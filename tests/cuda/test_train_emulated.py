@@ -24,6 +24,7 @@ class Emulator:
         lib.job_bytes.restype = whole
         lib.plan.argtypes = [bytes_, word, whole, ctypes.c_int, whole, ctypes.POINTER(word), ctypes.POINTER(whole)]
         lib.train.argtypes = [bytes_, word, whole, ctypes.c_int, whole, ctypes.c_void_p, word, whole, ctypes.c_void_p]
+        lib.one_step.argtypes = [bytes_, whole, ctypes.c_int, whole, ctypes.c_void_p, ctypes.c_void_p]
 
     def run(self, cases, *, shared=SHARED, threads=64, blocks=2, calls=None, step_on_device=None):
         """Advances the cases; returns the plan: blocks, and what lies in shared memory."""
@@ -173,6 +174,20 @@ def test_a_step_counter_in_device_memory_is_added(emulator):
     emulator.run([counted], calls=[(1, 0)], step_on_device=2)
     for name, value in given.results().items():
         np.testing.assert_array_equal(counted.results()[name], value, err_msg=name)
+
+
+def test_a_job_that_travels_with_the_launch(emulator):
+    """No table in device memory; its losses go to the first row, whatever the step that the device counts."""
+    given, alone = Case(core, steps=1, first_step=5), Case(core, steps=1)
+    emulator.run([given])
+    plan, size = (ctypes.c_int32 * 8)(), ctypes.c_int64()
+    image, counter = alone.job.to_bytes(), np.array([3], np.int64)  # the case begins at step 2
+    emulator.lib.plan(image, 1, SHARED, 64, 2, plan, ctypes.byref(size))
+    memory = np.zeros(size.value + 128, np.uint8)
+    workspace = memory.ctypes.data + -memory.ctypes.data % 128
+    assert emulator.lib.one_step(image, SHARED, 64, 2, workspace, counter.ctypes.data) == 0
+    for name, value in given.results().items():
+        np.testing.assert_array_equal(alone.results()[name], value, err_msg=name)
 
 
 def test_members_of_an_ensemble_do_as_they_do_alone(emulator):

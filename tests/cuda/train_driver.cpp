@@ -24,7 +24,14 @@ int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, in
 int train(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident,
           unsigned char* workspace, int32_t steps, int64_t offset, const int64_t* step_on_device) {
     const cuda::Plan p = cuda::plan_blocks(cuda::plan_shared(jobs, members, shared_limit, threads), resident);
-    return cuda::train({jobs, workspace, p, steps, offset, step_on_device}, nullptr);
+    return cuda::train({jobs, workspace, p, steps, offset, step_on_device, {}, false}, nullptr);
+}
+
+// One step of a job that travels with the launch; its losses go to the table's first row.
+int one_step(const Job* job, int64_t shared_limit, int threads, int64_t resident, unsigned char* workspace,
+             const int64_t* step_on_device) {
+    const cuda::Plan p = cuda::plan_blocks(cuda::plan_shared(job, 1, shared_limit, threads), resident);
+    return cuda::train({nullptr, workspace, p, 1, 0, step_on_device, *job, true}, nullptr);
 }
 
 int64_t barriers_met() { return cuda_on_cpu::barriers_of_launch; }

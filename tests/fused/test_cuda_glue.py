@@ -37,6 +37,12 @@ class Device:
         assert ctypes.string_at(workspace, 512) == bytes(512)
         self.core.run(plan.jobs, steps)
 
+    def train_one(self, plan, job, workspace, steps, device, stream, step_address):
+        assert (device, stream) == (0, 1234) and ctypes.string_at(workspace, 512) == bytes(512)
+        if step_address:  # on a device the kernel reads it
+            job.first_step += ctypes.c_int64.from_address(step_address).value
+        self.core.run([job], steps)
+
     def loss_workspace_bytes(self, n, outputs):
         return 64
 
@@ -78,6 +84,26 @@ def test_an_ensemble_reaches_the_device_whole(world):
         native._bring_back(member, work, 9)
         assert torch.equal(table.float(), progress.losses)
         assert all(torch.equal(a, b) for a, b in zip(member.student.parameters(), reference.student.parameters()))
+
+
+@pytest.mark.parametrize("counter", [None, torch.tensor([4])])
+def test_a_single_job_travels_with_the_launch(world, counter, monkeypatch):
+    """No array is made from the host's memory between the job and the launch: what a captured graph may hold."""
+    student, teacher, x, y = world
+    core, recipe = native._load()[0], StepRecipe.kang2024()
+    nets = (Net.of(student), Net.of(teacher), x, y, row_quantities(teacher(x).detach(), y))
+    expected = native.distill_step(*nets, recipe, 1, 2, 9, counter)
+    work = Workspace(core, recipe, *nets[:2], x.device)
+    gradient, losses = torch.empty_like(work.parameters), torch.empty(5, dtype=torch.float64)
+    job = work.job
+    work.base(nets[4])
+    work.data(x, y)
+    job.batch, job.shuffle, job.seed, job.first_step, job.total_steps = 40, 0, 1, 2, 9
+    job.optimizer, job.grad, job.losses = "none", gradient.data_ptr(), losses.data_ptr()
+    for name in ("tensor", "as_tensor", "from_numpy", "frombuffer"):
+        monkeypatch.setattr(torch, name, None)
+    cuda.train_one(core_with(Device(core)), work, 1, 1234, counter)
+    assert torch.equal(losses.float(), expected[0]) and torch.equal(gradient, expected[1])
 
 
 def test_matching_loss_reaches_the_device(world):

@@ -262,11 +262,11 @@ def test_an_interrupted_call_changes_nothing_and_is_heard(monkeypatch):
     before, state, calls = copy.deepcopy(student), TrainState(), []
     core = native._load()[0]
 
-    def run(jobs, steps, threads):
+    def run(jobs, steps, at_most):
         calls.append(steps)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        core.run(jobs, steps, threads)
+        core.run(jobs, steps, at_most=at_most)
 
     fake = SimpleNamespace(**{name: getattr(core, name) for name in ("Job", "MAX_LAYERS", "refuses", "cost")}, run=run)
     monkeypatch.setattr(native, "_load", lambda: (fake, None))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from regkd_edge.errors import ModelError, RecipeError
-from regkd_edge.fused import distill_step, matching_loss
+from regkd_edge.fused import distill_step, matching_loss, ops, perturb
+from regkd_edge.fused.eager import plainly_eager
 from regkd_edge.fused.reference import step_loss
 from regkd_edge.models.mlp import MLP
 from regkd_edge.objectives import StepRecipe, base_rows, row_quantities
@@ -36,6 +40,58 @@ def test_distill_step_is_the_reference_with_an_upstream_gradient(world):
     torch.testing.assert_close(
         gradient(loss.sin() * 3, student), gradient(expected.sin() * 3, student), rtol=1e-4, atol=1e-5
     )
+
+
+def test_an_eager_call_is_the_registered_operator(world, monkeypatch):
+    """Past the dispatcher or through it: the same bits."""
+    student, teacher, x, y = world
+    rows = row_quantities(teacher(x).detach(), y)
+    found = []
+    for short in (True, False):
+        monkeypatch.setattr(ops, "plainly_eager", lambda _, short=short: short)
+        step, terms = distill_step(student, teacher, x, y, RECIPE, seed=3, step=2, total=5)
+        loss = matching_loss(student(x), rows, y, StepRecipe("tbr"))
+        found.append([step, terms, gradient(2 * step, student), loss, gradient(2 * loss, student)])
+        found[-1].append(perturb(x, 0.1, 2, 1, 0))
+    assert all(torch.equal(a, b) for a, b in zip(*found))
+
+
+def test_what_is_plainly_eager():
+    x = torch.zeros(2)
+    assert plainly_eager(x)
+    assert not plainly_eager(torch.nn.Parameter(x))  # a subclass, like those that trace
+    seen = []
+    torch.func.grad(lambda v: (seen.append(plainly_eager(torch.zeros(2))), v.sum())[1])(x)
+    with FakeTensorMode():
+        seen.append(plainly_eager(x))
+    assert seen == [False, False]
+
+
+def test_a_second_derivative_is_an_error(world):
+    student, teacher, x, y = world
+    loss, _ = distill_step(student, teacher, x, y, RECIPE, seed=3)
+    first = torch.autograd.grad(loss, list(student.parameters()), create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(first[0].sum(), list(student.parameters()))
+
+
+def test_without_gradients_nothing_is_recorded(world):
+    student, teacher, x, y = world
+    with torch.no_grad():
+        assert not distill_step(student, teacher, x, y, RECIPE, seed=3)[0].requires_grad
+    assert not perturb(x, 0.1, 2, 1, 0).requires_grad
+    assert perturb(x.clone().requires_grad_(), 0.1, 2, 1, 0).requires_grad
+
+
+def test_a_counter_moves_the_step_on(world):
+    student, teacher, x, y = world
+    for twin in (False, True):
+        change = (lambda net: net.double()) if twin else (lambda net: net)  # the core computes in float32 alone
+        nets, rows = [change(copy.deepcopy(net)) for net in (student, teacher)], [change(v) for v in (x, y)]
+        call = {"seed": 3, "total": 9}
+        there = distill_step(*nets, *rows, RECIPE, step=2, counter=torch.tensor([5]), **call)[1]
+        assert torch.equal(there, distill_step(*nets, *rows, RECIPE, step=7, **call)[1])
+        assert not torch.equal(there, distill_step(*nets, *rows, RECIPE, step=2, **call)[1])
 
 
 @pytest.mark.slow
@@ -75,7 +131,7 @@ def test_operators_pass_pytorchs_own_checks(world):
     parameters = [
         [p.detach().requires_grad_(i == 0) for p in net.parameters()] for i, net in enumerate((student, teacher))
     ]
-    step = (*parameters, x, y, *[None] * 6, "silu,tanh", RECIPE.text, 3, 0, 1)
+    step = (*parameters, x, y, *[None] * 6, "silu,tanh", RECIPE.text, 3, 0, 1, None)
     torch.library.opcheck(torch.ops.regkd_edge.distill_step.default, step)
 
 
