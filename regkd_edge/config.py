@@ -65,6 +65,7 @@ class TeacherConfig(Section):
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="Learning rate, falling to 0 along a cosine.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="Weight decay.")
     patience: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(60, description="Epochs without a better validation RMSE before stopping.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the training runs; auto: on the GPU where one is there and the fused core covers the networks.")
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:

@@ -88,6 +88,7 @@ class DistillConfig(Section):
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
     evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(100, description="Steps between two looks at the validation rows.", json_schema_extra=_TRAINING)
     baseline: bool = Field(True, description="Train the same student by its base alone too, to see what the terms are worth.", json_schema_extra=_TRAINING)
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the training runs; auto: on the GPU where one is there and the fused core covers the networks.", json_schema_extra=_TRAINING)
     backend: Literal["auto", "cpu", "cuda", "torch"] = Field("auto", description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.", json_schema_extra=_TRAINING)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from .. import __version__
 from ..config import DistillConfig, TeacherConfig
 from ..data import Dataset, Scalers, Split, subset
 from ..distill_config import DESCRIBED
-from ..fused import Member, choose
+from ..fused import Member, choose, place
 from ..models import Teacher, parse_spec
 from ..objectives import StepRecipe, is_differentiable
 from ..quantize.synthetic import summary_of_inputs
@@ -113,7 +114,7 @@ def distill(
     trained = _train(
         pair, source, recipe, config, config.student, seed, known.scalers, rows, validation, teacher.source,
         total=config.steps, every=config.evaluate_every, progress=progress, checkpoint=checkpoint, backend=config.backend,
-        decided={**config.model_dump(mode="json", exclude={"recipe", "baseline", "backend"}), "inputs": _described_hash(known)},
+        decided={**config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device"}), "inputs": _described_hash(known)},
     )  # fmt: skip
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:
@@ -149,7 +150,10 @@ def _train(
     total: int, every: int, patience: int | None = None, progress: Progress | None, checkpoint: str | Path | None,
     backend: str, decided: dict,
 ) -> Trained:  # fmt: skip
-    device = torch.device("cuda" if backend == "cuda" and torch.cuda.is_available() else "cpu")
+    device, why = place(
+        pair.student, pair.teacher, recipe, batch=source.batch, x=source.x, y=source.y, device=config.device, backend=backend,
+        fed=source.feed is not None,
+    )  # fmt: skip
     before = [_module_hash(pair.teacher), _arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *held)]
     pair = pair.to(device)
     x, y, quantities = (v if v is None else v.to(device) for v in (source.x, source.y, source.rows))
@@ -165,6 +169,7 @@ def _train(
     if source.feed is not None:
         source.feed.fill(member)  # the back end is chosen for rows as they will be
     choice = choose(pair.student, pair.teacher, recipe, batch=source.batch, x=member.x, y=member.y, backend=backend)
+    choice = replace(choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}")
     fingerprint = digest(
         {
             "version": __version__,

@@ -91,6 +91,8 @@ def choose(
     device = next((p.device for p in student.parameters()), torch.device("cpu"))
     target = device.type if backend == "auto" else backend
     why = f"tensors on '{device.type}' are beyond the core" if target not in ("cpu", "cuda") else None
+    if target == "cuda":
+        why = why or native.unavailable("cuda")  # the real cause, before where the tensors lie
     if why is None and device.type != target:
         why = f"the tensors are on {device.type} and the back end is {target}"
     why = (

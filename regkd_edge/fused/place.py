@@ -1,0 +1,94 @@
+"""Where a training lies, the CPU or a GPU: decided before anything is moved, with the reason."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NotAvailable, RecipeError
+from ..objectives import StepRecipe
+from ..objectives.terms import Teacher
+from . import native
+from .choose import covered
+
+__all__ = ["DEVICES", "no_gpu", "place"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_log = logging.getLogger("regkd_edge.fused")
+
+
+def no_gpu() -> str | None:
+    """Why PyTorch has no NVIDIA GPU to work on, or None."""
+    if torch.cuda.is_available():
+        return None
+    if torch.version.cuda is None:
+        return f"this PyTorch ({torch.__version__}) is built without CUDA"
+    core = native._load()[0]
+    why = core.cuda.device_count()[1] if core is not None and core.has_cuda else ""
+    return why or f"PyTorch {torch.__version__} for CUDA {torch.version.cuda} finds no NVIDIA GPU"
+
+
+def place(
+    student: nn.Module,
+    teacher: Teacher | None,
+    recipe: StepRecipe,
+    *,
+    batch: int,
+    x: Tensor | None = None,
+    y: Tensor | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+    fed: bool = False,
+) -> tuple[torch.device, str]:
+    """The device for a training whose parts still lie on the CPU, and why.
+
+    Parameters
+    ----------
+    batch, x, y
+        As in :func:`regkd_edge.fused.choose`.
+    device : str
+        ``auto`` takes the GPU where one is there and the fused core runs the whole step on it; else the CPU.
+    backend : str
+        ``cuda`` needs a GPU, ``cpu`` rules it out.
+    fed : bool
+        Rows are made round by round on the CPU; ``auto`` then stays there.
+
+    Raises
+    ------
+    NotAvailable
+        A GPU was asked for and cannot be used; it says what is missing.
+    RecipeError
+        ``device`` and ``backend`` exclude each other, or the device is unknown.
+    """
+    if device not in DEVICES:
+        raise RecipeError(f"device '{device}' is unknown.", f"Use one of: {', '.join(DEVICES)}.")
+    if {device, backend} == {"cpu", "cuda"}:
+        raise RecipeError(f"device {device} and backend {backend} exclude each other.", "Leave one of them on auto.")
+    if "cuda" in (device, backend):
+        name = "device" if device == "cuda" else "backend"
+        why = no_gpu() or (native.unavailable("cuda") if backend == "cuda" else None)
+        if why:
+            raise NotAvailable(f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or mend the cause.")
+        return torch.device("cuda"), "cuda was asked for"
+    if device == "cpu" or backend in ("cpu", "torch"):
+        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was asked for"
+    why = (
+        no_gpu()
+        or native.unavailable("cuda")
+        or ("the rows are made on the CPU, round by round" if fed else None)
+        or covered(student, teacher, recipe, torch.device("cpu"))  # where everything lies by now
+        or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
+    )
+    found = (torch.device("cpu"), f"no GPU: {why}") if why else (torch.device("cuda"), "a GPU is there and the fused core runs on it")
+    _announce(*found)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _announce(device: torch.device, why: str) -> None:
+    """Each reason is worth one line of the log, once a process."""
+    _log.info("training lies on '%s': %s", device.type, why)

@@ -1,0 +1,100 @@
+"""Where a training lies: on the GPU by itself only where the core runs there, refused with the cause where none is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from regkd_edge.errors import NotAvailable, RecipeError
+from regkd_edge.fused import native, place
+from regkd_edge.fused.place import no_gpu
+from regkd_edge.models.mlp import MLP
+from regkd_edge.objectives import StepRecipe
+
+pytestmark = pytest.mark.skipif(native.unavailable("cpu") is not None, reason=f"{native.unavailable('cpu')}")
+
+
+def where(**change):
+    call = {"student": MLP([3, 8, 1]), "teacher": MLP([3, 9, 1]), "recipe": StepRecipe(), "batch": 8, "x": torch.zeros(20, 3), **change}
+    device, why = place(call.pop("student"), call.pop("teacher"), call.pop("recipe"), **call)
+    return device.type, why
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine where PyTorch and the core both see one GPU, which refuses what ``refusal`` says."""
+    core, device = native._load()[0], SimpleNamespace(refusal=None)
+
+    def plan(jobs, index):
+        if device.refusal:
+            raise ValueError(device.refusal)
+
+    names = ("Job", "MAX_LAYERS", "MAX_WIDTH", "refuses", "cost")
+    there = SimpleNamespace(has_cuda=True, cuda=SimpleNamespace(device_count=lambda: (1, ""), plan=plan))
+    there.__dict__.update({name: getattr(core, name) for name in names})
+    monkeypatch.setattr(native, "_load", lambda: (there, None))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    return SimpleNamespace(core=there, device=device)
+
+
+def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
+    assert where() == ("cuda", "a GPU is there and the fused core runs on it")
+    assert where(teacher=None, recipe=StepRecipe("labels"), y=torch.zeros(20, 1))[0] == "cuda"  # a teacher's own training
+    assert where(device="cuda", backend="torch")[0] == "cuda"
+
+
+def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
+    assert where(teacher=torch.nn.Linear(3, 1)) == ("cpu", "no GPU: the teacher is a Linear, the fused core knows MLPs")
+    assert "round by round" in where(fed=True)[1]
+    gpu.device.refusal = "the device gives a block too little shared memory"
+    assert where() == ("cpu", "no GPU: the device gives a block too little shared memory")
+    gpu.core.has_cuda = False
+    assert "built without CUDA" in where()[1]
+    assert where(device="cuda")[0] == "cuda"  # PyTorch's own steps are there
+
+
+@pytest.mark.parametrize("asked", [{"device": "cpu"}, {"backend": "cpu"}, {"backend": "torch"}])
+def test_the_cpu_when_asked_for(gpu, asked):
+    device, why = where(**asked)
+    assert device == "cpu" and "was asked for" in why
+
+
+def test_without_a_gpu_the_cause_is_told(monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is there")
+    why = no_gpu()
+    assert torch.__version__ in why or "driver" in why
+    assert where() == ("cpu", f"no GPU: {why}")
+    for asked in ("device", "backend"):
+        with pytest.raises(NotAvailable) as refused:
+            where(**{asked: "cuda"})
+        assert str(refused.value).startswith(f"{asked} 'cuda' was asked for and cannot be used: {why}")
+
+
+def test_a_driver_that_is_missing_is_named(monkeypatch):
+    """A PyTorch with CUDA on a machine without a driver: the core knows the cause."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    absent = SimpleNamespace(has_cuda=True, cuda=SimpleNamespace(device_count=lambda: (0, "no NVIDIA driver is installed on this machine")))
+    monkeypatch.setattr(native, "_load", lambda: (absent, None))
+    with pytest.raises(NotAvailable, match="no NVIDIA driver is installed"):
+        where(device="cuda")
+
+
+def test_what_contradicts_itself_is_refused():
+    with pytest.raises(RecipeError, match="device cuda and backend cpu exclude"):
+        where(device="cuda", backend="cpu")
+    with pytest.raises(RecipeError, match="device 'tpu' is unknown"):
+        where(device="tpu")
+
+
+def test_the_reason_is_logged_once(caplog):
+    from regkd_edge.fused.place import _announce
+
+    _announce.cache_clear()
+    with caplog.at_level("INFO", logger="regkd_edge.fused"):
+        where()
+        where()
+    assert len(caplog.records) == 1 and "training lies on" in caplog.records[0].getMessage()
