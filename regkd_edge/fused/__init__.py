@@ -4,6 +4,7 @@ them."""
 from .choose import Choice, choose
 from .ops import distill_step, matching_loss, perturb
 from .optimizer import Optimizer, TrainState
+from .place import place
 from .steps import Member, Progress, advance, distill_steps, fit_steps
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "fit_steps",
     "matching_loss",
     "perturb",
+    "place",
 ]
