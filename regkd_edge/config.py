@@ -129,6 +129,11 @@ class QuantizeConfig(Section):
         return self
 
 
+def _as_name(value: Any) -> Any:
+    """``"none"`` -> None."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
 class BuildConfig(Section):
     """Which engines to make."""
 
@@ -142,6 +147,9 @@ class BuildConfig(Section):
     hardware_compatible: bool = Field(False, description="TensorRT: run on any GPU from Ampere on.")
     refit: Literal["off", "refit", "strip"] = Field("off", description="TensorRT: weights can be exchanged later; strip: they are not in the plan at all.")
     dla: Annotated[int, Field(ge=0, le=1)] | None = Field(None, description="TensorRT: DLA core of an Orin to use where it can, the GPU for the rest.")
+    header: Annotated[str | None, BeforeValidator(_as_name)] = Field(
+        None, description="native: write each engine as one C99 header NAME.h too, every name in it begun by NAME, for a device without an operating system; or none."
+    )
 
 
 class BenchConfig(Section):

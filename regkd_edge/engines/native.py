@@ -20,6 +20,7 @@ from . import base
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
 from .host import cpu_model
 from .native_file import Program, from_bytes, to_bytes
+from .native_header import header_of
 
 __all__ = ["ENGINE", "NativeEngine", "NativeRunner", "write_c_header"]
 
@@ -96,7 +97,7 @@ class NativeEngine:
         folder : path
             Gets ``engine.rkdn`` and ``manifest.json``.
         options : mapping
-            There are none.
+            ``header``: also write ``NAME.h`` into the folder (:func:`write_c_header`), of that name and prefix.
 
         Raises
         ------
@@ -105,7 +106,9 @@ class NativeEngine:
         """
         started = time.perf_counter()
         source = checked_source(onnx_path)
-        checked_options(self.name, options, {})
+        name = checked_options(self.name, options, {"header": None})["header"]
+        if name is not None:
+            header_of(Program(0, 0, []), name, "")  # a name that is no C identifier is refused before anything is written
         program = _program(source)
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
@@ -113,7 +116,7 @@ class NativeEngine:
         from ..quantize import graph_precision
 
         precision, executed = graph_precision(source).label, program.share()
-        return seal(
+        manifest = seal(
             folder,
             _FILE,
             source,
@@ -129,6 +132,11 @@ class NativeEngine:
             notes=[] if "+".join(executed) == precision else [f"the graph is {precision}, the native back end computes it in {'+'.join(executed)}"],
             seconds=round(time.perf_counter() - started, 6),
         )
+        for old in Path(folder).glob("*.h"):
+            old.unlink()
+        if name is not None:
+            write_c_header(folder, Path(folder, f"{name}.h"), prefix=name)
+        return manifest
 
     def load(self, folder: str | Path, threads: int | None = None, level: str | None = None) -> NativeRunner:
         """Load the engine file of a folder after its hash was checked.
@@ -157,8 +165,6 @@ def write_c_header(
     prefix : str
         Of every name in it: ``<prefix>_infer(const float x[], float y[])`` answers one row.
     """
-    from .native_header import header_of
-
     engine = Path(engine)
     if engine.is_dir():
         manifest, content = load_checked(engine, ENGINE.name)

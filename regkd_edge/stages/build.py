@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..errors import GraphError
+from ..errors import GraphError, UserError
 from ..run import RunFolder
 from . import Progress, Stage
 
@@ -25,7 +25,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
     """The options of a back end that a configuration asks for."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"header": config.build.header} if backend == "native" and config.build.header else {}
     if backend not in ("tensorrt", "tensorrt-rtx"):
         return options
     fields = ("tf32",) if backend == "tensorrt-rtx" else ("workspace_mib", "optimization_level", "tf32", "version_compatible", "hardware_compatible", "refit", "dla")
@@ -41,11 +41,14 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
 
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
+    if config.build.header and "native" not in config.build.backend:
+        raise UserError(f"a header ('{config.build.header}') is made of a native engine, and the back end is {', '.join(config.build.backend)}.", "Add native to --backend, or say --header none.")
     # The engines that can be made are looked for first: a refusal must not leave half a set behind.
     backends = {name: get_engine(name) for name in config.build.backend}
     for backend in backends.values():
         backend.require()
     left_out: list[str] = []
+    headers: list[str] = []
     for name, backend in backends.items():
         for precision, graph in graphs(run).items():
             # A back end that takes some precisions only says which of the run's graphs it leaves out.
@@ -60,9 +63,11 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             manifest = backend.build(graph, folder, options)
             paths.append(folder)
             engines.append({"engine": folder.name, "bytes": manifest.size_bytes, "seconds": manifest.seconds})
+            if options.get("header"):
+                headers.append(f"{folder.name}: C header {run.relative(folder / (options['header'] + '.h'))}")
     if not engines:
         raise GraphError(f"no engine could be built: {'; '.join(left_out)}", "Choose another back end, for example 'onnxruntime'.")
-    return paths, {"engines": engines, **({"left_out": left_out} if left_out else {})}
+    return paths, {"engines": engines, **({"left_out": left_out} if left_out else {}), **({"headers": headers} if headers else {})}
 
 
 STAGE = Stage("build", "build", ("export",), _inputs, _work, uses=("quantize",), machine_bound=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from regkd_edge.config import RunConfig
-from regkd_edge.errors import GraphError
+from regkd_edge.errors import GraphError, UserError
+from regkd_edge.quantize.reference import reference_outputs
 from regkd_edge.run import STAGES, RunFolder
 from regkd_edge.stages import perform
 
@@ -43,6 +46,41 @@ def test_build_and_bench_have_a_row_for_it(tmp_path):
         assert record["backend"] == "native" and record["executed"] == {name: 1.0}
     rows = {row["name"] for row in json.loads(run.file("report.json").read_text())["rows"]}
     assert {"native.fp32", "native.int8"} <= rows
+
+
+def test_build_writes_c_headers_that_a_c99_compiler_runs(tmp_path):
+    """``build --backend native --header pump``: the header alone, compiled by gcc as C99, answers as the graph does."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    run, config = start(tmp_path, build={"backend": ["native"], "header": "pump"})
+    for stage in STAGES[: STAGES.index("build") + 1]:
+        done = perform(run, config, stage, lambda *figures: None)
+    assert done.summary["headers"] == [f"native.{name}: C header engines/native.{name}/pump.h" for name in ("fp32", "int8")]
+    x = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
+    program = '#define PUMP_IMPLEMENTATION\n#include "pump.h"\n#include <stdio.h>\n' + (
+        "int main(void) { float x[PUMP_INPUTS], y[PUMP_OUTPUTS]; while (scanf(\"%f %f %f\", x, x + 1, x + 2) == 3) { if (pump_infer(x, y)) return 1; printf(\"%.9g\\n\", (double)y[0]); } return 0; }\n"
+    )
+    (tmp_path / "main.c").write_text(program)
+    for name in ("fp32", "int8"):
+        folder = run.file("engines", f"native.{name}")
+        subprocess.run(["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-I", folder, tmp_path / "main.c", "-o", tmp_path / name, "-lm"], check=True)
+        said = subprocess.run([tmp_path / name], input="\n".join(" ".join(map(repr, map(float, row))) for row in x), capture_output=True, text=True, check=True).stdout
+        want = reference_outputs(run.file("onnx", f"student.{name}.onnx"), x)[:, 0]
+        # int8: one step of 254 where a value lies at a rounding tie; fp32: float32 error
+        allowed = np.ptp(want) / 254 if name == "int8" else 2e-6 * np.abs(want).max()
+        assert np.abs(np.array(said.split(), float) - want).max() <= allowed
+    perform(run, config.updated({"build.header": "none"}), "build", lambda *figures: None)
+    assert not list(run.file("engines").glob("*/*.h"))  # one that is no longer asked for does not stay and go stale
+
+
+def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
+    run, config = start(tmp_path)
+    for stage in STAGES[: STAGES.index("build")]:
+        perform(run, config, stage, lambda *figures: None)
+    with pytest.raises(UserError, match="made of a native engine, and the back end is onnxruntime"):
+        perform(run, config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}), "build", lambda *figures: None)
+    with pytest.raises(UserError, match="'my pump' is no C identifier"):
+        perform(run, config.updated({"build.header": "my pump"}), "build", lambda *figures: None)
 
 
 def test_a_run_without_any_engine_is_refused(tmp_path, monkeypatch):
