@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
 from ..engines import available, get_engine, load_engine, read_manifest
 from ..engines.base import MANIFEST
@@ -19,7 +20,7 @@ from ..measure import accuracy, bench_engines
 from ..measure.bench import predict
 from ..report import collect, write_report
 from ..run import RunFolder, write_json
-from .archive import unpack
+from .archive import LIST, read_archive, unpack, verify_folder
 
 __all__ = ["DEPLOYED", "Deployed", "deploy"]
 
@@ -71,7 +72,7 @@ def deploy(
     Parameters
     ----------
     archive : path
-        What :func:`make_bundle` wrote.
+        What :func:`make_bundle` wrote, or the folder that an earlier call unpacked it to.
     folder : path, optional
         Where to work; by default the archive's name without its ending, in the current folder. The same bundle there is
         checked and used again.
@@ -90,29 +91,49 @@ def deploy(
         No engine could be built.
     """
     archive, say = Path(archive), progress or (lambda text: None)
+    asked = {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads}
+    _changed(RunConfig(), asked)  # a mistake is said before anything is unpacked
     chosen, left_out = _backends(backends)
-    folder = (
-        Path(folder)
-        if folder is not None
-        else Path(archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz"))
-    )
-    if folder.resolve() == archive.resolve():
-        raise UserError(
-            f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle."
-        )
-    content = unpack(archive, folder)
+    if archive.is_dir():
+        folder = _unpacked(archive, folder)
+        content = verify_folder(folder)
+    else:
+        folder = _folder_for(archive, folder)
+        content = unpack(archive, folder)
     run = RunFolder.open(folder)
     result = Deployed(run, left_out=left_out, notes=_other_machine(content))
     with run.lock():
-        _work(
-            run,
-            content,
-            result,
-            chosen,
-            {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads},
-            say,
-        )
+        _work(run, content, result, chosen, asked, say)
     return result
+
+
+def _unpacked(archive: Path, folder: str | Path | None) -> Path:
+    """The folder that is named in the place of the archive, when it holds a bundle."""
+    if folder is not None and Path(folder).resolve() != archive.resolve():
+        raise UserError(f"'{archive}' is a folder: a bundle that is unpacked is used where it is.", "Name it alone.")
+    if not (archive / LIST).is_file():
+        raise RunFolderError(
+            f"'{archive}' is a folder without {LIST}: no bundle was unpacked there.",
+            "Give the .tar.gz that 'regkd-edge bundle' wrote, or the folder it was deployed to.",
+        )
+    return archive
+
+
+def _folder_for(archive: Path, folder: str | Path | None) -> Path:
+    """Where to work: the folder asked for, else one beside that has the archive's name without its ending."""
+    if folder is None:
+        folder = archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
+    if Path(folder).resolve() == archive.resolve():
+        read_archive(archive)  # what is no archive at all is said first
+        raise UserError(
+            f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle."
+        )
+    return Path(folder)
+
+
+def _changed(config: RunConfig, asked: dict[str, Any]) -> BenchConfig:
+    """The bench section with what was asked for, validated."""
+    return config.updated({f"bench.{key}": value for key, value in asked.items() if value is not None}).bench
 
 
 def _work(
@@ -124,10 +145,7 @@ def _work(
     say: Callable[[str], None],
 ) -> None:
     config = run.config()
-    bench = {key: value for key, value in config.bench.model_dump().items() if key in asked} | {
-        key: value for key, value in asked.items() if value is not None
-    }
-    bench = config.updated({f"bench.{key}": value for key, value in bench.items()}).bench  # validated
+    bench = _changed(config, asked)
     dataset = load_dataset(run)
     x, y = dataset.rows("test")
     names = dataset.table.target_names

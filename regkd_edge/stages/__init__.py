@@ -134,6 +134,11 @@ def require_fresh(run: RunFolder, config: RunConfig, command: str, names: Iterab
     ------
     RunFolderError
     """
+    if run.file("bundle.json").is_file() and not run.state():
+        raise RunFolderError(
+            f"'{run.path}' is an unpacked bundle: the stages are done where it was made, and one command does all that is left here.",
+            f"Run: {command_line('deploy', run.path)} (--backend, --batches, --samples as needed); its report is {run.file('report.html')}.",
+        )
     names = set(names)
     needed = names.union(*(_below(run, name) for name in names))
     reasons = {name: stale_reason(run, config, name, here=here and name in names) for name in STAGES if name in needed}

@@ -70,6 +70,45 @@ def test_mistakes_are_one_line(cli, run, tmp_path, monkeypatch, arguments, word)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("bundle", run.path, "--target", "desktop")[0] == 0
+    [archive] = run.path.parent.glob("*.desktop.tar.gz") if not list(tmp_path.glob("*.tar.gz")) else tmp_path.glob("*.tar.gz")
+    quick = ("--backend", "onnxruntime", "--samples", 10, "--batches", 1)
+    code, _, err = cli("deploy", archive, "dep", *quick)
+    assert code == 0, err
+    for command in ("build", "bench", "report", "quantize"):
+        code, _, err = cli(command, "dep")
+        assert code == 2 and "is an unpacked bundle" in err and "regkd-edge deploy dep" in err
+    code, out, err = cli("deploy", "dep", *quick, "--json")
+    assert code == 0, err
+    assert {"onnxruntime.fp32"} <= {row["name"] for row in json.loads(out)["table"]}
+    (tmp_path / "dep" / "expected.npz").write_bytes(b"other")
+    code, _, err = cli("deploy", "dep", *quick)
+    assert code == 2 and "'expected.npz'" in err
+    (tmp_path / "empty").mkdir()
+    assert "is a folder without bundle.json" in cli("deploy", "empty")[2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(("--samples", 5), "bench.samples"), (("--batches", "x"), "bench.batches"), (("--backend", "foo"), "back end 'foo'")],
+)
+def test_deploy_looks_at_its_flags_before_it_unpacks(cli, run, tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    assert cli("bundle", run.path, "--target", "desktop", "--output", tmp_path / "b.tar.gz")[0] == 0
+    code, _, err = cli("deploy", "b.tar.gz", "dep", *flags)
+    assert code == 2 and message in err and not (tmp_path / "dep").exists()
+
+
+def test_what_is_no_archive_is_called_that(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
+    code, _, err = cli("deploy", "odd.csv")
+    assert code == 2 and "bundle 'odd.csv' is damaged" in err and "not a gzip" in err.lower()
+    assert "no bundle 'absent.csv'" in cli("deploy", "absent.csv")[2]
+
+
 def test_bundle_says_where_it_is_what_is_in_it_and_what_to_type_next(cli, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = cli("bundle", run.path, "--target", "jetson-thor", "--json")
