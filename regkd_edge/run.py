@@ -27,7 +27,7 @@ from typing import Any
 
 from .command import command_line
 from .config import RunConfig
-from .errors import RunFolderError
+from .errors import RunFolderError, UserError
 from .reading import read_json
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
@@ -252,10 +252,17 @@ class RunFolder:
         if not force and self.missing_or_stale(stage, fingerprint) is None and record.get("machine", "") == machine:
             return False, record["summary"]
         # Until the work is done the stage counts as missing; what it once wrote stays known, to be cleared away.
-        before = self.state().get(stage, {}).get("outputs", {})
+        before = self.known_outputs(stage)
         self._write_state({**self.state(), stage: {"fingerprint": None, "outputs": before}})
         started = time.monotonic()
-        paths, summary = work()
+        try:
+            paths, summary = work()
+        except UserError:
+            # Refused before it wrote anything, say for a file that does not exist: what was done before still stands.
+            if record is not None and all(self._is_as_recorded(name, recorded) for name, recorded in before.items()):
+                with contextlib.suppress(RunFolderError):  # a full disk: it counts as missing, no more is lost
+                    self._write_state({**self.state(), stage: record})
+            raise
         outputs = {self.relative(path): file_hash(path) for path in paths}
         record = {
             "fingerprint": fingerprint,
@@ -268,6 +275,14 @@ class RunFolder:
         self._write_state({**self.state(), stage: record})
         self._remove(set(before) - set(outputs))
         return True, summary
+
+    def known_outputs(self, stage: str) -> dict[str, str]:
+        """Path -> hash of what a stage last wrote, whether or not a later try at it was finished."""
+        return self.state().get(stage, {}).get("outputs", {})
+
+    def _is_as_recorded(self, name: str, recorded: str) -> bool:
+        path = self.file(name)
+        return path.exists() and file_hash(path) == recorded
 
     def discard(self, stage: str) -> None:
         """Drop a stage and what it wrote, so that no figure of an older model can be taken for one of this run."""

@@ -209,3 +209,29 @@ def test_state_json_is_readable_and_ordered(run):
     run.run_stage("data", {}, work)
     content = json.loads(run.file("state.json").read_text())
     assert list(content["stages"]) == ["data", "teacher"]
+
+
+def test_a_refusal_before_anything_was_written_leaves_what_was_done(run):
+    work, calls = make(run)
+    assert run.run_stage("data", {"source": "right.csv"}, work)[0]
+
+    def refuse():
+        raise RunFolderError("no file 'wrong.csv'.")
+
+    with pytest.raises(RunFolderError, match=r"wrong\.csv"):
+        run.run_stage("data", {"source": "wrong.csv"}, refuse)
+    assert run.run_stage("data", {"source": "right.csv"}, work) == (False, {"calls": 1})
+
+
+def test_a_stop_after_something_was_written_leaves_the_stage_missing_and_its_files_known(run):
+    work, _ = make(run)
+    run.run_stage("data", {}, work)
+
+    def half():
+        make(run, "other content")[0]()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run_stage("data", {"changed": 1}, half)
+    assert run.record("data") is None
+    assert list(run.known_outputs("data")) == ["out.txt"]

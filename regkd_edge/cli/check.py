@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..command import command_line
+from ..errors import GraphError
 from ..targets import TARGETS
 from .output import show
 
@@ -44,6 +45,8 @@ def register(app: typer.Typer) -> None:
         from ..stages import require_fresh
         from ..stages.build import graphs
 
+        if folder.suffix == ".onnx" and not folder.exists():
+            raise GraphError(f"no ONNX file '{folder}'.", "Give a graph of a run's folder onnx, or the run itself.")
         if folder.is_file():
             found = check_graphs({folder.name: folder}, target, tensorrt)
         else:

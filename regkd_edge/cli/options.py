@@ -134,7 +134,7 @@ def command(
                     changes.update({} if value is None else shorts[key].changes(value))
                     continue
                 if isinstance(value, (list, tuple)):  # a flag given twice adds: the last alone would drop a target unsaid
-                    value = ",".join(value) or None
+                    value = ",".join(value) if value else None
                 if value is not None:
                     section, field = key.split("__")
                     changes[field if section == "run" else f"{section}.{field}"] = value

@@ -107,7 +107,7 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
     """
     stage = get(name)
     require_fresh(run, config, stage.command, stage.upstream(run), here=stage.machine_bound)
-    before = run.record(name)
+    before = run.known_outputs(name)
     ran, summary = run.run_stage(
         name,
         _inputs(stage, run, config),
@@ -117,7 +117,7 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
     )
     with contextlib.suppress(OSError):  # absent, or it holds the state of a training that was stopped
         run.file("checkpoint").rmdir()
-    if before is None or before["outputs"] != run.record(name)["outputs"]:
+    if before != run.record(name)["outputs"]:
         for later in STAGES[STAGES.index(name) + 1 :]:
             if _rests_on(later, name):
                 run.discard(later)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..errors import RunFolderError
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
 
@@ -22,6 +23,11 @@ def teacher_files(config: RunConfig) -> list[str]:
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     section = config.teacher
+    if section.from_run and Path(section.from_run).resolve() == run.path.resolve():
+        raise RunFolderError(
+            f"the run '{run.path}' cannot take its own teacher from itself.",
+            "Leave out --from-run: 'distill' uses the run's teacher. Or name another run.",
+        )
     if section.from_run or section.factory:
         options = section.model_dump(mode="json", include={"factory", "inputs"})
     else:

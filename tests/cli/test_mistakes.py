@@ -182,6 +182,29 @@ def test_check_and_bundle_name_the_first_stage_that_is_missing_too(cli, tmp_path
         check(cli(command, run, "--target", "jetson-orin"), "'distill'", f"Run: regkd-edge distill {run}")
 
 
+def test_a_refused_flag_takes_nothing_away(cli, tmp_path, csv):
+    """A mistyped file must not cost the teacher that was trained."""
+    run = tmp_path / "run"
+    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    assert cli(*start).code == 0
+    student = ("distill", run, "--student", "mlp:4:relu", "--steps", "5", "--no-baseline")
+    assert cli(*student).code == 0
+    check(cli("train-teacher", run, "--data", tmp_path / "absent.csv"), "absent.csv")
+    check(cli("distill", run, "--data", tmp_path / "absent.csv"), "absent.csv")
+    check(cli("distill", run, "--from-run", run), "its own teacher", "--from-run")
+    check(cli("distill", run, "--student", "mlp:4:swish2"), "swish2")
+    for command in (start, student):
+        assert cli(*command, "--json").json()["ran"] == []
+
+
+def test_an_empty_value_of_a_list_flag_is_not_taken_for_none_given(cli, tmp_path, csv):
+    run = tmp_path / "run"
+    start = ("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    assert cli(*start).code == 0
+    check(cli("distill", run, "--sigma", ""), "sigma", "at least 1")
+    check(cli("quantize", run, "--precision", ""), "precision", "at least 1")
+
+
 def test_a_harmed_run_folder(cli, tmp_path, csv):
     run = tmp_path / "run"
     assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
