@@ -1,0 +1,112 @@
+"""The table of ``tools/bench/step.py``: what it writes from known figures, and that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("regkd_edge._core")
+
+BENCH = Path(__file__).parents[2] / "tools" / "bench"
+sys.path.insert(0, str(BENCH))
+
+import step  # noqa: E402
+from step_providers import RULE_ONLY, SHAPES, cases, providers  # noqa: E402
+
+TANH = ["tanh"]
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def figures(us):
+    return {"us": us, "all": [us], "steps": 1}
+
+
+def result(case, **by):
+    words = {n: "-".join(map(str, getattr(case, n))) for n in ("teacher", "student")}
+    return {"case": {**case.__dict__, **words}, "flop": case.flop, "floor_us": 5.0, "providers": by}
+
+
+def test_the_flop_of_a_case_is_that_of_the_formula():
+    value, gradient, ascent = cases(["small"], ["value", "gradient", "ascent"], TANH)
+    teacher, student = 8 * 64 + 64 * 64 + 64, 8 * 32 + 32 * 32 + 32
+    assert value.flop == 2 * 128 * (teacher + 3 * student)
+    assert gradient.flop == 2 * 128 * (2 * teacher + 6 * student)
+    assert ascent.flop == 2 * 128 * (2 * (2 * teacher + 6 * student) + 2 * 5 * (teacher + student))
+    assert cases(["small"], ["gradient"], ["relu"])[0].flop == 2 * 128 * (2 * teacher + 4 * student)
+
+
+def test_the_usual_run_has_every_case_of_the_issue():
+    arguments = step.arguments_of(["--device", "cpu"])
+    chosen = cases(*(v.split(",") for v in (arguments.shapes, arguments.modes, arguments.activations)))
+    assert len(chosen) == 4 * 3 * 3 + 1 and not {case.name for case in chosen} & set(RULE_ONLY)
+    assert {case.name for case in chosen} == {*SHAPES, "direct"} - set(RULE_ONLY)
+
+
+@pytest.mark.parametrize("device, members", [("cpu", 16), ("cuda", 100)])
+def test_a_table_from_known_figures(device, members):
+    (case,) = cases(["small"], ["value"], TANH)
+    known = providers(device)
+    by = {"eager": figures(1000.0), "compile": {"reason": "NotImplementedError: no"}, "fused many": figures(40.0)}
+    by[f"ensemble of {members}"] = figures(800.0)
+    text = step.page({"device": "a machine"}, [result(case, **by)], known, {"seconds": [1.0, 3.0, 2.0], "backend": device}, ["wide value tanh"])
+    assert "- device: a machine" in text and "- compile: no figure in some rows (NotImplementedError: no)" in text
+    assert f"back end '{device}': 2.00 s (of 1.00, 3.00, 2.00)" in text
+    assert "- NOT MEASURED, the time was up: wide value tanh" in text
+    head, _, line = text.strip().splitlines()[-3:]
+    cells = dict(zip((c.strip() for c in head.split("|")), (c.strip() for c in line.split("|"))))
+    assert cells["networks"] == "8-64-64-1 -> 8-32-32-1" and cells["floor us"] == "5.0"
+    assert cells["eager / fused many"] == "25.0"
+    assert cells[f"eager / ensemble of {members}"] == f"{1000 * members / 800:.1f}"
+    assert "compile us" not in cells  # a column without any figure
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    measured = []
+
+    def time_case(case, *_):
+        if len(measured) == 2:
+            measured.append("interrupted")
+            raise KeyboardInterrupt
+        measured.append(case.key)
+        return {"eager": figures(10.0), "fused many": figures(2.0)}
+
+    monkeypatch.setattr(step, "time_case", time_case)
+    monkeypatch.setattr(step, "peak", lambda device: 1e11)
+    monkeypatch.setattr(step, "whole_run", lambda device: {"seconds": [1.5], "backend": "cpu"})
+    command = ["--device", "cpu", "--shapes", "small,direct", "--activations", "tanh", "--out", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        step.main(command)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-cpu.partial"]  # no table of half a run
+    step.main(command)
+    assert measured == ["small value tanh", "small gradient tanh", "interrupted", "small ascent tanh", "direct direct tanh"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-cpu.json", "step-cpu.md"]
+    stored = json.loads((tmp_path / "step-cpu.json").read_text())
+    assert len(stored["results"]) == 4 and stored["not_measured"] == [] and stored["whole_run"]["seconds"] == [1.5]
+
+
+def test_what_a_limit_leaves_out_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "time_case", lambda *_: pytest.fail("the time is up before the first line"))
+    monkeypatch.setattr(step, "peak", lambda device: 1e11)
+    step.main(["--device", "cpu", "--shapes", "small", "--modes", "value", "--activations", "tanh", "--limit", "-1", "--out", str(tmp_path)])
+    assert "NOT MEASURED, the time was up: small value tanh" in (tmp_path / "step-cpu.md").read_text()
+
+
+def test_a_case_is_timed_by_every_provider_that_can(monkeypatch):
+    (case,) = cases(["small"], ["gradient"], TANH)
+    torch.set_num_threads(1)
+    by = step.time_case(case, "cpu", 2, 0.002, 0.01, rate=1e11)
+    assert set(by) == set(providers("cpu"))
+    assert all(by[n]["us"] > 0 and len(by[n]["all"]) >= 2 for n in ("eager", "fused 1 step", "fused many", "ensemble of 16"))
+    assert "double backward" in by["compile"]["reason"] and "needs a GPU" in by["CUDA graph"]["reason"]
+    slow = step.time_case(case, "cpu", 2, 0.002, 0.01, rate=case.flop / 2 * step.LONGEST_CALL**-1 / 2)
+    assert "one call would take more than" in slow["eager"]["reason"]
