@@ -35,14 +35,15 @@ class Bound:
     high : str
         What a layer is kept in: fp16, bf16 or fp32.
     margin : float
-        Standard errors by which the estimate is on the safe side: a rise judged on few rows is uncertain.
+        Standard errors by which the estimate is on the safe side: a rise judged on few rows is uncertain. 2.33 leaves a
+        chance of 1 in 100.
     """
 
     increase: float
     rows: np.ndarray
     targets: np.ndarray
     high: str = "fp16"
-    margin: float = 1.5
+    margin: float = 2.33
 
     def __post_init__(self) -> None:
         if not self.increase > 0:
