@@ -1,6 +1,7 @@
 """Training steps: one public function a kernel, its pure-torch twin under the same name, and the choice between
 them."""
 
+from .answers import answers
 from .choose import Choice, choose
 from .ops import distill_step, matching_loss, perturb
 from .optimizer import Optimizer, TrainState
@@ -14,6 +15,7 @@ __all__ = [
     "Progress",
     "TrainState",
     "advance",
+    "answers",
     "choose",
     "distill_step",
     "distill_steps",

@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..models.mlp import MLP
 from ..objectives import TERMS, RowQuantities, StepRecipe
 from ..objectives.terms import Teacher
 from . import cuda
@@ -18,7 +19,7 @@ from .passes import Net
 from .philox import PERTURB
 from .workspace import Workspace
 
-__all__ = ["distill_step", "matching_loss", "perturb", "refuses", "run", "slower", "unavailable"]
+__all__ = ["core_for", "distill_step", "matching_loss", "perturb", "refuses", "run", "slower", "unavailable"]
 
 _FLOP_A_CALL = 2e9  # under half a second on any CPU of this decade
 
@@ -47,6 +48,18 @@ def unavailable(backend: str) -> str | None:
         count, why = core.cuda.device_count()
         return why if count == 0 else None
     return None
+
+
+def core_for(network, x: Tensor):
+    """The core, where it can evaluate this network at x [n, d]; else None."""
+    core = _load()[0]
+    if core is None or type(network) is not MLP or x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 2:
+        return None
+    if x.shape[0] == 0 or x.shape[1] != network.widths[0] or len(network.widths) - 1 > core.MAX_LAYERS:
+        return None
+    plain = all(p.dtype == torch.float32 and p.device.type == "cpu" for p in network.parameters())
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+    return core if plain and not hooked and max(network.widths) <= core.MAX_WIDTH else None
 
 
 def _why_not(tensors: dict[str, Tensor | None], device: torch.device) -> str | None:

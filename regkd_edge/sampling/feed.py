@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..fused import Member, Progress, advance
+from ..fused import Member, Progress, advance, answers
 from ..fused.permutation import batch_rows
 from ..objectives import TERMS, RowQuantities, Schedule
 from .sampler import Network, Sampler
@@ -114,7 +114,7 @@ class Feed:
         member.x = self.draw(step).to(member.device)
         member.y, member.shuffle = None, False
         weights = self.row_weights(step, member.total)
-        t = member.teacher(member.x)
+        t = answers(member.teacher, member.x)
         member.rows = RowQuantities(t, weight=weights if weights is None else weights.to(member.device))
         if self.labelled:
             self._label(member, t, step)

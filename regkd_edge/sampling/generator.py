@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..fused import Optimizer, TrainState
+from ..fused import Optimizer, TrainState, answers
 from ..models.mlp import MLP
 from ..objectives.terms import is_differentiable
 from .sampler import Network, Sampler, noise, standard_normal
@@ -57,7 +57,7 @@ class AdversarialGenerator(Sampler):
 
     @torch.no_grad()
     def draw(self, count: int, step: int) -> Tensor:  # [count, d]
-        return self.network(standard_normal(self.seed, _DRAW, step, count, self.latent))
+        return answers(self.network, standard_normal(self.seed, _DRAW, step, count, self.latent))
 
     def learn(self, student: Network, teacher: Network, step: int) -> None:
         if not is_differentiable(teacher):
