@@ -1,6 +1,7 @@
 """What is known about a teacher's inputs when there are no rows: mean and spread, or range, integer and constant columns.
 
 Everything here is in raw units and needs no torch; :class:`~regkd_edge.sampling.gaussian.DescribedInputs` draws from it.
+A feature with mean, standard deviation and a range has all three (``marginals``): values crowd near one end where they must.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 from ..data import Scaler
 from ..errors import DataError
 from ..reading import read_yaml
+from .marginals import Marginals
 
 __all__ = ["InputDescription"]
 
@@ -33,7 +36,7 @@ class InputDescription:
     mean, sd : float64 [d]
         Of the values; sd 0 is a constant column.
     low, high : float64 [d]
-        Range; -inf and inf where nothing is known. Values are clipped into it.
+        Range; -inf and inf where nothing is known. Values lie inside it and still have the mean and the deviation.
     uniform : bool [d]
         The feature is spread evenly over its range (only the range was given).
     integer : bool [d]
@@ -128,15 +131,16 @@ class InputDescription:
         """The standardisation that belongs to it (scale 1 where a column is constant)."""
         return Scaler(self.mean.astype(float), np.where(self.sd > 0, self.sd, 1.0))
 
+    @cached_property
+    def marginals(self) -> Marginals:
+        """How a score of each feature becomes a value."""
+        return Marginals(self.mean, self.sd, self.low, self.high, self.uniform, self.integer)
+
     def inputs(self, z: np.ndarray) -> np.ndarray:  # [n, d] standard normal -> [n, d] raw units
-        """Raw inputs from independent N(0, 1) scores: correlated, spread, clipped and rounded as described."""
+        """Raw inputs from independent N(0, 1) scores: correlated, inside their ranges with mean and spread as described."""
         if self.correlation is not None:
             z = z @ np.linalg.cholesky(self.correlation).T
-        x = self.mean + self.sd * z
-        if self.uniform.any():
-            share = 0.5 * (1.0 + _erf(z[:, self.uniform] / math.sqrt(2.0)))
-            x[:, self.uniform] = self.low[self.uniform] + share * (self.high - self.low)[self.uniform]
-        return self.restrict(x)
+        return self.restrict(self.marginals(z))
 
     def restrict(self, x: np.ndarray) -> np.ndarray:  # [n, d] raw -> [n, d] raw
         """The nearest inputs that can occur: inside the ranges, whole numbers and constants kept."""
@@ -150,10 +154,6 @@ class InputDescription:
         high = np.where(np.isfinite(self.high), self.high, self.mean + beyond * self.sd)
         low, high = (np.where(self.sd > 0, v, self.mean) for v in (low, high))
         return scaler.standardize(low[None])[0], scaler.standardize(high[None])[0]
-
-
-def _erf(v: np.ndarray) -> np.ndarray:
-    return np.vectorize(math.erf, otypes=[float])(v)
 
 
 def _column(entry: Any, j: int, where: str) -> tuple:
@@ -189,4 +189,9 @@ def _column(entry: Any, j: int, where: str) -> tuple:
         return name, (low + high) / 2, width / math.sqrt(12.0), low, high, True, integer
     if mean is None or sd is None or sd <= 0:
         raise DataError(f"{place} is described by neither mean and sd (above 0), nor low and high, nor constant.", _REMEDY)
+    if not (low is None or low < mean) or not (high is None or mean < high):
+        raise DataError(f"{place}: the mean {mean:g} is not inside the range.", "Check mean, low and high.")
+    # A hundredth more is rounding on a data sheet; the nearest possible is taken.
+    if low is not None and high is not None and sd > 1.01 * (most := math.sqrt((mean - low) * (high - mean))):
+        raise DataError(f"{place}: sd {sd:g} is more than values in this range with mean {mean:g} can have, {most:.6g}.", "Check sd, low and high.")
     return name, mean, sd, -math.inf if low is None else low, math.inf if high is None else high, False, integer
