@@ -13,11 +13,13 @@ __all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_re
 def measured(run: RunFolder) -> dict[str, Any]:
     """The run's models and engines with all that was measured so far: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
+    from ..report.notes import loop_overhead
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
     table = console_table(report.rows, report.unit, recommended)
-    return {"rows": report.rows, "table": table, "footnotes": report.dashes}
+    overhead = loop_overhead(report.facts["benches"])
+    return {"rows": report.rows, "table": table, "footnotes": [*report.dashes, *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else [])]}
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -55,7 +55,15 @@ class Runner(Protocol):
 
 
 class Engine(Protocol):
-    """A back end."""
+    """A back end. Some have more, which callers look for:
+
+    ``refuses(onnx_path) -> str | None``
+        Why this graph cannot become an engine, or None.
+    ``cannot_run() -> str | None``
+        Why an engine that can be built here cannot be run here, or None.
+    ``variants(manifest) -> dict``
+        Other ways to run an engine that are worth timing: name -> what :meth:`load` takes.
+    """
 
     name: str
 

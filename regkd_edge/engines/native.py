@@ -80,7 +80,6 @@ class NativeEngine:
         base.require(self)
 
     def refuses(self, onnx_path: str | Path) -> str | None:
-        """Why this graph cannot become a native engine, or None."""
         try:
             _program(checked_source(onnx_path))
         except GraphError as error:

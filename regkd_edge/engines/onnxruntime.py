@@ -143,7 +143,6 @@ class OnnxRuntimeEngine:
         )
 
     def variants(self, manifest: Manifest) -> dict[str, dict[str, Any]]:
-        """Other ways to run an engine that are worth timing: name -> what :meth:`load` takes."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         found: dict[str, dict[str, Any]] = {}
         for threads in sorted({2, 4, cores}):

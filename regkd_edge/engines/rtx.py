@@ -37,7 +37,6 @@ class RTXEngine:
     name = "tensorrt-rtx"
 
     def missing(self) -> str | None:
-        """Why nothing can be built here, or None; a GPU is needed only to run."""
         try:
             _import()
         except NotAvailable as error:
@@ -45,7 +44,6 @@ class RTXEngine:
         return None
 
     def cannot_run(self) -> str | None:
-        """Why a plan cannot be run here, or None."""
         return self.missing() or missing_gpu()
 
     def require(self) -> None:

@@ -145,7 +145,6 @@ class TensorRTEngine:
         )
 
     def variants(self, manifest: Manifest) -> dict[str, dict[str, Any]]:
-        """Other ways to run an engine that are worth timing: name -> what :meth:`load` takes."""
         return {"CUDA graph": {"cuda_graph": True}}
 
     def load(

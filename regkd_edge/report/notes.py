@@ -7,7 +7,7 @@ from typing import Any
 from ..measure.latency import BEYOND
 from .recommend import SAME_SPEED
 
-__all__ = ["busy", "deployed", "other_settings", "too_few", "trained_by"]
+__all__ = ["busy", "deployed", "loop_overhead", "other_settings", "too_few", "trained_by"]
 
 _FOR_P99 = round(BEYOND / (1 - 0.99))
 
@@ -50,6 +50,14 @@ def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:
             f"(bench --samples {_FOR_P99})."
         )
     return lines
+
+
+def loop_overhead(benches: dict[str, dict[str, Any]]) -> str | None:
+    """What the timing loop adds to a request, as measured by timing nothing; it was not subtracted."""
+    values = [timing["overhead_ns"] for record in benches.values() for timing in record["latency"]]
+    if not values:
+        return None
+    return f"the timing loop itself takes {min(values):.0f} to {max(values):.0f} ns of each latency"
 
 
 def other_settings(name: str, record: dict[str, Any]) -> list[str]:

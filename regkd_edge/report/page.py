@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .collect import Report
+from .notes import loop_overhead
 from .plots import MOST_POINTS, error_by_range, latency_distribution, predicted_against_true
 from .recommend import RULE
 from .style import STYLE
@@ -111,6 +112,8 @@ def _table(report: Report) -> str:
             tag = "th" if key == "name" else "td"
             cells.append(f"<{tag}{_side(key)}>{content}</{tag}>")
         lines.append(f'<tr class="{"chosen " if row["name"] == chosen else ""}{_e(row["kind"])}">{"".join(cells)}</tr>')
+    overhead = loop_overhead(report.facts["benches"])
+    overhead = f"; {overhead}" if overhead else ""
     several = f"Errors are in units of the target, {_e(report.unit)}. "
     if len(report.target_names) > 1:
         several = "Overall errors are in standard deviations of each target, and R² is the mean over the targets. "
@@ -119,15 +122,9 @@ def _table(report: Report) -> str:
         f'class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
         f'<p class="quiet">{several}Below the difference to the FP32 student: its 95 % interval by a bootstrap over '
         f"the held-out rows, paired. "
-        f"Latency is that of one synchronous request by the host clock; no outlier was removed{_overhead(report)}. A "
+        f"Latency is that of one synchronous request by the host clock; no outlier was removed{overhead}. A "
         f"dash is something that was not measured.</p></section>"
     )
-
-
-def _overhead(report: Report) -> str:
-    """What the timing loop adds to a request, as measured; it was not subtracted."""
-    values = [timing["overhead_ns"] for bench in report.facts["benches"].values() for timing in bench["latency"]]
-    return f"; the timing loop itself takes {min(values):.0f} to {max(values):.0f} ns of it" if values else ""
 
 
 def _broken(heading: str) -> str:

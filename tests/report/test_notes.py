@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regkd_edge.report.notes import busy, deployed, other_settings
+from regkd_edge.report.notes import busy, deployed, loop_overhead, other_settings
 
 
 def timing(batch, p50, **more):
@@ -33,6 +33,12 @@ def test_the_time_of_the_gpu_is_told_apart_with_and_without_other_settings():
 def test_too_few_samples_make_no_note():
     assert other_settings("e", {"latency": [timing(1, None)], "settings": {"2 threads": [timing(1, 10.0)]}}) == []
     assert other_settings("e", {"latency": [timing(1, 10.0)], "settings": {"2 threads": [timing(1, None)]}}) == []
+
+
+def test_what_the_loop_itself_takes_is_told():
+    benches = {"a": {"latency": [{"overhead_ns": 41.0}, {"overhead_ns": 55.4}]}, "b": {"latency": [{"overhead_ns": 60.0}]}}
+    assert loop_overhead(benches) == "the timing loop itself takes 41 to 60 ns of each latency"
+    assert loop_overhead({}) is None
 
 
 def test_what_a_device_found_is_told_and_nothing_where_there_was_none():
