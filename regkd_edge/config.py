@@ -147,9 +147,19 @@ class BuildConfig(Section):
     hardware_compatible: bool = Field(False, description="TensorRT: run on any GPU from Ampere on.")
     refit: Literal["off", "refit", "strip"] = Field("off", description="TensorRT: weights can be exchanged later; strip: they are not in the plan at all.")
     dla: Annotated[int, Field(ge=0, le=1)] | None = Field(None, description="TensorRT: DLA core of an Orin to use where it can, the GPU for the rest.")
+    profile: Annotated[list[Annotated[int, Field(ge=1, le=65536)]] | None, BeforeValidator(lambda value: as_list(_as_name(value)))] = Field(
+        None, description="TensorRT: least, best and largest batch of a dynamic graph (1,1,64), or one number for a static batch; none: as --batches of bench."
+    )
     header: Annotated[str | None, BeforeValidator(_as_name)] = Field(
         None, description="native: write each engine as one C99 header NAME.h too, every name in it begun by NAME, for a device without an operating system; or none."
     )
+
+
+    @model_validator(mode="after")
+    def _ordered_profile(self) -> BuildConfig:
+        if self.profile is not None and (len(self.profile) not in (1, 3) or self.profile != sorted(self.profile)):
+            raise ValueError(f"profile is {self.profile}: give one batch, or the least, the best and the largest in this order")
+        return self
 
 
 class BenchConfig(Section):

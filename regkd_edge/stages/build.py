@@ -30,9 +30,10 @@ def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
         return options
     fields = ("tf32",) if backend == "tensorrt-rtx" else ("workspace_mib", "optimization_level", "tf32", "version_compatible", "hardware_compatible", "refit", "dla")
     options |= {field: getattr(config.build, field) for field in fields}
-    if config.batch_size == "dynamic":
+    if config.batch_size == "dynamic" or config.build.profile is not None:  # a profile for a fixed batch is refused there
         batches = config.bench.batches
-        options |= {"min_batch": min(batches), "opt_batch": batches[0], "max_batch": max(batches)}
+        low, best, high = (min(batches), batches[0], max(batches)) if config.build.profile is None else (config.build.profile * 3)[:3]
+        options |= {"min_batch": low, "opt_batch": best, "max_batch": high}
     return options
 
 
