@@ -26,7 +26,11 @@ _LIBRARIES = {
 def findings() -> list[dict[str, str]]:
     """One ``{"what", "state", "meaning"}`` a line; works without torch and without the extension."""
     return [
-        {"what": "regkd-edge", "state": __version__, "meaning": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"},
+        {
+            "what": "regkd-edge",
+            "state": __version__,
+            "meaning": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        },
         *_extension(),
         *_libraries(),
         *_backends(),
@@ -42,11 +46,25 @@ def _extension() -> list[dict[str, str]]:
         core = importlib.import_module("regkd_edge._core")
     except ImportError as error:
         return [_line("extension", "absent", f"training falls back to autograd: {error}")]
-    lines = [_line("extension, CPU half", core.simd_level(), f"built for {', '.join(core.simd_levels_available())}; the widest this processor has is used")]
+    lines = [
+        _line(
+            "extension, CPU half",
+            core.simd_level(),
+            f"built for {', '.join(core.simd_levels_available())}; the widest this processor has is used",
+        )
+    ]
     if core.has_cuda:
-        lines.append(_line("extension, CUDA half", "built", f"for {core.cuda_architectures.replace(';', ', ')}; used when an NVIDIA GPU is there"))
+        lines.append(
+            _line(
+                "extension, CUDA half",
+                "built",
+                f"for {core.cuda_architectures.replace(';', ', ')}; used when an NVIDIA GPU is there",
+            )
+        )
     else:
-        lines.append(_line("extension, CUDA half", "not built", "no nvcc was found at installation: fused steps run on the CPU"))
+        lines.append(
+            _line("extension, CUDA half", "not built", "no nvcc was found at installation: fused steps run on the CPU")
+        )
     return lines
 
 
@@ -76,4 +94,7 @@ def _try_import(library: str):
 def _backends() -> list[dict[str, str]]:
     from .engines import available
 
-    return [_line(f"back end {name}", "ready" if reason is None else "not here", reason or "build and bench can use it") for name, reason in available().items()]
+    return [
+        _line(f"back end {name}", "ready" if reason is None else "not here", reason or "build and bench can use it")
+        for name, reason in available().items()
+    ]

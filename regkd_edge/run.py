@@ -1,4 +1,4 @@
-"""The run folder: the names in it, writes that are whole or absent, and what is done, stale or half done.
+"""The run folder: the names in it, and what is done, stale or half done (how files are written: ``files``).
 
 One run is one folder. Every command takes it, does what is missing or stale, and adds to it::
 
@@ -15,11 +15,7 @@ One run is one folder. Every command takes it, does what is missing or stale, an
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +24,7 @@ from typing import Any
 from .command import command_line
 from .config import RunConfig
 from .errors import RunFolderError, UserError
+from .files import digest, file_hash, write_atomic, write_json
 from .reading import read_json
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
@@ -37,66 +34,6 @@ STAGES = ("data", "teacher", "distill", "export", "quantize", "build", "bench", 
 
 _FORMAT = 1
 _MAKE_IT = "Make it with: {} --data FILE.csv --target NAME"
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of a folder's files with their names."""
-    path = Path(path)
-    sha = hashlib.sha256()
-    if path.is_dir():
-        for inner in sorted(p for p in path.rglob("*") if p.is_file()):
-            sha.update(inner.relative_to(path).as_posix().encode() + b"\0" + file_hash(inner).encode())
-        return sha.hexdigest()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
-
-
-@contextlib.contextmanager
-def write_atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to; move it over ``path`` when the block ends without error.
-
-    The reader sees the old file or the new one, never a part. An operating-system error (no permission, disk full)
-    becomes a :class:`RunFolderError` and leaves the old file as it was.
-    """
-    path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp" + path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RunFolderError(f"cannot write '{path}': {reason}.", "Free space or choose a folder you may write to.") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, indented, in the order given."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with write_atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 class RunFolder:
@@ -121,8 +58,14 @@ class RunFolder:
             raise RunFolderError(f"no run folder '{path}'.", _MAKE_IT.format(command_line("train-teacher", run.path)))
         if not run.file("run.yaml").is_file():
             empty = not run._holds_files()
-            remedy = _MAKE_IT.format(command_line("train-teacher", run.path)) if empty else "Give a folder that 'train-teacher' or 'run' made."
-            raise RunFolderError(f"'{path}' is not a run folder: it {'is empty' if empty else 'has no run.yaml'}.", remedy)
+            remedy = (
+                _MAKE_IT.format(command_line("train-teacher", run.path))
+                if empty
+                else "Give a folder that 'train-teacher' or 'run' made."
+            )
+            raise RunFolderError(
+                f"'{path}' is not a run folder: it {'is empty' if empty else 'has no run.yaml'}.", remedy
+            )
         run.state()
         return run
 
@@ -133,11 +76,15 @@ class RunFolder:
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"'{path}' is a file, expected a folder.", "Choose another name for the run.")
         if run.path.is_dir() and not run.file("run.yaml").exists() and run._holds_files():
-            raise RunFolderError(f"'{path}' holds other files and no run.yaml.", "Choose an empty or new folder for the run.")
+            raise RunFolderError(
+                f"'{path}' holds other files and no run.yaml.", "Choose an empty or new folder for the run."
+            )
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunFolderError(f"cannot make '{path}': {error.strerror}.", "Choose a folder you may write to.") from error
+            raise RunFolderError(
+                f"cannot make '{path}': {error.strerror}.", "Choose a folder you may write to."
+            ) from error
         run.state()
         run.write_config(config)
         return run
@@ -184,7 +131,10 @@ class RunFolder:
             if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
                 raise RunFolderError(f"'{path}' is corrupt: stage '{stage}' names no outputs.", remedy)
         if content.get("format") != _FORMAT:
-            raise RunFolderError(f"'{path}' has format {content.get('format')!r}, expected {_FORMAT}.", "Use the version of regkd-edge that wrote it, or start a new run folder.")
+            raise RunFolderError(
+                f"'{path}' has format {content.get('format')!r}, expected {_FORMAT}.",
+                "Use the version of regkd-edge that wrote it, or start a new run folder.",
+            )
         return content["stages"]
 
     def record(self, stage: str) -> dict[str, Any] | None:
@@ -315,7 +265,9 @@ class RunFolder:
         try:
             stream = open(path, "a+")
         except OSError as error:
-            raise RunFolderError(f"cannot write to '{self.path}': {error.strerror}.", "Choose a folder you may write to.") from error
+            raise RunFolderError(
+                f"cannot write to '{self.path}': {error.strerror}.", "Choose a folder you may write to."
+            ) from error
         with stream:
             try:
                 import fcntl
@@ -325,7 +277,9 @@ class RunFolder:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise RunFolderError(f"another regkd-edge command works on '{self.path}'.", "Wait for it to end, or stop it.") from None
+                raise RunFolderError(
+                    f"another regkd-edge command works on '{self.path}'.", "Wait for it to end, or stop it."
+                ) from None
             self._sweep()
             yield
 

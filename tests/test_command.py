@@ -11,7 +11,9 @@ from regkd_edge.command import command_line
 from regkd_edge.errors import UserError
 
 
-@pytest.mark.parametrize("folder", ["runs/plain", "a run's dir", 'with "quotes"', "two  spaces", "$HOME;ls *", "é [bold]"])
+@pytest.mark.parametrize(
+    "folder", ["runs/plain", "a run's dir", 'with "quotes"', "two  spaces", "$HOME;ls *", "é [bold]"]
+)
 def test_a_shell_reads_back_the_words(folder):
     assert shlex.split(command_line("bench", Path(folder), "--force")) == ["regkd-edge", "bench", folder, "--force"]
 

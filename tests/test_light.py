@@ -29,7 +29,18 @@ def light(tmp_path_factory):
     python = folder / "venv" / "bin" / "python"
     # Without the CUDA half, which takes long to compile and has its own tests.
     environment = {**os.environ, "CMAKE_ARGS": "-DREGKD_CUDA=OFF"}
-    call(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ROOT, "onnxruntime", cwd=folder, env=environment)
+    call(
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        ROOT,
+        "onnxruntime",
+        cwd=folder,
+        env=environment,
+    )
     return folder / "venv" / "bin"
 
 
@@ -45,11 +56,31 @@ def carried(tmp_path_factory):
 
 
 def test_it_has_no_torch_and_imports(light):
-    assert call(light / "python", "-c", "import importlib.util, regkd_edge; print(importlib.util.find_spec('torch'), regkd_edge.__version__)").split()[0] == "None"
+    assert (
+        call(
+            light / "python",
+            "-c",
+            "import importlib.util, regkd_edge; print(importlib.util.find_spec('torch'), regkd_edge.__version__)",
+        ).split()[0]
+        == "None"
+    )
 
 
 def test_it_shows_the_help_of_every_command(light):
-    for command in ("train-teacher", "distill", "quantize", "build", "bench", "report", "check", "bundle", "deploy", "run", "demo", "doctor"):
+    for command in (
+        "train-teacher",
+        "distill",
+        "quantize",
+        "build",
+        "bench",
+        "report",
+        "check",
+        "bundle",
+        "deploy",
+        "run",
+        "demo",
+        "doctor",
+    ):
         assert "Example" in call(light / "regkd-edge", command, "--help")
 
 
@@ -69,7 +100,9 @@ def test_it_builds_measures_and_reports(light, carried, tmp_path):
 
 def test_training_without_torch_is_refused_with_the_remedy(light, tmp_path):
     done = subprocess.run(
-        [light / "regkd-edge", "train-teacher", tmp_path / "run", "--data", write_csv(tmp_path), "--target", "y"], capture_output=True, text=True
+        [light / "regkd-edge", "train-teacher", tmp_path / "run", "--data", write_csv(tmp_path), "--target", "y"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2, done.stderr
     assert "torch" in done.stderr and "pip install" in done.stderr and "Traceback" not in done.stderr

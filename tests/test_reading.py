@@ -57,7 +57,17 @@ def test_json(write, content, said):
         ("when: 2020-99-99\n", ("month",)),
         ("[" * 3000, ("nested too deep",)),
     ],
-    ids=["cut in a list", "cut in a name", "no bracket", "tab", "control character", "twice", "bytes", "no date", "brackets"],
+    ids=[
+        "cut in a list",
+        "cut in a name",
+        "no bracket",
+        "tab",
+        "control character",
+        "twice",
+        "bytes",
+        "no date",
+        "brackets",
+    ],
 )
 def test_yaml(write, content, words):
     with pytest.raises(DataError) as error:
@@ -119,7 +129,9 @@ def test_a_sound_safetensors_file_has_no_problem(write):
     assert tensors_problem(write(_tensors({"__metadata__": {"a": "b"}, **SOUND}))) is None
 
 
-@pytest.mark.parametrize(("keep", "said"), [(0, "empty"), (2, "it has 2 bytes"), (60, "after 60 bytes it ends without the list")])
+@pytest.mark.parametrize(
+    ("keep", "said"), [(0, "empty"), (2, "it has 2 bytes"), (60, "after 60 bytes it ends without the list")]
+)
 def test_npz(write, tmp_path, keep, said):
     np.savez(tmp_path / "whole.npz", x=np.arange(40.0))
     path = write((tmp_path / "whole.npz").read_bytes()[:keep])

@@ -149,7 +149,18 @@ def test_a_stage_bound_to_a_machine_runs_again_on_another(run):
     assert run.run_stage("build", {}, work, machine="jetson")[0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"stages": 3}', '{"format": 1, "stages": {"data": 3}}', '{"format": 99, "stages": {}}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"stages": 3}',
+        '{"format": 1, "stages": {"data": 3}}',
+        '{"format": 99, "stages": {}}',
+        "\x00\xff",
+    ],
+)
 def test_a_corrupt_state_is_refused_with_the_remedy(run, content):
     run.file("state.json").write_text(content, encoding="latin-1")
     with pytest.raises(RunFolderError) as error:

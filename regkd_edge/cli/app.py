@@ -57,18 +57,29 @@ def run_app() -> None:
     except ModuleNotFoundError as error:
         if error.name not in _HALF:
             raise
-        error_line(f"'{error.name}' is not installed, and this command needs it.", "Run: pip install 'regkd-edge[distill]'.", as_json)
+        error_line(
+            f"'{error.name}' is not installed, and this command needs it.",
+            "Run: pip install 'regkd-edge[distill]'.",
+            as_json,
+        )
         sys.exit(2)
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.ctx.get_help())
         else:
-            error_line(f"{error.format_message().rstrip('.')}.", f"See: {error.ctx.command_path if error.ctx else 'regkd-edge'} --help", as_json)
+            error_line(
+                f"{error.format_message().rstrip('.')}.",
+                f"See: {error.ctx.command_path if error.ctx else 'regkd-edge'} --help",
+                as_json,
+            )
         sys.exit(2)
     except typer.Exit as error:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        console.print("\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.", soft_wrap=True)
+        console.print(
+            "\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.",
+            soft_wrap=True,
+        )
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

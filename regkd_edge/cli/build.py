@@ -25,6 +25,9 @@ def register(app: typer.Typer) -> None:
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[*done.summary.get("headers", []), *(f"left out: {reason}" for reason in done.summary.get("left_out", []))],
+                notes=[
+                    *done.summary.get("headers", []),
+                    *(f"left out: {reason}" for reason in done.summary.get("left_out", [])),
+                ],
                 next_command=command_line("bench", folder),
             )

@@ -44,7 +44,11 @@ _FLAG = {"data.source": "--data", "run.batch_size": "--batch-size", "quantize.pl
 def _type(field: FieldInfo) -> tuple[type, str | None]:
     """The Python type of a flag and its metavar. All but switches are text: the configuration validates them and names what it met."""
     annotation = field.annotation
-    options = [a for a in get_args(annotation) if a is not type(None)] if get_origin(annotation) in (Union, types.UnionType) else [annotation]
+    options = (
+        [a for a in get_args(annotation) if a is not type(None)]
+        if get_origin(annotation) in (Union, types.UnionType)
+        else [annotation]
+    )
     kind = options[0]
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
@@ -75,7 +79,9 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
     flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
     flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool and not flag.startswith("--no-") else [flag]
-    option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=_PANEL[section])
+    option = typer.Option(
+        *flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=_PANEL[section]
+    )
     return inspect.Parameter(
         f"{section}__{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]
     )
@@ -96,12 +102,22 @@ class Short:
 
     def parameter(self, key: str) -> inspect.Parameter:
         """The flag for Typer."""
-        option = typer.Option("--" + key.replace("_", "-"), help=self.help, metavar="|".join(self.values), show_default=False)
-        return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[str], option])
+        option = typer.Option(
+            "--" + key.replace("_", "-"), help=self.help, metavar="|".join(self.values), show_default=False
+        )
+        return inspect.Parameter(
+            key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[str], option]
+        )
 
 
 def command(
-    app: typer.Typer, name: str, fields: dict[str, list[str] | None], example: str, *, folder: str = "RUN", short: dict[str, Short] | None = None
+    app: typer.Typer,
+    name: str,
+    fields: dict[str, list[str] | None],
+    example: str,
+    *,
+    folder: str = "RUN",
+    short: dict[str, Short] | None = None,
 ) -> Callable:
     """Register a command that works on a run folder.
 
@@ -133,7 +149,9 @@ def command(
                 if key in shorts:
                     changes.update({} if value is None else shorts[key].changes(value))
                     continue
-                if isinstance(value, (list, tuple)):  # a flag given twice adds: the last alone would drop a target unsaid
+                if isinstance(
+                    value, (list, tuple)
+                ):  # a flag given twice adds: the last alone would drop a target unsaid
                     value = ",".join(value) if value else None
                 if value is not None:
                     section, field = key.split("__")
@@ -152,8 +170,18 @@ def command(
                 parameters.append(_parameter(section, field, model.model_fields[field]))
         parameters += [one.parameter(key) for key, one in shorts.items()]
         parameters += [
-            inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, typer.Option("--force", help="Do it again even when it is done.")]),
-            inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]),
+            inspect.Parameter(
+                "force",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False,
+                annotation=Annotated[bool, typer.Option("--force", help="Do it again even when it is done.")],
+            ),
+            inspect.Parameter(
+                "as_json",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False,
+                annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")],
+            ),
         ]
         wrapper.__signature__ = inspect.Signature(parameters)
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}

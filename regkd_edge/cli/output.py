@@ -71,7 +71,12 @@ def show(
     """
     notes = [*footnotes, *notes]
     if as_json:
-        print(json.dumps({"run": run, "ran": list(ran), "table": list(rows), "notes": notes, "next": next_command}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"run": run, "ran": list(ran), "table": list(rows), "notes": notes, "next": next_command},
+                ensure_ascii=False,
+            )
+        )
         return
     out = Console(highlight=False)
     if not out.is_terminal:
@@ -101,11 +106,19 @@ def progress_bar(as_json: bool) -> Iterator[Any]:
     if as_json or not console.is_terminal:
         yield lambda *args: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
-        def progress(label: str, step: int, total: int, losses: dict[str, float], validation_rmse: float | None) -> None:
+        def progress(
+            label: str, step: int, total: int, losses: dict[str, float], validation_rmse: float | None
+        ) -> None:
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total, figures="")
             figures = "  ".join(f"{name} {value:.3g}" for name, value in losses.items() if value)

@@ -60,7 +60,13 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
 
 @contextmanager
 def start(
-    folder: Path, changes: dict[str, Any], force: bool, as_json: bool, *, create: bool = False, config: RunConfig | None = None
+    folder: Path,
+    changes: dict[str, Any],
+    force: bool,
+    as_json: bool,
+    *,
+    create: bool = False,
+    config: RunConfig | None = None,
 ) -> Iterator[Session]:
     """Hold the run's lock with the given flags in its configuration.
 

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])] + sensitivity_notes(done.summary["graphs"]),
+                notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])]
+                + sensitivity_notes(done.summary["graphs"]),
                 next_command=command_line("build", folder),
             )

@@ -27,16 +27,25 @@ Every flag of the other commands is a field here. A relative path is looked for 
 def register(app: typer.Typer) -> None:
     def run(
         config: Annotated[Path, typer.Argument(metavar="YAML", help="The run's configuration.", show_default=False)],
-        folder: Annotated[Optional[Path], typer.Argument(metavar="RUN", help="The run folder. [default: runs/NAME for NAME.yaml]", show_default=False)] = None,
+        folder: Annotated[
+            Optional[Path],
+            typer.Argument(
+                metavar="RUN", help="The run folder. [default: runs/NAME for NAME.yaml]", show_default=False
+            ),
+        ] = None,
         force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
-        values = {field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)}
+        values = {
+            field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)
+        }
         loaded = loaded.updated(absolute_paths(values, base=config.parent))
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 
-    run.__doc__ = "Do the whole run that a YAML file describes: teacher, student, graphs, engines, figures, report.\n" + _EXAMPLE
+    run.__doc__ = (
+        "Do the whole run that a YAML file describes: teacher, student, graphs, engines, figures, report.\n" + _EXAMPLE
+    )
     app.command("run")(run)
 
 

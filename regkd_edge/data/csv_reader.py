@@ -51,7 +51,9 @@ def read_csv(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
                 raise _bad_cell(path, reader.line_num, names, row) from None
             lines.append(reader.line_num)
     except csv.Error as error:
-        raise DataError(f"'{path}' line {reader.line_num} is not CSV: {error}.", "Mend that line, or export the file again.") from None
+        raise DataError(
+            f"'{path}' line {reader.line_num} is not CSV: {error}.", "Mend that line, or export the file again."
+        ) from None
     if not values:
         raise DataError(f"'{path}' has a header and no rows.", "Give a CSV file with data in it.")
     return names, np.array(values, dtype=np.float64), lines
@@ -61,7 +63,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not a UTF-8 text file (byte {error.start}).", "Export it as CSV in UTF-8.") from None
+        raise DataError(
+            f"'{path}' is not a UTF-8 text file (byte {error.start}).", "Export it as CSV in UTF-8."
+        ) from None
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror or error}.", "Give a readable CSV file.") from None
 
@@ -70,15 +74,29 @@ def _check_header(path: Path, names: list[str]) -> None:
     if len(names) == 1:
         for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if separator in names[0]:
-                raise DataError(f"'{path}' seems to be separated by {word}, expected commas.", "Export it with commas (and decimal points).")
-        raise DataError(f"'{path}' has one column ('{names[0]}'), expected at least one input and one target.", "Give a file with more columns.")
+                raise DataError(
+                    f"'{path}' seems to be separated by {word}, expected commas.",
+                    "Export it with commas (and decimal points).",
+                )
+        raise DataError(
+            f"'{path}' has one column ('{names[0]}'), expected at least one input and one target.",
+            "Give a file with more columns.",
+        )
     if all(_is_number(name) for name in names):
-        raise DataError(f"'{path}' starts with numbers ({names[0]}, {names[1]}, ...), expected a header line with column names.", "Add a header line.")
+        raise DataError(
+            f"'{path}' starts with numbers ({names[0]}, {names[1]}, ...), expected a header line with column names.",
+            "Add a header line.",
+        )
     for place, name in enumerate(names, start=1):
         if not name:
-            raise DataError(f"'{path}': column {place} has no name in the header.", "Name every column (an index column can be dropped).")
+            raise DataError(
+                f"'{path}': column {place} has no name in the header.",
+                "Name every column (an index column can be dropped).",
+            )
         if name in names[: place - 1]:
-            raise DataError(f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns.")
+            raise DataError(
+                f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns."
+            )
 
 
 def _wrong_length(path: Path, line: int, names: list[str], row: list[str], text: str) -> DataError:

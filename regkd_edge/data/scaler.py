@@ -29,7 +29,9 @@ class Scaler:
     def __post_init__(self) -> None:
         mean, scale = (np.array(v, dtype=np.float64, ndmin=1) for v in (self.mean, self.scale))
         if mean.ndim != 1 or mean.shape != scale.shape:
-            raise DataError(f"a scaler has mean {mean.shape} and scale {scale.shape}, expected two vectors of one length.")
+            raise DataError(
+                f"a scaler has mean {mean.shape} and scale {scale.shape}, expected two vectors of one length."
+            )
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise DataError("a scaler holds a mean or scale that is not finite, or a scale that is not above 0.")
         object.__setattr__(self, "mean", mean)
@@ -76,7 +78,9 @@ class Scaler:
         try:
             return cls(values["mean"], values["scale"])
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"a stored scaler is malformed ({type(error).__name__}: {error}), expected mean and scale as lists of numbers.") from None
+            raise DataError(
+                f"a stored scaler is malformed ({type(error).__name__}: {error}), expected mean and scale as lists of numbers."
+            ) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,5 +74,7 @@ def subset(whole: Split, fraction: float, seed: int) -> Split:
                 "Give a larger fraction or more rows.",
             )
         order = np.random.Generator(np.random.PCG64([seed, stream])).permutation(len(rows))
-        kept[name] = rows[np.sort(order[:count])]  # the prefix of one order is nested; sorted, the share 1 is the split itself
+        kept[name] = rows[
+            np.sort(order[:count])
+        ]  # the prefix of one order is nested; sorted, the share 1 is the split itself
     return Split(kept["training"], kept["validation"], whole.test)

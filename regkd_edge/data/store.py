@@ -62,7 +62,10 @@ class Dataset:
         x, y = self.rows("train")
         for name, values in zip(self.table.target_names, y.T):
             if values.min() == values.max():
-                raise DataError(f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.", "Use more rows or another seed.")
+                raise DataError(
+                    f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.",
+                    "Use more rows or another seed.",
+                )
         return Scalers.fit(x, y)
 
 
@@ -95,7 +98,14 @@ def load_dataset(run: RunFolder) -> Dataset:
     if problem:
         raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
     x, y, features, targets = arrays["x"], arrays["y"], names["feature_names"], names["target_names"]
-    table = Table(x, y, [str(n) for n in features], [str(n) for n in targets], str(names.get("source", "")), [str(w) for w in names.get("warnings", [])])
+    table = Table(
+        x,
+        y,
+        [str(n) for n in features],
+        [str(n) for n in targets],
+        str(names.get("source", "")),
+        [str(w) for w in names.get("warnings", [])],
+    )
     return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
 
 
@@ -135,7 +145,10 @@ def load_predictions(path: str | Path, shape: tuple[int, int] | None = None) -> 
     remedy = "Make it again with --force on the command that wrote it."
     y = _read_npz(Path(path), ("y",), remedy)["y"]
     if y.ndim != 2 or y.dtype != np.float64 or (shape is not None and y.shape != tuple(shape)):
-        raise RunFolderError(f"'{path}' holds predictions {y.shape} of {y.dtype}, expected {tuple(shape) if shape else '[N, o]'} of float64.", remedy)
+        raise RunFolderError(
+            f"'{path}' holds predictions {y.shape} of {y.dtype}, expected {tuple(shape) if shape else '[N, o]'} of float64.",
+            remedy,
+        )
     return y
 
 

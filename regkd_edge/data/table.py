@@ -108,20 +108,27 @@ def _near_files(path: Path) -> str:
     return f"Give the path of a CSV, Parquet or NPZ file, or a bundled set: {', '.join(BUNDLED)}."
 
 
-def _table(source: str, names: list[str], values: np.ndarray, wanted: list[str], known: list[str], place: Callable[[int], str]) -> Table:
+def _table(
+    source: str, names: list[str], values: np.ndarray, wanted: list[str], known: list[str], place: Callable[[int], str]
+) -> Table:
     shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
     if not wanted:
         raise DataError(f"no target named for '{source}'.", f"Give --target with one or more of its columns: {shown}.")
     for i, name in enumerate(wanted):
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            raise DataError(f"'{source}' has no column '{name}'.", f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown}.")
+            raise DataError(
+                f"'{source}' has no column '{name}'.",
+                f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown}.",
+            )
         if name in wanted[:i]:
             raise DataError(f"target '{name}' is named twice.", "Name each target once.")
     left_out = [name for name in known if name not in wanted]  # a stored target that is not wanted is no input either
     inputs = [name for name in names if name not in wanted and name not in left_out]
     if not inputs:
-        raise DataError(f"all {len(names)} columns of '{source}' are targets, expected at least one input.", "Name fewer targets.")
+        raise DataError(
+            f"all {len(names)} columns of '{source}' are targets, expected at least one input.", "Name fewer targets."
+        )
     column = {name: i for i, name in enumerate(names)}
     for name in inputs + wanted:
         _check_column(source, name, values[:, column[name]], place)
@@ -130,9 +137,14 @@ def _table(source: str, names: list[str], values: np.ndarray, wanted: list[str],
     warnings += [note for name, v in zip(inputs, x.T) if (note := _note(name, v))]
     for name, v in zip(wanted, y.T):
         if len(v) == 1:
-            raise DataError(f"'{source}' has one row, expected enough for training, validation and test.", "Give more rows.")
+            raise DataError(
+                f"'{source}' has one row, expected enough for training, validation and test.", "Give more rows."
+            )
         if v.min() == v.max():
-            raise DataError(f"target '{name}' of '{source}' is constant ({v[0]:g}), expected values that vary.", "Choose another target or another file.")
+            raise DataError(
+                f"target '{name}' of '{source}' is constant ({v[0]:g}), expected values that vary.",
+                "Choose another target or another file.",
+            )
     return Table(np.ascontiguousarray(x), np.ascontiguousarray(y), inputs, wanted, source, warnings)
 
 
@@ -147,7 +159,10 @@ def _check_column(source: str, name: str, values: np.ndarray, place: Callable[[i
     size, spread = np.abs(values).max(), values.max() - values.min()
     if size > _LARGEST or 0 < spread < _SMALLEST:
         met = f"values up to {size:g}" if size > _LARGEST else f"a spread of {spread:g}"
-        raise DataError(f"column '{name}' of '{source}' has {met}, beyond the range of a float32 engine.", "Give it in another unit.")
+        raise DataError(
+            f"column '{name}' of '{source}' has {met}, beyond the range of a float32 engine.",
+            "Give it in another unit.",
+        )
 
 
 def _note(name: str, values: np.ndarray) -> str:
@@ -163,9 +178,16 @@ def _bundled(name: str) -> tuple[list[str], np.ndarray, list[str]]:
     try:
         from sklearn import datasets
     except ImportError:
-        raise NotAvailable(f"the bundled set '{name}' comes with scikit-learn, which is not installed.", "Run: pip install scikit-learn.") from None
+        raise NotAvailable(
+            f"the bundled set '{name}' comes with scikit-learn, which is not installed.",
+            "Run: pip install scikit-learn.",
+        ) from None
     if name == "digits":  # scanned 8x8 digits as a regression on the value, as in Zhou & Chiam 2023's image experiment
-        bunch, inputs, targets = datasets.load_digits(), [f"pixel_{i}_{j}" for i in range(8) for j in range(8)], ["digit"]
+        bunch, inputs, targets = (
+            datasets.load_digits(),
+            [f"pixel_{i}_{j}" for i in range(8) for j in range(8)],
+            ["digit"],
+        )
     else:  # in raw units: scikit-learn's default is scaled on all rows, test rows too
         bunch = datasets.load_diabetes(scaled=False)
         inputs, targets = list(bunch.feature_names), ["progression"]
@@ -177,29 +199,45 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
     except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, pickle refused)
-        raise DataError(f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.", "Save plain number arrays with numpy.savez.") from None
+        raise DataError(
+            f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.",
+            "Save plain number arrays with numpy.savez.",
+        ) from None
     if {"x", "y"} <= set(arrays):
         parts = {"x": arrays["x"], "y": arrays["y"][:, None] if arrays["y"].ndim == 1 else arrays["y"]}
         names: list[str] = []
         for key, stored_names in (("x", "feature_names"), ("y", "target_names")):
             if parts[key].ndim != 2 or not np.issubdtype(parts[key].dtype, np.number):
-                raise DataError(f"'{path}': array '{key}' has shape {parts[key].shape} and type {parts[key].dtype}, expected numbers [N, columns].")
+                raise DataError(
+                    f"'{path}': array '{key}' has shape {parts[key].shape} and type {parts[key].dtype}, expected numbers [N, columns]."
+                )
             width = parts[key].shape[1]
-            own = [str(n) for n in np.atleast_1d(arrays.get(stored_names, np.array([f"{key}{i}" for i in range(width)])))]
+            own = [
+                str(n) for n in np.atleast_1d(arrays.get(stored_names, np.array([f"{key}{i}" for i in range(width)])))
+            ]
             if len(own) != width:
-                raise DataError(f"'{path}': {len(own)} {stored_names} for {width} columns of '{key}'.", "Store one name a column.")
+                raise DataError(
+                    f"'{path}': {len(own)} {stored_names} for {width} columns of '{key}'.", "Store one name a column."
+                )
             names += own
         if len(parts["x"]) != len(parts["y"]) or len(parts["x"]) == 0:
-            raise DataError(f"'{path}': x has {len(parts['x'])} rows and y {len(parts['y'])}, expected the same number, at least 1.")
+            raise DataError(
+                f"'{path}': x has {len(parts['x'])} rows and y {len(parts['y'])}, expected the same number, at least 1."
+            )
         values = np.column_stack([parts["x"], parts["y"]])
         _check_unique(path, names)
         return names, _real(path, values), names[parts["x"].shape[1] :]
     if len(arrays) < 2 or any(a.ndim != 1 for a in arrays.values()) or len({len(a) for a in arrays.values()}) != 1:
         shapes = ", ".join(f"{key} {a.shape}" for key, a in list(arrays.items())[:8])
-        raise DataError(f"'{path}' holds {shapes or 'nothing'}.", "Store x [N, d] and y [N, o], or one vector [N] a column.")
+        raise DataError(
+            f"'{path}' holds {shapes or 'nothing'}.", "Store x [N, d] and y [N, o], or one vector [N] a column."
+        )
     for key, a in arrays.items():
         if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):
-            raise DataError(f"'{path}', column '{key}': met values of type {a.dtype}, expected numbers.", "Encode text as numbers, or drop the column.")
+            raise DataError(
+                f"'{path}', column '{key}': met values of type {a.dtype}, expected numbers.",
+                "Encode text as numbers, or drop the column.",
+            )
     values = np.column_stack(list(arrays.values()))
     if not len(values):
         raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
@@ -211,7 +249,10 @@ def _parquet(path: Path) -> tuple[list[str], np.ndarray]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise NotAvailable("Parquet files are read by pyarrow, which is not installed.", "Run: pip install 'regkd-edge[data]', or give a CSV file.") from None
+        raise NotAvailable(
+            "Parquet files are read by pyarrow, which is not installed.",
+            "Run: pip install 'regkd-edge[data]', or give a CSV file.",
+        ) from None
     try:
         stored = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
@@ -221,7 +262,10 @@ def _parquet(path: Path) -> tuple[list[str], np.ndarray]:
     for name in names:
         kind = stored.schema.field(name).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise DataError(f"'{path}', column '{name}': met values of type {kind}, expected numbers.", "Encode text as numbers, or drop the column.")
+            raise DataError(
+                f"'{path}', column '{name}': met values of type {kind}, expected numbers.",
+                "Encode text as numbers, or drop the column.",
+            )
         columns.append(stored.column(name).cast(pa.float64(), safe=False).to_numpy() if not pa.types.is_boolean(kind)
                        else stored.column(name).cast(pa.int8()).cast(pa.float64()).to_numpy())  # fmt: skip
     if not columns or not len(columns[0]):
@@ -232,7 +276,9 @@ def _parquet(path: Path) -> tuple[list[str], np.ndarray]:
 def _check_unique(path: Path, names: list[str]) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise DataError(f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns.")
+            raise DataError(
+                f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns."
+            )
 
 
 def _real(path: Path, values: np.ndarray) -> np.ndarray:

@@ -33,7 +33,10 @@ class ArrayFunction(nn.Module):
         super().__init__()
         ask = getattr(function, "predict", function)
         if not callable(ask):
-            raise ModelError(f"a {type(function).__name__} cannot be a teacher.", "Give a function on arrays, or an object with predict(x).")
+            raise ModelError(
+                f"a {type(function).__name__} cannot be a teacher.",
+                "Give a function on arrays, or an object with predict(x).",
+            )
         self.function, self.ask = function, ask
 
     def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
@@ -42,11 +45,15 @@ class ArrayFunction(nn.Module):
             y = np.asarray(self.ask(rows), dtype=np.float64)
         except Exception as error:  # the user's own function: whatever it raises is the cause
             raise ModelError(
-                f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: {type(error).__name__}: {error}.", "Mend it, or fit it first."
+                f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: {type(error).__name__}: {error}.",
+                "Mend it, or fit it first.",
             ) from error
         y = y[:, None] if y.ndim == 1 else y
         if y.ndim != 2 or len(y) != len(rows):
-            raise ModelError(f"the teacher answered an array of shape {list(y.shape)} to {len(rows)} rows.", "It has to answer a row for each row.")
+            raise ModelError(
+                f"the teacher answered an array of shape {list(y.shape)} to {len(rows)} rows.",
+                "It has to answer a row for each row.",
+            )
         return torch.from_numpy(y).to(x)
 
     def extra_repr(self) -> str:

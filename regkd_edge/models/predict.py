@@ -21,7 +21,9 @@ def predict(
     """Standardise in float64, run the network in its own precision, restore in float64."""
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != scalers.x.width:
-        raise ModelError(f"rows of shape {x.shape} for a network of {scalers.x.width} inputs.", "Give the columns it was trained on.")
+        raise ModelError(
+            f"rows of shape {x.shape} for a network of {scalers.x.width} inputs.", "Give the columns it was trained on."
+        )
     parameter = next(module.parameters(), None)
     device, dtype = (parameter.device, parameter.dtype) if parameter is not None else ("cpu", torch.float32)
     was_training = module.training

@@ -35,15 +35,24 @@ def parse_spec(text: str | MLPSpec) -> MLPSpec:
     if kind != "mlp":
         raise ModelError(f"unknown network '{text}': its kind is '{kind}', expected mlp.", f"Write it as {_FORM}.")
     if len(rest) != 2:
-        raise ModelError(f"network '{text}' has {len(rest)} parts after 'mlp', expected 2 (widths and activation).", f"Write it as {_FORM}.")
+        raise ModelError(
+            f"network '{text}' has {len(rest)} parts after 'mlp', expected 2 (widths and activation).",
+            f"Write it as {_FORM}.",
+        )
     widths, activation = rest[0].split(","), rest[1].strip()
     for width in widths:
         if not (width.strip().isascii() and width.strip().isdigit() and 1 <= int(width) <= _WIDEST):
-            raise ModelError(f"network '{text}' has the width '{width.strip()}', expected whole numbers from 1 to {_WIDEST}.", f"Write it as {_FORM}.")
+            raise ModelError(
+                f"network '{text}' has the width '{width.strip()}', expected whole numbers from 1 to {_WIDEST}.",
+                f"Write it as {_FORM}.",
+            )
     if activation not in ACTIVATIONS:
         near = difflib.get_close_matches(activation, ACTIVATIONS, n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
-        raise ModelError(f"network '{text}' has the unknown activation '{activation}'.", f"{hint}Use one of: {', '.join(ACTIVATIONS)}.")
+        raise ModelError(
+            f"network '{text}' has the unknown activation '{activation}'.",
+            f"{hint}Use one of: {', '.join(ACTIVATIONS)}.",
+        )
     return MLPSpec(tuple(int(width) for width in widths), activation)
 
 

@@ -17,7 +17,17 @@ from ..run import file_hash, write_atomic, write_json
 from .mlp import MLP
 from .spec import MLPSpec, build, parse_spec
 
-__all__ = ["SavedModel", "count_parameters", "fill", "load_model", "read_card", "read_tensors", "save_model", "write_model", "write_tensors"]
+__all__ = [
+    "SavedModel",
+    "count_parameters",
+    "fill",
+    "load_model",
+    "read_card",
+    "read_tensors",
+    "save_model",
+    "write_model",
+    "write_tensors",
+]
 
 _FORMAT = 1
 
@@ -36,10 +46,22 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def save_model(folder: str | Path, module: MLP, scalers: Scalers, spec: str | MLPSpec | None = None, extra: Mapping[str, Any] | None = None) -> list[Path]:
+def save_model(
+    folder: str | Path,
+    module: MLP,
+    scalers: Scalers,
+    spec: str | MLPSpec | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Write an MLP with its scalers; returns the two paths. ``extra`` is any JSON-able mapping."""
     spec = parse_spec(spec) if spec is not None else MLPSpec(tuple(module.widths[1:-1]), module.activation)
-    card = {"kind": "mlp", "spec": str(spec), "d": module.widths[0], "o": module.widths[-1], "parameters": count_parameters(module)}
+    card = {
+        "kind": "mlp",
+        "spec": str(spec),
+        "d": module.widths[0],
+        "o": module.widths[-1],
+        "parameters": count_parameters(module),
+    }
     return write_model(folder, module.state_dict(), {**card, "scalers": scalers.to_dict(), "extra": dict(extra or {})})
 
 
@@ -58,7 +80,11 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
 
     with write_atomic(path) as temporary:
         try:
-            save_file({key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}, temporary, metadata=None if header is None else dict(header))
+            save_file(
+                {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()},
+                temporary,
+                metadata=None if header is None else dict(header),
+            )
         except SafetensorError as error:  # the library wraps what the operating system refused
             raise OSError(str(error)) from error
 
@@ -70,7 +96,9 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     try:
         card = read_json(path, remedy)
     except FileNotFoundError:
-        raise RunFolderError(f"no model in '{folder}': '{path.name}' is missing.", "Train or distil it first.") from None
+        raise RunFolderError(
+            f"no model in '{folder}': '{path.name}' is missing.", "Train or distil it first."
+        ) from None
     if not isinstance(card, dict) or card.get("format") != _FORMAT:
         met = card.get("format") if isinstance(card, dict) else None
         raise RunFolderError(f"'{path}' has format {met!r}, expected {_FORMAT}.", remedy)
@@ -89,7 +117,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"no weights file '{path}'.", "Give a .safetensors file, or a .pt that torch.save wrote of a state dict.")
+        raise ModelError(
+            f"no weights file '{path}'.", "Give a .safetensors file, or a .pt that torch.save wrote of a state dict."
+        )
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -98,17 +128,26 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             problem = tensors_problem(path) or error
-            raise ModelError(f"'{path}' is not a readable safetensors file: {problem}.", "Save it again with safetensors.torch.save_file.") from None
+            raise ModelError(
+                f"'{path}' is not a readable safetensors file: {problem}.",
+                "Save it again with safetensors.torch.save_file.",
+            ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds here; a refused pickle is among them
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"'{path}' is not a state dict that loads with weights_only: {first}", "Save module.state_dict(), not the module, best as .safetensors.") from None
+        raise ModelError(
+            f"'{path}' is not a state dict that loads with weights_only: {first}",
+            "Save module.state_dict(), not the module, best as .safetensors.",
+        ) from None
     for key in ("state_dict", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ModelError(f"'{path}' holds {type(content).__name__}, expected a state dict (names to tensors).", "Save module.state_dict().")
+        raise ModelError(
+            f"'{path}' holds {type(content).__name__}, expected a state dict (names to tensors).",
+            "Save module.state_dict().",
+        )
     return dict(content)
 
 
@@ -118,13 +157,21 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     remedy = "Give the weights of this very architecture."
     missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
     if missing or unknown:
-        parts = [f"{len(keys)} keys {what} (first: '{keys[0]}')" for keys, what in ((missing, "missing"), (unknown, "unexpected")) if keys]
+        parts = [
+            f"{len(keys)} keys {what} (first: '{keys[0]}')"
+            for keys, what in ((missing, "missing"), (unknown, "unexpected"))
+            if keys
+        ]
         raise ModelError(f"the state dict of {where} has other keys than the network: {' and '.join(parts)}.", remedy)
     for key, tensor in wanted.items():
         if tensors[key].shape != tensor.shape:
-            raise ModelError(f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy)
+            raise ModelError(
+                f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy
+            )
         if tensors[key].is_floating_point() and not torch.isfinite(tensors[key]).all():
-            raise ModelError(f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training.")
+            raise ModelError(
+                f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training."
+            )
     module.load_state_dict(tensors)
 
 
@@ -145,9 +192,13 @@ def load_model(folder: str | Path) -> SavedModel:
         spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
         scalers = Scalers.from_dict(card["scalers"])
     except (KeyError, TypeError, ValueError, DataError) as error:
-        raise RunFolderError(f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Make the model again with --force.") from None
+        raise RunFolderError(
+            f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Make the model again with --force."
+        ) from None
     if (scalers.x.width, scalers.y.width) != (d, o):
-        raise ModelError(f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}.")
+        raise ModelError(
+            f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}."
+        )
     module = build(spec, d, o, seed=0)
     fill(module, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
     return SavedModel(module.eval(), spec, scalers, dict(card.get("extra") or {}))

@@ -19,7 +19,17 @@ from ..config import RunConfig
 from ..errors import RunFolderError
 from ..run import STAGES, RunFolder, digest, file_hash
 
-__all__ = ["Done", "Progress", "Stage", "external_hash", "get", "machine_name", "perform", "require_fresh", "stale_reason"]
+__all__ = [
+    "Done",
+    "Progress",
+    "Stage",
+    "external_hash",
+    "get",
+    "machine_name",
+    "perform",
+    "require_fresh",
+    "stale_reason",
+]
 
 #: Called as ``progress(label, step, total, losses, validation_rmse)`` during long work.
 Progress = Callable[[str, int, int, dict[str, float], "float | None"], None]

@@ -40,7 +40,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         else:
             left_out.append(f"{folder.name}: {reason}")
     if not folders:
-        raise NotAvailable(f"no engine of '{run.path}' can be run here: {'; '.join(left_out)}", "Build one for this machine: regkd-edge build RUN --backend onnxruntime.")
+        raise NotAvailable(
+            f"no engine of '{run.path}' can be run here: {'; '.join(left_out)}",
+            "Build one for this machine: regkd-edge build RUN --backend onnxruntime.",
+        )
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
     progress("bench", 0, 1, {}, None)

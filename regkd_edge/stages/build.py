@@ -20,7 +20,10 @@ def graphs(run: RunFolder) -> dict[str, Path]:
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"build": config.build.model_dump(mode="json"), "options": {name: options_for(config, name) for name in config.build.backend}}
+    return {
+        "build": config.build.model_dump(mode="json"),
+        "options": {name: options_for(config, name) for name in config.build.backend},
+    }
 
 
 def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
@@ -28,7 +31,19 @@ def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
     options: dict[str, Any] = {"header": config.build.header} if backend == "native" and config.build.header else {}
     if backend not in ("tensorrt", "tensorrt-rtx"):
         return options
-    fields = ("tf32",) if backend == "tensorrt-rtx" else ("workspace_mib", "optimization_level", "tf32", "version_compatible", "hardware_compatible", "refit", "dla")
+    fields = (
+        ("tf32",)
+        if backend == "tensorrt-rtx"
+        else (
+            "workspace_mib",
+            "optimization_level",
+            "tf32",
+            "version_compatible",
+            "hardware_compatible",
+            "refit",
+            "dla",
+        )
+    )
     options |= {field: getattr(config.build, field) for field in fields}
     if config.batch_size == "dynamic" or config.build.profile is not None:  # a profile for a fixed batch is refused there
         batches = config.bench.batches
@@ -43,7 +58,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
     if config.build.header and "native" not in config.build.backend:
-        raise UserError(f"a header ('{config.build.header}') is made of a native engine, and the back end is {', '.join(config.build.backend)}.", "Add native to --backend, or say --header none.")
+        raise UserError(
+            f"a header ('{config.build.header}') is made of a native engine, and the back end is {', '.join(config.build.backend)}.",
+            "Add native to --backend, or say --header none.",
+        )
     # The engines that can be made are looked for first: a refusal must not leave half a set behind.
     backends = {name: get_engine(name) for name in config.build.backend}
     for backend in backends.values():
@@ -67,8 +85,14 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             if options.get("header"):
                 headers.append(f"{folder.name}: C header {run.relative(folder / (options['header'] + '.h'))}")
     if not engines:
-        raise GraphError(f"no engine could be built: {'; '.join(left_out)}", "Choose another back end, for example 'onnxruntime'.")
-    return paths, {"engines": engines, **({"left_out": left_out} if left_out else {}), **({"headers": headers} if headers else {})}
+        raise GraphError(
+            f"no engine could be built: {'; '.join(left_out)}", "Choose another back end, for example 'onnxruntime'."
+        )
+    return paths, {
+        "engines": engines,
+        **({"left_out": left_out} if left_out else {}),
+        **({"headers": headers} if headers else {}),
+    }
 
 
 STAGE = Stage("build", "build", ("export",), _inputs, _work, uses=("quantize",), machine_bound=True)

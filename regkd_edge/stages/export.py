@@ -35,7 +35,12 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     )
     x, _ = dataset.rows("test")
     difference = check_onnx(path, student.module, student.scalers, x)
-    return [path], {"graph": run.relative(path), "bytes": path.stat().st_size, "rows_checked": len(x), "max_difference": difference}
+    return [path], {
+        "graph": run.relative(path),
+        "bytes": path.stat().st_size,
+        "rows_checked": len(x),
+        "max_difference": difference,
+    }
 
 
 STAGE = Stage("export", "distill", ("data", "distill"), _inputs, _work)

@@ -16,14 +16,18 @@ COMMAND = [sys.executable, "-c", "from regkd_edge.cli import main; main()"]
 
 
 def regkd(*arguments, **options):
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 @pytest.mark.slow
-def test_distill_goes_on_where_it_was_stopped(tmp_path):
+@pytest.mark.parametrize("recipe", ["kang2024", "kang2021"])
+def test_distill_goes_on_where_it_was_stopped(tmp_path, recipe):
+    """kang2021: a generator learns along, its state is part of what is kept."""
     run, whole = tmp_path / "run", tmp_path / "whole"
     teacher = ("--data", "diabetes", "--teacher", "mlp:16:tanh", "--epochs", 2)
-    student = ("--student", "mlp:8:tanh", "--no-baseline", "--backend", "torch", "--steps", 4000)
+    student = ("--recipe", recipe, "--student", "mlp:8:tanh", "--no-baseline", "--backend", "torch", "--steps", 4000)
     for folder in (run, whole):
         process = regkd("train-teacher", folder, *teacher)
         assert process.wait(120) == 0, process.stderr.read()

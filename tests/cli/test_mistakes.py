@@ -83,7 +83,18 @@ def test_a_missing_file_leaves_nothing_behind(cli, tmp_path):
         (CSV.replace("7,0,", "7,\0\x1b[2J,", 1), "y", (r"\x00\x1b[2J", "'b'", "line 9")),
         (CSV.replace("7,0,", f"7,{'x' * 9000},", 1), "y", ("'" + "x" * 60 + "...'",)),
     ],
-    ids=["no such column", "text", "not a number", "empty cell", "too few rows", "constant target", "empty file", "one row", "controls", "a long cell"],
+    ids=[
+        "no such column",
+        "text",
+        "not a number",
+        "empty cell",
+        "too few rows",
+        "constant target",
+        "empty file",
+        "one row",
+        "controls",
+        "a long cell",
+    ],
 )
 def test_a_bad_table(cli, tmp_path, content, target, words):
     path = tmp_path / "table.csv"
@@ -102,7 +113,20 @@ def test_a_folder_as_data_is_not_read_through(cli, tmp_path):
 def test_a_list_given_by_a_repeated_flag_is_whole(cli, tmp_path, csv):
     """Were the last one to win, the first target would become an input without a word."""
     run = tmp_path / "run"
-    start = ("train-teacher", run, "--data", csv, "--target", "b", "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    start = (
+        "train-teacher",
+        run,
+        "--data",
+        csv,
+        "--target",
+        "b",
+        "--target",
+        "y",
+        "--teacher",
+        "mlp:4:relu",
+        "--epochs",
+        "1",
+    )
     assert cli(*start).code == 0
     from regkd_edge.run import RunFolder
 
@@ -122,7 +146,9 @@ def test_a_bad_spec_or_field(cli, tmp_path, csv):
 
 def test_a_recipe_that_does_not_exist(cli, tmp_path, csv):
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    assert (
+        cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    )
     check(cli("distill", run, "--base", "mimik"), "mimik", "mimic")
     check(cli("distill", run, "--terms", "pm,zz"), "zz")
     check(cli("distill", run, "--student", "mlp:4:swish2"), "swish2")
@@ -136,7 +162,9 @@ def test_a_recipe_that_does_not_exist(cli, tmp_path, csv):
 
 def test_a_teacher_that_does_not_fit(cli, tmp_path, csv, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text("import torch\ndef wide():\n    return torch.nn.Linear(5, 1)\ndef narrow():\n    return torch.nn.Linear(2, 1)\n")
+    (tmp_path / "mine.py").write_text(
+        "import torch\ndef wide():\n    return torch.nn.Linear(5, 1)\ndef narrow():\n    return torch.nn.Linear(2, 1)\n"
+    )
     import torch
 
     torch.save(torch.nn.Linear(2, 1).state_dict(), tmp_path / "right.pt")
@@ -148,12 +176,17 @@ def test_a_teacher_that_does_not_fit(cli, tmp_path, csv, monkeypatch):
     check(cli(*start, "--factory", "nosuchmodule:f"), "nosuchmodule")
     check(cli(*start, "--factory", "mine:narrow", "--weights", "absent.pt"), "absent.pt")
     check(cli(*start, "--factory", "mine:narrow", "--weights", "other.pt"), "other.weight")
-    assert cli(*start, "--factory", "mine:narrow", "--weights", "right.pt", "--steps", "5", "--student", "mlp:4:relu").code == 0
+    assert (
+        cli(*start, "--factory", "mine:narrow", "--weights", "right.pt", "--steps", "5", "--student", "mlp:4:relu").code
+        == 0
+    )
 
 
 def test_a_stage_out_of_order_names_the_command_to_type(cli, tmp_path, csv):
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    assert (
+        cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    )
     check(cli("quantize", run), f"regkd-edge distill {run}")
     check(cli("bench", run), f"regkd-edge distill {run}")
     check(cli("report", run), "regkd-edge")
@@ -207,7 +240,9 @@ def test_an_empty_value_of_a_list_flag_is_not_taken_for_none_given(cli, tmp_path
 
 def test_a_harmed_run_folder(cli, tmp_path, csv):
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    assert (
+        cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    )
     (run / "state.json").write_text('{"format": 1, "sta')
     check(cli("distill", run), "state.json", "corrupt")
     (run / "state.json").unlink()
@@ -247,7 +282,9 @@ def test_tensorrt_is_refused_by_name_where_it_is_absent(cli, tmp_path, csv):
     if available()["tensorrt"] is None:
         pytest.skip("TensorRT and a GPU are here")
     run = tmp_path / "run"
-    assert cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    assert (
+        cli("train-teacher", run, "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1").code == 0
+    )
     assert cli("distill", run, "--student", "mlp:4:relu", "--steps", "5", "--no-baseline").code == 0
     outcome = cli("build", run, "--backend", "tensorrt")
     check(outcome)

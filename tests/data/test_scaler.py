@@ -27,7 +27,11 @@ def test_restore_undoes_standardize():
 def test_a_constant_column_becomes_0_and_is_restored_exactly():
     rows = np.full((10, 1), 0.1)  # its float64 deviation is 1.4e-17, not 0
     scaler = Scaler.fit(rows)
-    assert scaler.scale.tolist() == [1.0] and (scaler.standardize(rows) == 0).all() and (scaler.restore([[0.0]]) == 0.1).all()
+    assert (
+        scaler.scale.tolist() == [1.0]
+        and (scaler.standardize(rows) == 0).all()
+        and (scaler.restore([[0.0]]) == 0.1).all()
+    )
 
 
 def test_json_keeps_every_bit():
@@ -38,7 +42,16 @@ def test_json_keeps_every_bit():
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"mean": [1]}, {"mean": [1], "scale": [0]}, {"mean": [1, 2], "scale": [1]}, {"mean": ["a"], "scale": [1]}, None, {"mean": [float("nan")], "scale": [1]}]
+    "values",
+    [
+        {},
+        {"mean": [1]},
+        {"mean": [1], "scale": [0]},
+        {"mean": [1, 2], "scale": [1]},
+        {"mean": ["a"], "scale": [1]},
+        None,
+        {"mean": [float("nan")], "scale": [1]},
+    ],
 )
 def test_malformed_scalers_are_refused(values):
     with pytest.raises(DataError):

@@ -19,7 +19,9 @@ def test_a_split_is_a_partition_fixed_by_its_seed():
 
 def test_the_smallest_table_has_four_rows():
     assert split(4, 0.15, 0.15, 0).counts() == {"train": 2, "validation": 1, "test": 1}
-    with pytest.raises(DataError, match=r"3 rows are too few: .* takes 1 \+ 1 rows and leaves 1 for training, expected at least 2"):
+    with pytest.raises(
+        DataError, match=r"3 rows are too few: .* takes 1 \+ 1 rows and leaves 1 for training, expected at least 2"
+    ):
         split(3, 0.15, 0.15, 0)
     with pytest.raises(DataError, match=r"10 rows are too few: .* leaves 1 for"):
         split(10, 0.45, 0.45 + 0.05, 0)
@@ -42,7 +44,10 @@ def test_the_share_1_is_the_split_itself():
 
 
 def test_shares_that_leave_too_little_are_refused_with_the_numbers():
-    with pytest.raises(DataError, match="fraction 0.05 of 30 training rows leaves 2|fraction 0.05 of 10 validation rows leaves 0, expected at least 1"):
+    with pytest.raises(
+        DataError,
+        match="fraction 0.05 of 30 training rows leaves 2|fraction 0.05 of 10 validation rows leaves 0, expected at least 1",
+    ):
         subset(split(50, 0.2, 0.2, 0), 0.05, 0)
     with pytest.raises(DataError, match="fraction 0.01 of 30 training rows leaves 0, expected at least 2"):
         subset(split(50, 0.2, 0.2, 0), 0.01, 0)

@@ -44,7 +44,9 @@ def config(request, tmp_path, monkeypatch):
 def test_a_regressor_from_a_factory_teaches_values_and_search_by_candidates(config, data, tmp_path):
     teacher = load_teacher(config, data)
     assert teacher.differentiable is False
-    trained = distill(data, teacher, DistillConfig(student="mlp:16:tanh", terms=["pm", "abm"], steps=400, batch=32, lr=1e-2), 0)
+    trained = distill(
+        data, teacher, DistillConfig(student="mlp:16:tanh", terms=["pm", "abm"], steps=400, batch=32, lr=1e-2), 0
+    )
     x, y = data.rows("test")
     assert trained.choice.backend == "torch"
     assert trained.best_validation < 0.4 * y.std()  # a student that learnt nothing is at 1

@@ -49,7 +49,10 @@ def _rewrite(folder, change):
     [
         (lambda t: t.pop("layers.1.bias"), r"1 keys missing \(first: 'layers.1.bias'\)"),
         (lambda t: t.update(extra=torch.zeros(1)), r"1 keys unexpected \(first: 'extra'\)"),
-        (lambda t: t.update({"layers.0.weight": torch.zeros(4, 9)}), r"'layers.0.weight' .* has shape \[4, 9\], expected \[4, 3\]"),
+        (
+            lambda t: t.update({"layers.0.weight": torch.zeros(4, 9)}),
+            r"'layers.0.weight' .* has shape \[4, 9\], expected \[4, 3\]",
+        ),
         (lambda t: t["layers.2.bias"].fill_(float("nan")), "'layers.2.bias' .* not finite"),
     ],
 )

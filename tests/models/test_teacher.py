@@ -22,14 +22,17 @@ from regkd_edge.run import RunFolder
 def dataset(d=3, o=2, n=40, names=None):
     rng = np.random.default_rng(0)
     x = rng.normal(100, 20, (n, d))
-    table = Table(x, rng.normal(-50, 5, (n, o)), names or [f"a{i}" for i in range(d)], [f"t{i}" for i in range(o)], "memory")
+    table = Table(
+        x, rng.normal(-50, 5, (n, o)), names or [f"a{i}" for i in range(d)], [f"t{i}" for i in range(o)], "memory"
+    )
     return Dataset(table, split(n, 0.2, 0.2, 0))
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A module that a user has in the current folder."""
-    (tmp_path / "plant.py").write_text(textwrap.dedent("""
+    (tmp_path / "plant.py").write_text(
+        textwrap.dedent("""
         import torch
         from torch import nn
 
@@ -62,7 +65,8 @@ def package(tmp_path, monkeypatch):
 
         def number():
             return 3
-    """))
+    """)
+    )
     (tmp_path / "broken.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -106,7 +110,10 @@ def test_one_output_that_is_squeezed_and_gradients_that_do_not_pass(package):
 
 def test_state_dicts_fill_the_factory(package):
     data = dataset()
-    state = {k: torch.randn_like(v) for k, v in load_teacher(TeacherConfig(factory="plant:sequential"), data).module.state_dict().items()}
+    state = {
+        k: torch.randn_like(v)
+        for k, v in load_teacher(TeacherConfig(factory="plant:sequential"), data).module.state_dict().items()
+    }
     save_file(state, "w.safetensors")
     torch.save(state, "w.pt")
     for weights in ("w.safetensors", "w.pt"):
@@ -170,9 +177,13 @@ def test_a_teacher_of_a_run_folder_brings_its_scalers(taught, tmp_path):
 
 def test_scalers_of_another_space_are_bridged(taught):
     _, teacher, data = taught
-    other = Dataset(Table(data.x * 2, data.y * 3, data.table.feature_names, data.table.target_names, ""), data.split).scalers()
+    other = Dataset(
+        Table(data.x * 2, data.y * 3, data.table.feature_names, data.table.target_names, ""), data.split
+    ).scalers()
     expected = predict(teacher.module, teacher.scalers, data.x)
-    assert np.allclose(predict(teacher.standardized(other), other, data.x), expected, atol=1e-4)  # float32, values around 50
+    assert np.allclose(
+        predict(teacher.standardized(other), other, data.x), expected, atol=1e-4
+    )  # float32, values around 50
 
 
 def test_teachers_of_other_columns_are_refused(taught):

@@ -114,7 +114,10 @@ def test_a_student_is_described_by_its_own_recipe_not_by_the_configuration_of_to
     weight = {"start": 0.5, "end": 0.5}
     off = {"start": 0.0, "end": 0.0}
     for name, recipe in (
-        ("student", {"base": "tbr", "w_base": weight, "w_pm": weight, "w_abm": {"start": 1.0, "end": 0.0}, "w_gm": off}),
+        (
+            "student",
+            {"base": "tbr", "w_base": weight, "w_pm": weight, "w_abm": {"start": 1.0, "end": 0.0}, "w_gm": off},
+        ),
         ("baseline", {"base": "tbr", "w_base": weight, "w_pm": off, "w_abm": off, "w_gm": off}),
     ):
         path = run_copy.file(name, "model.json")

@@ -36,7 +36,9 @@ def finished(tmp_path_factory):
 
 def quantize(finished, **options):
     run, config = finished
-    return perform(run, config.updated({f"quantize.{key}": value for key, value in options.items()}), "quantize", QUIET).summary["graphs"]
+    return perform(
+        run, config.updated({f"quantize.{key}": value for key, value in options.items()}), "quantize", QUIET
+    ).summary["graphs"]
 
 
 def test_real_rows_are_those_that_the_student_saw(finished):
@@ -59,7 +61,9 @@ def test_synthetic_rows_stay_in_the_ranges_stored_with_the_student(finished):
 def test_several_precisions_and_a_report(finished):
     graphs = quantize(finished, precision="int8,bf16", report=True)
     assert [graph["share"] for graph in graphs] == [{"int8": 1.0}, {"bf16": 1.0}]
-    assert {"input", "weights", "activations"} == set(graphs[0]["sensitivity"]["parts"]) and len(graphs[0]["sensitivity"]["layers"]) == 3
+    assert {"input", "weights", "activations"} == set(graphs[0]["sensitivity"]["parts"]) and len(
+        graphs[0]["sensitivity"]["layers"]
+    ) == 3
 
 
 def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_written(finished):
@@ -90,8 +94,14 @@ def test_training_through_the_quantizers(finished):
         ({"precision": "fp16", "finetune": True}, "finetune trains an int8 graph, and precision is fp16"),
         ({"precision": "int8", "finetune": True, "placer": "onnxruntime"}, "placer is 'onnxruntime'"),
         ({"precision": "bf16", "max_increase": "1%"}, "max_increase searches int8 and fp8 graphs"),
-        ({"precision": "int8", "placer": "onnxruntime", "report": True}, "placer 'onnxruntime' has no report by layers"),
-        ({"precision": "int8", "placer": "modelopt", "corrections": "bias"}, r"placer 'modelopt' has no corrections \(bias\)"),
+        (
+            {"precision": "int8", "placer": "onnxruntime", "report": True},
+            "placer 'onnxruntime' has no report by layers",
+        ),
+        (
+            {"precision": "int8", "placer": "modelopt", "corrections": "bias"},
+            r"placer 'modelopt' has no corrections \(bias\)",
+        ),
     ],
 )
 def test_a_flag_that_would_change_nothing_is_refused(finished, flags, message):

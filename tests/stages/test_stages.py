@@ -74,7 +74,9 @@ def test_a_finished_training_leaves_no_checkpoint_folder(whole):
 
 def test_the_remedy_for_a_stale_chain_is_its_first_stage(whole):
     run, config = whole
-    with pytest.raises(RunFolderError, match=r"'teacher'.*stale.*then: distill, quantize, build, bench.*regkd-edge train-teacher"):
+    with pytest.raises(
+        RunFolderError, match=r"'teacher'.*stale.*then: distill, quantize, build, bench.*regkd-edge train-teacher"
+    ):
         perform(run, config.updated({"teacher.lr": 0.01}), "report", quiet)
 
 
