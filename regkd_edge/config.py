@@ -210,6 +210,12 @@ class RunConfig(Section):
                 f"distill.no_data keeps the student from the rows, and quantize.calibrate '{self.quantize.calibrate}' reads them.",
                 "Leave calibrate out, or set it to synthetic.",
             )
+        if self.distill.base == "hint":
+            to_train = None if self.teacher.from_run or self.teacher.factory else self.teacher.teacher
+            for who, spec, layer in zip(("student", "teacher"), (self.distill.student, to_train), self.distill.hint_layers):
+                count = len(spec.split(":")[1].split(",")) if spec is not None and spec.count(":") == 2 else layer + 1
+                if layer >= count:
+                    raise UserError(f"the {who} {spec} has {count} hidden layers, hint_layers asks for {layer}.", f"Use -1 (the last) or 0 to {count - 1}.")
 
     def to_yaml(self) -> str:
         """All fields, in their order, as YAML."""

@@ -74,6 +74,23 @@ def test_a_recipe_names_fields_and_a_field_beside_it_wins():
     assert (stored.distill.base, stored.distill.nu) == ("tbr", 2.0)
 
 
+def test_another_recipe_leaves_nothing_of_the_one_before():
+    free = RunConfig().updated({"distill.recipe": "data-free", "distill.batch": 32})
+    other = free.updated({"distill.recipe": "imaoka2020"}).distill
+    assert (other.no_data, other.sampler, other.steps, other.lr) == (False, None, 5000, 3e-3)
+    assert (other.heads, other.batch) == (2, 32)  # what was given by hand stays
+    assert RunConfig().updated({"distill.recipe": "imaoka2020"}).updated({"distill.recipe": "mimic"}).distill.heads == 1
+
+
+def test_a_whole_run_is_refused_before_it_begins_when_its_sections_contradict():
+    RunConfig.from_dict({"distill": {"recipe": "data-free"}}).require_whole()  # calibration follows: no row is asked for
+    with pytest.raises(UserError, match="quantize.calibrate 'both' reads them"):
+        RunConfig.from_dict({"distill": {"recipe": "data-free"}, "quantize": {"calibrate": "both"}}).require_whole()
+    hint = {"teacher": {"teacher": "mlp:8,8:relu"}, "distill": {"recipe": "romero2015", "hint_layers": [0, 2]}}
+    with pytest.raises(UserError, match="the teacher mlp:8,8:relu has 2 hidden layers, hint_layers asks for 2"):
+        RunConfig.from_dict(hint).require_whole()
+
+
 def test_an_unknown_recipe_is_named():
     with pytest.raises(UserError, match="distill.recipe"):
         RunConfig.from_dict({"distill": {"recipe": "kang"}})

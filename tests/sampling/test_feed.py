@@ -8,8 +8,8 @@ import torch
 from regkd_edge.errors import RecipeError
 from regkd_edge.fused import Member, Optimizer, TrainState
 from regkd_edge.models import MLP
-from regkd_edge.objectives import Schedule, StepRecipe
-from regkd_edge.sampling import AdversarialGenerator, Feed, Gaussian, Part, advance_fed
+from regkd_edge.objectives import Schedule, StepRecipe, base_rows, row_quantities
+from regkd_edge.sampling import AdversarialGenerator, Feed, Gaussian, Part, Rows, advance_fed
 
 
 def net(widths, seed):
@@ -85,3 +85,34 @@ def test_what_does_not_go_together_is_refused():
         Feed([Part(Gaussian(2), 1), Part(Gaussian(3), 1)])
     with pytest.raises(RecipeError, match="this teacher has none"):
         AdversarialGenerator(3).learn(net([3, 2, 1], 0), lambda x: x[:, :1], 0)
+
+
+@pytest.mark.parametrize("base", ["ail", "tbr", "tor", "mix"])
+def test_beside_real_rows_a_point_is_a_row_that_the_teacher_labels(base):
+    """So every base is |S-T|^2 up to its own form at y = T: no error, full trust, no outlier."""
+    teacher, x = net([3, 20, 1], 1).requires_grad_(False), torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    t = teacher(x)
+    y = t + torch.linspace(-1, 1, 12)[:, None] ** 3
+    quantities = row_quantities(t, y)
+    quantities = type(quantities)(**{**quantities.__dict__, "mix": quantities.phi})
+    recipe = StepRecipe(base=base)
+    feed = Feed([Part(Rows(x, y, quantities, seed=4), 4, 1.0), Part(Gaussian(3, seed=4), 2, 0.5)], steps=3)
+    member = Member(net([3, 6, 1], 2), teacher, None, None, recipe, Optimizer("adam"), 9, 6, 4)
+    seen = []
+    for _ in range(3):
+        feed.fill(member)
+        rows = member.x.reshape(3, 6, 3)[:, :4].flatten(0, 1)
+        seen.append(rows)
+        member.state.step += 3
+    # 12 rows in three rounds of 12 draws: each round is an epoch without replacement
+    assert all(torch.equal(r.sort(0).values, x.sort(0).values) for r in seen)
+    member.state.step = 0
+    feed.fill(member)
+    s = member.student(member.x)
+    values = base_rows(StepRecipe(base=base), s, member.rows.t, member.y, member.rows)[:6]
+    real, points = member.x[:4], member.x[4:6]
+    index = [int((x == row).all(1).nonzero()) for row in real]
+    ours = base_rows(recipe, s[:4], t[index], y[index], quantities.take(torch.tensor(index)))
+    gap = (s[4:6] - teacher(points)).square()[:, 0]
+    at_answer = {"tbr": 0.5 * gap.clamp(max=1) + (gap > 1) * (gap.sqrt() - 1) + 0.5 * gap}.get(base, gap)
+    assert torch.allclose(values, torch.cat([ours * 6 / 4, 0.5 * at_answer * 6 / 2]), rtol=1e-4)  # float32
