@@ -62,6 +62,44 @@ def test_gradient_matching_is_refused_with_the_reason(config, data):
         distill(data, load_teacher(config, data), DistillConfig(student="mlp:8:tanh", terms=["gm"], steps=100), 0)
 
 
+def tiny(**fields):
+    return DistillConfig(**{"student": "mlp:8:tanh", "steps": 20, "evaluate_every": 10, "batch": 8, "terms": [], **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"sampler": "generator"}, "the sampler generator needs the teacher's gradient"),
+        ({"sampler": "direct"}, "the sampler direct by rmsprop steps needs the teacher's gradient"),
+        ({"base": "hint"}, "hint needs the hidden layers of an MLP"),
+    ],
+)
+def test_what_climbs_or_looks_inside_is_refused_with_the_reason(config, data, fields, says):
+    with pytest.raises(RecipeError, match=says):
+        distill(data, load_teacher(config, data), tiny(**fields), 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sampler": "direct", "ascent_rule": "candidates"},
+        {"sampler": "anchored"},
+        {"sampler": "gaussian", "terms": ["pm", "abm"]},
+        {"base": "tor", "heads": 2, "terms": ["abm"]},
+        {"terms": ["gm"], "teacher_gradient": "central"},
+        {"sampler": "generator", "teacher_gradient": "central"},
+        {"sampler": "direct", "teacher_gradient": "central"},
+    ],
+    ids=str,
+)
+def test_everything_else_works(config, data, fields):
+    if "forest" in config.factory and "anchored" in fields.values():
+        pytest.skip("a thousand forests' answers a search: the function shows it")
+    trained = distill(data, load_teacher(config, data), tiny(**fields), 0)
+    assert trained.choice.backend == "torch" and np.isfinite(trained.best_validation)
+    assert (trained.recipe["ascent_rule"] == "candidates") == ("teacher_gradient" not in fields)
+
+
 @pytest.mark.parametrize(
     ("function", "says"),
     [
