@@ -16,14 +16,14 @@ from ..config import DistillConfig
 from ..data import Dataset, Scaler, Scalers, Split
 from ..errors import DataError
 from ..models import Teacher
-from ..sampling import DescribedInputs, InputDescription
+from ..sampling import DescribedInputs, HeavyTailed, InputDescription
 from .inputs import description_of, require_units
 
 __all__ = ["Spread", "Synthetic", "synthetic_rows"]
 
 _MOST = 131_072  # synthetic training rows: beyond, fresh perturbations bring more than fresh rows
 _VALIDATION = 2048
-_TAIL = 0.7  # of sampling.HeavyTailed
+_APART = 1_000_000  # between the seeds of the two halves: their scores have nothing in common
 POOLED = ("gaussian", "described", "heavy-tailed", "mixed")
 
 
@@ -33,6 +33,7 @@ class Spread(DescribedInputs):
     def __init__(self, kind: str, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
         super().__init__(description, scaler, seed=seed)
         self.kind = kind if kind in POOLED else "described"
+        self._tails = HeavyTailed(description.d, seed=seed + _APART)
 
     def draw(self, count: int, step: int) -> Tensor:  # [count, d]
         return self.draw_double(count, step).float()
@@ -41,13 +42,14 @@ class Spread(DescribedInputs):
         x = super().draw(count, step).double()
         if self.kind in ("described", "gaussian"):
             return x
-        # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur.
-        generator = torch.Generator().manual_seed((self.seed * 2 + step) % 2**63)
-        spread = torch.exp(_TAIL * torch.randn(x.shape, generator=generator, dtype=x.dtype) - _TAIL**2)
+        # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur. Where ranges
+        # are known the described half lies near their crowded ends, and this half fills what lies between.
+        z = self._tails.draw(count, step).double().numpy()
+        raw = self.description.restrict(self.description.mean + self.description.sd * self.description.correlated(z))
+        heavy = torch.from_numpy(self.scaler.standardize(raw))
         if self.kind == "mixed":
-            spread[::2] = 1.0
-        centre = torch.from_numpy(self.scaler.standardize(self.description.mean[None]))
-        return self.restrict(centre + (x - centre) * spread)
+            heavy[::2] = x[::2]
+        return heavy
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,9 +138,11 @@ class InputDescription:
 
     def inputs(self, z: np.ndarray) -> np.ndarray:  # [n, d] standard normal -> [n, d] raw units
         """Raw inputs from independent N(0, 1) scores: correlated, inside their ranges with mean and spread as described."""
-        if self.correlation is not None:
-            z = z @ np.linalg.cholesky(self.correlation).T
-        return self.restrict(self.marginals(z))
+        return self.restrict(self.marginals(self.correlated(z)))
+
+    def correlated(self, z: np.ndarray) -> np.ndarray:  # [n, d] -> [n, d]
+        """Scores with the known correlation, from independent ones."""
+        return z if self.correlation is None else z @ np.linalg.cholesky(self.correlation).T
 
     def restrict(self, x: np.ndarray) -> np.ndarray:  # [n, d] raw -> [n, d] raw
         """The nearest inputs that can occur: inside the ranges, whole numbers and constants kept."""
