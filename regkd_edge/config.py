@@ -224,12 +224,12 @@ class RunConfig(Section):
     def updated(self, changes: dict[str, Any]) -> RunConfig:
         """A copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; validated anew."""
         values = self.model_dump(mode="json")
-        named = RECIPES.get(str(changes.get("distill.recipe")))
-        if named is not None:  # before the fields given beside it; what is left of the recipe named before it goes
+        name = str(changes.get("distill.recipe", "")).strip()
+        if name in RECIPES or name.lower() == "none":  # before the fields given beside it; what is left of the former one goes
             for field, value in RECIPES.get(str(self.distill.recipe), {}).items():
                 if getattr(self.distill, field) == value:
                     values["distill"][field] = DistillConfig.model_fields[field].get_default(call_default_factory=True)
-            values["distill"].update(named)
+            values["distill"].update(RECIPES.get(name, {}))
         for dotted, value in changes.items():
             *sections, field = dotted.split(".")
             place = values

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, Section, Weight, as_list, panel, weight_parts
+from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, OrNone, Section, Weight, as_list, panel, weight_parts
 from .recipes import RECIPES
 
 __all__ = ["BASES", "DESCRIBED", "GM_ON", "LEARNING", "ROUND", "SAMPLERS", "TERMS", "DistillConfig"]
@@ -34,7 +34,7 @@ AtLeast0 = Annotated[float, Field(ge=0)]
 class DistillConfig(Section):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
-    recipe: Literal[tuple(RECIPES)] | None = Field(None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins.")
+    recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins.")
     student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
     base: Literal[BASES] = Field("mimic", description="How a training point is trusted: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, tor; rkd adds distances between answers, hint a hidden layer.")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
@@ -72,14 +72,14 @@ class DistillConfig(Section):
     teacher_step: Positive = Field(0.1, description="Half width of those differences, standardized: trees are flat over shorter ones.")
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
     no_data: bool = Field(False, description="The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers.", json_schema_extra=_POINTS)
-    sampler: Literal[SAMPLERS] | None = Field(
+    sampler: Annotated[Literal[SAMPLERS] | None, OrNone] = Field(
         None,
-        description="Synthetic points: gaussian, described, heavy-tailed (around the same mean and spread), mixed (half each), generator, direct, anchored, latent. Without data the default is described; with rows none, and those named stand beside the rows.",
+        description="Synthetic points: gaussian, described, heavy-tailed (around the same mean and spread), mixed (half each), generator, direct, anchored, latent. Without data the default is described; with rows it is none, and those named stand beside the rows.",
         json_schema_extra=_POINTS,
     )
     w_sampler: Weight = Field(1.0, description="Weight of the points of generator, direct, anchored and latent, or of all points beside rows. They are half of the batch.", json_schema_extra=_POINTS)
-    describe: str | None = Field(None, description="YAML file that describes the inputs, or 'standard' for N(0,1). Default: the teacher's scalers, or the rows.", json_schema_extra=_POINTS)
-    like: str | None = Field(None, description="CSV of a few real inputs (no labels needed) whose correlation is followed; without --describe their means, spreads and ranges too.", json_schema_extra=_POINTS)
+    describe: Annotated[str | None, OrNone] = Field(None, description="YAML file that describes the inputs, or 'standard' for N(0,1). Default: the teacher's scalers, or the rows.", json_schema_extra=_POINTS)
+    like: Annotated[str | None, OrNone] = Field(None, description="CSV of a few real inputs (no labels needed) whose correlation is followed; without --describe their means, spreads and ranges too.", json_schema_extra=_POINTS)
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(5000, description="Training steps.", json_schema_extra=_TRAINING)
     batch: Count = Field(64, description="Points a step.", json_schema_extra=_TRAINING)
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["MOST_ROWS", "MOST_STEPS", "Count", "Fraction", "Names", "Optimizer", "Section", "Weight", "as_list", "panel", "weight_parts"]
+__all__ = ["MOST_ROWS", "MOST_STEPS", "Count", "Fraction", "Names", "Optimizer", "OrNone", "Section", "Weight", "as_list", "none_for_nothing", "panel", "weight_parts"]
 
 MOST_ROWS = 65536  # of a batch: beyond, memory and not the network decides what a step costs
 MOST_STEPS = 10**9
@@ -62,6 +62,11 @@ def _as_weight(value: Any) -> float | str:
     return f"{line[0]:.12g}..{line[1]:.12g}" + (f"/{hold}" if hold > 1 else "")
 
 
+def none_for_nothing(value: Any) -> Any:
+    """``"none"`` takes back what an earlier command chose."""
+    return None if isinstance(value, str) and value.strip().lower() == "none" else value
+
+
 def panel(title: str) -> dict[str, Any]:
     """Under which heading ``--help`` shows a field (``Field(..., json_schema_extra=panel(...))``)."""
     return {"panel": title}
@@ -70,6 +75,7 @@ def panel(title: str) -> dict[str, Any]:
 Names = Annotated[list[str], BeforeValidator(as_list)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Optimizer = Literal["rmsprop", "adam", "adamw"]
+OrNone = BeforeValidator(none_for_nothing)
 Count = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 Weight = Annotated[Union[float, str], BeforeValidator(_as_weight)]
 """A weight over the run: constant, or on a line from the first step to the last (``hold`` steps at a time)."""

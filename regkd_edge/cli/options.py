@@ -52,6 +52,8 @@ def _type(field: FieldInfo) -> tuple[type, str | None]:
     kind = options[0]
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
+    if set(options) == {float, str}:  # fields.Weight
+        return str, "W|FROM..TO"
     if len(options) > 1:
         return str, "TEXT"
     if get_origin(kind) is Literal:
@@ -79,9 +81,8 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
     flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
     flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool and not flag.startswith("--no-") else [flag]
-    option = typer.Option(
-        *flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=_PANEL[section]
-    )
+    panel = (field.json_schema_extra or {}).get("panel", _PANEL[section])
+    option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=panel)
     return inspect.Parameter(
         f"{section}__{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]
     )

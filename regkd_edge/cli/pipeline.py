@@ -49,7 +49,7 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     result = dict(changes)
     for field in PATHS:
         value = result.get(field)
-        if not value or value in BUNDLED or (field == "distill.describe" and value == "standard"):
+        if not value or value in BUNDLED or (field.startswith("distill.") and value in ("standard", "none")):
             continue
         path = Path(value).expanduser()
         if base is not None and (base / path).exists():

@@ -117,10 +117,11 @@ def _table(
     for i, name in enumerate(wanted):
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            raise DataError(
-                f"'{source}' has no column '{name}'.",
-                f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown}.",
-            )
+            remedy = f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown}."
+            holding = next((n for n in names if "," in n and name in (part.strip() for part in n.split(","))), None)
+            if holding is not None:
+                remedy = f"""Write a name that holds a comma in double quotes: --target '"{holding}"'."""
+            raise DataError(f"'{source}' has no column '{name}'.", remedy)
         if name in wanted[:i]:
             raise DataError(f"target '{name}' is named twice.", "Name each target once.")
     left_out = [name for name in known if name not in wanted]  # a stored target that is not wanted is no input either
