@@ -1,5 +1,5 @@
 // regkd_edge._core.cuda: the CUDA back end as plain functions of addresses. Arrays lie in device memory; nothing here
-// allocates device memory or waits for the device, so every call but `plan` may be captured into a CUDA graph.
+// allocates device memory or waits for the device, so every call may be made while a CUDA graph is captured.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -44,8 +44,8 @@ cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) 
     cuda::check(cuda::resident_blocks(plan, device.multiprocessors, device.cooperative != 0, &resident),
                 "planning the launch");
     if (resident < 1)
-        throw std::runtime_error("planning the launch: not one block of " + std::to_string(plan.shared_bytes) +
-                                 " bytes fits the device");
+        throw std::invalid_argument("the CUDA back end cannot run this step: not one block of " +
+                                    std::to_string(plan.shared_bytes) + " bytes fits the device");
     return cuda::plan_blocks(plan, resident);
 }
 
@@ -125,7 +125,7 @@ void bind_cuda(py::module_& core) {
                       "Allocate on the device, 256-byte aligned, and zero it once.");
     module.def(
         "plan", &make_plan, py::arg("jobs"), py::arg("device"),
-        "The launch for these jobs (an ensemble advances together). Asks the device: not while a stream is captured.");
+        "The launch for these jobs (an ensemble advances together). Asks for attributes and occupancy, waits for nothing.");
     module.def(
         "train",
         [](const cuda::Plan& plan, uintptr_t jobs, uintptr_t workspace, int steps, int64_t offset, int device,

@@ -11,7 +11,7 @@
 //   product_transposed(W, n_out, n_in, in, out, done)       out[k] = sum_j W[j, k] in[j]
 //       done(begin, end) is called once for every range of finished rows, by those who computed them; barrier after
 //   outer(n_out, n_in, q, a, d, t, G, add)                  G[j, k] (+)= sum_s q[j,s] a[k,s] + d[j,s] t[k,s]
-//       rows of G are padded(n_in) apart; d and t may be null; barrier after
+//       rows of G are pitch(n_in) apart; d and t may be null; barrier after
 //   sums(n, q, g, add)                                      g[j] (+)= sum_s q[j,s]; barrier after
 //   lane_sum(p)                                             sum of p[0..31], in lane order, by one thread, as double
 // Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.

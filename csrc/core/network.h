@@ -118,11 +118,13 @@ REGKD_PHASE void push_forward(const Block& block, const Network& net, const floa
     }
 }
 
-// Where gradients go: like the parameters, but rows of W_l padded to a multiple of 16 floats and b_l too.
+// Where gradients go: like the parameters, but rows of W_l padded to a multiple of 16 floats and b_l too. Rows of 128
+// floats and more begin an odd number of cache lines apart: at a power of two, a column's lines share one set of the cache.
 constexpr int kPad = 16;
 REGKD_INLINE int padded(int n) { return (n + kPad - 1) / kPad * kPad; }
+REGKD_INLINE int pitch(int n) { return n < 128 ? padded(n) : padded(n) | kPad; }
 REGKD_INLINE int64_t padded_params(const Network& net, int l) {
-    return static_cast<int64_t>(net.widths[l]) * padded(net.widths[l - 1]) + padded(net.widths[l]);
+    return static_cast<int64_t>(net.widths[l]) * pitch(net.widths[l - 1]) + padded(net.widths[l]);
 }
 REGKD_INLINE int64_t padded_count(const Network& net) {
     int64_t total = 0;
@@ -155,7 +157,7 @@ REGKD_PHASE void gradient(const Block& block, const Network& net, const float* p
         const float* d = v == nullptr ? nullptr : (l == net.layers ? v : rows.d[l]);
         const float* t = v == nullptr ? nullptr : (l == 1 ? r : rows.t[l - 1]);
         block.outer(n_out, n_in, q, l == 1 ? x : rows.a[l - 1], d, t, grad, accumulate);
-        block.sums(n_out, q, grad + static_cast<int64_t>(n_out) * padded(n_in), accumulate_bias);
+        block.sums(n_out, q, grad + static_cast<int64_t>(n_out) * pitch(n_in), accumulate_bias);
         if (l == 1) break;
         float* p = rows.q[l & 1];
         const float *s1 = rows.s1[l - 1], *m = rows.m[l - 1];

@@ -28,7 +28,7 @@ struct CpuBlock {
     using U = UVec;
 
     int limit;          // lanes in use, a multiple of kVec
-    float* transposed;  // [2][32][widest padded layer]
+    float* transposed;  // [2][32][pitch of the widest layer]
     int64_t half;       // floats of one of the two
 
     CpuBlock(int samples, float* scratch, int64_t scratch_half)
@@ -82,12 +82,12 @@ struct CpuBlock {
         });
     }
     REGKD_INLINE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g, bool add) const {
-        const int ld = padded(n_in);
+        const int ld = pitch(n_in);
         transpose_tile(a, n_in, limit, transposed, ld);
         float* second = d ? transposed + half : nullptr;
         if (d) transpose_tile(t, n_in, limit, second, ld);
         blocks(n_out, [&]<int R>(int j) {
-            outer_rows<R>(q + j * kTile, transposed, d ? d + j * kTile : nullptr, second, ld, limit, g + static_cast<int64_t>(j) * ld, ld, add);
+            outer_rows<R>(q + j * kTile, transposed, d ? d + j * kTile : nullptr, second, ld, limit, g + static_cast<int64_t>(j) * ld, padded(n_in), add);
         });
     }
     REGKD_INLINE void sums(int n, const float* q, float* g, bool add) const {

@@ -28,6 +28,8 @@ REGKD_INLINE void product_block(const float* w, int64_t stride, int cols, const 
             for (int s = 0; s < S; ++s) sum[c][r][s] = all<Vec>(c == 0 && bias ? bias[r] : 0.0f);
     int k = 0;
     for (; k + kChains <= cols; k += kChains) {
+        // Column-wise every weight is on a line of its own, and lines a page apart are not fetched ahead by themselves.
+        if constexpr (Transposed && R > 1) __builtin_prefetch(w + static_cast<int64_t>(k + 4) * cs);
         for (int c = 0; c < kChains; ++c) {
             Vec v[S];
             for (int s = 0; s < S; ++s) v[s] = load_vec(in + (k + c) * kTile + s * kVec);
@@ -79,14 +81,15 @@ REGKD_INLINE void outer_block(const float* q, const float* a, const float* d, co
         for (int k = 0; k < S; ++k) store_vec(g + static_cast<int64_t>(r) * ld + k * kVec, sum[r][k]);
 }
 
+// The first `cols` columns; rows of a, t and G are `stride` floats apart.
 template <int R>
-REGKD_INLINE void outer_rows(const float* q, const float* a, const float* d, const float* t, int stride, int samples, float* g, int ld,
+REGKD_INLINE void outer_rows(const float* q, const float* a, const float* d, const float* t, int stride, int samples, float* g, int cols,
                              bool add) {
     int k = 0;
     if constexpr (R == 1)
-        for (; k + 4 * kVec <= ld; k += 4 * kVec) outer_block<R, 4>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, ld, add);
-    for (; k + 2 * kVec <= ld; k += 2 * kVec) outer_block<R, 2>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, ld, add);
-    for (; k < ld; k += kVec) outer_block<R, 1>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, ld, add);
+        for (; k + 4 * kVec <= cols; k += 4 * kVec) outer_block<R, 4>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
+    for (; k + 2 * kVec <= cols; k += 2 * kVec) outer_block<R, 2>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
+    for (; k < cols; k += kVec) outer_block<R, 1>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
 }
 
 // f.template operator()<R>(j) for blocks of rows j .. j + R - 1 that cover [0, n); the blocks depend on n alone.

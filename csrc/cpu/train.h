@@ -24,7 +24,7 @@ inline void measure_run(JobRun* run) {
     int64_t groups = 65536 / run->partial_floats;
     groups = groups < 4 ? 4 : (groups > 16 ? 16 : groups);
     run->groups = static_cast<int32_t>(run->tiles < groups ? run->tiles : groups);
-    run->arena_floats = make_arena(job).floats + 2 * kTile * static_cast<int64_t>(padded(widest_layer(job.student)));
+    run->arena_floats = make_arena(job).floats + 2 * kTile * static_cast<int64_t>(pitch(widest_layer(job.student)));
 
     double teacher = 0, student = 0, units_t = 0, units_s = 0;
     for (int l = 1; l <= job.teacher.layers; ++l) teacher += static_cast<double>(job.teacher.widths[l]) * job.teacher.widths[l - 1];
@@ -53,7 +53,7 @@ inline void gradient_rows(const Network& net, int64_t begin, int64_t end, Functi
         for (int j = 0; j <= n_out; ++j) {
             const int length = j < n_out ? n_in : n_out;
             if (flat >= begin && flat < end) f(from, flat, length);
-            from += padded(length);
+            from += j < n_out ? pitch(length) : padded(length);
             flat += length;
         }
     }
@@ -107,7 +107,7 @@ inline void run_steps(JobRun* run, int thread, int threads) {
     const Arena at = make_arena(job);
     float* arena = run->arenas + run->arena_floats * thread;
     float* transposed = arena + at.floats;
-    const int64_t half = static_cast<int64_t>(kTile) * padded(widest_layer(job.student));
+    const int64_t half = static_cast<int64_t>(kTile) * pitch(widest_layer(job.student));
     const int64_t begin = share_begin(job.student, run->params, thread, threads);
     const int64_t end = share_begin(job.student, run->params, thread + 1, threads);
     for (int64_t i = 0; i < run->steps; ++i) {

@@ -80,7 +80,7 @@ struct DeviceBlock {
     // samples at a place of its own, so that threads on different rows, all 32 floats apart, meet different banks.
     REGKD_BOTH void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g,
                           bool add) const {
-        const int pitch = REGKD_LEVEL::padded(n_in), groups = (n_out + kRowsAThread - 1) / kRowsAThread;
+        const int pitch = REGKD_LEVEL::pitch(n_in), groups = (n_out + kRowsAThread - 1) / kRowsAThread;
         for (int item = thread; item < groups * n_in; item += threads) {
             const int group = item / n_in, k = item - group * n_in, first = group * kRowsAThread;
             const int rows = n_out - first < kRowsAThread ? n_out - first : kRowsAThread;

@@ -106,7 +106,7 @@ REGKD_CALL void finish_step() {
     const bool adam = job.optimizer == kAdam || job.optimizer == kAdamW;
     int64_t flat = 0, from = 0;
     for (int l = 1; l <= job.student.layers; ++l) {
-        const int n_in = job.student.widths[l - 1], n_out = job.student.widths[l], pitch = REGKD_LEVEL::padded(n_in);
+        const int n_in = job.student.widths[l - 1], n_out = job.student.widths[l], pitch = REGKD_LEVEL::pitch(n_in);
         const int weights = n_in * n_out, all = weights + n_out;
         for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < all;
              i += static_cast<int>(gridDim.x * blockDim.x)) {
