@@ -40,6 +40,9 @@ _PANEL = {
 # A field whose flag has another name; every other flag is the field with dashes.
 _FLAG = {"data.source": "--data", "run.batch_size": "--batch-size", "quantize.placer": "--quantizer"}
 
+# A switch whose opposite is not --no-SWITCH.
+_OFF = {"--no-data": "--with-data"}
+
 
 def _type(field: FieldInfo) -> tuple[type, str | None]:
     """The Python type of a flag and its metavar. All but switches are text: the configuration validates them and names what it met."""
@@ -80,7 +83,7 @@ def _help(field: FieldInfo) -> str:
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
     flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
-    flags = [f"{flag}/--no-{flag[2:]}"] if kind is bool and not flag.startswith("--no-") else [flag]
+    flags = [f"{flag}/{_OFF.get(flag, f'--no-{flag[2:]}')}"] if kind is bool else [flag]
     panel = (field.json_schema_extra or {}).get("panel", _PANEL[section])
     option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=panel)
     return inspect.Parameter(

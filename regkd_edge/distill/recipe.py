@@ -48,7 +48,9 @@ def recipe_of(
     if config.drawn == "direct":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.
         weights["abm"] = schedule_of(config.w_sampler)
-        search = {"ascent_sigma": 1.0, "ascent_from_anchor": False, "ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
+        search |= {"ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
+        if config.describe is None and config.like is None:  # else from inputs as described, sigma around them
+            search |= {"ascent_sigma": 1.0, "ascent_from_anchor": False}
     return StepRecipe(
         base="mimic" if config.base == "hint" else config.base,
         alpha=config.alpha,

@@ -126,3 +126,6 @@ def test_none_takes_back_what_a_former_command_chose(cli, trained):
     assert cli("distill", trained, "--recipe", "zhou2023", *SHORT).code == 0
     assert cli("distill", trained, "--recipe", "none", *SHORT).code == 0
     assert not RunFolder.open(trained).config().distill.no_data
+    assert cli("distill", trained, "--no-data", *SHORT).code == 0
+    assert cli("distill", trained, "--with-data", *SHORT).code == 0
+    assert not RunFolder.open(trained).config().distill.no_data

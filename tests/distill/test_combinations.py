@@ -127,6 +127,15 @@ def test_other_contradictions_are_refused_with_the_remedy(given, says):
         RunConfig.from_dict({"distill": given})
 
 
+def test_direct_starts_at_random_or_at_described_inputs(data, teacher, tmp_path):
+    path = tmp_path / "inputs.yaml"
+    path.write_text("inputs:\n" + "- {mean: 10, sd: 3}\n- {name: b, mean: 10, sd: 3}\n- {name: c, low: 5, high: 15}\n")
+    plain = short(no_data=True, sampler="direct", terms=[])
+    found = [distill(data, teacher, plain.model_copy(update={"describe": d}), 0).recipe for d in (None, str(path))]
+    assert [(r["ascent_from_anchor"], r["ascent_sigma"]) for r in found] == [(False, 1.0), (True, 0.3)]
+    assert all((r["ascent_weight_decay"], r["ascent_ridge"]) == (1e-5, 1e-5) for r in found)  # as the authors' code
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_trains(data, teacher, name):
     chosen = RunConfig.from_dict({"distill": {"recipe": name, "steps": 40, "student": "mlp:6:tanh", "evaluate_every": 20}}).distill
