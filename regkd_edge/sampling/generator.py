@@ -21,8 +21,9 @@ _DRAW, _LEARN, _START = 10, 11, 12
 class AdversarialGenerator(Sampler):
     """x = G(z), z ~ N(0, I), with G taught to find where student and teacher disagree.
 
-    One learning step a round goes down ``mean[-|T-S|^2 + beta |x|^2 + gamma |S|^2]``: the last two terms keep the points
-    and the student's answers from running away.
+    One learning step a round goes down ``mean[-|T-S|^2 + gamma |S|^2] + beta sum[|x|^2]``: the last two terms keep the
+    student's answers and the points from running away. The sum is over the whole batch, not its mean, as in the authors'
+    code: with a mean the points run much farther.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class AdversarialGenerator(Sampler):
     latent, hidden : int
         Widths of z and of G's hidden layer (tanh, linear output); 50 and 500 in the authors' code.
     batch : int
-        Points of a learning step.
+        Points of a learning step; in the authors' code as many as a step of the student takes from the generator.
     beta, gamma : float
         1e-5 each in the authors' code.
     optimizer : Optimizer
@@ -68,9 +69,9 @@ class AdversarialGenerator(Sampler):
         with torch.enable_grad():
             x = self.network(standard_normal(self.seed, _LEARN, step, self.batch, self.latent))
             s = student(x)
-            loss = (-(teacher(x) - s).square() + self.gamma * s.square()).sum(1) + self.beta * x.square().sum(1)
+            loss = (-(teacher(x) - s).square() + self.gamma * s.square()).sum(1).mean() + self.beta * x.square().sum()
             weights = list(self.network.parameters())
-            gradients = torch.autograd.grad(loss.mean(), weights)
+            gradients = torch.autograd.grad(loss, weights)
         # A run has as many rounds as it has; the generator's rate is constant, so the total does not matter.
         self.optimizer.update(weights, gradients, self.state, total=max(1, self.state.step + 1))
 

@@ -10,6 +10,8 @@ from regkd_edge.fused import Member, Optimizer, TrainState
 from regkd_edge.models import MLP
 from regkd_edge.objectives import Schedule, StepRecipe, base_rows, row_quantities
 from regkd_edge.sampling import AdversarialGenerator, Feed, Gaussian, Part, Rows, advance_fed
+from regkd_edge.sampling.generator import _LEARN
+from regkd_edge.sampling.sampler import standard_normal
 
 
 def net(widths, seed):
@@ -116,3 +118,14 @@ def test_beside_real_rows_a_point_is_a_row_that_the_teacher_labels(base):
     gap = (s[4:6] - teacher(points)).square()[:, 0]
     at_answer = {"tbr": 0.5 * gap.clamp(max=1) + (gap > 1) * (gap.sqrt() - 1) + 0.5 * gap}.get(base, gap)
     assert torch.allclose(values, torch.cat([ours * 6 / 4, 0.5 * at_answer * 6 / 2]), rtol=1e-4)  # float32
+
+
+def test_the_generators_term_on_its_points_is_summed_over_the_batch_as_in_the_authors_code():
+    generator = AdversarialGenerator(3, latent=4, hidden=8, batch=16, gamma=0.0, beta=0.5, optimizer=Optimizer("rmsprop", weight_decay=0.0))
+    teacher = net([3, 5, 1], 1)
+    weights = list(generator.network.parameters())
+    x = generator.network(standard_normal(generator.seed, _LEARN, 7, 16, 4))
+    expected = torch.autograd.grad(0.5 * x.square().sum(), weights)  # they agree everywhere: nothing else is left
+    generator.learn(teacher, teacher, 7)
+    for average, gradient in zip(generator.state.slots["v"], expected):
+        assert torch.allclose(average, 0.01 * gradient.square(), rtol=1e-4)  # RMSprop's first average, float32
