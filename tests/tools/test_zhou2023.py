@@ -1,0 +1,51 @@
+"""The data-free script: all its methods run, a second call measures only what is absent, and the page says what is absent."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture
+def case(csv_set, tmp_path):
+    return ["--sets", csv_set, "--hidden", 3, "--epochs", 10, "--jobs", 1, "--out", tmp_path / "out", "--work", tmp_path / "work"]
+
+
+def test_all_methods_run_and_a_second_call_adds_what_is_absent(call, case, tmp_path):
+    page = call("zhou2023", *case, "--seeds", 1)
+    before = rows_of(tmp_path / "out" / "zhou2023.csv")
+    methods = ["gaussian", "generator_dec", "direct_dec", "generator_1", "direct_1", "ours", "ours_ranges"]
+    assert [row["method"] for row in before] == methods
+    assert all(np.isfinite(float(row[c])) for row in before for c in ("teacher", "best", "last", "cpu"))
+    assert len({row["best"] for row in before}) == 7  # no two methods are the same student
+    assert "status: complete" in page and "CPU time of 1 teachers and 7 students" in page
+    assert (tmp_path / "out" / "zhou2023.svg").is_file()
+    page = call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian", "direct_1", "--minutes", 0)
+    assert "**partial**" in page and "Gaussian on waves H=3: 1 of 2 seeds; direct a=1 on waves H=3: 1 of 2 seeds" in page
+    call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian")
+    after = rows_of(tmp_path / "out" / "zhou2023.csv")
+    assert after[:7] == before and [(row["method"], row["seed"]) for row in after[7:]] == [("gaussian", "2")]
+
+
+def test_students_whose_time_is_unknown_are_said_to_be_estimated(call, case, tmp_path):
+    call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian")
+    path = tmp_path / "out" / "zhou2023.csv"
+    rows = rows_of(path)
+    rows[0]["cpu"] = "nan"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    page = call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian", "--minutes", 0)
+    assert "1 of these students are of a version that stored no CPU time" in page
+    assert "CPU time of 2 teachers and 2 students" in page
