@@ -9,7 +9,20 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-QUICK = ["--data", "diabetes", "--fraction", "0.5", "--set", "steps=60", "--set", "student=mlp:8:relu", "--set-teacher", "teacher=mlp:16:relu", "--set-teacher", "epochs=3"]
+QUICK = [
+    "--data",
+    "diabetes",
+    "--fraction",
+    "0.5",
+    "--set",
+    "steps=60",
+    "--set",
+    "student=mlp:8:relu",
+    "--set-teacher",
+    "teacher=mlp:16:relu",
+    "--set-teacher",
+    "epochs=3",
+]
 
 
 def test_measures_each_seed_once(call, tmp_path):
@@ -26,7 +39,11 @@ def test_measures_each_seed_once(call, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["--set", "nonsense=3"], "unknown field 'distill.nonsense'"), (["--data", "nowhere.csv"], "no file 'nowhere.csv'")]
+    ("arguments", "message"),
+    [
+        (["--set", "nonsense=3"], "unknown field 'distill.nonsense'"),
+        (["--data", "nowhere.csv"], "no file 'nowhere.csv'"),
+    ],
 )
 def test_mistakes_end_with_one_line(call, tmp_path, arguments, message):
     with pytest.raises(SystemExit, match=message):

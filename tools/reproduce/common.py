@@ -20,14 +20,16 @@ sys.path.insert(0, str(ROOT))  # the scripts run from a checkout, installed or n
 
 
 class Records:
-    """A CSV of one line a measurement, appended as soon as it is made; ``keys`` name a line, so that a second run skips it."""
+    """A CSV of one line a measurement, appended as soon as it is made; ``keys`` name a line: a second run skips it."""
 
     def __init__(self, path: Path, columns: Sequence[str], keys: Sequence[str]):
         self.path, self.columns, self.keys = path, list(columns), list(keys)
         self.rows: list[dict[str, str]] = []
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as stream:
-                self.rows = [row for row in csv.DictReader(stream) if None not in row.values()]  # a cut last line is dropped
+                self.rows = [
+                    row for row in csv.DictReader(stream) if None not in row.values()
+                ]  # a cut last line is dropped
             if self.rows and list(self.rows[0]) != self.columns:
                 sys.exit(f"{path} has other columns; move it away or give another --out.")
 
@@ -78,7 +80,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def how_it_was_run(seconds: float | None = None) -> str:
-    """Date, command, versions, machine and the time of this call so far (children that have ended included), as Markdown lines."""
+    """Date, command, versions, machine and the time of this call so far (with ended children), as Markdown lines."""
     import numpy
     import torch
 
@@ -86,20 +88,28 @@ def how_it_was_run(seconds: float | None = None) -> str:
 
     model = platform.processor() or platform.machine()
     try:
-        model = next(line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
+        model = next(
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         pass
     command = shlex.join(["python", *(str(Path(a).name) if i == 0 else a for i, a in enumerate(sys.argv))])
     lines = [
         f"- date: {datetime.date.today().isoformat()}",
         f"- command: `{command.replace(Path(sys.argv[0]).name, 'tools/reproduce/' + Path(sys.argv[0]).name, 1)}`",
-        f"- versions: regkd-edge {regkd_edge.__version__}, Python {platform.python_version()}, torch {torch.__version__}, numpy {numpy.__version__}",
+        f"- versions: regkd-edge {regkd_edge.__version__}, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numpy {numpy.__version__}",
         f"- machine: {model}",
     ]
     if seconds is not None:
         spent = os.times()
         cpu = spent.user + spent.system + spent.children_user + spent.children_system
-        lines.append(f"- time of this call: {seconds / 60:.1f} min of wall clock, {cpu / 60:.1f} min of CPU; what lay in the CSV before was not measured again")
+        lines.append(
+            f"- time of this call: {seconds / 60:.1f} min of wall clock, {cpu / 60:.1f} min of CPU; "
+            "what lay in the CSV before was not measured again"
+        )
     return "\n".join(lines)
 
 
@@ -119,7 +129,13 @@ def read_csv(path: Path) -> tuple[Any, Any]:
     return rows[:, :-1], rows[:, -1:]
 
 
-def in_processes(work: Callable[[Any], Any], tasks: Sequence[Any], jobs: int, done: Callable[[Any, Any], None], until: float | None = None) -> None:
+def in_processes(
+    work: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    jobs: int,
+    done: Callable[[Any, Any], None],
+    until: float | None = None,
+) -> None:
     """``done(task, work(task))`` for every task, in order of completion, on ``jobs`` processes of one thread each.
 
     ``until`` (of ``time.monotonic``): nothing new is begun after it."""
@@ -159,14 +175,22 @@ def one_thread() -> None:
 _COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#9c6b4e", "#97bbf5", "#9498a0")
 
 
-def dot_plot(path: Path, title: str, groups: Mapping[str, Mapping[str, tuple[float, float]]], unit: str, marks: Mapping[str, float] | None = None) -> None:
+def dot_plot(
+    path: Path,
+    title: str,
+    groups: Mapping[str, Mapping[str, tuple[float, float]]],
+    unit: str,
+    marks: Mapping[str, float] | None = None,
+) -> None:
     """An SVG with a line a group and a dot a series: mean and a bar of one standard deviation each side.
 
     ``marks`` puts a grey tick on a group's line (a published value, for instance).
     """
     names = list(dict.fromkeys(s for g in groups.values() for s in g))
     bar = lambda s: s if s and math.isfinite(s) else 0.0  # noqa: E731 - one seed has no standard deviation
-    finite = [v for g in groups.values() for m, s in g.values() for v in (m - bar(s), m + bar(s)) if math.isfinite(v)] + list((marks or {}).values())
+    finite = [
+        v for g in groups.values() for m, s in g.values() for v in (m - bar(s), m + bar(s)) if math.isfinite(v)
+    ] + list((marks or {}).values())
     if not finite:
         return
     low, high = min(finite), max(finite)
@@ -174,20 +198,32 @@ def dot_plot(path: Path, title: str, groups: Mapping[str, Mapping[str, tuple[flo
     left, right, top, step = 190, 800, 60 + 16 * ((len(names) + 2) // 3), 16 + 9 * len(names)
     height = top + step * len(groups) + 40
     at = lambda v: left + (right - left) * (v - low) / (high - low)  # noqa: E731
-    text = lambda x, y, s, anchor="start", size=12: f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{s}</text>'  # noqa: E731
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{right + 20}" height="{height}" font-family="sans-serif">', '<rect width="100%" height="100%" fill="white"/>', text(10, 22, title, size=15)]
+    text = lambda x, y, s, anchor="start", size=12: (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{s}</text>'
+    )  # noqa: E731
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right + 20}" height="{height}" font-family="sans-serif">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        text(10, 22, title, size=15),
+    ]
     for i, name in enumerate(names):
         x, y = 20 + 265 * (i % 3), 44 + 16 * (i // 3)
         out += [f'<circle cx="{x}" cy="{y - 4}" r="4" fill="{_COLOURS[i % len(_COLOURS)]}"/>', text(x + 9, y, name)]
     for k in range(6):
         v = low + (high - low) * k / 5
-        out += [f'<line x1="{at(v):.1f}" x2="{at(v):.1f}" y1="{top - 8}" y2="{height - 32}" stroke="#e4e4e4"/>', text(at(v), height - 16, f"{v:.3g}", "middle", 11)]
+        out += [
+            f'<line x1="{at(v):.1f}" x2="{at(v):.1f}" y1="{top - 8}" y2="{height - 32}" stroke="#e4e4e4"/>',
+            text(at(v), height - 16, f"{v:.3g}", "middle", 11),
+        ]
     out.append(text(right, height - 2, unit, "end", 11))
     for g, (group, series) in enumerate(groups.items()):
         y0 = top + step * g
         out.append(text(left - 10, y0 + step / 2, group, "end"))
         if marks and group in marks:
-            out.append(f'<line x1="{at(marks[group]):.1f}" x2="{at(marks[group]):.1f}" y1="{y0}" y2="{y0 + step - 12}" stroke="#888" stroke-width="3"/>')
+            out.append(
+                f'<line x1="{at(marks[group]):.1f}" x2="{at(marks[group]):.1f}" y1="{y0}" y2="{y0 + step - 12}" '
+                'stroke="#888" stroke-width="3"/>'
+            )
         for name, (m, s) in series.items():
             if not math.isfinite(m):
                 continue

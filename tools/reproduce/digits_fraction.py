@@ -23,7 +23,22 @@ from pathlib import Path
 
 from common import RESULTS, Records, how_it_was_run, in_processes, mean, sd, table
 
-COLUMNS = ("data", "fraction", "rows", "settings", "config", "seed", "train_rows", "validation_rows", "teacher", "base", "terms", "base_step", "terms_step", "seconds")
+COLUMNS = (
+    "data",
+    "fraction",
+    "rows",
+    "settings",
+    "config",
+    "seed",
+    "train_rows",
+    "validation_rows",
+    "teacher",
+    "base",
+    "terms",
+    "base_step",
+    "terms_step",
+    "seconds",
+)
 KEYS = ("data", "fraction", "rows", "settings", "config", "seed")
 
 
@@ -40,10 +55,20 @@ class Task:
     @property
     def named(self) -> str:
         """The changed settings as one cell of the CSV."""
-        return " ".join([*(f"{k}={v}" for k, v in self.settings), *(f"teacher.{k}={v}" for k, v in self.teacher)]) or "defaults"
+        return (
+            " ".join([*(f"{k}={v}" for k, v in self.settings), *(f"teacher.{k}={v}" for k, v in self.teacher)])
+            or "defaults"
+        )
 
     def key(self) -> dict:
-        return {"data": Path(self.data).stem, "fraction": f"{self.fraction:g}", "rows": self.rows, "settings": self.named, "config": self.config_hash, "seed": self.seed}
+        return {
+            "data": Path(self.data).stem,
+            "fraction": f"{self.fraction:g}",
+            "rows": self.rows,
+            "settings": self.named,
+            "config": self.config_hash,
+            "seed": self.seed,
+        }
 
     def config(self):
         from regkd_edge.config import RunConfig
@@ -57,7 +82,13 @@ class Task:
         from regkd_edge.run import digest
 
         config = self.config()
-        return digest([config.data.model_dump(mode="json"), config.teacher.model_dump(mode="json"), config.distill.model_dump(mode="json")])[:8]
+        return digest(
+            [
+                config.data.model_dump(mode="json"),
+                config.teacher.model_dump(mode="json"),
+                config.distill.model_dump(mode="json"),
+            ]
+        )[:8]
 
 
 def measure(task: Task) -> dict:
@@ -81,7 +112,9 @@ def measure(task: Task) -> dict:
         sys.exit("there are no spare validation rows at fraction 1: use --rows test.")
 
     def rmse(of) -> float:
-        error = (predict(of.module, of.scalers, data.x[index]) - data.y[index]) / (of.scalers.y.scale if data.o > 1 else 1.0)
+        error = (predict(of.module, of.scalers, data.x[index]) - data.y[index]) / (
+            of.scalers.y.scale if data.o > 1 else 1.0
+        )
         return float(np.sqrt((error**2).mean()))
 
     return {
@@ -102,7 +135,13 @@ def summary(records: Records, tasks: list[Task]) -> str:
         figures = {name: records.values(name, **task.key())[0] for name in columns}
         for name, value in figures.items():
             columns[name].append(value)
-        lines.append([task.seed, *(f"{v:.4f}" for v in figures.values()), f"{100 * (figures['terms'] / figures['base'] - 1):+.1f} %"])
+        lines.append(
+            [
+                task.seed,
+                *(f"{v:.4f}" for v in figures.values()),
+                f"{100 * (figures['terms'] / figures['base'] - 1):+.1f} %",
+            ]
+        )
     changes = [100 * (t / b - 1) for b, t in zip(columns["base"], columns["terms"])]
     lines.append(["mean", *(f"{mean(v):.4f}" for v in columns.values()), f"{mean(changes):+.1f} %"])
     lines.append(["sd", *(f"{sd(v):.4f}" for v in columns.values()), f"{sd(changes):.1f}"])
@@ -126,25 +165,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="digits, diabetes, or a CSV file (default: digits)")
     parser.add_argument("--target", nargs="*", default=[], help="target columns of a CSV file")
-    parser.add_argument("--fraction", type=float, default=0.1, help="share of the rows that the students see (default: 0.1)")
+    parser.add_argument(
+        "--fraction", type=float, default=0.1, help="share of the rows that the students see (default: 0.1)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
-    parser.add_argument("--rows", choices=("test", "spare"), default="test", help="test: the test rows; spare: validation rows that the students do not see, for choosing constants")
-    parser.add_argument("--set", type=pair, action="append", default=[], metavar="FIELD=VALUE", help="change a field of the distill section, e.g. base=tbr, terms=pm,gm, steps=2000")
-    parser.add_argument("--set-teacher", type=pair, action="append", default=[], metavar="FIELD=VALUE", help="change a field of the teacher section")
+    parser.add_argument(
+        "--rows",
+        choices=("test", "spare"),
+        default="test",
+        help="test: the test rows; spare: validation rows that the students do not see, for choosing constants",
+    )
+    parser.add_argument(
+        "--set",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the distill section, e.g. base=tbr, terms=pm,gm, steps=2000",
+    )
+    parser.add_argument(
+        "--set-teacher",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the teacher section",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
-    parser.add_argument("--out", type=Path, default=RESULTS / "digits_fraction.csv", help="measurements; what is in it is not done again")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS / "digits_fraction.csv",
+        help="measurements; what is in it is not done again",
+    )
     args = parser.parse_args()
 
     from regkd_edge.errors import UserError
 
     started = time.perf_counter()
     settings, teacher = tuple(sorted(args.set)), tuple(sorted(args.set_teacher))
-    tasks = [Task(args.data, tuple(args.target), args.fraction, args.rows, teacher, settings, seed) for seed in args.seeds]
+    tasks = [
+        Task(args.data, tuple(args.target), args.fraction, args.rows, teacher, settings, seed) for seed in args.seeds
+    ]
     records = Records(args.out, COLUMNS, KEYS)
 
     def done(task: Task, line: dict) -> None:
         records.add([line])
-        print(f"seed {task.seed}: teacher {line['teacher']:.4f}, base {line['base']:.4f}, base + terms {line['terms']:.4f} ({line['seconds']:.0f} s)", flush=True)
+        print(
+            f"seed {task.seed}: teacher {line['teacher']:.4f}, base {line['base']:.4f}, base + terms {line['terms']:.4f} ({line['seconds']:.0f} s)",
+            flush=True,
+        )
 
     try:
         missing = [task for task in tasks if not records.has(**task.key())]

@@ -1,9 +1,10 @@
-"""Noisy labels: teacher outlier rejection and the two-headed student (Imaoka, Takamoto, Morishita 2020, arXiv 2002.12597).
+"""Noisy labels: teacher outlier rejection and the two-headed student (Imaoka, Takamoto, Morishita 2020).
 
-Toy: y = sin(2 pi x) on [-1, 1] with Gaussian noise and a share of gross outliers in the labels; then two real sets whose
-labels get outliers. The teacher is trained on the same corrupted rows, with a Huber loss and stopped by the median absolute
-error on a corrupted fifth that is held out. RMSE is to clean targets: the true curve, or uncorrupted test labels. The paper's
-own image sets are not used, its constants are not published: the form is a third party's code.
+arXiv 2002.12597. Toy: y = sin(2 pi x) on [-1, 1] with Gaussian noise and a share of gross outliers in the labels; then
+two real sets whose labels get outliers. The teacher learns from the same corrupted rows, with a Huber loss, stopped by
+the median absolute error on a corrupted fifth that is held out. RMSE is to clean targets: the true curve, or
+uncorrupted test labels. The paper's own image sets are not used, its constants are not published: the form is a third
+party's code.
 
 Students: from scratch with squared error, the same with the teacher's Huber loss, mimic, tbr, and these forms of tor:
   tor           as the third party has it: outlier above mean + 2 sd of |T - y|, which adds sqrt(|S - T| + 1e-7)
@@ -23,11 +24,39 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table, with_sd
+from common import (
+    RESULTS,
+    Records,
+    data_file,
+    dot_plot,
+    how_it_was_run,
+    in_processes,
+    mean,
+    read_csv,
+    sd,
+    table,
+    with_sd,
+)
 
-METHODS = ("scratch", "scratch_huber", "mimic", "tbr", "tor", "tor_drop", "median_tor", "robust_tor", "tor_two_heads", "robust_tor_two_heads")
+METHODS = (
+    "scratch",
+    "scratch_huber",
+    "mimic",
+    "tbr",
+    "tor",
+    "tor_drop",
+    "median_tor",
+    "robust_tor",
+    "tor_two_heads",
+    "robust_tor_two_heads",
+)
 MEDIAN = {"outlier_rule": "median", "outlier_k": 3.5}
-FORMS = {"tor": {}, "tor_drop": {"outlier_loss": "drop"}, "median_tor": MEDIAN, "robust_tor": {**MEDIAN, "outlier_loss": "drop"}}
+FORMS = {
+    "tor": {},
+    "tor_drop": {"outlier_loss": "drop"},
+    "median_tor": MEDIAN,
+    "robust_tor": {**MEDIAN, "outlier_loss": "drop"},
+}
 HUBER = 0.1  # delta of the teacher's loss
 COLUMNS = ("set", "noise", "outliers", "method", "seed", "steps", "teacher", "rmse", "seconds")
 KEYS = ("set", "noise", "outliers", "method", "seed", "steps")
@@ -62,7 +91,7 @@ def clean_rows(task: Task):
 
 
 def corrupted(y, task: Task):
-    """Labels with Gaussian noise, and with uniform gross errors in place of a share of them (one sided, 2 to 6 units up)."""
+    """Labels with Gaussian noise, and uniform gross errors on a share of them (one sided, 2 to 6 units up)."""
     import numpy as np
 
     rng = np.random.default_rng([task.seed, zlib.crc32(Path(task.set).stem.encode()), 1])
@@ -80,7 +109,7 @@ def rmse(network, x, y) -> float:
 
 
 def train_teacher(teacher, x, y, task: Task, optimizer) -> None:
-    """Huber loss on four fifths of the corrupted rows; the state with the lowest median absolute error on the last fifth."""
+    """Huber loss on four fifths of the corrupted rows; kept: the lowest median absolute error on the last fifth."""
     import copy
 
     import torch
@@ -89,7 +118,14 @@ def train_teacher(teacher, x, y, task: Task, optimizer) -> None:
 
     state, best, kept, fifth = TrainState(), math.inf, None, len(x) // 5
     for done in range(0, task.steps, 50):
-        settings = {"n": min(50, task.steps - done), "total": task.steps, "batch": 64, "seed": task.seed, "loss": "huber", "delta": HUBER}
+        settings = {
+            "n": min(50, task.steps - done),
+            "total": task.steps,
+            "batch": 64,
+            "seed": task.seed,
+            "loss": "huber",
+            "delta": HUBER,
+        }
         fit_steps(teacher, x[fifth:], y[fifth:], optimizer, state, **settings)
         with torch.no_grad():
             now = (teacher(x[:fifth]) - y[:fifth]).abs().median().item()
@@ -109,7 +145,9 @@ def run(task: Task) -> list[dict]:
 
     x, y, x_test, y_test = clean_rows(task)
     x, y, x_test, y_test = (torch.from_numpy(v) for v in (x, corrupted(y, task), x_test, y_test))
-    net = lambda widths, salt: MLP([x.shape[1], *widths, 1], "tanh", generator=torch.Generator().manual_seed(100 * task.seed + salt))  # noqa: E731
+    net = lambda widths, salt: MLP(
+        [x.shape[1], *widths, 1], "tanh", generator=torch.Generator().manual_seed(100 * task.seed + salt)
+    )  # noqa: E731
     optimizer = Optimizer("adam", 5e-3, schedule="cosine")
     settings = {"n": task.steps, "total": task.steps, "batch": 64, "seed": task.seed}
     teacher = net([64, 64], 1)
@@ -122,19 +160,45 @@ def run(task: Task) -> list[dict]:
             fit_steps(student, x, y, optimizer, **settings, **loss)
         else:
             form, heads = method.removesuffix("_two_heads"), method.endswith("_two_heads")
-            recipe = StepRecipe(base="tor" if form in FORMS else form, second_head=0.5 if heads else 0.0, **FORMS.get(form, {}))
+            recipe = StepRecipe(
+                base="tor" if form in FORMS else form, second_head=0.5 if heads else 0.0, **FORMS.get(form, {})
+            )
             if heads:
                 student = two_heads(student, torch.Generator().manual_seed(100 * task.seed + 3))
             distill_steps(student, teacher, x, y, recipe, optimizer, **settings)
             student = one_head(student, "label") if heads else student
-        key = {"set": Path(task.set).stem, "noise": task.noise, "outliers": task.outliers, "method": method, "seed": task.seed, "steps": task.steps}
-        lines.append({**key, "teacher": rmse(teacher, x_test, y_test), "rmse": rmse(student, x_test, y_test), "seconds": time.monotonic() - started})
+        key = {
+            "set": Path(task.set).stem,
+            "noise": task.noise,
+            "outliers": task.outliers,
+            "method": method,
+            "seed": task.seed,
+            "steps": task.steps,
+        }
+        lines.append(
+            {
+                **key,
+                "teacher": rmse(teacher, x_test, y_test),
+                "rmse": rmse(student, x_test, y_test),
+                "seconds": time.monotonic() - started,
+            }
+        )
     return lines
 
 
 def report(records: Records, cases: list[tuple[str, float, float]], steps: int, seeds: int, seconds: float) -> str:
-    lines = ["# Noisy labels: Imaoka, Takamoto, Morishita 2020", "", how_it_was_run(seconds), *status(records, cases, steps, seeds), ""]
-    lines += [f"RMSE to clean targets (toy: units of the sine; sets: standard deviations), mean (sd) over the seeds, {steps} steps. In a student's", "column the RMSE of scratch is the measure: below 1 the method is better. What the names mean: `--help`.", ""]
+    lines = [
+        "# Noisy labels: Imaoka, Takamoto, Morishita 2020",
+        "",
+        how_it_was_run(seconds),
+        *status(records, cases, steps, seeds),
+        "",
+    ]
+    lines += [
+        f"RMSE to clean targets (toy: units of the sine; sets: standard deviations), mean (sd), {steps} steps.",
+        "In a student's column the RMSE of scratch is the unit: below 1 the method is better. Names: see `--help`.",
+        "",
+    ]
     rows = []
     for name, noise, outliers in cases:
         key = {"set": name, "noise": noise, "outliers": outliers, "steps": steps}
@@ -144,15 +208,37 @@ def report(records: Records, cases: list[tuple[str, float, float]], steps: int, 
         cells = [with_sd(v) if m == "scratch" else ratio(v, found["scratch"]) for m, v in found.items()]
         teacher = records.values("teacher", method="scratch", **key)
         rows.append([name, noise, f"{outliers:.0%}", len(found["scratch"]), ratio(teacher, found["scratch"]), *cells])
-    header = ["set", "noise", "outliers", "seeds", "teacher (Huber)", "scratch: RMSE", *(m.replace("_", " ") for m in METHODS[1:])]
+    header = [
+        "set",
+        "noise",
+        "outliers",
+        "seeds",
+        "teacher (Huber)",
+        "scratch: RMSE",
+        *(m.replace("_", " ") for m in METHODS[1:]),
+    ]
     lines += [table(header, rows), "", "## The same as RMSE", ""]
     rows = []
     for name, noise, outliers in cases:
         key = {"set": name, "noise": noise, "outliers": outliers, "steps": steps}
         if records.values("rmse", method="scratch", **key):
             teacher = records.values("teacher", method="scratch", **key)
-            rows.append([name, noise, f"{outliers:.0%}", with_sd(teacher), *(with_sd(records.values("rmse", method=m, **key)) for m in METHODS)])
-    return "\n".join([*lines, table(["set", "noise", "outliers", "teacher (Huber)", *(m.replace("_", " ") for m in METHODS)], rows), ""])
+            rows.append(
+                [
+                    name,
+                    noise,
+                    f"{outliers:.0%}",
+                    with_sd(teacher),
+                    *(with_sd(records.values("rmse", method=m, **key)) for m in METHODS),
+                ]
+            )
+    return "\n".join(
+        [
+            *lines,
+            table(["set", "noise", "outliers", "teacher (Huber)", *(m.replace("_", " ") for m in METHODS)], rows),
+            "",
+        ]
+    )
 
 
 def ratio(values: list[float], scratch: list[float]) -> str:
@@ -162,17 +248,28 @@ def ratio(values: list[float], scratch: list[float]) -> str:
 def status(records: Records, cases: list[tuple[str, float, float]], steps: int, seeds: int) -> list[str]:
     """What is there and whether the target is met, from the measurements."""
     lines, wanted = [], [(c, m) for c in cases for m in METHODS]
-    values = lambda case, m: records.values("rmse", method=m, steps=steps, **dict(zip(("set", "noise", "outliers"), case)))  # noqa: E731
+    values = lambda case, m: records.values(
+        "rmse", method=m, steps=steps, **dict(zip(("set", "noise", "outliers"), case))
+    )  # noqa: E731
     missing = sum(max(0, seeds - len(values(c, m))) for c, m in wanted)
-    lines.append(f"- measured: {seeds * len(wanted) - missing} of {seeds * len(wanted)} students ({len(cases)} cases, {len(METHODS)} methods, {seeds} seeds)")
+    lines.append(
+        f"- measured: {seeds * len(wanted) - missing} of {seeds * len(wanted)} students "
+        f"({len(cases)} cases, {len(METHODS)} methods, {seeds} seeds)"
+    )
     spent = sum(records.values("seconds", steps=steps))
     lines.append(f"- training of the students in the CSV: {spent / 60:.1f} min of wall clock on one thread")
     for m in ("tor_two_heads", "robust_tor_two_heads", "robust_tor"):
         for share in sorted({c[2] for c in cases}):
-            found = [mean(values(c, m)) / mean(values(c, "scratch")) for c in cases if c[2] == share and values(c, m) and values(c, "scratch")]
+            found = [
+                mean(values(c, m)) / mean(values(c, "scratch"))
+                for c in cases
+                if c[2] == share and values(c, m) and values(c, "scratch")
+            ]
             if not found:
                 continue
-            says = f"{m.replace('_', ' ')}, {share:.0%} outliers: {min(found):.2f} to {max(found):.2f} of scratch's RMSE"
+            says = (
+                f"{m.replace('_', ' ')}, {share:.0%} outliers: {min(found):.2f} to {max(found):.2f} of scratch's RMSE"
+            )
             if share >= 0.3:
                 says += f"; at most half in {sum(v <= 0.5 for v in found)} of {len(found)} cases (target: all)"
             lines.append(f"- {says}")
@@ -181,9 +278,13 @@ def status(records: Records, cases: list[tuple[str, float, float]], steps: int, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="*", default=["kin8nm", "power-plant"], help="real sets: names in --data, or CSV files")
+    parser.add_argument(
+        "--sets", nargs="*", default=["kin8nm", "power-plant"], help="real sets: names in --data, or CSV files"
+    )
     parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
-    parser.add_argument("--noise", nargs="+", type=float, default=[0.05, 0.1, 0.3], help="standard deviations of the toy's noise")
+    parser.add_argument(
+        "--noise", nargs="+", type=float, default=[0.05, 0.1, 0.3], help="standard deviations of the toy's noise"
+    )
     parser.add_argument("--outliers", nargs="+", type=float, default=[0.0, 0.1, 0.3], help="shares of gross outliers")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 1..N (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=2000)
@@ -206,7 +307,11 @@ def main() -> None:
     def done(task: Task, lines: list[dict]) -> None:
         records.add(lines)
         found = ", ".join(f"{r['method']} {r['rmse']:.3f}" for r in lines)
-        print(f"[{(time.monotonic() - started) / 60:5.1f} min] {Path(task.set).stem} noise {task.noise} outliers {task.outliers} seed {task.seed}: {found}", flush=True)
+        print(
+            f"[{(time.monotonic() - started) / 60:5.1f} min] {Path(task.set).stem} "
+            f"noise {task.noise} outliers {task.outliers} seed {task.seed}: {found}",
+            flush=True,
+        )
 
     in_processes(run, tasks, args.jobs, done, None if args.minutes is None else started + 60 * args.minutes)
     page = report(records, cases, args.steps, args.seeds, time.monotonic() - started)
@@ -214,8 +319,12 @@ def main() -> None:
     groups = {}
     for name, noise, share in cases:
         key = {"set": name, "noise": noise, "outliers": share, "steps": args.steps}
-        groups[f"{name} {noise:g} {share:.0%}"] = {m: (mean(v), sd(v)) for m in METHODS if (v := records.values("rmse", method=m, **key))}
-    dot_plot(args.out / "imaoka2020.svg", "RMSE to clean targets under label outliers (set, noise, share)", groups, "RMSE")
+        groups[f"{name} {noise:g} {share:.0%}"] = {
+            m: (mean(v), sd(v)) for m in METHODS if (v := records.values("rmse", method=m, **key))
+        }
+    dot_plot(
+        args.out / "imaoka2020.svg", "RMSE to clean targets under label outliers (set, noise, share)", groups, "RMSE"
+    )
     print(page)
 
 

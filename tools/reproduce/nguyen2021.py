@@ -1,35 +1,35 @@
 """Distribution mismatch: the student's rows come from elsewhere than the teacher's (after Nguyen et al. 2021).
 
-The paper is about classification; the carry-over to regression is ours (regkd_edge/sampling/latent.py). Rows are ordered
-along the first principal direction of the whole set (its largest loading is positive, so that every seed has the same two
-ends): the teacher learns on the lower 60 %, a fifth of it held out to select its weights; the student's rows begin
-``shift`` x 40 % further up (shift 0: where the teacher's are; 1: the upper 60 %). A tenth of the rows of its place is the
-student's, with labels; it is tested on others of the same place. All students make the same steps, without early stopping.
+The paper is about classification; the carry-over to regression is ours (regkd_edge/sampling/latent.py). Rows are
+ordered along the first principal direction of the whole set (its largest loading is positive, so that every seed has
+the same two ends): the teacher learns on the lower 60 %, a fifth of it held out to select its weights; the student's
+rows begin ``shift`` x 40 % further up (shift 0: where the teacher's are; 1: the upper 60 %). A tenth of the rows of its
+place is the student's, with labels; it is tested on others of the same place. All students make the same steps, without
+early stopping.
 
+  scratch      the student's own labels, no teacher
   mimic, ail   the bases alone
   terms        mimic + PM + ABM + GM
   trust_terms  each row by its trust w_i |S-T|^2 + (1 - w_i) |S-y|^2, + PM + ABM + GM
   latent       rows by trust, and points of the tuned latent beside them (the carry-over alone)
   nguyen2021   latent + PM + ABM + GM on rows and points: what we call the mismatch recipe
 
-The excess of a student is its RMSE (to the labels) less the teacher's on the same rows. It can be negative: the student has
-labels of its place, the teacher has none. Where mimic's excess is below 2 % of the teacher's RMSE, mimic counts as equal to
-the teacher: there is nothing to halve.
+The excess of a student is its RMSE (to the labels) less the teacher's on the same rows. It can be negative: the student
+has labels of its place, the teacher has none. Where mimic's excess is below 2 % of the teacher's RMSE, mimic counts as
+equal to the teacher: there is nothing to halve.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, dot_plot, how_it_was_run, in_processes, mean, read_csv, sd, table, with_sd
-from kang2024 import rmse, train_teacher
+from common import RESULTS, Records, data_file, in_processes, read_csv
+from kang2024_students import rmse, train_teacher
+from nguyen2021_report import METHODS, plot, report
 
-METHODS = ("mimic", "ail", "terms", "trust_terms", "latent", "nguyen2021")
-EQUAL = 0.02  # mimic's excess, as a share of the teacher's RMSE, below which there is nothing to halve
 SETS = ["compactiv", "concrete", "cpusmall", "energy", "kin8nm", "pole", "power-plant"]
 COLUMNS = ("set", "shift", "method", "seed", "steps", "teacher", "rmse", "error_before", "error_after", "seconds")
 KEYS = ("set", "shift", "method", "seed", "steps")
@@ -82,8 +82,15 @@ def run(task: Task) -> list[dict]:
     with torch.no_grad():
         quantities = row_quantities(teacher(x), y)
     terms = {"sigma": 0.3, "ascent_sigma": 0.3}
-    recipes = {"mimic": StepRecipe(), "ail": StepRecipe(base="ail"), "terms": StepRecipe.kang2024(**terms)}
-    recipes |= {"latent": StepRecipe(base="mix")} | dict.fromkeys(("trust_terms", "nguyen2021"), StepRecipe.kang2024("mix", **terms))
+    recipes = {
+        "scratch": StepRecipe(base="labels"),
+        "mimic": StepRecipe(),
+        "ail": StepRecipe(base="ail"),
+        "terms": StepRecipe.kang2024(**terms),
+    }
+    recipes |= {"latent": StepRecipe(base="mix")} | dict.fromkeys(
+        ("trust_terms", "nguyen2021"), StepRecipe.kang2024("mix", **terms)
+    )
     quantities = replace(quantities, mix=quantities.phi)  # w_i = Phi_i on the rows
     lines, generated = [], None
     for method in METHODS:
@@ -102,14 +109,19 @@ def run(task: Task) -> list[dict]:
             seen = torch.cat([x, points]), torch.cat([y, answers])
         distill_steps(student, teacher, *seen, recipes[method], optimizer, rows=rows, **settings)
         key = {"set": task.path.stem, "shift": task.shift, "method": method, "seed": task.seed, "steps": task.steps}
-        facts = {"teacher": rmse(teacher, x_test, y_test), "rmse": rmse(student, x_test, y_test), "error_before": before, "error_after": after}
+        facts = {
+            "teacher": rmse(teacher, x_test, y_test),
+            "rmse": rmse(student, x_test, y_test),
+            "error_before": before,
+            "error_after": after,
+        }
         lines.append({**key, **facts, "seconds": time.monotonic() - started})
     return lines
 
 
 def _generate(teacher, x, y, seed: int):
-    """``(points, error before, error after)``: twice as many points as rows from the tuned latent, and the teacher's squared
-    error on generated points, against the condition that each was decoded for, before and after tuning."""
+    """``(points, error before, error after)``: twice as many points as rows from the tuned latent, and the teacher's
+    squared error on generated points, against the condition that each was decoded for, before and after tuning."""
     import torch
 
     from regkd_edge.sampling.latent import Latent, TunedLatent, fit_vae, reward_of, tune
@@ -129,82 +141,13 @@ def _generate(teacher, x, y, seed: int):
     return TunedLatent(vae, tuned, teacher, y, keep=0.5, seed=seed).draw(2 * len(x), 0), before, after
 
 
-# Report ----------------------------------------------------------------------------------------------------------------------
-
-
-def excess(records: Records, method: str, **key) -> float:
-    """Mean over the seeds of a student's RMSE less the teacher's, as a share of the teacher's mean RMSE."""
-    teacher, found = (records.values(c, method=method, **key) for c in ("teacher", "rmse"))
-    return (mean(found) - mean(teacher)) / mean(teacher) if found else math.nan
-
-
-def pooled(records: Records, method: str, sets: list[str], **key) -> float:
-    return mean([v for n in sets if not math.isnan(v := excess(records, method, set=n, **key))])
-
-
-def status(records: Records, sets: list[str], shifts: list[float], steps: int, seeds: int) -> list[str]:
-    """What was measured and how it stands to the targets, from the measurements."""
-    there = sum(min(seeds, len(records.values("rmse", set=n, shift=s, method="mimic", steps=steps))) for n in sets for s in shifts)
-    lines = [f"- measured: {there} of {len(sets) * len(shifts) * seeds} cases ({len(sets)} sets, {len(shifts)} shifts, {seeds} seeds), {len(METHODS)} students each"]
-    lines.append(f"- students and generated points in the CSV: {sum(records.values('seconds', steps=steps)) / 60:.0f} min of wall clock on one thread")
-    for shift in shifts:
-        key = {"shift": shift, "steps": steps}
-        of_mimic = {n: v for n in sets if not math.isnan(v := excess(records, "mimic", set=n, **key))}
-        if not of_mimic:
-            continue
-        if shift:
-            judged = {n: v for n, v in of_mimic.items() if v > EQUAL}
-            all_of_them = pooled(records, "mimic", list(of_mimic), **key)
-            for method in ("nguyen2021", "latent", "terms", "trust_terms"):
-                halved = [n for n, v in judged.items() if excess(records, method, set=n, **key) <= 0.5 * v]
-                found = pooled(records, method, list(of_mimic), **key)
-                says = f"- shift {shift:g}, {method}: pooled excess {found:+.1%} of the teacher's RMSE, mimic's {all_of_them:+.1%}"
-                says += "" if all_of_them <= 0 else f" ({max(0.0, found / all_of_them):.0%} of it is left)"
-                says += f"; at least halved on {len(halved)} of {len(judged)} sets"
-                if method == "nguyen2021":
-                    says += f" (target: half or less is left: {'reached' if all_of_them > 0 and found <= 0.5 * all_of_them else 'not reached'})"
-                lines.append(says)
-            if equal := [n for n in of_mimic if n not in judged]:
-                lines.append(f"- shift {shift:g}: mimic already equals its teacher (excess below {EQUAL:.0%}) on {', '.join(equal)}")
-        else:
-            for method in ("nguyen2021", "latent"):
-                costs = {n: mean(records.values("rmse", set=n, method=method, **key)) / mean(records.values("rmse", set=n, method="mimic", **key)) - 1 for n in of_mimic}
-                worst = max(costs, key=costs.get)
-                says = f"- no shift, {method}: RMSE against mimic's {mean(list(costs.values())):+.1%} on average, worst {costs[worst]:+.1%} ({worst})"
-                if method == "nguyen2021":
-                    says += f" (target: costs less than 2 %: {'reached on every set' if costs[worst] < 0.02 else 'reached on average only' if mean(list(costs.values())) < 0.02 else 'not reached'})"
-                lines.append(says)
-    return lines
-
-
-def report(records: Records, sets: list[str], shifts: list[float], steps: int, seeds: int, seconds: float) -> str:
-    lines = ["# Distribution mismatch: after Nguyen et al. 2021", "", how_it_was_run(seconds), *status(records, sets, shifts, steps, seeds), ""]
-    lines += ["What the names mean: `--help`. Excess: RMSE less the teacher's, as a share of the teacher's; negative is better than the teacher.", ""]
-    rows = []
-    for shift in shifts:
-        for name in [*sets, "pooled"]:
-            key = {"shift": shift, "steps": steps}
-            found = [pooled(records, m, sets, **key) if name == "pooled" else excess(records, m, set=name, **key) for m in METHODS]
-            if not math.isnan(found[0]):
-                rows.append([f"{shift:g}", name, *(f"{v:+.1%}" for v in found)])
-    lines += ["## Excess over the teacher", "", table(["shift", "set", *METHODS], rows), ""]
-    rows = []
-    for name in sets:
-        for shift in shifts:
-            key = {"set": name, "shift": shift, "steps": steps}
-            found = [records.values("rmse", method=m, **key) for m in METHODS]
-            if found[0]:
-                errors = [f"{mean(records.values(c, method='latent', **key)):.3f}" for c in ("error_before", "error_after")]
-                rows.append([name, shift, len(found[0]), with_sd(records.values("teacher", method="mimic", **key)), *(with_sd(v) for v in found), *errors])
-    lines += ["## RMSE on test rows of the student's place", "", "In standard deviations of the teacher's targets, mean (sd) over the seeds. Last: the teacher's squared error on generated points, against", "the condition that they were decoded for, before and after the latent is tuned.", ""]
-    return "\n".join([*lines, table(["set", "shift", "seeds", "teacher", *METHODS, "before", "after"], rows), ""])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=SETS, help="names in --data, or CSV files")
     parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
-    parser.add_argument("--shifts", nargs="+", type=float, default=[0.0, 0.5, 1.0], help="0: the teacher's place, 1: farthest")
+    parser.add_argument(
+        "--shifts", nargs="+", type=float, default=[0.0, 0.5, 1.0], help="0: the teacher's place, 1: farthest"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1..N (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
@@ -213,21 +156,26 @@ def main() -> None:
     args = parser.parse_args()
     started = time.monotonic()
     records = Records(args.out / "nguyen2021.csv", COLUMNS, KEYS)
-    tasks = [Task(data_file(args.data, n), shift, seed, args.steps) for seed in range(1, args.seeds + 1) for n in args.sets for shift in args.shifts]
+    tasks = [
+        Task(data_file(args.data, n), shift, seed, args.steps)
+        for seed in range(1, args.seeds + 1)
+        for n in args.sets
+        for shift in args.shifts
+    ]
     tasks = [t for t in tasks if not records.has(set=t.path.stem, shift=t.shift, seed=t.seed, steps=t.steps)]
 
     def done(task: Task, lines: list[dict]) -> None:
         records.add(lines)
         found = ", ".join(f"{r['method']} {r['rmse']:.3f}" for r in lines)
-        print(f"[{(time.monotonic() - started) / 60:5.1f} min] {task.path.stem} shift {task.shift} seed {task.seed}: teacher {lines[0]['teacher']:.3f}, {found}", flush=True)
+        where = f"{task.path.stem} shift {task.shift} seed {task.seed}: teacher {lines[0]['teacher']:.3f}"
+        print(f"[{(time.monotonic() - started) / 60:5.1f} min] {where}, {found}", flush=True)
 
     in_processes(run, tasks, args.jobs, done, None if args.minutes is None else started + 60 * args.minutes)
     names = [data_file(args.data, n).stem for n in args.sets]
     page = report(records, names, args.shifts, args.steps, args.seeds, time.monotonic() - started)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "nguyen2021.md").write_text(page, encoding="utf-8")
-    groups = {f"{n} shift {s:g}": {m: (mean(v), sd(v)) for m in METHODS if (v := records.values("rmse", set=n, shift=s, method=m, steps=args.steps))} for n in names for s in args.shifts}
-    dot_plot(args.out / "nguyen2021.svg", "Students under covariate shift", {k: v for k, v in groups.items() if v}, "RMSE")
+    plot(records, names, args.shifts, args.steps, args.out / "nguyen2021.svg")
     print(page)
 
 
