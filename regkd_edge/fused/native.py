@@ -106,30 +106,29 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
     return work.job
 
 
-# Measured on AVX-512, tools/bench/step.py: the core is 1.4 to 2 times faster than eager PyTorch with 300 weights a
-# hidden unit and 10 % slower with 550 (teacher 256-1024-1024-1, student 256-512-512-1, 1024 rows): there a matrix
-# library pays.
-_LARGE_FLOP, _LARGE_FAN = 4e9, 450
+# Measured on AVX-512 (tools/bench/results/step-cpu-large.md, and two rougher runs before it): the gradient of a large
+# student does not stay in the caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 %
+# faster than eager PyTorch; with 1.3e6 and more between 10 % faster and 8 % slower, in steps of few rows 1.4 times faster.
+_LARGE_FLOP, _LARGE_STUDENT = 1.5e9, 1e6
+# An estimate until tools/gpu_check has written its table: eager PyTorch's launches take about half a millisecond a step,
+# in which the core's float32 kernels do about this much; beyond it a matrix library pays.
+_LARGE_FLOP_ON_GPU = 4e9
 
 
 def slower(
     student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
 ) -> str | None:
     """Why the core is expected to be slower than PyTorch on this job, or None."""
-    if backend != "cpu":
+    weights = sum(a * b for a, b in zip(student.widths[:-1], student.widths[1:]))
+    if backend == "cpu" and weights < _LARGE_STUDENT:
         return None
-    nets = [student, *([teacher] if recipe.needs_teacher else [])]
-    weights = sum(a * b for net in nets for a, b in zip(net.widths[:-1], net.widths[1:]))
-    units = sum(sum(net.widths[1:-1]) for net in nets)
-    if weights < _LARGE_FAN * units:
-        return None
-    flops = _load()[0].cost(_shape_only(student, teacher if recipe.needs_teacher else None, recipe, batch, x, y))[
-        "flops"
-    ]
-    if flops < _LARGE_FLOP:
-        return None
-    fan = weights // max(1, units)
-    return f"a step of {flops:.1e} FLOP with {fan} weights a hidden unit is faster by PyTorch's matrix products"
+    asked = teacher if recipe.needs_teacher else None
+    flops = _load()[0].cost(_shape_only(student, asked, recipe, batch, x, y))["flops"]
+    if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
+        return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products (an estimate, not measured)"
+    if backend == "cpu" and flops >= _LARGE_FLOP:
+        return f"a step of {flops:.1e} FLOP on a student of {weights:,} weights is faster by PyTorch's matrix products"
+    return None
 
 
 # Many steps

@@ -356,12 +356,14 @@ class TestChoice:
             self.why(**change, backend="cpu")
 
     def test_large_products_run_in_torch_unless_the_core_is_asked_for(self):
-        large = {"student": mlp([256, 512, 512, 1], "tanh", 0), "teacher": mlp([256, 1024, 1024, 1], "tanh", 0)}
-        data = {"x": torch.zeros(2, 256), "y": None, "batch": 2048}
+        large = {"student": mlp([512, 1024, 1024, 1], "tanh", 0), "teacher": mlp([512, 1024, 1024, 1], "tanh", 0)}
+        data = {"x": torch.zeros(2, 512), "y": None, "batch": 128}
         choice = self.why(**large, **data)
         assert choice.backend == "torch" and "FLOP" in choice.reason
         assert self.why(**large, **data, backend="cpu").backend == "cpu"
-        assert self.why(**large, **{**data, "batch": 32}).backend == "cpu"
+        assert self.why(**large, **{**data, "batch": 16}).backend == "cpu"
+        large["student"] = mlp([512, 8, 1], "tanh", 0)  # a large teacher is no obstacle
+        assert self.why(**large, **data).backend == "cpu"
 
     def test_frozen_parameters_and_hooks_run_in_torch(self):
         frozen, hooked = world()[0], world()[0]

@@ -104,9 +104,9 @@ def test_what_a_limit_leaves_out_is_named(tmp_path, monkeypatch):
 def test_a_case_is_timed_by_every_provider_that_can(monkeypatch):
     (case,) = cases(["small"], ["gradient"], TANH)
     torch.set_num_threads(1)
-    by = step.time_case(case, "cpu", 2, 0.002, 0.01, rate=1e11)
+    by = step.time_case(case, "cpu", 2, 0.002, 0.01, 1e11, providers("cpu"))
     assert set(by) == set(providers("cpu"))
     assert all(by[n]["us"] > 0 and len(by[n]["all"]) >= 2 for n in ("eager", "fused 1 step", "fused many", "ensemble of 16"))
     assert "double backward" in by["compile"]["reason"] and "needs a GPU" in by["CUDA graph"]["reason"]
-    slow = step.time_case(case, "cpu", 2, 0.002, 0.01, rate=case.flop / 2 * step.LONGEST_CALL**-1 / 2)
+    slow = step.time_case(case, "cpu", 2, 0.002, 0.01, case.flop / (4 * step.LONGEST_CALL), providers("cpu"))
     assert "one call would take more than" in slow["eager"]["reason"]

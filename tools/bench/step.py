@@ -38,6 +38,7 @@ from regkd_edge.models.mlp import MLP  # noqa: E402
 from regkd_edge.objectives import StepRecipe  # noqa: E402
 
 LONGEST_CALL = 3.0  # [s] a provider whose one call must take longer (by its FLOP) is left out
+clock = time.perf_counter
 
 
 def synchronise(device: str) -> None:
@@ -48,20 +49,22 @@ def synchronise(device: str) -> None:
 def timed(run, n: int, device: str) -> float:
     """Seconds of ``run(n)``, the device's work included."""
     synchronise(device)
-    start = time.perf_counter()
+    start = clock()
     run(n)
     synchronise(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def time_case(case: Case, device: str, repetitions: int, budget: float, cap: float, rate: float) -> dict[str, dict]:
+def time_case(
+    case: Case, device: str, repetitions: int, budget: float, cap: float, rate: float, known: dict[str, type]
+) -> dict[str, dict]:
     """Median and all repetitions, microseconds a step, for each provider; or the reason why there is no figure."""
     g = torch.Generator().manual_seed(0)
     teacher = MLP(case.teacher, case.activation, generator=g).to(device).requires_grad_(False)
     student = MLP(case.student, case.activation, generator=g).to(device)
     x = torch.randn(case.rows, case.teacher[0], generator=g).to(device)
     running, result = {}, {}
-    for name, make in providers(device).items():
+    for name, make in known.items():
         try:
             least = case.flop * getattr(make, "members", 1) / rate
             if least > LONGEST_CALL:
@@ -188,11 +191,13 @@ def arguments_of(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of PyTorch and of the core")
     parser.add_argument("--activations", default="tanh,relu,silu")
     parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--providers", default=None, help=f"of {', '.join(providers('cpu'))}; all of them if not given")
     parser.add_argument("--repetitions", type=int, default=None, help="default 5, quick 3")
     usual = ",".join([*(name for name in SHAPES if name not in RULE_ONLY), "direct"])
     parser.add_argument("--shapes", default=usual, help=f"default {usual}; also {', '.join(RULE_ONLY)}")
     parser.add_argument("--cap", type=float, default=15.0, help="most seconds of repetitions a line [%(default)s]")
     parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which no line is begun")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time on one thread: for a machine with other work")
     parser.add_argument("--name", default="", help="added to the names of the files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the tables")
     arguments = parser.parse_args(given)
@@ -203,6 +208,9 @@ def arguments_of(given: list[str] | None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> None:
     started, arguments = time.monotonic(), arguments_of(given)
+    if arguments.cpu_time:
+        global clock
+        clock, arguments.threads = time.process_time, 1
     torch.set_num_threads(arguments.threads)
     repetitions = arguments.repetitions or (3 if arguments.quick else 5)
     chosen = cases(*(value.split(",") for value in (arguments.shapes, arguments.modes, arguments.activations)))
@@ -213,6 +221,7 @@ def main(given: list[str] | None = None) -> None:
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "clock": "CPU time of one thread" if arguments.cpu_time else "wall",
         "core": f"SIMD {_core.simd_level()}, CUDA {_core.cuda_architectures if _core.has_cuda else 'none'}",
         "command": "python tools/bench/step.py " + " ".join(sys.argv[1:] if given is None else given),
     }
@@ -223,11 +232,13 @@ def main(given: list[str] | None = None) -> None:
     rate = notebook.get("peak", lambda: peak(arguments.device))
     about["peak"] = f"{rate / 1e9:.1f} GFLOP/s, a float32 matrix product of 2048 in this run"
     known, results, left = providers(arguments.device), [], []
+    if arguments.providers:
+        known = {name: make for name, make in known.items() if name in arguments.providers.split(",")}
     for case in chosen:
         if case.key not in notebook.found and time.monotonic() - started > arguments.limit:
             left.append(case.key)
             continue
-        measure = lambda c=case: time_case(c, arguments.device, repetitions, 0.15, arguments.cap, rate)  # noqa: E731
+        measure = lambda c=case: time_case(c, arguments.device, repetitions, 0.15, arguments.cap, rate, known)  # noqa: E731
         by = notebook.get(case.key, measure)
         words = {n: "-".join(map(str, getattr(case, n))) for n in ("teacher", "student")}
         described = {**case.__dict__, **words}

@@ -12,16 +12,20 @@ from regkd_edge.objectives import StepRecipe
 
 TOTAL = 10**9  # schedules stand still
 
-# Teacher, student, rows a step. "border" and "huge" are there for the rule that leaves large steps to PyTorch.
+# Teacher, student, rows a step. Those of RULE_ONLY lie around the size from which `auto` leaves a step to PyTorch.
 SHAPES = {
     "small": ((8, 64, 64, 1), (8, 32, 32, 1), 128),
     "wide": ((13, 500, 1), (13, 50, 1), 200),
     "medium": ((16, 128, 128, 1), (16, 64, 64, 1), 1024),
     "large": ((64, 256, 256, 256, 1), (64, 64, 64, 1), 8192),
-    "border": ((128, 512, 512, 1), (128, 256, 256, 1), 2048),
-    "huge": ((256, 1024, 1024, 1), (256, 512, 512, 1), 1024),
+    "teacher": ((512, 1024, 1024, 1), (512, 8, 1), 256),
+    "both": ((256, 1024, 1024, 1), (256, 512, 512, 1), 256),
+    "student-768": ((256, 8, 1), (256, 768, 768, 1), 256),
+    "student-1024": ((256, 8, 1), (256, 1024, 1024, 1), 256),
+    "student-1024-few": ((256, 8, 1), (256, 1024, 1024, 1), 64),
+    "widest": ((512, 1024, 1024, 1), (512, 1024, 1024, 1), 128),
 }
-RULE_ONLY = ("border", "huge")
+RULE_ONLY = ("teacher", "both", "student-768", "student-1024", "student-1024-few", "widest")
 DIRECT = ((12, 500, 1), (12, 50, 1), 50)
 MODES = ("value", "gradient", "ascent")
 
