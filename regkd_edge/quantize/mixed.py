@@ -54,14 +54,13 @@ class Bound:
     def judge(self, plan: Plan) -> tuple[float, float]:
         """``(rise, upper)``: relative rise of the RMSE on the rows, and a cautious upper estimate for rows not seen.
 
-        With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e). The second part is
-        mostly chance, with standard error |d| |e| / sqrt(n); the estimate is the larger of what was seen and what the first
-        part alone would give, plus the margin. The FP32 RMSE itself is uncertain too on few rows, and a smaller one makes
-        the same d weigh more: it is taken ``margin`` standard errors lower.
+        With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e), and the second part has
+        the standard error |d| |e| / sqrt(n). The FP32 RMSE itself is uncertain on few rows, and a smaller one makes the same d
+        weigh more: for the margin it is taken one standard error lower.
         """
         rise, change, luck = _against_exact(plan, self.rows, self.targets)
-        change /= np.sqrt(max(1.0 - self.margin * luck, _SURE))
-        return rise, max(rise, 0.5 * change**2) + self.margin * change / np.sqrt(self.targets.size)
+        change /= np.sqrt(max(1.0 - luck, _SURE))
+        return rise, rise + self.margin * change / float(np.sqrt(self.targets.size))
 
 
 def cautious_rise(
