@@ -221,6 +221,10 @@ def _scale_gradient(ctx, upstream, _terms, _flat):
 _distill_step.register_autograd(_scale_gradient, setup_context=_save_gradient)
 
 
+def _parameters(net: MLP) -> list[Tensor]:  # W_1, b_1, W_2, ...
+    return [p for layer in net.layers for p in (layer.weight, layer.bias)]
+
+
 def distill_step(
     student: MLP,
     teacher: MLP | None,
@@ -272,8 +276,7 @@ def distill_step(
     ask = teacher if recipe.needs_teacher else None
     if rows is None:
         rows = RowQuantities(None)
-    ours = [p for layer in student.layers for p in (layer.weight, layer.bias)]
-    theirs = [p for layer in ask.layers for p in (layer.weight, layer.bias)] if ask is not None else []
+    ours, theirs = _parameters(student), _parameters(ask) if ask is not None else []
     names = (student.activation, ask.activation if ask is not None else "identity")
     if plainly_eager(x):
 

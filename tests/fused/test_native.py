@@ -357,7 +357,7 @@ class TestChoice:
 
     def test_large_products_run_in_torch_unless_the_core_is_asked_for(self):
         large = {"student": mlp([512, 1024, 1024, 1], "tanh", 0), "teacher": mlp([512, 1024, 1024, 1], "tanh", 0)}
-        data = {"x": torch.zeros(2, 512), "y": None, "batch": 128}
+        data = {"x": torch.zeros(2, 512), "y": None, "batch": 256}
         choice = self.why(**large, **data)
         assert choice.backend == "torch" and "FLOP" in choice.reason
         assert self.why(**large, **data, backend="cpu").backend == "cpu"
