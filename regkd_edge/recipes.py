@@ -47,7 +47,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     # No row: inputs anchored at random answers of the teacher (Zhou & Chiam 2023, protein study; the mixture is ours).
     "zhou2023-anchored": {"no_data": True, "sampler": "anchored", "base": "mimic", "w_base": 0.5, "w_sampler": 0.5, "terms": [],
                           **_TRAINING_2023},
-    # No row at all: values and gradients on half Gaussian, half heavy-tailed inputs (ours; see tools/reproduce/zhou2023.py).
+    # No row at all: values and gradients on inputs half as described (Gaussian where no range is known), half heavy-tailed
+    # (ours; constants chosen on validation rows, see tools/reproduce/zhou2023.py).
     "data-free": {"no_data": True, "sampler": "mixed", "base": "mimic", "terms": ["gm"], "w_gm": 0.3, "optimizer": "adam",
                   "lr": 1e-2, "batch": 100, "steps": 20000},
 }  # fmt: skip
