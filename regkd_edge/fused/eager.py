@@ -25,6 +25,12 @@ class WithGradient(torch.autograd.Function):
     The flat gradient is that of the value by the inputs, one after the other. A second derivative is an error.
     """
 
+    @classmethod
+    def apply(cls, call, *inputs):
+        # Past Function.apply, which looks into every argument for the remains of a function transform: there are none
+        # where plainly_eager() holds.
+        return super(torch.autograd.Function, cls).apply(call, *inputs)
+
     @staticmethod
     def forward(ctx, call, *inputs):
         value, detached, flat = call()
@@ -35,7 +41,13 @@ class WithGradient(torch.autograd.Function):
         return value, detached
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, upstream, _):
-        parts = torch.split_with_sizes(upstream * ctx.saved_tensors[0], [shape.numel() for shape in ctx.shapes])
-        return None, *[part if len(shape) == 1 else part.view(shape) for part, shape in zip(parts, ctx.shapes)]
+        return (_once if torch.is_grad_enabled() else _scaled)(ctx, upstream)
+
+
+def _scaled(ctx, upstream):
+    parts = torch.split_with_sizes(upstream * ctx.saved_tensors[0], [shape.numel() for shape in ctx.shapes])
+    return None, *[part if len(shape) == 1 else part.view(shape) for part, shape in zip(parts, ctx.shapes)]
+
+
+_once = torch.autograd.function.once_differentiable(_scaled)  # dear, and needed only where a graph of the backward is made

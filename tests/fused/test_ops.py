@@ -73,6 +73,10 @@ def test_a_second_derivative_is_an_error(world):
     first = torch.autograd.grad(loss, list(student.parameters()), create_graph=True)
     with pytest.raises(RuntimeError, match="does not require grad"):
         torch.autograd.grad(first[0].sum(), list(student.parameters()))
+    loss, _ = distill_step(student, teacher, x, y, RECIPE, seed=3)
+    curved = torch.autograd.grad(loss.sin(), list(student.parameters()), create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        curved[0].sum().backward()
 
 
 def test_without_gradients_nothing_is_recorded(world):
