@@ -87,7 +87,11 @@ def described_table(config: RunConfig) -> Table:
     names = _names(config.distill, teacher)
     description = description_of(config.distill, teacher, names)
     x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
-    y = teacher.answers(x)
+    try:
+        y = teacher.answers(x)
+    except Exception as error:  # whatever a foreign module raises on rows of this width
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise DataError(f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.", "Describe each of its inputs, in its order.") from error
     if not np.isfinite(y).all():
         raise DataError("the teacher answers described inputs with numbers that are not finite.", "Check --describe and --inputs.")
     targets = list(teacher.extra.get("target_names") or [f"y{j}" for j in range(y.shape[1])])

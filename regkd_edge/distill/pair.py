@@ -31,8 +31,9 @@ class Pair:
 
     def to(self, device: torch.device) -> Pair:
         if device.type != "cpu":
-            self.plain_teacher = copy.deepcopy(self.plain_teacher)  # stays, for the samplers
-            self.student, self.teacher = (m if m is None else m.to(device) for m in (self.student, self.teacher))
+            self.student = self.student.to(device)
+            # A copy goes: samplers hold the teacher that stays.
+            self.teacher = self.teacher if self.teacher is None else copy.deepcopy(self.teacher).to(device)
         return self
 
     def look(self, member: Member) -> tuple[nn.Module, nn.Module]:

@@ -77,10 +77,11 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
         parts.append(Part(real, config.batch - half, schedule_of(config.w_base)))
     elif _active(config.w_base):
         parts.append(Part(Spread("described", known.description, known.scalers.x, seed=seed), config.batch - half, schedule_of(config.w_base)))
-    sampler = _sampler(config, pair, known, seed)
+    many = half if parts else config.batch
+    sampler = _sampler(config, pair, known, many, seed)
     if known.description is not None and (config.describe is not None or config.like is not None):
         sampler = _Within(sampler, known)
-    parts.append(Part(sampler, half if parts else config.batch, schedule_of(config.w_sampler)))
+    parts.append(Part(sampler, many, schedule_of(config.w_sampler)))
     length = ROUND if drawn in LEARNING else _round(config.evaluate_every, config.batch)
     return Source(config.batch, feed=Feed(parts, steps=length, look=pair.look))
 
@@ -96,12 +97,13 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     return Source(batch, x, y, replace(quantities, mix=quantities.phi) if recipe.base == "mix" else quantities)
 
 
-def _sampler(config: DistillConfig, pair: Pair, known: Known, seed: int) -> Sampler:
+def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
+    """The sampler that is named; ``many`` points a step are taken from it."""
     drawn, d, teacher = config.drawn, known.scalers.x.width, pair.plain_teacher
     if drawn == "gaussian":
         return Gaussian(d, seed=seed)
     if drawn == "generator":
-        return AdversarialGenerator(d, seed=seed, batch=max(1, config.batch // 2))
+        return AdversarialGenerator(d, seed=seed, batch=many)
     if drawn == "latent":
         return _latent(config, teacher, known, seed)
     if drawn == "anchored":

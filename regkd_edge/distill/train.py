@@ -22,7 +22,7 @@ from ..quantize.synthetic import summary_of_inputs
 from ..run import digest
 from .checkpoint import Checkpoint
 from .fits import require_fit
-from .free import Spread, synthetic_rows
+from .free import synthetic_rows
 from .inputs import description_of
 from .loop import Progress, Validation, run
 from .pair import Pair, pair_of, plain_pair
@@ -118,7 +118,8 @@ def distill(
     )  # fmt: skip
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:
-        trained.inputs = summary_of_inputs(free.scalers.x.restore(Spread("described", free.description, free.scalers.x, seed=seed).draw(4096, 3).double().numpy()))
+        scores = np.random.default_rng([seed, 3]).standard_normal((4096, dataset.d))
+        trained.inputs = summary_of_inputs(free.description.inputs(scores))
     if "abm" in config.terms and recipe.ascent_rule != config.ascent_rule:
         trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
     return trained

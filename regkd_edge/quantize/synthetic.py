@@ -100,9 +100,16 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
         correlation = (vectors * np.maximum(values, 1e-3)) @ vectors.T
         diagonal = np.sqrt(np.diag(correlation))
         correlation = correlation / np.outer(diagonal, diagonal)
-    # A constant column has scale 1 in a scaler; its range tells it apart.
+    # A constant column has scale 1 in a scaler, and another teacher's scaler another mean; its range tells it apart.
+    varies = high > low
     description = replace(
-        description, low=low, high=high, sd=np.where(high > low, description.sd, 0.0), integer=np.asarray(summary["integer"], bool), correlation=correlation
+        description,
+        low=low,
+        high=high,
+        mean=np.where(varies, description.mean, low),
+        sd=np.where(varies, description.sd, 0.0),
+        integer=np.asarray(summary["integer"], bool),
+        correlation=correlation,
     )
     values = tuple(None if v is None else np.asarray(v, float) for v in summary.get("values", ()))  # older students have none
     return KnownInputs(description, quantiles, values)

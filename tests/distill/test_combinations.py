@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from regkd_edge.config import BASES, SAMPLERS, RunConfig, TeacherConfig
-from regkd_edge.distill import distill, points, train_teacher
+from regkd_edge.distill import distill, optimizer_of, points, train, train_teacher
 from regkd_edge.errors import UserError
+from regkd_edge.fused import Optimizer
+from regkd_edge.objectives import Schedule, StepRecipe
 from regkd_edge.recipes import RECIPES
 
 from .test_train import make_dataset, short
@@ -75,7 +77,7 @@ def test_what_goes_together_trains(data, teacher, case):
     assert (last["abm"] > 0) == ("abm" in config.terms or config.drawn == "direct")
     assert all(torch.isfinite(p).all() for p in trained.module.parameters())
     in_torch = config.base == "rkd" or config.heads == 2
-    assert trained.choice.backend == ("torch" if in_torch else "cpu")  # the fused core wherever it covers the objective
+    assert (trained.choice.backend == "torch") == in_torch  # the fused core wherever it covers the objective
     assert trained.setup["sampler"] == config.drawn
 
 
@@ -84,7 +86,7 @@ def test_a_hint_may_be_any_hidden_layer(data, teacher, layers):
     trained = distill(data, teacher, short(base="hint", hint_layers=list(layers), terms=["gm"]), 0)
     assert trained.module.widths == [3, 8, 2]
     last = layers[1] != 0  # only between last hidden layers both widened networks are MLPs
-    assert trained.choice.backend == ("cpu" if last else "torch")
+    assert (trained.choice.backend == "torch") != last
 
 
 def test_a_hidden_layer_that_is_not_there_is_refused(data, teacher):
@@ -134,6 +136,28 @@ def test_direct_starts_at_random_or_at_described_inputs(data, teacher, tmp_path)
     found = [distill(data, teacher, plain.model_copy(update={"describe": d}), 0).recipe for d in (None, str(path))]
     assert [(r["ascent_from_anchor"], r["ascent_sigma"]) for r in found] == [(False, 1.0), (True, 0.3)]
     assert all((r["ascent_weight_decay"], r["ascent_ridge"]) == (1e-5, 1e-5) for r in found)  # as the authors' code
+
+
+def test_the_data_free_recipes_are_the_papers(data, teacher, monkeypatch):
+    """METHODS section 2: weights, batches, search, generator and optimizer of the authors' code."""
+    seen = []
+    genuine = train._train
+    monkeypatch.setattr(train, "_train", lambda pair, source, recipe, config, *a, **k: seen.append((source, recipe, config)) or genuine(pair, source, recipe, config, *a, **k))
+    for name in ("zhou2023", "kang2021"):
+        chosen = RunConfig.from_dict({"distill": {"recipe": name, "steps": 20, "student": "mlp:6:tanh", "evaluate_every": 20}}).distill
+        distill(data, teacher, chosen, 0)
+        assert optimizer_of(chosen) == Optimizer("rmsprop", 1e-3, 1e-5)
+    (direct, recipe, _), (generated, plain, _) = seen
+    unused = {"sigma": recipe.sigma, "teacher_step": recipe.teacher_step}
+    assert recipe == StepRecipe.direct2023("decreasing", **unused) and (direct.x, direct.batch) == (None, 50)
+    assert plain.w_base == Schedule(1.0) and not plain.w_abm.active
+    gaussian, generator = generated.feed.parts
+    assert (gaussian.rows, gaussian.weight, generator.rows, generator.weight) == (50, Schedule(0, 1, 10), 50, Schedule(1, 0, 10))
+    inside = generator.sampler
+    assert (inside.batch, inside.latent, inside.network.widths) == (50, 50, [50, 500, 3]) and generated.feed.steps == 10
+    # x_p ~ N(0, I) in the teacher's space: 3 features of 10,000 points
+    drawn = gaussian.sampler.draw(10_000, 0)
+    assert drawn.mean(0).abs().max() < 0.05 and (drawn.T.cov() - torch.eye(3)).abs().max() < 0.06
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -9,7 +9,7 @@ from torch import nn
 
 from regkd_edge.config import RunConfig, TeacherConfig
 from regkd_edge.data import Scaler, Scalers
-from regkd_edge.distill import distill, train_teacher
+from regkd_edge.distill import distill, save_trained, train_teacher
 from regkd_edge.distill.inputs import described_table, description_of
 from regkd_edge.errors import DataError
 from regkd_edge.models import MLP, Teacher
@@ -145,3 +145,19 @@ def test_scalers_that_differ_from_the_description_are_the_teachers(yaml):
     known = Teacher(MLP([3, 4, 1], "tanh"), scalers, "standardized", "test")
     trained = distill(make_dataset(o=1), known, short(no_data=True, describe=yaml), 0)
     assert trained.scalers is scalers
+
+
+def test_a_teacher_that_takes_other_inputs_is_named(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text("inputs:\n- {mean: 0, sd: 1}\n- {name: b, mean: 0, sd: 1}\n")
+    with pytest.raises(DataError, match="fails on rows of 2 inputs"):
+        described_table(whole(describe=str(path)))
+
+
+def test_calibration_rows_are_as_described_without_the_file(data, teacher, yaml, rows, tmp_path):
+    from regkd_edge.quantize.synthetic import described_inputs, synthetic_rows
+
+    trained = distill(data, teacher, short(no_data=True, describe=yaml, like=rows, terms=[]), 0)
+    save_trained(tmp_path / "student", trained, data)
+    x = synthetic_rows(described_inputs(tmp_path / "student"), 500, 1)
+    assert set(x[:, 1]) <= {0, 1, 2, 3, 4, 5} and np.allclose(x[:, 2], 2) and np.corrcoef(x[:, :2].T)[0, 1] > 0.5
