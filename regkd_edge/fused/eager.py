@@ -1,7 +1,7 @@
 """The short way for eager calls of an operator that gives its derivative beside its value.
 
 A registered operator with lists of tensors costs half a millisecond a call in PyTorch's dispatcher and its Python
-autograd, many times what a small step takes. Where nothing traces or transforms a call there is nothing to register for.
+autograd, many times what a small step takes. Where nothing traces or transforms a call, nothing is lost without it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["WithGradient", "plainly_eager"]
 
 
 def plainly_eager(x: Tensor) -> bool:
-    """Whether a call on ``x`` is plain PyTorch: no compiler or export, dispatch mode, function transform or subclass."""
+    """Whether a call on ``x`` is plain PyTorch: no compiler, dispatch mode, function transform or subclass."""
     if torch.compiler.is_compiling() or type(x) is not Tensor:
         return False
     return not (torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active())
@@ -50,4 +50,4 @@ def _scaled(ctx, upstream):
     return None, *[part if len(shape) == 1 else part.view(shape) for part, shape in zip(parts, ctx.shapes)]
 
 
-_once = torch.autograd.function.once_differentiable(_scaled)  # dear, and needed only where a graph of the backward is made
+_once = torch.autograd.function.once_differentiable(_scaled)  # dear, needed only where the backward itself is recorded

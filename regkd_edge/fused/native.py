@@ -108,10 +108,11 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
 
 # Measured on AVX-512 (tools/bench/results/step-cpu-large.md, and two rougher runs before it): the gradient of a large
 # student does not stay in the caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 %
-# faster than eager PyTorch; with 1.3e6 and more between 10 % faster and 8 % slower, in steps of few rows 1.4 times faster.
+# faster than eager PyTorch; with 1.3e6 and more between 10 % faster and 8 % slower, in steps of few rows 1.4 times
+# faster.
 _LARGE_FLOP, _LARGE_STUDENT = 1.5e9, 1e6
-# An estimate until tools/gpu_check has written its table: eager PyTorch's launches take about half a millisecond a step,
-# in which the core's float32 kernels do about this much; beyond it a matrix library pays.
+# An estimate until tools/gpu_check has written its table: eager PyTorch's launches take about half a millisecond a
+# step, in which the core's float32 kernels do about this much; beyond it a matrix library pays.
 _LARGE_FLOP_ON_GPU = 4e9
 
 

@@ -72,7 +72,9 @@ def place(
         name = "device" if device == "cuda" else "backend"
         why = no_gpu() or (native.unavailable("cuda") if backend == "cuda" else None)
         if why:
-            raise NotAvailable(f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or mend the cause.")
+            raise NotAvailable(
+                f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or mend the cause."
+            )
         return torch.device("cuda"), "cuda was asked for"
     if device == "cpu" or backend in ("cpu", "torch"):
         return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was asked for"
@@ -83,9 +85,9 @@ def place(
         or covered(student, teacher, recipe, torch.device("cpu"))  # where everything lies by now
         or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
     )
-    found = (torch.device("cpu"), f"no GPU: {why}") if why else (torch.device("cuda"), "a GPU is there and the fused core runs on it")
-    _announce(*found)
-    return found
+    device, why = ("cpu", f"no GPU: {why}") if why else ("cuda", "a GPU is there and the fused core runs on it")
+    _announce(torch.device(device), why)
+    return torch.device(device), why
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(native.unavailable("cpu") is not None, reason=f"
 
 
 def where(**change):
-    call = {"student": MLP([3, 8, 1]), "teacher": MLP([3, 9, 1]), "recipe": StepRecipe(), "batch": 8, "x": torch.zeros(20, 3), **change}
+    nets = {"student": MLP([3, 8, 1]), "teacher": MLP([3, 9, 1])}
+    call = {**nets, "recipe": StepRecipe(), "batch": 8, "x": torch.zeros(20, 3), **change}
     device, why = place(call.pop("student"), call.pop("teacher"), call.pop("recipe"), **call)
     return device.type, why
 
@@ -41,7 +42,7 @@ def gpu(monkeypatch):
 
 def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
     assert where() == ("cuda", "a GPU is there and the fused core runs on it")
-    assert where(teacher=None, recipe=StepRecipe("labels"), y=torch.zeros(20, 1))[0] == "cuda"  # a teacher's own training
+    assert where(teacher=None, recipe=StepRecipe("labels"), y=torch.zeros(20, 1))[0] == "cuda"  # a teacher's training
     assert where(device="cuda", backend="torch")[0] == "cuda"
 
 
@@ -77,7 +78,8 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
     """A PyTorch with CUDA on a machine without a driver: the core knows the cause."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", "12.8")
-    absent = SimpleNamespace(has_cuda=True, cuda=SimpleNamespace(device_count=lambda: (0, "no NVIDIA driver is installed on this machine")))
+    counted = SimpleNamespace(device_count=lambda: (0, "no NVIDIA driver is installed on this machine"))
+    absent = SimpleNamespace(has_cuda=True, cuda=counted)
     monkeypatch.setattr(native, "_load", lambda: (absent, None))
     with pytest.raises(NotAvailable, match="no NVIDIA driver is installed"):
         where(device="cuda")

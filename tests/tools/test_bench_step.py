@@ -58,7 +58,8 @@ def test_a_table_from_known_figures(device, members):
     known = providers(device)
     by = {"eager": figures(1000.0), "compile": {"reason": "NotImplementedError: no"}, "fused many": figures(40.0)}
     by[f"ensemble of {members}"] = figures(800.0)
-    text = step.page({"device": "a machine"}, [result(case, **by)], known, {"seconds": [1.0, 3.0, 2.0], "backend": device}, ["wide value tanh"])
+    whole = {"seconds": [1.0, 3.0, 2.0], "backend": device}
+    text = step.page({"device": "a machine"}, [result(case, **by)], known, whole, ["wide value tanh"])
     assert "- device: a machine" in text and "- compile: no figure in some rows (NotImplementedError: no)" in text
     assert f"back end '{device}': 2.00 s (of 1.00, 3.00, 2.00)" in text
     assert "- NOT MEASURED, the time was up: wide value tanh" in text
@@ -88,7 +89,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
         step.main(command)
     assert [p.name for p in tmp_path.iterdir()] == ["step-cpu.partial"]  # no table of half a run
     step.main(command)
-    assert measured == ["small value tanh", "small gradient tanh", "interrupted", "small ascent tanh", "direct direct tanh"]
+    before, after = ["small value tanh", "small gradient tanh"], ["small ascent tanh", "direct direct tanh"]
+    assert measured == [*before, "interrupted", *after]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-cpu.json", "step-cpu.md"]
     stored = json.loads((tmp_path / "step-cpu.json").read_text())
     assert len(stored["results"]) == 4 and stored["not_measured"] == [] and stored["whole_run"]["seconds"] == [1.5]
@@ -97,7 +99,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_what_a_limit_leaves_out_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(step, "time_case", lambda *_: pytest.fail("the time is up before the first line"))
     monkeypatch.setattr(step, "peak", lambda device: 1e11)
-    step.main(["--device", "cpu", "--shapes", "small", "--modes", "value", "--activations", "tanh", "--limit", "-1", "--out", str(tmp_path)])
+    one = ["--device", "cpu", "--shapes", "small", "--modes", "value", "--activations", "tanh"]
+    step.main([*one, "--limit", "-1", "--out", str(tmp_path)])
     assert "NOT MEASURED, the time was up: small value tanh" in (tmp_path / "step-cpu.md").read_text()
 
 
@@ -106,7 +109,8 @@ def test_a_case_is_timed_by_every_provider_that_can(monkeypatch):
     torch.set_num_threads(1)
     by = step.time_case(case, "cpu", 2, 0.002, 0.01, 1e11, providers("cpu"))
     assert set(by) == set(providers("cpu"))
-    assert all(by[n]["us"] > 0 and len(by[n]["all"]) >= 2 for n in ("eager", "fused 1 step", "fused many", "ensemble of 16"))
+    for name in ("eager", "fused 1 step", "fused many", "ensemble of 16"):
+        assert by[name]["us"] > 0 and len(by[name]["all"]) >= 2
     assert "double backward" in by["compile"]["reason"] and "needs a GPU" in by["CUDA graph"]["reason"]
     slow = step.time_case(case, "cpu", 2, 0.002, 0.01, case.flop / (4 * step.LONGEST_CALL), providers("cpu"))
     assert "one call would take more than" in slow["eager"]["reason"]

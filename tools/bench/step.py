@@ -78,7 +78,7 @@ def time_case(
                 fixed = took if fixed is None else fixed
                 n *= 2
             running[name] = (provider, n if took < 2 * budget else n // 2, took)
-        except Exception as cause:  # noqa: BLE001 - a provider that cannot run is a line of the table, not the end of it
+        except Exception as cause:  # noqa: BLE001 - a provider that cannot run is a reason in the table
             result[name] = {"reason": f"{type(cause).__name__}: {cause}".splitlines()[0]}
     samples: dict[str, list[float]] = {name: [] for name in running}
     # Every provider is repeated as often as the others; slow lines have fewer repetitions, never fewer than two.
@@ -238,8 +238,8 @@ def main(given: list[str] | None = None) -> None:
         if case.key not in notebook.found and time.monotonic() - started > arguments.limit:
             left.append(case.key)
             continue
-        measure = lambda c=case: time_case(c, arguments.device, repetitions, 0.15, arguments.cap, rate, known)  # noqa: E731
-        by = notebook.get(case.key, measure)
+        how = (arguments.device, repetitions, 0.15, arguments.cap, rate, known)
+        by = notebook.get(case.key, lambda c=case, h=how: time_case(c, *h))
         words = {n: "-".join(map(str, getattr(case, n))) for n in ("teacher", "student")}
         described = {**case.__dict__, **words}
         results.append({"case": described, "flop": case.flop, "floor_us": case.flop / rate * 1e6, "providers": by})
