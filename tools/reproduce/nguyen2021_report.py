@@ -54,6 +54,11 @@ def _under_shift(records: Records, sets: list[str], key: dict) -> list[str]:
             reached = "reached" if whole > 0 and found <= 0.5 * whole else "not reached"
             says += f" (target: half or less is left: {reached})"
         lines.append(says)
+    for method in ("scratch", "ail"):
+        rmse = lambda m, n: mean(records.values("rmse", set=n, method=m, **key))  # noqa: E731
+        ahead = [n for n in sets if rmse(method, n) < rmse("nguyen2021", n)]
+        says = f"{method} (labels of its place) is better than nguyen2021 on {len(ahead)} of {len(sets)} sets"
+        lines.append(f"- shift {key['shift']:g}: {says}" + (f": {', '.join(ahead)}" if ahead else ""))
     if equal := [n for n in sets if n not in judged]:
         names = ", ".join(equal)
         lines.append(
