@@ -116,8 +116,8 @@ def measure(names: list[str], chosen: list[Case]) -> None:
     from regkd_edge.quantize import graph_precision
     from regkd_edge.quantize.reference import reference_outputs
 
-    done = {(r["set"], r["activation"], r["seed"], r["method"]) for r in read()}
     for case in chosen:
+        done = {(r["set"], r["activation"], r["seed"], r["method"]) for r in read()}  # another process may work on other sets
         missing = [name for name in names if (case.name, case.activation, case.seed, name) not in done]
         if not missing:
             continue
