@@ -79,7 +79,8 @@ def start(
     config : RunConfig, optional
         The whole configuration in place of what run.yaml holds.
 
-    A folder that this call made is removed again when nothing was finished in it.
+    A folder that this call made is removed again when it was refused before any training: the refused flag would stay in its
+    run.yaml otherwise, since there is no configuration before it to go back to.
     """
     new = not Path(folder).exists()
     if config is not None:
@@ -102,6 +103,7 @@ def start(
                 run.write_config(before)  # a refused flag must not stay and be refused again by the next command
                 raise
     except UserError:
-        if new and not any(run.record(stage) for stage in STAGES):
+        worth_keeping = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")
+        if new and not worth_keeping:
             shutil.rmtree(run.path, ignore_errors=True)
         raise

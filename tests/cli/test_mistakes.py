@@ -144,6 +144,17 @@ def test_a_bad_spec_or_field(cli, tmp_path, csv):
     check(cli(*start, "--optimizer", "sgdx"), "sgdx")
 
 
+def test_a_flag_refused_after_the_data_were_read_leaves_nothing_behind(cli, tmp_path, csv):
+    start = ("train-teacher", tmp_path / "run", "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("here --device cuda is no mistake")
+    check(cli(*start, "--device", "cuda"), "cuda")
+    assert not (tmp_path / "run").exists()
+    assert cli(*start).code == 0
+
+
 def test_a_recipe_that_does_not_exist(cli, tmp_path, csv):
     run = tmp_path / "run"
     assert (
