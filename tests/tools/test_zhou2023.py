@@ -31,7 +31,7 @@ def test_all_methods_run_and_a_second_call_adds_what_is_absent(call, case, tmp_p
     assert "status: complete" in page and "CPU time of 1 teachers and 7 students" in page
     assert (tmp_path / "out" / "zhou2023.svg").is_file()
     page = call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian", "direct_1", "--minutes", 0)
-    assert "**partial**" in page and "Gaussian on waves H=3: 1 of 2 seeds; direct a=1 on waves H=3: 1 of 2 seeds" in page
+    assert "**partial**" in page and "Gaussian, 1 of 2 seeds: waves H=3; direct a=1, 1 of 2 seeds: waves H=3" in page
     call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian")
     after = rows_of(tmp_path / "out" / "zhou2023.csv")
     assert after[:7] == before and [(row["method"], row["seed"]) for row in after[7:]] == [("gaussian", "2")]

@@ -30,6 +30,7 @@ STORED = {
 }
 
 ROUND = 10  # student steps an epoch
+NEAR = 0.015
 NOTES = """## Notes
 
 - Ours matches gradients too: a second-order pass at every step, which the methods of the paper have not; steps and points are the same.
@@ -37,6 +38,8 @@ NOTES = """## Notes
   paper do not; it uses no row and no relation between features. "ours (mean and sd only)" knows what they know.
 - The generator's term beta |x|^2 is summed over the batch, as in the authors' code. An earlier version averaged it: its points ran
   away, and "generator a=1" on pole with H = 25 was at 0.4228 (seeds 1-5) in place of the stored 0.3548.
+- With a look at the validation rows at every epoch, as the authors do, in place of every fifth: direct a=1 on pole with H = 50 is
+  at 0.2503 in place of 0.2519, Gaussian at 0.2237 in place of 0.2244 (seeds 1-5).
 - Sets of constants that were tried on seeds 101-106 and not taken, by the distance |S - T| on validation rows (compactiv, H = 25,
   4 seeds, best / last checkpoint; the recipe with ranges 0.0714 / 0.0736, Gaussian of the paper 0.0863 / 0.0984): Gaussian in
   place of heavy-tailed inputs 0.0709 / 0.0795; that with gradient weight 1 0.0780 / 0.0851; a correlation of 0.3 between all
@@ -67,7 +70,7 @@ def report(
                     cells.append(_cell(values, stored[1 + THEIRS.index(m)] if stored and m in THEIRS else None))
                 rows.append(cells)
         lines += [f"## {what}", "", table(["set", "H", "teacher", *(TITLES[m] for m in METHODS)], rows), ""]
-    return "\n".join([*lines, "## Against the stored results", "", _against(records, sets, widths, epochs), "", NOTES])
+    return "\n".join([*lines, "## Against the stored results", "", _against(records, sets, widths, epochs), "", *_judged(records, sets, widths, epochs), "", NOTES])
 
 
 def plot(path: Path, records: Records, sets: Sequence[str], widths: Sequence[int], methods: Sequence[str], epochs: int) -> None:
@@ -101,6 +104,25 @@ def _against(records: Records, sets: Sequence[str], widths: Sequence[int], epoch
     return table(header, rows)
 
 
+def _judged(records: Records, sets: Sequence[str], widths: Sequence[int], epochs: int) -> list[str]:
+    """The two targets in words: means within NEAR of the stored ones, and ours below the best of them."""
+    means, far, below = 0, [], {m: [0, 0] for m in ("ours", "ours_ranges")}
+    for (name, hidden), stored in STORED.items():
+        if name not in sets or hidden not in widths:
+            continue
+        for m, value in zip(THEIRS, stored[1:]):
+            if found := records.values("best", set=name, hidden=hidden, method=m, epochs=epochs):
+                means += 1
+                if abs(mean(found) - value) > NEAR:
+                    error = f", standard error of ours {sd(found) / math.sqrt(len(found)):.4f}" if len(found) > 1 else ""
+                    far.append(f"{TITLES[m]} on {name} H={hidden} ({mean(found):.4f} against {value:.4f}{error})")
+        for m, count in below.items():
+            if found := records.values("best", set=name, hidden=hidden, method=m, epochs=epochs):
+                count[0], count[1] = count[0] + (mean(found) < min(stored[1:])), count[1] + 1
+    lines = [f"{means - len(far)} of {means} means of the re-implemented methods are within {NEAR} of the stored ones{'; not: ' + '; '.join(far) if far else ''}.", ""]
+    return lines + ["; ".join(f"{TITLES[m]}: below the best stored method in {a} of {b} rows" for m, (a, b) in below.items()) + "."]
+
+
 def _time(records, sets, widths, seeds, epochs, methods, teachers) -> list[str]:
     """CPU time, which other work on the machine stretches less than wall time."""
     total, wall, guessed, unknown, count = sum(teachers), 0.0, 0, 0, 0
@@ -126,14 +148,15 @@ def _time(records, sets, widths, seeds, epochs, methods, teachers) -> list[str]:
 
 def _missing(records, sets, widths, seeds, epochs, methods) -> list[str]:
     """What of the table asked for is not there, in words."""
-    gaps = []
+    gaps: dict[str, list[str]] = {}
     for m in methods:
         for hidden in widths:
             for name in sets:
-                there = [s for s in seeds if records.has(set=name, hidden=hidden, method=m, seed=s, epochs=epochs)]
-                if len(there) < len(seeds):
-                    gaps.append(f"{TITLES[m]} on {name} H={hidden}: {len(there)} of {len(seeds)} seeds")
-    return [f"- status: **partial**, run again to go on. {'; '.join(gaps)}"] if gaps else ["- status: complete"]
+                there = sum(records.has(set=name, hidden=hidden, method=m, seed=s, epochs=epochs) for s in seeds)
+                if there < len(seeds):
+                    gaps.setdefault(f"{TITLES[m]}, {there} of {len(seeds)} seeds", []).append(f"{name} H={hidden}")
+    named = "; ".join(f"{what}: {', '.join(where)}" for what, where in gaps.items())
+    return [f"- status: **partial**, run again to go on. {named}" if gaps else "- status: complete"]
 
 
 def _cell(values: list[float], stored: float | None) -> str:
