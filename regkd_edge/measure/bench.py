@@ -190,7 +190,9 @@ class _Measured:
     def takes(self, batch: int) -> bool:
         """Whether the engine takes a batch size; the reason why not is kept."""
         if self.manifest.batch is not None and batch != self.manifest.batch:
-            self.skipped.append({"batch": batch, "reason": f"the engine takes batch {self.manifest.batch} only"})
+            wider = "; 'build --profile 1,1,64' makes one for more" if "min_batch" in self.manifest.options else ""
+            reason = f"the engine takes batch {self.manifest.batch} only{wider}"
+            self.skipped.append({"batch": batch, "reason": reason})
             return False
         if self.manifest.max_batch is not None and batch > self.manifest.max_batch:
             self.skipped.append({"batch": batch, "reason": f"the engine takes batches up to {self.manifest.max_batch}"})

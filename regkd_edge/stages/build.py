@@ -45,10 +45,8 @@ def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
         )
     )
     options |= {field: getattr(config.build, field) for field in fields}
-    if config.batch_size == "dynamic" or config.build.profile is not None:  # a profile for a fixed batch is refused there
-        batches = config.bench.batches
-        low, best, high = (min(batches), batches[0], max(batches)) if config.build.profile is None else (config.build.profile * 3)[:3]
-        options |= {"min_batch": low, "opt_batch": best, "max_batch": high}
+    if config.build.profile is not None:
+        options |= dict(zip(("min_batch", "opt_batch", "max_batch"), (config.build.profile * 3)[:3]))
     return options
 
 
