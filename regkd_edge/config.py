@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from .distill_config import BASES, SAMPLERS, TERMS, DistillConfig
 from .errors import UserError
-from .fields import MOST_STEPS, Count, Names, Optimizer, Section, as_list
+from .fields import MOST_STEPS, Count, Names, Optimizer, Section, as_list, none_for_nothing
+from .quantize_config import CORRECTIONS, QuantizeConfig
 from .reading import read_yaml
 from .recipes import RECIPES
 
@@ -33,16 +34,20 @@ __all__ = [
 ]
 
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
-CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
 
 
 class DataConfig(Section):
     """Where the rows come from and how they are split."""
 
     source: str | None = Field(None, description="CSV, Parquet or NPZ file, or a bundled set: digits, diabetes.")
-    target: Names = Field(default_factory=list, description="Name of the target column; several separated by commas, one that holds a comma in double quotes.")
+    target: Names = Field(
+        default_factory=list,
+        description="Name of the target column; several separated by commas, one that holds a comma in double quotes.",
+    )
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
-    test: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows held out for the final figures.")
+    test: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.15, description="Share of the rows held out for the final figures."
+    )
 
     @model_validator(mode="after")
     def _shares(self) -> DataConfig:
@@ -58,14 +63,23 @@ class TeacherConfig(Section):
     from_run: str | None = Field(None, description="Take the teacher of another run folder.")
     factory: str | None = Field(None, description="package.module:factory that returns a torch module.")
     weights: str | None = Field(None, description="State dict for --factory (.safetensors, or a weights_only .pt).")
-    inputs: Literal["raw", "standardized"] = Field("raw", description="What the factory's module takes and gives: raw units, or standardized values.")
+    inputs: Literal["raw", "standardized"] = Field(
+        "raw", description="What the factory's module takes and gives: raw units, or standardized values."
+    )
     epochs: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(300, description="Most passes over the training rows.")
     batch: Count = Field(64, description="Rows a step.")
     optimizer: Optimizer = Field("adamw", description="rmsprop, adam or adamw.")
     lr: Annotated[float, Field(gt=0)] = Field(1e-3, description="Learning rate, falling to 0 along a cosine.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="Weight decay.")
-    patience: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(60, description="Epochs without a better validation RMSE before stopping.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the training runs; auto: on the GPU where one is there and the fused core covers the networks.")
+    patience: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
+        60, description="Epochs without a better validation RMSE before stopping."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description=(
+            "Where the training runs; auto: on the GPU where one is there and the fused core covers the networks."
+        ),
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:
@@ -76,110 +90,87 @@ class TeacherConfig(Section):
         return self
 
 
-def _as_share(value: Any) -> Any:
-    """``"1%"`` -> 0.01; ``"none"`` -> None; numbers pass."""
-    if isinstance(value, str) and value.strip().lower() == "none":
-        return None
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100.0
-        except ValueError:
-            return value
-    return value
-
-
-Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_share)]
-
-
-class QuantizeConfig(Section):
-    """Which precisions to write, from which inputs they are calibrated, and what may be done about the error."""
-
-    precision: Annotated[list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: ["fp16", "int8"],
-        description="Precisions besides fp32: int8, int8-weights, fp8, fp16, bf16; or auto: int8 with the layers that --max-increase (1%) needs in a higher one.",
-    )
-    calibrate: Literal["auto", "real", "synthetic", "both"] = Field(
-        "auto", description="Calibration inputs: the student's training rows (real), synthetic ones, or both; auto: the rows where the student saw any."
-    )
-    inputs: str | None = Field(None, description="YAML description of the inputs for synthetic rows (mean and sd, or low and high of each); else what was stored with the student.")
-    method: Literal["output", "minmax", "percentile", "entropy"] = Field("output", description="How a range is found: by the output's error, or read off the calibration values.")
-    percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
-    rows: Annotated[int, Field(ge=1)] = Field(2048, description="Most calibration rows.")
-    corrections: Names = Field(
-        default_factory=lambda: list(CORRECTIONS), description="Corrections that may be tried: any of " + ",".join(CORRECTIONS) + ", or none."
-    )
-    placer: Literal["auto", "own", "onnxruntime", "modelopt"] = Field(
-        "auto", description="Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), modelopt (NVIDIA's, installed apart), or auto."
-    )
-    max_increase: Share = Field(None, description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%; or none.")
-    high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
-    finetune: bool = Field(False, description="Train the student through its INT8 quantizers with base and terms of distill (quantization-aware distillation).")
-    finetune_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(1500, description="Steps of --finetune.")
-    finetune_lr: Annotated[float, Field(gt=0)] = Field(3e-4, description="Learning rate of --finetune, falling to 0 along a cosine.")
-    target: str | None = Field(None, description="Device the graphs are for: orin, thor, sm_89, cpu, ... ; a precision it lacks is refused.")
-    report: bool = Field(False, description="Rank the layers by the output error that each causes, and split it into input, weights and activations.")
-
-    @model_validator(mode="after")
-    def _known_corrections(self) -> QuantizeConfig:
-        if [c.lower() for c in self.corrections] == ["none"]:
-            self.__dict__["corrections"] = []
-        for name in self.corrections:
-            if name not in CORRECTIONS:
-                raise ValueError(f"unknown correction '{name}': use any of {', '.join(CORRECTIONS)}, or none")
-        return self
-
-
-def _as_name(value: Any) -> Any:
-    """``"none"`` -> None."""
-    return None if isinstance(value, str) and value.strip().lower() == "none" else value
-
-
 class BuildConfig(Section):
     """Which engines to make."""
 
-    backend: Annotated[list[Literal["onnxruntime", "tensorrt", "native", "tensorrt-rtx"]], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: ["onnxruntime"], description="onnxruntime, native, tensorrt, tensorrt-rtx (ahead of time, no GPU), or several separated by commas."
+    backend: Annotated[
+        list[Literal["onnxruntime", "tensorrt", "native", "tensorrt-rtx"]],
+        BeforeValidator(as_list),
+        Field(min_length=1),
+    ] = Field(
+        default_factory=lambda: ["onnxruntime"],
+        description=(
+            "onnxruntime, native, tensorrt, tensorrt-rtx (ahead of time, no GPU), or several separated by commas."
+        ),
     )
-    workspace_mib: Annotated[int, Field(ge=1)] = Field(256, description="TensorRT: most scratch memory of a layer, MiB.")
-    optimization_level: Annotated[int, Field(ge=0, le=5)] = Field(3, description="TensorRT: builder optimization level.")
+    workspace_mib: Annotated[int, Field(ge=1)] = Field(
+        256, description="TensorRT: most scratch memory of a layer, MiB."
+    )
+    optimization_level: Annotated[int, Field(ge=0, le=5)] = Field(
+        3, description="TensorRT: builder optimization level."
+    )
     tf32: bool = Field(False, description="TensorRT: let FP32 layers multiply with 10 bits of mantissa.")
-    version_compatible: bool = Field(False, description="TensorRT: load in later minor versions; loading then runs code of the plan.")
+    version_compatible: bool = Field(
+        False, description="TensorRT: load in later minor versions; loading then runs code of the plan."
+    )
     hardware_compatible: bool = Field(False, description="TensorRT: run on any GPU from Ampere on.")
-    refit: Literal["off", "refit", "strip"] = Field("off", description="TensorRT: weights can be exchanged later; strip: they are not in the plan at all.")
-    dla: Annotated[int, Field(ge=0, le=1)] | None = Field(None, description="TensorRT: DLA core of an Orin to use where it can, the GPU for the rest.")
-    profile: Annotated[list[Annotated[int, Field(ge=1, le=65536)]] | None, BeforeValidator(lambda value: as_list(_as_name(value)))] = Field(
-        None, description="TensorRT: least, best and largest batch of a dynamic graph (1,1,64), or one number for a static batch; none: as --batches of bench."
+    refit: Literal["off", "refit", "strip"] = Field(
+        "off", description="TensorRT: weights can be exchanged later; strip: they are not in the plan at all."
     )
-    header: Annotated[str | None, BeforeValidator(_as_name)] = Field(
-        None, description="native: write each engine as one C99 header NAME.h too, every name in it begun by NAME, for a device without an operating system; or none."
+    dla: Annotated[int, Field(ge=0, le=1)] | None = Field(
+        None, description="TensorRT: DLA core of an Orin to use where it can, the GPU for the rest."
     )
-
+    profile: Annotated[
+        list[Annotated[int, Field(ge=1, le=65536)]] | None,
+        BeforeValidator(lambda value: as_list(none_for_nothing(value))),
+    ] = Field(
+        None,
+        description=(
+            "TensorRT: least, best and largest batch of a dynamic graph (1,1,64), or one number for a static batch; "
+            "none: a static batch of 1."
+        ),
+    )
+    header: Annotated[str | None, BeforeValidator(none_for_nothing)] = Field(
+        None,
+        description=(
+            "native: write each engine as one C99 header NAME.h too, every name in it begun by NAME, for a device "
+            "without an operating system; or none."
+        ),
+    )
 
     @model_validator(mode="after")
     def _ordered_profile(self) -> BuildConfig:
         if self.profile is not None and (len(self.profile) not in (1, 3) or self.profile != sorted(self.profile)):
-            raise ValueError(f"profile is {self.profile}: give one batch, or the least, the best and the largest in this order")
+            raise ValueError(
+                f"profile is {self.profile}: give one batch, or the least, the best and the largest in this order"
+            )
         return self
 
 
 class BenchConfig(Section):
     """How engines are measured."""
 
-    batches: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: [1, 64], description="Batch sizes to time."
+    batches: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], BeforeValidator(as_list), Field(min_length=1)] = (
+        Field(default_factory=lambda: [1, 64], description="Batch sizes to time.")
     )
     samples: Annotated[int, Field(ge=10)] = Field(3000, description="Timed requests a batch size.")
     warmup: Annotated[int, Field(ge=0)] = Field(300, description="Requests before the clock counts.")
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="ONNX Runtime: threads of one request.")
     sweep: bool = Field(True, description="Time each engine's other settings too: threads and spinning, CUDA graph.")
-    run_code_of_plan: bool = Field(False, description="TensorRT: load version-compatible plans, which executes code from them.")
+    run_code_of_plan: bool = Field(
+        False, description="TensorRT: load version-compatible plans, which executes code from them."
+    )
 
 
 class RunConfig(Section):
     """One run, whole. The YAML file of ``regkd-edge run`` has these sections; what it leaves out has its default."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Seed of the split, the initial weights and the noise.")
-    batch_size: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field("dynamic", description="Batch of the exported graph: dynamic, or a number.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="Seed of the split, the initial weights and the noise."
+    )
+    batch_size: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(
+        "dynamic", description="Batch of the exported graph: dynamic, or a number."
+    )
     data: DataConfig = Field(default_factory=DataConfig)
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
     distill: DistillConfig = Field(default_factory=DistillConfig)
@@ -191,11 +182,16 @@ class RunConfig(Section):
     def from_dict(cls, values: Any, where: str = "the configuration") -> RunConfig:
         """Validated configuration; :class:`UserError` names the field, the value met and what is allowed."""
         if not isinstance(values, dict):
-            raise UserError(f"{where} holds {type(values).__name__} {str(values)[:40]!r}, expected fields like 'data:'.", "Start from the example of 'regkd-edge run --help'.")
+            raise UserError(
+                f"{where} holds {type(values).__name__} {str(values)[:40]!r}, expected fields like 'data:'.",
+                "Start from the example of 'regkd-edge run --help'.",
+            )
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise UserError(f"{where}: {_first_problem(error)}", "See 'regkd-edge COMMAND --help' for the fields.") from None
+            raise UserError(
+                f"{where}: {_first_problem(error)}", "See 'regkd-edge COMMAND --help' for the fields."
+            ) from None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> RunConfig:
@@ -207,15 +203,21 @@ class RunConfig(Section):
         """What contradicts between the sections, before the first of them is worked on; :class:`UserError`."""
         if self.distill.no_data and self.quantize.calibrate not in ("auto", "synthetic"):
             raise UserError(
-                f"distill.no_data keeps the student from the rows, and quantize.calibrate '{self.quantize.calibrate}' reads them.",
+                "distill.no_data keeps the student from the rows, and quantize.calibrate "
+                f"'{self.quantize.calibrate}' reads them.",
                 "Leave calibrate out, or set it to synthetic.",
             )
         if self.distill.base == "hint":
             to_train = None if self.teacher.from_run or self.teacher.factory else self.teacher.teacher
-            for who, spec, layer in zip(("student", "teacher"), (self.distill.student, to_train), self.distill.hint_layers):
+            for who, spec, layer in zip(
+                ("student", "teacher"), (self.distill.student, to_train), self.distill.hint_layers
+            ):
                 count = len(spec.split(":")[1].split(",")) if spec is not None and spec.count(":") == 2 else layer + 1
                 if layer >= count:
-                    raise UserError(f"the {who} {spec} has {count} hidden layers, hint_layers asks for {layer}.", f"Use -1 (the last) or 0 to {count - 1}.")
+                    raise UserError(
+                        f"the {who} {spec} has {count} hidden layers, hint_layers asks for {layer}.",
+                        f"Use -1 (the last) or 0 to {count - 1}.",
+                    )
 
     def to_yaml(self) -> str:
         """All fields, in their order, as YAML."""
@@ -225,7 +227,9 @@ class RunConfig(Section):
         """A copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; validated anew."""
         values = self.model_dump(mode="json")
         name = str(changes.get("distill.recipe", "")).strip()
-        if name in RECIPES or name.lower() == "none":  # before the fields given beside it; what is left of the former one goes
+        if (
+            name in RECIPES or name.lower() == "none"
+        ):  # before the fields given beside it; what is left of the former one goes
             for field, value in RECIPES.get(str(self.distill.recipe), {}).items():
                 if getattr(self.distill, field) == value:
                     values["distill"][field] = DistillConfig.model_fields[field].get_default(call_default_factory=True)
@@ -241,7 +245,10 @@ class RunConfig(Section):
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-"))) or "run"
+    place = (
+        ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-")))
+        or "run"
+    )
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         return f"unknown field '{place}'."

@@ -8,7 +8,21 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["MOST_ROWS", "MOST_STEPS", "Count", "Fraction", "Names", "Optimizer", "OrNone", "Section", "Weight", "as_list", "none_for_nothing", "panel", "weight_parts"]
+__all__ = [
+    "MOST_ROWS",
+    "MOST_STEPS",
+    "Count",
+    "Fraction",
+    "Names",
+    "Optimizer",
+    "OrNone",
+    "Section",
+    "Weight",
+    "as_list",
+    "none_for_nothing",
+    "panel",
+    "weight_parts",
+]
 
 MOST_ROWS = 65536  # of a batch: beyond, memory and not the network decides what a step costs
 MOST_STEPS = 10**9
@@ -49,7 +63,11 @@ def _as_weight(value: Any) -> float | str:
             parts.append(hold if dots else "")
     elif isinstance(value, (int, float)):
         parts = [value]
-    if not isinstance(parts, (list, tuple)) or not 1 <= len(parts) <= 3 or any(isinstance(part, bool) for part in parts):
+    if (
+        not isinstance(parts, (list, tuple))
+        or not 1 <= len(parts) <= 3
+        or any(isinstance(part, bool) for part in parts)
+    ):
         raise ValueError(f"expected {form}")
     try:
         line, hold = [float(part) for part in parts[:2]], int(parts[2]) if len(parts) > 2 else 1

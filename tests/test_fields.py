@@ -34,13 +34,40 @@ def test_a_weight_is_a_number_or_a_line(written, parts):
     assert RunConfig.from_dict(stored.model_dump(mode="json")) == stored
 
 
-@pytest.mark.parametrize("written", ["1:0", "1..", "..", "1..0/", "1..0/0", "-1", "nan", float("inf"), True, [1, 0, 1, 1], {"end": 1}, {"start": 1, "stop": 0}, None])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1:0",
+        "1..",
+        "..",
+        "1..0/",
+        "1..0/0",
+        "-1",
+        "nan",
+        float("inf"),
+        True,
+        [1, 0, 1, 1],
+        {"end": 1},
+        {"start": 1, "stop": 0},
+        None,
+    ],
+)
 def test_what_is_no_weight_is_refused(written):
     with pytest.raises(UserError, match="w_gm"):
         weight(written)
 
 
-@pytest.mark.parametrize("field", ["distill.lr", "distill.sigma", "distill.weight_decay", "distill.ascent_size", "teacher.lr", "teacher.weight_decay"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "distill.lr",
+        "distill.sigma",
+        "distill.weight_decay",
+        "distill.ascent_size",
+        "teacher.lr",
+        "teacher.weight_decay",
+    ],
+)
 @pytest.mark.parametrize("value", ["inf", "nan", float("inf"), float("nan")])
 def test_a_number_is_finite(field, value):
     with pytest.raises(UserError, match=field.split(".")[1]):

@@ -19,7 +19,11 @@ def measured(run: RunFolder) -> dict[str, Any]:
     recommended = (report.recommended or {}).get("name")
     table = console_table(report.rows, report.unit, recommended)
     overhead = loop_overhead(report.facts["benches"])
-    return {"rows": report.rows, "table": table, "footnotes": [*report.dashes, *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else [])]}
+    return {
+        "rows": report.rows,
+        "table": table,
+        "footnotes": [*report.dashes, *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else [])],
+    }
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -51,7 +55,10 @@ def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
         parts = ", ".join(f"{name} {value:.2f} %" for name, value in found["parts"].items())
         lines.append(f"{graph['precision']}: output moves by {found['all']:.2f} % of its standard deviation ({parts})")
         for layer in found["layers"]:
-            lines.append(f"  {layer['name']} ({layer['precision']}) alone: {layer['change']:.2f} % (data {layer['data']:.2f} %, weights {layer['weights']:.2f} %)")
+            lines.append(
+                f"  {layer['name']} ({layer['precision']}) alone: {layer['change']:.2f} % (data {layer['data']:.2f} "
+                f"%, weights {layer['weights']:.2f} %)"
+            )
     return lines
 
 
@@ -66,7 +73,10 @@ def training_notes(summary: dict[str, Any]) -> list[str]:
     lines = []
     for name, figures in summary.items():
         if name != "external":
-            lines.append(f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{figures['backend']}' ({figures['backend_reason']}).")
+            lines.append(
+                f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{figures['backend']}' "
+                f"({figures['backend_reason']})."
+            )
             lines += [f"{name}: {note}." for note in figures.get("notes", [])]
     return lines
 
@@ -77,4 +87,11 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
     if summary["recommended"]:
         notes.append(f"recommended: {summary['recommended']['name']} ({summary['recommended']['why']})")
     notes.append(f"report: {run.file('report.html')}")
-    show(f"what was lost and won in {run.path}", **measured(run), as_json=as_json, run=str(run.path), ran=ran, notes=notes)
+    show(
+        f"what was lost and won in {run.path}",
+        **measured(run),
+        as_json=as_json,
+        run=str(run.path),
+        ran=ran,
+        notes=notes,
+    )

@@ -8,4 +8,14 @@ from .recipe import optimizer_of, recipe_of
 from .result import Trained, save_trained
 from .train import baseline, distill, train_teacher
 
-__all__ = ["Trained", "baseline", "described_table", "distill", "optimizer_of", "recipe_of", "require_fit", "save_trained", "train_teacher"]
+__all__ = [
+    "Trained",
+    "baseline",
+    "described_table",
+    "distill",
+    "optimizer_of",
+    "recipe_of",
+    "require_fit",
+    "save_trained",
+    "train_teacher",
+]

@@ -41,11 +41,15 @@ class Checkpoint:
         """Replace the state; the old one stays whole until the new one is."""
         if self.path is None:
             return
-        header = {"regkd_edge": json.dumps({"format": _FORMAT, "fingerprint": self.fingerprint, "facts": facts}, allow_nan=False)}
+        header = {
+            "regkd_edge": json.dumps(
+                {"format": _FORMAT, "fingerprint": self.fingerprint, "facts": facts}, allow_nan=False
+            )
+        }
         write_tensors(self.path, tensors, header)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The state, or None when there is none of this training. A damaged or stale file is discarded: it can only cost time."""
+        """The state, or None when there is none of this training. One that is damaged or stale is discarded."""
         if self.path is None or not self.path.is_file():
             return None
         from safetensors import SafetensorError, safe_open

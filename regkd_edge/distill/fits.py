@@ -1,4 +1,4 @@
-"""What a teacher allows: parts of the objective that need its gradient or its hidden layers, refused before training."""
+"""What a teacher allows: what needs its gradient or its hidden layers is refused before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
     if config.drawn == "generator":
         parts.append(("the sampler generator", "take --sampler gaussian, described or anchored"))
     if config.drawn == "direct" and config.ascent_rule != "candidates":
-        parts.append((f"the sampler direct by {config.ascent_rule} steps", "take --ascent-rule candidates or --sampler anchored"))
+        parts.append(
+            (f"the sampler direct by {config.ascent_rule} steps", "take --ascent-rule candidates or --sampler anchored")
+        )
     return parts
 
 
@@ -27,11 +29,13 @@ def require_fit(config: DistillConfig, teacher: Teacher) -> None:
     if not teacher.differentiable and config.teacher_gradient == "exact":
         for what, instead in needs_gradient(config):
             raise RecipeError(
-                f"{what} needs the teacher's gradient, and this teacher has none ({teacher.source} answers values only).",
+                f"{what} needs the teacher's gradient, and this teacher has none ({teacher.source} answers values "
+                "only).",
                 f"Either {instead}, or ask for differences by --teacher-gradient central (2 d questions a point).",
             )
     if config.base == "hint" and teacher.mlp is None:
         raise RecipeError(
-            f"base hint needs the hidden layers of an MLP, and this teacher ({teacher.source}) is a {type(teacher.module).__name__}.",
+            f"base hint needs the hidden layers of an MLP, and this teacher ({teacher.source}) is a "
+            f"{type(teacher.module).__name__}.",
             "Take --base mimic.",
         )

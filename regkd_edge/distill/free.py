@@ -1,7 +1,7 @@
 """Distillation without data: rows out of a description of the inputs, answers out of the teacher.
 
-The student trains on fresh synthetic inputs and is selected on others, both answered by the teacher; neither the rows nor the
-labels of the run are looked at. They serve the reports alone.
+The student trains on fresh synthetic inputs and is selected on others, both answered by the teacher; neither the rows
+nor the labels of the run are looked at. They serve the reports alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ POOLED = ("gaussian", "described", "heavy-tailed", "mixed")
 
 
 class Spread(DescribedInputs):
-    """Inputs as described (``described``, ``gaussian``), heavy-tailed around the same mean and variance, or half of each."""
+    """Inputs as described (``described``, ``gaussian``), heavy-tailed around the same moments, or half of each."""
 
     def __init__(self, kind: str, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
         super().__init__(description, scaler, seed=seed)
@@ -42,8 +42,8 @@ class Spread(DescribedInputs):
         x = super().draw(count, step).double()
         if self.kind in ("described", "gaussian"):
             return x
-        # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur. Where ranges
-        # are known the described half lies near their crowded ends, and this half fills what lies between.
+        # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur. Where
+        # ranges are known the described half lies near their crowded ends, and this half fills what lies between.
         z = self._tails.draw(count, step).double().numpy()
         raw = self.description.restrict(self.description.mean + self.description.sd * self.description.correlated(z))
         heavy = torch.from_numpy(self.scaler.standardize(raw))
@@ -100,5 +100,8 @@ def _learnt(description: InputDescription, teacher: Teacher, seed: int) -> Scale
     x = sampler.draw(_VALIDATION, 2).double().numpy()
     y = teacher.answers(inputs.restore(x))
     if not np.isfinite(y).all() or (y.std(0) == 0).any():
-        raise DataError("the teacher answers all described inputs alike, or with numbers that are not finite.", "Check --describe and --inputs.")
+        raise DataError(
+            "the teacher answers all described inputs alike, or with numbers that are not finite.",
+            "Check --describe and --inputs.",
+        )
     return Scalers(inputs, Scaler.fit(y))

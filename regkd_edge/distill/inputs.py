@@ -15,7 +15,7 @@ from ..data import Table
 from ..data.csv_reader import read_csv
 from ..errors import DataError
 from ..models import Teacher, open_teacher
-from ..sampling import DescribedInputs, InputDescription
+from ..sampling import InputDescription
 
 __all__ = ["described_table", "description_of", "like_rows", "require_units"]
 
@@ -35,11 +35,16 @@ def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw unit
     bad = ~np.isfinite(x)
     if bad.any():
         row, column = (int(v) for v in np.argwhere(bad)[0])
-        raise DataError(f"'{path}' line {lines[row]}, column '{names[column]}': met {x[row, column]:g}, expected a finite number.", "Fill in or drop that row.")
+        raise DataError(
+            f"'{path}' line {lines[row]}, column '{names[column]}': met {x[row, column]:g}, expected a finite number.",
+            "Fill in or drop that row.",
+        )
     return x
 
 
-def description_of(config: DistillConfig, teacher: Teacher, names: Sequence[str], rows: np.ndarray | None = None) -> InputDescription:
+def description_of(
+    config: DistillConfig, teacher: Teacher, names: Sequence[str], rows: np.ndarray | None = None
+) -> InputDescription:
     """What ``config`` says about the inputs (``describe``, ``like``), else ``rows`` [n, d], else the teacher's scalers.
 
     ``like`` with ``describe`` gives the correlation alone.
@@ -52,11 +57,18 @@ def description_of(config: DistillConfig, teacher: Teacher, names: Sequence[str]
     like = None if config.like is None else InputDescription.from_rows(like_rows(config.like, names), names)
     if config.describe == STANDARD:  # in the space that the teacher was trained in, or as it takes them
         known = teacher.scalers is not None
-        description = InputDescription.from_scaler(teacher.scalers.x, names) if known else InputDescription.standard(len(names), names)
+        description = (
+            InputDescription.from_scaler(teacher.scalers.x, names)
+            if known
+            else InputDescription.standard(len(names), names)
+        )
     elif config.describe is not None:
         description = InputDescription.from_yaml(config.describe)
         if description.d != len(names):
-            raise DataError(f"'{config.describe}' describes {description.d} inputs and the teacher takes {len(names)}.", "Describe each input of the teacher, in its order.")
+            raise DataError(
+                f"'{config.describe}' describes {description.d} inputs and the teacher takes {len(names)}.",
+                "Describe each input of the teacher, in its order.",
+            )
     elif like is not None:
         return like
     elif rows is not None:
@@ -64,7 +76,10 @@ def description_of(config: DistillConfig, teacher: Teacher, names: Sequence[str]
     elif teacher.scalers is not None:
         description = InputDescription.from_scaler(teacher.scalers.x, names)
     else:
-        raise DataError("nothing is known about the inputs: this teacher stores no scalers.", "Give --describe inputs.yaml, --like rows.csv, or --describe standard if its inputs are N(0,1).")
+        raise DataError(
+            "nothing is known about the inputs: this teacher stores no scalers.",
+            "Give --describe inputs.yaml, --like rows.csv, or --describe standard if its inputs are N(0,1).",
+        )
     return description if like is None else replace(description, correlation=like.correlation)
 
 
@@ -72,7 +87,8 @@ def require_units(teacher: Teacher) -> None:
     """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.inputs == "standardized":
         raise DataError(
-            f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how they are standardized.",
+            f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how "
+            "they are standardized.",
             "Let the factory take raw units and say --inputs raw, or distil with rows.",
         )
 
@@ -91,14 +107,25 @@ def described_table(config: RunConfig) -> Table:
         y = teacher.answers(x)
     except Exception as error:  # whatever a foreign module raises on rows of this width
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise DataError(f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.", "Describe each of its inputs, in its order.") from error
+        raise DataError(
+            f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.",
+            "Describe each of its inputs, in its order.",
+        ) from error
     if not np.isfinite(y).all():
-        raise DataError("the teacher answers described inputs with numbers that are not finite.", "Check --describe and --inputs.")
+        raise DataError(
+            "the teacher answers described inputs with numbers that are not finite.", "Check --describe and --inputs."
+        )
     targets = list(teacher.extra.get("target_names") or [f"y{j}" for j in range(y.shape[1])])
     constant = [name for name, values in zip(targets, y.T) if values.min() == values.max()]
     if constant:
-        raise DataError(f"the teacher answers all described inputs alike (target '{constant[0]}').", "Check --describe and --inputs.")
-    note = f"no rows were given: {_ROWS:,} inputs drawn as described, answered by the teacher; every RMSE is a distance from the teacher on them"
+        raise DataError(
+            f"the teacher answers all described inputs alike (target '{constant[0]}').",
+            "Check --describe and --inputs.",
+        )
+    note = (
+        f"no rows were given: {_ROWS:,} inputs drawn as described, answered by the teacher; "
+        "every RMSE is a distance from the teacher on them"
+    )
     return Table(x, y, list(names), targets, "described inputs", [note])
 
 
@@ -113,5 +140,7 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
         return read_csv(Path(config.like))[0]
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
     if layer is None:
-        raise DataError("neither a table nor the teacher says how many inputs there are.", "Give --describe inputs.yaml, or --data.")
+        raise DataError(
+            "neither a table nor the teacher says how many inputs there are.", "Give --describe inputs.yaml, or --data."
+        )
     return [f"x{j}" for j in range(layer.in_features)]

@@ -58,7 +58,13 @@ class Outcome:
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        return {"best_step": self.best_step, "best_rmse": self.best_rmse, "history": self.history, "seconds": self.seconds, "done": self.done}
+        return {
+            "best_step": self.best_step,
+            "best_rmse": self.best_rmse,
+            "history": self.history,
+            "seconds": self.seconds,
+            "done": self.done,
+        }
 
 
 def run(
@@ -101,7 +107,11 @@ def run(
         while not outcome.done:
             started = time.monotonic()
             n = min(every, member.total - member.state.step)
-            fed = advance_fed([member], [feed], n, choice.backend) if feed is not None else advance([member], n, choice.backend)
+            fed = (
+                advance_fed([member], [feed], n, choice.backend)
+                if feed is not None
+                else advance([member], n, choice.backend)
+            )
             losses = fed[0].losses
             _check_finite(losses, member)
             means = dict(zip(TERMS, losses.double().mean(0).tolist()))
@@ -137,12 +147,15 @@ def _check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
 
 def _diverged(step: int, member: Member) -> UserError:
     return UserError(
-        f"training diverged: a loss is not finite at step {step} of {member.total} (learning rate {member.optimizer.lr:g}).",
+        f"training diverged: a loss is not finite at step {step} of {member.total} (learning rate "
+        f"{member.optimizer.lr:g}).",
         "Lower the learning rate, or the weights of the terms.",
     )
 
 
-def _snapshot(member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def _snapshot(
+    member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Copies of all that the next chunk changes, taken between chunks, where the state is whole."""
     if checkpoint is None or checkpoint.path is None or not outcome.history:
         return None
@@ -163,7 +176,7 @@ def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) ->
     if stored is None:
         return Outcome()
     tensors, facts = stored
-    part = lambda name: {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}  # noqa: E731
+    part = lambda name: {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
     member.student.load_state_dict(part("student."))
     state = TrainState.load(part("state."))
     member.state.step, member.state.slots = state.step, state.slots

@@ -1,4 +1,4 @@
-"""The two networks of a training: the student with what it learns along (a second head, a hidden layer), and its teacher."""
+"""The two networks of a training: the student with what it learns along (a head, a hidden layer), and its teacher."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Pair", "pair_of", "plain_pair"]
 
 @dataclass(eq=False)
 class Pair:
-    """``student`` is trained towards ``teacher``; ``keep`` makes of it the network of o outputs that is selected and kept."""
+    """``student`` is trained towards ``teacher``; ``keep`` makes of it the network of o outputs that is kept."""
 
     student: nn.Module
     teacher: nn.Module | None  # with as many outputs as the student's first head

@@ -13,7 +13,18 @@ from ..data import Scalers
 from ..distill_config import LEARNING, ROUND
 from ..fields import weight_parts
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from ..sampling import AdversarialGenerator, DescribedInputs, Feed, Gaussian, InputDescription, Part, Rows, Sampler, TargetAnchored, TunedLatent
+from ..sampling import (
+    AdversarialGenerator,
+    DescribedInputs,
+    Feed,
+    Gaussian,
+    InputDescription,
+    Part,
+    Rows,
+    Sampler,
+    TargetAnchored,
+    TunedLatent,
+)
 from ..sampling.latent import fit_vae, tune
 from .free import POOLED, Spread
 from .inputs import like_rows
@@ -49,7 +60,7 @@ class Source:
 
 
 def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where perturbed and searched points stay, where ranges or constants are told; standardised ``(low, high)`` [d]."""
+    """Where perturbed and searched points stay, if ranges or constants are told; standardised ``(low, high)`` [d]."""
     if known.description is None or (config.describe is None and config.like is None):
         return None
     described = known.description
@@ -76,7 +87,13 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
         real = Rows(rows.x, rows.y, rows.rows, seed=seed)
         parts.append(Part(real, config.batch - half, schedule_of(config.w_base)))
     elif _active(config.w_base):
-        parts.append(Part(Spread("described", known.description, known.scalers.x, seed=seed), config.batch - half, schedule_of(config.w_base)))
+        parts.append(
+            Part(
+                Spread("described", known.description, known.scalers.x, seed=seed),
+                config.batch - half,
+                schedule_of(config.w_base),
+            )
+        )
     many = half if parts else config.batch
     sampler = _sampler(config, pair, known, many, seed)
     if known.description is not None and (config.describe is not None or config.like is not None):

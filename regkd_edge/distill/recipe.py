@@ -42,8 +42,12 @@ def recipe_of(
     """
     sigma = list(config.sigma)
     if len(sigma) not in (1, d):
-        raise RecipeError(f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column.")
-    weights = {name: schedule_of(getattr(config, f"w_{name}")) if name in config.terms else 0.0 for name in ("pm", "abm", "gm")}
+        raise RecipeError(
+            f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
+        )
+    weights = {
+        name: schedule_of(getattr(config, f"w_{name}")) if name in config.terms else 0.0 for name in ("pm", "abm", "gm")
+    }
     search = {"ascent_sigma": sum(sigma) / len(sigma)}
     if config.drawn == "direct":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data import Dataset, Scalers, Split, save_predictions
 from ..fused import Choice
 from ..models import MLP, MLPSpec, Teacher, predict, save_model
@@ -101,7 +99,7 @@ class Trained:
 
 
 def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Write model.safetensors, model.json, predictions.npz (all rows of the table) and history.json; drop the checkpoint.
+    """Write model.safetensors, model.json, predictions.npz (all rows) and history.json; drop the checkpoint.
 
     Returns
     -------

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from .. import __version__
 from ..config import DistillConfig, TeacherConfig
 from ..data import Dataset, Scalers, Split, subset
 from ..distill_config import DESCRIBED
-from ..fused import Member, choose, place
-from ..models import Teacher, parse_spec
+from ..models import Teacher
 from ..objectives import StepRecipe, is_differentiable
 from ..quantize.synthetic import summary_of_inputs
-from ..run import digest
-from .checkpoint import Checkpoint
 from .fits import require_fit
 from .free import synthetic_rows
 from .inputs import description_of
-from .loop import Progress, Validation, run
-from .pair import Pair, pair_of, plain_pair
+from .job import described_hash, train_pair
+from .loop import Progress
+from .pair import pair_of, plain_pair
 from .points import Known, Source, box_of, source_of
-from .recipe import optimizer_of, recipe_of
+from .recipe import recipe_of
 from .result import Trained
 
 __all__ = ["baseline", "distill", "train_teacher"]
 
 # Fields of a configuration that the recipe of the steps does not show; stored beside it.
-_STORED = {"base", "heads", "export_head", "hint_layers", "no_data", "sampler", "w_base", "w_sampler", "describe", "like", "fraction"}
-_TEACHER_LOOK = 10  # [steps] at least, between two looks at the validation rows: an epoch of few rows is shorter than the look
+_STORED = {
+    "base",
+    "heads",
+    "export_head",
+    "hint_layers",
+    "no_data",
+    "sampler",
+    "w_base",
+    "w_sampler",
+    "describe",
+    "like",
+    "fraction",
+}
+_TEACHER_LOOK = (
+    10  # [steps] at least, between two looks at the validation rows: an epoch of few rows is shorter than the look
+)
 
 
 def train_teacher(
@@ -64,11 +72,25 @@ def train_teacher(
     scalers = dataset.scalers()
     train, validation = _standardized(dataset, rows, scalers)
     x, y = (torch.from_numpy(v).float() for v in train)
-    return _train(
-        plain_pair(config.teacher, dataset.d, dataset.o, seed), Source(batch, x, y), StepRecipe(base="labels"), config, config.teacher, seed,
-        scalers, rows, validation, None, total=config.epochs * an_epoch, every=epochs_a_look * an_epoch,
-        patience=math.ceil(config.patience / epochs_a_look), progress=progress, checkpoint=checkpoint, backend=backend, decided={},
-    )  # fmt: skip
+    return train_pair(
+        plain_pair(config.teacher, dataset.d, dataset.o, seed),
+        Source(batch, x, y),
+        StepRecipe(base="labels"),
+        config,
+        config.teacher,
+        seed,
+        scalers,
+        rows,
+        validation,
+        None,
+        total=config.epochs * an_epoch,
+        every=epochs_a_look * an_epoch,
+        patience=math.ceil(config.patience / epochs_a_look),
+        progress=progress,
+        checkpoint=checkpoint,
+        backend=backend,
+        decided={},
+    )
 
 
 def distill(
@@ -82,9 +104,10 @@ def distill(
 ) -> Trained:
     """Train ``config.student`` towards the teacher by base and terms.
 
-    The student sees ``config.fraction`` of the training and validation rows, or none at all with ``config.no_data``: then
-    it learns and is selected on synthetic inputs that the teacher answers (see :mod:`regkd_edge.distill.free`). It lives in the space of the teacher's
-    scalers where the teacher brings them; otherwise scalers are learnt on the training rows that it sees.
+    The student sees ``config.fraction`` of the training and validation rows, or none with ``config.no_data``: then it
+    learns and is selected on synthetic inputs that the teacher answers (see :mod:`regkd_edge.distill.free`). It lives
+    in the space of the teacher's scalers where the teacher brings them; otherwise scalers are learnt on the training
+    rows that it sees.
 
     Raises
     ------
@@ -107,15 +130,34 @@ def distill(
         known = Known(train, scalers, about, names)
     pair = pair_of(config, module, dataset.d, dataset.o, seed)
     recipe = recipe_of(
-        config, dataset.d, fed=config.searched and config.drawn != "direct", differentiable=is_differentiable(pair.teacher),
+        config,
+        dataset.d,
+        fed=config.searched and config.drawn != "direct",
+        differentiable=is_differentiable(pair.teacher),
         box=box_of(config, known),
-    )  # fmt: skip
+    )
     source = source_of(config, recipe, pair, known, seed)
-    trained = _train(
-        pair, source, recipe, config, config.student, seed, known.scalers, rows, validation, teacher.source,
-        total=config.steps, every=config.evaluate_every, progress=progress, checkpoint=checkpoint, backend=config.backend,
-        decided={**config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device"}), "inputs": _described_hash(known)},
-    )  # fmt: skip
+    trained = train_pair(
+        pair,
+        source,
+        recipe,
+        config,
+        config.student,
+        seed,
+        known.scalers,
+        rows,
+        validation,
+        teacher.source,
+        total=config.steps,
+        every=config.evaluate_every,
+        progress=progress,
+        checkpoint=checkpoint,
+        backend=config.backend,
+        decided={
+            **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device"}),
+            "inputs": described_hash(known),
+        },
+    )
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:
         scores = np.random.default_rng([seed, 3]).standard_normal((4096, dataset.d))
@@ -142,86 +184,7 @@ def baseline(
 
 def _standardized(dataset: Dataset, rows: Split, scalers: Scalers) -> list[tuple[np.ndarray, np.ndarray]]:
     """``(x, y)`` of the training and of the validation rows."""
-    return [(scalers.x.standardize(dataset.x[i]), scalers.y.standardize(dataset.y[i])) for i in (rows.train, rows.validation)]
-
-
-def _train(
-    pair: Pair, source: Source, recipe: StepRecipe, config: TeacherConfig | DistillConfig, spec: str, seed: int,
-    scalers: Scalers, rows: Split, held: tuple[np.ndarray, np.ndarray], teacher_source: str | None, *,
-    total: int, every: int, patience: int | None = None, progress: Progress | None, checkpoint: str | Path | None,
-    backend: str, decided: dict,
-) -> Trained:  # fmt: skip
-    device, why = place(
-        pair.student, pair.teacher, recipe, batch=source.batch, x=source.x, y=source.y, device=config.device, backend=backend,
-        fed=source.feed is not None,
-    )  # fmt: skip
-    before = [_module_hash(pair.teacher), _arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *held)]
-    pair = pair.to(device)
-    x, y, quantities = (v if v is None else v.to(device) for v in (source.x, source.y, source.rows))
-    outputs = held[1].shape[1]
-    validation = Validation(
-        torch.from_numpy(held[0]).float().to(device),
-        torch.from_numpy(held[1]).to(device),
-        float(scalers.y.scale[0]) if outputs == 1 else 1.0,
-        pair.keep,
-    )
-    inputs = None if x is not None else scalers.x.width
-    member = Member(pair.student, pair.teacher, x, y, recipe, optimizer_of(config), total, source.batch, seed, quantities, inputs=inputs)
-    if source.feed is not None:
-        source.feed.fill(member)  # the back end is chosen for rows as they will be
-    choice = choose(pair.student, pair.teacher, recipe, batch=source.batch, x=member.x, y=member.y, backend=backend)
-    choice = replace(choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}")
-    fingerprint = digest(
-        {
-            "version": __version__,
-            "spec": str(parse_spec(spec)),
-            "recipe": recipe.to_dict(),
-            "optimizer": repr(member.optimizer),
-            "run": [total, source.batch, every, patience, seed],
-            "backend": choice.backend,
-            "teacher": [teacher_source, before[0]],
-            "data": before[1],
-            "decided": decided,
-        }
-    )
-    outcome = run(
-        member, validation, choice, feed=source.feed, every=every, patience=patience, progress=progress, checkpoint=Checkpoint(checkpoint, fingerprint)
-    )  # fmt: skip
-    return Trained(
-        module=pair.keep(pair.student).cpu().eval(),
-        spec=parse_spec(spec),
-        scalers=scalers,
-        best_step=outcome.best_step,
-        steps=member.state.step,
-        best_validation=outcome.best_rmse,
-        history=outcome.history,
-        choice=choice,
-        seconds=outcome.seconds,
-        rows=rows,
-        recipe=recipe.to_dict(),
-        fingerprint=fingerprint,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        teacher_source=teacher_source,
-    )
-
-
-def _described_hash(known: Known) -> str:
-    about = known.description
-    if about is None:
-        return ""
-    correlation = () if about.correlation is None else (about.correlation,)
-    return _arrays_hash(about.mean, about.sd, about.low, about.high, about.uniform, about.integer, *correlation)
-
-
-def _arrays_hash(*arrays: np.ndarray) -> str:
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
-
-
-def _module_hash(module: nn.Module | None) -> str:
-    sha = hashlib.sha256()
-    for key, tensor in (module.state_dict() if module is not None else {}).items():
-        sha.update(f"{key}{tuple(tensor.shape)}".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()
+    return [
+        (scalers.x.standardize(dataset.x[i]), scalers.y.standardize(dataset.y[i]))
+        for i in (rows.train, rows.validation)
+    ]

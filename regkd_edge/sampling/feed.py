@@ -57,15 +57,23 @@ class Feed:
         What the samplers learn from where the member trains networks with more outputs than are kept.
     """
 
-    def __init__(self, parts: Sequence[Part], *, steps: int = 10, look: Callable[[Member], tuple[Network, Network]] | None = None):
+    def __init__(
+        self, parts: Sequence[Part], *, steps: int = 10, look: Callable[[Member], tuple[Network, Network]] | None = None
+    ):
         if not parts or steps < 1:
-            raise RecipeError(f"a feed needs at least one part and one step a round, got {len(parts)} and {steps}.", "Give a sampler.")
+            raise RecipeError(
+                f"a feed needs at least one part and one step a round, got {len(parts)} and {steps}.", "Give a sampler."
+            )
         for part in parts:
             if part.rows < 1:
-                raise RecipeError(f"a part of the batch needs at least one row, got {part.rows}.", "Leave the part out.")
+                raise RecipeError(
+                    f"a part of the batch needs at least one row, got {part.rows}.", "Leave the part out."
+                )
         widths = {part.sampler.features for part in parts}
         if len(widths) > 1:
-            raise RecipeError(f"the samplers give inputs of different widths {sorted(widths)}.", "Describe the same inputs to all.")
+            raise RecipeError(
+                f"the samplers give inputs of different widths {sorted(widths)}.", "Describe the same inputs to all."
+            )
         self.parts, self.steps = tuple(parts), steps
         self.batch = sum(part.rows for part in parts)
         self.features = widths.pop()
@@ -79,18 +87,26 @@ class Feed:
 
     def _interleaved(self, drawn: Sequence[Tensor]) -> Tensor:
         """Parts [steps * rows_p, ...] -> [steps * batch, ...] in the order in which the steps take them."""
-        return torch.cat([v.reshape(self.steps, part.rows, *v.shape[1:]) for part, v in zip(self.parts, drawn)], 1).flatten(0, 1)
+        return torch.cat(
+            [v.reshape(self.steps, part.rows, *v.shape[1:]) for part, v in zip(self.parts, drawn)], 1
+        ).flatten(0, 1)
 
     def _indices(self, step: int) -> list[Tensor | None]:
         """The row numbers of each part of real rows, None for the others."""
         real = (isinstance(part.sampler, Rows) for part in self.parts)
-        return [part.sampler.index(self.steps * part.rows, step, self.steps) if rows else None for part, rows in zip(self.parts, real)]
+        return [
+            part.sampler.index(self.steps * part.rows, step, self.steps) if rows else None
+            for part, rows in zip(self.parts, real)
+        ]
 
     @torch.no_grad()
     def draw(self, step: int) -> Tensor:  # [steps * batch, d]
         """The points of the round that begins with ``step``, in the order in which the steps take them."""
         rows = self._indices(step)
-        drawn = [part.sampler.draw(self.steps * part.rows, step) if i is None else part.sampler.x[i] for part, i in zip(self.parts, rows)]
+        drawn = [
+            part.sampler.draw(self.steps * part.rows, step) if i is None else part.sampler.x[i]
+            for part, i in zip(self.parts, rows)
+        ]
         return self._interleaved(drawn)
 
     def row_weights(self, step: int, total: int) -> Tensor | None:  # [steps * batch]
@@ -105,12 +121,19 @@ class Feed:
     def fill(self, member: Member) -> None:
         """Put the next round's rows and their weights into the member; its batch must be the feed's."""
         if member.batch != self.batch:
-            raise RecipeError(f"the member's batch is {member.batch} and the feed gives {self.batch} rows a step.", "Use the feed's batch.")
+            raise RecipeError(
+                f"the member's batch is {member.batch} and the feed gives {self.batch} rows a step.",
+                "Use the feed's batch.",
+            )
         if member.recipe.needs_labels and not self.labelled:
-            raise RecipeError(f"base '{member.recipe.base}' needs labels, and synthetic rows have none.", "Use base 'mimic'.")
+            raise RecipeError(
+                f"base '{member.recipe.base}' needs labels, and synthetic rows have none.", "Use base 'mimic'."
+            )
         step = member.state.step
         if step % self.steps:
-            raise RecipeError(f"step {step} is inside a round of {self.steps} steps.", "Stop and continue between rounds.")
+            raise RecipeError(
+                f"step {step} is inside a round of {self.steps} steps.", "Stop and continue between rounds."
+            )
         member.x = self.draw(step).to(member.device)
         member.y, member.shuffle = None, False
         weights = self.row_weights(step, member.total)
@@ -124,13 +147,24 @@ class Feed:
         rows, sizes, device, t = self._indices(step), [self.steps * part.rows for part in self.parts], t.device, t.cpu()
         if member.recipe.needs_labels:
             of_parts = t.reshape(self.steps, self.batch, -1).split([part.rows for part in self.parts], 1)
-            member.y = self._interleaved([p.flatten(0, 1) if i is None else part.sampler.y[i] for part, i, p in zip(self.parts, rows, of_parts)]).to(device)
-        filler = {"e": t.new_zeros, "phi": t.new_ones, "mix": t.new_ones, "outlier": lambda n: t.new_zeros(n, dtype=torch.bool)}
+            member.y = self._interleaved(
+                [p.flatten(0, 1) if i is None else part.sampler.y[i] for part, i, p in zip(self.parts, rows, of_parts)]
+            ).to(device)
+        filler = {
+            "e": t.new_zeros,
+            "phi": t.new_ones,
+            "mix": t.new_ones,
+            "outlier": lambda n: t.new_zeros(n, dtype=torch.bool),
+        }
         known: dict[str, Tensor] = {}
         for name, full in filler.items():
-            stored = [getattr(part.sampler.quantities, name) if i is not None else None for part, i in zip(self.parts, rows)]
+            stored = [
+                getattr(part.sampler.quantities, name) if i is not None else None for part, i in zip(self.parts, rows)
+            ]
             if any(s is not None for s in stored):
-                known[name] = self._interleaved([full(n) if s is None else s[i] for s, i, n in zip(stored, rows, sizes)]).to(device)
+                known[name] = self._interleaved(
+                    [full(n) if s is None else s[i] for s, i, n in zip(stored, rows, sizes)]
+                ).to(device)
         member.rows = replace(member.rows, **known)
 
     def learn(self, member: Member) -> None:
@@ -149,7 +183,7 @@ class Feed:
 
 
 def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backend: str = "auto") -> list[Progress]:
-    """``n`` steps of every member on its feed's points, round by round; the ensemble form of :func:`regkd_edge.fused.advance`.
+    """``n`` steps of every member on its feed's points, round by round; :func:`regkd_edge.fused.advance` for feeds.
 
     All feeds need the same number of steps a round, of which ``n`` is a multiple (but for the end of a run).
     """

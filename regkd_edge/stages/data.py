@@ -38,7 +38,10 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     """What decides a table that is made of a description of the inputs."""
     files = [external_hash(run, "data", path) for path in (*described_files(config), *teacher_files(config))]
-    teacher, about = config.teacher.model_dump(mode="json", include={"factory", "inputs"}), config.distill.describe == "standard"
+    teacher, about = (
+        config.teacher.model_dump(mode="json", include={"factory", "inputs"}),
+        config.distill.describe == "standard",
+    )
     shares = config.data.model_dump(mode="json", include={"validation", "test"})
     return {"described": files, "standard": about, "teacher": teacher, "data": shares, "seed": config.seed}
 

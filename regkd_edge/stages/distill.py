@@ -21,7 +21,12 @@ def described_files(config: RunConfig) -> list[str]:
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     files = [external_hash(run, "distill", path) for path in described_files(config)]
     section = config.distill.model_dump(mode="json", exclude={"describe", "like"})
-    return {"distill": section, "standard": config.distill.describe == "standard", "described": files, "seed": config.seed}
+    return {
+        "distill": section,
+        "standard": config.distill.describe == "standard",
+        "described": files,
+        "seed": config.seed,
+    }
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
@@ -49,7 +54,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         )
         written, summary[name] = save_trained(run.file(name), trained, dataset)
         paths += written
-    return paths, {**summary, "external": {path: external_hash(run, "distill", path) for path in described_files(config)}}
+    return paths, {
+        **summary,
+        "external": {path: external_hash(run, "distill", path) for path in described_files(config)},
+    }
 
 
 STAGE = Stage("distill", "distill", ("data", "teacher"), _inputs, _work)

@@ -32,7 +32,11 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         options = section.model_dump(mode="json", include={"factory", "inputs"})
     else:
         options = section.model_dump(mode="json", exclude={"from_run", "factory", "weights", "inputs"})
-    return {"options": options, "seed": config.seed, "external": [external_hash(run, "teacher", path) for path in teacher_files(config)]}
+    return {
+        "options": options,
+        "seed": config.seed,
+        "external": [external_hash(run, "teacher", path) for path in teacher_files(config)],
+    }
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:

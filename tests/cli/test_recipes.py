@@ -25,21 +25,29 @@ def table(tmp_path_factory):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(150, 3))
     path = tmp_path_factory.mktemp("data") / "table.csv"
-    np.savetxt(path, np.c_[x, np.sin(x[:, 0]) + x[:, 1] * x[:, 2]], delimiter=",", header='a,b,c,"y, total"', comments="")
+    np.savetxt(
+        path, np.c_[x, np.sin(x[:, 0]) + x[:, 1] * x[:, 2]], delimiter=",", header='a,b,c,"y, total"', comments=""
+    )
     return path
 
 
 @pytest.fixture
 def trained(cli, tmp_path, table):
     run = tmp_path / "teacher"
-    made = cli("train-teacher", run, "--data", table, "--target", '"y, total"', "--teacher", "mlp:8:tanh", "--epochs", 2)
+    made = cli(
+        "train-teacher", run, "--data", table, "--target", '"y, total"', "--teacher", "mlp:8:tanh", "--epochs", 2
+    )
     assert made.code == 0, made.err
     return run
 
 
 def rest(cli, run):
     """The commands after distill; the report's JSON."""
-    for command in (("quantize", run, "--precision", "int8"), ("build", run), ("bench", run, "--samples", 10, "--warmup", 0, "--batches", 1, "--no-sweep")):
+    for command in (
+        ("quantize", run, "--precision", "int8"),
+        ("build", run),
+        ("bench", run, "--samples", 10, "--warmup", 0, "--batches", 1, "--no-sweep"),
+    ):
         done = cli(*command)
         assert done.code == 0, done.err
     return cli("report", run, "--json").json()
@@ -52,7 +60,9 @@ def test_a_name_with_a_comma_is_a_target(cli, trained, tmp_path, table):
 
 
 def test_two_heads_become_one_graph(cli, trained):
-    done = cli("distill", trained, "--recipe", "imaoka2020", "--terms", "pm,gm", "--export-head", "mean", *SHORT, "--json")
+    done = cli(
+        "distill", trained, "--recipe", "imaoka2020", "--terms", "pm,gm", "--export-head", "mean", *SHORT, "--json"
+    )
     assert done.code == 0, done.err
     report = rest(cli, trained)
     rows = {row["name"]: row for row in report["table"]}
@@ -94,9 +104,22 @@ def test_a_tree_teaches_what_it_can(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "inputs.yaml").write_text("inputs:\n- {name: u, low: 0, high: 4}\n- {name: v, low: 0, high: 4}\n")
-    start = ("distill", tmp_path / "run", "--factory", "tree_factory:tree", "--no-data", "--describe", "inputs.yaml", *SHORT)
+    start = (
+        "distill",
+        tmp_path / "run",
+        "--factory",
+        "tree_factory:tree",
+        "--no-data",
+        "--describe",
+        "inputs.yaml",
+        *SHORT,
+    )
     refused = cli(*start)
-    assert refused.code == 2 and "the term gm needs the teacher's gradient" in refused.err and "leave gm out" in refused.err
+    assert (
+        refused.code == 2
+        and "the term gm needs the teacher's gradient" in refused.err
+        and "leave gm out" in refused.err
+    )
     assert "generator needs the teacher's gradient" in cli(*start, "--terms", "none", "--sampler", "generator").err
     done = cli(*start, "--terms", "pm,abm", "--json")
     assert done.code == 0, done.err

@@ -35,7 +35,15 @@ for base, sampler, no_data, heads in itertools.product(BASES, (None, *SAMPLERS),
 
 def fields(base, sampler, no_data, heads, **more):
     terms = ["pm", "gm"] if sampler == "direct" else ["pm", "abm", "gm"]
-    return {"base": base, "sampler": sampler, "no_data": no_data, "heads": heads, "terms": terms, "evaluate_every": 20, **more}
+    return {
+        "base": base,
+        "sampler": sampler,
+        "no_data": no_data,
+        "heads": heads,
+        "terms": terms,
+        "evaluate_every": 20,
+        **more,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,9 @@ def quick(monkeypatch):
 
 def test_every_base_and_sampler_is_in_the_matrix():
     assert set(LABELS) | set(TEACHER) == set(BASES)
-    assert sum(reason is None for reason in MATRIX.values()) == 8 * 9 + 3 * 8 + 5 * 9  # rows; no data but latent; two heads
+    assert (
+        sum(reason is None for reason in MATRIX.values()) == 8 * 9 + 3 * 8 + 5 * 9
+    )  # rows; no data but latent; two heads
 
 
 @pytest.mark.parametrize("case", [case for case, reason in MATRIX.items() if reason], ids=str)
@@ -98,14 +108,20 @@ def test_a_hidden_layer_that_is_not_there_is_refused(data, teacher):
 def test_the_head_that_is_asked_for_is_selected_and_kept(data, teacher, head):
     two = short(base="tor", heads=2, terms=["gm"], export_head=head)
     kept = distill(data, teacher, two, 0)
-    others = [distill(data, teacher, two.model_copy(update={"export_head": other}), 0) for other in {"label", "teacher", "mean"} - {head}]
+    others = [
+        distill(data, teacher, two.model_copy(update={"export_head": other}), 0)
+        for other in {"label", "teacher", "mean"} - {head}
+    ]
     assert all((kept.module.layers[-1].weight != other.module.layers[-1].weight).any() for other in others)
 
 
 def test_a_schedule_moves_every_weight(data, teacher):
     config = short(base="ail", w_base="1..0.5", w_pm=[0, 1], w_abm={"start": 1, "end": 0, "hold": 10}, w_gm="0.2..0")
     recipe = distill(data, teacher, config, 0).recipe
-    ends = {name: (recipe[name]["start"], recipe[name]["end"], recipe[name]["hold"]) for name in ("w_base", "w_pm", "w_abm", "w_gm")}
+    ends = {
+        name: (recipe[name]["start"], recipe[name]["end"], recipe[name]["hold"])
+        for name in ("w_base", "w_pm", "w_abm", "w_gm")
+    }
     assert ends == {"w_base": (1, 0.5, 1), "w_pm": (0, 1, 1), "w_abm": (1, 0, 10), "w_gm": (0.2, 0, 1)}
 
 
@@ -141,10 +157,18 @@ def test_direct_starts_at_random_or_at_described_inputs(data, teacher, tmp_path)
 def test_the_data_free_recipes_are_the_papers(data, teacher, monkeypatch):
     """METHODS section 2: weights, batches, search, generator and optimizer of the authors' code."""
     seen = []
-    genuine = train._train
-    monkeypatch.setattr(train, "_train", lambda pair, source, recipe, config, *a, **k: seen.append((source, recipe, config)) or genuine(pair, source, recipe, config, *a, **k))
+    genuine = train.train_pair
+    monkeypatch.setattr(
+        train,
+        "train_pair",
+        lambda pair, source, recipe, config, *a, **k: (
+            seen.append((source, recipe, config)) or genuine(pair, source, recipe, config, *a, **k)
+        ),
+    )
     for name in ("zhou2023", "kang2021"):
-        chosen = RunConfig.from_dict({"distill": {"recipe": name, "steps": 20, "student": "mlp:6:tanh", "evaluate_every": 20}}).distill
+        chosen = RunConfig.from_dict(
+            {"distill": {"recipe": name, "steps": 20, "student": "mlp:6:tanh", "evaluate_every": 20}}
+        ).distill
         distill(data, teacher, chosen, 0)
         assert optimizer_of(chosen) == Optimizer("rmsprop", 1e-3, 1e-5)
     (direct, recipe, _), (generated, plain, _) = seen
@@ -152,7 +176,12 @@ def test_the_data_free_recipes_are_the_papers(data, teacher, monkeypatch):
     assert recipe == StepRecipe.direct2023("decreasing", **unused) and (direct.x, direct.batch) == (None, 50)
     assert plain.w_base == Schedule(1.0) and not plain.w_abm.active
     gaussian, generator = generated.feed.parts
-    assert (gaussian.rows, gaussian.weight, generator.rows, generator.weight) == (50, Schedule(0, 1, 10), 50, Schedule(1, 0, 10))
+    assert (gaussian.rows, gaussian.weight, generator.rows, generator.weight) == (
+        50,
+        Schedule(0, 1, 10),
+        50,
+        Schedule(1, 0, 10),
+    )
     inside = generator.sampler
     assert (inside.batch, inside.latent, inside.network.widths) == (50, 50, [50, 500, 3]) and generated.feed.steps == 10
     # x_p ~ N(0, I) in the teacher's space: 3 features of 10,000 points
@@ -162,6 +191,8 @@ def test_the_data_free_recipes_are_the_papers(data, teacher, monkeypatch):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_trains(data, teacher, name):
-    chosen = RunConfig.from_dict({"distill": {"recipe": name, "steps": 40, "student": "mlp:6:tanh", "evaluate_every": 20}}).distill
+    chosen = RunConfig.from_dict(
+        {"distill": {"recipe": name, "steps": 40, "student": "mlp:6:tanh", "evaluate_every": 20}}
+    ).distill
     trained = distill(data, teacher, chosen, 0)
     assert trained.steps == 40 and trained.module.widths == [3, 6, 2]

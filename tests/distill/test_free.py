@@ -30,7 +30,9 @@ def rmse(trained, data):
 
 def test_a_student_without_rows_learns_its_teacher(teacher):
     data = make_dataset(o=1)
-    trained = distill(data, teacher, short(no_data=True, steps=1500, batch=64, lr=1e-2, student="mlp:16:tanh", evaluate_every=100), 0)
+    trained = distill(
+        data, teacher, short(no_data=True, steps=1500, batch=64, lr=1e-2, student="mlp:16:tanh", evaluate_every=100), 0
+    )
     x, y = data.rows("test")
     of_teacher = float(np.sqrt(np.mean((predict(teacher.module, teacher.scalers, x) - y) ** 2)))
     # the target's standard deviation is about 15; a student that learnt nothing is there
@@ -49,7 +51,10 @@ def test_the_runs_rows_and_labels_do_not_matter(teacher):
 @pytest.mark.parametrize("sampler", ["described", "heavy-tailed", "mixed"])
 def test_samplers_keep_to_the_description(teacher, tmp_path, sampler):
     path = tmp_path / "inputs.yaml"
-    path.write_text("inputs:\n- {mean: 10, sd: 3, low: 5, high: 15}\n- {name: b, constant: 7}\n- {name: c, low: 0, high: 4, integer: true}\n")
+    path.write_text(
+        "inputs:\n- {mean: 10, sd: 3, low: 5, high: 15}\n- {name: b, constant: 7}\n- "
+        "{name: c, low: 0, high: 4, integer: true}\n"
+    )
     config = short(no_data=True, describe=str(path), sampler=sampler, steps=200)
     made = synthetic_rows(make_dataset(o=1), teacher, config, 0)
     x = made.scalers.x.restore(made.train[0])
@@ -66,7 +71,9 @@ def test_a_teacher_in_raw_units_needs_a_description(teacher, tmp_path):
     with pytest.raises(DataError, match="stores no scalers"):
         distill(make_dataset(o=1), raw, short(no_data=True), 0)
     path = tmp_path / "inputs.yaml"
-    path.write_text("inputs:\n" + "- {mean: 0, sd: 1}\n" * 0 + "".join(f"- {{name: a{j}, mean: 0.5, sd: 2}}\n" for j in range(3)))
+    path.write_text(
+        "inputs:\n" + "- {mean: 0, sd: 1}\n" * 0 + "".join(f"- {{name: a{j}, mean: 0.5, sd: 2}}\n" for j in range(3))
+    )
     trained = distill(make_dataset(o=1), raw, short(no_data=True, describe=str(path)), 0)
     assert trained.scalers.x.mean.tolist() == [0.5] * 3
     assert 0.01 < float(trained.scalers.y.scale[0]) < 10  # the teacher's answers there, not the run's labels (about 15)

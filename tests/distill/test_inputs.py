@@ -17,7 +17,9 @@ from regkd_edge.models import MLP, Teacher
 from .test_train import make_dataset, short
 
 NAMES = ["a0", "a1", "a2"]
-YAML = "inputs:\n- {name: a0, mean: 10, sd: 3}\n- {name: a1, low: 0, high: 5, integer: true}\n- {name: a2, constant: 2}\n"
+YAML = (
+    "inputs:\n- {name: a0, mean: 10, sd: 3}\n- {name: a1, low: 0, high: 5, integer: true}\n- {name: a2, constant: 2}\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,11 @@ def test_a_run_without_a_table_is_reported_on_described_inputs(yaml):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("a0,a1\n1,2\n3,4\n", "no column 'a2'"), ("a0,a1,a2\n1,2,3\n", "at least 2 rows"), ("a0,a1,a2\n1,2,3\n1,nan,3\n", "line 3, column 'a1': met nan")],
+    [
+        ("a0,a1\n1,2\n3,4\n", "no column 'a2'"),
+        ("a0,a1,a2\n1,2,3\n", "at least 2 rows"),
+        ("a0,a1,a2\n1,2,3\n1,nan,3\n", "line 3, column 'a1': met nan"),
+    ],
 )
 def test_rows_that_do_not_do_are_named(teacher, tmp_path, text, says):
     path = tmp_path / "rows.csv"

@@ -38,8 +38,12 @@ def stopped(data, teacher, folder, at, error=KeyboardInterrupt):
 
 
 def equal(a, b):
-    without = lambda history: [{k: v for k, v in entry.items() if k != "seconds"} for entry in history]  # noqa: E731
-    return same_weights(a, b) and without(a.history) == without(b.history) and (a.best_step, a.steps) == (b.best_step, b.steps)
+    without = lambda history: [{k: v for k, v in entry.items() if k != "seconds"} for entry in history]
+    return (
+        same_weights(a, b)
+        and without(a.history) == without(b.history)
+        and (a.best_step, a.steps) == (b.best_step, b.steps)
+    )
 
 
 @pytest.mark.parametrize("at", [20, 100, 180])
@@ -96,7 +100,9 @@ def test_a_state_of_another_training_is_discarded(data, teacher, tmp_path, chang
     else:
         data = make_dataset(seed=1)
     steps = []
-    again = distill(data, teacher, config, seed, progress=lambda step, *_: steps.append(step), checkpoint=tmp_path / "c")
+    again = distill(
+        data, teacher, config, seed, progress=lambda step, *_: steps.append(step), checkpoint=tmp_path / "c"
+    )
     assert steps[0] == 20
     assert equal(again, distill(data, teacher, config, seed))
 
@@ -137,7 +143,7 @@ SAMPLED = {
 
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_every_sampler_and_student_continues_with_the_same_bits(data, teacher, tmp_path, monkeypatch, kind):
-    """The samplers that learn keep what they learnt in the checkpoint; what is fitted before the first step is fitted again."""
+    """The samplers that learn keep it in the checkpoint; what is fitted before the first step is fitted again."""
     fit, tune = points.fit_vae, points.tune
     monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
     monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))

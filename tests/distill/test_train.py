@@ -50,10 +50,15 @@ def same_weights(a, b):
 def test_a_teacher_learns_and_its_best_look_is_kept(data, trained):
     assert standardized_rmse(trained, data, "test") < 0.3  # 1 is the mean's; the best of a few seeds is about 0.1
     looks = [entry["validation_rmse"] for entry in trained.history]
-    assert trained.best_validation == min(looks) and trained.history[looks.index(min(looks))]["step"] == trained.best_step
+    assert (
+        trained.best_validation == min(looks) and trained.history[looks.index(min(looks))]["step"] == trained.best_step
+    )
     # the weights are those of that look; float64 sums over other blocks of rows
     assert standardized_rmse(trained, data, "validation") == pytest.approx(trained.best_validation, rel=1e-5)
-    assert [e["step"] for e in trained.history[:2]] == [12, 24]  # 180 rows in batches of 32: 6 steps an epoch, a look after at least 10
+    assert [e["step"] for e in trained.history[:2]] == [
+        12,
+        24,
+    ]  # 180 rows in batches of 32: 6 steps an epoch, a look after at least 10
 
 
 def test_patience_stops_early(data):
@@ -64,14 +69,23 @@ def test_patience_stops_early(data):
 def test_one_target_is_shown_in_its_unit():
     data = make_dataset(o=1)
     trained = train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=10), 0)
-    assert trained.best_validation == pytest.approx(standardized_rmse(trained, data, "validation") * trained.scalers.y.scale[0], rel=1e-5)
+    assert trained.best_validation == pytest.approx(
+        standardized_rmse(trained, data, "validation") * trained.scalers.y.scale[0], rel=1e-5
+    )
     assert trained.summary()["unit"] == "target"
 
 
 def test_a_student_comes_near_its_teacher(data, trained):
-    student = distill(data, trained.as_teacher(), short(student="mlp:16,16:tanh", steps=1500, batch=64, evaluate_every=100, lr=5e-3), 0)
+    student = distill(
+        data,
+        trained.as_teacher(),
+        short(student="mlp:16,16:tanh", steps=1500, batch=64, evaluate_every=100, lr=5e-3),
+        0,
+    )
     x, _ = data.rows("test")
-    gap = (predict(student.module, student.scalers, x) - predict(trained.module, trained.scalers, x)) / trained.scalers.y.scale
+    gap = (
+        predict(student.module, student.scalers, x) - predict(trained.module, trained.scalers, x)
+    ) / trained.scalers.y.scale
     assert np.sqrt((gap**2).mean()) < 0.1 and student.steps == 1500
     assert set(student.history[0]) == {"step", "total", "base", "pm", "abm", "gm", "validation_rmse"}
     assert all(student.history[-1][term] > 0 for term in ("pm", "abm", "gm"))
@@ -83,7 +97,9 @@ def test_the_baseline_differs_by_its_terms_only(data, trained):
     assert same_weights(alone, distill(data, teacher, short(fraction=0.5, terms=["none"]), 3))
     full = distill(data, teacher, config, 3)
     assert not same_weights(alone, full)
-    assert np.array_equal(alone.rows.train, full.rows.train) and np.array_equal(alone.rows.validation, full.rows.validation)
+    assert np.array_equal(alone.rows.train, full.rows.train) and np.array_equal(
+        alone.rows.validation, full.rows.validation
+    )
     assert [e["step"] for e in alone.history] == [e["step"] for e in full.history] == [20, 40, 60]
     assert alone.recipe["w_gm"] != full.recipe["w_gm"] and alone.recipe["base"] == full.recipe["base"] == "mimic"
 
@@ -125,7 +141,9 @@ def test_the_weight_of_abm_falls_to_0():
 
 
 def test_divergence_is_reported_with_its_step(data, trained):
-    with pytest.raises(UserError, match=r"not finite at step \d+ of 60 \(learning rate 1e\+30\). Lower the learning rate"):
+    with pytest.raises(
+        UserError, match=r"not finite at step \d+ of 60 \(learning rate 1e\+30\). Lower the learning rate"
+    ):
         distill(data, trained.as_teacher(), short(lr=1e30), 0)
 
 
@@ -147,7 +165,12 @@ def test_what_is_saved_is_what_was_trained(data, trained, tmp_path):
     assert not (tmp_path / "c").exists(), "the checkpoint has served"
     saved = load_model(tmp_path / "student")
     assert torch.equal(saved.module.layers[0].weight, student.module.layers[0].weight)
-    assert saved.extra["feature_names"] == ["a0", "a1", "a2"] and saved.extra["source"] == "student of the plant's teacher"
-    assert np.array_equal(load_predictions(tmp_path / "student" / "predictions.npz", (300, 2)), predict(saved.module, saved.scalers, data.x))
+    assert (
+        saved.extra["feature_names"] == ["a0", "a1", "a2"] and saved.extra["source"] == "student of the plant's teacher"
+    )
+    assert np.array_equal(
+        load_predictions(tmp_path / "student" / "predictions.npz", (300, 2)),
+        predict(saved.module, saved.scalers, data.x),
+    )
     assert summary["spec"] == "mlp:8:tanh" and summary["parameters"] == 3 * 8 + 8 + 8 * 2 + 2
     assert summary["train_rows"] == 180 and summary["backend"] == student.choice.backend

@@ -1,0 +1,108 @@
+"""The section ``quantize`` of the configuration: precisions, calibration, and what may be done about the error."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .fields import MOST_STEPS, Names, Section, as_list
+
+__all__ = ["CORRECTIONS", "QuantizeConfig"]
+
+CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
+
+
+def _as_share(value: Any) -> Any:
+    """``"1%"`` -> 0.01; ``"none"`` -> None; numbers pass."""
+    if isinstance(value, str) and value.strip().lower() == "none":
+        return None
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100.0
+        except ValueError:
+            return value
+    return value
+
+
+Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_share)]
+
+
+class QuantizeConfig(Section):
+    """Which precisions to write, from which inputs they are calibrated, and what may be done about the error."""
+
+    precision: Annotated[
+        list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]],
+        BeforeValidator(as_list),
+        Field(min_length=1),
+    ] = Field(
+        default_factory=lambda: ["fp16", "int8"],
+        description=(
+            "Precisions besides fp32: int8, int8-weights, fp8, fp16, bf16; or auto: int8 with the layers that "
+            "--max-increase (1%) needs in a higher one."
+        ),
+    )
+    calibrate: Literal["auto", "real", "synthetic", "both"] = Field(
+        "auto",
+        description=(
+            "Calibration inputs: the student's training rows (real), synthetic ones, or both; auto: the rows where "
+            "the student saw any."
+        ),
+    )
+    inputs: str | None = Field(
+        None,
+        description=(
+            "YAML description of the inputs for synthetic rows (mean and sd, or low and high of each); else what "
+            "was stored with the student."
+        ),
+    )
+    method: Literal["output", "minmax", "percentile", "entropy"] = Field(
+        "output", description="How a range is found: by the output's error, or read off the calibration values."
+    )
+    percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
+    rows: Annotated[int, Field(ge=1)] = Field(2048, description="Most calibration rows.")
+    corrections: Names = Field(
+        default_factory=lambda: list(CORRECTIONS),
+        description="Corrections that may be tried: any of " + ",".join(CORRECTIONS) + ", or none.",
+    )
+    placer: Literal["auto", "own", "onnxruntime", "modelopt"] = Field(
+        "auto",
+        description=(
+            "Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), modelopt (NVIDIA's, installed "
+            "apart), or auto."
+        ),
+    )
+    max_increase: Share = Field(
+        None,
+        description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%; or none.",
+    )
+    high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
+    finetune: bool = Field(
+        False,
+        description=(
+            "Train the student through its INT8 quantizers with base and terms of distill (quantization-aware "
+            "distillation)."
+        ),
+    )
+    finetune_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(1500, description="Steps of --finetune.")
+    finetune_lr: Annotated[float, Field(gt=0)] = Field(
+        3e-4, description="Learning rate of --finetune, falling to 0 along a cosine."
+    )
+    target: str | None = Field(
+        None, description="Device the graphs are for: orin, thor, sm_89, cpu, ... ; a precision it lacks is refused."
+    )
+    report: bool = Field(
+        False,
+        description=(
+            "Rank the layers by the output error that each causes, and split it into input, weights and activations."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _known_corrections(self) -> QuantizeConfig:
+        if [c.lower() for c in self.corrections] == ["none"]:
+            self.__dict__["corrections"] = []
+        for name in self.corrections:
+            if name not in CORRECTIONS:
+                raise ValueError(f"unknown correction '{name}': use any of {', '.join(CORRECTIONS)}, or none")
+        return self
