@@ -33,6 +33,8 @@ ROUND = 10  # student steps an epoch
 NEAR = 0.015
 NOTES = """## Notes
 
+- The students of 2026-11-22 were trained by several processes, a row and method at a time, while other work ran on the same two
+  cores; each gets the bits that one plain call of the script gives it.
 - Ours matches gradients too: a second-order pass at every step, which the methods of the paper have not; steps and points are the same.
 - "ours (with described ranges)" uses each feature's minimum and maximum and whether it is whole numbers, which the methods of the
   paper do not; it uses no row and no relation between features. "ours (mean and sd only)" knows what they know.
