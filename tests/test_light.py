@@ -82,6 +82,7 @@ def test_it_shows_the_help_of_every_command(light):
         "doctor",
     ):
         assert "Example" in call(light / "regkd-edge", command, "--help")
+    assert call(light / "python", "-m", "regkd_edge", "--help") == call(light / "regkd-edge", "--help")
 
 
 def test_doctor_names_what_is_absent(light):
