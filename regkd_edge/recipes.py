@@ -10,7 +10,14 @@ from typing import Any
 __all__ = ["RECIPES"]
 
 # The training of the data-free papers, from the code of Zhou & Chiam 2023 (which runs Kang & Kang's method too).
-_TRAINING_2023 = {"optimizer": "rmsprop", "lr": 1e-3, "lr_schedule": "constant", "weight_decay": 1e-5, "batch": 100, "steps": 20000}
+_TRAINING_2023 = {
+    "optimizer": "rmsprop",
+    "lr": 1e-3,
+    "lr_schedule": "constant",
+    "weight_decay": 1e-5,
+    "batch": 100,
+    "steps": 20000,
+}
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Copy the teacher's answers on the rows, nothing else.

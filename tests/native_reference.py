@@ -51,7 +51,10 @@ def evaluate(program, x, flips=()):  # x [d] -> (y [o] float64, number of near t
         c = None if op.values is None else op.values.astype(np.float64)
         if op.kind in ("add", "subtract", "multiply", "divide"):
             # float32, as every implementation computes it: the inputs of the first layer are then the same bits
-            single, f = v.astype(np.float32), {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}[op.kind]
+            single, f = (
+                v.astype(np.float32),
+                {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}[op.kind],
+            )
             v = f(single, op.values).astype(np.float64) if np.array_equal(single, v) else f(v, c)
         elif op.kind == "activation":
             v = ACTIVATION[op.activation](v, op.number)
@@ -72,11 +75,15 @@ def check_answers(program, x, y, tolerance=1e-6, share=0.05):  # x [n, d], y [n,
     exact = np.stack([evaluate(program, row)[0] for row in x])
     allowed = tolerance * np.abs(exact).max()
     other = np.nonzero((np.abs(y - exact) > allowed).any(1))[0]
-    assert len(other) <= share * len(x), f"{len(other)} of {len(x)} rows differ, by up to {np.abs(y - exact).max():.3g}; allowed {allowed:.3g}"
+    assert len(other) <= share * len(x), (
+        f"{len(other)} of {len(x)} rows differ, by up to {np.abs(y - exact).max():.3g}; allowed {allowed:.3g}"
+    )
     for row in other:
         _, ties = evaluate(program, x[row])
         # A tie taken the other way may bring values of later layers near ties of their own: two more are tried.
-        options = [evaluate(program, x[row], flips)[0] for flips in itertools.product((False, True), repeat=min(ties + 2, 8))]
+        options = [
+            evaluate(program, x[row], flips)[0] for flips in itertools.product((False, True), repeat=min(ties + 2, 8))
+        ]
         assert any((np.abs(y[row] - option) <= allowed).all() for option in options), (
             f"row {row} differs by {np.abs(y[row] - exact[row]).max():.3g} (allowed {allowed:.3g}), and no tie explains it"
         )

@@ -34,7 +34,9 @@ def test_a_mistake_is_named(values, named):
 
 
 def test_yaml_round_trip(tmp_path):
-    config = RunConfig.from_dict({"seed": 7, "data": {"source": "digits"}, "distill": {"terms": "pm,gm", "sigma": [0.1, 0.2]}})
+    config = RunConfig.from_dict(
+        {"seed": 7, "data": {"source": "digits"}, "distill": {"terms": "pm,gm", "sigma": [0.1, 0.2]}}
+    )
     path = tmp_path / "run.yaml"
     path.write_text(config.to_yaml())
     assert RunConfig.from_yaml(path) == config
@@ -46,7 +48,9 @@ def test_a_missing_yaml_file_is_named(tmp_path):
 
 
 def test_lists_may_be_written_with_commas():
-    config = RunConfig().updated({"data.target": "a, b", "distill.sigma": "0.1,0.2", "bench.batches": "1,8", "distill.terms": "none"})
+    config = RunConfig().updated(
+        {"data.target": "a, b", "distill.sigma": "0.1,0.2", "bench.batches": "1,8", "distill.terms": "none"}
+    )
     assert config.data.target == ["a", "b"]
     assert config.distill.sigma == [0.1, 0.2]
     assert config.bench.batches == [1, 8]
@@ -70,7 +74,9 @@ def test_a_recipe_names_fields_and_a_field_beside_it_wins():
     assert (beside.steps, beside.no_data) == (7, True)
     flags = RunConfig().updated({"distill.lr": "0.5", "distill.recipe": "data-free"}).distill
     assert (flags.lr, flags.sampler) == (0.5, "mixed")
-    stored = RunConfig.from_dict(RunConfig().updated({"distill.recipe": "chen2017", "distill.nu": 2.0}).model_dump(mode="json"))
+    stored = RunConfig.from_dict(
+        RunConfig().updated({"distill.recipe": "chen2017", "distill.nu": 2.0}).model_dump(mode="json")
+    )
     assert (stored.distill.base, stored.distill.nu) == ("tbr", 2.0)
 
 
@@ -83,7 +89,9 @@ def test_another_recipe_leaves_nothing_of_the_one_before():
 
 
 def test_a_whole_run_is_refused_before_it_begins_when_its_sections_contradict():
-    RunConfig.from_dict({"distill": {"recipe": "data-free"}}).require_whole()  # calibration follows: no row is asked for
+    RunConfig.from_dict(
+        {"distill": {"recipe": "data-free"}}
+    ).require_whole()  # calibration follows: no row is asked for
     with pytest.raises(UserError, match="quantize.calibrate 'both' reads them"):
         RunConfig.from_dict({"distill": {"recipe": "data-free"}, "quantize": {"calibrate": "both"}}).require_whole()
     hint = {"teacher": {"teacher": "mlp:8,8:relu"}, "distill": {"recipe": "romero2015", "hint_layers": [0, 2]}}

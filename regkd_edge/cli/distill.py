@@ -25,7 +25,12 @@ def register(app: typer.Typer) -> None:
     @command(
         app,
         "distill",
-        {"distill": None, "data": None, "teacher": ["from_run", "factory", "weights", "inputs"], "run": ["seed", "batch_size"]},
+        {
+            "distill": None,
+            "data": None,
+            "teacher": ["from_run", "factory", "weights", "inputs"],
+            "run": ["seed", "batch_size"],
+        },
         "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
         short={"qat": _QAT},
     )

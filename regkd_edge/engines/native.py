@@ -49,10 +49,18 @@ class NativeRunner:
     def _explain(self, x: Any, error: Exception) -> Exception:
         if self._engine is None:
             return UserError("the engine was closed.", "Load it again.")
-        if isinstance(x, np.ndarray) and x.dtype == np.float32 and x.shape[1:] == (self._engine.inputs,) and x.flags.c_contiguous:
+        if (
+            isinstance(x, np.ndarray)
+            and x.dtype == np.float32
+            and x.shape[1:] == (self._engine.inputs,)
+            and x.flags.c_contiguous
+        ):
             return DataError(str(error), "Drop or mend rows that are not finite.")
         met = f"{getattr(x, 'dtype', type(x).__name__)} {list(getattr(x, 'shape', []))}"
-        return DataError(f"the engine takes float32 [batch, {self._engine.inputs}], C-contiguous, got {met}.", "Give rows of that shape and type.")
+        return DataError(
+            f"the engine takes float32 [batch, {self._engine.inputs}], C-contiguous, got {met}.",
+            "Give rows of that shape and type.",
+        )
 
     def close(self) -> None:
         self._engine = self._infer = None
@@ -107,7 +115,9 @@ class NativeEngine:
         source = checked_source(onnx_path)
         name = checked_options(self.name, options, {"header": None})["header"]
         if name is not None:
-            header_of(Program(0, 0, []), name, "")  # a name that is no C identifier is refused before anything is written
+            header_of(
+                Program(0, 0, []), name, ""
+            )  # a name that is no C identifier is refused before anything is written
         program = _program(source)
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
@@ -128,7 +138,9 @@ class NativeEngine:
             executed=executed,
             versions=versions("numpy", "onnx", "regkd-edge"),
             machine={"cpu": cpu_model()},
-            notes=[] if "+".join(executed) == precision else [f"the graph is {precision}, the native back end computes it in {'+'.join(executed)}"],
+            notes=[]
+            if "+".join(executed) == precision
+            else [f"the graph is {precision}, the native back end computes it in {'+'.join(executed)}"],
             seconds=round(time.perf_counter() - started, 6),
         )
         for old in Path(folder).glob("*.h"):
@@ -189,11 +201,16 @@ def _load(content: bytes, level: str | None) -> Any:
     try:
         from .. import _runtime
     except ImportError as error:
-        raise NotAvailable(f"the extension regkd_edge._runtime cannot be imported: {error}.", "Install the package with a C++ compiler at hand.") from None
+        raise NotAvailable(
+            f"the extension regkd_edge._runtime cannot be imported: {error}.",
+            "Install the package with a C++ compiler at hand.",
+        ) from None
     try:
         return _runtime.Engine(content, level)
     except ValueError as error:
-        raise GraphError(f"the engine cannot be loaded: {error}", "Build the engine again: regkd-edge build RUN --force.") from None
+        raise GraphError(
+            f"the engine cannot be loaded: {error}", "Build the engine again: regkd-edge build RUN --force."
+        ) from None
 
 
 ENGINE = NativeEngine()

@@ -21,7 +21,9 @@ def attributes(node: Any) -> dict[str, Any]:
 class Weights:
     """Constant weights: their values, and their codes and scales when they come through a Q/DQ pair."""
 
-    def __init__(self, values: np.ndarray, codes: np.ndarray | None = None, scale: np.ndarray | None = None, axis: int = 0) -> None:
+    def __init__(
+        self, values: np.ndarray, codes: np.ndarray | None = None, scale: np.ndarray | None = None, axis: int = 0
+    ) -> None:
         self.values, self.codes, self.scale, self.axis = values, codes, scale, axis
 
     def per_output(self, output_axis: int, width: int) -> np.ndarray | None:  # float32 [width]
@@ -72,7 +74,9 @@ class Constants:
         if scale.size > 1:
             axis = attributes(node).get("axis", 1) % value.ndim
             if scale.ndim != 1 or scale.size != value.shape[axis]:
-                raise self.refuse(node, f"its scales have shape {list(scale.shape)} for values of shape {list(value.shape)}")
+                raise self.refuse(
+                    node, f"its scales have shape {list(scale.shape)} for values of shape {list(value.shape)}"
+                )
             scale = scale.reshape([-1 if i == axis else 1 for i in range(value.ndim)])
         if scale.dtype != np.float32 or not np.isfinite(scale).all() or np.any(scale <= 0):
             raise self.refuse(node, "its scales are not float32 above 0")
@@ -85,7 +89,9 @@ class Constants:
         if values is None:
             raise self.refuse(node, "its weights are not constant")
         if values.dtype != np.float32 or not np.isfinite(values).all():
-            raise self.refuse(node, f"its weights are {values.dtype}, expected finite float32, or int8 behind DequantizeLinear")
+            raise self.refuse(
+                node, f"its weights are {values.dtype}, expected finite float32, or int8 behind DequantizeLinear"
+            )
         source, turns = self.producers.get(name), 0
         while source is not None and source.op_type in ("Identity", "Transpose"):
             turns += source.op_type == "Transpose"

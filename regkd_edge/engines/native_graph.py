@@ -22,7 +22,14 @@ from .native_file import MAX_WIDTH, Operation, Program
 __all__ = ["program_of"]
 
 _CONSTANT = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide"}
-_ACTIVATION = {"Relu": "relu", "LeakyRelu": "leaky_relu", "Elu": "elu", "Tanh": "tanh", "Softplus": "softplus", "Sigmoid": "sigmoid"}
+_ACTIVATION = {
+    "Relu": "relu",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Tanh": "tanh",
+    "Softplus": "softplus",
+    "Sigmoid": "sigmoid",
+}
 _ALPHA = {"leaky_relu": 0.01, "elu": 1.0}  # ONNX's defaults
 
 
@@ -55,12 +62,18 @@ class _Converter:
 
     def refuse(self, node: Any, why: str) -> GraphError:
         name = node.name or (node.output[0] if node.output else "?")
-        return GraphError(f"'{self.file}', node '{name}' ({node.op_type}): {why}.", "The native back end takes fp32 and int8 MLPs; use 'onnxruntime' for this graph.")
+        return GraphError(
+            f"'{self.file}', node '{name}' ({node.op_type}): {why}.",
+            "The native back end takes fp32 and int8 MLPs; use 'onnxruntime' for this graph.",
+        )
 
     def convert(self) -> Program:
         inputs = [value for value in self.graph.input if value.name not in self.constants.tensors]
         if len(inputs) != 1 or len(self.graph.output) != 1:
-            raise GraphError(f"'{self.file}' has {len(inputs)} inputs and {len(self.graph.output)} outputs, expected one of each.", "Export one regression network.")
+            raise GraphError(
+                f"'{self.file}' has {len(inputs)} inputs and {len(self.graph.output)} outputs, expected one of each.",
+                "Export one regression network.",
+            )
         kind = inputs[0].type.tensor_type
         dims = kind.shape.dim
         if kind.elem_type != 1 or len(dims) != 2 or not 1 <= dims[1].dim_value <= MAX_WIDTH:
@@ -82,7 +95,9 @@ class _Converter:
             found = [*json.loads(kept["regkd.feature_names"]), *json.loads(kept["regkd.target_names"])]
         except (KeyError, ValueError, TypeError):
             return []
-        usable = len(found) == d + self.width and all(isinstance(name, str) and name and not set(name) & set("\n\0") for name in found)
+        usable = len(found) == d + self.width and all(
+            isinstance(name, str) and name and not set(name) & set("\n\0") for name in found
+        )
         return found if usable else []
 
     # -- one step along the chain ---------------------------------------------------------------------------------
@@ -100,7 +115,9 @@ class _Converter:
         if node.op_type in handlers:
             handlers[node.op_type](node, current)
         elif node.op_type in _ACTIVATION:
-            self.activation(_ACTIVATION[node.op_type], attributes(node).get("alpha", _ALPHA.get(_ACTIVATION[node.op_type], 0.0)))
+            self.activation(
+                _ACTIVATION[node.op_type], attributes(node).get("alpha", _ALPHA.get(_ACTIVATION[node.op_type], 0.0))
+            )
         elif node.op_type in _CONSTANT:
             self.constant(node, current)
         else:
@@ -126,7 +143,13 @@ class _Converter:
             raise self.refuse(node, "both operands depend on the input")
         row = self.row(node, value)
         last = self.operations[-1] if self.operations else None
-        if node.op_type == "Add" and self.pair is None and last is not None and last.multiply_adds and last.bias is None:
+        if (
+            node.op_type == "Add"
+            and self.pair is None
+            and last is not None
+            and last.multiply_adds
+            and last.bias is None
+        ):
             last.bias = row
             return
         self.add(Operation(_CONSTANT[node.op_type], self.width, values=row))
@@ -188,11 +211,15 @@ class _Converter:
         turned = bool(given.get("transB", 0))
         weights = self.constants.weights(node, node.input[1])  # [n, m], or [m, n] when turned
         shape = weights.values.shape
-        if len(shape) != 2 or shape[1 if turned else 0] != self.width or not 1 <= shape[0 if turned else 1] <= MAX_WIDTH:
+        if (
+            len(shape) != 2
+            or shape[1 if turned else 0] != self.width
+            or not 1 <= shape[0 if turned else 1] <= MAX_WIDTH
+        ):
             raise self.refuse(node, f"its weights have shape {list(shape)} behind {self.width} values")
         width = shape[0 if turned else 1]
         scale = weights.scale if weights.codes is None else weights.per_output(0 if turned else 1, width)
-        oriented = (lambda a: np.ascontiguousarray(a if turned else a.T))
+        oriented = lambda a: np.ascontiguousarray(a if turned else a.T)
         if self.pair is not None and weights.codes is not None:
             if scale is None:
                 raise self.refuse(node, "the scales of its weights are not one number, or one an output")
@@ -225,11 +252,17 @@ class _Converter:
             with np.errstate(all="ignore"):
                 derived[node.output[0]] = function(*operands)
             inside.append(node)
-            live = [name for name in derived if name == self.graph.output[0].name or any(n not in inside for n in self.consumers.get(name, []))]
+            live = [
+                name
+                for name in derived
+                if name == self.graph.output[0].name or any(n not in inside for n in self.consumers.get(name, []))
+            ]
             if len(live) == 1 and live[0] != entry:
                 self.activation(self.recognise(node, z, derived[live[0]]))
                 return live[0]
-        raise self.refuse(inside[-1] if inside else self.consumers[entry][0], "the paths from one value never join again")
+        raise self.refuse(
+            inside[-1] if inside else self.consumers[entry][0], "the paths from one value never join again"
+        )
 
     def scalar(self, node: Any, name: str) -> float:
         value = self.constants.values(name)

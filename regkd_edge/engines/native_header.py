@@ -75,7 +75,9 @@ def header_of(program: Program, prefix: str, origin: str) -> str:
         What the engine was made of, for the comment at its head.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
-        raise UserError(f"prefix '{prefix}' is no C identifier.", "Give letters, digits and underscores, for example 'regkd'.")
+        raise UserError(
+            f"prefix '{prefix}' is no C identifier.", "Give letters, digits and underscores, for example 'regkd'."
+        )
     tables, body, used = [], [], set()
     n, source, target = program.inputs, "a", "b"
     for k, op in enumerate(program.operations):
@@ -89,9 +91,13 @@ def header_of(program: Program, prefix: str, origin: str) -> str:
             body.append(f"for (i = 0; i < {n}; ++i) {{ const float z = {source}[i]; {source}[i] = {formula}; }}")
         elif op.kind == "clip":
             low, high = map(_number, op.values)
-            body.append(f"for (i = 0; i < {n}; ++i) {source}[i] = {source}[i] > {low} ? ({source}[i] < {high} ? {source}[i] : {high}) : {low};")
+            body.append(
+                f"for (i = 0; i < {n}; ++i) {source}[i] = {source}[i] > {low} ? ({source}[i] < {high} ? {source}[i] : {high}) : {low};"
+            )
         elif op.kind == "quantize":
-            body.append(f"for (i = 0; i < {n}; ++i) {source}[i] = (float){prefix}_code({source}[i], {_number(op.number)}) * {_number(op.number)};")
+            body.append(
+                f"for (i = 0; i < {n}; ++i) {source}[i] = (float){prefix}_code({source}[i], {_number(op.number)}) * {_number(op.number)};"
+            )
         else:
             bias = "0"
             if op.bias is not None:
@@ -103,21 +109,43 @@ def header_of(program: Program, prefix: str, origin: str) -> str:
             else:
                 scale = (op.scale.astype(np.float64) * np.float64(np.float32(op.number))).astype(np.float32)
                 tables += [_table(f"{prefix}_w{k}", op.codes), _table(f"{prefix}_s{k}", scale)]
-                body.append(f"{prefix}_dense_int8({prefix}_w{k}, {prefix}_s{k}, {bias}, {_number(op.number)}, {source}, {n}, {op.width}, q, {target});")
+                body.append(
+                    f"{prefix}_dense_int8({prefix}_w{k}, {prefix}_s{k}, {bias}, {_number(op.number)}, {source}, {n}, {op.width}, q, {target});"
+                )
             source, target, n = target, source, op.width
-    functions = [text for text, kinds in ((_DENSE, {"dense"}), (_CODES, {"quantize", "dense_int8"}), (_DENSE_INT8, {"dense_int8"})) if kinds & used]
+    functions = [
+        text
+        for text, kinds in ((_DENSE, {"dense"}), (_CODES, {"quantize", "dense_int8"}), (_DENSE_INT8, {"dense_int8"}))
+        if kinds & used
+    ]
     libm = sorted(used & {"erff", "expf", "expm1f", "log1pf", "tanhf"})
-    return _assemble(program, prefix, origin, tables, [text.replace("@", prefix) for text in functions], body, libm, source)
+    return _assemble(
+        program, prefix, origin, tables, [text.replace("@", prefix) for text in functions], body, libm, source
+    )
 
 
-def _assemble(program: Program, prefix: str, origin: str, tables: list[str], functions: list[str], body: list[str], libm: list[str], last: str) -> str:
+def _assemble(
+    program: Program,
+    prefix: str,
+    origin: str,
+    tables: list[str],
+    functions: list[str],
+    body: list[str],
+    libm: list[str],
+    last: str,
+) -> str:
     capitals = prefix.upper()
     widest = max([program.inputs, *(op.width for op in program.operations)])
     codes = max([0, *(op.codes.shape[1] for op in program.operations if op.codes is not None)])
     stack = 8 * widest + codes
-    flash = sum(a.nbytes for op in program.operations for a in (op.values, op.codes, op.scale, op.bias) if a is not None)
+    flash = sum(
+        a.nbytes for op in program.operations for a in (op.values, op.codes, op.scale, op.bias) if a is not None
+    )
     needs = f"It calls {', '.join(libm)} of libm." if libm else "It calls no library."
-    names = [f"   x[{i}]  {name}" if i < program.inputs else f"   y[{i - program.inputs}]  {name}" for i, name in enumerate(map(_comment, program.names))]
+    names = [
+        f"   x[{i}]  {name}" if i < program.inputs else f"   y[{i - program.inputs}]  {name}"
+        for i, name in enumerate(map(_comment, program.names))
+    ]
     head = [
         f"/* A regression network by regkd-edge, from {_comment(origin)}.",
         *textwrap.wrap(
@@ -180,7 +208,11 @@ def _number(value: float) -> str:
 
 
 def _table(name: str, values: np.ndarray) -> str:
-    kind, items = ("int8_t", map(str, values.reshape(-1).tolist())) if values.dtype == np.int8 else ("float", map(_number, values.reshape(-1)))
+    kind, items = (
+        ("int8_t", map(str, values.reshape(-1).tolist()))
+        if values.dtype == np.int8
+        else ("float", map(_number, values.reshape(-1)))
+    )
     return f"static const {kind} {name}[{values.size}] = {{\n{_wrapped(items)}\n}};"
 
 

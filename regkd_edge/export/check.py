@@ -77,20 +77,30 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
     try:
         import onnxruntime as ort
     except ImportError:
-        raise NotAvailable("ONNX Runtime is not installed; it checks what was exported.", "Run: pip install onnxruntime.") from None
+        raise NotAvailable(
+            "ONNX Runtime is not installed; it checks what was exported.", "Run: pip install onnxruntime."
+        ) from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own kinds, not public by name
-        raise GraphError(f"'{path}' does not load in ONNX Runtime: {str(error).splitlines()[0]}.", "Export it again.") from None
+        raise GraphError(
+            f"'{path}' does not load in ONNX Runtime: {str(error).splitlines()[0]}.", "Export it again."
+        ) from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if [i.name for i in inputs] != ["x"] or [o.name for o in outputs] != ["y"]:
-        raise GraphError(f"'{path}' has inputs {[i.name for i in inputs]} and outputs {[o.name for o in outputs]}, expected ['x'] and ['y'].", "Export it again.")
+        raise GraphError(
+            f"'{path}' has inputs {[i.name for i in inputs]} and outputs {[o.name for o in outputs]}, expected ['x'] and ['y'].",
+            "Export it again.",
+        )
     batch, d = inputs[0].shape
     if (d, outputs[0].shape[-1]) != (scalers.x.width, scalers.y.width):
-        raise GraphError(f"'{path}' takes {d} inputs and gives {outputs[0].shape[-1]} outputs, expected {scalers.x.width} and {scalers.y.width}.", "Export it again.")
+        raise GraphError(
+            f"'{path}' takes {d} inputs and gives {outputs[0].shape[-1]} outputs, expected {scalers.x.width} and {scalers.y.width}.",
+            "Export it again.",
+        )
     size = batch if isinstance(batch, int) else max(1, len(x))
     parts = []
     for start in range(0, len(x), size):
@@ -101,7 +111,9 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
 
 
 def _float32_path(module: nn.Module, scalers: Scalers, x: np.ndarray) -> np.ndarray:
-    x_mean, x_inverse, y_scale, y_mean = (torch.from_numpy(v).float() for v in (scalers.x.mean, 1 / scalers.x.scale, scalers.y.scale, scalers.y.mean))
+    x_mean, x_inverse, y_scale, y_mean = (
+        torch.from_numpy(v).float() for v in (scalers.x.mean, 1 / scalers.x.scale, scalers.y.scale, scalers.y.mean)
+    )
     with torch.no_grad():
         standardized = (torch.from_numpy(x).float() - x_mean) * x_inverse
         return (module.eval()(standardized) * y_scale + y_mean).double().numpy()

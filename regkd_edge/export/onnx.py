@@ -67,12 +67,19 @@ def export_onnx(
     import onnx
 
     if type(module) is not MLP:
-        raise GraphError(f"a {type(module).__name__} cannot be exported: the exporter writes MLPs.", "Distil an mlp:... student.")
+        raise GraphError(
+            f"a {type(module).__name__} cannot be exported: the exporter writes MLPs.", "Distil an mlp:... student."
+        )
     d, o = module.widths[0], module.widths[-1]
     if (scalers.x.width, scalers.y.width) != (d, o):
-        raise GraphError(f"the network has {d} inputs and {o} outputs, its scalers {scalers.x.width} and {scalers.y.width}.", "Give the scalers it was trained with.")
+        raise GraphError(
+            f"the network has {d} inputs and {o} outputs, its scalers {scalers.x.width} and {scalers.y.width}.",
+            "Give the scalers it was trained with.",
+        )
     if batch != "dynamic" and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
-        raise GraphError(f"batch is {batch!r}, expected 'dynamic' or a whole number of at least 1.", "Change the batch.")
+        raise GraphError(
+            f"batch is {batch!r}, expected 'dynamic' or a whole number of at least 1.", "Change the batch."
+        )
     graph = _Graph()
     value = graph.node("Sub", "scale_x/sub", ["x", graph.constant("scale_x/mean", scalers.x.mean)])
     value = graph.node("Mul", "scale_x/mul", [value, graph.constant("scale_x/inverse", 1.0 / scalers.x.scale)])
@@ -111,7 +118,9 @@ class _Graph:
         with np.errstate(over="ignore"):
             array = np.asarray(value, dtype=np.float64).astype(np.float32)
         if not np.isfinite(array).all():
-            raise GraphError(f"'{name}' holds a number beyond float32 or none at all.", "Rescale that column, or train again.")
+            raise GraphError(
+                f"'{name}' holds a number beyond float32 or none at all.", "Rescale that column, or train again."
+            )
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
@@ -126,9 +135,18 @@ class _Graph:
         import onnx
         from onnx import TensorProto, helper
 
-        ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width]) for name, width in (("x", d), ("y", o))]
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, width])
+            for name, width in (("x", d), ("y", o))
+        ]
         graph = helper.make_graph(self.nodes, "regkd_student", ends[:1], ends[1:], self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="regkd-edge", producer_version=__version__)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="regkd-edge",
+            producer_version=__version__,
+        )
         helper.set_model_props(model, metadata)
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -151,7 +169,9 @@ def _gelu(graph: _Graph, name: str, z: str) -> str:
 def _gelu_tanh(graph: _Graph, name: str, z: str) -> str:
     """z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))."""
     square = graph.node("Mul", f"{name}/square", [z, z])
-    cubic = graph.node("Mul", f"{name}/cubic", [square, graph.constant(f"{name}/c3", 0.044715 * math.sqrt(2 / math.pi))])
+    cubic = graph.node(
+        "Mul", f"{name}/cubic", [square, graph.constant(f"{name}/c3", 0.044715 * math.sqrt(2 / math.pi))]
+    )
     factor = graph.node("Add", f"{name}/factor", [cubic, graph.constant(f"{name}/c1", math.sqrt(2 / math.pi))])
     inner = graph.node("Mul", f"{name}/inner", [z, factor])
     return _half_one_plus(graph, name, z, graph.node("Tanh", f"{name}/tanh", [inner]))
@@ -159,7 +179,9 @@ def _gelu_tanh(graph: _Graph, name: str, z: str) -> str:
 
 def _half_one_plus(graph: _Graph, name: str, z: str, value: str) -> str:
     half = graph.node("Mul", f"{name}/half", [z, graph.constant(f"{name}/one_half", 0.5)])
-    return graph.node("Mul", f"{name}/mul", [half, graph.node("Add", f"{name}/add", [value, graph.constant(f"{name}/one", 1.0)])])
+    return graph.node(
+        "Mul", f"{name}/mul", [half, graph.node("Add", f"{name}/add", [value, graph.constant(f"{name}/one", 1.0)])]
+    )
 
 
 _ACTIVATIONS: dict[str, Callable[[_Graph, str, str], str]] = {

@@ -61,7 +61,9 @@ def folded(mlp: MLP, scalers: Scalers) -> MLP:
     """An MLP from raw to raw units, with the scaling folded into its first and last layer (in float64):
     the result goes from standardised inputs to standardised outputs."""
     out = MLP(mlp.widths, mlp.activation)
-    x_mean, x_scale, y_mean, y_scale = (torch.from_numpy(v) for v in (scalers.x.mean, scalers.x.scale, scalers.y.mean, scalers.y.scale))
+    x_mean, x_scale, y_mean, y_scale = (
+        torch.from_numpy(v) for v in (scalers.x.mean, scalers.x.scale, scalers.y.mean, scalers.y.scale)
+    )
     weights = [layer.weight.detach().double() for layer in mlp.layers]
     biases = [layer.bias.detach().double() for layer in mlp.layers]
     biases[0] = biases[0] + weights[0] @ x_mean
@@ -86,7 +88,9 @@ class InStandardizedSpace(nn.Module):
         Those of the space this module lives in; None when the module lives in that space already.
     """
 
-    def __init__(self, module: nn.Module, scalers: Scalers | None, own: Scalers | None = None, differentiable: bool = True):
+    def __init__(
+        self, module: nn.Module, scalers: Scalers | None, own: Scalers | None = None, differentiable: bool = True
+    ):
         super().__init__()
         self.module = module
         self.differentiable = differentiable
@@ -94,7 +98,12 @@ class InStandardizedSpace(nn.Module):
         self.dtype = dtype
         x_mul = x_add = y_mul = y_add = None
         if scalers is not None:
-            x_mul, x_add, y_mul, y_add = scalers.x.scale, scalers.x.mean, 1 / scalers.y.scale, -scalers.y.mean / scalers.y.scale
+            x_mul, x_add, y_mul, y_add = (
+                scalers.x.scale,
+                scalers.x.mean,
+                1 / scalers.y.scale,
+                -scalers.y.mean / scalers.y.scale,
+            )
             if own is not None:
                 x_mul, x_add = x_mul / own.x.scale, (x_add - own.x.mean) / own.x.scale
                 y_add, y_mul = (own.y.mean - scalers.y.mean) / scalers.y.scale, own.y.scale / scalers.y.scale
@@ -114,6 +123,9 @@ class InStandardizedSpace(nn.Module):
             y = y[:, None]
         if self.y_mul is not None:
             if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
-                raise ModelError(f"the teacher gives {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.", "Name as many targets as it has outputs.")
+                raise ModelError(
+                    f"the teacher gives {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.",
+                    "Name as many targets as it has outputs.",
+                )
             y = y * self.y_mul + self.y_add
         return y.to(kind)

@@ -44,7 +44,10 @@ class MLP(nn.Module):
         super().__init__()
         widths = [int(n) for n in widths]
         if len(widths) < 2 or min(widths) < 1:
-            raise ModelError(f"an MLP needs at least 2 widths of at least 1, got {widths}.", "Give inputs, hidden widths and outputs.")
+            raise ModelError(
+                f"an MLP needs at least 2 widths of at least 1, got {widths}.",
+                "Give inputs, hidden widths and outputs.",
+            )
         if activation not in ACTIVATIONS:
             raise ModelError(f"unknown activation '{activation}'.", f"Use one of: {', '.join(ACTIVATIONS)}.")
         self.widths = widths

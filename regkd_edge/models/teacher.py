@@ -41,7 +41,16 @@ class Teacher:
         Where it came from, for messages and reports.
     """
 
-    def __init__(self, module: nn.Module, scalers: Scalers | None, inputs: str, source: str, *, factory: str | None = None, extra: dict | None = None):
+    def __init__(
+        self,
+        module: nn.Module,
+        scalers: Scalers | None,
+        inputs: str,
+        source: str,
+        *,
+        factory: str | None = None,
+        extra: dict | None = None,
+    ):
         self.module = module.eval().requires_grad_(False)
         self.scalers = scalers
         self.inputs = inputs
@@ -64,7 +73,11 @@ class Teacher:
         fused core can take it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
         mlp = self.mlp
         if self.inputs == "raw":
-            out = folded(mlp, scalers) if mlp is not None else InStandardizedSpace(self.module, scalers, None, self.differentiable)
+            out = (
+                folded(mlp, scalers)
+                if mlp is not None
+                else InStandardizedSpace(self.module, scalers, None, self.differentiable)
+            )
         elif self.scalers is None or _same(self.scalers, scalers):
             out = mlp if mlp is not None else InStandardizedSpace(self.module, None, None, self.differentiable)
         else:
@@ -112,7 +125,10 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
         card = read_card(folder)
         if card.get("kind") == "factory":
             if config.factory != card.get("factory"):
-                raise ModelError(f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names '{config.factory}'.", "Name it with --factory, or take this teacher in again with --force.")
+                raise ModelError(
+                    f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names '{config.factory}'.",
+                    "Name it with --factory, or take this teacher in again with --force.",
+                )
             teacher = _from_factory(config, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
         else:
             teacher = _from_folder(folder)
@@ -127,9 +143,15 @@ def open_teacher(config: TeacherConfig) -> Teacher:
     if config.from_run is not None:
         run = RunFolder.open(config.from_run)
         if not run.file("teacher", "model.json").is_file():
-            raise RunFolderError(f"the run folder '{config.from_run}' has no teacher.", f"Run: {command_line('train-teacher', Path(config.from_run))}")
+            raise RunFolderError(
+                f"the run folder '{config.from_run}' has no teacher.",
+                f"Run: {command_line('train-teacher', Path(config.from_run))}",
+            )
         if read_card(run.file("teacher")).get("kind") == "factory":
-            raise ModelError(f"the teacher of '{config.from_run}' was made by a factory.", "Name that factory with --factory here too.")
+            raise ModelError(
+                f"the teacher of '{config.from_run}' was made by a factory.",
+                "Name that factory with --factory here too.",
+            )
         teacher = _from_folder(run.file("teacher"))
     elif config.factory is not None:
         tensors = read_tensors(config.weights) if config.weights is not None else None
@@ -147,14 +169,25 @@ def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tupl
     paths : model.safetensors, model.json, predictions.npz
     summary : JSON-able dict, ``{source, parameters, spec or factory}``
     """
-    extra = {**teacher.extra, "source": teacher.source, "feature_names": dataset.table.feature_names, "target_names": dataset.table.target_names}
+    extra = {
+        **teacher.extra,
+        "source": teacher.source,
+        "feature_names": dataset.table.feature_names,
+        "target_names": dataset.table.target_names,
+    }
     summary: dict[str, Any] = {"source": teacher.source, "parameters": teacher.parameters_count}
     if teacher.factory is None:
         paths = save_model(folder, teacher.module, teacher.scalers, extra=extra)
         summary["spec"] = read_card(folder)["spec"]
     else:
         summary |= {"factory": teacher.factory, "inputs": teacher.inputs}
-        card = {"kind": "factory", "factory": teacher.factory, "inputs": teacher.inputs, "spec": teacher.factory, "parameters": teacher.parameters_count}
+        card = {
+            "kind": "factory",
+            "factory": teacher.factory,
+            "inputs": teacher.inputs,
+            "spec": teacher.factory,
+            "parameters": teacher.parameters_count,
+        }
         paths = write_model(folder, teacher.module.state_dict(), {**card, "extra": extra})
     scalers = teacher.scalers or dataset.scalers()
     answers = predict(teacher.standardized(scalers), scalers, dataset.x)
@@ -163,7 +196,9 @@ def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tupl
 
 def _from_folder(folder: str | Path) -> Teacher:
     saved = load_model(folder)
-    return Teacher(saved.module, saved.scalers, "standardized", str(saved.extra.get("source") or folder), extra=saved.extra)
+    return Teacher(
+        saved.module, saved.scalers, "standardized", str(saved.extra.get("source") or folder), extra=saved.extra
+    )
 
 
 def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Teacher:
@@ -177,15 +212,22 @@ def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Te
     try:
         factory = getattr(importlib.import_module(package), attribute)
     except ModuleNotFoundError as error:
-        raise ModelError(f"the factory's module '{package}' cannot be imported: no module named '{error.name}'.", form) from error
+        raise ModelError(
+            f"the factory's module '{package}' cannot be imported: no module named '{error.name}'.", form
+        ) from error
     except AttributeError as error:
         raise ModelError(f"the factory '{name}' was not found: {error}.", form) from error
     except Exception as error:  # the user's own code: whatever it raises is the cause
-        raise ModelError(f"importing '{package}' failed: {type(error).__name__}: {error}.", "Mend that module.") from error
+        raise ModelError(
+            f"importing '{package}' failed: {type(error).__name__}: {error}.", "Mend that module."
+        ) from error
     try:
         module = factory()
     except Exception as error:  # the user's own code
-        raise ModelError(f"calling '{name}' failed: {type(error).__name__}: {error}.", "A factory takes no arguments and returns a torch module.") from error
+        raise ModelError(
+            f"calling '{name}' failed: {type(error).__name__}: {error}.",
+            "A factory takes no arguments and returns a torch module.",
+        ) from error
     if not isinstance(module, nn.Module):
         if not callable(module) and not hasattr(module, "predict"):
             raise ModelError(
@@ -206,13 +248,26 @@ def _check(teacher: Teacher, dataset: Dataset) -> None:
     else:
         mlp = teacher.mlp
         widths = (mlp.widths[0], mlp.widths[-1]) if mlp is not None else (None, None)
-    for what, width, given, verb in (("inputs", widths[0], dataset.d, "takes"), ("outputs", widths[1], dataset.o, "gives")):
+    for what, width, given, verb in (
+        ("inputs", widths[0], dataset.d, "takes"),
+        ("outputs", widths[1], dataset.o, "gives"),
+    ):
         if width is not None and width != given:
             have = f"the data have {given} input columns" if what == "inputs" else f"{given} targets are named"
-            raise ModelError(f"the teacher ({teacher.source}) {verb} {width} {what}, but {have}.", "Give the data it was trained on, with the same targets.")
-    for key, own, given in zip(("feature_names", "target_names"), (teacher.extra.get("feature_names"), teacher.extra.get("target_names")), names):
+            raise ModelError(
+                f"the teacher ({teacher.source}) {verb} {width} {what}, but {have}.",
+                "Give the data it was trained on, with the same targets.",
+            )
+    for key, own, given in zip(
+        ("feature_names", "target_names"),
+        (teacher.extra.get("feature_names"), teacher.extra.get("target_names")),
+        names,
+    ):
         if own and own != given and sorted(own) == sorted(given):
-            raise ModelError(f"the teacher's {key.split('_')[0]} columns have another order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.", "Bring the columns into the teacher's order.")
+            raise ModelError(
+                f"the teacher's {key.split('_')[0]} columns have another order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
+                "Bring the columns into the teacher's order.",
+            )
     _try(teacher, dataset)
 
 
@@ -228,11 +283,24 @@ def _try(teacher: Teacher, dataset: Dataset) -> None:
     except ModelError:
         raise
     except Exception as error:  # whatever a foreign module raises on rows of this width
-        hint = f" (its first linear layer takes {first.in_features} inputs)" if first is not None and first.in_features != dataset.d else ""
+        hint = (
+            f" (its first linear layer takes {first.in_features} inputs)"
+            if first is not None and first.in_features != dataset.d
+            else ""
+        )
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"the teacher ({teacher.source}) fails on rows of {dataset.d} inputs{hint}: {reason}.", "Give the data it was trained on.") from error
+        raise ModelError(
+            f"the teacher ({teacher.source}) fails on rows of {dataset.d} inputs{hint}: {reason}.",
+            "Give the data it was trained on.",
+        ) from error
     if tuple(y.shape) != (len(rows), dataset.o):
-        raise ModelError(f"the teacher ({teacher.source}) gives outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.", "Name as many targets as it has outputs.")
+        raise ModelError(
+            f"the teacher ({teacher.source}) gives outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.",
+            "Name as many targets as it has outputs.",
+        )
     if not torch.isfinite(y).all():
-        raise ModelError(f"the teacher ({teacher.source}) answers with a number that is not finite.", "Check its weights, and whether it takes raw or standardized inputs.")
+        raise ModelError(
+            f"the teacher ({teacher.source}) answers with a number that is not finite.",
+            "Check its weights, and whether it takes raw or standardized inputs.",
+        )
     teacher.differentiable = bool(y.requires_grad)

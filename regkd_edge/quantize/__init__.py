@@ -12,4 +12,13 @@ from .layers import quantize_layers
 from .mixed import Bound
 from .summary import QuantizeSummary
 
-__all__ = ["Bound", "GraphPrecision", "Layer", "QuantizeSummary", "graph_precision", "quantize_fp16", "quantize_int8", "quantize_layers"]
+__all__ = [
+    "Bound",
+    "GraphPrecision",
+    "Layer",
+    "QuantizeSummary",
+    "graph_precision",
+    "quantize_fp16",
+    "quantize_int8",
+    "quantize_layers",
+]

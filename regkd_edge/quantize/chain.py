@@ -46,7 +46,9 @@ class Chain:
         return [layer.weight.size for layer in self.layers]
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:  # [n, d] float32, standardised
-        return ((np.asarray(rows, np.float32) - self.shift.astype(np.float32)) * self.rate.astype(np.float32)).astype(np.float32)
+        return ((np.asarray(rows, np.float32) - self.shift.astype(np.float32)) * self.rate.astype(np.float32)).astype(
+            np.float32
+        )
 
     def activations(
         self,
@@ -130,7 +132,9 @@ def _segment(start: str, consumers: dict, constants: dict) -> tuple[Any, str, An
     end = start
     while True:
         readers = [n for name in known for n in consumers.get(name, ()) if n not in nodes]
-        ready = [n for n in readers if is_elementwise(n) and all(not i or i in known or i in constants for i in n.input)]
+        ready = [
+            n for n in readers if is_elementwise(n) and all(not i or i in known or i in constants for i in n.input)
+        ]
         if ready:
             nodes.append(ready[0])
             end = ready[0].output[0]
@@ -149,7 +153,11 @@ def _affine(nodes: list, start: str, constants: dict, width: int) -> tuple[np.nd
     """Elementwise nodes as ``(x - shift) * rate``, or None when they are not of that form."""
     shift, rate, current = np.zeros(width), np.ones(width), start
     for node in nodes:
-        if node.op_type not in ("Add", "Sub", "Mul", "Div") or node.input[0] != current or node.input[1] not in constants:
+        if (
+            node.op_type not in ("Add", "Sub", "Mul", "Div")
+            or node.input[0] != current
+            or node.input[1] not in constants
+        ):
             if node.op_type not in ("Add", "Mul") or node.input[1] != current or node.input[0] not in constants:
                 return None
         name = node.input[1] if node.input[0] == current else node.input[0]
@@ -178,7 +186,9 @@ def _layer(node: Any, data: str, constants: dict, consumers: dict) -> tuple[str,
         if attributes.get("transA", 0) or (len(node.input) > 2 and node.input[2] not in constants):
             return f"'{node.name}' is a Gemm that is no layer"
         weight = (weight if attributes.get("transB", 0) else weight.T) * np.float32(attributes.get("alpha", 1.0))
-        bias = constants[node.input[2]] * np.float32(attributes.get("beta", 1.0)) if len(node.input) > 2 else np.zeros(1)
+        bias = (
+            constants[node.input[2]] * np.float32(attributes.get("beta", 1.0)) if len(node.input) > 2 else np.zeros(1)
+        )
     else:
         weight, bias = weight.T, np.zeros(1)
         readers = consumers.get(output, [])

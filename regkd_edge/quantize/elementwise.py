@@ -84,7 +84,10 @@ class Segment:
     @property
     def affine(self) -> bool:
         """Whether it only scales and shifts each element by constants."""
-        return all(n.op_type in ("Add", "Sub", "Mul", "Identity") and any(i in self.constants for i in n.input) for n in self.nodes)
+        return all(
+            n.op_type in ("Add", "Sub", "Mul", "Identity") and any(i in self.constants for i in n.input)
+            for n in self.nodes
+        )
 
     def __call__(
         self,
@@ -92,7 +95,9 @@ class Segment:
     ) -> Array:  # [n, width], in the type of x
         values = {self.source: x}
         for node, attributes in zip(self.nodes, self._attributes):
-            inputs = [values[name] if name in values else self.constants[name].astype(x.dtype) for name in node.input if name]
+            inputs = [
+                values[name] if name in values else self.constants[name].astype(x.dtype) for name in node.input if name
+            ]
             values[node.output[0]] = _OPERATORS[node.op_type](*inputs, **attributes)
         return np.asarray(values[self.target], dtype=x.dtype)
 

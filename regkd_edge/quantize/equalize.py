@@ -91,7 +91,11 @@ def fold_rates(plan: Plan) -> Plan:
     layers = list(plan.layers)
     for index in range(1, len(layers)):
         layer, before = layers[index], layers[index - 1]
-        if layer.rate is None or not plan.chain.layers[index - 1].after.homogeneous or not (before.form.scaled or before.form.name == "fp32"):
+        if (
+            layer.rate is None
+            or not plan.chain.layers[index - 1].after.homogeneous
+            or not (before.form.scaled or before.form.name == "fp32")
+        ):
             continue
         layers[index - 1] = replace(
             before,

@@ -51,9 +51,14 @@ class QuantizedNetwork(nn.Module):
         super().__init__()
         wrong = [layer.form.name for layer in plan.layers if layer.form.name != "int8"]
         if wrong:
-            raise GraphError(f"training through quantizers knows int8 layers, this plan has one in {wrong[0]}.", "Leave out --max-increase, or --finetune.")
+            raise GraphError(
+                f"training through quantizers knows int8 layers, this plan has one in {wrong[0]}.",
+                "Leave out --max-increase, or --finetune.",
+            )
         if not plan.chain.layers[-1].after.affine:
-            raise GraphError("something other than the output scaler follows the last layer.", "Export the student again.")
+            raise GraphError(
+                "something other than the output scaler follows the last layer.", "Export the student again."
+            )
         self.widths = [plan.layers[0].weight.shape[1], *(len(layer.weight) for layer in plan.layers)]
         self.activation = activation
         as_tensor = lambda values: torch.tensor(np.asarray(values, np.float32))  # noqa: E731
@@ -137,7 +142,21 @@ def finetune_plan(
     """
     network = QuantizedNetwork(plan, student.activation)
     optimizer = Optimizer("adam", lr, 0.0, "cosine")
-    distill_steps(network, teacher, x, y, recipe, optimizer, n=steps, total=steps, batch=batch, seed=seed, rows=rows, inputs=network.widths[0], backend="torch")
+    distill_steps(
+        network,
+        teacher,
+        x,
+        y,
+        recipe,
+        optimizer,
+        n=steps,
+        total=steps,
+        batch=batch,
+        seed=seed,
+        rows=rows,
+        inputs=network.widths[0],
+        backend="torch",
+    )
     learnt = network.plan(plan)
     before, after = judge(plan), judge(learnt)
     kept = after < before
@@ -169,11 +188,28 @@ def quantize_finetuned(
     chain = student_chain(source)
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
-    outcome = plan_layers(chain, rows, ["int8"] * len(chain.layers), method=method, percentile=percentile, corrections=corrections)
-    x, y = (torch.tensor(s.standardize(v), dtype=torch.float32) for s, v in zip((student.scalers.x, student.scalers.y), train))
+    outcome = plan_layers(
+        chain, rows, ["int8"] * len(chain.layers), method=method, percentile=percentile, corrections=corrections
+    )
+    x, y = (
+        torch.tensor(s.standardize(v), dtype=torch.float32)
+        for s, v in zip((student.scalers.x, student.scalers.y), train)
+    )
     judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
-    done = finetune_plan(outcome.plan, student.module, teacher, x, y, recipe, judge=judge, steps=steps, batch=batch, lr=lr, seed=seed)
-    notes = [] if done.trained else [f"training through the quantizers did not lower the validation RMSE for certain (rise over FP32 with allowance for chance {done.before:+.2%} before, {done.after:+.2%} after): not used"]
-    extra = {"corrections": outcome.record(), "finetune": done.record(), **({"sensitivity": sensitivity(done.plan, check)} if report else {})}
+    done = finetune_plan(
+        outcome.plan, student.module, teacher, x, y, recipe, judge=judge, steps=steps, batch=batch, lr=lr, seed=seed
+    )
+    notes = (
+        []
+        if done.trained
+        else [
+            f"training through the quantizers did not lower the validation RMSE for certain (rise over FP32 with allowance for chance {done.before:+.2%} before, {done.after:+.2%} after): not used"
+        ]
+    )
+    extra = {
+        "corrections": outcome.record(),
+        "finetune": done.record(),
+        **({"sensitivity": sensitivity(done.plan, check)} if report else {}),
+    }
     calibration = {"rows": len(rows), "method": method}
     return write_quantized(done.plan, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

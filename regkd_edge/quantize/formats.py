@@ -34,7 +34,14 @@ class Format:
     def onnx_type(self) -> int:
         from onnx import TensorProto
 
-        name = {"int8": "INT8", "int8-weights": "INT8", "fp8": "FLOAT8E4M3FN", "fp16": "FLOAT16", "bf16": "BFLOAT16", "fp32": "FLOAT"}[self.name]
+        name = {
+            "int8": "INT8",
+            "int8-weights": "INT8",
+            "fp8": "FLOAT8E4M3FN",
+            "fp16": "FLOAT16",
+            "bf16": "BFLOAT16",
+            "fp32": "FLOAT",
+        }[self.name]
         return getattr(TensorProto, name)
 
     def numpy_type(self) -> Any:

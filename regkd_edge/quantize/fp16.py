@@ -58,7 +58,9 @@ def _convert(model: Any) -> list[str]:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     half = _half_nodes(graph)
     if not half:
-        raise GraphError("the graph has no Gemm, MatMul or Conv layer to convert to FP16.", "Export a network that has layers.")
+        raise GraphError(
+            "the graph has no Gemm, MatMul or Conv layer to convert to FP16.", "Export a network that has layers."
+        )
     made = {output for index in half for output in graph.node[index].output}  # tensors that become FP16
     float_made = made & _float_tensors(model)
     notes: list[str] = []
@@ -81,7 +83,9 @@ def _convert(model: Any) -> list[str]:
             elif name and name not in weights and name not in made:
                 if name not in ready:
                     ready[name] = f"{name}_fp16"
-                    nodes.append(helper.make_node("Cast", [name], [ready[name]], name=f"{name}/to_fp16", to=TensorProto.FLOAT16))
+                    nodes.append(
+                        helper.make_node("Cast", [name], [ready[name]], name=f"{name}/to_fp16", to=TensorProto.FLOAT16)
+                    )
                 node.input[position] = ready[name]
             elif name in float_made and name in used_outside:
                 node.input[position] = f"{name}_fp16"
@@ -93,7 +97,9 @@ def _convert(model: Any) -> list[str]:
         for position, name in enumerate(node.output):
             if name in float_made and name in used_outside:  # the float32 name stays with those who read it outside
                 node.output[position] = f"{name}_fp16"
-                nodes.append(helper.make_node("Cast", [f"{name}_fp16"], [name], name=f"{name}/to_fp32", to=TensorProto.FLOAT))
+                nodes.append(
+                    helper.make_node("Cast", [f"{name}_fp16"], [name], name=f"{name}/to_fp32", to=TensorProto.FLOAT)
+                )
 
     del graph.node[:]
     graph.node.extend(nodes)
@@ -141,7 +147,10 @@ def _half_tensor(tensor: Any, node: str, notes: list[str]) -> Any:
     values = numpy_helper.to_array(tensor)
     largest = float(np.abs(values).max(initial=0.0))
     if largest > float(np.finfo(np.float16).max):
-        raise GraphError(f"weight '{tensor.name}' of '{node}' holds {largest:.6g}, FP16 reaches 65504.", "Keep this student in fp32 or int8.")
+        raise GraphError(
+            f"weight '{tensor.name}' of '{node}' holds {largest:.6g}, FP16 reaches 65504.",
+            "Keep this student in fp32 or int8.",
+        )
     rounded = values.astype(np.float16)
     lost = int(np.count_nonzero((rounded == 0) & (values != 0)))
     if lost:

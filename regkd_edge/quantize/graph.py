@@ -127,10 +127,22 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
         if "Conv" in node.op_type:
             shapes = _shapes(model) if shapes is None else shapes
             macs *= _positions(node, shapes, path)
-        layers.append(Layer(node.name or node.output[0], node.op_type, precision, macs, (data_pair is not None) + (weight_pair is not None)))
+        layers.append(
+            Layer(
+                node.name or node.output[0],
+                node.op_type,
+                precision,
+                macs,
+                (data_pair is not None) + (weight_pair is not None),
+            )
+        )
     if not layers:
-        raise GraphError(f"'{path}' has no Gemm, MatMul or Conv with constant weights.", "Export a network that has layers.")
-    quantized = constants.keys() | {output for node in graph.node if node.op_type == "QuantizeLinear" for output in node.output}
+        raise GraphError(
+            f"'{path}' has no Gemm, MatMul or Conv with constant weights.", "Export a network that has layers."
+        )
+    quantized = constants.keys() | {
+        output for node in graph.node if node.op_type == "QuantizeLinear" for output in node.output
+    }
     pairs = sum(node.op_type == "DequantizeLinear" and node.input[0] in quantized for node in graph.node)
     total = sum(layer.multiply_adds for layer in layers)
     share: dict[str, float] = {}
@@ -140,7 +152,18 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
 
 
 # onnx.TensorProto type -> our name. The numbers are the format's own and never change.
-_NAMES = {1: "fp32", 10: "fp16", 16: "bf16", 11: "fp64", 2: "uint8", 3: "int8", 17: "fp8", 19: "fp8_e5m2", 22: "int4", 21: "uint4"}
+_NAMES = {
+    1: "fp32",
+    10: "fp16",
+    16: "bf16",
+    11: "fp64",
+    2: "uint8",
+    3: "int8",
+    17: "fp8",
+    19: "fp8_e5m2",
+    22: "int4",
+    21: "uint4",
+}
 
 
 def _constants(graph: Any) -> dict[str, Any]:
@@ -210,5 +233,7 @@ def _shapes(model: Any) -> dict[str, list[int]]:
 def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int:
     spatial = shapes.get(node.output[0], [])[2:]
     if not spatial or min(spatial) < 1:
-        raise GraphError(f"'{path}': the output size of convolution '{node.name}' is not fixed.", "Export with a fixed image size.")
+        raise GraphError(
+            f"'{path}': the output size of convolution '{node.name}' is not fixed.", "Export with a fixed image size."
+        )
     return math.prod(spatial)

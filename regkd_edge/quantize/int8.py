@@ -74,7 +74,16 @@ def quantize_int8(
     graph_precision(source)  # a graph without layers is refused here, not by a placer
     chain = read_chain(source)
     if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
-        return quantize_layers(source, target, calibration_rows, "int8", method=method, percentile=percentile, check_rows=check_rows, **options)
+        return quantize_layers(
+            source,
+            target,
+            calibration_rows,
+            "int8",
+            method=method,
+            percentile=percentile,
+            check_rows=check_rows,
+            **options,
+        )
     _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
     if placer == "modelopt":
@@ -97,7 +106,11 @@ def quantize_int8(
         else:
             _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
         summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
-    calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
+    calibration = {
+        "rows": len(rows),
+        "method": method,
+        **({"percentile": percentile} if method == "percentile" else {}),
+    }
     return summarize("int8", source, target, check, calibration=calibration, notes=notes)
 
 
@@ -112,7 +125,10 @@ def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
     for what, is_asked in asked.items():
         if is_asked:
             why = f", and this graph is none: {chain}" if isinstance(chain, str) else ""
-            raise UserError(f"placer '{placer}' has no {what}: that needs a chain of layers{why}.", "Leave it out, or use placer 'own' on an MLP.")
+            raise UserError(
+                f"placer '{placer}' has no {what}: that needs a chain of layers{why}.",
+                "Leave it out, or use placer 'own' on an MLP.",
+            )
 
 
 def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], method: str, percentile: float) -> None:
@@ -129,7 +145,11 @@ def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], m
             batch = next(self._batches, None)
             return None if batch is None else {name: batch}
 
-    methods = {"minmax": ortq.CalibrationMethod.MinMax, "percentile": ortq.CalibrationMethod.Percentile, "entropy": ortq.CalibrationMethod.Entropy}
+    methods = {
+        "minmax": ortq.CalibrationMethod.MinMax,
+        "percentile": ortq.CalibrationMethod.Percentile,
+        "entropy": ortq.CalibrationMethod.Entropy,
+    }
     options = {
         "ActivationSymmetric": True,
         "WeightSymmetric": True,
@@ -157,7 +177,9 @@ def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], m
                 extra_options=options,
             )
     except Exception as error:  # onnxruntime's exceptions share no public base class
-        raise GraphError(f"ONNX Runtime could not quantize the graph: {error}.", "Try method 'minmax', or export the student again.") from error
+        raise GraphError(
+            f"ONNX Runtime could not quantize the graph: {error}.", "Try method 'minmax', or export the student again."
+        ) from error
     finally:
         chatter.setLevel(level)
 
@@ -180,7 +202,11 @@ def _split_gemm(model: Any) -> None:
     nodes = []
     for node in graph.node:
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        plain = attributes.get("alpha", 1.0) == 1.0 and attributes.get("beta", 1.0) == 1.0 and not attributes.get("transA", 0)
+        plain = (
+            attributes.get("alpha", 1.0) == 1.0
+            and attributes.get("beta", 1.0) == 1.0
+            and not attributes.get("transA", 0)
+        )
         if node.op_type != "Gemm" or not plain or node.input[1] not in weights or readers[node.input[1]] != 1:
             nodes.append(node)
             continue

@@ -25,7 +25,10 @@ def student_chain(source: str | Path) -> Chain:
     """The graph as a chain of layers; a :class:`GraphError` says why it is none."""
     chain = read_chain(source)
     if isinstance(chain, str):
-        raise GraphError(f"'{Path(source).name}' is no chain of layers: {chain}.", "Use placer 'onnxruntime' with precision int8, or fp16.")
+        raise GraphError(
+            f"'{Path(source).name}' is no chain of layers: {chain}.",
+            "Use placer 'onnxruntime' with precision int8, or fp16.",
+        )
     return chain
 
 
@@ -77,7 +80,10 @@ def quantize_layers(
     chain = student_chain(source)
     forms = [precision] * len(chain.layers) if isinstance(precision, str) else list(precision)
     if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
-        raise UserError(f"precision {precision!r} does not fit {len(chain.layers)} layers.", f"Give one or {len(chain.layers)} of: {', '.join(FORMATS)}.")
+        raise UserError(
+            f"precision {precision!r} does not fit {len(chain.layers)} layers.",
+            f"Give one or {len(chain.layers)} of: {', '.join(FORMATS)}.",
+        )
     width = input_of(chain.model)[1]
     rows = checked_rows(calibration_rows, width, "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
@@ -90,11 +96,25 @@ def quantize_layers(
     if bound is not None:
         outcome, notes = search_mixed(outcome, plan, forms, bound)
     label = forms[0] if len(set(forms)) == 1 else "mixed"
-    calibration = {"rows": len(rows), "method": method, **({"percentile": percentile} if method == "percentile" else {})}
+    calibration = {
+        "rows": len(rows),
+        "method": method,
+        **({"percentile": percentile} if method == "percentile" else {}),
+    }
     extra = {"corrections": outcome.record()}
     if report:
         extra["sensitivity"] = sensitivity(outcome.plan, check)
-    return write_quantized(outcome.plan, source, target, label, check, calibration=calibration, notes=notes, extra=extra, searched=bound is not None)
+    return write_quantized(
+        outcome.plan,
+        source,
+        target,
+        label,
+        check,
+        calibration=calibration,
+        notes=notes,
+        extra=extra,
+        searched=bound is not None,
+    )
 
 
 def write_quantized(

@@ -47,9 +47,13 @@ class Bound:
 
     def __post_init__(self) -> None:
         if not self.increase > 0:
-            raise UserError(f"the increase allowed is {self.increase:g}, expected more than 0.", "Give for example 0.01 or 1%.")
+            raise UserError(
+                f"the increase allowed is {self.increase:g}, expected more than 0.", "Give for example 0.01 or 1%."
+            )
         if self.high not in HIGH:
-            raise UserError(f"unknown precision '{self.high}' for the layers that are kept.", f"Use one of: {', '.join(HIGH)}.")
+            raise UserError(
+                f"unknown precision '{self.high}' for the layers that are kept.", f"Use one of: {', '.join(HIGH)}."
+            )
 
     def judge(self, plan: Plan) -> tuple[float, float]:
         """``(rise, upper)``: relative rise of the RMSE on the rows, and a cautious upper estimate for rows not seen.
@@ -103,7 +107,9 @@ def search_mixed(
     chain = full.plan.chain
     macs = chain.multiply_adds
     rise, upper = bound.judge(full.plan)
-    said = [f"all layers {forms[0]}: RMSE {rise:+.2%} on {len(bound.rows)} rows, at most {upper:+.2%} allowing for chance"]
+    said = [
+        f"all layers {forms[0]}: RMSE {rise:+.2%} on {len(bound.rows)} rows, at most {upper:+.2%} allowing for chance"
+    ]
     if upper <= bound.increase:
         return full, said
     best, best_upper = full, upper
@@ -119,7 +125,10 @@ def search_mixed(
         if upper <= bound.increase:
             layers = ", ".join(chain.layers[i].name for i in kept)
             return made, [*said, f"kept in {bound.high}: {layers}; RMSE {rise:+.2%}, at most {upper:+.2%}"]
-    return best, [*said, f"no choice of layers keeps the bound of {bound.increase:+.2%}: the best one reaches {best_upper:+.2%}"]
+    return best, [
+        *said,
+        f"no choice of layers keeps the bound of {bound.increase:+.2%}: the best one reaches {best_upper:+.2%}",
+    ]
 
 
 def _candidates(count: int, macs: Sequence[int], plan: Plan, bound: Bound) -> list[tuple[int, ...]]:
@@ -140,4 +149,6 @@ def _candidates(count: int, macs: Sequence[int], plan: Plan, bound: Bound) -> li
 def _switched(plan: Plan, kept: Sequence[int], high: str) -> Plan:
     """The plan with some layers in another precision and everything else as it is."""
     changes: dict[str, Any] = {"form": FORMATS[high], "codes": None}
-    return replace(plan, layers=tuple(replace(layer, **changes) if i in kept else layer for i, layer in enumerate(plan.layers)))
+    return replace(
+        plan, layers=tuple(replace(layer, **changes) if i in kept else layer for i, layer in enumerate(plan.layers))
+    )

@@ -101,7 +101,10 @@ class Plan:
 
     def only(self, index: int) -> Plan:
         """A copy where only layer ``index`` is quantized."""
-        layers = (layer if i == index else replace(layer, form=FORMATS["fp32"], codes=None) for i, layer in enumerate(self.layers))
+        layers = (
+            layer if i == index else replace(layer, form=FORMATS["fp32"], codes=None)
+            for i, layer in enumerate(self.layers)
+        )
         return replace(self, layers=tuple(layers))
 
     @property
@@ -131,5 +134,9 @@ def nearest_plan(chain: Chain, forms: Sequence[str], ranges: Sequence[float]) ->
     for layer, name, largest in zip(chain.layers, forms, ranges):
         form = FORMATS[name]
         scale = float(np.float32(max(float(largest) / form.largest, TINY)))
-        layers.append(PlannedLayer(form, layer.weight, layer.bias, data_scale=scale, weight_scale=weight_scales(layer.weight, form)))
+        layers.append(
+            PlannedLayer(
+                form, layer.weight, layer.bias, data_scale=scale, weight_scale=weight_scales(layer.weight, form)
+            )
+        )
     return Plan(chain, tuple(layers))

@@ -66,7 +66,11 @@ class Calibration:
         low, high = rows.min(axis=0), rows.max(axis=0)
         repeated = {j: values for j in range(rows.shape[1]) if len(values := np.unique(rows[:, j])) <= len(rows) // 2}
         counts = [max(0, share - int(part.sum())) for share, part in ((points * 2 // 3, fit), (points // 3, held))]
-        drawn = synthetic_rows(known_inputs(Scaler.fit(rows), summary_of_inputs(rows)), sum(counts) // 2 + 2) if sum(counts) else rows[:0]
+        drawn = (
+            synthetic_rows(known_inputs(Scaler.fit(rows), summary_of_inputs(rows)), sum(counts) // 2 + 2)
+            if sum(counts)
+            else rows[:0]
+        )
 
         def filled(part: np.ndarray, count: int, new: np.ndarray) -> np.ndarray:
             copies = part[np.arange(count - len(new)) % len(part)]
@@ -122,7 +126,9 @@ class Outcome:
 
     def record(self) -> list[dict[str, Any]]:
         """JSON-able: every correction that was tried, with the RMS error (of the output's standard deviation) around it."""
-        return [{"name": name, "before": before, "after": after, "kept": kept} for name, before, after, kept in self.tried]
+        return [
+            {"name": name, "before": before, "after": after, "kept": kept} for name, before, after, kept in self.tried
+        ]
 
 
 def plan_layers(
@@ -183,7 +189,11 @@ def _one_way(
             fit = on_values(outcome.plan, a)
             attempt("equalize", lambda plan: equalize(plan, 0, *fit(low, high)), learnt=0)
             if search:
-                attempt("equalize", lambda plan: clip_inputs(plan, points.fit_x, lambda p: points.error(p, held=False), fit), learnt=0)
+                attempt(
+                    "equalize",
+                    lambda plan: clip_inputs(plan, points.fit_x, lambda p: points.error(p, held=False), fit),
+                    learnt=0,
+                )
             continue
         wide = np.maximum(np.abs(low), np.abs(high))
         if chain.layers[index - 1].after.homogeneous:
@@ -258,7 +268,9 @@ def round_layer(plan: Plan, index: int, points: Calibration, refit: bool = True)
     if not layer.form.scaled:
         return plan
     data = layer.data(plan.inputs(points.fit)[index])
-    codes, scale, bias = learn_rounding(layer.weight, layer.form, data, points.outputs[index], points.slopes[index] ** 2, refit=refit)
+    codes, scale, bias = learn_rounding(
+        layer.weight, layer.form, data, points.outputs[index], points.slopes[index] ** 2, refit=refit
+    )
     return plan.with_layer(index, codes=codes, weight_scale=scale, bias=bias)
 
 
@@ -285,7 +297,10 @@ def correct_output(plan: Plan, points: Calibration) -> Plan:
     gain = (centred * (target - target.mean(axis=0))).sum(axis=0) / np.maximum((centred**2).sum(axis=0), 1e-30)
     gain = np.where((gain > 0.5) & (gain < 2.0), gain, 1.0)
     offset = target.mean(axis=0) - gain * z.mean(axis=0)
-    changes = {"bias": (layer.bias * gain + offset).astype(np.float32), "weight": (layer.weight * gain[:, None]).astype(np.float32)}
+    changes = {
+        "bias": (layer.bias * gain + offset).astype(np.float32),
+        "weight": (layer.weight * gain[:, None]).astype(np.float32),
+    }
     if layer.weight_scale is not None:
         changes["weight_scale"] = (layer.weight_scale * gain).astype(np.float32)
     return plan.with_layer(len(plan.layers) - 1, **changes)

@@ -67,7 +67,9 @@ def _scales(w: np.ndarray, form: Format, diagonal: np.ndarray) -> np.ndarray:  #
     best, best_error = largest.astype(np.float32), np.full(len(w), np.inf)
     for factor in _SHRINK if form.name != "fp8" else (1.0,):
         scale = (largest * factor).astype(np.float32)
-        rounded = np.clip(round_to(w, form, scale[:, None]), -form.largest * scale[:, None], form.largest * scale[:, None])
+        rounded = np.clip(
+            round_to(w, form, scale[:, None]), -form.largest * scale[:, None], form.largest * scale[:, None]
+        )
         error = (diagonal * (rounded - w) ** 2).sum(axis=1)
         best = np.where(error < best_error, scale, best)
         best_error = np.minimum(error, best_error)

@@ -19,7 +19,13 @@ def _exact(plan: Plan, index: int) -> PlannedLayer:
     centre = np.zeros(original.weight.shape[1]) if layer.shift is None else layer.shift
     rate = 1.0 if layer.rate is None else layer.rate
     bias = original.bias + original.weight @ centre
-    return replace(layer, form=FORMATS["fp32"], weight=(original.weight / rate).astype(np.float32), bias=bias.astype(np.float32), codes=None)
+    return replace(
+        layer,
+        form=FORMATS["fp32"],
+        weight=(original.weight / rate).astype(np.float32),
+        bias=bias.astype(np.float32),
+        codes=None,
+    )
 
 
 def sensitivity(

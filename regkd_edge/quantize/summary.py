@@ -55,12 +55,19 @@ def checked_rows(rows: Any, width: int, what: str) -> np.ndarray:  # [n, d] floa
     """Rows in raw units as float32, C-contiguous; a :class:`DataError` names what is wrong with them."""
     array = np.ascontiguousarray(np.asarray(rows), dtype=np.float32)
     if array.ndim < 2 or len(array) == 0:
-        raise DataError(f"{what} have shape {list(array.shape)}, expected [n, {width}] with n >= 1.", "Give at least one row.")
+        raise DataError(
+            f"{what} have shape {list(array.shape)}, expected [n, {width}] with n >= 1.", "Give at least one row."
+        )
     if array.shape[1] != width:
-        raise DataError(f"{what} have {array.shape[1]} columns, the graph takes {width}.", "Give the columns the student was trained on.")
+        raise DataError(
+            f"{what} have {array.shape[1]} columns, the graph takes {width}.",
+            "Give the columns the student was trained on.",
+        )
     if not np.isfinite(array).all():
         row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(array))[:2])
-        raise DataError(f"{what} hold {array[row, column]} in row {row}, column {column}.", "Drop or mend rows that are not finite.")
+        raise DataError(
+            f"{what} hold {array[row, column]} in row {row}, column {column}.", "Drop or mend rows that are not finite."
+        )
     return array
 
 
@@ -69,10 +76,15 @@ def input_of(model: Any) -> tuple[str, int, int | None]:
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
-        raise GraphError(f"the graph has {len(inputs)} inputs and {len(model.graph.output)} outputs, expected one of each.", "Export one regression network.")
+        raise GraphError(
+            f"the graph has {len(inputs)} inputs and {len(model.graph.output)} outputs, expected one of each.",
+            "Export one regression network.",
+        )
     dims = inputs[0].type.tensor_type.shape.dim
     if len(dims) < 2 or dims[1].dim_value < 1:
-        raise GraphError(f"input '{inputs[0].name}' has no fixed number of columns.", "Export with the number of features fixed.")
+        raise GraphError(
+            f"input '{inputs[0].name}' has no fixed number of columns.", "Export with the number of features fixed."
+        )
     return inputs[0].name, dims[1].dim_value, dims[0].dim_value or None
 
 
@@ -94,12 +106,33 @@ def summarize(
     graph = graph_precision(target)
     expected = precision if expected == "" else expected
     if expected is not None and expected not in graph.share:
-        raise GraphError(f"no layer of '{Path(target).name}' is {expected}: its multiply-adds are {graph.label}.", "Quantize a graph of Gemm, MatMul or Conv layers.")
+        raise GraphError(
+            f"no layer of '{Path(target).name}' is {expected}: its multiply-adds are {graph.label}.",
+            "Quantize a graph of Gemm, MatMul or Conv layers.",
+        )
     check = None
     if check_rows is not None:
         want, got = reference_outputs(source, check_rows), reference_outputs(target, check_rows)
         if not np.isfinite(got).all():
-            raise GraphError(f"the {precision} graph gives {got[~np.isfinite(got)][0]} on a row where FP32 is finite.", "Keep this student in fp32, or scale its inputs.")
+            raise GraphError(
+                f"the {precision} graph gives {got[~np.isfinite(got)][0]} on a row where FP32 is finite.",
+                "Keep this student in fp32, or scale its inputs.",
+            )
         difference = np.abs(got - want)
-        check = {"rows": len(check_rows), "rmse": float(np.sqrt(np.mean(difference**2))), "max_abs": float(difference.max())}
-    return QuantizeSummary(precision, str(source), str(target), file_hash(target), Path(target).stat().st_size, graph, calibration, check, notes, extra or {})
+        check = {
+            "rows": len(check_rows),
+            "rmse": float(np.sqrt(np.mean(difference**2))),
+            "max_abs": float(difference.max()),
+        }
+    return QuantizeSummary(
+        precision,
+        str(source),
+        str(target),
+        file_hash(target),
+        Path(target).stat().st_size,
+        graph,
+        calibration,
+        check,
+        notes,
+        extra or {},
+    )

@@ -52,7 +52,10 @@ def summary_of_inputs(
     A few numbers a feature and no row; they stand for the rows where calibration has none.
     """
     x = np.asarray(x, np.float64)
-    summary: dict[str, Any] = {"quantiles": np.quantile(x, _LEVELS, axis=0).tolist(), "integer": (x == np.round(x)).all(axis=0).tolist()}
+    summary: dict[str, Any] = {
+        "quantiles": np.quantile(x, _LEVELS, axis=0).tolist(),
+        "integer": (x == np.round(x)).all(axis=0).tolist(),
+    }
     distinct = [np.unique(column) for column in x.T]
     summary["values"] = [v.tolist() if len(v) <= min(_FEW, len(x) // 4) else None for v in distinct]
     if 1 < x.shape[1] <= _WIDEST and len(x) > 2:
@@ -78,7 +81,10 @@ def described_inputs(student: str | Path, described: str | Path | None = None) -
     if described is not None:
         description = InputDescription.from_yaml(described)
         if description.d != len(scaler.mean):
-            raise DataError(f"'{described}' describes {description.d} inputs, the student takes {len(scaler.mean)}.", "Describe each input once, in order.")
+            raise DataError(
+                f"'{described}' describes {description.d} inputs, the student takes {len(scaler.mean)}.",
+                "Describe each input once, in order.",
+            )
         return KnownInputs(description)
     extra = card.get("extra") or {}
     return known_inputs(scaler, extra.get("inputs"))
@@ -91,7 +97,10 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
         return KnownInputs(description)
     quantiles = np.asarray(summary["quantiles"], float)
     if quantiles.shape != (len(_LEVELS), len(scaler.mean)):
-        raise DataError(f"the summary of the inputs has quantiles {list(quantiles.shape)}, expected {[len(_LEVELS), len(scaler.mean)]}.", "Distil the student again.")
+        raise DataError(
+            f"the summary of the inputs has quantiles {list(quantiles.shape)}, expected {[len(_LEVELS), len(scaler.mean)]}.",
+            "Distil the student again.",
+        )
     low, high = quantiles[0], quantiles[-1]
     correlation = summary.get("correlation")
     if correlation is not None:
@@ -111,7 +120,9 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
         integer=np.asarray(summary["integer"], bool),
         correlation=correlation,
     )
-    values = tuple(None if v is None else np.asarray(v, float) for v in summary.get("values", ()))  # older students have none
+    values = tuple(
+        None if v is None else np.asarray(v, float) for v in summary.get("values", ())
+    )  # older students have none
     return KnownInputs(description, quantiles, values)
 
 

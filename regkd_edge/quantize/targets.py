@@ -29,7 +29,9 @@ def precisions_of(target: str) -> tuple[str, ...]:
     if sm is None:
         raise UserError(f"unknown device '{target}'.", f"Use cpu, sm_NN, or one of: {', '.join([*TARGETS, *DEVICES])}.")
     if sm < 75:
-        raise UserError(f"'{target}' is older than sm_75, the oldest that TensorRT 10 and 11 know.", "Use a newer device.")
+        raise UserError(
+            f"'{target}' is older than sm_75, the oldest that TensorRT 10 and 11 know.", "Use a newer device."
+        )
     return formats_of(sm)
 
 
@@ -39,4 +41,6 @@ def require_precision(precision: str, target: str | None) -> None:
         return
     has = precisions_of(target)
     if precision not in has:
-        raise NotAvailable(f"'{target}' has no {precision}; it has {', '.join(has)}.", "Choose one of these, or another target.")
+        raise NotAvailable(
+            f"'{target}' has no {precision}; it has {', '.join(has)}.", "Choose one of these, or another target."
+        )

@@ -34,17 +34,27 @@ def write_plan(plan: Plan) -> Any:
     for index, (layer, original) in enumerate(zip(plan.layers, plan.chain.layers)):
         if index:
             if layer.shift is not None:
-                current = build.node("Sub", [current, build.constant(f"{original.name}/shift", layer.shift)], f"{original.name}/center")
+                current = build.node(
+                    "Sub", [current, build.constant(f"{original.name}/shift", layer.shift)], f"{original.name}/center"
+                )
             if layer.rate is not None:
-                current = build.node("Mul", [current, build.constant(f"{original.name}/rate", layer.rate)], f"{original.name}/equalize")
+                current = build.node(
+                    "Mul", [current, build.constant(f"{original.name}/rate", layer.rate)], f"{original.name}/equalize"
+                )
         current = _layer(build, layer, original.name, current)
         current = build.copy(original.after, current)
     final = plan.chain.output_name
     if current != final:  # nothing stood behind the last layer
         build.nodes[-1].output[0] = final
     graph = helper.make_graph(build.nodes, source.graph.name, source.graph.input, source.graph.output, build.constants)
-    opset = max(next(o.version for o in source.opset_import if o.domain in ("", "ai.onnx")), 19 if "fp8" in forms else 13)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=max(source.ir_version, 9 if "fp8" in forms else 7))
+    opset = max(
+        next(o.version for o in source.opset_import if o.domain in ("", "ai.onnx")), 19 if "fp8" in forms else 13
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=max(source.ir_version, 9 if "fp8" in forms else 7),
+    )
     model.producer_name = source.producer_name
     model.metadata_props.extend(source.metadata_props)
     onnx.checker.check_model(model, full_check=True)
@@ -72,10 +82,20 @@ def _layer(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str
     else:
         data = current
         if form.data:
-            point = [build.constant(f"{name}/data/scale", np.float32(layer.data_scale)), build.zeros(f"{name}/data/zero", (), form)]
-            data = build.node("DequantizeLinear", [build.node("QuantizeLinear", [current, *point], f"{name}/data/quantize"), *point], f"{name}/data/dequantize")
+            point = [
+                build.constant(f"{name}/data/scale", np.float32(layer.data_scale)),
+                build.zeros(f"{name}/data/zero", (), form),
+            ]
+            data = build.node(
+                "DequantizeLinear",
+                [build.node("QuantizeLinear", [current, *point], f"{name}/data/quantize"), *point],
+                f"{name}/data/dequantize",
+            )
         codes = layer.codes if layer.codes is not None else layer.stored / layer.weight_scale[:, None]
-        point = [build.constant(f"{name}/weight/scale", layer.weight_scale), build.zeros(f"{name}/weight/zero", layer.weight_scale.shape, form)]
+        point = [
+            build.constant(f"{name}/weight/scale", layer.weight_scale),
+            build.zeros(f"{name}/weight/zero", layer.weight_scale.shape, form),
+        ]
         stored = build.typed(f"{name}/weight", codes.T, form)
         weight = build.node("DequantizeLinear", [stored, *point], f"{name}/weight/dequantize", axis=1)
         product = build.node("MatMul", [data, weight], name)
@@ -100,7 +120,9 @@ class _Builder:
     def constant(self, name: str, value: np.ndarray) -> str:
         from onnx import numpy_helper
 
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32).reshape(np.shape(value)), name))
+        self.constants.append(
+            numpy_helper.from_array(np.ascontiguousarray(value, np.float32).reshape(np.shape(value)), name)
+        )
         return name
 
     def typed(self, name: str, values: np.ndarray, form: Format) -> str:

@@ -22,11 +22,17 @@ def trained_by(card: dict[str, Any]) -> str:
     active = [term for term, weight in weights.items() if weight and (weight["start"] or weight["end"])]
     setup = (card.get("extra") or {}).get("setup") or {}
     direct = setup.get("sampler") == "direct"  # its points are those of abm, from random starts
-    names = [setup.get("base", recipe["base"]) if term == "base" else term.upper() for term in active if not (direct and term == "abm")]
+    names = [
+        setup.get("base", recipe["base"]) if term == "base" else term.upper()
+        for term in active
+        if not (direct and term == "abm")
+    ]
     parts = [name for name in names if name != "none"]
     if setup.get("heads") == 2:
         parts[0] += f", two heads ({setup['export_head']} kept)"
-    said = " + ".join(parts) + (" alone" if active == ["base"] and not setup.get("sampler") and setup.get("heads") != 2 else "")
+    said = " + ".join(parts) + (
+        " alone" if active == ["base"] and not setup.get("sampler") and setup.get("heads") != 2 else ""
+    )
     if setup.get("no_data"):
         return f"{said}, no data: {setup['sampler']} inputs"
     return said + (f", rows and {setup['sampler']} points" if setup.get("sampler") else "")

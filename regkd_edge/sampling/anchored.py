@@ -84,7 +84,10 @@ class TargetAnchored(Sampler):
     ):
         low, high = torch.as_tensor(low, dtype=torch.float32), torch.as_tensor(high, dtype=torch.float32)
         if low.shape != high.shape or low.ndim != 1 or not (low <= high).all() or not torch.isfinite(high - low).all():
-            raise RecipeError("the box needs a finite low and a high that is no smaller for each feature.", "Check the description of the inputs.")
+            raise RecipeError(
+                "the box needs a finite low and a high that is no smaller for each feature.",
+                "Check the description of the inputs.",
+            )
         self.low, self.high, self.features, self.seed = low, high, low.numel(), seed
         self.targets, self.weight, self.every = targets, weight, every
         self.population, self.generations, self.rounds = population, generations, 0

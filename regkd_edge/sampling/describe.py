@@ -88,7 +88,10 @@ class InputDescription:
 
         x = np.asarray(x, float)
         if x.ndim != 2 or len(x) < 2:
-            raise DataError(f"a description needs at least 2 rows, got an array of shape {x.shape}.", "Give more rows, or a YAML description.")
+            raise DataError(
+                f"a description needs at least 2 rows, got an array of shape {x.shape}.",
+                "Give more rows, or a YAML description.",
+            )
         mean, sd = x.mean(0), x.std(0)
         plain = cls._plain(mean, sd, names)
         z = (x - mean) / np.where(sd > 0, sd, 1.0)
@@ -97,7 +100,16 @@ class InputDescription:
         scale = np.sqrt(np.diag(covariance))
         integer = (x == np.round(x)).all(0)
         margin = np.where(integer, 0.0, 0.1 * (x.max(0) - x.min(0)))
-        return cls(plain.names, mean, sd, x.min(0) - margin, x.max(0) + margin, plain.uniform, integer, covariance / np.outer(scale, scale))
+        return cls(
+            plain.names,
+            mean,
+            sd,
+            x.min(0) - margin,
+            x.max(0) + margin,
+            plain.uniform,
+            integer,
+            covariance / np.outer(scale, scale),
+        )
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> InputDescription:
@@ -170,7 +182,9 @@ def _column(entry: Any, j: int, where: str) -> tuple:
     number = {}
     for key in ("mean", "sd", "low", "high", "constant"):
         value = entry.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value)
+        ):
             raise DataError(f"{place}: {key} is {value!r}, expected a finite number.", _REMEDY)
         number[key] = None if value is None else float(value)
     integer = entry.get("integer", False)
@@ -190,10 +204,15 @@ def _column(entry: Any, j: int, where: str) -> tuple:
         width = high - low + (1.0 if integer else 0.0)
         return name, (low + high) / 2, width / math.sqrt(12.0), low, high, True, integer
     if mean is None or sd is None or sd <= 0:
-        raise DataError(f"{place} is described by neither mean and sd (above 0), nor low and high, nor constant.", _REMEDY)
+        raise DataError(
+            f"{place} is described by neither mean and sd (above 0), nor low and high, nor constant.", _REMEDY
+        )
     if not (low is None or low < mean) or not (high is None or mean < high):
         raise DataError(f"{place}: the mean {mean:g} is not inside the range.", "Check mean, low and high.")
     # A hundredth more is rounding on a data sheet; the nearest possible is taken.
     if low is not None and high is not None and sd > 1.01 * (most := math.sqrt((mean - low) * (high - mean))):
-        raise DataError(f"{place}: sd {sd:g} is more than values in this range with mean {mean:g} can have, {most:.6g}.", "Check sd, low and high.")
+        raise DataError(
+            f"{place}: sd {sd:g} is more than values in this range with mean {mean:g} can have, {most:.6g}.",
+            "Check sd, low and high.",
+        )
     return name, mean, sd, -math.inf if low is None else low, math.inf if high is None else high, False, integer

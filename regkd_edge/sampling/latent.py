@@ -47,10 +47,15 @@ class ConditionalVAE(nn.Module):
         return self.decoder(torch.cat([z, c], 1))
 
 
-def fit_vae(x: Tensor, c: Tensor, *, latent: int = 4, hidden: int = 64, steps: int = 2000, batch: int = 64, seed: int = 0) -> ConditionalVAE:
+def fit_vae(
+    x: Tensor, c: Tensor, *, latent: int = 4, hidden: int = 64, steps: int = 2000, batch: int = 64, seed: int = 0
+) -> ConditionalVAE:
     """Fit to rows x [N, d] and conditions c [N, o], standardised; Adam 2e-3 along a cosine."""
     if len(x) < 2 or len(x) != len(c):
-        raise DataError(f"a conditional VAE needs at least 2 rows with their conditions, got {len(x)} and {len(c)}.", "Give more rows.")
+        raise DataError(
+            f"a conditional VAE needs at least 2 rows with their conditions, got {len(x)} and {len(c)}.",
+            "Give more rows.",
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         vae = ConditionalVAE(x.shape[1], c.shape[1], latent, hidden)
@@ -68,7 +73,9 @@ def fit_vae(x: Tensor, c: Tensor, *, latent: int = 4, hidden: int = 64, steps: i
     return vae.requires_grad_(False)
 
 
-def maximise(score, low: np.ndarray, high: np.ndarray, *, evaluations: int = 40, first: int = 12, seed: int = 0) -> tuple[np.ndarray, float]:
+def maximise(
+    score, low: np.ndarray, high: np.ndarray, *, evaluations: int = 40, first: int = 12, seed: int = 0
+) -> tuple[np.ndarray, float]:
     """Bayesian optimisation of ``score(v) -> float`` over a box: ``(best v, its score)``.
 
     Latin-hypercube starts, then the largest expected improvement under a Matern-5/2 process among 2000 random candidates.
@@ -117,7 +124,15 @@ def reward_of(teacher: Network, x: Tensor, c: Tensor, reward: str, generator: to
 
 
 def tune(
-    vae: ConditionalVAE, teacher: Network, c: Tensor, *, reward: str = "label", kappa: float = 0.01, points: int = 512, evaluations: int = 40, seed: int = 0
+    vae: ConditionalVAE,
+    teacher: Network,
+    c: Tensor,
+    *,
+    reward: str = "label",
+    kappa: float = 0.01,
+    points: int = 512,
+    evaluations: int = 40,
+    seed: int = 0,
 ) -> Latent:
     """The latent distribution with the largest J over mu in [-2, 2] and sigma in [0.2, 2] (c [N, o] from the rows)."""
     if reward not in REWARDS:
@@ -143,7 +158,17 @@ def tune(
 class TunedLatent(Sampler):
     """Points of the tuned latent, the best share of them: ``keep`` of each draw, by the reward."""
 
-    def __init__(self, vae: ConditionalVAE, latent: Latent, teacher: Network, c: Tensor, *, reward: str = "label", keep: float = 0.5, seed: int = 0):
+    def __init__(
+        self,
+        vae: ConditionalVAE,
+        latent: Latent,
+        teacher: Network,
+        c: Tensor,
+        *,
+        reward: str = "label",
+        keep: float = 0.5,
+        seed: int = 0,
+    ):
         if not 0 < keep <= 1:
             raise RecipeError(f"keep must be a share in (0, 1], got {keep!r}.", "Give the share of the points to keep.")
         self.vae, self.latent, self.teacher, self.c = vae, latent, teacher, c
@@ -152,7 +177,10 @@ class TunedLatent(Sampler):
     @torch.no_grad()
     def draw(self, count: int, step: int) -> Tensor:  # [count, d]
         generator, many = noise(self.seed, _DRAW, step), math.ceil(count / self.keep)
-        mu, sigma = torch.tensor(self.latent.mu, dtype=torch.float32), torch.tensor(self.latent.sigma, dtype=torch.float32)
+        mu, sigma = (
+            torch.tensor(self.latent.mu, dtype=torch.float32),
+            torch.tensor(self.latent.sigma, dtype=torch.float32),
+        )
         z = mu + sigma * torch.randn(many, self.vae.latent, generator=generator)
         c = self.c[torch.randint(len(self.c), (many,), generator=generator)]
         x = self.vae.decode(z, c)

@@ -39,7 +39,10 @@ class Sampler:
     def load_state_dict(self, flat: Mapping[str, Tensor]) -> None:
         """The inverse of :meth:`state_dict`."""
         if flat:
-            raise RecipeError(f"{type(self).__name__} keeps no state, got {sorted(flat)[:3]}.", "Give the state of the same kind of sampler.")
+            raise RecipeError(
+                f"{type(self).__name__} keeps no state, got {sorted(flat)[:3]}.",
+                "Give the state of the same kind of sampler.",
+            )
 
 
 def _mixed(*numbers: int) -> int:

@@ -57,7 +57,9 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
             rows = np.random.default_rng(config.seed).choice(rows, section.rows, replace=False)
         parts.append(dataset.x[rows].astype(np.float32))
     if kind in ("synthetic", "both"):
-        parts.append(synthetic_rows(described_inputs(run.file("student"), _description(config)), section.rows, config.seed))
+        parts.append(
+            synthetic_rows(described_inputs(run.file("student"), _description(config)), section.rows, config.seed)
+        )
     return np.concatenate(parts)
 
 
@@ -74,7 +76,9 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
     from ..quantize.synthetic import described_inputs, synthetic_rows
 
     seed = config.seed + {"train": 1, "validation": 2}[part]  # other rows than those of the calibration
-    x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(np.float64)
+    x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(
+        np.float64
+    )
     scalers = load_model(run.file("student")).scalers
     teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
     return x, predict(teacher.standardized(scalers), scalers, x)
@@ -98,7 +102,9 @@ def _bound(run: RunFolder, config: RunConfig) -> Any:
     return Bound(increase, x.astype(np.float32), y, section.high)
 
 
-def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray) -> Any:
+def _finetuned(
+    run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray
+) -> Any:
     """The student trained through its INT8 quantizers with the recipe of ``distill``."""
     from ..data import load_dataset
     from ..distill import recipe_of
@@ -133,13 +139,25 @@ def _finetuned(run: RunFolder, config: RunConfig, source: Path, target: Path, ro
 def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
     """Refuse flags that would change nothing, or exclude each other."""
     if section.finetune and bound is not None:
-        raise UserError("finetune trains all layers in int8, max_increase keeps some in a higher precision.", "Leave out one of them.")
+        raise UserError(
+            "finetune trains all layers in int8, max_increase keeps some in a higher precision.",
+            "Leave out one of them.",
+        )
     if section.finetune and "int8" not in wanted:
-        raise UserError(f"finetune trains an int8 graph, and precision is {', '.join(wanted)}.", "Add int8 to --precision, or leave out --finetune.")
+        raise UserError(
+            f"finetune trains an int8 graph, and precision is {', '.join(wanted)}.",
+            "Add int8 to --precision, or leave out --finetune.",
+        )
     if section.finetune and section.placer not in ("auto", "own"):
-        raise UserError(f"finetune trains through pairs of placer 'own', and placer is '{section.placer}'.", "Leave out one of them.")
+        raise UserError(
+            f"finetune trains through pairs of placer 'own', and placer is '{section.placer}'.",
+            "Leave out one of them.",
+        )
     if bound is not None and not {"int8", "fp8"} & set(wanted):
-        raise UserError(f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}.", "Add int8 to --precision, or leave out --max-increase.")
+        raise UserError(
+            f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}.",
+            "Add int8 to --precision, or leave out --max-increase.",
+        )
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
@@ -161,16 +179,31 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     graphs: list[dict[str, Any]] = []
     for precision in wanted:
         target = run.file("onnx", f"student.{precision}.onnx")
-        options = {"method": section.method, "percentile": section.percentile, "corrections": section.corrections, "check_rows": check_rows}
+        options = {
+            "method": section.method,
+            "percentile": section.percentile,
+            "corrections": section.corrections,
+            "check_rows": check_rows,
+        }
         if precision == "fp16":
             done = quantize_fp16(source, target, check_rows=check_rows)
         elif precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
         elif precision == "int8":
-            done = quantize_int8(source, target, calibration_rows(run, config), placer=section.placer, bound=bound, report=section.report, **options)
+            done = quantize_int8(
+                source,
+                target,
+                calibration_rows(run, config),
+                placer=section.placer,
+                bound=bound,
+                report=section.report,
+                **options,
+            )
         else:
             limit = bound if precision == "fp8" else None
-            done = quantize_layers(source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options)
+            done = quantize_layers(
+                source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options
+            )
         paths.append(target)
         graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
     for left in run.file("onnx").glob("student.*.onnx"):

@@ -73,7 +73,9 @@ def test_mistakes_are_one_line(cli, run, tmp_path, monkeypatch, arguments, word)
 def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli("bundle", run.path, "--target", "desktop")[0] == 0
-    [archive] = run.path.parent.glob("*.desktop.tar.gz") if not list(tmp_path.glob("*.tar.gz")) else tmp_path.glob("*.tar.gz")
+    [archive] = (
+        run.path.parent.glob("*.desktop.tar.gz") if not list(tmp_path.glob("*.tar.gz")) else tmp_path.glob("*.tar.gz")
+    )
     quick = ("--backend", "onnxruntime", "--samples", 10, "--batches", 1)
     code, _, err = cli("deploy", archive, "dep", *quick)
     assert code == 0, err
@@ -92,7 +94,11 @@ def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, t
 
 @pytest.mark.parametrize(
     ("flags", "message"),
-    [(("--samples", 5), "bench.samples"), (("--batches", "x"), "bench.batches"), (("--backend", "foo"), "back end 'foo'")],
+    [
+        (("--samples", 5), "bench.samples"),
+        (("--batches", "x"), "bench.batches"),
+        (("--backend", "foo"), "back end 'foo'"),
+    ],
 )
 def test_deploy_looks_at_its_flags_before_it_unpacks(cli, run, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)

@@ -78,7 +78,11 @@ def test_the_table_has_a_row_for_each_model_and_engine(cli):
 
 def test_the_page_fetches_nothing():
     page = Path("runs/diabetes/report.html").read_text()
-    outside = [link for link in re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page) if not link.startswith(("#", "data:"))]
+    outside = [
+        link
+        for link in re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", page)
+        if not link.startswith(("#", "data:"))
+    ]
     assert outside == []
     assert "@import" not in page
     assert not re.search(r"url\(\s*['\"]?(?!data:|#)", page)
@@ -87,7 +91,11 @@ def test_the_page_fetches_nothing():
 
 def test_a_new_student_takes_the_graphs_and_engines_of_the_old_one_away(cli):
     assert cli("distill", "runs/diabetes", "--steps", 50, "--json").json()["ran"] == ["distill", "export"]
-    assert [row["name"] for row in cli("distill", "runs/diabetes", "--json").json()["table"]] == ["teacher", "baseline", "student"]
+    assert [row["name"] for row in cli("distill", "runs/diabetes", "--json").json()["table"]] == [
+        "teacher",
+        "baseline",
+        "student",
+    ]
     stale = cli("bench", "runs/diabetes")
     assert stale.code == 2
     assert "regkd-edge build runs/diabetes" in stale.err

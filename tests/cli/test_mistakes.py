@@ -145,7 +145,18 @@ def test_a_bad_spec_or_field(cli, tmp_path, csv):
 
 
 def test_a_flag_refused_after_the_data_were_read_leaves_nothing_behind(cli, tmp_path, csv):
-    start = ("train-teacher", tmp_path / "run", "--data", csv, "--target", "y", "--teacher", "mlp:4:relu", "--epochs", "1")
+    start = (
+        "train-teacher",
+        tmp_path / "run",
+        "--data",
+        csv,
+        "--target",
+        "y",
+        "--teacher",
+        "mlp:4:relu",
+        "--epochs",
+        "1",
+    )
     import torch
 
     if torch.cuda.is_available():

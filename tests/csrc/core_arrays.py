@@ -24,7 +24,16 @@ def random_params(widths: list[int], rng: np.random.Generator) -> np.ndarray:
 class Training:
     """A job with the arrays that it points at; ``result`` holds what a run left behind."""
 
-    def __init__(self, student: list[int], teacher: list[int] | None, *, rows: int = 100, activation: str = "tanh", seed: int = 0, **fields):
+    def __init__(
+        self,
+        student: list[int],
+        teacher: list[int] | None,
+        *,
+        rows: int = 100,
+        activation: str = "tanh",
+        seed: int = 0,
+        **fields,
+    ):
         rng = np.random.default_rng(seed)
         d, o = student[0], student[-1]
         self.params = random_params(student, rng)

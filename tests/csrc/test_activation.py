@@ -46,7 +46,9 @@ def evaluate(name: str, z: np.ndarray, level: str) -> list[np.ndarray]:
     return out
 
 
-Z = np.concatenate([np.linspace(-12, 12, 4001), np.linspace(-1e-3, 1e-3, 101), [0.0, -0.0, 60.0, -60.0]]).astype(np.float32)
+Z = np.concatenate([np.linspace(-12, 12, 4001), np.linspace(-1e-3, 1e-3, 101), [0.0, -0.0, 60.0, -60.0]]).astype(
+    np.float32
+)
 
 
 @pytest.mark.parametrize("level", core.simd_levels_available())
@@ -59,7 +61,9 @@ def test_values_and_derivatives_against_float64(name, level):
         # doubles what one rounding of s does; without fused multiply-add (v2) there is one more.
         allowed = (4, 6, 9)[order] * ulp * np.maximum(np.abs(b), (0.25, 1.0, 1.0)[order])
         worst = np.argmax(np.abs(a - b) / allowed)
-        assert abs(a[worst] - b[worst]) <= allowed[worst], f"s{chr(39) * order} at {Z[worst]}: {a[worst]} for {b[worst]}"
+        assert abs(a[worst] - b[worst]) <= allowed[worst], (
+            f"s{chr(39) * order} at {Z[worst]}: {a[worst]} for {b[worst]}"
+        )
 
 
 @pytest.mark.parametrize("name", core.ACTIVATIONS)

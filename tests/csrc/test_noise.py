@@ -7,7 +7,9 @@ import pytest
 from core_arrays import address, core
 
 
-def normals(samples: int, features: int, draws: int = 1, seed: int = 11, step: int = 3, stream: int = 0, level: str = "") -> np.ndarray:
+def normals(
+    samples: int, features: int, draws: int = 1, seed: int = 11, step: int = 3, stream: int = 0, level: str = ""
+) -> np.ndarray:
     zero, one = np.zeros((samples, features), np.float32), np.ones(features, np.float32)
     out = np.empty((samples, draws, features), np.float32)
     core.perturb(address(zero), address(one), samples, features, draws, seed, step, stream, address(out), level)
@@ -58,7 +60,10 @@ def test_moments_are_those_of_a_standard_normal():
 
 @pytest.mark.parametrize("level", core.simd_levels_available())
 def test_every_simd_level_gives_the_same_bits(level):
-    assert normals(37, 13, draws=2, level=level).tobytes() == normals(37, 13, draws=2, level=core.simd_levels_available()[0]).tobytes()
+    assert (
+        normals(37, 13, draws=2, level=level).tobytes()
+        == normals(37, 13, draws=2, level=core.simd_levels_available()[0]).tobytes()
+    )
 
 
 def test_a_number_does_not_depend_on_what_is_drawn_beside_it():
@@ -68,7 +73,12 @@ def test_a_number_does_not_depend_on_what_is_drawn_beside_it():
 
 def test_seed_step_and_stream_each_change_the_noise():
     base = normals(8, 4)
-    for other in (normals(8, 4, seed=12), normals(8, 4, seed=11 + 2**32), normals(8, 4, step=4), normals(8, 4, stream=1)):
+    for other in (
+        normals(8, 4, seed=12),
+        normals(8, 4, seed=11 + 2**32),
+        normals(8, 4, step=4),
+        normals(8, 4, stream=1),
+    ):
         assert not np.any(base == other)
 
 

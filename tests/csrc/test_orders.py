@@ -19,7 +19,16 @@ pytestmark = [
 
 # x86-64-v3 is what nearly every machine and valgrind-like tools run; phases as functions make the compile ten times shorter.
 MACHINE = ["-march=x86-64-v3", "-DREGKD_LEVEL=v3"] if platform.machine() == "x86_64" else ["-DREGKD_LEVEL=neon"]
-FLAGS = ["-std=c++20", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+FLAGS = [
+    "-std=c++20",
+    "-g",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +73,12 @@ def test_no_data_race_between_the_threads_of_a_step(build):
 
 
 def test_a_missing_barrier_would_be_reported(build):
-    done = subprocess.run([str(build("-O1", "-DREGKD_FORWARDS_ONLY", "-fsanitize=thread")), "unsynchronised"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [str(build("-O1", "-DREGKD_FORWARDS_ONLY", "-fsanitize=thread")), "unsynchronised"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode != 0 and "data race" in done.stderr
 
 
@@ -74,12 +88,28 @@ def test_a_missing_barrier_would_be_reported(build):
 )
 def test_aarch64_runs_the_same_jobs_and_draws_the_same_bits(build, tmp_path):
     program = tmp_path / "driver_aarch64"
-    command = ["aarch64-linux-gnu-g++", *FLAGS, "-O1", "-static", "-DREGKD_LEVEL=neon", "-DREGKD_PHASE=__attribute__((noinline))"]
-    command += [f"-I{ROOT / 'csrc'}", str(HERE / "core_driver.cpp"), str(ROOT / "csrc/cpu/pool.cpp"), "-lpthread", "-o", str(program)]
+    command = [
+        "aarch64-linux-gnu-g++",
+        *FLAGS,
+        "-O1",
+        "-static",
+        "-DREGKD_LEVEL=neon",
+        "-DREGKD_PHASE=__attribute__((noinline))",
+    ]
+    command += [
+        f"-I{ROOT / 'csrc'}",
+        str(HERE / "core_driver.cpp"),
+        str(ROOT / "csrc/cpu/pool.cpp"),
+        "-lpthread",
+        "-o",
+        str(program),
+    ]
     subprocess.run(command, check=True, capture_output=True)
 
     def there(mode: str) -> str:
-        return subprocess.run(["qemu-aarch64-static", str(program), mode], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["qemu-aarch64-static", str(program), mode], check=True, capture_output=True, text=True
+        ).stdout
 
     assert there("noise") == run(build("-O2"), "noise")
     assert there("orders") == "7 jobs, 0 differences\n"

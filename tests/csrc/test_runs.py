@@ -61,7 +61,16 @@ def test_training_on_labels_alone_learns_a_function():
 
 
 def test_the_loss_of_a_run_falls_when_a_student_follows_its_teacher():
-    run = Training([4, 16, 1], [4, 64, 1], rows=200, batch=40, draws=1, rate=1e-2, total_steps=1500, weights=dict(pm=(1.0, 1.0), gm=(0.1, 0.1)))
+    run = Training(
+        [4, 16, 1],
+        [4, 64, 1],
+        rows=200,
+        batch=40,
+        draws=1,
+        rate=1e-2,
+        total_steps=1500,
+        weights=dict(pm=(1.0, 1.0), gm=(0.1, 0.1)),
+    )
     losses = run.run(1500).losses
     assert losses[-100:, 0].mean() < 0.02 * losses[:5, 0].mean()
     np.testing.assert_allclose(losses[:, 0], losses[:, 1] + losses[:, 2] + np.float32(0.1) * losses[:, 4], rtol=1e-12)

@@ -343,9 +343,7 @@ def test_a_cuda_graph_holds_the_operator():
     parameters, counter = list(student.parameters()), torch.zeros(1, dtype=torch.int64, device="cuda")
 
     def step(**place):
-        loss, terms = distill_step(
-            student, teacher, x, y, StepRecipe.kang2024("blend"), seed=1, total=50, **place
-        )
+        loss, terms = distill_step(student, teacher, x, y, StepRecipe.kang2024("blend"), seed=1, total=50, **place)
         return [terms, *torch.autograd.grad(loss, parameters)]
 
     side = torch.cuda.Stream()

@@ -47,7 +47,9 @@ def with_checksum(body: bytes) -> bytes:
 
 
 # One input, one output: y = x + 1.
-TINY = with_checksum(b"\x89RKDN\r\n\x1a" + struct.pack("<IIIIIIII", 1, 0, 0, 1, 1, 1, 0, 0) + struct.pack("<IIIff", 1, 1, 0, 0.0, 1.0))
+TINY = with_checksum(
+    b"\x89RKDN\r\n\x1a" + struct.pack("<IIIIIIII", 1, 0, 0, 1, 1, 1, 0, 0) + struct.pack("<IIIff", 1, 1, 0, 0.0, 1.0)
+)
 LEVELS = available_levels()
 
 
@@ -151,7 +153,17 @@ def test_manifest_and_file_describe_the_engine(tmp_path):
     assert (manifest.backend, manifest.engine, manifest.batch) == ("native", "engine.rkdn", None)
     assert manifest.size_bytes < 4 * (5 * 16 + 16 + 16 * 8 + 8 + 8 + 1) + 400  # the parameters and little else
     program = from_bytes((tmp_path / "engine" / "engine.rkdn").read_bytes())
-    assert [op.kind for op in program.operations] == ["subtract", "multiply", "dense", "activation", "dense", "activation", "dense", "multiply", "add"]
+    assert [op.kind for op in program.operations] == [
+        "subtract",
+        "multiply",
+        "dense",
+        "activation",
+        "dense",
+        "activation",
+        "dense",
+        "multiply",
+        "add",
+    ]
     assert to_bytes(program) == (tmp_path / "engine" / "engine.rkdn").read_bytes()
 
 
@@ -172,7 +184,9 @@ def test_changed_engine_is_refused_by_name(tmp_path):
     manifest = json.loads((tmp_path / "engine" / "manifest.json").read_text())
     import hashlib
 
-    (tmp_path / "engine" / "manifest.json").write_text(json.dumps({**manifest, "engine_sha256": hashlib.sha256(content).hexdigest()}))
+    (tmp_path / "engine" / "manifest.json").write_text(
+        json.dumps({**manifest, "engine_sha256": hashlib.sha256(content).hexdigest()})
+    )
     with pytest.raises(GraphError, match="checksum"):
         load_engine(tmp_path / "engine")
 
@@ -181,7 +195,12 @@ def test_wrong_rows_and_closed_engine(tmp_path):
     ENGINE.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
     runner = load_engine(tmp_path / "engine")
     x = rows()
-    wrong = [(rows(d=4), r"got float32 \[256, 4\]"), (x.astype(np.float64), "got float64"), (x[0], r"got float32 \[5\]"), (x[:, ::-1], "C-contiguous")]
+    wrong = [
+        (rows(d=4), r"got float32 \[256, 4\]"),
+        (x.astype(np.float64), "got float64"),
+        (x[0], r"got float32 \[5\]"),
+        (x[:, ::-1], "C-contiguous"),
+    ]
     for bad, message in [*wrong, ([[1.0] * 5], "got list"), (None, "got NoneType")]:
         with pytest.raises(DataError, match=message):
             runner.infer(bad)

@@ -32,7 +32,9 @@ def graph_of(tmp_path, nodes, constants=(), d=3, o=3, opset=18):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", o])],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in dict(constants).items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), tmp_path / "g.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), tmp_path / "g.onnx"
+    )
     return tmp_path / "g.onnx"
 
 
@@ -51,7 +53,14 @@ def test_every_exported_student_becomes_an_engine(tmp_path, activation):
     x, y = rng.normal(20, 5, (300, 6)), rng.normal(-7, 3, (300, 2))
     module = build(parse_spec(f"mlp:24,12:{activation}"), 6, 2, seed=0)
     names = [f"sensor {i}" for i in range(6)], ["a", "b"]
-    export_onnx(module, Scalers.fit(x, y), tmp_path / "s.onnx", feature_names=names[0], target_names=names[1], spec=f"mlp:24,12:{activation}")
+    export_onnx(
+        module,
+        Scalers.fit(x, y),
+        tmp_path / "s.onnx",
+        feature_names=names[0],
+        target_names=names[1],
+        spec=f"mlp:24,12:{activation}",
+    )
     program = program_of(tmp_path / "s.onnx")
     found = [op.activation for op in program.operations if op.kind == "activation"]
     assert found == ([] if activation == "identity" else [activation] * 2)
@@ -72,7 +81,9 @@ def quantized(name, scale, zero=np.int8(0)):
     """Q/DQ nodes from ``name`` to ``name``.dq, and their constants."""
     nodes = [
         helper.make_node("QuantizeLinear", [name, f"{name}.s", f"{name}.z"], [f"{name}.q"], name=f"{name}/q"),
-        helper.make_node("DequantizeLinear", [f"{name}.q", f"{name}.s", f"{name}.z"], [f"{name}.dq"], name=f"{name}/dq"),
+        helper.make_node(
+            "DequantizeLinear", [f"{name}.q", f"{name}.s", f"{name}.z"], [f"{name}.dq"], name=f"{name}/dq"
+        ),
     ]
     return nodes, {f"{name}.s": np.float32(scale), f"{name}.z": zero}
 
@@ -104,16 +115,25 @@ def test_mixed_precision_is_kept_layer_by_layer(tmp_path):
     check_answers(program, x, reference_outputs(path, x))
 
 
-@pytest.mark.parametrize("forms", ["int8", "int8-weights", ("fp32", "int8", "int8"), ("int8", "fp32", "int8-weights")], ids=str)
+@pytest.mark.parametrize(
+    "forms", ["int8", "int8-weights", ("fp32", "int8", "int8"), ("int8", "fp32", "int8-weights")], ids=str
+)
 @pytest.mark.parametrize("activation", ["Relu", "Tanh"])
 def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_path, activation, forms):
     """Equalized and shifted inputs, corrections, a precision a layer: heavy-tailed inputs make it use them all."""
     x = rows(d=7, mean=40.0, scale=np.geomspace(0.1, 90, 7))
     x[::50] = 40 + 10 * (x[::50] - 40)
-    source = write_mlp(tmp_path / "s.onnx", (7, 32, 16, 2), activation, mean=np.full(7, 40.0), scale=np.geomspace(0.1, 90, 7))
+    source = write_mlp(
+        tmp_path / "s.onnx", (7, 32, 16, 2), activation, mean=np.full(7, 40.0), scale=np.geomspace(0.1, 90, 7)
+    )
     quantize_layers(source, tmp_path / "q.onnx", x, forms)
     manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
-    integer = {"int8": 1.0, "int8-weights": None, ("fp32", "int8", "int8"): 544 / 768, ("int8", "fp32", "int8-weights"): 224 / 768}[forms]
+    integer = {
+        "int8": 1.0,
+        "int8-weights": None,
+        ("fp32", "int8", "int8"): 544 / 768,
+        ("int8", "fp32", "int8-weights"): 224 / 768,
+    }[forms]
     assert manifest.executed.get("int8") == (None if integer is None else pytest.approx(integer))
     check_answers(program_of(tmp_path / "q.onnx"), x, load_engine(tmp_path / "engine").infer(x))
 
@@ -126,10 +146,22 @@ def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
         helper.make_node("MatMul", ["h0", "w"], ["d"]), helper.make_node("Add", ["row", "d"], ["e"]),
         helper.make_node("Add", ["e", "half"], ["f"]), helper.make_node("Sub", ["f", "row"], ["y"]),
     ]  # fmt: skip
-    path = graph_of(tmp_path, nodes, W | {"half": np.float32(0.5), "row": np.array([[1, 2, 4]], np.float32), "low": np.float32(-0.4), "high": np.float32(0.3)})
+    path = graph_of(
+        tmp_path,
+        nodes,
+        W
+        | {
+            "half": np.float32(0.5),
+            "row": np.array([[1, 2, 4]], np.float32),
+            "low": np.float32(-0.4),
+            "high": np.float32(0.3),
+        },
+    )
     ENGINE.build(path, tmp_path / "engine")
     x = rows(d=3)
-    np.testing.assert_allclose(load_engine(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        load_engine(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
+    )
 
 
 def pair_with(zero):
@@ -139,17 +171,48 @@ def pair_with(zero):
 
 REFUSED = {
     "an operator": ([helper.make_node("Cos", ["x"], ["h"], name="wave"), LAYER], W, r"node 'wave' \(Cos\)"),
-    "a function that is no activation": ([helper.make_node("Mul", ["x", "x"], ["h"], name="square"), LAYER], W, "'square'.*no activation that is known"),
-    "a skip around a layer": ([helper.make_node("MatMul", ["x", "w"], ["h"], name="m"), helper.make_node("Add", ["x", "h"], ["y"], name="skip")], W, "'m'.*the paths that part"),
+    "a function that is no activation": (
+        [helper.make_node("Mul", ["x", "x"], ["h"], name="square"), LAYER],
+        W,
+        "'square'.*no activation that is known",
+    ),
+    "a skip around a layer": (
+        [
+            helper.make_node("MatMul", ["x", "w"], ["h"], name="m"),
+            helper.make_node("Add", ["x", "h"], ["y"], name="skip"),
+        ],
+        W,
+        "'m'.*the paths that part",
+    ),
     "unsigned data": (*pair_with(np.uint8(0)), "'x/q'.*not symmetric int8"),
     "a zero point": (*pair_with(np.int8(3)), "'x/q'.*not symmetric int8"),
     "an alpha": ([helper.make_node("Gemm", ["x", "w"], ["y"], name="g", alpha=2.0)], W, "'g'.*alpha"),
-    "a constant of another width": ([helper.make_node("Add", ["x", "two"], ["h"], name="a"), LAYER], W | {"two": np.ones(2, np.float32)}, r"'a'.*shape \[2\]"),
-    "weights that do not fit": ([helper.make_node("MatMul", ["x", "v"], ["y"], name="m")], {"v": np.ones((4, 3), np.float32)}, r"'m'.*shape \[4, 3\] behind 3"),
-    "weights that are not finite": ([helper.make_node("MatMul", ["x", "v"], ["y"], name="m")], {"v": np.full((3, 3), np.nan, np.float32)}, "'m'.*finite"),
-    "data as the second operand": ([helper.make_node("Sub", ["one", "x"], ["h"], name="s"), LAYER], W | {"one": np.float32(1)}, "'s'.*second operand"),
+    "a constant of another width": (
+        [helper.make_node("Add", ["x", "two"], ["h"], name="a"), LAYER],
+        W | {"two": np.ones(2, np.float32)},
+        r"'a'.*shape \[2\]",
+    ),
+    "weights that do not fit": (
+        [helper.make_node("MatMul", ["x", "v"], ["y"], name="m")],
+        {"v": np.ones((4, 3), np.float32)},
+        r"'m'.*shape \[4, 3\] behind 3",
+    ),
+    "weights that are not finite": (
+        [helper.make_node("MatMul", ["x", "v"], ["y"], name="m")],
+        {"v": np.full((3, 3), np.nan, np.float32)},
+        "'m'.*finite",
+    ),
+    "data as the second operand": (
+        [helper.make_node("Sub", ["one", "x"], ["h"], name="s"), LAYER],
+        W | {"one": np.float32(1)},
+        "'s'.*second operand",
+    ),
     "no layer": ([helper.make_node("Tanh", ["x"], ["y"])], {}, "has no layer"),
-    "two dimensions too many": ([helper.make_node("MatMul", ["x", "v"], ["y"], name="m")], {"v": np.ones((1, 3, 3), np.float32)}, "'m'.*shape"),
+    "two dimensions too many": (
+        [helper.make_node("MatMul", ["x", "v"], ["y"], name="m")],
+        {"v": np.ones((1, 3, 3), np.float32)},
+        "'m'.*shape",
+    ),
 }
 
 
@@ -164,7 +227,10 @@ def test_what_is_not_understood_is_refused_by_the_nodes_name(tmp_path, case):
 def test_weight_scales_along_the_inputs_are_refused(tmp_path):
     """Their products have no common step, so the sum is none of integers."""
     nodes, constants = quantized("x", 0.1)
-    nodes += [helper.make_node("DequantizeLinear", ["codes", "ws", "wz"], ["wd"], axis=0), helper.make_node("MatMul", ["x.dq", "wd"], ["y"], name="m")]
+    nodes += [
+        helper.make_node("DequantizeLinear", ["codes", "ws", "wz"], ["wd"], axis=0),
+        helper.make_node("MatMul", ["x.dq", "wd"], ["y"], name="m"),
+    ]
     constants |= {"codes": np.ones((3, 3), np.int8), "ws": np.ones(3, np.float32), "wz": np.zeros(3, np.int8)}
     with pytest.raises(GraphError, match="'m'.*one number, or one an output"):
         program_of(graph_of(tmp_path, nodes, constants))

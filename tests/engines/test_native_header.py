@@ -21,18 +21,46 @@ from regkd_edge.engines.native_header import header_of
 from regkd_edge.errors import GraphError, UserError
 from regkd_edge.quantize import quantize_int8
 
-STRICT = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Wshadow", "-Werror", "-ffreestanding", "-O2"]
+STRICT = [
+    "-std=c99",
+    "-pedantic",
+    "-Wall",
+    "-Wextra",
+    "-Wconversion",
+    "-Wdouble-promotion",
+    "-Wshadow",
+    "-Werror",
+    "-ffreestanding",
+    "-O2",
+]
 
 
 def compiled(folder, text, prefix="regkd"):
     """The header's infer as a function of rows."""
     (folder / "engine.h").write_text(text)
-    (folder / "engine.c").write_text(f"#define {prefix.upper()}_IMPLEMENTATION\n#include \"engine.h\"\n")
-    (folder / "user.c").write_text("#include \"engine.h\"\n#include \"engine.h\"\nextern int used; int used = REGKD_INPUTS;\n" if prefix == "regkd" else "")
+    (folder / "engine.c").write_text(f'#define {prefix.upper()}_IMPLEMENTATION\n#include "engine.h"\n')
+    (folder / "user.c").write_text(
+        '#include "engine.h"\n#include "engine.h"\nextern int used; int used = REGKD_INPUTS;\n'
+        if prefix == "regkd"
+        else ""
+    )
     sources = [folder / "engine.c", folder / "user.c"]
     objects = []
     for source in sources:
-        done = subprocess.run(["gcc", *STRICT, *(["-Wno-pedantic"] if not source.read_text() else []), "-fPIC", "-c", source, "-o", source.with_suffix(".o")], capture_output=True, text=True)
+        done = subprocess.run(
+            [
+                "gcc",
+                *STRICT,
+                *(["-Wno-pedantic"] if not source.read_text() else []),
+                "-fPIC",
+                "-c",
+                source,
+                "-o",
+                source.with_suffix(".o"),
+            ],
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         objects.append(source.with_suffix(".o"))
     subprocess.run(["gcc", "-shared", *objects, "-o", folder / "engine.so", "-lm"], check=True)

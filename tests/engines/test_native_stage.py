@@ -55,16 +55,41 @@ def test_build_writes_c_headers_that_a_c99_compiler_runs(tmp_path):
     run, config = start(tmp_path, build={"backend": ["native"], "header": "pump"})
     for stage in STAGES[: STAGES.index("build") + 1]:
         done = perform(run, config, stage, lambda *figures: None)
-    assert done.summary["headers"] == [f"native.{name}: C header engines/native.{name}/pump.h" for name in ("fp32", "int8")]
+    assert done.summary["headers"] == [
+        f"native.{name}: C header engines/native.{name}/pump.h" for name in ("fp32", "int8")
+    ]
     x = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
     program = '#define PUMP_IMPLEMENTATION\n#include "pump.h"\n#include <stdio.h>\n' + (
-        "int main(void) { float x[PUMP_INPUTS], y[PUMP_OUTPUTS]; while (scanf(\"%f %f %f\", x, x + 1, x + 2) == 3) { if (pump_infer(x, y)) return 1; printf(\"%.9g\\n\", (double)y[0]); } return 0; }\n"
+        'int main(void) { float x[PUMP_INPUTS], y[PUMP_OUTPUTS]; while (scanf("%f %f %f", x, x + 1, x + 2) == 3) { if (pump_infer(x, y)) return 1; printf("%.9g\\n", (double)y[0]); } return 0; }\n'
     )
     (tmp_path / "main.c").write_text(program)
     for name in ("fp32", "int8"):
         folder = run.file("engines", f"native.{name}")
-        subprocess.run(["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-I", folder, tmp_path / "main.c", "-o", tmp_path / name, "-lm"], check=True)
-        said = subprocess.run([tmp_path / name], input="\n".join(" ".join(map(repr, map(float, row))) for row in x), capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [
+                "gcc",
+                "-std=c99",
+                "-pedantic",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-O2",
+                "-I",
+                folder,
+                tmp_path / "main.c",
+                "-o",
+                tmp_path / name,
+                "-lm",
+            ],
+            check=True,
+        )
+        said = subprocess.run(
+            [tmp_path / name],
+            input="\n".join(" ".join(map(repr, map(float, row))) for row in x),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         want = reference_outputs(run.file("onnx", f"student.{name}.onnx"), x)[:, 0]
         # int8: one step of 254 where a value lies at a rounding tie; fp32: float32 error
         allowed = np.ptp(want) / 254 if name == "int8" else 2e-6 * np.abs(want).max()
@@ -78,7 +103,12 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
     for stage in STAGES[: STAGES.index("build")]:
         perform(run, config, stage, lambda *figures: None)
     with pytest.raises(UserError, match="made of a native engine, and the back end is onnxruntime"):
-        perform(run, config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}), "build", lambda *figures: None)
+        perform(
+            run,
+            config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}),
+            "build",
+            lambda *figures: None,
+        )
     with pytest.raises(UserError, match="'my pump' is no C identifier"):
         perform(run, config.updated({"build.header": "my pump"}), "build", lambda *figures: None)
 

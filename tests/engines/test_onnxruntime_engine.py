@@ -54,7 +54,9 @@ def test_int8_engine_computes_in_int8_what_the_graph_means(tmp_path, activation)
     import onnx
 
     stored = onnx.load(tmp_path / "engine" / manifest.engine).graph.initializer
-    assert not [t.name for t in stored if len(t.dims) == 2 and t.data_type == onnx.TensorProto.FLOAT]  # no float copy of the weights
+    assert not [
+        t.name for t in stored if len(t.dims) == 2 and t.data_type == onnx.TensorProto.FLOAT
+    ]  # no float copy of the weights
     with load_engine(tmp_path / "engine") as runner:
         got = runner.infer(rows())
     want = reference_outputs(tmp_path / "q.onnx", rows())

@@ -26,7 +26,9 @@ def precisions(folder, activation):
     """The student in every precision -> file."""
     from regkd_edge.quantize import quantize_fp16, quantize_int8, quantize_layers
 
-    paths = {name: folder / f"{activation}.{name}.onnx" for name in ("fp32", "fp16", "bf16", "int8", "int8-weights", "fp8")}
+    paths = {
+        name: folder / f"{activation}.{name}.onnx" for name in ("fp32", "fp16", "bf16", "int8", "int8-weights", "fp8")
+    }
     if activation == "Gelu":  # an operator since opset 20
         import onnx
 
@@ -115,7 +117,9 @@ def test_the_profile_is_what_was_asked_for_and_else_a_static_batch_of_one(rtx, t
     from regkd_edge.stages.build import options_for
 
     config = RunConfig.from_dict({"build": {"profile": profile}, "bench": {"batches": [4, 1, 64]}})
-    manifest = get_engine("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx"), tmp_path / "engine", options_for(config, "tensorrt-rtx"))
+    manifest = get_engine("tensorrt-rtx").build(
+        write_mlp(tmp_path / "a.onnx"), tmp_path / "engine", options_for(config, "tensorrt-rtx")
+    )
     assert [manifest.options[f"{name}_batch"] for name in ("min", "opt", "max")] == kept
     assert manifest.batch == {"none": 1, "8": 8}.get(profile)
     with pytest.raises(UserError, match="in this order"):

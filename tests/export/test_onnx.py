@@ -22,7 +22,9 @@ SCALERS = Scalers(Scaler(MEAN, SCALE), Scaler([300.0, -1.0], [25.0, 0.05]))
 
 
 def rows(n, seed=0):
-    return np.random.default_rng(seed).normal(MEAN, 3 * SCALE, (n, 4))  # 3 deviations: into the tails of every activation
+    return np.random.default_rng(seed).normal(
+        MEAN, 3 * SCALE, (n, 4)
+    )  # 3 deviations: into the tails of every activation
 
 
 def network(activation):
@@ -39,7 +41,9 @@ def test_round_trip(tmp_path, activation, batch):
     module = network(activation)
     path = export_onnx(module, SCALERS, tmp_path / "s.onnx", batch=batch)
     x = rows(23)
-    assert 0 < check_onnx(path, module, SCALERS, x) < 1e-3 * 25  # 0: float32 differs from the float64 reference somewhere
+    assert (
+        0 < check_onnx(path, module, SCALERS, x) < 1e-3 * 25
+    )  # 0: float32 differs from the float64 reference somewhere
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch" if batch == "dynamic" else batch, 4]
     size = 23 if batch == "dynamic" else batch

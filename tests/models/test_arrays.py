@@ -63,7 +63,9 @@ def test_gradient_matching_is_refused_with_the_reason(config, data):
 
 
 def tiny(**fields):
-    return DistillConfig(**{"student": "mlp:8:tanh", "steps": 20, "evaluate_every": 10, "batch": 8, "terms": [], **fields})
+    return DistillConfig(
+        **{"student": "mlp:8:tanh", "steps": 20, "evaluate_every": 10, "batch": 8, "terms": [], **fields}
+    )
 
 
 @pytest.mark.parametrize(

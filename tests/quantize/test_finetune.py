@@ -55,21 +55,34 @@ def test_training_through_the_quantizers_lowers_the_error(tmp_path):
     def judge(p):
         return float(np.sqrt(np.mean((p(held) - target) ** 2)))
 
-    done = finetune_plan(plan, student, teacher, x, None, StepRecipe("mimic"), judge=judge, steps=120, batch=64, lr=3e-3)
+    done = finetune_plan(
+        plan, student, teacher, x, None, StepRecipe("mimic"), judge=judge, steps=120, batch=64, lr=3e-3
+    )
     assert done.trained and done.after < 0.5 * done.before  # the student was never trained: there is much to learn
     assert judge(done.plan) == done.after
 
 
 def test_training_that_does_not_help_is_not_used(tmp_path):
     teacher, student, plan = case(tmp_path, "tanh")
-    done = finetune_plan(plan, student, teacher, torch.from_numpy(rows(d=4)), None, StepRecipe("mimic"), judge=lambda p: 1.0, steps=2)
+    done = finetune_plan(
+        plan, student, teacher, torch.from_numpy(rows(d=4)), None, StepRecipe("mimic"), judge=lambda p: 1.0, steps=2
+    )
     assert not done.trained and done.plan is plan
 
 
 def test_without_rows_it_trains_on_synthetic_inputs(tmp_path):
     teacher, student, plan = case(tmp_path, "relu")
     seen = []
-    done = finetune_plan(plan, student, teacher, None, None, StepRecipe("mimic"), judge=lambda p: float(len(seen.append(p) or seen)), steps=3)
+    done = finetune_plan(
+        plan,
+        student,
+        teacher,
+        None,
+        None,
+        StepRecipe("mimic"),
+        judge=lambda p: float(len(seen.append(p) or seen)),
+        steps=3,
+    )
     assert done.steps == 3 and not done.trained
 
 

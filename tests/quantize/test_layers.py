@@ -49,9 +49,13 @@ def student(tmp_path):
 
 @pytest.mark.parametrize("activation", ["Relu", "Tanh", "Elu", "LeakyRelu", "Softplus"])
 def test_a_chain_computes_what_its_graph_computes(tmp_path, activation):
-    source = write_mlp(tmp_path / "s.onnx", activation=activation, mean=[3.0] * 5, scale=[2.0] * 5, y_mean=[9.0], y_scale=[4.0])
+    source = write_mlp(
+        tmp_path / "s.onnx", activation=activation, mean=[3.0] * 5, scale=[2.0] * 5, y_mean=[9.0], y_scale=[4.0]
+    )
     chain = read_chain(source)
-    np.testing.assert_allclose(chain(rows()), reference_outputs(source, rows()), rtol=1e-5, atol=1e-5)  # float32, another order of sums
+    np.testing.assert_allclose(
+        chain(rows()), reference_outputs(source, rows()), rtol=1e-5, atol=1e-5
+    )  # float32, another order of sums
 
 
 @pytest.mark.parametrize("activation", ["silu", "gelu", "gelu_tanh"])
@@ -66,7 +70,9 @@ def test_activations_that_export_writes_as_several_nodes_are_read(tmp_path, acti
     chain = read_chain(source)
     assert len(chain.layers) == 3
     x = rows(d=4)
-    np.testing.assert_allclose(chain(x), reference_outputs(source, x), rtol=1e-5, atol=2e-6)  # 1.5e-7 of erf's polynomial, summed
+    np.testing.assert_allclose(
+        chain(x), reference_outputs(source, x), rtol=1e-5, atol=2e-6
+    )  # 1.5e-7 of erf's polynomial, summed
 
 
 def test_what_is_no_chain_is_said_and_goes_to_the_other_placer(tmp_path):
@@ -91,10 +97,14 @@ def test_what_is_no_chain_is_said_and_goes_to_the_other_placer(tmp_path):
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("forms", [INT8, ["fp16", "int8", "fp32"], ["int8-weights"] * 3, ["fp8"] * 3, ["bf16", "int8", "bf16"]])
+@pytest.mark.parametrize(
+    "forms", [INT8, ["fp16", "int8", "fp32"], ["int8-weights"] * 3, ["fp8"] * 3, ["bf16", "int8", "bf16"]]
+)
 @pytest.mark.parametrize("activation", ["Relu", "Tanh"])
 def test_the_written_graph_means_what_was_planned(tmp_path, activation, forms):
-    source = write_mlp(tmp_path / "s.onnx", activation=activation, widths=(5, 24, 16, 2), mean=[3.0] * 5, scale=[2.0] * 5)
+    source = write_mlp(
+        tmp_path / "s.onnx", activation=activation, widths=(5, 24, 16, 2), mean=[3.0] * 5, scale=[2.0] * 5
+    )
     x = rows(mean=3.0, scale=2.0)
     plan = plan_layers(read_chain(source), x, forms).plan
     onnx.save(write_plan(plan), tmp_path / "q.onnx")
@@ -103,7 +113,9 @@ def test_the_written_graph_means_what_was_planned(tmp_path, activation, forms):
     assert np.quantile(difference, 0.95) < 1e-4 and difference.max() < 0.2
     counted = graph_precision(tmp_path / "q.onnx")
     assert [layer.precision for layer in counted.layers] == forms
-    assert [layer.pairs for layer in counted.layers] == [{"int8": 2, "fp8": 2, "int8-weights": 1}.get(form, 0) for form in forms]
+    assert [layer.pairs for layer in counted.layers] == [
+        {"int8": 2, "fp8": 2, "int8-weights": 1}.get(form, 0) for form in forms
+    ]
 
 
 def test_weights_are_stored_as_codes(student, tmp_path):
@@ -131,11 +143,21 @@ def test_a_heavy_tailed_feature_no_longer_sets_the_step_of_all(student, tmp_path
 def test_a_feature_of_few_values_loses_nothing_by_rounding(student):
     """Counts, switches, dimensions in whole steps: their values fall on codes, and stay there beside continuous features."""
     chain, rng = read_chain(student), np.random.default_rng(6)
-    whole = np.column_stack([rng.integers(0, 7, 800), rng.integers(0, 2, 800), 0.3 * rng.integers(-2, 9, 800), rng.integers(3, 90, 800), np.full(800, 2.0)])
+    whole = np.column_stack(
+        [
+            rng.integers(0, 7, 800),
+            rng.integers(0, 2, 800),
+            0.3 * rng.integers(-2, 9, 800),
+            rng.integers(3, 90, 800),
+            np.full(800, 2.0),
+        ]
+    )
     plan = plan_layers(chain, whole.astype(np.float32), INT8).plan
     a = chain.scaled(whole.astype(np.float32))
     first = plan.layers[0]
-    np.testing.assert_allclose(first.data(a) / first.rate + first.shift, a, atol=1e-4)  # float32; a step is 0.01 and more
+    np.testing.assert_allclose(
+        first.data(a) / first.rate + first.shift, a, atol=1e-4
+    )  # float32; a step is 0.01 and more
     mixed = np.column_stack([whole[:, :2], rng.standard_normal((800, 3))]).astype(np.float32)
     plan, a = plan_layers(chain, mixed, INT8).plan, chain.scaled(mixed)
     first = plan.layers[0]
@@ -154,7 +176,9 @@ def test_a_range_that_no_grid_fits_stays(tmp_path):
 
 def test_what_is_filled_in_stays_what_an_input_can_be(student):
     rng = np.random.default_rng(1)
-    few = np.column_stack([rng.integers(0, 4, 60), rng.standard_normal(60), 7.0 * np.ones(60), rng.random((60, 2))]).astype(np.float32)
+    few = np.column_stack(
+        [rng.integers(0, 4, 60), rng.standard_normal(60), 7.0 * np.ones(60), rng.random((60, 2))]
+    ).astype(np.float32)
     points = Calibration.split(read_chain(student), few)
     assert len(points.rows) == 2047 or len(points.rows) == 2048
     assert (points.rows >= few.min(axis=0) - 1e-6).all() and (points.rows <= few.max(axis=0) + 1e-6).all()
@@ -178,7 +202,9 @@ def test_corrections_do_no_harm_where_there_is_no_culprit(tmp_path, activation, 
 
 def test_a_correction_is_kept_only_where_it_helped(student):
     outcome = plan_layers(read_chain(student), heavy_tailed(), INT8)
-    assert outcome.tried and all(after < before if kept else after >= before or name == "center" for name, before, after, kept in outcome.tried)
+    assert outcome.tried and all(
+        after < before if kept else after >= before or name == "center" for name, before, after, kept in outcome.tried
+    )
     assert set(outcome.kept) <= {"equalize", "cross-layer", "center", "rounding", "bias", "affine", "ranges"}
 
 
@@ -229,7 +255,9 @@ def test_a_bound_is_kept_by_layers_in_a_higher_precision(student, tmp_path):
 
 
 def test_a_wide_bound_keeps_all_layers_in_int8(student, tmp_path):
-    summary = quantize_layers(student, tmp_path / "q.onnx", rows(), bound=bound_for(read_chain(student), 0.5, noise=0.5))
+    summary = quantize_layers(
+        student, tmp_path / "q.onnx", rows(), bound=bound_for(read_chain(student), 0.5, noise=0.5)
+    )
     assert summary.graph.share == {"int8": 1.0}
 
 
@@ -245,7 +273,11 @@ def test_a_change_must_be_better_beyond_chance(student):
     exact, rounded = nearest_plan(chain, ["fp32"] * 3, [1.0] * 3), plan_layers(chain, rows(), INT8).plan
     bound = bound_for(chain, 0.01, noise=0.3)
     assert cautious_rise(exact, bound.rows, bound.targets) == pytest.approx(0.0, abs=1e-9)
-    allowance = [cautious_rise(rounded, bound.rows[:n], bound.targets[:n]) - cautious_rise(rounded, bound.rows[:n], bound.targets[:n], margin=0.0) for n in (40, 4000)]
+    allowance = [
+        cautious_rise(rounded, bound.rows[:n], bound.targets[:n])
+        - cautious_rise(rounded, bound.rows[:n], bound.targets[:n], margin=0.0)
+        for n in (40, 4000)
+    ]
     assert allowance[0] > 5 * allowance[1] > 0
 
 

@@ -99,7 +99,10 @@ def test_a_dynamic_batch_is_shown_as_a_fixed_one_and_comes_back(tmp_path, stand_
     stand_in(seen + WRITE.format(forms=["int8"] * 3) + look)
     source = write_mlp(tmp_path / "fp32.onnx", batch=batch)
     summary = quantize(source, calibration=rows(n=21))
-    dims = [v.type.tensor_type.shape.dim[0] for v in (*onnx.load(summary.target).graph.input, *onnx.load(summary.target).graph.output)]
+    dims = [
+        v.type.tensor_type.shape.dim[0]
+        for v in (*onnx.load(summary.target).graph.input, *onnx.load(summary.target).graph.output)
+    ]
     assert [d.dim_value or d.dim_param for d in dims] == [batch, batch]
     assert summary.graph.share == {"int8": 1.0} and summary.check["rows"] == 21
 

@@ -64,7 +64,11 @@ def test_weights_have_a_scale_per_column_and_data_one(fp32, tmp_path):
 
 def test_layer_names_survive_and_biases_stay_float(fp32, tmp_path):
     quantize_int8(fp32, tmp_path / "int8.onnx", rows())
-    assert [layer.name for layer in graph_precision(tmp_path / "int8.onnx").layers] == ["layers.0", "layers.1", "layers.2"]
+    assert [layer.name for layer in graph_precision(tmp_path / "int8.onnx").layers] == [
+        "layers.0",
+        "layers.1",
+        "layers.2",
+    ]
     graph = onnx.load(tmp_path / "int8.onnx").graph
     biases = [numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith("/bias")]
     assert len(biases) == 3 and all(b.dtype == np.float32 for b in biases)
@@ -108,8 +112,18 @@ def test_dead_unit_and_constant_column_do_not_divide_by_zero(tmp_path):
 def test_graph_without_layers_is_an_error_and_writes_nothing(tmp_path):
     node = helper.make_node("Tanh", ["x"], ["y"])
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 3]) for n in "xy"]
-    onnx.save(helper.make_model(helper.make_graph([node], "g", values[:1], values[1:]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "no.onnx")
-    for quantize in (lambda: quantize_int8(tmp_path / "no.onnx", tmp_path / "out.onnx", rows(d=3)), lambda: quantize_fp16(tmp_path / "no.onnx", tmp_path / "out.onnx")):
+    onnx.save(
+        helper.make_model(
+            helper.make_graph([node], "g", values[:1], values[1:]),
+            opset_imports=[helper.make_opsetid("", 18)],
+            ir_version=9,
+        ),
+        tmp_path / "no.onnx",
+    )
+    for quantize in (
+        lambda: quantize_int8(tmp_path / "no.onnx", tmp_path / "out.onnx", rows(d=3)),
+        lambda: quantize_fp16(tmp_path / "no.onnx", tmp_path / "out.onnx"),
+    ):
         with pytest.raises(GraphError, match="layer|Gemm"):
             quantize()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["no.onnx"]
@@ -120,7 +134,9 @@ def test_nothing_quantized_is_an_error(fp32, tmp_path, monkeypatch):
 
     from regkd_edge.quantize import int8
 
-    monkeypatch.setattr(int8, "_place", lambda prepared, target, *rest: shutil.copyfile(prepared, target))  # a placer's silent no-op
+    monkeypatch.setattr(
+        int8, "_place", lambda prepared, target, *rest: shutil.copyfile(prepared, target)
+    )  # a placer's silent no-op
     with pytest.raises(GraphError, match="no layer .* is int8.*fp32"):
         quantize_int8(fp32, tmp_path / "int8.onnx", rows(), placer="onnxruntime", method="minmax")
     assert not (tmp_path / "int8.onnx").exists()
@@ -128,7 +144,12 @@ def test_nothing_quantized_is_an_error(fp32, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [(rows(d=4), "4 columns, the graph takes 5"), (rows(n=0), "n >= 1"), (np.full((3, 5), np.nan), "nan in row 0, column 0"), (np.zeros(5), r"shape \[5\]")],
+    [
+        (rows(d=4), "4 columns, the graph takes 5"),
+        (rows(n=0), "n >= 1"),
+        (np.full((3, 5), np.nan), "nan in row 0, column 0"),
+        (np.zeros(5), r"shape \[5\]"),
+    ],
 )
 def test_bad_calibration_rows(fp32, tmp_path, bad, message):
     with pytest.raises(DataError, match=message):
@@ -191,10 +212,19 @@ def test_a_layer_that_is_the_output_and_one_read_twice(tmp_path):
         helper.make_node("MatMul", ["twice", "w1"], ["y"], name="second"),
     ]
     values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 3]) for n in "xy"]
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], w), opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "g.onnx")
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(nodes, "g", values[:1], values[1:], w),
+            opset_imports=[helper.make_opsetid("", 18)],
+            ir_version=9,
+        ),
+        tmp_path / "g.onnx",
+    )
     quantize_fp16(tmp_path / "g.onnx", tmp_path / "h.onnx")
     x = rows(d=3)
-    np.testing.assert_allclose(reference_outputs(tmp_path / "h.onnx", x), 1.5 * x, rtol=2e-3, atol=1e-3)  # three roundings of 2^-11
+    np.testing.assert_allclose(
+        reference_outputs(tmp_path / "h.onnx", x), 1.5 * x, rtol=2e-3, atol=1e-3
+    )  # three roundings of 2^-11
 
 
 def test_weight_beyond_fp16_is_refused_by_name(tmp_path):
@@ -221,7 +251,11 @@ def test_weights_that_vanish_are_named(tmp_path):
 
 def test_multiply_adds_are_counted_by_layer(fp32):
     counted = graph_precision(fp32)
-    assert [(layer.name, layer.multiply_adds) for layer in counted.layers] == [("layers.0", 80), ("layers.1", 128), ("layers.2", 8)]
+    assert [(layer.name, layer.multiply_adds) for layer in counted.layers] == [
+        ("layers.0", 80),
+        ("layers.1", 128),
+        ("layers.2", 8),
+    ]
     assert counted.label == "fp32" and counted.pairs == 0
 
 
@@ -244,8 +278,18 @@ def test_a_mixed_graph_is_labelled_by_share(fp32, tmp_path):
 def test_convolution_counts_its_positions(tmp_path):
     w = numpy_helper.from_array(np.ones((4, 1, 3, 3), np.float32), "w")
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
-    values = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 8, 8]), helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4, 6, 6])]
-    onnx.save(helper.make_model(helper.make_graph([node], "g", values[:1], values[1:], [w]), opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "c.onnx")
+    values = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 8, 8]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4, 6, 6]),
+    ]
+    onnx.save(
+        helper.make_model(
+            helper.make_graph([node], "g", values[:1], values[1:], [w]),
+            opset_imports=[helper.make_opsetid("", 18)],
+            ir_version=9,
+        ),
+        tmp_path / "c.onnx",
+    )
     assert graph_precision(tmp_path / "c.onnx").layers[0].multiply_adds == 4 * 9 * 36
 
 

@@ -24,7 +24,9 @@ def x():
     rng = np.random.default_rng(0)
     n = 4000
     a = rng.normal(300, 20, n)
-    return np.column_stack([a, np.exp((a - 300) / 20 + 0.3 * rng.standard_normal(n)), rng.random(n) < 0.03, np.full(n, 7.0)]).astype(float)
+    return np.column_stack(
+        [a, np.exp((a - 300) / 20 + 0.3 * rng.standard_normal(n)), rng.random(n) < 0.03, np.full(n, 7.0)]
+    ).astype(float)
 
 
 def test_rows_have_the_distribution_that_was_stored(tmp_path, x):
@@ -57,7 +59,9 @@ def test_a_feature_of_few_values_takes_no_other(tmp_path):
 
 def test_extremes_come_together_more_often_than_in_a_normal_copula():
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((4000, 2)) / np.sqrt(rng.chisquare(3, (4000, 1)) / 3)  # uncorrelated, dependent in the tails
+    x = rng.standard_normal((4000, 2)) / np.sqrt(
+        rng.chisquare(3, (4000, 1)) / 3
+    )  # uncorrelated, dependent in the tails
     made = synthetic_rows(known_inputs(Scalers.fit(x, x[:, :1]).x, summary_of_inputs(x)), 4000)
     extreme = [(np.abs(v - np.median(v)) > np.quantile(np.abs(v - np.median(v)), 0.98)) for v in made.T]
     assert (extreme[0] & extreme[1]).mean() > 5 * 0.02**2  # independent ones meet in 0.02^2 of the rows
@@ -77,7 +81,9 @@ def test_the_same_seed_gives_the_same_rows(tmp_path, x):
 
 
 def test_a_description_by_hand_goes_first(tmp_path, x):
-    (tmp_path / "inputs.yaml").write_text("inputs:\n" + "".join(f"  - {{name: f{j}, low: 0, high: 1}}\n" for j in range(4)))
+    (tmp_path / "inputs.yaml").write_text(
+        "inputs:\n" + "".join(f"  - {{name: f{j}, low: 0, high: 1}}\n" for j in range(4))
+    )
     made = synthetic_rows(described_inputs(student_folder(tmp_path, x), tmp_path / "inputs.yaml"), 500)
     assert made.min() >= 0 and made.max() <= 1
     (tmp_path / "inputs.yaml").write_text("inputs: [{name: a, low: 0, high: 1}]")

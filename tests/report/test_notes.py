@@ -36,7 +36,10 @@ def test_too_few_samples_make_no_note():
 
 
 def test_what_the_loop_itself_takes_is_told():
-    benches = {"a": {"latency": [{"overhead_ns": 41.0}, {"overhead_ns": 55.4}]}, "b": {"latency": [{"overhead_ns": 60.0}]}}
+    benches = {
+        "a": {"latency": [{"overhead_ns": 41.0}, {"overhead_ns": 55.4}]},
+        "b": {"latency": [{"overhead_ns": 60.0}]},
+    }
     assert loop_overhead(benches) == "the timing loop itself takes 41 to 60 ns of each latency"
     assert loop_overhead({}) is None
 

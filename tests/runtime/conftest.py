@@ -28,7 +28,10 @@ def engines(tmp_path_factory):
     x = rows(n=64)
     write_mlp(folder / "s.onnx", (5, 33, 20, 2), "Tanh", mean=np.arange(5), scale=np.arange(1, 6))
     model = onnx.load(folder / "s.onnx")
-    names = {"regkd.feature_names": '["temp, in", "p1", "p2", "flow \\"A\\"", "rpm"]', "regkd.target_names": '["life", "wear, mm"]'}
+    names = {
+        "regkd.feature_names": '["temp, in", "p1", "p2", "flow \\"A\\"", "rpm"]',
+        "regkd.target_names": '["life", "wear, mm"]',
+    }
     onnx.helper.set_model_props(model, names)
     onnx.save(model, folder / "s.onnx")
     quantize_int8(folder / "s.onnx", folder / "q.onnx", x, method="minmax", corrections=())
@@ -44,6 +47,12 @@ def engines(tmp_path_factory):
 def installed(tmp_path_factory):
     """Prefix into which the library was built and installed."""
     folder = tmp_path_factory.mktemp("runtime")
-    build = cmake_build(SOURCE, folder / "build", f"-DCMAKE_INSTALL_PREFIX={folder / 'prefix'}", "-DREGKD_RUNTIME_TENSORRT=OFF", "-DCMAKE_CXX_FLAGS=-Werror")
+    build = cmake_build(
+        SOURCE,
+        folder / "build",
+        f"-DCMAKE_INSTALL_PREFIX={folder / 'prefix'}",
+        "-DREGKD_RUNTIME_TENSORRT=OFF",
+        "-DCMAKE_CXX_FLAGS=-Werror",
+    )
     checked(tool("cmake"), "--install", build)
     return folder / "prefix"

@@ -34,14 +34,36 @@ def test_an_application_finds_links_and_runs_it(installed, engines, tmp_path):
         program = from_bytes((engines / name / "engine.rkdn").read_bytes())
         check_answers(program, np.full((1, 5), 0.5), answers[None], share=1)  # one row: it may be one with a tie
     missing = subprocess.run([build / "consumer", tmp_path / "nothing"], capture_output=True, text=True)
-    assert (missing.returncode, missing.stdout) == (3, f"code 1: '{tmp_path / 'nothing'}' cannot be opened: No such file or directory.\n")
+    assert (missing.returncode, missing.stdout) == (
+        3,
+        f"code 1: '{tmp_path / 'nothing'}' cannot be opened: No such file or directory.\n",
+    )
 
 
 def test_the_public_header_stands_alone(tmp_path):
     """With exceptions off and every warning an error, as embedded applications build."""
     source = tmp_path / "alone.cpp"
-    source.write_text('#include <regkd/engine.h>\n#include <regkd/engine.h>\nbool use(regkd::Engine& e) { return e.loaded(); }\n')
-    checked(tool("g++"), "-std=c++17", "-fno-exceptions", "-fno-rtti", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-I", SOURCE / "include", "-c", source, "-o", tmp_path / "alone.o")
+    source.write_text(
+        "#include <regkd/engine.h>\n#include <regkd/engine.h>\nbool use(regkd::Engine& e) { return e.loaded(); }\n"
+    )
+    checked(
+        tool("g++"),
+        "-std=c++17",
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Wconversion",
+        "-Wshadow",
+        "-Werror",
+        "-I",
+        SOURCE / "include",
+        "-c",
+        source,
+        "-o",
+        tmp_path / "alone.o",
+    )
 
 
 @pytest.mark.slow
@@ -53,7 +75,14 @@ def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, tmp_path):
         f"target_include_directories(fuzz PRIVATE {SOURCE})\ntarget_link_libraries(fuzz PRIVATE regkd_runtime)\n"
     )
     # Debug: -O1 for all files, or the sanitizers make the kernels slow to compile
-    build = cmake_build(tmp_path, tmp_path / "build", "-DCMAKE_BUILD_TYPE=Debug", f"-DCMAKE_CXX_FLAGS={flags}", "-DREGKD_RUNTIME_TENSORRT=OFF", "-DREGKD_RUNTIME_TOOL=ON")
+    build = cmake_build(
+        tmp_path,
+        tmp_path / "build",
+        "-DCMAKE_BUILD_TYPE=Debug",
+        f"-DCMAKE_CXX_FLAGS={flags}",
+        "-DREGKD_RUNTIME_TENSORRT=OFF",
+        "-DREGKD_RUNTIME_TOOL=ON",
+    )
     for name in ("fp32", "int8"):
         done = checked(build / "fuzz", engines / name / "engine.rkdn", 20000)
         assert "refused" in done.stdout
@@ -62,7 +91,9 @@ def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, tmp_path):
 
 
 def _run_if_there(program, engines, name, level):
-    done = subprocess.run([program, engines / name, engines / "rows.csv", "--level", level], capture_output=True, text=True)
+    done = subprocess.run(
+        [program, engines / name, engines / "rows.csv", "--level", level], capture_output=True, text=True
+    )
     assert done.returncode == 0 or "no level" in done.stderr, done.stderr
 
 
@@ -74,7 +105,9 @@ def test_aarch64_gives_the_same_answers(aarch64, engines, level):
 
     x = np.load(engines / "rows.npy")
     for name in ("fp32", "int8"):
-        done = checked(tool("qemu-aarch64-static"), aarch64 / "regkd-run", engines / name, engines / "rows.csv", "--level", level)
+        done = checked(
+            tool("qemu-aarch64-static"), aarch64 / "regkd-run", engines / name, engines / "rows.csv", "--level", level
+        )
         answers = np.array([line.split(",") for line in done.stdout.splitlines()[1:]], dtype=float)
         check_answers(from_bytes((engines / name / "engine.rkdn").read_bytes()), x, answers)
 
@@ -84,4 +117,10 @@ def aarch64(tmp_path_factory):
     tool("aarch64-linux-gnu-g++")
     tool("qemu-aarch64-static")
     toolchain = SOURCE / "cmake" / "aarch64-linux-gnu.cmake"
-    return cmake_build(SOURCE, tmp_path_factory.mktemp("aarch64"), f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_EXE_LINKER_FLAGS=-static", "-DREGKD_RUNTIME_TENSORRT=OFF")
+    return cmake_build(
+        SOURCE,
+        tmp_path_factory.mktemp("aarch64"),
+        f"-DCMAKE_TOOLCHAIN_FILE={toolchain}",
+        "-DCMAKE_EXE_LINKER_FLAGS=-static",
+        "-DREGKD_RUNTIME_TENSORRT=OFF",
+    )

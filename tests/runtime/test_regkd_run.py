@@ -16,7 +16,9 @@ pytestmark = pytest.mark.slow  # the first of them builds the library
 @pytest.fixture(scope="module")
 def run(installed):
     def call(*arguments, **options):
-        return subprocess.run([installed / "bin" / "regkd-run", *map(str, arguments)], capture_output=True, text=True, **options)
+        return subprocess.run(
+            [installed / "bin" / "regkd-run", *map(str, arguments)], capture_output=True, text=True, **options
+        )
 
     return call
 
@@ -45,7 +47,10 @@ def test_answers_are_those_of_python_bit_by_bit(run, engines, expected):
 
 def test_columns_are_found_by_name_in_any_order_among_others(run, engines, tmp_path, expected):
     x = np.load(engines / "rows.npy")
-    lines = ['\ufeffrpm, extra ,"flow ""A""",p2,p1,"temp, in"', *(f"{r[4]!r},yes,{r[3]!r},{r[2]!r},{r[1]!r},{r[0]!r}" for r in x.astype(float).tolist())]
+    lines = [
+        '\ufeffrpm, extra ,"flow ""A""",p2,p1,"temp, in"',
+        *(f"{r[4]!r},yes,{r[3]!r},{r[2]!r},{r[1]!r},{r[0]!r}" for r in x.astype(float).tolist()),
+    ]
     (tmp_path / "other.csv").write_text("\r\n".join(lines), encoding="utf-8")
     np.testing.assert_array_equal(answers(run(engines / "fp32", tmp_path / "other.csv"))[1], expected)
     (tmp_path / "bare.csv").write_text("\n\n".join(",".join(map(repr, r)) for r in x.astype(float).tolist()))
@@ -54,7 +59,20 @@ def test_columns_are_found_by_name_in_any_order_among_others(run, engines, tmp_p
 
 
 def test_timing_states_its_samples_and_keeps_them(run, engines, tmp_path):
-    done = run(engines / "int8", engines / "rows.csv", "--time", "--samples", 2000, "--warmup", 10, "--batch", 7, "--raw", tmp_path / "raw.txt", "--json")
+    done = run(
+        engines / "int8",
+        engines / "rows.csv",
+        "--time",
+        "--samples",
+        2000,
+        "--warmup",
+        10,
+        "--batch",
+        7,
+        "--raw",
+        tmp_path / "raw.txt",
+        "--json",
+    )
     record = json.loads(done.stdout)
     raw = np.loadtxt(tmp_path / "raw.txt")
     assert (record["backend"], record["batch"], record["samples"], len(raw)) == ("native", 7, 2000, 2000)
@@ -72,7 +90,11 @@ MISTAKES = {
     "nan": ("1,2,nan,4,5", ["ENGINE", "rows.csv"], "line 1: field 3 is 'nan'"),
     "too few fields": ("1,2,3,4,5\n1,2", ["ENGINE", "rows.csv"], "line 2: 2 fields, expected 5"),
     "no rows": ('"temp, in",p1,p2,"flow ""A""",rpm\n\n', ["ENGINE", "rows.csv"], "has no rows"),
-    "a column missing": ('a,p1,p2,"flow ""A""",rpm\n1,2,3,4,5', ["ENGINE", "rows.csv"], "no column 'temp, in', which is input 0"),
+    "a column missing": (
+        'a,p1,p2,"flow ""A""",rpm\n1,2,3,4,5',
+        ["ENGINE", "rows.csv"],
+        "no column 'temp, in', which is input 0",
+    ),
     "no engine": ("1,2,3,4,5", ["nowhere", "rows.csv"], "'nowhere' cannot be opened"),
     "no manifest": ("1,2,3,4,5", [".", "rows.csv"], "manifest.json' cannot be opened"),
     "no native file": ("1,2,3,4,5", ["rows.csv", "rows.csv"], "does not start as a native engine does"),
@@ -83,7 +105,11 @@ MISTAKES = {
     "a value missing": ("", ["ENGINE", "a", "--batch"], "--batch needs a value"),
     "no number": ("", ["ENGINE", "a", "--batch", "0"], "--batch is '0', expected a whole number of at least 1"),
     "an unknown level": ("1,2,3,4,5", ["ENGINE", "rows.csv", "--level", "mmx"], "no level 'mmx'"),
-    "an output that cannot be": ("1,2,3,4,5", ["ENGINE", "rows.csv", "--output", "no/such/folder.csv"], "cannot be written"),
+    "an output that cannot be": (
+        "1,2,3,4,5",
+        ["ENGINE", "rows.csv", "--output", "no/such/folder.csv"],
+        "cannot be written",
+    ),
 }
 
 
@@ -100,7 +126,10 @@ def test_a_changed_engine_is_refused_by_name(run, engines, tmp_path):
     content = bytearray((tmp_path / "e" / "engine.rkdn").read_bytes())
     content[-3] ^= 1
     (tmp_path / "e" / "engine.rkdn").write_bytes(content)
-    assert "engine.rkdn' is not the file that was built: its SHA-256 starts with" in run(tmp_path / "e", engines / "rows.csv").stderr
+    assert (
+        "engine.rkdn' is not the file that was built: its SHA-256 starts with"
+        in run(tmp_path / "e", engines / "rows.csv").stderr
+    )
     assert "the checksum is" in run(tmp_path / "e" / "engine.rkdn", engines / "rows.csv").stderr
 
 
@@ -109,7 +138,14 @@ def test_hash_is_sha256_at_every_padding(run, engines, tmp_path, size):
     """An engine of a back end that this build lacks gets as far as the back end only when its hash is right."""
     content = bytes(range(256))[:size] if size <= 256 else bytes(size)
     (tmp_path / "engine.plan").write_bytes(content)
-    manifest = {"format": 1, "backend": "tensorrt", "engine": "engine.plan", "engine_sha256": hashlib.sha256(content).hexdigest(), "inputs": [{"shape": [1, -2.5e3]}], "x": None}
+    manifest = {
+        "format": 1,
+        "backend": "tensorrt",
+        "engine": "engine.plan",
+        "engine_sha256": hashlib.sha256(content).hexdigest(),
+        "inputs": [{"shape": [1, -2.5e3]}],
+        "x": None,
+    }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert "built without TensorRT" in run(tmp_path, engines / "rows.csv").stderr
     (tmp_path / "engine.plan").write_bytes(content + b"x")
@@ -118,10 +154,19 @@ def test_hash_is_sha256_at_every_padding(run, engines, tmp_path, size):
 
 GOOD = '{"backend": "native", "engine": "engine.rkdn", "engine_sha256": "%s"}'
 MANIFESTS = {
-    "another folder's file": ('{"backend": "native", "engine": "../fp32/engine.rkdn", "engine_sha256": "0"}', "expected a file of its own folder"),
-    "an escaped slash": ('{"backend": "native", "engine": "..\\u002ffp32", "engine_sha256": "0"}', "expected a file of its own folder"),
+    "another folder's file": (
+        '{"backend": "native", "engine": "../fp32/engine.rkdn", "engine_sha256": "0"}',
+        "expected a file of its own folder",
+    ),
+    "an escaped slash": (
+        '{"backend": "native", "engine": "..\\u002ffp32", "engine_sha256": "0"}',
+        "expected a file of its own folder",
+    ),
     "no hash": ('{"backend": "native", "engine": "engine.rkdn"}', "lacks engine_sha256"),
-    "a hash that is no text": ('{"backend": "native", "engine": "engine.rkdn", "engine_sha256": 7}', "lacks engine_sha256"),
+    "a hash that is no text": (
+        '{"backend": "native", "engine": "engine.rkdn", "engine_sha256": 7}',
+        "lacks engine_sha256",
+    ),
     "half a file": ('{"backend": "native", "engine": "eng', "is not a JSON object"),
     "a list": ("[1, 2]", "is not a JSON object"),
     "nothing": ("", "is not a JSON object"),
@@ -136,7 +181,9 @@ MANIFESTS = {
 def test_a_foreign_manifest_is_refused(run, engines, tmp_path, case):
     text, message = MANIFESTS[case]
     shutil.copy(engines / "fp32" / "engine.rkdn", tmp_path / "engine.rkdn")
-    (tmp_path / "manifest.json").write_text(text.replace("%s", hashlib.sha256((tmp_path / "engine.rkdn").read_bytes()).hexdigest()))
+    (tmp_path / "manifest.json").write_text(
+        text.replace("%s", hashlib.sha256((tmp_path / "engine.rkdn").read_bytes()).hexdigest())
+    )
     done = run(tmp_path, engines / "rows.csv")
     assert done.returncode == 2 and message in done.stderr
 
@@ -144,5 +191,15 @@ def test_a_foreign_manifest_is_refused(run, engines, tmp_path, case):
 def test_help_names_every_option(run):
     done = run("--help")
     assert done.returncode == 0
-    for option in ("--output", "--time", "--batch", "--samples", "--warmup", "--raw", "--json", "--level", "--trust-engine-code"):
+    for option in (
+        "--output",
+        "--time",
+        "--batch",
+        "--samples",
+        "--warmup",
+        "--raw",
+        "--json",
+        "--level",
+        "--trust-engine-code",
+    ):
         assert option in done.stdout

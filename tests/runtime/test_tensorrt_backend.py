@@ -21,7 +21,14 @@ from runtime_build import SOURCE, checked, tool
 
 HERE = Path(__file__).parent
 INCLUDES = [Path(p) for p in os.environ.get("REGKD_TENSORRT_INCLUDE", "").split(":") if p]
-CUDA = next((p for p in (Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "include",) if (p / "cuda_runtime_api.h").exists()), None)
+CUDA = next(
+    (
+        p
+        for p in (Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "include",)
+        if (p / "cuda_runtime_api.h").exists()
+    ),
+    None,
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not INCLUDES, reason="REGKD_TENSORRT_INCLUDE names no folder with TensorRT's headers"),
@@ -41,7 +48,11 @@ def write_unused(include: Path, folder: Path) -> None:
             function = re.search(r"(\w+)\(", declaration).group(1)
             if function == "createExecutionContext":
                 contexts.append(f"{declaration} override {{ REGKD_CONTEXT; }}")
-            elif function not in WRITTEN or (function, "blob" in declaration) == ("deserializeCudaEngine", False) or (function == "getTensorShape" and name == "VExecutionContext"):
+            elif (
+                function not in WRITTEN
+                or (function, "blob" in declaration) == ("deserializeCudaEngine", False)
+                or (function == "getTensorShape" and name == "VExecutionContext")
+            ):
                 unused.append(f"{declaration} override {{ std::abort(); }}")
         (folder / f"{name}_unused.inc").write_text("\n".join(unused))
         (folder / f"{name}_contexts.inc").write_text("\n".join(contexts))
@@ -53,15 +64,45 @@ def pretended(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorrt")
     write_unused(request.param, folder)
     program = folder / "program"
-    sources = [SOURCE / f"{name}.cpp" for name in ("engine", "folder", "json", "native", "program", "sha256", "tensorrt")]
-    (folder / "levels.cpp").write_text('#include "kernels.h"\nconst regkd::runtime::Kernels* regkd::runtime::find_kernels(const char*) { return nullptr; }\n')
-    flags = ["-std=c++17", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DREGKD_HAS_TENSORRT"]
+    sources = [
+        SOURCE / f"{name}.cpp" for name in ("engine", "folder", "json", "native", "program", "sha256", "tensorrt")
+    ]
+    (folder / "levels.cpp").write_text(
+        '#include "kernels.h"\nconst regkd::runtime::Kernels* regkd::runtime::find_kernels(const char*) { return nullptr; }\n'
+    )
+    flags = [
+        "-std=c++17",
+        "-g",
+        "-O1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-DREGKD_HAS_TENSORRT",
+    ]
     own = ["-I", SOURCE, "-I", SOURCE / "include", "-I", folder, "-isystem", request.param, "-isystem", CUDA]
-    checked(tool("g++"), *flags, "-Wall", "-Wextra", "-Werror", "-Wno-overloaded-virtual", *own, "-Wno-unused-parameter", "-Wno-deprecated-declarations", *sources, folder / "levels.cpp", HERE / "fake_tensorrt.cpp", "-o", program)
+    checked(
+        tool("g++"),
+        *flags,
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-overloaded-virtual",
+        *own,
+        "-Wno-unused-parameter",
+        "-Wno-deprecated-declarations",
+        *sources,
+        folder / "levels.cpp",
+        HERE / "fake_tensorrt.cpp",
+        "-o",
+        program,
+    )
 
     def run(content: str, **environment: str) -> list[str]:
         (folder / "engine.plan").write_text(content)
-        manifest = {"backend": "tensorrt", "engine": "engine.plan", "engine_sha256": hashlib.sha256(content.encode()).hexdigest()}
+        manifest = {
+            "backend": "tensorrt",
+            "engine": "engine.plan",
+            "engine_sha256": hashlib.sha256(content.encode()).hexdigest(),
+        }
         (folder / "manifest.json").write_text(json.dumps(manifest))
         # TensorRT's own destructors are pretended too: what the fake allocates, `delete` through the headers frees
         done = subprocess.run([program, folder], capture_output=True, text=True, env={**os.environ, **environment})
@@ -90,7 +131,10 @@ def test_a_static_batch_is_filled_up(pretended):
 def test_refusals_name_the_cause(pretended):
     assert "7 " in pretended("dynamic", NO_MEMORY="1")[0] and "out of memory" in pretended("dynamic", NO_MEMORY="1")[0]
     assert pretended("dynamic", NO_DRIVER="1")[0].endswith("there is no NVIDIA driver on this machine.")
-    assert "there is no usable GPU (no CUDA-capable device is detected; driver for CUDA 13.0)" in pretended("dynamic", NO_DEVICE="1")[0]
+    assert (
+        "there is no usable GPU (no CUDA-capable device is detected; driver for CUDA 13.0)"
+        in pretended("dynamic", NO_DEVICE="1")[0]
+    )
     assert "does not load the engine: the magic tag does not match. Build it on this device." in pretended("garbage")[0]
     assert "tensor 'x' does not fit: expected one input and one output, each float32 [batch, n]" in pretended("half")[0]
     assert "the engine failed: TensorRT gave no reason" in pretended("slow")[0]

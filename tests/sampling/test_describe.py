@@ -59,7 +59,11 @@ def test_fewer_rows_than_features_still_give_a_usable_correlation():
 
 def test_draws_are_a_function_of_seed_and_step():
     described = InputDescription.standard(3)
-    one, same, other = DescribedInputs(described, seed=1), DescribedInputs(described, seed=1), DescribedInputs(described, seed=2)
+    one, same, other = (
+        DescribedInputs(described, seed=1),
+        DescribedInputs(described, seed=1),
+        DescribedInputs(described, seed=2),
+    )
     assert (one.draw(8, 5) == same.draw(8, 5)).all()
     assert (one.draw(8, 5) != one.draw(8, 6)).any()
     assert (one.draw(8, 5) != other.draw(8, 5)).any()
@@ -77,7 +81,11 @@ def test_points_moved_elsewhere_come_back_to_inputs_that_can_occur():
     sampler = DescribedInputs(described)
     moved = sampler.restrict(sampler.draw(50, 0) + 10.0)
     raw = sampler.scaler.restore(moved.double().numpy())
-    assert np.allclose(raw[:, 0], 40.0, atol=1e-4) and np.allclose(raw[:, 1], 6.0, atol=1e-5) and np.allclose(raw[:, 2], 4.0)
+    assert (
+        np.allclose(raw[:, 0], 40.0, atol=1e-4)
+        and np.allclose(raw[:, 1], 6.0, atol=1e-5)
+        and np.allclose(raw[:, 2], 4.0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,13 @@ def net(widths, seed):
 
 def make(seed=0, total=40, recipe=StepRecipe(base="mimic"), teacher=None):
     teacher = teacher if teacher is not None else net([3, 20, 1], 1).requires_grad_(False)
-    feed = Feed([Part(AdversarialGenerator(3, latent=4, hidden=8, batch=6, seed=seed), 6, Schedule(1, 0)), Part(Gaussian(3, seed=seed), 4, Schedule(0, 1))], steps=5)
+    feed = Feed(
+        [
+            Part(AdversarialGenerator(3, latent=4, hidden=8, batch=6, seed=seed), 6, Schedule(1, 0)),
+            Part(Gaussian(3, seed=seed), 4, Schedule(0, 1)),
+        ],
+        steps=5,
+    )
     return Member(net([3, 6, 1], 2), teacher, None, None, recipe, Optimizer("rmsprop"), total, 10, seed), feed
 
 
@@ -92,7 +98,10 @@ def test_what_does_not_go_together_is_refused():
 @pytest.mark.parametrize("base", ["ail", "tbr", "tor", "mix"])
 def test_beside_real_rows_a_point_is_a_row_that_the_teacher_labels(base):
     """So every base is |S-T|^2 up to its own form at y = T: no error, full trust, no outlier."""
-    teacher, x = net([3, 20, 1], 1).requires_grad_(False), torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    teacher, x = (
+        net([3, 20, 1], 1).requires_grad_(False),
+        torch.randn(12, 3, generator=torch.Generator().manual_seed(0)),
+    )
     t = teacher(x)
     y = t + torch.linspace(-1, 1, 12)[:, None] ** 3
     quantities = row_quantities(t, y)
@@ -121,7 +130,9 @@ def test_beside_real_rows_a_point_is_a_row_that_the_teacher_labels(base):
 
 
 def test_the_generators_term_on_its_points_is_summed_over_the_batch_as_in_the_authors_code():
-    generator = AdversarialGenerator(3, latent=4, hidden=8, batch=16, gamma=0.0, beta=0.5, optimizer=Optimizer("rmsprop", weight_decay=0.0))
+    generator = AdversarialGenerator(
+        3, latent=4, hidden=8, batch=16, gamma=0.0, beta=0.5, optimizer=Optimizer("rmsprop", weight_decay=0.0)
+    )
     teacher = net([3, 5, 1], 1)
     weights = list(generator.network.parameters())
     x = generator.network(standard_normal(generator.seed, _LEARN, 7, 16, 4))

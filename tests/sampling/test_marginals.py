@@ -46,7 +46,9 @@ def test_a_skewed_counter_crowds_near_its_lower_end(scores):
     assert (np.diff(x) >= 0).all()  # monotone in the score: correlated scores give correlated values
 
 
-@pytest.mark.parametrize(("mean", "sd", "high"), [(0.526, 3.268, 69), (12.25, 19.79, 134), (3.0, 1.0, 6), (2.2, 0.6, 4)])
+@pytest.mark.parametrize(
+    ("mean", "sd", "high"), [(0.526, 3.268, 69), (12.25, 19.79, 134), (3.0, 1.0, 6), (2.2, 0.6, 4)]
+)
 def test_whole_numbers_have_the_moments_after_rounding(scores, mean, sd, high):
     x = values(scores, mean=mean, sd=sd, low=0, high=high, integer=True)
     assert (x == np.round(x)).all() and x.min() >= 0 and x.max() <= high
@@ -94,7 +96,10 @@ def test_moments_that_came_from_elsewhere_than_the_range_are_brought_to_the_near
 
 
 def test_draws_with_a_range_are_a_function_of_seed_and_step():
-    entries = [{"name": "a", "mean": 1.0, "sd": 2.0, "low": 0, "high": 40}, {"name": "b", "mean": 3, "sd": 2, "low": 0, "high": 9, "integer": True}]
+    entries = [
+        {"name": "a", "mean": 1.0, "sd": 2.0, "low": 0, "high": 40},
+        {"name": "b", "mean": 3, "sd": 2, "low": 0, "high": 9, "integer": True},
+    ]
     make = lambda seed: DescribedInputs(InputDescription.from_entries(entries), seed=seed)  # noqa: E731
     assert (make(1).draw(64, 5) == make(1).draw(64, 5)).all()
     assert (make(1).draw(64, 5) != make(1).draw(64, 6)).any() and (make(1).draw(64, 5) != make(2).draw(64, 5)).any()

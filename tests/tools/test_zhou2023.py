@@ -18,7 +18,20 @@ def rows_of(path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def case(csv_set, tmp_path):
-    return ["--sets", csv_set, "--hidden", 3, "--epochs", 10, "--jobs", 1, "--out", tmp_path / "out", "--work", tmp_path / "work"]
+    return [
+        "--sets",
+        csv_set,
+        "--hidden",
+        3,
+        "--epochs",
+        10,
+        "--jobs",
+        1,
+        "--out",
+        tmp_path / "out",
+        "--work",
+        tmp_path / "work",
+    ]
 
 
 def test_all_methods_run_and_a_second_call_adds_what_is_absent(call, case, tmp_path):

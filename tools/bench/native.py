@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=13, help="inputs of the student (default: %(default)s)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="rows a request (default: 1 64)")
     parser.add_argument("--samples", type=int, default=10000, help="timed requests a caller (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=10, help="turns the samples are parted into (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="turns the samples are parted into (default: %(default)s)"
+    )
     parser.add_argument("--regkd-run", type=Path, help="an existing regkd-run; built from csrc/runtime when absent")
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results")
     arguments = parser.parse_args()
@@ -54,10 +56,15 @@ def main() -> None:
 
 
 def build_regkd_run(folder: Path) -> Path:
-    for command in (["cmake", "-S", ROOT / "csrc" / "runtime", "-B", folder, "-DREGKD_RUNTIME_TENSORRT=OFF"], ["cmake", "--build", folder]):
+    for command in (
+        ["cmake", "-S", ROOT / "csrc" / "runtime", "-B", folder, "-DREGKD_RUNTIME_TENSORRT=OFF"],
+        ["cmake", "--build", folder],
+    ):
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
         if done.returncode:
-            sys.exit(f"'{' '.join(map(str, command))}' failed; give an existing program by --regkd-run.\n{done.stderr[-2000:]}")
+            sys.exit(
+                f"'{' '.join(map(str, command))}' failed; give an existing program by --regkd-run.\n{done.stderr[-2000:]}"
+            )
     return folder / "regkd-run"
 
 
@@ -73,9 +80,24 @@ def measure(arguments: argparse.Namespace, folder: Path, program: Path) -> dict[
         for precision, graph in graphs(spec, arguments.features, x, folder).items():
             engines = build_engines(graph, folder / f"{spec.replace(':', '_')}.{precision}")
             for batch in arguments.batches:
-                for caller, (raw, level) in timed(engines, program, csv, x, batch, arguments.samples, arguments.rounds).items():
-                    rows.append({"student": spec, "precision": precision, "batch": batch, "caller": caller, "level": level, **summary(raw)})
-                print(f"{spec} {precision} batch {batch}: " + ", ".join(f"{r['caller']} {r['p50_us']:.2f} us" for r in rows[-len(CALLERS) :]), file=sys.stderr)
+                for caller, (raw, level) in timed(
+                    engines, program, csv, x, batch, arguments.samples, arguments.rounds
+                ).items():
+                    rows.append(
+                        {
+                            "student": spec,
+                            "precision": precision,
+                            "batch": batch,
+                            "caller": caller,
+                            "level": level,
+                            **summary(raw),
+                        }
+                    )
+                print(
+                    f"{spec} {precision} batch {batch}: "
+                    + ", ".join(f"{r['caller']} {r['p50_us']:.2f} us" for r in rows[-len(CALLERS) :]),
+                    file=sys.stderr,
+                )
     return {
         "command": f"python tools/bench/native.py --samples {arguments.samples} --rounds {arguments.rounds} --batches {' '.join(map(str, arguments.batches))} --features {arguments.features}",
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -110,7 +132,9 @@ def build_engines(graph: Path, folder: Path) -> dict[str, Path]:
     return {backend: folder / backend for backend in ("onnxruntime", "native")}
 
 
-def timed(engines: dict[str, Path], program: Path, csv: Path, x: np.ndarray, batch: int, samples: int, rounds: int) -> dict[str, tuple[np.ndarray, str]]:
+def timed(
+    engines: dict[str, Path], program: Path, csv: Path, x: np.ndarray, batch: int, samples: int, rounds: int
+) -> dict[str, tuple[np.ndarray, str]]:
     """Caller -> (nanoseconds of its requests, instruction set where it is known)."""
     from regkd_edge.engines import load_engine
 
@@ -124,11 +148,26 @@ def timed(engines: dict[str, Path], program: Path, csv: Path, x: np.ndarray, bat
             for caller, call in calls.items():
                 taken[caller].append(loop(call, requests, part))
             raw = csv.with_name("raw.txt")
-            command = [program, engines["native"], csv, "--time", "--batch", batch, "--samples", part, "--warmup", 1000, "--raw", raw]
+            command = [
+                program,
+                engines["native"],
+                csv,
+                "--time",
+                "--batch",
+                batch,
+                "--samples",
+                part,
+                "--warmup",
+                1000,
+                "--raw",
+                raw,
+            ]
             subprocess.run([str(word) for word in command], check=True, capture_output=True)
             taken["native-c++"].append(np.loadtxt(raw, dtype=np.int64))
         level = native.level
-    return {caller: (np.concatenate(parts), level if caller.startswith("native") else "") for caller, parts in taken.items()}
+    return {
+        caller: (np.concatenate(parts), level if caller.startswith("native") else "") for caller, parts in taken.items()
+    }
 
 
 def bound(folder: Path, batch: int) -> Any:
@@ -189,7 +228,11 @@ def as_markdown(record: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in record["rows"]:
-        same = [r for r in record["rows"] if r["caller"] == "onnxruntime" and all(r[k] == row[k] for k in ("student", "precision", "batch"))]
+        same = [
+            r
+            for r in record["rows"]
+            if r["caller"] == "onnxruntime" and all(r[k] == row[k] for k in ("student", "precision", "batch"))
+        ]
         ratio = same[0]["p50_us"] / row["p50_us"]
         lines.append(
             f"| {row['student']} | {row['precision']} | {row['batch']} | {row['caller']} | {row['level']} | {row['n']} | {row['p50_us']:.2f} | {row['p90_us']:.2f} | {row['p99_us']:.2f} | {ratio:.1f} |"

@@ -117,7 +117,9 @@ def measure(names: list[str], chosen: list[Case]) -> None:
     from regkd_edge.quantize.reference import reference_outputs
 
     for case in chosen:
-        done = {(r["set"], r["activation"], r["seed"], r["method"]) for r in read()}  # another process may work on other sets
+        done = {
+            (r["set"], r["activation"], r["seed"], r["method"]) for r in read()
+        }  # another process may work on other sets
         missing = [name for name in names if (case.name, case.activation, case.seed, name) not in done]
         if not missing:
             continue
@@ -146,7 +148,10 @@ def read() -> list[dict]:
 
 def table(records: list[dict]) -> str:
     """Markdown: a line a method, then the worst case of each set."""
-    lines = ["| method | students | median | worst | worst case | within 1 % | INT8 share (median) | seconds |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| method | students | median | worst | worst case | within 1 % | INT8 share (median) | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name in METHODS:
         found = [r for r in records if r["method"] == name]
         if not found:
@@ -178,7 +183,9 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
-        chosen = cases(options.sets.split(","), options.activations.split(","), [int(s) for s in options.seeds.split(",")])
+        chosen = cases(
+            options.sets.split(","), options.activations.split(","), [int(s) for s in options.seeds.split(",")]
+        )
         measure(options.methods.split(","), chosen)
     print(table(read()))
 

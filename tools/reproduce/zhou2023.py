@@ -99,7 +99,18 @@ def train_teachers(task: Task) -> list[dict]:
     members = []
     for seed, (train, _, _) in zip(task.seeds, parts):
         network = MLP([d, 500, 1], "tanh", generator=torch.Generator().manual_seed(seed))
-        members.append(Member(network, None, *train, StepRecipe(base="labels"), Optimizer("rmsprop", 1e-3, 1e-5), 500 * steps, 16, seed))
+        members.append(
+            Member(
+                network,
+                None,
+                *train,
+                StepRecipe(base="labels"),
+                Optimizer("rmsprop", 1e-3, 1e-5),
+                500 * steps,
+                16,
+                seed,
+            )
+        )
     best = [float("inf")] * len(members)
     kept = [m.student.state_dict() for m in members]
     since, worse, live = [0] * len(members), [0] * len(members), list(range(len(members)))
@@ -157,7 +168,9 @@ def students(task: Task) -> list[dict]:
     parts = [rows_of(task.path, seed)[1:] for seed in task.seeds]
     teachers = [load_teacher(task, seed) for seed in task.seeds]
     d, total = teachers[0].widths[0], task.epochs * ROUND
-    networks = [MLP([d, task.hidden, 1], "tanh", generator=torch.Generator().manual_seed(10_000 + seed)) for seed in task.seeds]
+    networks = [
+        MLP([d, task.hidden, 1], "tanh", generator=torch.Generator().manual_seed(10_000 + seed)) for seed in task.seeds
+    ]
     step = method(task, networks, teachers, total)
     best = [(float("inf"), 0, None)] * len(networks)
     started, busy = time.monotonic(), time.process_time()
@@ -173,7 +186,17 @@ def students(task: Task) -> list[dict]:
         last = rmse(network, test)
         network.load_state_dict(state)
         facts = {"set": task.set, "hidden": task.hidden, "method": task.method, "seed": seed, "epochs": task.epochs}
-        lines.append({**facts, "teacher": rmse(teacher, test), "best": rmse(network, test), "last": last, "best_epoch": epoch, "seconds": seconds, "cpu": cpu})
+        lines.append(
+            {
+                **facts,
+                "teacher": rmse(teacher, test),
+                "best": rmse(network, test),
+                "last": last,
+                "best_epoch": epoch,
+                "seconds": seconds,
+                "cpu": cpu,
+            }
+        )
     return lines
 
 
@@ -188,7 +211,13 @@ def description(path: Path):
     entries = []
     for j, column in enumerate(x.T):
         low, high = float(column.min()), float(column.max())
-        spread = {"mean": float(column.mean()), "sd": float(column.std()), "low": low, "high": high, "integer": bool((column == column.round()).all())}
+        spread = {
+            "mean": float(column.mean()),
+            "sd": float(column.std()),
+            "low": low,
+            "high": high,
+            "integer": bool((column == column.round()).all()),
+        }
         entries.append({"name": f"x{j}", **({"constant": low} if low == high else spread)})
     return InputDescription.from_entries(entries, where=path.stem)
 
@@ -197,14 +226,24 @@ def method(task: Task, networks, teachers, total: int):
     """A function (steps) that trains all networks on, by the task's method."""
     from regkd_edge.fused import Member, Optimizer, advance
     from regkd_edge.objectives import Schedule, StepRecipe
-    from regkd_edge.sampling import AdversarialGenerator, DescribedInputs, Feed, Gaussian, HeavyTailed, Part, advance_fed
+    from regkd_edge.sampling import (
+        AdversarialGenerator,
+        DescribedInputs,
+        Feed,
+        Gaussian,
+        HeavyTailed,
+        Part,
+        advance_fed,
+    )
 
     kind, _, alpha = task.method.partition("_")
     optimizer, recipe, d = Optimizer("rmsprop", 1e-3, 1e-5), StepRecipe(base="mimic"), teachers[0].widths[0]
     batch = 50 if alpha == "dec" else 100
     if kind == "direct":
         recipe = StepRecipe.direct2023("decreasing" if alpha == "dec" else 1)
-    make = lambda seed, network, teacher, rows: Member(network, teacher, None, None, recipe, optimizer, total, rows, seed)  # noqa: E731
+    make = lambda seed, network, teacher, rows: Member(
+        network, teacher, None, None, recipe, optimizer, total, rows, seed
+    )  # noqa: E731
     if kind == "ours":
         feeds, members, length = [], [], task.look * ROUND
         described = description(task.path) if alpha == "ranges" else None
@@ -234,17 +273,41 @@ def run(task: Task) -> list[dict]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", default=["compactiv", "cpusmall", "pole"], help="names in --data, or CSV files whose last column is the target")
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        default=["compactiv", "cpusmall", "pole"],
+        help="names in --data, or CSV files whose last column is the target",
+    )
     parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
-    parser.add_argument("--hidden", nargs="+", type=int, default=[25, 50], help="widths of the student (default: 25 50)")
+    parser.add_argument(
+        "--hidden", nargs="+", type=int, default=[25, 50], help="widths of the student (default: 25 50)"
+    )
     parser.add_argument("--seeds", type=int, default=10, help="seeds 1..N (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=2000, help="epochs of 10 student steps (default: %(default)s, the paper's)")
+    parser.add_argument(
+        "--epochs", type=int, default=2000, help="epochs of 10 student steps (default: %(default)s, the paper's)"
+    )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--look", type=int, default=5, help="epochs between two looks at the validation rows (default: %(default)s; the authors look at every epoch)")
+    parser.add_argument(
+        "--look",
+        type=int,
+        default=5,
+        help="epochs between two looks at the validation rows (default: %(default)s; the authors look at every epoch)",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for zhou2023.csv, .md, .svg (default: tools/reproduce/results)")
-    parser.add_argument("--work", type=Path, default=Path("build/reproduce/teachers"), help="folder where trained teachers are kept (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=RESULTS,
+        help="folder for zhou2023.csv, .md, .svg (default: tools/reproduce/results)",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("build/reproduce/teachers"),
+        help="folder where trained teachers are kept (default: %(default)s)",
+    )
     args = parser.parse_args()
     if args.epochs % args.look:
         parser.error(f"--epochs {args.epochs} is not a multiple of --look {args.look}")
@@ -255,8 +318,13 @@ def main() -> None:
 
     def done(task: Task, lines: list[dict]) -> None:
         records.add(lines)
-        best = f" best {mean([r['best'] for r in lines]):.4f} last {mean([r['last'] for r in lines]):.4f}" if lines else ""
-        print(f"[{(time.monotonic() - started) / 60:5.1f} min] {task.set} H={task.hidden} {task.method}, {len(task.seeds)} seeds{best}", flush=True)
+        best = (
+            f" best {mean([r['best'] for r in lines]):.4f} last {mean([r['last'] for r in lines]):.4f}" if lines else ""
+        )
+        print(
+            f"[{(time.monotonic() - started) / 60:5.1f} min] {task.set} H={task.hidden} {task.method}, {len(task.seeds)} seeds{best}",
+            flush=True,
+        )
 
     task = lambda path, hidden, m, todo: Task(path, hidden, m, tuple(todo), args.epochs, args.look, args.work)  # noqa: E731
     until = None if args.minutes is None else started + 60 * args.minutes
@@ -267,13 +335,19 @@ def main() -> None:
         for m in args.methods:
             for path in paths:
                 for hidden in args.hidden:
-                    missing = [s for s in group if not records.has(set=path.stem, hidden=hidden, method=m, seed=s, epochs=args.epochs)]
+                    missing = [
+                        s
+                        for s in group
+                        if not records.has(set=path.stem, hidden=hidden, method=m, seed=s, epochs=args.epochs)
+                    ]
                     taught = all(teacher_file(task(path, hidden, m, missing), s).is_file() for s in missing)
                     todo += [task(path, hidden, m, missing)] if missing and taught else []
     in_processes(run, todo, args.jobs, done, until)
     names = [p.stem for p in paths]
     teaching = [seconds for t in teachers if (seconds := teacher_seconds(t)) is not None]
-    page = report(records, names, args.hidden, list(seeds), args.epochs, args.methods, teaching, time.monotonic() - started)
+    page = report(
+        records, names, args.hidden, list(seeds), args.epochs, args.methods, teaching, time.monotonic() - started
+    )
     (args.out / "zhou2023.md").write_text(page, encoding="utf-8")
     plot(args.out / "zhou2023.svg", records, names, args.hidden, args.methods, args.epochs)
     print(page)

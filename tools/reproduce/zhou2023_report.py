@@ -58,9 +58,19 @@ def report(
 ) -> str:  # fmt: skip
     """The Markdown page."""
     lines = ["# Data-free distillation: Zhou & Chiam 2023", "", how_it_was_run(seconds)]
-    lines += [*_time(records, sets, widths, seeds, epochs, methods, teachers), *_missing(records, sets, widths, seeds, epochs, methods), ""]
-    lines += [f"RMSE on standardised targets, mean of seeds {seeds[0]}-{seeds[-1]} ({epochs} epochs of {ROUND} student steps); in brackets what the authors' code stored.", ""]
-    for column, what in (("best", "Checkpoint with the best validation RMSE (real labels)"), ("last", "Last step (no real row is needed)")):
+    lines += [
+        *_time(records, sets, widths, seeds, epochs, methods, teachers),
+        *_missing(records, sets, widths, seeds, epochs, methods),
+        "",
+    ]
+    lines += [
+        f"RMSE on standardised targets, mean of seeds {seeds[0]}-{seeds[-1]} ({epochs} epochs of {ROUND} student steps); in brackets what the authors' code stored.",
+        "",
+    ]
+    for column, what in (
+        ("best", "Checkpoint with the best validation RMSE (real labels)"),
+        ("last", "Last step (no real row is needed)"),
+    ):
         rows = []
         for hidden in widths:
             for name in sets:
@@ -72,17 +82,36 @@ def report(
                     cells.append(_cell(values, stored[1 + THEIRS.index(m)] if stored and m in THEIRS else None))
                 rows.append(cells)
         lines += [f"## {what}", "", table(["set", "H", "teacher", *(TITLES[m] for m in METHODS)], rows), ""]
-    return "\n".join([*lines, "## Against the stored results", "", _against(records, sets, widths, epochs), "", *_judged(records, sets, widths, epochs), "", NOTES])
+    return "\n".join(
+        [
+            *lines,
+            "## Against the stored results",
+            "",
+            _against(records, sets, widths, epochs),
+            "",
+            *_judged(records, sets, widths, epochs),
+            "",
+            NOTES,
+        ]
+    )
 
 
-def plot(path: Path, records: Records, sets: Sequence[str], widths: Sequence[int], methods: Sequence[str], epochs: int) -> None:
+def plot(
+    path: Path, records: Records, sets: Sequence[str], widths: Sequence[int], methods: Sequence[str], epochs: int
+) -> None:
     groups = {
-        f"{n} H={h}": {TITLES[m]: (mean(v), sd(v)) for m in methods if (v := records.values("best", set=n, hidden=h, method=m, epochs=epochs))}
+        f"{n} H={h}": {
+            TITLES[m]: (mean(v), sd(v))
+            for m in methods
+            if (v := records.values("best", set=n, hidden=h, method=m, epochs=epochs))
+        }
         for h in widths
         for n in sets
     }
     marks = {f"{n} H={h}": min(s[1:]) for (n, h), s in STORED.items() if n in sets and h in widths}
-    dot_plot(path, "Data-free students, best checkpoint (grey: best stored method)", groups, "RMSE, standardised", marks)
+    dot_plot(
+        path, "Data-free students, best checkpoint (grey: best stored method)", groups, "RMSE, standardised", marks
+    )
 
 
 def _against(records: Records, sets: Sequence[str], widths: Sequence[int], epochs: int) -> str:
@@ -96,7 +125,10 @@ def _against(records: Records, sets: Sequence[str], widths: Sequence[int], epoch
             gaps = [(abs(a - b), TITLES[m]) for m, a, b in zip(THEIRS, found, stored[1:]) if not math.isnan(a)]
             cells = [name, hidden, "{:.4f} ({})".format(*max(gaps)) if gaps else "-", f"{min(stored[1:]):.4f}"]
             for m in ("ours", "ours_ranges"):
-                best, last = (records.values(column, set=name, hidden=hidden, method=m, epochs=epochs) for column in ("best", "last"))
+                best, last = (
+                    records.values(column, set=name, hidden=hidden, method=m, epochs=epochs)
+                    for column in ("best", "last")
+                )
                 below = "yes" if best and mean(best) < min(stored[1:]) else "no"
                 cells += [with_sd(best), f"{mean(last):.4f}", below] if best else ["-"] * 3
             rows.append(cells)
@@ -116,13 +148,20 @@ def _judged(records: Records, sets: Sequence[str], widths: Sequence[int], epochs
             if found := records.values("best", set=name, hidden=hidden, method=m, epochs=epochs):
                 means += 1
                 if abs(mean(found) - value) > NEAR:
-                    error = f", standard error of ours {sd(found) / math.sqrt(len(found)):.4f}" if len(found) > 1 else ""
+                    error = (
+                        f", standard error of ours {sd(found) / math.sqrt(len(found)):.4f}" if len(found) > 1 else ""
+                    )
                     far.append(f"{TITLES[m]} on {name} H={hidden} ({mean(found):.4f} against {value:.4f}{error})")
         for m, count in below.items():
             if found := records.values("best", set=name, hidden=hidden, method=m, epochs=epochs):
                 count[0], count[1] = count[0] + (mean(found) < min(stored[1:])), count[1] + 1
-    lines = [f"{means - len(far)} of {means} means of the re-implemented methods are within {NEAR} of the stored ones{'; not: ' + '; '.join(far) if far else ''}.", ""]
-    return lines + ["; ".join(f"{TITLES[m]}: below the best stored method in {a} of {b} rows" for m, (a, b) in below.items()) + "."]
+    lines = [
+        f"{means - len(far)} of {means} means of the re-implemented methods are within {NEAR} of the stored ones{'; not: ' + '; '.join(far) if far else ''}.",
+        "",
+    ]
+    return lines + [
+        "; ".join(f"{TITLES[m]}: below the best stored method in {a} of {b} rows" for m, (a, b) in below.items()) + "."
+    ]
 
 
 def _time(records, sets, widths, seeds, epochs, methods, teachers) -> list[str]:
@@ -140,9 +179,13 @@ def _time(records, sets, widths, seeds, epochs, methods, teachers) -> list[str]:
                 else:
                     unknown += len(times)
     of = f"{len(teachers)} teachers and {count - unknown} students"
-    lines = [f"- CPU time of {of}, added up: {total / 60:.1f} min, so {total / 120:.1f} min on 2 cores that do nothing else; their wall time on this shared machine, added up: {wall / 60:.0f} min"]
+    lines = [
+        f"- CPU time of {of}, added up: {total / 60:.1f} min, so {total / 120:.1f} min on 2 cores that do nothing else; their wall time on this shared machine, added up: {wall / 60:.0f} min"
+    ]
     if guessed:
-        lines.append(f"- {guessed} of these students are of a version that stored no CPU time; they count as the others of their row and method")
+        lines.append(
+            f"- {guessed} of these students are of a version that stored no CPU time; they count as the others of their row and method"
+        )
     if unknown:
         lines.append(f"- no CPU time is known of {unknown} students")
     return lines
