@@ -32,7 +32,9 @@ using Clock = std::chrono::steady_clock;
 
 // On a machine with other work, two threads that wait for each other can be slower than one. So for every size of job
 // (a power of two of the guessed time) both are tried now and then, over calls if need be, and the faster one is used
-// until the next trial. The bits are the same either way.
+// until the next trial. The bits are the same either way. A thread that has just been woken may share the caller's CPU
+// until the kernel moves it, and threads of an OpenMP library spin for some 10 ms after their work: the first 20 ms
+// together are not counted, and one thread must win twice before the other is given up.
 class Trial {
   public:
     struct Share {
@@ -45,35 +47,50 @@ class Trial {
         if (!hold) return {false, steps};
         const int64_t sample = std::max<int64_t>(4, static_cast<int64_t>(1.5e6 / ns));
         if (trying_ == 0 && Clock::now() - settled_ > pause_) {
-            trying_ = 2;
-            spent_[0] = spent_[1] = done_ = 0;
+            begin();
         }
         if (trying_ == 0) return {alone_, std::min(steps, std::max<int64_t>(sample, static_cast<int64_t>(5e7 / ns)))};
-        return {trying_ == 1, std::min(steps, std::max<int64_t>(1, sample - static_cast<int64_t>(done_)))};
+        return {trying_ == kAlone, std::min(steps, std::max<int64_t>(1, sample - static_cast<int64_t>(done_)))};
     }
     // `share` took that long altogether.
     void took(Share share, double ns, double guessed) {
         const std::unique_lock<std::mutex> hold(lock_, std::try_to_lock);
-        if (!hold || trying_ == 0 || share.alone != (trying_ == 1)) return;
-        spent_[share.alone] += ns;
+        if (!hold || trying_ == 0 || share.alone != (trying_ == kAlone)) return;
+        if (trying_ != kWarmUp) spent_[share.alone] += ns;
         done_ += static_cast<double>(share.steps);
         if (done_ < std::max(4.0, std::floor(1.5e6 / guessed))) return;
-        spent_[share.alone] /= done_;
+        if (trying_ == kWarmUp && Clock::now() - began_ < kWarmingUp) {
+            done_ = 0;
+            return;
+        }
+        if (trying_ != kWarmUp) spent_[share.alone] /= done_;
         done_ = 0;
         if (--trying_ > 0) return;
         // On a busy machine the trial itself is dear: as long as one thread wins, ask less and less often.
-        alone_ = spent_[1] <= spent_[0];
+        const bool won = spent_[1] <= spent_[0];
+        if (won && !alone_ && !won_) {
+            won_ = true;
+            return begin();
+        }
+        alone_ = won;
+        won_ = false;
         pause_ = alone_ ? std::min(2 * pause_, kLongestPause) : kShortestPause;
         settled_ = Clock::now();
     }
 
   private:
-    static constexpr std::chrono::milliseconds kShortestPause{200}, kLongestPause{3200};
+    enum { kAlone = 1, kTogether = 2, kWarmUp = 3 };
+    void begin() {
+        trying_ = kWarmUp;
+        began_ = Clock::now();
+        spent_[0] = spent_[1] = done_ = 0;
+    }
+    static constexpr std::chrono::milliseconds kShortestPause{200}, kLongestPause{3200}, kWarmingUp{20};
     std::mutex lock_;  // tried, never waited for: a child forked while it is held only loses its trials
-    Clock::time_point settled_{};
+    Clock::time_point settled_{}, began_{};
     std::chrono::milliseconds pause_ = kShortestPause;
-    bool alone_ = false;
-    int trying_ = 0;       // 2: together is being timed, 1: alone, 0: settled
+    bool alone_ = false, won_ = false;  // won_: one thread has won the trial before this one
+    int trying_ = 0;                    // what is being timed; 0: settled
     double spent_[2] = {}; // together, alone: ns, then ns a step
     double done_ = 0;
 };
