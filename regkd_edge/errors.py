@@ -30,7 +30,8 @@ class UserError(Exception):
 def _one_line(text: str) -> str:
     """Line breaks and what is around them become one space; other spaces may belong to the name of a file.
 
-    A character that a terminal would act on is shown as its escape: causes quote cells and names that the user was given.
+    A character that a terminal would act on is shown as its escape: causes quote cells and names that the user was
+    given.
     """
     line = re.sub(r"\s*[\r\n\v\f]\s*", " ", str(text)).strip()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

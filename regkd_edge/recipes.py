@@ -34,13 +34,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     # third party's code).
     "imaoka2020": {"base": "tor", "outlier_rule": "mean", "outlier_k": 2.0, "outlier_loss": "root", "heads": 2, "head_weight": 0.5,
                    "export_head": "label", "terms": []},
-    # The same with outliers found by the median and left out (ours): many gross outliers do not hide each other, and clean
-    # labels cost little (tools/reproduce/imaoka2020.py).
+    # The same with outliers found by the median and left out (ours): many gross outliers do not hide each other, and
+    # clean labels cost little (tools/reproduce/imaoka2020.py).
     "imaoka2020-robust": {"base": "tor", "outlier_rule": "median", "outlier_k": 3.5, "outlier_loss": "drop", "heads": 2,
                           "head_weight": 0.5, "export_head": "label", "terms": []},
-    # Rows from another distribution: points of a tuned latent beside rows weighed by trust (after Nguyen et al. 2021, which
-    # is about classification; the carry-over is ours), and all terms on both: without them it costs accuracy where nothing
-    # has shifted (tools/reproduce/nguyen2021.py; there "latent" is the recipe without terms).
+    # Rows from another distribution: points of a tuned latent beside rows weighed by trust (after Nguyen et al. 2021,
+    # which is about classification; the carry-over is ours), and all terms on both: without them it costs accuracy
+    # where nothing has shifted (tools/reproduce/nguyen2021.py; there "latent" is the recipe without terms).
     "nguyen2021": {"base": "mix", "sampler": "latent", "w_sampler": 1.0, "terms": ["pm", "abm", "gm"], "w_pm": 1.0,
                    "w_abm": "1..0", "w_gm": 0.1},
     # Perturbation, adversarial and gradient matching for few rows (Kang & Kang 2024; all constants are ours).
@@ -54,8 +54,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     # No row: inputs anchored at random answers of the teacher (Zhou & Chiam 2023, protein study; the mixture is ours).
     "zhou2023-anchored": {"no_data": True, "sampler": "anchored", "base": "mimic", "w_base": 0.5, "w_sampler": 0.5, "terms": [],
                           **_TRAINING_2023},
-    # No row at all: values and gradients on inputs half as described (Gaussian where no range is known), half heavy-tailed
-    # (ours; constants chosen on validation rows, see tools/reproduce/zhou2023.py).
+    # No row at all: values and gradients on inputs half as described (Gaussian where no range is known), half
+    # heavy-tailed (ours; constants chosen on validation rows, see tools/reproduce/zhou2023.py).
     "data-free": {"no_data": True, "sampler": "mixed", "base": "mimic", "terms": ["gm"], "w_gm": 0.3, "optimizer": "adam",
                   "lr": 1e-2, "batch": 100, "steps": 20000},
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """What a native program means, in float64 and with exact integer sums, and what may differ from it.
 
-Rounding to int8 is discontinuous: where a value lies within float32 error of a tie, an implementation with other sums may
-take the other step, and later layers follow. So an answer is right when it is one of those that rounding such ties either
-way gives.
+Rounding to int8 is discontinuous: where a value lies within float32 error of a tie, an implementation with other sums
+may take the other step, and later layers follow. So an answer is right when it is one of those that rounding such ties
+either way gives.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def evaluate(program, x, flips=()):  # x [d] -> (y [o] float64, number of near t
 
 
 def check_answers(program, x, y, tolerance=1e-6, share=0.05):  # x [n, d], y [n, o]
-    """Assert that every row of ``y`` is an answer of the program, all but a ``share`` of them without a tie taken the other way."""
+    """Assert that every row of ``y`` is an answer of the program, all but a ``share`` of them without a tie taken the
+    other way.
+    """
     exact = np.stack([evaluate(program, row)[0] for row in x])
     allowed = tolerance * np.abs(exact).max()
     other = np.nonzero((np.abs(y - exact) > allowed).any(1))[0]

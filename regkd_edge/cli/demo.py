@@ -10,7 +10,8 @@ import typer
 from ..config import RunConfig
 from .run import whole
 
-#: Digits as a regression on their value (Zhou & Chiam 2023's image experiment), seen by the student through a tenth of its rows.
+#: Digits as a regression on their value (Zhou & Chiam 2023's image experiment), seen by the student through a tenth of
+#: its rows.
 DEMO = {"data": {"source": "digits"}, "distill": {"fraction": 0.1}, "build": {"backend": ["onnxruntime", "native"]}}
 
 

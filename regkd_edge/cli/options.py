@@ -45,7 +45,9 @@ _OFF = {"--no-data": "--with-data"}
 
 
 def _type(field: FieldInfo) -> tuple[type, str | None]:
-    """The Python type of a flag and its metavar. All but switches are text: the configuration validates them and names what it met."""
+    """The Python type of a flag and its metavar. All but switches are text: the configuration validates them and names
+    what it met.
+    """
     annotation = field.annotation
     options = (
         [a for a in get_args(annotation) if a is not type(None)]
@@ -131,7 +133,8 @@ def command(
     name : str
         The command.
     fields : dict
-        Section of the configuration -> the names of its fields to offer as flags (None: all). ``"run"`` is the top level.
+        Section of the configuration -> the names of its fields to offer as flags (None: all). ``"run"`` is the top
+        level.
     example : str
         A command line that runs, shown by ``--help``.
     folder : str

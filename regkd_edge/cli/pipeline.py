@@ -1,4 +1,6 @@
-"""What the commands share: open or make the run, put the given flags into its configuration, do stages, show the end."""
+"""What the commands share: open or make the run, put the given flags into its configuration, do stages, show the
+end.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Session:
 
 
 def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
-    """``changes`` with the paths in it absolute; a relative one is looked for beside ``base`` first, then in the current folder."""
+    """``changes`` with the paths in it absolute; a relative one is looked for beside ``base`` first, then in the
+    current folder.
+    """
     from ..data import BUNDLED
 
     result = dict(changes)
@@ -79,8 +83,8 @@ def start(
     config : RunConfig, optional
         The whole configuration in place of what run.yaml holds.
 
-    A folder that this call made is removed again when it was refused before any training: the refused flag would stay in its
-    run.yaml otherwise, since there is no configuration before it to go back to.
+    A folder that this call made is removed again when it was refused before any training: the refused flag would stay
+    in its run.yaml otherwise, since there is no configuration before it to go back to.
     """
     new = not Path(folder).exists()
     if config is not None:

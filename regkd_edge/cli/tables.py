@@ -11,7 +11,9 @@ __all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_re
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
-    """The run's models and engines with all that was measured so far: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
+    """The run's models and engines with all that was measured so far: ``rows``, ``table``, ``footnotes`` of
+    :func:`show`.
+    """
     from ..report import collect, console_table
     from ..report.notes import loop_overhead
 

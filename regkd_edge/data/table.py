@@ -66,8 +66,8 @@ def load_table(source: str | Path, target: Sequence[str] = ()) -> Table:
     Parameters
     ----------
     source : str or path
-        A CSV, Parquet (``.parquet``, ``.pq``) or NPZ file, or one of :data:`BUNDLED`. An NPZ file holds either ``x`` [N, d]
-        and ``y`` [N, o] (with ``feature_names`` and ``target_names`` if wanted), or one vector [N] a column.
+        A CSV, Parquet (``.parquet``, ``.pq``) or NPZ file, or one of :data:`BUNDLED`. An NPZ file holds either ``x``
+        [N, d] and ``y`` [N, o] (with ``feature_names`` and ``target_names`` if wanted), or one vector [N] a column.
     target : sequence of str
         Names of the target columns, in the order wanted. A bundled set and an NPZ file with ``y`` know their own;
         every other source needs it. All other columns are inputs.

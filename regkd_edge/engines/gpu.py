@@ -1,7 +1,8 @@
 """NVIDIA's driver by its C interface: is there a GPU, and memory and copies on it.
 
-``libcuda.so.1`` is on every machine that has a GPU, so device memory needs neither torch nor cuda-python: a Jetson may have
-neither. Where one of them is used in the same process, both work in the device's primary context. Asking for a device is safe where there is none (a TensorRT Runtime made without a device ends the process). Numbers and signatures
+``libcuda.so.1`` is on every machine that has a GPU, so device memory needs neither torch nor cuda-python: a Jetson may
+have neither. Where one of them is used in the same process, both work in the device's primary context. Asking for a
+device is safe where there is none (a TensorRT Runtime made without a device ends the process). Numbers and signatures
 are those of ``cuda.h``; the ``_v2`` names are the ABI since CUDA 4.
 """
 

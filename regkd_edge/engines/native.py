@@ -1,8 +1,8 @@
 """The native back end: MLPs in C++ without dependencies (csrc/runtime), in fp32 and int8.
 
-The engine file holds the operations of the graph in order, and is the same on every machine: packing for the processor's
-instruction set happens when it is loaded. The same file is run by the C++ library and ``regkd-run`` on a device that has
-no Python, and :func:`write_c_header` turns it into C for a device that has no operating system.
+The engine file holds the operations of the graph in order, and is the same on every machine: packing for the
+processor's instruction set happens when it is loaded. The same file is run by the C++ library and ``regkd-run`` on a
+device that has no Python, and :func:`write_c_header` turns it into C for a device that has no operating system.
 """
 
 from __future__ import annotations

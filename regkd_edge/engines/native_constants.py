@@ -33,7 +33,9 @@ class Weights:
 
 
 class Constants:
-    """What is known before any input: initializers, Constant nodes, and Q/DQ pairs, casts of shape and turns of these."""
+    """What is known before any input: initializers, Constant nodes, and Q/DQ pairs, casts of shape and turns of
+    these.
+    """
 
     def __init__(self, graph: Any, refuse: Callable[[Any, str], GraphError]) -> None:
         from onnx import numpy_helper

@@ -238,7 +238,9 @@ class _Converter:
 
     # -- activations of several nodes -------------------------------------------------------------------------------
     def region(self, entry: str) -> str:
-        """Name of the value where all paths from ``entry`` have joined again; what lies between becomes one activation."""
+        """Name of the value where all paths from ``entry`` have joined again; what lies between becomes one
+        activation.
+        """
         z = np.linspace(-12, 12, 4801)
         derived: dict[str, np.ndarray] = {entry: z}
         inside: list[Any] = []

@@ -1,4 +1,6 @@
-"""A student and its scalers as one ONNX graph: raw units in, raw units out, checked against the network it came from."""
+"""A student and its scalers as one ONNX graph: raw units in, raw units out, checked against the network it came
+from.
+"""
 
 from __future__ import annotations
 

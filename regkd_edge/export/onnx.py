@@ -1,15 +1,15 @@
 """The ONNX graph of an MLP behind its scalers, written node by node.
 
-The graph is spelled out rather than traced, so that it holds nothing but what it computes, its nodes have readable names
-that later stages rely on (``layer0/gemm`` is what a quantizer lists), and the same student gives the same bytes under any
-version of PyTorch.
+The graph is spelled out rather than traced, so that it holds nothing but what it computes, its nodes have readable
+names that later stages rely on (``layer0/gemm`` is what a quantizer lists), and the same student gives the same bytes
+under any version of PyTorch.
 
     x [batch, d] -> scale_x/sub -> scale_x/mul -> layer0/gemm -> layer0/<activation> -> ... -> layerL/gemm
                  -> scale_y/mul -> scale_y/add -> y [batch, o]
 
-Standardisation subtracts first and multiplies afterwards. The other order, ``x * (1/s) - m/s`` or folding both into the first
-layer, subtracts two rounded numbers of size m/s; with raw values of 1.8e6 +- 4e5 that costs the last digits of every input,
-while the difference of two nearby float32 numbers is exact.
+Standardisation subtracts first and multiplies afterwards. The other order, ``x * (1/s) - m/s`` or folding both into the
+first layer, subtracts two rounded numbers of size m/s; with raw values of 1.8e6 +- 4e5 that costs the last digits of
+every input, while the difference of two nearby float32 numbers is exact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What a network answers to many inputs: on the compiled core where it knows the network, else by the network itself."""
+"""What a network answers to many inputs: on the compiled core where it knows the network, else by the network
+itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Bringing a teacher into standardised space, as an MLP of ours where that is exact, so that the fused core can take it."""
+"""Bringing a teacher into standardised space, as an MLP of ours where that is exact, so that the fused core can take
+it.
+"""
 
 from __future__ import annotations
 

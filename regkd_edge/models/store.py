@@ -74,7 +74,9 @@ def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`, as for every other file of a run."""
+    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`, as for every other file of a
+    run.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 

@@ -65,7 +65,9 @@ class Teacher:
 
     @property
     def mlp(self) -> MLP | None:
-        """The network as an MLP of ours when it is one (an ``nn.Sequential`` of linear layers and one activation is), else None."""
+        """The network as an MLP of ours when it is one (an ``nn.Sequential`` of linear layers and one activation is),
+        else None.
+        """
         return self.module if type(self.module) is MLP else as_mlp(self.module)
 
     def standardized(self, scalers: Scalers) -> nn.Module:
@@ -85,7 +87,9 @@ class Teacher:
         return out.eval().requires_grad_(False)
 
     def answers(self, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o]
-        """Answers in the units that it takes and gives: raw ones where its scalers are known or it was trained on them."""
+        """Answers in the units that it takes and gives: raw ones where its scalers are known or it was trained on
+        them.
+        """
         if self.scalers is not None:
             return predict(self.standardized(self.scalers), self.scalers, x)
         with torch.no_grad():
@@ -139,7 +143,9 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
 
 
 def open_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher that ``from_run`` or ``factory`` names, with no table to check it against; errors as :func:`load_teacher`."""
+    """The teacher that ``from_run`` or ``factory`` names, with no table to check it against; errors as
+    :func:`load_teacher`.
+    """
     if config.from_run is not None:
         run = RunFolder.open(config.from_run)
         if not run.file("teacher", "model.json").is_file():

@@ -1,4 +1,5 @@
-"""A student's graph as arrays: scaler, layers, and what stands between them; anything that is no such chain is told apart.
+"""A student's graph as arrays: scaler, layers, and what stands between them; anything that is no such chain is told
+apart.
 
 Everything that chooses a quantization (ranges, equalization, rounding, corrections) works on a :class:`Chain` in NumPy,
 because it needs thousands of forward passes of a very small network.
@@ -54,7 +55,9 @@ class Chain:
         self,
         rows: np.ndarray,  # [n, d] raw units
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """``(a, z, y)``: what goes into each layer, what comes out of it before its activation, and the outputs; float32."""
+        """``(a, z, y)``: what goes into each layer, what comes out of it before its activation, and the outputs;
+        float32.
+        """
         a = self.scaled(rows)
         inputs, outputs = [], []
         for layer in self.layers:
@@ -87,7 +90,9 @@ class Chain:
 
 
 def read_chain(source: str | Path | Any) -> Chain | str:
-    """The chain of an ONNX file or model, or in one sentence why it is none (then no error: other placers may take it)."""
+    """The chain of an ONNX file or model, or in one sentence why it is none (then no error: other placers may take
+    it).
+    """
     from onnx import numpy_helper
 
     model = load_graph(source) if isinstance(source, (str, Path)) else source

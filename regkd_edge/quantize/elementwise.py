@@ -1,4 +1,6 @@
-"""Elementwise ONNX operators in NumPy: what stands between two layers, evaluated on arrays while a quantization is chosen."""
+"""Elementwise ONNX operators in NumPy: what stands between two layers, evaluated on arrays while a quantization is
+chosen.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Equalization: each input of a layer gets its own centre and range, without changing the function that is computed.
 
-One scale serves all inputs of a layer, so the widest of them sets the step of all, and a range about zero wastes half its
-codes on a value that is never negative. ``(a - centre) / half`` makes every input fill the codes; the next weights take
+One scale serves all inputs of a layer, so the widest of them sets the step of all, and a range about zero wastes half
+its codes on a value that is never negative. ``(a - centre) / half`` makes every input fill the codes; the next weights
+take
 ``half``, the next bias takes ``centre``.
 
 Before the first layer this is folded into the scaler, which is there anyway, and costs nothing. Between layers with a
-homogeneous activation (ReLU) the scales fold into the layer before: that is cross-layer equalization (Nagel et al. 2019), and
-costs nothing either; a centre costs one Sub. With another activation it is one Sub and one Mul a layer.
+homogeneous activation (ReLU) the scales fold into the layer before: that is cross-layer equalization (Nagel et al.
+2019), and costs nothing either; a centre costs one Sub. With another activation it is one Sub and one Mul a layer.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def equalize(
     low: np.ndarray,  # [n_in]
     high: np.ndarray,  # [n_in]
 ) -> Plan:
-    """The same function, with ``low .. high`` of each input of layer ``index`` mapped to the whole range of its codes."""
+    """The same function, with ``low .. high`` of each input of layer ``index`` mapped to the whole range of its
+    codes.
+    """
     layer, original = plan.layers[index], plan.chain.layers[index]
     centre, half = (high + low) / 2.0, (high - low) / 2.0
     half = np.where(half > 1e-6, half, 1.0)  # an input that never moves has no range, and needs none
@@ -56,9 +59,11 @@ def clip_inputs(
     fit: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     sweeps: int = 2,
 ) -> Plan:
-    """Choose each feature's range by the error of the output: coordinate search over the share of values cut off on each side.
+    """Choose each feature's range by the error of the output: coordinate search over the share of values cut off on
+    each side.
 
-    ``error`` is asked for plans where only the first layer is quantized, so that the choice is not made on other layers' noise.
+    ``error`` is asked for plans where only the first layer is quantized, so that the choice is not made on other
+    layers' noise.
     ``fit`` has the last word on a pair of ranges.
     """
     x = x.astype(np.float64)
@@ -87,7 +92,9 @@ def clip_inputs(
 
 
 def fold_rates(plan: Plan) -> Plan:
-    """Move each ``rate`` behind a homogeneous activation into the layer before it: the same function with a Mul less."""
+    """Move each ``rate`` behind a homogeneous activation into the layer before it: the same function with a Mul
+    less.
+    """
     layers = list(plan.layers)
     for index in range(1, len(layers)):
         layer, before = layers[index], layers[index - 1]

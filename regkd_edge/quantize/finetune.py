@@ -1,8 +1,9 @@
-"""Quantization-aware distillation: the student trained through its quantizers, by the same recipe and on the same points.
+"""Quantization-aware distillation: the student trained through its quantizers, by the same recipe and on the same
+points.
 
-The module below computes what the written graph computes: ``round((a - shift) * rate)`` times codes times scales. Rounding
-passes the gradient straight through, and the scales of data and weights are learnt along (learned step size quantization,
-Esser et al. 2020), as logarithms so that they stay positive.
+The module below computes what the written graph computes: ``round((a - shift) * rate)`` times codes times scales.
+Rounding passes the gradient straight through, and the scales of data and weights are learnt along (learned step size
+quantization, Esser et al. 2020), as logarithms so that they stay positive.
 """
 
 from __future__ import annotations
@@ -183,8 +184,8 @@ def quantize_finetuned(
     check_rows: np.ndarray | None = None,
     report: bool = False,
 ) -> QuantizeSummary:
-    """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows, where
-    better means beyond chance (:func:`~regkd_edge.quantize.mixed.cautious_rise`)."""
+    """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows,
+    where better means beyond chance (:func:`~regkd_edge.quantize.mixed.cautious_rise`)."""
     chain = student_chain(source)
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")

@@ -1,4 +1,6 @@
-"""Number formats: the largest value, the ONNX type, and rounding on arrays exactly as QuantizeLinear and Cast define it."""
+"""Number formats: the largest value, the ONNX type, and rounding on arrays exactly as QuantizeLinear and Cast define
+it.
+"""
 
 from __future__ import annotations
 

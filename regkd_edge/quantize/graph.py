@@ -178,7 +178,9 @@ def _constants(graph: Any) -> dict[str, Any]:
 
 
 def _walk(name: str, producers: dict[str, Any], constants: dict[str, Any]) -> tuple[Any, Any]:
-    """From a layer's input back to the constant behind it: (tensor or None, DequantizeLinear met on the way or None)."""
+    """From a layer's input back to the constant behind it: (tensor or None, DequantizeLinear met on the way or
+    None).
+    """
     pair = None
     while name not in constants:
         node = producers.get(name)

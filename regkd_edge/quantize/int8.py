@@ -56,10 +56,11 @@ def quantize_int8(
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; the calibration rows when absent.
     placer : "own" | "onnxruntime" | "modelopt" | "auto"
-        ``own`` (see :func:`~regkd_edge.quantize.layers.quantize_layers`, which takes ``options``) knows chains of layers;
+        ``own`` (see :func:`~regkd_edge.quantize.layers.quantize_layers`, which takes ``options``) knows chains of
+        layers;
         ``onnxruntime`` places pairs in any graph and corrects nothing; ``modelopt``
-        (see :mod:`~regkd_edge.quantize.modelopt`) by NVIDIA's rules for TensorRT; ``auto`` takes ``own`` where the graph
-        is a chain, and ``onnxruntime`` elsewhere.
+        (see :mod:`~regkd_edge.quantize.modelopt`) by NVIDIA's rules for TensorRT; ``auto`` takes ``own`` where the
+        graph is a chain, and ``onnxruntime`` elsewhere.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""Quantizing a student layer by layer: one precision for all, or the fewest layers in a higher one that keep a bound."""
+"""Quantizing a student layer by layer: one precision for all, or the fewest layers in a higher one that keep a
+bound.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mixed precision by a bound on the RMSE: as few layers as possible in the higher precision, and among those the smallest."""
+"""Mixed precision by a bound on the RMSE: as few layers as possible in the higher precision, and among those the
+smallest.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,9 @@ class Bound:
     def judge(self, plan: Plan) -> tuple[float, float]:
         """``(rise, upper)``: relative rise of the RMSE on the rows, and a cautious upper estimate for rows not seen.
 
-        With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e), and the second part has
-        the standard error |d| |e| / sqrt(n). The FP32 RMSE itself is uncertain on few rows, and a smaller one makes the same d
-        weigh more: for the margin it is taken one standard error lower.
+        With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e), and the second
+        part has the standard error |d| |e| / sqrt(n). The FP32 RMSE itself is uncertain on few rows, and a smaller one
+        makes the same d weigh more: for the margin it is taken one standard error lower.
         """
         rise, change, luck = _against_exact(plan, self.rows, self.targets)
         change /= np.sqrt(max(1.0 - luck, _SURE))
@@ -75,15 +77,16 @@ def cautious_rise(
 ) -> float:
     """Relative rise of the RMSE over FP32 on rows, plus ``margin`` standard errors of what chance contributes to it.
 
-    What compares two plans: one that is far from FP32 must be better by more than one that is close, the more so on few rows.
+    What compares two plans: one that is far from FP32 must be better by more than one that is close, the more so on few
+    rows.
     """
     rise, change, _ = _against_exact(plan, rows, targets)
     return rise + margin * change / float(np.sqrt(targets.size))
 
 
 def _against_exact(plan: Plan, rows: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
-    """(relative rise of the RMSE, RMS change of the output in units of the FP32 RMSE, relative standard error of the FP32
-    RMSE's square), outputs in units of their deviation."""
+    """(relative rise of the RMSE, RMS change of the output in units of the FP32 RMSE, relative standard error of the
+    FP32 RMSE's square), outputs in units of their deviation."""
     spread = np.maximum(targets.std(axis=0), 1e-12)
     exact, got = plan.chain(rows), plan(rows)
     squares = ((exact - targets) / spread) ** 2
@@ -101,8 +104,9 @@ def search_mixed(
 ) -> tuple[Outcome, list[str]]:
     """The plan with the fewest layers in ``bound.high`` that keeps the bound, and what is to be said of it.
 
-    Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. Each is first judged by
-    switching layers of the ``full`` plan, which costs a forward pass, and made anew only when that comes near the bound.
+    Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. Each is first
+    judged by switching layers of the ``full`` plan, which costs a forward pass, and made anew only when that comes near
+    the bound.
     """
     chain = full.plan.chain
     macs = chain.multiply_adds

@@ -2,8 +2,8 @@
 
 It places pairs by NVIDIA's rules of what TensorRT fuses and tensor cores take. They leave out a product with one row or
 one output, and from version 0.44 one with fewer than 16 inputs or outputs, so layers of a small student stay in FP32. A
-dynamic batch counts as 1 for it, and with one row it quantizes nothing: it is shown the graph with a batch of 64, and the
-graph gets its own batch back.
+dynamic batch counts as 1 for it, and with one row it quantizes nothing: it is shown the graph with a batch of 64, and
+the graph gets its own batch back.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Post-training quantization of a chain: ranges by the output's error, then corrections, each kept only where it helps.
 
-The calibration points are split: a correction is fitted on two thirds and accepted by the output's error on the other third,
-so that nothing is applied because it fitted noise.
+The calibration points are split: a correction is fitted on two thirds and accepted by the output's error on the other
+third, so that nothing is applied because it fitted noise.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ class Calibration:
 
     @classmethod
     def split(cls, chain: Chain, rows: np.ndarray, points: int = 2048) -> Calibration:
-        """Two thirds and one third, interleaved (fewer than 3 rows serve as both), each filled up to its share of ``points``.
+        """Two thirds and one third, interleaved (fewer than 3 rows serve as both), each filled up to its share of
+        ``points``.
 
-        The FP32 student answers any input, so a few rows need not be all that the ranges and the rounding see. Half of what is
-        filled in are copies moved by 0.1 standard deviations a feature, the perturbation of distillation. The other half is
-        drawn anew from the distribution of the rows: combinations of values that did not occur but will (216 hulls and speeds
-        leave the corners of 6 inputs empty, and a range that was never met is clipped). All stay what an input can be: inside
-        the range of the rows, and on values that occur where a feature takes few. Points that no input will ever be would veto
-        a range that fits the inputs.
+        The FP32 student answers any input, so a few rows need not be all that the ranges and the rounding see. Half of
+        what is filled in are copies moved by 0.1 standard deviations a feature, the perturbation of distillation. The
+        other half is drawn anew from the distribution of the rows: combinations of values that did not occur but will
+        (216 hulls and speeds leave the corners of 6 inputs empty, and a range that was never met is clipped). All stay
+        what an input can be: inside the range of the rows, and on values that occur where a feature takes few. Points
+        that no input will ever be would veto a range that fits the inputs.
         """
         index = np.arange(len(rows))
         held = index % 3 == 2 if len(rows) >= 3 else index >= 0
@@ -125,7 +126,9 @@ class Outcome:
         return list(dict.fromkeys(name for name, _, _, kept in self.tried if kept))
 
     def record(self) -> list[dict[str, Any]]:
-        """JSON-able: every correction that was tried, with the RMS error (of the output's standard deviation) around it."""
+        """JSON-able: every correction that was tried, with the RMS error (of the output's standard deviation) around
+        it.
+        """
         return [
             {"name": name, "before": before, "after": after, "kept": kept} for name, before, after, kept in self.tried
         ]
@@ -164,8 +167,10 @@ def _one_way(
     outcome = Outcome(nearest_plan(chain, forms, ranges))
 
     def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
-        """``learnt``: both are judged with that layer alone quantized, so that it is not other layers' noise that decides, and
-        with its rounding learnt, as it will be: equalization makes weights uneven, which nearest rounding punishes."""
+        """``learnt``: both are judged with that layer alone quantized, so that it is not other layers' noise that
+        decides, and with its rounding learnt, as it will be: equalization makes weights uneven, which nearest rounding
+        punishes.
+        """
         if name != "ranges" and name not in corrections:
             return
         candidate = change(outcome.plan)
@@ -211,7 +216,9 @@ def _one_way(
 
 
 def _bounds(a: np.ndarray, method: str, percentile: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of each input of a layer the range to represent: all of it, or what the calibration method keeps about its middle."""
+    """Of each input of a layer the range to represent: all of it, or what the calibration method keeps about its
+    middle.
+    """
     a = a.astype(np.float64)
     low, high = a.min(axis=0), a.max(axis=0)
     if method in ("minmax", "output"):

@@ -52,9 +52,9 @@ def on_codes(
 ) -> tuple[float, float]:
     """``low .. high``, widened until as many as possible of the values fall on codes of a symmetric 8-bit range.
 
-    A feature that takes few values (a count, a switch, a sensor's own steps) then loses nothing by rounding. The grid is the
-    one of 127 to 254 steps between the ends that rounds the values with the least squared error; it must be a quarter of
-    the finest one's, or the finest stays: less would be the luck of the values that were seen.
+    A feature that takes few values (a count, a switch, a sensor's own steps) then loses nothing by rounding. The grid
+    is the one of 127 to 254 steps between the ends that rounds the values with the least squared error; it must be a
+    quarter of the finest one's, or the finest stays: less would be the luck of the values that were seen.
     """
     inside = values[(values >= low) & (values <= high)]
     if high <= low or len(inside) > _STEPS + 1:
@@ -71,7 +71,9 @@ def on_codes(
 
 
 def _entropy(size: np.ndarray) -> float:
-    """The range whose 128-level histogram loses least, by Kullback-Leibler divergence (Migacz 2017, TensorRT's calibrator)."""
+    """The range whose 128-level histogram loses least, by Kullback-Leibler divergence (Migacz 2017, TensorRT's
+    calibrator).
+    """
     top = size.max(initial=0.0)
     if top == 0.0:
         return 0.0

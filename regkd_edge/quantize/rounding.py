@@ -1,10 +1,11 @@
-"""Rounding learnt layer by layer: which way each weight is rounded, decided by least squares on what the layer puts out.
+"""Rounding learnt layer by layer: which way each weight is rounded, decided by least squares on what the layer puts
+out.
 
-The rounding errors of a row's weights are chosen to cancel on the inputs that occur: column by column, the error of each
-rounded weight is taken up by those not rounded yet (optimal brain quantization; Frantar et al. 2022, GPTQ). It has the aim
-of AdaRound (Nagel et al. 2020), least squares on layer outputs, in closed form and without hyper-parameters. Two things are
-added for regression: rows of data count by how much an error there moves the network's output, and the target is what the
-FP32 layer gives on FP32 inputs, so that a layer also makes up for the rounding before it.
+The rounding errors of a row's weights are chosen to cancel on the inputs that occur: column by column, the error of
+each rounded weight is taken up by those not rounded yet (optimal brain quantization; Frantar et al. 2022, GPTQ). It has
+the aim of AdaRound (Nagel et al. 2020), least squares on layer outputs, in closed form and without hyper-parameters.
+Two things are added for regression: rows of data count by how much an error there moves the network's output, and the
+target is what the FP32 layer gives on FP32 inputs, so that a layer also makes up for the rounding before it.
 """
 
 from __future__ import annotations

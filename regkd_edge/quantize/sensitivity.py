@@ -1,4 +1,6 @@
-"""Where the error comes from: what each layer alone does to the output, and how much is the input, the weights, the activations."""
+"""Where the error comes from: what each layer alone does to the output, and how much is the input, the weights, the
+activations.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,9 @@ def sensitivity(
 ) -> dict[str, Any]:
     """RMS change of the output, in percent of the output's own standard deviation.
 
-    ``layers`` ranks the layers by the change that each alone causes (largest first), with the part of its data and of its
-    weights; ``parts`` is the change by the rounding of the network's input, of all weights, and of all hidden activations;
+    ``layers`` ranks the layers by the change that each alone causes (largest first), with the part of its data and of
+    its weights; ``parts`` is the change by the rounding of the network's input, of all weights, and of all hidden
+    activations;
     ``all`` is that of the whole plan. The parts add up in squares, roughly: roundings are nearly independent.
     """
     chain = plan.chain

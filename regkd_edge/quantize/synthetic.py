@@ -46,8 +46,8 @@ class KnownInputs:
 def summary_of_inputs(
     x: np.ndarray,  # [n, d] raw units
 ) -> dict[str, Any]:
-    """What is stored with a student of the rows it was trained on: quantiles, whole-number columns, the values of columns that
-    take few, correlation of the ranks.
+    """What is stored with a student of the rows it was trained on: quantiles, whole-number columns, the values of
+    columns that take few, correlation of the ranks.
 
     A few numbers a feature and no row; they stand for the rows where calibration has none.
     """
@@ -129,9 +129,10 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
 def synthetic_rows(known: KnownInputs, n: int, seed: int = 0) -> np.ndarray:  # [n, d] float32, raw units
     """Inputs as described: normal scores with the known correlation, put through each feature's known quantiles.
 
-    Every second row has its scores stretched or shrunk together (Student's t, 4 degrees of freedom): extremes of one input come
-    with extremes of others more often than a normal copula has it, and a range that was never seen is clipped.
-    Without quantiles the scores are spread by mean and deviation (Gaussian features), inside the range where one is known.
+    Every second row has its scores stretched or shrunk together (Student's t, 4 degrees of freedom): extremes of one
+    input come with extremes of others more often than a normal copula has it, and a range that was never seen is
+    clipped. Without quantiles the scores are spread by mean and deviation (Gaussian features), inside the range where
+    one is known.
     """
     description = known.description
     rng = np.random.default_rng(seed)

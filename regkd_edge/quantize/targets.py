@@ -1,6 +1,7 @@
 """What a named device can compute in, so that a precision it lacks is refused before anything is built.
 
-From NVIDIA's support matrices (TensorRT documentation, hardware support; checked November 2026) and the ONNX Runtime CPU provider.
+From NVIDIA's support matrices (TensorRT documentation, hardware support; checked November 2026) and the ONNX Runtime
+CPU provider.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A plan as an ONNX graph: explicit Q/DQ pairs and casts around the layers, everything else as it was exported.
 
-What is written is what NVIDIA's parser and ONNX Runtime both take: zero points 0, one scale a tensor for data and one an
-output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float bias.
+What is written is what NVIDIA's parser and ONNX Runtime both take: zero points 0, one scale a tensor for data and one
+an output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float
+bias.
 """
 
 from __future__ import annotations

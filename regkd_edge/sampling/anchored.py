@@ -1,7 +1,7 @@
 """Inputs whose answers are spread as asked: disagreement bounded by a random target (Zhou & Chiam 2023, protein study).
 
-For each point a target r is drawn, and ``-weight |T-S|^2 + |T-r|^2`` is made small over a box by differential evolution: the
-two disagree there, but the teacher's answer stays near r. No gradient is needed, of either network.
+For each point a target r is drawn, and ``-weight |T-S|^2 + |T-r|^2`` is made small over a box by differential
+evolution: the two disagree there, but the teacher's answer stays near r. No gradient is needed, of either network.
 """
 
 from __future__ import annotations

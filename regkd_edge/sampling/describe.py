@@ -1,7 +1,9 @@
-"""What is known about a teacher's inputs when there are no rows: mean and spread, or range, integer and constant columns.
+"""What is known about a teacher's inputs when there are no rows: mean and spread, or range, integer and constant
+columns.
 
-Everything here is in raw units and needs no torch; :class:`~regkd_edge.sampling.gaussian.DescribedInputs` draws from it.
-A feature with mean, standard deviation and a range has all three (``marginals``): values crowd near one end where they must.
+Everything here is in raw units and needs no torch; :class:`~regkd_edge.sampling.gaussian.DescribedInputs` draws from
+it. A feature with mean, standard deviation and a range has all three (``marginals``): values crowd near one end where
+they must.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ class InputDescription:
     def d(self) -> int:
         return len(self.names)
 
-    # Where a description comes from --------------------------------------------------------------------------------------
+    # Where a description comes from
+    # --------------------------------------------------------------------------------------
 
     @classmethod
     def standard(cls, d: int, names: Sequence[str] | None = None) -> InputDescription:
@@ -81,8 +84,8 @@ class InputDescription:
     def from_rows(cls, x: np.ndarray, names: Sequence[str] | None = None) -> InputDescription:
         """From a few real rows x [n, d]: means, spreads, ranges, whole-number columns and the (shrunk) correlation.
 
-        The correlation is shrunk towards independence by Ledoit and Wolf's rule, so that it is positive definite with fewer
-        rows than features; the range is widened by a tenth, since a few rows do not reach its ends.
+        The correlation is shrunk towards independence by Ledoit and Wolf's rule, so that it is positive definite with
+        fewer rows than features; the range is widened by a tenth, since a few rows do not reach its ends.
         """
         from sklearn.covariance import ledoit_wolf
 
@@ -149,7 +152,9 @@ class InputDescription:
         return Marginals(self.mean, self.sd, self.low, self.high, self.uniform, self.integer)
 
     def inputs(self, z: np.ndarray) -> np.ndarray:  # [n, d] standard normal -> [n, d] raw units
-        """Raw inputs from independent N(0, 1) scores: correlated, inside their ranges with mean and spread as described."""
+        """Raw inputs from independent N(0, 1) scores: correlated, inside their ranges with mean and spread as
+        described.
+        """
         return self.restrict(self.marginals(self.correlated(z)))
 
     def correlated(self, z: np.ndarray) -> np.ndarray:  # [n, d] -> [n, d]

@@ -27,7 +27,8 @@ class Gaussian(Sampler):
 
 
 class HeavyTailed(Sampler):
-    """Unit variance, but many small values and few large ones: x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1) (ours).
+    """Unit variance, but many small values and few large ones: x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1)
+    (ours).
 
     Counters, rates and switches look more like this than like a normal distribution; what the teacher does far from the
     mean in a few features is seen more often.

@@ -1,4 +1,6 @@
-"""Inputs from a generator trained against the student (Kang & Kang 2021, as in the authors' code of Zhou & Chiam 2023)."""
+"""Inputs from a generator trained against the student (Kang & Kang 2021, as in the authors' code of Zhou & Chiam
+2023).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class AdversarialGenerator(Sampler):
     """x = G(z), z ~ N(0, I), with G taught to find where student and teacher disagree.
 
     One learning step a round goes down ``mean[-|T-S|^2 + gamma |S|^2] + beta sum[|x|^2]``: the last two terms keep the
-    student's answers and the points from running away. The sum is over the whole batch, not its mean, as in the authors'
-    code: with a mean the points run much farther.
+    student's answers and the points from running away. The sum is over the whole batch, not its mean, as in the
+    authors' code: with a mean the points run much farther.
 
     Parameters
     ----------

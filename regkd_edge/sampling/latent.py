@@ -1,9 +1,9 @@
 """Inputs from a tuned latent distribution, for a student whose rows come from elsewhere (after Nguyen et al. 2021).
 
-The paper is about classification and its code is not public; this is our carry-over to regression. A conditional VAE learns
-x given c, c the label or the teacher's answer. Its latent N(mu, sigma^2) is then moved to where the teacher handles the
-decoded points well: ``J(mu, sigma) = mean r(G(z, c), c) - kappa KL(N(mu, sigma^2) | N(0, I))`` is made large by Bayesian
-optimisation (a Gaussian process of scikit-learn with expected improvement).
+The paper is about classification and its code is not public; this is our carry-over to regression. A conditional VAE
+learns x given c, c the label or the teacher's answer. Its latent N(mu, sigma^2) is then moved to where the teacher
+handles the decoded points well: ``J(mu, sigma) = mean r(G(z, c), c) - kappa KL(N(mu, sigma^2) | N(0, I))`` is made
+large by Bayesian optimisation (a Gaussian process of scikit-learn with expected improvement).
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ REWARDS = ("label", "uncertainty")
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder (x, c) -> N(m, s^2) of k numbers, decoder (z, c) -> x with unit-free Gaussian noise of one learnt scale."""
+    """Encoder (x, c) -> N(m, s^2) of k numbers, decoder (z, c) -> x with unit-free Gaussian noise of one learnt
+    scale.
+    """
 
     def __init__(self, features: int, conditions: int, latent: int = 4, hidden: int = 64):
         super().__init__()
@@ -78,7 +80,8 @@ def maximise(
 ) -> tuple[np.ndarray, float]:
     """Bayesian optimisation of ``score(v) -> float`` over a box: ``(best v, its score)``.
 
-    Latin-hypercube starts, then the largest expected improvement under a Matern-5/2 process among 2000 random candidates.
+    Latin-hypercube starts, then the largest expected improvement under a Matern-5/2 process among 2000 random
+    candidates.
     """
     from scipy.stats import norm, qmc
     from sklearn.gaussian_process import GaussianProcessRegressor

@@ -36,8 +36,9 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d] float32, raw units
     """Rows to calibrate with, at most ``quantize.rows`` of each kind.
 
-    ``real``: the training rows the student saw (``auto``, where it saw any); ``synthetic``: drawn within what is known of the inputs (a description, or
-    the scaler and the ranges stored with the student), so no row of data is needed; ``both``.
+    ``real``: the training rows the student saw (``auto``, where it saw any); ``synthetic``: drawn within what is known
+    of the inputs (a description, or the scaler and the ranges stored with the student), so no row of data is needed;
+    ``both``.
     """
     from ..data import load_dataset, subset
     from ..quantize.synthetic import described_inputs, synthetic_rows
@@ -64,8 +65,8 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
 
 
 def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [n, d] and targets [n, o] in raw units: those of a part that the student may see, or without data synthetic rows
-    with the teacher's answers."""
+    """Rows [n, d] and targets [n, o] in raw units: those of a part that the student may see, or without data synthetic
+    rows with the teacher's answers."""
     from ..data import load_dataset, subset
 
     dataset = load_dataset(run)

@@ -1,4 +1,6 @@
-"""The day the Jetson is there, rehearsed: the one command with its JetPack's real TensorRT bindings, over a stub GPU."""
+"""The day the Jetson is there, rehearsed: the one command with its JetPack's real TensorRT bindings, over a stub
+GPU.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Jobs of the compiled core out of numpy arrays, for the tests of this folder. The core needs no torch, so neither do they."""
+"""Jobs of the compiled core out of numpy arrays, for the tests of this folder. The core needs no torch, so neither do
+they.
+"""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def test_values_and_derivatives_against_float64(name, level):
     got, want = evaluate(name, Z, level), reference(name, Z.astype(np.float64))
     ulp = 2.0**-23
     for order, (a, b) in enumerate(zip(got, want)):
-        # A few roundings of numbers of the size of 1 or |z|; each derivative of a formula in s (s' = 1 - s^2, s'' = -2 s s')
-        # doubles what one rounding of s does; without fused multiply-add (v2) there is one more.
+        # A few roundings of numbers of the size of 1 or |z|; each derivative of a formula in s (s' = 1 - s^2, s'' = -2
+        # s s') doubles what one rounding of s does; without fused multiply-add (v2) there is one more.
         allowed = (4, 6, 9)[order] * ulp * np.maximum(np.abs(b), (0.25, 1.0, 1.0)[order])
         worst = np.argmax(np.abs(a - b) / allowed)
         assert abs(a[worst] - b[worst]) <= allowed[worst], (

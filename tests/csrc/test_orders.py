@@ -17,7 +17,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++"),
 ]
 
-# x86-64-v3 is what nearly every machine and valgrind-like tools run; phases as functions make the compile ten times shorter.
+# x86-64-v3 is what nearly every machine and valgrind-like tools run; phases as functions make the compile ten times
+# shorter.
 MACHINE = ["-march=x86-64-v3", "-DREGKD_LEVEL=v3"] if platform.machine() == "x86_64" else ["-DREGKD_LEVEL=neon"]
 FLAGS = [
     "-std=c++20",

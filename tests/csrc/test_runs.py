@@ -37,8 +37,8 @@ def test_jobs_together_are_each_job_alone():
 
 @pytest.mark.parametrize("activation", core.ACTIVATIONS)
 def test_simd_levels_agree(activation):
-    """x86-64-v2 has no fused multiply-add: roundings differ, and RMSprop's ascent turns the sign of a tiny gradient into a step,
-    so levels are compared without ascent."""
+    """x86-64-v2 has no fused multiply-add: roundings differ, and RMSprop's ascent turns the sign of a tiny gradient
+    into a step, so levels are compared without ascent."""
     gradients = []
     for level in core.simd_levels_available():
         job = everything(activation=activation, optimizer="none", ascent_steps=0)

@@ -81,7 +81,9 @@ def test_fp32_engine_equals_the_graph_on_every_level(tmp_path, activation, width
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_int8_engine_equals_the_oracle(tmp_path, activation, widths):
-    """To float32 error in nearly all rows; in the others a value within float32 error of a rounding tie explains the step."""
+    """To float32 error in nearly all rows; in the others a value within float32 error of a rounding tie explains the
+    step.
+    """
     source, x = scaled_mlp(tmp_path / "s.onnx", widths, activation)
     quantize_int8(source, tmp_path / "q.onnx", x, **PLAIN)
     manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
@@ -102,8 +104,8 @@ def output_step(answers):  # [n, o] -> [o]
 
 @pytest.mark.parametrize("activation", ["Relu", "Tanh", "Softplus"])
 def test_of_many_int8_rows_each_is_within_one_output_step_of_the_oracle(tmp_path, activation):
-    """ONNX Runtime sums dequantized floats, the engine codes exactly: a value that lies within float32 error of a tie may be
-    rounded the other way, and what follows with it. That is seldom, and moves no output by more than a step."""
+    """ONNX Runtime sums dequantized floats, the engine codes exactly: a value that lies within float32 error of a tie
+    may be rounded the other way, and what follows with it. That is seldom, and moves no output by more than a step."""
     source, _ = scaled_mlp(tmp_path / "s.onnx", (13, 64, 64, 2), activation)
     x = rows(n=20000, d=13, mean=np.linspace(-3, 50, 13), scale=np.linspace(0.1, 9, 13))
     quantize_int8(source, tmp_path / "q.onnx", x[:1000], **PLAIN)

@@ -139,7 +139,9 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
 
 
 def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
-    """What may stand around layers: constants on either side of Add and Mul, Clip, Identity, one number for all features."""
+    """What may stand around layers: constants on either side of Add and Mul, Clip, Identity, one number for all
+    features.
+    """
     nodes = [
         helper.make_node("Mul", ["half", "x"], ["a"]), helper.make_node("Clip", ["a", "low", "high"], ["b"]),
         helper.make_node("Div", ["b", "row"], ["c"]), helper.make_node("Identity", ["c"], ["h0"]),

@@ -1,4 +1,6 @@
-"""One C99 header instead of an engine: it compiles without a warning where the compiler is strict, and gives the same answers."""
+"""One C99 header instead of an engine: it compiles without a warning where the compiler is strict, and gives the same
+answers.
+"""
 
 from __future__ import annotations
 

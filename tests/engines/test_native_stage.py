@@ -1,4 +1,6 @@
-"""The native back end in a run: built and measured like every other, and what it does not take is listed, not hidden."""
+"""The native back end in a run: built and measured like every other, and what it does not take is listed, not
+hidden.
+"""
 
 from __future__ import annotations
 

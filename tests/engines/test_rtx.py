@@ -70,7 +70,9 @@ OPERANDS = {
 
 @pytest.mark.parametrize("operator", sorted(TRIED - ELSEWHERE))
 def test_every_operator_that_the_lint_lets_pass_is_built(rtx, tmp_path, operator):
-    """Behind the scaler of a student: |x| for those that want positive numbers, a fixed batch for those that move it."""
+    """Behind the scaler of a student: |x| for those that want positive numbers, a fixed batch for those that move
+    it.
+    """
     import onnx
     from onnx import helper, numpy_helper
 

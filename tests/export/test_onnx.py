@@ -49,7 +49,8 @@ def test_round_trip(tmp_path, activation, batch):
     size = 23 if batch == "dynamic" else batch
     y = session.run(["y"], {"x": x[:size].astype(np.float32)})[0]
     assert y.dtype == np.float32 and y.shape == (size, 2)
-    # float32 resolves inputs of -3 +- 0.1 to 2e-6 deviations; weights of about 2 in three layers amplify that some 10 times
+    # float32 resolves inputs of -3 +- 0.1 to 2e-6 deviations; weights of about 2 in three layers amplify that some 10
+    # times
     expected = predict(module, SCALERS, x[:size])
     assert (np.abs(y - expected) < 2e-5 * np.maximum(SCALERS.y.scale, np.abs(expected - SCALERS.y.mean))).all()
 

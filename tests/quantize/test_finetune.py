@@ -40,7 +40,8 @@ def test_the_written_graph_computes_what_training_simulated(tmp_path, activation
     learnt = network.plan(plan)
     onnx.save(write_plan(learnt), tmp_path / "q.onnx")
     difference = np.abs(reference_outputs(tmp_path / "q.onnx", rows(d=4)) - simulated)
-    # Float32 sums in another order may tip one hidden value over a rounding tie; that moves an output by one code's worth.
+    # Float32 sums in another order may tip one hidden value over a rounding tie; that moves an output by one code's
+    # worth.
     step = learnt.layers[-1].data_scale * np.abs(learnt.layers[-1].stored).max(axis=1)
     assert np.quantile(difference, 0.95) < 1e-4
     assert (difference.max(axis=0) <= 1.01 * step + 1e-4).all()

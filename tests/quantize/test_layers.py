@@ -1,4 +1,6 @@
-"""Quantizing a chain of layers: what is written is what was planned, corrections help, bounds are kept, devices are asked."""
+"""Quantizing a chain of layers: what is written is what was planned, corrections help, bounds are kept, devices are
+asked.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,9 @@ def test_a_heavy_tailed_feature_no_longer_sets_the_step_of_all(student, tmp_path
 
 
 def test_a_feature_of_few_values_loses_nothing_by_rounding(student):
-    """Counts, switches, dimensions in whole steps: their values fall on codes, and stay there beside continuous features."""
+    """Counts, switches, dimensions in whole steps: their values fall on codes, and stay there beside continuous
+    features.
+    """
     chain, rng = read_chain(student), np.random.default_rng(6)
     whole = np.column_stack(
         [

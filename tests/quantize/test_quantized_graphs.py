@@ -39,7 +39,8 @@ def test_int8_graph_is_close_to_fp32_and_every_layer_is_between_pairs(tmp_path, 
     assert [layer.pairs for layer in summary.graph.layers] == [2, 2, 2]
     assert summary.graph.pairs == 6
     y = reference_outputs(source, rows())
-    # 8 bits over three layers: about 1/127 of the range each, so a few percent of the outputs' spread; entropy clips more
+    # 8 bits over three layers: about 1/127 of the range each, so a few percent of the outputs' spread; entropy clips
+    # more
     assert summary.check["rmse"] < (0.25 if method == "entropy" else 0.06) * y.std()
 
 

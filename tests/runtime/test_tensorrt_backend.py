@@ -60,7 +60,9 @@ def write_unused(include: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module", params=INCLUDES, ids=lambda p: p.parent.name)
 def pretended(request, tmp_path_factory):
-    """Function that writes an engine folder of some content, loads it in the test program and returns what it prints."""
+    """Function that writes an engine folder of some content, loads it in the test program and returns what it
+    prints.
+    """
     folder = tmp_path_factory.mktemp("tensorrt")
     write_unused(request.param, folder)
     program = folder / "program"

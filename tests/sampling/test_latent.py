@@ -1,4 +1,6 @@
-"""The tuned latent: a conditional VAE that follows its rows, an optimiser that finds maxima, points the teacher handles well."""
+"""The tuned latent: a conditional VAE that follows its rows, an optimiser that finds maxima, points the teacher handles
+well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Values with a described mean, spread and range: moments matched, ranges kept, far ends normal, extremes two values."""
+"""Values with a described mean, spread and range: moments matched, ranges kept, far ends normal, extremes two
+values.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Stage quantize: which rows calibrate, what is refused before anything is written, and quantization-aware distillation."""
+"""Stage quantize: which rows calibrate, what is refused before anything is written, and quantization-aware
+distillation.
+"""
 
 from __future__ import annotations
 

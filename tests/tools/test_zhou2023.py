@@ -1,4 +1,6 @@
-"""The data-free script: all its methods run, a second call measures only what is absent, and the page says what is absent."""
+"""The data-free script: all its methods run, a second call measures only what is absent, and the page says what is
+absent.
+"""
 
 from __future__ import annotations
 

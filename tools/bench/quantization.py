@@ -4,8 +4,8 @@
     python tools/bench/quantization.py --sets pole --seeds 1 --methods int8-real,int8-synthetic
     python tools/bench/quantization.py --table             the table of what has been measured
 
-Every graph is run by ONNX Runtime with optimizations off. Students are mlp:64,64 (see students.py), calibration takes at most
-2048 rows. Each result is a line of runs/bench-quantization.jsonl.
+Every graph is run by ONNX Runtime with optimizations off. Students are mlp:64,64 (see students.py), calibration takes
+at most 2048 rows. Each result is a line of runs/bench-quantization.jsonl.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Teachers and students on the sets of ../shared/data for the scripts beside this file; trained once, kept under runs/.
 
-A teacher mlp:128,128:relu learns the labels; a student mlp:64,64:ACTIVATION learns half from the labels and half from the
-teacher (base `blend`). Both by the training steps of the package, without early stopping, so that a case depends on its set,
-activation and seed alone.
+A teacher mlp:128,128:relu learns the labels; a student mlp:64,64:ACTIVATION learns half from the labels and half from
+the teacher (base `blend`). Both by the training steps of the package, without early stopping, so that a case depends on
+its set, activation and seed alone.
 """
 
 from __future__ import annotations

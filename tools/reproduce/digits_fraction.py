@@ -1,15 +1,18 @@
 #!/usr/bin/env python
-"""What PM + ABM + GM are worth with little data: teacher, student by its base alone, and student with the terms, over seeds.
+"""What PM + ABM + GM are worth with little data: teacher, student by its base alone, and student with the terms, over
+seeds.
 
-Each seed makes its own split, teacher and students. The students see a share of the teacher's training and validation rows; base
-and base + terms have the same rows, initial weights, steps, optimizer and selection (lowest RMSE on the validation rows they see).
-All constants are the package's defaults (regkd_edge/config.py) unless changed here. RMSE is on the test rows, in the target's unit.
+Each seed makes its own split, teacher and students. The students see a share of the teacher's training and validation
+rows; base and base + terms have the same rows, initial weights, steps, optimizer and selection (lowest RMSE on the
+validation rows they see). All constants are the package's defaults (regkd_edge/config.py) unless changed here. RMSE is
+on the test rows, in the target's unit.
 
-The defaults were chosen on other seeds (--seeds 10 11 12 13 14 --rows spare), which scores the validation rows that the students
-do not see and never reads the test rows.
+The defaults were chosen on other seeds (--seeds 10 11 12 13 14 --rows spare), which scores the validation rows that the
+students do not see and never reads the test rows.
 
     python tools/reproduce/digits_fraction.py
-    python tools/reproduce/digits_fraction.py --data concrete.csv --target target --fraction 0.25 --set base=tbr --set sigma=0.2
+    python tools/reproduce/digits_fraction.py --data concrete.csv --target target --fraction 0.25 --set base=tbr --set
+    sigma=0.2
 """
 
 from __future__ import annotations

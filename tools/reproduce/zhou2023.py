@@ -1,21 +1,23 @@
 """Data-free distillation for regression: the protocol of Zhou & Chiam 2023 (arXiv 2301.04338), re-implemented.
 
-A teacher d-500-1 (tanh) is trained on 5000 rows; students d-H-1 learn from it without any row, by Gaussian inputs, by an
-adversarial generator (Kang & Kang 2021) or by bounded ascent ("direct"), 20,000 steps each. Beside the five methods of the
-paper stands our own data-free recipe at the same number of student steps and points: values and gradients matched (w_gm 0.3; a
-second-order pass a step, which theirs have not) on half heavy-tailed inputs and half inputs as described, Adam 1e-2 along a
-cosine. "mean and sd only" knows what theirs know, N(0, 1) in every feature; "with described ranges" knows each feature's lowest
-and highest value and whether it is whole numbers too, as a data sheet has it: no row and no relation between features.
-RMSE is on standardised targets; "best" is the checkpoint with the lowest RMSE on real validation labels, as the authors select,
-"last" is what a user has who owns no row.
+A teacher d-500-1 (tanh) is trained on 5000 rows; students d-H-1 learn from it without any row, by Gaussian inputs, by
+an adversarial generator (Kang & Kang 2021) or by bounded ascent ("direct"), 20,000 steps each. Beside the five methods
+of the paper stands our own data-free recipe at the same number of student steps and points: values and gradients
+matched (w_gm 0.3; a second-order pass a step, which theirs have not) on half heavy-tailed inputs and half inputs as
+described, Adam 1e-2 along a cosine. "mean and sd only" knows what theirs know, N(0, 1) in every feature; "with
+described ranges" knows each feature's lowest and highest value and whether it is whole numbers too, as a data sheet has
+it: no row and no relation between features. RMSE is on standardised targets; "best" is the checkpoint with the lowest
+RMSE on real validation labels, as the authors select, "last" is what a user has who owns no row.
 
-How our constants were chosen: by the validation rows of seeds 101-106 of these three sets with teachers of their own, 2 to 6
-seeds a candidate, H = 25 and some of H = 50; candidates were the parts of the batch and their shares, the gradient weight (0.1,
-0.3, 1, falling), the learning rate (3e-3 to 2e-2), the tails, and a correlation common to all features. Seeds 1-10 and test rows had no say in the ranges;
-the form without ranges is of an earlier version and was once compared on test means of seeds 1-3.
+How our constants were chosen: by the validation rows of seeds 101-106 of these three sets with teachers of their own, 2
+to 6 seeds a candidate, H = 25 and some of H = 50; candidates were the parts of the batch and their shares, the gradient
+weight (0.1,
+0.3, 1, falling), the learning rate (3e-3 to 2e-2), the tails, and a correlation common to all features. Seeds 1-10 and
+test rows had no say in the ranges; the form without ranges is of an earlier version and was once compared on test means
+of seeds 1-3.
 
-Stored results of the authors' code are quoted for the sets it was run on. Everything is resumable: a second call skips what
-the CSV already holds.
+Stored results of the authors' code are quoted for the sets it was run on. Everything is resumable: a second call skips
+what the CSV already holds.
 """
 
 from __future__ import annotations
@@ -80,8 +82,8 @@ def teacher_file(task: Task, seed: int) -> Path:
 
 
 def train_teachers(task: Task) -> list[dict]:
-    """RMSprop 1e-3, weight decay 1e-5, batch 16, at most 500 epochs; the rate is halved after 10 epochs without a new best on
-    the validation rows, training ends after 50 such epochs in all, the best is kept. All seeds together."""
+    """RMSprop 1e-3, weight decay 1e-5, batch 16, at most 500 epochs; the rate is halved after 10 epochs without a new
+    best on the validation rows, training ends after 50 such epochs in all, the best is kept. All seeds together."""
     import copy
 
     import torch
@@ -201,7 +203,8 @@ def students(task: Task) -> list[dict]:
 
 
 def description(path: Path):
-    """What a data sheet says of each feature: mean, standard deviation, lowest and highest value, whether they are whole numbers.
+    """What a data sheet says of each feature: mean, standard deviation, lowest and highest value, whether they are
+    whole numbers.
 
     No row and no relation between features goes into it. Standardisation is the authors', by the whole set.
     """
