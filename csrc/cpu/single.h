@@ -94,7 +94,11 @@ class Trial {
     double spent_[2] = {}; // together, alone: ns, then ns a step
     double done_ = 0;
 };
-inline Trial trials[64];
+// Calls of a few steps, where each pays for waking a thread, are judged apart from calls of many.
+inline Trial trials[2][64];
+inline Trial& trial_of(double ns, int64_t steps) {
+    return trials[ns * static_cast<double>(steps) > 2e6][static_cast<int>(std::log2(ns + 1)) & 63];
+}
 
 struct Single {
     Single(const Kernels& kernels, JobRun& of, int at_most) : k(kernels), run(of), threads(at_most) {}
@@ -128,7 +132,7 @@ struct Single {
             return;
         }
         const double ns = guessed_ns(run);
-        Trial& trial = trials[static_cast<int>(std::log2(ns + 1)) & 63];
+        Trial& trial = trial_of(ns, steps);
         while (steps > 0) {
             const Trial::Share share = trial.next(steps, ns);
             const auto begin = Clock::now();
