@@ -95,7 +95,9 @@ class InputDescription:
                 f"a description needs at least 2 rows, got an array of shape {x.shape}.",
                 "Give more rows, or a YAML description.",
             )
-        mean, sd = x.mean(0), x.std(0)
+        # Rounding gives a constant column such as 0.1 a tiny deviation, so constancy is decided on the values themselves.
+        varies = x.max(0) > x.min(0)
+        mean, sd = np.where(varies, x.mean(0), x[0]), np.where(varies, x.std(0), 0.0)
         plain = cls._plain(mean, sd, names)
         z = (x - mean) / np.where(sd > 0, sd, 1.0)
         covariance, _ = ledoit_wolf(z, assume_centered=True)
@@ -118,10 +120,10 @@ class InputDescription:
     def from_yaml(cls, path: str | Path) -> InputDescription:
         """A file with ``inputs:`` and an entry a feature, in the teacher's order::
 
-            inputs:
-              - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
-              - {name: gear, low: 1, high: 6, integer: true}
-              - {name: gain, constant: 4.0}
+        inputs:
+          - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
+          - {name: gear, low: 1, high: 6, integer: true}
+          - {name: gain, constant: 4.0}
         """
         content = read_yaml(path, DataError)
         entries = content.get("inputs") if isinstance(content, Mapping) else None

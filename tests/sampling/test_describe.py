@@ -52,6 +52,15 @@ def test_a_few_rows_give_their_correlation_range_and_whole_numbers():
     assert drawn[:, 0].max() <= a.max() + 0.1 * (a.max() - a.min()) + 1e-12
 
 
+def test_a_constant_column_is_constant_although_its_deviation_rounds_to_something_else():
+    rows = np.stack([np.arange(10.0), np.full(10, 0.1), np.full(10, 0.3)], 1)
+    assert (rows[:, 1:].std(0) > 0).any(), "the rounding that this is about"
+    described = InputDescription.from_rows(rows)
+    assert described.sd[1:].tolist() == [0, 0] and described.mean[1:].tolist() == [0.1, 0.3]
+    assert described.scaler().scale[1:].tolist() == [1, 1]
+    assert (described.inputs(np.random.default_rng(0).normal(size=(50, 3)))[:, 1:] == [0.1, 0.3]).all()
+
+
 def test_fewer_rows_than_features_still_give_a_usable_correlation():
     rows = np.random.default_rng(1).normal(size=(5, 12))
     assert np.isfinite(InputDescription.from_rows(rows).inputs(np.random.default_rng(2).normal(size=(100, 12)))).all()
