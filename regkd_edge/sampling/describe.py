@@ -206,6 +206,11 @@ def _column(entry: Any, j: int, where: str) -> tuple:
         raise DataError(f"{place} has one end of its range only.", _REMEDY)
     if low is not None and high is not None and low >= high:
         raise DataError(f"{place}: low {low:g} is not below high {high:g}.", "Swap them, or use constant.")
+    if integer and low is not None and high is not None and math.ceil(low) > math.floor(high):
+        raise DataError(
+            f"{place}: no whole number lies between low {low:g} and high {high:g}, expected at least one.",
+            "Widen the range, or leave integer out.",
+        )
     if mean is None and sd is None and low is not None and high is not None:
         # A uniform value's mean and standard deviation; whole numbers get half a unit more on each side.
         width = high - low + (1.0 if integer else 0.0)
