@@ -93,21 +93,22 @@ def start(
         run = RunFolder.create(folder, RunConfig().updated(absolute_paths(changes)))
     else:
         run = RunFolder.open(folder)
-    try:
-        with run.lock(), progress_bar(as_json) as progress:
-            if config is not None:
-                yield Session(run, config, force, progress, [])
-                return
-            before = run.config()
-            config = before.updated(absolute_paths(changes))
-            run.write_config(config)
-            try:
-                yield Session(run, config, force, progress, [])
-            except UserError:
-                run.write_config(before)  # a refused flag must not stay and be refused again by the next command
-                raise
-    except UserError:
-        worth_keeping = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")
-        if new and not worth_keeping:
-            shutil.rmtree(run.path, ignore_errors=True)
-        raise
+    with run.lock():  # a call that does not get it must not touch the folder: it may be the holder's new run
+        try:
+            with progress_bar(as_json) as progress:
+                if config is not None:
+                    yield Session(run, config, force, progress, [])
+                    return
+                before = run.config()
+                config = before.updated(absolute_paths(changes))
+                run.write_config(config)
+                try:
+                    yield Session(run, config, force, progress, [])
+                except UserError:
+                    run.write_config(before)  # a refused flag must not stay and be refused again by the next command
+                    raise
+        except UserError:
+            trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")
+            if new and not trained:
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise
