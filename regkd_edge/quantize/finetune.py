@@ -1,5 +1,4 @@
-"""Quantization-aware distillation: the student trained through its quantizers, by the same recipe and on the same
-points.
+"""Quantization-aware distillation: the student trained through its quantizers, by the same recipe and on its rows.
 
 The module below computes what the written graph computes: ``round((a - shift) * rate)`` times codes times scales.
 Rounding passes the gradient straight through, and the scales of data and weights are learnt along (learned step size
@@ -9,7 +8,7 @@ quantization, Esser et al. 2020), as logarithms so that they stay positive.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..errors import GraphError
 from ..fused import Optimizer, distill_steps
 from ..models import SavedModel
 from ..models.mlp import ACTIVATIONS, MLP
-from ..objectives import RowQuantities, StepRecipe
+from ..objectives import RowQuantities, StepRecipe, row_quantities
 from .layers import student_chain, write_quantized
 from .mixed import cautious_rise
 from .plan import Plan
@@ -164,6 +163,21 @@ def finetune_plan(
     return Finetuned(learnt if kept else plan, kept, before, after, steps)
 
 
+@torch.no_grad()
+def _trust(
+    teacher: Callable[[Tensor], Tensor],
+    x: Tensor,  # [N, d]
+    y: Tensor,  # [N, o]
+    recipe: StepRecipe,
+) -> RowQuantities | None:
+    """The teacher's share of each row as distillation has it, for base ``mix``; the steps find all else themselves."""
+    if not (recipe.base_active and recipe.base == "mix"):
+        return None
+    answers = torch.cat([teacher(part) for part in x.split(4096)])
+    quantities = row_quantities(answers, y, recipe.outlier_k, recipe.outlier_rule)
+    return replace(quantities, mix=quantities.phi)
+
+
 def quantize_finetuned(
     source: str | Path,
     target: str | Path,
@@ -198,7 +212,18 @@ def quantize_finetuned(
     )
     judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
     done = finetune_plan(
-        outcome.plan, student.module, teacher, x, y, recipe, judge=judge, steps=steps, batch=batch, lr=lr, seed=seed
+        outcome.plan,
+        student.module,
+        teacher,
+        x,
+        y,
+        recipe,
+        judge=judge,
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+        rows=_trust(teacher, x, y, recipe),
     )
     notes = (
         []

@@ -90,6 +90,16 @@ def test_training_through_the_quantizers(finished):
         quantize(finished, precision="int8", finetune=True, max_increase="1%")
 
 
+def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished):
+    run, config = finished
+    mixed = config.updated({"distill.base": "mix", "distill.steps": 20})
+    other = RunFolder.create(run.path.parent / "mix", mixed)
+    for stage in ("data", "teacher", "distill", "export"):
+        perform(other, mixed, stage, QUIET)
+    (graph,) = quantize((other, mixed), precision="int8", finetune=True, finetune_steps=5)
+    assert graph["finetune"]["steps"] == 5
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
