@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,13 @@ __all__ = ["read_csv"]
 _MOST = 60  # characters of a cell or a line that are shown
 
 
-def read_csv(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
+def read_csv(path: Path, only: Collection[str] | None = None) -> tuple[list[str], np.ndarray, list[int]]:
     """Read a comma-separated file with one header line (UTF-8, a byte-order mark is allowed).
+
+    Parameters
+    ----------
+    only : collection of str, optional
+        The columns that are read; the cells of the others may hold anything and become not-a-number.
 
     Returns
     -------
@@ -39,6 +46,7 @@ def read_csv(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
     try:
         names = [name.strip() for name in next(row for row in reader if any(cell.strip() for cell in row))]
         _check_header(path, names)
+        read = [only is None or name in only for name in names]
         values, lines = [], []
         for row in reader:
             if not row or (len(row) == 1 and not row[0].strip()):
@@ -46,9 +54,10 @@ def read_csv(path: Path) -> tuple[list[str], np.ndarray, list[int]]:
             if len(row) != len(names):
                 raise _wrong_length(path, reader.line_num, names, row, text)
             try:
-                values.append([_number(cell) for cell in row])
+                values.append([_number(cell) if wanted else math.nan for cell, wanted in zip(row, read)])
             except ValueError:
-                raise _bad_cell(path, reader.line_num, names, row) from None
+                cells = [(name, cell) for name, cell, wanted in zip(names, row, read) if wanted]
+                raise _bad_cell(path, reader.line_num, cells) from None
             lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(
@@ -125,8 +134,8 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _bad_cell(path: Path, line: int, names: list[str], row: list[str]) -> DataError:
-    name, cell = next((name, cell) for name, cell in zip(names, row) if not _is_number(cell))
+def _bad_cell(path: Path, line: int, cells: list[tuple[str, str]]) -> DataError:
+    name, cell = next((name, cell) for name, cell in cells if not _is_number(cell))
     met = f"'{_shortened(cell.strip())}'" if cell.strip() else "an empty cell"
     remedy = "Encode text as numbers, or drop the column."
     if not cell.strip():

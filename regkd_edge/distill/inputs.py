@@ -24,8 +24,8 @@ _ROWS = 4000  # of a table that is made for the reports
 
 
 def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw units
-    """The named columns of a CSV of real inputs; other columns (targets, an index) are passed over."""
-    columns, values, lines = read_csv(Path(path))
+    """The named columns of a CSV of real inputs; other columns (targets, an index, text) are passed over."""
+    columns, values, lines = read_csv(Path(path), only=names)
     for name in names:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1)

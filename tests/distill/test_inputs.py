@@ -10,7 +10,7 @@ from torch import nn
 from regkd_edge.config import RunConfig, TeacherConfig
 from regkd_edge.data import Scaler, Scalers
 from regkd_edge.distill import distill, save_trained, train_teacher
-from regkd_edge.distill.inputs import described_table, description_of
+from regkd_edge.distill.inputs import described_table, description_of, like_rows
 from regkd_edge.errors import DataError
 from regkd_edge.models import MLP, Teacher
 
@@ -144,6 +144,15 @@ def test_rows_that_do_not_do_are_named(teacher, tmp_path, text, says):
     path.write_text(text)
     with pytest.raises(DataError, match=says):
         description_of(short(no_data=True, like=str(path)), teacher, NAMES)
+
+
+def test_text_in_other_columns_is_passed_over(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id,a0,a1,a2\nfirst,1,2,3\nsecond,4,5,6\n")
+    assert like_rows(str(path), ["a2", "a0", "a1"]).tolist() == [[3, 1, 2], [6, 4, 5]]
+    path.write_text("id,a0,a1,a2\nfirst,1,much,3\n")
+    with pytest.raises(DataError, match="line 2, column 'a1': met 'much'"):
+        like_rows(str(path), NAMES)
 
 
 def test_scalers_that_differ_from_the_description_are_the_teachers(yaml):
