@@ -196,6 +196,11 @@ class DistillConfig(Section):
         """Whether the points of the sampler are a part of their own, beside rows or beside inputs as described."""
         return self.drawn is not None and (not self.no_data or self.drawn in SEARCHING)
 
+    @property
+    def base_learns(self) -> bool:
+        """Whether the base alone would learn anything: the student that is trained for comparison."""
+        return _active(self.w_base) or (self.no_data and self.searched)
+
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:

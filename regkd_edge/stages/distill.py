@@ -41,7 +41,8 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     summary: dict[str, Any] = {}
     students = [("student", distill)]
     beside = config.distill.sampler is not None and not config.distill.no_data
-    if config.distill.baseline and (config.distill.terms or beside):
+    wanted = config.distill.baseline and (config.distill.terms or beside)
+    if wanted and config.distill.base_learns:
         students.insert(0, ("baseline", baseline))
     for name, train in students:
         trained = train(
@@ -54,6 +55,11 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         )
         written, summary[name] = save_trained(run.file(name), trained, dataset)
         paths += written
+    if wanted and not config.distill.base_learns:
+        summary["student"]["notes"] = [
+            *summary["student"]["notes"],
+            "no baseline beside it: with w_base 0 the base alone has nothing to learn",
+        ]
     return paths, {
         **summary,
         "external": {path: external_hash(run, "distill", path) for path in described_files(config)},

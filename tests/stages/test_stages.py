@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regkd_edge.config import RunConfig
-from regkd_edge.errors import RunFolderError
+from regkd_edge.errors import NotAvailable, RunFolderError
 from regkd_edge.run import STAGES, RunFolder
 from regkd_edge.stages import get, perform, stale_reason
 
@@ -65,6 +65,16 @@ def test_a_changed_field_makes_its_stage_and_all_after_it_stale(whole, field, va
     index = STAGES.index(first)
     assert [stale_reason(run, changed, stage) is None for stage in STAGES[:index]] == [True] * index
     assert all(stale_reason(run, changed, stage) for stage in STAGES[index:])
+
+
+def test_a_base_without_weight_has_no_baseline_and_says_so(tmp_path, table):
+    config = RunConfig.from_dict({**SMALL, "data": {"source": str(table), "target": ["u", "v"]}})
+    config = config.updated({"distill.w_base": 0, "distill.terms": ["pm"]})
+    run = RunFolder.create(tmp_path / "run", config)
+    for stage in ("data", "teacher", "distill"):
+        done = perform(run, config, stage, quiet)
+    assert run.file("student").is_dir() and not run.file("baseline").exists()
+    assert any("no baseline beside it: with w_base 0" in note for note in done.summary["student"]["notes"])
 
 
 def test_a_finished_training_leaves_no_checkpoint_folder(whole):
@@ -134,6 +144,19 @@ def test_a_fixed_batch_is_benched_at_that_batch(whole):
 
     record = json.loads(run.file("bench", "onnxruntime.fp32.json").read_text())
     assert [entry["batch"] for entry in record["latency"]] == [4]
+
+
+def test_where_no_engine_can_run_the_remedy_names_this_run(whole, monkeypatch):
+    from types import SimpleNamespace
+
+    import regkd_edge.engines
+
+    run, config = whole
+    elsewhere = SimpleNamespace(cannot_run=lambda: "no driver here")
+    monkeypatch.setattr(regkd_edge.engines, "get_engine", lambda name: elsewhere)
+    with pytest.raises(NotAvailable, match="no driver here") as error:
+        perform(run, config, "bench", quiet, force=True)
+    assert f"regkd-edge build {run.path} --backend onnxruntime" in error.value.remedy
 
 
 def test_every_stage_knows_itself():
