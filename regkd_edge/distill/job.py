@@ -20,11 +20,11 @@ from ..run import digest
 from .checkpoint import Checkpoint
 from .loop import Progress, Validation, run
 from .pair import Pair
-from .points import Known, Source
+from .points import Known, Source, answers
 from .recipe import optimizer_of
 from .result import Trained
 
-__all__ = ["described_hash", "train_pair"]
+__all__ = ["known_hash", "train_pair"]
 
 
 def train_pair(
@@ -130,12 +130,16 @@ def train_pair(
     )
 
 
-def described_hash(known: Known) -> str:
-    about = known.description
-    if about is None:
-        return ""
-    correlation = () if about.correlation is None else (about.correlation,)
-    return _arrays_hash(about.mean, about.sd, about.low, about.high, about.uniform, about.integer, *correlation)
+def known_hash(known: Known, teacher: nn.Module) -> str:
+    """Of the training rows, which a feed holds where the member has none, of the description of the inputs, and of
+    the answers of a teacher that shows no weights."""
+    arrays, about = [*known.train], known.description
+    if about is not None:
+        arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]
+        arrays += [] if about.correlation is None else [about.correlation]
+    if next(teacher.parameters(), None) is None:
+        arrays.append(answers(teacher, torch.from_numpy(known.train[0]).float()).numpy())
+    return _arrays_hash(*arrays)
 
 
 def _arrays_hash(*arrays: np.ndarray) -> str:

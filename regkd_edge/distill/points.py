@@ -31,7 +31,7 @@ from .inputs import like_rows
 from .pair import Pair
 from .recipe import schedule_of
 
-__all__ = ["Known", "Source", "box_of", "source_of"]
+__all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
 _AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
 _UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobody knows
@@ -107,7 +107,7 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     x, y = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in known.train)
     if pair.teacher is None or not recipe.needs_teacher:
         return Source(batch, x, y)
-    t = _answers(pair.teacher, x)
+    t = answers(pair.teacher, x)
     if not recipe.needs_labels:
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)
@@ -125,7 +125,7 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
         return _latent(config, teacher, known, seed)
     if drawn == "anchored":
         low, high = (torch.from_numpy(v).float() for v in known.description.box(known.scalers.x))
-        around = _answers(teacher, DescribedInputs(known.description, known.scalers.x, seed=seed).draw(2048, 0))
+        around = answers(teacher, DescribedInputs(known.description, known.scalers.x, seed=seed).draw(2048, 0))
         # The authors' outputs lie in (0, 1); here the targets span what the teacher answers to described inputs (ours).
         spread = torch.quantile(around, torch.tensor([0.01, 0.99]))
         return TargetAnchored(low, high, seed=seed, targets=(spread[0].item(), spread[1].item()))
@@ -136,7 +136,7 @@ def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLat
     """From the rows and their labels; without data from ``like`` rows, the teacher's answers and its uncertainty."""
     if config.no_data:
         x = torch.from_numpy(known.scalers.x.standardize(like_rows(config.like, known.names))).float()
-        c, reward = _answers(teacher, x), "uncertainty"
+        c, reward = answers(teacher, x), "uncertainty"
     else:
         (x, c), reward = (torch.from_numpy(v).float() for v in known.train), "label"
     vae = fit_vae(x, c, latent=_LATENT, seed=seed)
@@ -164,7 +164,8 @@ class _Within(Sampler):
 
 
 @torch.no_grad()
-def _answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
+def answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
+    """What a network says to many rows, some thousands at a time."""
     return torch.cat([network(part) for part in x.split(4096)])
 
 

@@ -17,7 +17,7 @@ from ..quantize.synthetic import summary_of_inputs
 from .fits import require_fit
 from .free import synthetic_rows
 from .inputs import description_of
-from .job import described_hash, train_pair
+from .job import known_hash, train_pair
 from .loop import Progress
 from .pair import pair_of, plain_pair
 from .points import Known, Source, box_of, source_of
@@ -155,7 +155,7 @@ def distill(
         backend=config.backend,
         decided={
             **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device"}),
-            "inputs": described_hash(known),
+            "known": known_hash(known, pair.plain_teacher),
         },
     )
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}

@@ -7,6 +7,7 @@ import torch
 
 from regkd_edge.config import TeacherConfig
 from regkd_edge.distill import distill, loop, points, train_teacher
+from regkd_edge.models import ArrayFunction, Teacher
 
 from .test_train import make_dataset, same_weights, short
 
@@ -105,6 +106,16 @@ def test_a_state_of_another_training_is_discarded(data, teacher, tmp_path, chang
     )
     assert steps[0] == 20
     assert equal(again, distill(data, teacher, config, seed))
+
+
+def test_the_rows_of_a_feed_and_a_teacher_without_weights_are_part_of_the_fingerprint():
+    config, data, other = short(sampler="gaussian", terms=["pm"], steps=20), make_dataset(), make_dataset()
+    teacher = lambda factor: Teacher(ArrayFunction(lambda x: factor * x[:, :2]), data.scalers(), "standardized", "test")
+    other.y[data.split.train[0]] += 1.0
+    first = distill(data, teacher(1.0), config, 0).fingerprint
+    assert distill(make_dataset(), teacher(1.0), config, 0).fingerprint == first
+    assert distill(other, teacher(1.0), config, 0).fingerprint != first
+    assert distill(data, teacher(2.0), config, 0).fingerprint != first
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 64, None])
