@@ -53,7 +53,7 @@ class QuantizedNetwork(nn.Module):
         if wrong:
             raise GraphError(
                 f"training through quantizers knows int8 layers, this plan has one in {wrong[0]}.",
-                "Leave out --max-increase, or --finetune.",
+                "Add --no-finetune, or --max-increase none.",
             )
         if not plan.chain.layers[-1].after.affine:
             raise GraphError(

@@ -142,22 +142,23 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
     if section.finetune and bound is not None:
         raise UserError(
             "finetune trains all layers in int8, max_increase keeps some in a higher precision.",
-            "Leave out one of them.",
+            "Add --no-finetune, or "
+            + ("--precision int8 --max-increase none." if "auto" in section.precision else "--max-increase none."),
         )
     if section.finetune and "int8" not in wanted:
         raise UserError(
             f"finetune trains an int8 graph, and precision is {', '.join(wanted)}.",
-            "Add int8 to --precision, or leave out --finetune.",
+            "Add int8 to --precision, or add --no-finetune.",
         )
     if section.finetune and section.placer not in ("auto", "own"):
         raise UserError(
-            f"finetune trains through pairs of placer 'own', and placer is '{section.placer}'.",
-            "Leave out one of them.",
+            f"finetune trains through pairs of quantizer 'own', and quantizer is '{section.placer}'.",
+            "Add --no-finetune, or --quantizer own.",
         )
     if bound is not None and not {"int8", "fp8"} & set(wanted):
         raise UserError(
             f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}.",
-            "Add int8 to --precision, or leave out --max-increase.",
+            "Add int8 to --precision, or add --max-increase none.",
         )
 
 

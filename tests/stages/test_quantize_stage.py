@@ -86,8 +86,12 @@ def test_training_through_the_quantizers(finished):
     assert len(graph["sensitivity"]["layers"]) == 3
     assert graph["share"] == {"int8": 1.0} and graph["finetune"]["steps"] == 20
     assert graph["finetune"]["kept"] == (graph["finetune"]["rise_after"] < graph["finetune"]["rise_before"])
-    with pytest.raises(UserError, match="finetune trains all layers in int8"):
+    with pytest.raises(UserError, match="finetune trains all layers in int8.*--no-finetune, or --max-increase none"):
         quantize(finished, precision="int8", finetune=True, max_increase="1%")
+    with pytest.raises(
+        UserError, match="--no-finetune, or --precision int8 --max-increase none"
+    ):  # auto brings a bound of its own
+        quantize(finished, precision="auto", finetune=True)
 
 
 def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished):
@@ -103,9 +107,12 @@ def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"precision": "fp16", "finetune": True}, "finetune trains an int8 graph, and precision is fp16"),
-        ({"precision": "int8", "finetune": True, "placer": "onnxruntime"}, "placer is 'onnxruntime'"),
-        ({"precision": "bf16", "max_increase": "1%"}, "max_increase searches int8 and fp8 graphs"),
+        ({"precision": "fp16", "finetune": True}, "and precision is fp16.*or add --no-finetune"),
+        (
+            {"precision": "int8", "finetune": True, "placer": "onnxruntime"},
+            "quantizer is 'onnxruntime'.*--no-finetune, or --quantizer own",
+        ),
+        ({"precision": "bf16", "max_increase": "1%"}, "searches int8 and fp8 graphs.*or add --max-increase none"),
         (
             {"precision": "int8", "placer": "onnxruntime", "report": True},
             "placer 'onnxruntime' has no report by layers",
