@@ -21,6 +21,7 @@ from .recipes import RECIPES
 __all__ = [
     "BASES",
     "CORRECTIONS",
+    "PATHS",
     "PRECISIONS",
     "SAMPLERS",
     "TERMS",
@@ -33,6 +34,8 @@ __all__ = [
     "TeacherConfig",
 ]
 
+# Fields that name a file or a folder.
+PATHS = ("data.source", "teacher.from_run", "teacher.weights", "distill.describe", "distill.like", "quantize.inputs")
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..command import command_line
-from ..config import RunConfig
+from ..config import PATHS, RunConfig
 from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_engine
 from ..engines.base import MANIFEST, versions
@@ -244,12 +244,8 @@ def _native(graph: Path, name: str) -> dict[str, bytes]:
 
 
 def _without_paths(config: RunConfig) -> RunConfig:
-    """The configuration without folders of the machine it was used on."""
-    fields = {
-        "data.source": config.data.source,
-        "teacher.from_run": config.teacher.from_run,
-        "teacher.weights": config.teacher.weights,
-    }
+    """The configuration without folders of the machine it was used on; words like "standard" stay as they are."""
+    fields = {field: getattr(getattr(config, section), name) for field in PATHS for section, name in [field.split(".")]}
     return config.updated({field: Path(value).name for field, value in fields.items() if value})
 
 

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig
+from ..config import PATHS, RunConfig
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
 from .output import progress_bar
 
-__all__ = ["PATHS", "Session", "absolute_paths", "start"]
-
-# Fields that name a file: kept absolute, so that a later command may be typed in another folder.
-PATHS = ("data.source", "teacher.from_run", "teacher.weights", "distill.describe", "distill.like", "quantize.inputs")
+__all__ = ["Session", "absolute_paths", "start"]
 
 
 @dataclass
@@ -46,7 +43,7 @@ class Session:
 
 def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
     """``changes`` with the paths in it absolute; a relative one is looked for beside ``base`` first, then in the
-    current folder.
+    current folder. So a later command may be typed in another folder.
     """
     from ..data import BUNDLED
 

@@ -7,9 +7,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..config import RunConfig
+from ..config import PATHS, RunConfig
 from ..run import STAGES
-from .pipeline import PATHS, absolute_paths, start
+from .pipeline import absolute_paths, start
 from .tables import show_report
 
 _EXAMPLE = """

@@ -56,6 +56,22 @@ def test_it_names_no_folder_of_this_machine(run, bundle):
     assert [name for name, data in files.items() if here in data] == []
 
 
+def test_no_field_of_its_configuration_names_a_folder():
+    from regkd_edge.bundle.make import _without_paths
+    from regkd_edge.config import PATHS, RunConfig
+
+    needed = {"teacher.weights": {"teacher.factory": "my_nets:teacher"}}
+    for field in PATHS:
+        changes = {"distill.no_data": True, "distill.w_base": 1.0, field: "/home/me/file"} | needed.get(field, {})
+        config = RunConfig().updated(changes)
+        assert "/home/me/file" in config.to_yaml()
+        kept = _without_paths(config).to_yaml()
+        assert "/home/me" not in kept and ": file\n" in kept, field
+    assert (
+        _without_paths(RunConfig().updated(changes | {"distill.describe": "standard"})).distill.describe == "standard"
+    )
+
+
 def test_its_answers_are_those_of_the_graphs(run, bundle):
     """Rows and answers line up: the FP32 graph answers what the torch student of the run answers."""
     import io
