@@ -88,6 +88,8 @@ def tensors_problem(path: str | Path) -> str | None:
     try:
         header = json.loads(content.decode("utf-8"))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        if not all(type(end) is int for end in ends):
+            raise TypeError  # the same answer as for a header of another shape
         data = max(ends, default=0)
     except json.JSONDecodeError as error:
         return f"its header is no JSON: {_json_problem(error)}"

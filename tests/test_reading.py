@@ -118,8 +118,19 @@ SOUND = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
         (_tensors(SOUND) + b"more", "its header describes 8 bytes of numbers, the file holds 12"),
         (b"\x02" + b"\0" * 7 + b"{]", "its header is no JSON: line 1, column 2"),
         (_tensors({"w": 3}), "its header does not describe tensors"),
+        (_tensors({"w": SOUND["w"] | {"data_offsets": ["0", "8"]}}), "its header does not describe tensors"),
+        (_tensors({"w": SOUND["w"] | {"data_offsets": [0, 8.5]}}), "its header does not describe tensors"),
     ],
-    ids=["three bytes", "cut in the header", "cut in the numbers", "too long", "no JSON", "no tensors"],
+    ids=[
+        "three bytes",
+        "cut in the header",
+        "cut in the numbers",
+        "too long",
+        "no JSON",
+        "no tensors",
+        "text",
+        "fraction",
+    ],
 )
 def test_safetensors(write, content, said):
     assert said in tensors_problem(write(content))
