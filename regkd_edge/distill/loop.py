@@ -179,7 +179,9 @@ def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) ->
     part = lambda name: {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
     member.student.load_state_dict(part("student."))
     state = TrainState.load(part("state."))
-    member.state.step, member.state.slots = state.step, state.slots
+    member.state.step = state.step
+    # A stored state is read on the CPU; the averages belong beside the parameters.
+    member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))
     return Outcome(**facts, best=part("best."))

@@ -140,6 +140,26 @@ def test_a_teacher_resumes_too(data, tmp_path):
     assert torch.isfinite(again.module.layers[0].weight).all()
 
 
+@pytest.mark.filterwarnings("ignore:for layers.*no-op")
+def test_the_averages_of_a_stored_state_go_where_the_student_is(data, teacher, tmp_path, monkeypatch):
+    """Torch's ``meta`` device stands for a GPU: it shows where tensors are and computes nothing."""
+    stopped(data, teacher, tmp_path / "c", 100)
+    resume, members = loop._resume, []
+
+    def looked(member, *rest):
+        member.student.to("meta")
+        resume(member, *rest)
+        members.append(member)
+        raise KeyboardInterrupt  # nothing can be trained there
+
+    monkeypatch.setattr(loop, "_resume", looked)
+    with pytest.raises(KeyboardInterrupt):
+        distill(data, teacher, CONFIG, 0, checkpoint=tmp_path / "c")
+    state = members[0].state
+    assert state.step == 100 and list(state.slots) == ["m", "v"]
+    assert {t.device.type for tensors in state.slots.values() for t in tensors} == {"meta"}
+
+
 SAMPLED = {
     "generator": {"no_data": True, "sampler": "generator", "w_base": "0..1/10", "w_sampler": "1..0/10"},
     "generator beside rows": {"sampler": "generator", "base": "ail"},
