@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..command import command_line
 from ..config import RunConfig
 from ..errors import NotAvailable
 from ..run import RunFolder
@@ -42,7 +43,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     if not folders:
         raise NotAvailable(
             f"no engine of '{run.path}' can be run here: {'; '.join(left_out)}",
-            "Build one for this machine: regkd-edge build RUN --backend onnxruntime.",
+            f"Build one for this machine: {command_line('build', run.path, '--backend', 'onnxruntime')}.",
         )
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
