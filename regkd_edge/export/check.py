@@ -31,9 +31,9 @@ def check_onnx(
     The reference is the network in float64 on the float64 rows. The tolerance is 8 times what PyTorch errs against that
     reference when it takes the path of the graph (rows, scalers and weights in float32), plus 8 roundings of the
     answer: a graph that computes the same function errs so, whichever order its sums have. The Gaussian rows make that
-    estimate sound when few rows are given. Besides, no answer may be further than
-    0.1 % of the target's deviation (or of the answer itself, for one far outside) from the reference; inputs that
-    float32 resolves too coarsely are found by that.
+    estimate sound when few rows are given. Besides, no answer may be further than 0.1 % of the target's deviation (or
+    of the answer itself, for one far outside) from the reference; inputs that float32 resolves too coarsely are found
+    by that.
 
     Returns
     -------

@@ -6,8 +6,8 @@
 Callers, timed in turns so that all share the machine's quiet and busy moments:
 
     onnxruntime     Python, session.run, as the back end of `regkd-edge bench` calls it
-    ort-bound       Python, run_with_iobinding on preallocated buffers: the nearest to a call from C++ that the wheel
-    has native          Python, NativeRunner.infer
+    ort-bound       Python, run_with_iobinding on preallocated buffers: nearest to a call from C++ that the wheel has
+    native          Python, NativeRunner.infer
     native-c++      C++, Engine::infer inside `regkd-run --time` (built here from csrc/runtime, or given by --regkd-run)
 
 Students have random weights: the time does not depend on their values. Writes native.json (all figures and the state of
