@@ -71,7 +71,7 @@ def quantize_int8(
     """
     check_method(method, percentile)
     if placer not in ("auto", *PLACERS):
-        raise UserError(f"unknown placer '{placer}'.", f"Use one of: auto, {', '.join(PLACERS)}.")
+        raise UserError(f"unknown placer '{placer}'.", f"Use one of: auto, {', '.join(PLACERS)} (--quantizer).")
     graph_precision(source)  # a graph without layers is refused here, not by a placer
     chain = read_chain(source)
     if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
@@ -127,8 +127,8 @@ def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
         if is_asked:
             why = f", and this graph is none: {chain}" if isinstance(chain, str) else ""
             raise UserError(
-                f"placer '{placer}' has no {what}: that needs a chain of layers{why}.",
-                "Leave it out, or use placer 'own' on an MLP.",
+                f"placer '{placer}' (--quantizer) has no {what}: that needs a chain of layers{why}.",
+                "Leave it out, or use placer 'own' (--quantizer own) on an MLP.",
             )
 
 

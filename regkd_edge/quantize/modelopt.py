@@ -79,7 +79,7 @@ def calibration_method(method: str) -> tuple[str, list[str]]:
         return "entropy", ["ranges by entropy: modelopt does not know method 'output'"]
     if method not in _METHODS:
         cause = f"modelopt has no calibration method '{method}'."
-        raise UserError(cause, "Use method minmax or entropy, or another placer.")
+        raise UserError(cause, "Use method minmax or entropy, or another placer (--quantizer own).")
     return method, []
 
 
@@ -131,7 +131,9 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
             " (--quantizer own).",
         )
     if done.returncode:
-        raise GraphError(f"modelopt could not quantize the graph: {cause}.", "Use placer 'own' or 'onnxruntime'.")
+        raise GraphError(
+            f"modelopt could not quantize the graph: {cause}.", "Use placer 'own' or 'onnxruntime' (--quantizer own)."
+        )
     graph = graph_precision(output if output.is_file() else prepared)
     left = [layer.name for layer in graph.layers if layer.precision != "int8"]
     if len(left) == len(graph.layers):

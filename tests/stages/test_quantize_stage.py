@@ -115,11 +115,11 @@ def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished
         ({"precision": "bf16", "max_increase": "1%"}, "searches int8 and fp8 graphs.*or add --max-increase none"),
         (
             {"precision": "int8", "placer": "onnxruntime", "report": True},
-            "placer 'onnxruntime' has no report by layers",
+            r"placer 'onnxruntime' \(--quantizer\) has no report by layers.*--quantizer own",
         ),
         (
             {"precision": "int8", "placer": "modelopt", "corrections": "bias"},
-            r"placer 'modelopt' has no corrections \(bias\)",
+            r"placer 'modelopt' \(--quantizer\) has no corrections \(bias\)",
         ),
     ],
 )
