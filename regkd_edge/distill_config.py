@@ -243,6 +243,8 @@ def _contradictions(c: DistillConfig) -> list[str]:
             f"heads 2 needs a base that follows labels in its first head: base {c.base} does not; use tor, tbr, ail, "
             "mix or blend, or heads 1"
         )
+    if c.heads == 2 and not _active(c.w_base):
+        found.append("heads 2 needs w_base above 0: its first head learns by the base alone; give w_base, or heads 1")
     if c.heads == 1 and c.export_head != "label":
         found.append(
             f"export_head {c.export_head} belongs to heads 2: one head is all there is; use heads 2, or export_head "

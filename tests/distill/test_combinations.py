@@ -137,6 +137,7 @@ def test_a_schedule_moves_every_weight(data, teacher):
         ({"no_data": True, "sampler": "direct", "w_sampler": 0, "terms": "none"}, "use sampler described or gaussian"),
         ({"sampler": "latent", "batch": 1}, "has no room for rows and points"),
         ({"w_base": 0, "terms": "none"}, "every weight is 0"),
+        ({"base": "tor", "heads": 2, "w_base": 0, "terms": "pm"}, "heads 2 needs w_base above 0"),
         ({"terms": "gm", "gm_on": "ascended"}, "names no point that the other terms make"),
     ],
 )
