@@ -15,9 +15,18 @@ from regkd_edge.run import RunFolder
 COMMAND = [sys.executable, "-c", "from regkd_edge.cli import main; main()"]
 
 
-def regkd(*arguments, **options):
+def listen():
+    """Where the tests themselves run in the background, Ctrl-C is ignored, and a child would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def regkd(*arguments):
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen,
     )
 
 
