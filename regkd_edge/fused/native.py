@@ -106,10 +106,9 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
     return work.job
 
 
-# Measured on AVX-512 (tools/bench/results/step-cpu-large.md, and two rougher runs before it): the gradient of a large
-# student does not stay in the caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 %
-# faster than eager PyTorch; with 1.3e6 and more between 10 % faster and 8 % slower, in steps of few rows 1.4 times
-# faster.
+# Measured on AVX-512 (tools/bench/results/step-cpu-large.md): the gradient of a large student does not stay in the
+# caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 % faster than eager PyTorch; with 1.3e6
+# and more, in steps of many rows, between 12 % faster and 3 % slower, which is no reason to leave a matrix library.
 _LARGE_FLOP, _LARGE_STUDENT = 1.5e9, 1e6
 # An estimate until tools/gpu_check has written its table: eager PyTorch's launches take about half a millisecond a
 # step, in which the core's float32 kernels do about this much; beyond it a matrix library pays.
@@ -128,7 +127,8 @@ def slower(
     if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
         return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products (an estimate, not measured)"
     if backend == "cpu" and flops >= _LARGE_FLOP:
-        return f"a step of {flops:.1e} FLOP on a student of {weights:,} weights is faster by PyTorch's matrix products"
+        size = f"a step of {flops:.1e} FLOP on a student of {weights:,} weights"
+        return f"{size} is left to PyTorch's matrix products, about as fast there"
     return None
 
 

@@ -120,10 +120,12 @@ class InputDescription:
     def from_yaml(cls, path: str | Path) -> InputDescription:
         """A file with ``inputs:`` and an entry a feature, in the teacher's order::
 
-        inputs:
-          - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
-          - {name: gear, low: 1, high: 6, integer: true}
-          - {name: gain, constant: 4.0}
+            inputs:
+              - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
+              - {name: gear, low: 1, high: 6, integer: true}
+              - {name: gain, constant: 4.0}
+
+        Units are the teacher's raw ones.
         """
         content = read_yaml(path, DataError)
         entries = content.get("inputs") if isinstance(content, Mapping) else None
