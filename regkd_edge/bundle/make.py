@@ -143,9 +143,12 @@ def make_bundle(
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
-    """The objective that a student was trained on, for the device's report."""
-    recipe = (card.get("extra") or {}).get("recipe")
-    return {} if recipe is None else {"extra": {"recipe": recipe}}
+    """The objective that a student was trained on, for the device's report; without the files that it names."""
+    extra = card.get("extra") or {}
+    kept = {key: extra[key] for key in ("recipe", "setup") if extra.get(key) is not None}
+    if "setup" in kept:
+        kept["setup"] = {key: value for key, value in kept["setup"].items() if key not in ("describe", "like")}
+    return {"extra": kept} if kept else {}
 
 
 def allowed_difference(

@@ -72,6 +72,35 @@ def test_no_field_of_its_configuration_names_a_folder():
     )
 
 
+@pytest.mark.parametrize(
+    "setup",
+    [
+        {"heads": 2, "export_head": "mean"},
+        {"base": "mimic", "no_data": True, "sampler": "described"},
+        {"sampler": "direct"},
+    ],
+    ids=["two heads", "no data", "direct"],
+)
+def test_the_device_names_the_objective_that_the_run_names(run, setup):
+    from regkd_edge.bundle.make import _recipe_of
+    from regkd_edge.report.notes import trained_by
+
+    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    card["extra"]["setup"] |= setup | {"describe": "/home/me/inputs.yaml", "like": "/home/me/few.csv"}
+    travels = _recipe_of(card)
+    assert trained_by(travels) == trained_by(card) != trained_by({"extra": {"recipe": card["extra"]["recipe"]}})
+    assert "/home/me" not in json.dumps(travels)
+
+
+def test_the_card_in_it_keeps_what_the_student_was_trained_on(run, bundle):
+    from regkd_edge.report.notes import trained_by
+
+    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    carried = json.loads(read_archive(bundle)[1]["student/model.json"])
+    assert trained_by(carried) == trained_by(card)
+    assert carried["extra"]["setup"]["base"] == card["extra"]["setup"]["base"]
+
+
 def test_its_answers_are_those_of_the_graphs(run, bundle):
     """Rows and answers line up: the FP32 graph answers what the torch student of the run answers."""
     import io
