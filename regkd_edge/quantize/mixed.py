@@ -20,6 +20,7 @@ __all__ = ["Bound", "cautious_rise", "search_mixed"]
 
 _SURE = 0.1  # of the FP32 error's square: no estimate is lower
 _EXHAUSTIVE = 6  # layers up to which every subset is looked at
+_ALL_MADE = 3  # layers up to which every subset looked at is made anew, whatever the full plan's estimate says of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +105,10 @@ def search_mixed(
 ) -> tuple[Outcome, list[str]]:
     """The plan with the fewest layers in ``bound.high`` that keeps the bound, and what is to be said of it.
 
-    Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. Each is first
-    judged by switching layers of the ``full`` plan, which costs a forward pass, and made anew only when that comes near
-    the bound.
+    Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more than
+    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made anew
+    only when that comes near the bound. That estimate can be far too high: the ranges and scales that were chosen for a
+    layer in the lower precision stay in it, so that a few layers are made anew without asking it.
     """
     chain = full.plan.chain
     macs = chain.multiply_adds
@@ -118,8 +120,8 @@ def search_mixed(
         return full, said
     best, best_upper = full, upper
     for kept in _candidates(len(macs), macs, full.plan, bound):
-        switched = _switched(full.plan, kept, bound.high)
-        if len(kept) < len(macs) and bound.judge(switched)[1] > 2 * bound.increase:
+        estimated = _ALL_MADE < len(macs) > len(kept)
+        if estimated and bound.judge(_switched(full.plan, kept, bound.high))[1] > 2 * bound.increase:
             continue
         names = [bound.high if i in kept else form for i, form in enumerate(forms)]
         made = make(names)

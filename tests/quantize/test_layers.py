@@ -4,7 +4,6 @@ asked.
 
 from __future__ import annotations
 
-import dataclasses
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.errors import GraphError, NotAvailable, UserError
 from regkd_edge.quantize import Bound, graph_precision, quantize_int8, quantize_layers
 from regkd_edge.quantize.chain import read_chain
-from regkd_edge.quantize.mixed import cautious_rise
-from regkd_edge.quantize.plan import nearest_plan
 from regkd_edge.quantize.posttraining import Calibration, plan_layers
 from regkd_edge.quantize.ranges import on_codes
 from regkd_edge.quantize.reference import reference_outputs
@@ -226,7 +223,7 @@ def test_dead_units_and_constant_features_stay_finite(tmp_path):
     assert np.isfinite(reference_outputs(tmp_path / "q.onnx", x)).all()
 
 
-# -- where the error is, and mixed precision ---------------------------------------------------------------------
+# -- where the error is ------------------------------------------------------------------------------------------
 
 
 def test_the_report_names_the_layer_that_was_harmed(student):
@@ -237,59 +234,6 @@ def test_the_report_names_the_layer_that_was_harmed(student):
     assert found["layers"][0]["name"] == "layers.1"
     assert found["layers"][0]["data"] > 3 * found["layers"][0]["weights"]
     assert found["parts"]["activations"] > 3 * max(found["parts"]["input"], found["parts"]["weights"])
-
-
-def bound_for(chain, increase, noise=0.02, n=4000, **options):
-    x = rows(n=n, seed=21)
-    y = chain(x) + noise * chain(x).std() * np.random.default_rng(2).standard_normal((n, 1))
-    return Bound(increase, x, y, **options)
-
-
-def test_a_bound_is_kept_by_layers_in_a_higher_precision(student, tmp_path):
-    chain = read_chain(student)
-    bound = bound_for(chain, 0.01)
-    free = quantize_layers(student, tmp_path / "free.onnx", rows())
-    assert bound.judge(plan_layers(chain, rows(), INT8).plan)[1] > 0.01  # 2 % noise: full INT8 is too coarse
-    kept = quantize_layers(student, tmp_path / "kept.onnx", rows(), bound=bound)
-    share = kept.graph.share
-    assert free.graph.share == {"int8": 1.0} and 0 < share.get("fp16", 0) <= 1
-    got, want = (reference_outputs(p, bound.rows) for p in (tmp_path / "kept.onnx", student))
-    assert rms(got - bound.targets) / rms(want - bound.targets) - 1 < 0.01
-    assert any("kept in fp16" in note for note in kept.notes)
-
-
-def test_a_wide_bound_keeps_all_layers_in_int8(student, tmp_path):
-    summary = quantize_layers(
-        student, tmp_path / "q.onnx", rows(), bound=bound_for(read_chain(student), 0.5, noise=0.5)
-    )
-    assert summary.graph.share == {"int8": 1.0}
-
-
-def test_a_bound_that_cannot_be_kept_is_said(student, tmp_path):
-    bound = bound_for(read_chain(student), 1e-9, high="bf16")
-    summary = quantize_layers(student, tmp_path / "q.onnx", rows(), bound=bound)
-    assert any("no choice of layers keeps the bound" in note for note in summary.notes)
-
-
-def test_a_change_must_be_better_beyond_chance(student):
-    """Of two plans that seem equal on a few rows the one nearer to FP32 is taken."""
-    chain = read_chain(student)
-    exact, rounded = nearest_plan(chain, ["fp32"] * 3, [1.0] * 3), plan_layers(chain, rows(), INT8).plan
-    bound = bound_for(chain, 0.01, noise=0.3)
-    assert cautious_rise(exact, bound.rows, bound.targets) == pytest.approx(0.0, abs=1e-9)
-    allowance = [
-        cautious_rise(rounded, bound.rows[:n], bound.targets[:n])
-        - cautious_rise(rounded, bound.rows[:n], bound.targets[:n], margin=0.0)
-        for n in (40, 4000)
-    ]
-    assert allowance[0] > 5 * allowance[1] > 0
-
-
-def test_few_rows_make_the_bound_cautious(student):
-    plan = plan_layers(read_chain(student), rows(), INT8).plan
-    bound = bound_for(plan.chain, 0.01, noise=0.5)
-    few = dataclasses.replace(bound, rows=bound.rows[:40], targets=bound.targets[:40])
-    assert few.judge(plan)[1] - few.judge(plan)[0] > bound.judge(plan)[1] - bound.judge(plan)[0]
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
