@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..command import command_line
-from ..targets import TARGETS
+from .options import AsJson, Target, TensorRTVersion
 from .output import show
 
 
@@ -16,9 +16,7 @@ def register(app: typer.Typer) -> None:
     @app.command("bundle")
     def bundle(
         folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", show_default=False)],
-        target: Annotated[
-            str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)
-        ],
+        target: Target,
         output: Annotated[
             Optional[Path],
             typer.Option(
@@ -36,16 +34,8 @@ def register(app: typer.Typer) -> None:
         most_rows: Annotated[
             int, typer.Option("--most-rows", min=1, help="Most held-out rows, or the number of synthetic ones.")
         ] = 1000,
-        tensorrt: Annotated[
-            Optional[str],
-            typer.Option(
-                "--tensorrt",
-                metavar="VERSION",
-                help="TensorRT on the device. [default: the oldest that the target ships with]",
-                show_default=False,
-            ),
-        ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+        tensorrt: TensorRTVersion = None,
+        as_json: AsJson = False,
     ) -> None:
         """Write one archive with all that the device needs: graphs, expected answers, rows, native engines, hashes.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from ..command import command_line
 from ..errors import GraphError
-from ..targets import TARGETS
+from .options import AsJson, Target, TensorRTVersion
 from .output import show
 
 
@@ -19,19 +19,9 @@ def register(app: typer.Typer) -> None:
         folder: Annotated[
             Path, typer.Argument(metavar="RUN", help="The run folder, or one ONNX file.", show_default=False)
         ],
-        target: Annotated[
-            str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)
-        ],
-        tensorrt: Annotated[
-            Optional[str],
-            typer.Option(
-                "--tensorrt",
-                metavar="VERSION",
-                help="TensorRT on the device. [default: the oldest that the target ships with]",
-                show_default=False,
-            ),
-        ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+        target: Target,
+        tensorrt: TensorRTVersion = None,
+        as_json: AsJson = False,
     ) -> None:
         """Say what TensorRT on a target would refuse in the run's graphs, without the device and without a GPU.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..config import RunConfig
+from .options import AsJson
 from .run import whole
 
 #: Digits as a regression on their value (Zhou & Chiam 2023's image experiment), seen by the student through a tenth of
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
     def demo(
         folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")] = Path("runs/demo"),
         force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+        as_json: AsJson = False,
     ) -> None:
         """Do the main job on real data, in under two minutes: scanned digits, a student from a tenth of the rows.
 

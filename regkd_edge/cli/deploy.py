@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from .options import AsJson
 from .output import console, show
 from .tables import measured
 
@@ -56,7 +57,7 @@ def register(app: typer.Typer) -> None:
                 "--threads", help="ONNX Runtime: threads of one request. [default: the bundle's]", show_default=False
             ),
         ] = None,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+        as_json: AsJson = False,
     ) -> None:
         """Build a bundle's engines on this machine, compare their answers with the expected ones, time them, report.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from .. import doctor as examine
+from .options import AsJson
 from .output import show
 
 
 def register(app: typer.Typer) -> None:
     @app.command("doctor")
     def doctor(
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+        as_json: AsJson = False,
     ) -> None:
         """Say what this machine has: the extension and its halves, libraries, back ends, devices.
 

@@ -15,8 +15,23 @@ from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
 from ..errors import UserError
+from ..targets import TARGETS
 
-__all__ = ["SECTIONS", "Short", "command"]
+__all__ = ["SECTIONS", "AsJson", "Short", "Target", "TensorRTVersion", "command"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Target = Annotated[
+    str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)
+]
+TensorRTVersion = Annotated[
+    Optional[str],
+    typer.Option(
+        "--tensorrt",
+        metavar="VERSION",
+        help="TensorRT on the device. [default: the oldest that the target ships with]",
+        show_default=False,
+    ),
+]
 
 SECTIONS = {
     "data": DataConfig,
@@ -187,7 +202,7 @@ def command(
                 "as_json",
                 inspect.Parameter.KEYWORD_ONLY,
                 default=False,
-                annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")],
+                annotation=AsJson,
             ),
         ]
         wrapper.__signature__ = inspect.Signature(parameters)

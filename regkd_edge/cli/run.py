@@ -9,6 +9,7 @@ import typer
 
 from ..config import PATHS, RunConfig
 from ..run import STAGES
+from .options import AsJson
 from .pipeline import absolute_paths, start
 from .tables import show_report
 
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
-        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+        as_json: AsJson = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
         values = {
