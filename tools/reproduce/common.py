@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import datetime
 import math
@@ -119,6 +120,15 @@ def data_file(folder: str, name: str) -> Path:
         if path.is_file():
             return path
     sys.exit(f"no data set '{name}': give a CSV file, or --data with the folder that holds {name}.csv.")
+
+
+def run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The options that every script has: --data, --jobs, --minutes, --out."""
+    parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
+    where = f"folder for {name}.csv, .md, .svg (default: tools/reproduce/results)"
+    parser.add_argument("--out", type=Path, default=RESULTS, help=where)
 
 
 def read_csv(path: Path) -> tuple[Any, Any]:

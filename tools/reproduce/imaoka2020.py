@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import (
-    RESULTS,
     Records,
     data_file,
     dot_plot,
@@ -33,6 +32,7 @@ from common import (
     in_processes,
     mean,
     read_csv,
+    run_arguments,
     sd,
     table,
     with_sd,
@@ -281,16 +281,13 @@ def main() -> None:
     parser.add_argument(
         "--sets", nargs="*", default=["kin8nm", "power-plant"], help="real sets: names in --data, or CSV files"
     )
-    parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
     parser.add_argument(
         "--noise", nargs="+", type=float, default=[0.05, 0.1, 0.3], help="standard deviations of the toy's noise"
     )
     parser.add_argument("--outliers", nargs="+", type=float, default=[0.0, 0.1, 0.3], help="shares of gross outliers")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 1..N (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for imaoka2020.csv, .md, .svg")
+    run_arguments(parser, "imaoka2020")
     args = parser.parse_args()
     started = time.monotonic()
     records = Records(args.out / "imaoka2020.csv", COLUMNS, KEYS)

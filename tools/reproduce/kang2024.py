@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
-from common import RESULTS, Records, data_file, in_processes
+from common import Records, data_file, in_processes, run_arguments
 from kang2024_report import FEWEST, plot, report, share_of
 from kang2024_students import VARIANTS, Task, run
 
@@ -30,7 +29,6 @@ def main() -> None:
     parser.add_argument(
         "--sets", nargs="+", default=SETS, help="names in --data, or CSV files whose last column is the target"
     )
-    parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
     parser.add_argument("--fractions", nargs="+", type=float, default=[0.01, 0.05, 0.1, 0.25])
     parser.add_argument("--bases", nargs="+", choices=BASES, default=list(BASES))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
@@ -53,9 +51,7 @@ def main() -> None:
         default="{}",
         help="fields of StepRecipe as JSON that replace the defaults (w_base counts only where there are terms)",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for kang2024.csv, .md, .svg")
+    run_arguments(parser, "kang2024")
     args = parser.parse_args()
     started = time.monotonic()
     records = Records(args.out / "kang2024.csv", COLUMNS, KEYS)

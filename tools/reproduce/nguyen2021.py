@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, in_processes, read_csv
+from common import Records, data_file, in_processes, read_csv, run_arguments
 from kang2024_students import rmse, train_teacher
 from nguyen2021_report import METHODS, plot, report
 
@@ -144,15 +144,12 @@ def _generate(teacher, x, y, seed: int):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=SETS, help="names in --data, or CSV files")
-    parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
     parser.add_argument(
         "--shifts", nargs="+", type=float, default=[0.0, 0.5, 1.0], help="0: the teacher's place, 1: farthest"
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1..N (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for nguyen2021.csv, .md, .svg")
+    run_arguments(parser, "nguyen2021")
     args = parser.parse_args()
     started = time.monotonic()
     records = Records(args.out / "nguyen2021.csv", COLUMNS, KEYS)

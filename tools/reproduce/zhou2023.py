@@ -27,7 +27,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import RESULTS, Records, data_file, in_processes, mean, read_csv
+from common import Records, data_file, in_processes, mean, read_csv, run_arguments
 from zhou2023_report import METHODS, plot, report
 
 COLUMNS = ("set", "hidden", "method", "seed", "epochs", "teacher", "best", "last", "best_epoch", "seconds", "cpu")
@@ -282,7 +282,6 @@ def main() -> None:
         default=["compactiv", "cpusmall", "pole"],
         help="names in --data, or CSV files whose last column is the target",
     )
-    parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
     parser.add_argument(
         "--hidden", nargs="+", type=int, default=[25, 50], help="widths of the student (default: 25 50)"
     )
@@ -297,14 +296,7 @@ def main() -> None:
         default=5,
         help="epochs between two looks at the validation rows (default: %(default)s; the authors look at every epoch)",
     )
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=RESULTS,
-        help="folder for zhou2023.csv, .md, .svg (default: tools/reproduce/results)",
-    )
+    run_arguments(parser, "zhou2023")
     parser.add_argument(
         "--work",
         type=Path,
