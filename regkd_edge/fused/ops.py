@@ -1,4 +1,4 @@
-"""The single-call operators, registered with ``torch.library`` so that they work under autograd, compile and export.
+"""The single-call operators, registered with PyTorch so that they work under autograd, compile and export.
 
 Each runs the compiled core where it can and its twin elsewhere. Every operator returns its derivative beside its value
 (one pass gives both), and its backward multiplies by the upstream gradient.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from ..errors import ModelError, RecipeError
 from ..models.mlp import MLP
@@ -44,7 +44,7 @@ def _perturbed(x, sigma, draws, seed, step):
     )
 
 
-_perturb = torch.library.custom_op(
+_perturb = library.custom_op(
     "regkd_edge::perturb", mutates_args=(), schema="(Tensor x, Tensor sigma, int draws, int seed, int step) -> Tensor"
 )(_perturbed)
 
@@ -103,7 +103,7 @@ def _loss_and_slope(s, y, rows, recipe):
     return fast if fast is not None else matching_loss_twin(s, y, rows, recipe)
 
 
-@torch.library.custom_op(
+@library.custom_op(
     "regkd_edge::matching_loss",
     mutates_args=(),
     schema="(Tensor s, Tensor? y, Tensor? t, Tensor? e, Tensor? phi, Tensor? outlier, Tensor? mix, Tensor? weight,"
@@ -185,7 +185,7 @@ def _step_and_gradient(student, teacher, x, y, rows, activations, recipe, seed, 
     return terms[0].clone(), terms, flat
 
 
-@torch.library.custom_op(
+@library.custom_op(
     "regkd_edge::distill_step",
     mutates_args=(),
     schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi,"

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch import library
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from regkd_edge.errors import ModelError, RecipeError
@@ -125,18 +126,16 @@ def test_distill_step_compiles_whole_and_exports(world):
 @pytest.mark.slow
 def test_operators_pass_pytorchs_own_checks(world):
     student, teacher, x, y = world
-    torch.library.opcheck(
-        torch.ops.regkd_edge.perturb.default, (x.clone().requires_grad_(), torch.tensor([0.1]), 2, 1, 0)
-    )
+    library.opcheck(torch.ops.regkd_edge.perturb.default, (x.clone().requires_grad_(), torch.tensor([0.1]), 2, 1, 0))
     rows = row_quantities(teacher(x).detach(), y)
     s = student(x).detach().requires_grad_()
     args = (s, y, rows.t, rows.e, rows.phi, rows.outlier, None, None, StepRecipe(base="ail").text)
-    torch.library.opcheck(torch.ops.regkd_edge.matching_loss.default, args)
+    library.opcheck(torch.ops.regkd_edge.matching_loss.default, args)
     parameters = [
         [p.detach().requires_grad_(i == 0) for p in net.parameters()] for i, net in enumerate((student, teacher))
     ]
     step = (*parameters, x, y, *[None] * 6, "silu,tanh", RECIPE.text, 3, 0, 1, None)
-    torch.library.opcheck(torch.ops.regkd_edge.distill_step.default, step)
+    library.opcheck(torch.ops.regkd_edge.distill_step.default, step)
 
 
 @pytest.mark.parametrize("base", ["labels", "mimic", "blend", "ail", "huber", "tbr", "tor"])
