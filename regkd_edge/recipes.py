@@ -19,6 +19,16 @@ _TRAINING_2023 = {
     "steps": 20000,
 }
 
+# The three terms with the constants of tools/reproduce/kang2024.py and nguyen2021.py.
+_TERMS_2024 = {
+    "terms": ["pm", "abm", "gm"],
+    "w_pm": 1.0,
+    "w_abm": "1..0",
+    "w_gm": 0.1,
+    "sigma": 0.3,
+    "ascent_size": 0.1,
+}
+
 RECIPES: dict[str, dict[str, Any]] = {
     # Copy the teacher's answers on the rows, nothing else.
     "mimic": {"base": "mimic", "terms": []},
@@ -41,10 +51,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     # Rows from another distribution: points of a tuned latent beside rows weighed by trust (after Nguyen et al. 2021,
     # which is about classification; the carry-over is ours), and all terms on both: without them it costs accuracy
     # where nothing has shifted (tools/reproduce/nguyen2021.py; there "latent" is the recipe without terms).
-    "nguyen2021": {"base": "mix", "sampler": "latent", "w_sampler": 1.0, "terms": ["pm", "abm", "gm"], "w_pm": 1.0,
-                   "w_abm": "1..0", "w_gm": 0.1},
+    "nguyen2021": {"base": "mix", "sampler": "latent", "w_sampler": 1.0, **_TERMS_2024},
     # Perturbation, adversarial and gradient matching for few rows (Kang & Kang 2024; all constants are ours).
-    "kang2024": {"base": "mimic", "terms": ["pm", "abm", "gm"], "w_pm": 1.0, "w_abm": "1..0", "w_gm": 0.1},
+    "kang2024": {"base": "mimic", **_TERMS_2024},
     # No row: points of an adversarial generator, giving way to Gaussian inputs (Kang & Kang 2021).
     "kang2021": {"no_data": True, "sampler": "generator", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10", "terms": [],
                  **_TRAINING_2023},
