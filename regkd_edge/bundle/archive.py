@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import RunFolderError
-from ..run import write_atomic
+from ..io.files import write_atomic
 
 __all__ = ["LIST", "read_archive", "unpack", "verify_folder", "write_archive"]
 

@@ -16,10 +16,11 @@ from ..engines import available, get_engine, load_engine, read_manifest
 from ..engines.base import MANIFEST
 from ..engines.host import device_model
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..io.files import write_json
 from ..measure import accuracy, bench_engines
 from ..measure.bench import predict
 from ..report import collect, write_report
-from ..run import RunFolder, write_json
+from ..run import RunFolder
 from .archive import LIST, read_archive, unpack, verify_folder
 
 __all__ = ["DEPLOYED", "Deployed", "deploy"]

@@ -11,20 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ..command import command_line
 from ..config import PATHS, RunConfig
+from ..config.targets import get_target
 from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_engine
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..errors import GraphError, UserError
+from ..graph.reference import reference_outputs
+from ..io.command import command_line
+from ..io.files import file_hash
 from ..measure import accuracy
-from ..quantize import graph_precision
-from ..quantize.reference import reference_outputs
-from ..run import RunFolder, file_hash
+from ..quantization import graph_precision
+from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs, options_for
-from ..targets import get_target
 from .archive import write_archive
 
 __all__ = ["ROWS", "allowed_difference", "make_bundle"]
@@ -57,7 +58,7 @@ def make_bundle(
     run : RunFolder
         With a student that was exported; quantized graphs are taken along when there are any.
     target : str
-        One of :data:`regkd_edge.targets.TARGETS`. Graphs that do not fit it are left out, and named.
+        One of :data:`regkd_edge.config.targets.TARGETS`. Graphs that do not fit it are left out, and named.
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
     rows : {"held-out", "synthetic"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ..command import command_line
+from ..io.command import command_line
 from .options import command
 from .output import show
 from .pipeline import start

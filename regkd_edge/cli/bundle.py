@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..command import command_line
+from ..io.command import command_line
 from .options import AsJson, Target, TensorRTVersion
 from .output import show
 
@@ -42,7 +42,8 @@ def register(app: typer.Typer) -> None:
         Example: `regkd-edge bundle runs/diabetes --target jetson-orin`
         """
         from ..bundle import make_bundle
-        from ..run import RunFolder, file_hash
+        from ..io.files import file_hash
+        from ..run import RunFolder
 
         run = RunFolder.open(folder)
         with run.lock():

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..command import command_line
 from ..errors import GraphError
+from ..io.command import command_line
 from .options import AsJson, Target, TensorRTVersion
 from .output import show
 

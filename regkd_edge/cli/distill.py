@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from ..command import command_line
 from ..errors import RunFolderError
+from ..io.command import command_line
 from .options import Short, command
 from .output import show
 from .pipeline import Session, start

@@ -14,8 +14,8 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
+from ..config.targets import TARGETS
 from ..errors import UserError
-from ..targets import TARGETS
 
 __all__ = ["SECTIONS", "AsJson", "Short", "Target", "TensorRTVersion", "command"]
 

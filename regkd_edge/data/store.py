@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..command import command_line
 from ..errors import DataError, RunFolderError
-from ..reading import archive_problem, read_json
-from ..run import RunFolder, write_atomic, write_json
+from ..io.command import command_line
+from ..io.files import write_atomic, write_json
+from ..io.reading import archive_problem, read_json
+from ..run import RunFolder
 from .scaler import Scalers
 from .split import Split
 from .table import Table

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, NotAvailable
-from ..reading import archive_problem
+from ..io.reading import archive_problem
 from .csv_reader import read_csv
 
 __all__ = ["BUNDLED", "Table", "load_table"]

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
-from ..reading import read_json
-from ..run import file_hash, write_json
+from ..io.files import file_hash, write_json
+from ..io.reading import read_json
 
 __all__ = [
     "Engine",

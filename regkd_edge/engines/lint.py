@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..targets import Target, get_target
+from ..config.targets import Target, get_target
 
 __all__ = ["TRIED", "Finding", "lint"]
 
@@ -62,7 +62,7 @@ def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Fin
     Parameters
     ----------
     path : path of an ONNX file
-    target : name of a :data:`regkd_edge.targets.TARGETS`
+    target : name of a :data:`regkd_edge.config.targets.TARGETS`
     tensorrt : str, optional
         The device's version, e.g. "10.16"; the oldest that the target ships with by default.
 
@@ -71,7 +71,7 @@ def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Fin
     GraphError
         No ONNX graph.
     """
-    from ..quantize.graph import load_graph
+    from ..graph.graph import load_graph
 
     device = get_target(target)
     version = device.version(tensorrt)
@@ -242,7 +242,7 @@ def _types(model: Any) -> Iterator[Finding]:
 
 def _precision(path: str | Path, device: Target) -> Iterator[Finding]:
     from ..errors import GraphError
-    from ..quantize import graph_precision
+    from ..quantization import graph_precision
 
     try:
         label = graph_precision(path).label

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, GraphError, NotAvailable, UserError
-from ..run import write_atomic
+from ..io.files import write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .host import cpu_model
 
@@ -211,7 +211,7 @@ def _precision(source: Path) -> tuple[str, bool]:
     except ImportError:
         # The operator's name stands in the file as plain bytes, so this needs no parser.
         return "unknown", b"DequantizeLinear" in source.read_bytes()
-    from ..quantize import graph_precision
+    from ..quantization import graph_precision
 
     counted = graph_precision(source)
     return counted.label, counted.pairs > 0
@@ -222,7 +222,7 @@ def _executed(engine: Path) -> dict[str, float] | None:
         import onnx  # noqa: F401
     except ImportError:
         return None
-    from ..quantize import graph_precision
+    from ..quantization import graph_precision
 
     return graph_precision(engine, executed=True).share
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..config.targets import get_target
 from ..errors import GraphError
-from ..targets import get_target
 from .lint import Finding, lint
 
 __all__ = ["Checked", "check_graphs"]
@@ -78,7 +78,7 @@ def _asked(stand_in: str, notes: list[str]) -> Any:
 
 
 def _label(path: Path) -> str:
-    from ..quantize import graph_precision
+    from ..quantization import graph_precision
 
     try:
         return graph_precision(path).label

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config.targets import formats_of
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
-from ..run import write_atomic
-from ..targets import formats_of
+from ..io.files import write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .gpu import Driver, missing_gpu
 from .host import cpu_model
-from .tensorrt_network import add_profile, logger, parse_graph, tensor_of
-from .tensorrt_precision import label_of, network_layers
-from .tensorrt_runner import TensorRTRunner
+from .tensorrt.network import add_profile, logger, parse_graph, tensor_of
+from .tensorrt.precision import label_of, network_layers
+from .tensorrt.runner import TensorRTRunner
 
 __all__ = ["ENGINE", "ARCHITECTURES", "RTXEngine", "compile_plan"]
 

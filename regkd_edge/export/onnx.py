@@ -26,8 +26,8 @@ from torch import nn
 from .. import __version__
 from ..data import Scalers
 from ..errors import GraphError
+from ..io.files import write_atomic
 from ..models import MLP
-from ..run import write_atomic
 
 __all__ = ["IR_VERSION", "OPSET", "export_onnx"]
 

@@ -15,7 +15,8 @@ import numpy as np
 from ..engines import get_engine, load_engine, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
 from ..errors import DataError
-from ..run import RunFolder, write_atomic, write_json
+from ..io.files import write_atomic, write_json
+from ..run import RunFolder
 from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles
 from .machine import machine_state

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..data import Scalers
 from ..errors import DataError, ModelError, RunFolderError
-from ..reading import read_json, tensors_problem
-from ..run import file_hash, write_atomic, write_json
+from ..io.files import file_hash, write_atomic, write_json
+from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
 from .spec import MLPSpec, build, parse_spec
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..command import command_line
 from ..config import TeacherConfig
 from ..data import Dataset, Scalers, save_predictions
 from ..errors import ModelError, RunFolderError
+from ..io.command import command_line
 from ..run import RunFolder
 from .arrays import ArrayFunction
 from .convert import InStandardizedSpace, as_mlp, folded

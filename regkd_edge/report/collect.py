@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..command import command_line
 from ..data import Dataset, load_dataset, load_predictions
 from ..engines import read_manifest
 from ..errors import RunFolderError
+from ..io.command import command_line
+from ..io.reading import archive_problem, read_json
 from ..measure import accuracy, compare
-from ..reading import archive_problem, read_json
 from ..run import RunFolder
 from . import notes as notes_of
 from .recommend import recommend

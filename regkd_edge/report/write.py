@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..run import RunFolder, write_atomic, write_json
+from ..io.files import write_atomic, write_json
+from ..run import RunFolder
 from .collect import Report, collect
 from .page import page
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..data import Scaler
 from ..errors import DataError
-from ..reading import read_yaml
+from ..io.reading import read_yaml
 from .marginals import Marginals
 
 __all__ = ["InputDescription"]

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..command import command_line
 from ..config import RunConfig
 from ..errors import RunFolderError
-from ..run import STAGES, RunFolder, digest, file_hash
+from ..io.command import command_line
+from ..io.files import digest, file_hash
+from ..run import STAGES, RunFolder
 
 __all__ = [
     "Done",

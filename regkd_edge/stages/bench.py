@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..command import command_line
 from ..config import RunConfig
 from ..errors import NotAvailable
+from ..io.command import command_line
 from ..run import RunFolder
 from . import Progress, Stage
 

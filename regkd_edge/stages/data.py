@@ -49,7 +49,7 @@ def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     source = _source(config)
     if source is None:
-        from ..distill import described_table
+        from ..training import described_table
 
         table, files = described_table(config), [*described_files(config), *teacher_files(config)]
     else:

@@ -31,8 +31,8 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..distill import baseline, distill, require_fit, save_trained
     from ..models import load_teacher
+    from ..training import baseline, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
     teacher = load_teacher(config.teacher, dataset, run.file("teacher"))

@@ -41,7 +41,7 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
     ``both``.
     """
     from ..data import load_dataset, subset
-    from ..quantize.synthetic import described_inputs, synthetic_rows
+    from ..sampling.synthetic import described_inputs, synthetic_rows
 
     section = config.quantize
     kind = section.calibrate if section.calibrate != "auto" else "synthetic" if config.distill.no_data else "real"
@@ -74,7 +74,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
         rows = getattr(subset(dataset.split, config.distill.fraction, config.seed), part)
         return dataset.x[rows], dataset.y[rows]
     from ..models import load_model, load_teacher, predict
-    from ..quantize.synthetic import described_inputs, synthetic_rows
+    from ..sampling.synthetic import described_inputs, synthetic_rows
 
     seed = config.seed + {"train": 1, "validation": 2}[part]  # other rows than those of the calibration
     x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(
@@ -91,7 +91,7 @@ def _description(config: RunConfig) -> str | None:
 
 def _bound(run: RunFolder, config: RunConfig) -> Any:
     """The bound on the RMSE, judged on validation rows (without data: on the distance from the teacher)."""
-    from ..quantize import Bound
+    from ..quantization import Bound
 
     section = config.quantize
     increase = section.max_increase
@@ -108,9 +108,9 @@ def _finetuned(
 ) -> Any:
     """The student trained through its INT8 quantizers with the recipe of ``distill``."""
     from ..data import load_dataset
-    from ..distill import recipe_of
     from ..models import load_model, load_teacher
-    from ..quantize.finetune import quantize_finetuned
+    from ..quantization.finetune import quantize_finetuned
+    from ..training import recipe_of
 
     section = config.quantize
     dataset = load_dataset(run)
@@ -164,8 +164,8 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..quantize import quantize_fp16, quantize_int8, quantize_layers
-    from ..quantize.targets import require_precision
+    from ..quantization import quantize_fp16, quantize_int8, quantize_layers
+    from ..quantization.targets import require_precision
 
     section = config.quantize
     source = run.file("onnx", "student.fp32.onnx")

@@ -41,8 +41,8 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..distill import save_trained, train_teacher
     from ..models import load_teacher, save_teacher
+    from ..training import save_trained, train_teacher
 
     dataset = load_dataset(run)
     if config.teacher.from_run or config.teacher.factory:

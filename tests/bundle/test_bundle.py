@@ -119,7 +119,7 @@ def test_a_64_64_student_stays_below_a_megabyte(run, tmp_path):
     from graphs import rows, write_mlp
 
     from regkd_edge.bundle.make import _npz
-    from regkd_edge.quantize import quantize_fp16, quantize_int8
+    from regkd_edge.quantization import quantize_fp16, quantize_int8
 
     source = write_mlp(tmp_path / "student.fp32.onnx", widths=(32, 64, 64, 1))
     quantize_fp16(source, tmp_path / "student.fp16.onnx")

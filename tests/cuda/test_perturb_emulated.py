@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from regkd_edge.fused.points import perturb_twin  # noqa: E402
-
 from cuda_emulation import library  # noqa: E402
+
+from regkd_edge.fused.points import perturb_twin  # noqa: E402
 
 
 @pytest.fixture(scope="module")

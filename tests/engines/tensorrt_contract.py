@@ -21,8 +21,9 @@ from unittest import mock
 import numpy as np
 import tensorrt as trt
 
-import regkd_edge.engines.tensorrt as engine_module
-from regkd_edge.engines import gpu, tensorrt_network
+import regkd_edge.engines.tensorrt.backend as engine_module
+from regkd_edge.engines import gpu
+from regkd_edge.engines.tensorrt import network as tensorrt_network
 
 onnx_path, folder, libcuda, plant = sys.argv[1], Path(sys.argv[2]), sys.argv[3], (sys.argv[4:] or [""])[0]
 gpu._LIBRARY = libcuda
@@ -222,7 +223,7 @@ result: dict = {"version": trt.__version__, "failure": None}
 try:
     sources = [
         Path(engine_module.__file__).with_name(f"{name}.py").read_text()
-        for name in ("tensorrt", "tensorrt_network", "tensorrt_precision", "tensorrt_runner")
+        for name in ("backend", "network", "precision", "runner")
     ]
     if plant == "source":
         sources.append("def planted(trt):\n    return trt.BuilderFlag.INT8\n")

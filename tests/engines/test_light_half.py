@@ -30,7 +30,8 @@ from regkd_edge.data import Table, save_dataset, save_predictions, split
 from regkd_edge.engines import available, get_engine
 from regkd_edge.measure import bench_engines
 from regkd_edge.report import collect, write_report
-from regkd_edge.run import RunFolder, write_json
+from regkd_edge.io.files import write_json
+from regkd_edge.run import RunFolder
 
 graph, folder = sys.argv[1:]
 run = RunFolder.create(folder, RunConfig())
@@ -52,7 +53,7 @@ print(json.dumps({"row": report.rows[0], "notes": report.notes, "tensorrt": avai
 def test_build_bench_and_report_without_torch_and_onnx(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")  # to make the graph; the program below goes without
-    from regkd_edge.quantize import quantize_int8
+    from regkd_edge.quantization import quantize_int8
 
     source = write_mlp(tmp_path / "fp32.onnx", widths=(5, 8, 1))
     quantize_int8(source, tmp_path / "int8.onnx", rows())

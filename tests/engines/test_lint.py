@@ -7,9 +7,9 @@ import pytest
 from graphs import ACTIVATIONS, rows, write_mlp
 from wrong_graphs import SAID, WRONG, write_wrong
 
+from regkd_edge.config.targets import TARGETS, formats_of, get_target
 from regkd_edge.engines.lint import lint
 from regkd_edge.errors import GraphError, UserError
-from regkd_edge.targets import TARGETS, formats_of, get_target
 
 pytest.importorskip("onnx")
 
@@ -21,7 +21,7 @@ def errors(path, target="jetson-orin", tensorrt=None):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_what_the_quantizers_write_fits_every_target(tmp_path, activation, target):
-    from regkd_edge.quantize import quantize_fp16, quantize_int8
+    from regkd_edge.quantization import quantize_fp16, quantize_int8
 
     source = write_mlp(tmp_path / "fp32.onnx", widths=(20, 32, 2), activation=activation)
     quantize_fp16(source, tmp_path / "fp16.onnx")
@@ -62,7 +62,7 @@ def test_a_finding_is_an_error_or_a_warning_and_errors_come_first(tmp_path):
 
 
 def fp8(path):
-    from regkd_edge.quantize import quantize_layers
+    from regkd_edge.quantization import quantize_layers
 
     source = write_mlp(path.with_name("source.onnx"), widths=(20, 32, 1))
     quantize_layers(source, path, rows(64, 20), "fp8", corrections=())

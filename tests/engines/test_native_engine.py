@@ -17,10 +17,10 @@ runtime = pytest.importorskip("regkd_edge._runtime", reason="the extension is no
 
 from regkd_edge.engines import get_engine, load_engine, read_manifest
 from regkd_edge.engines.native import ENGINE
-from regkd_edge.engines.native_file import from_bytes, to_bytes
+from regkd_edge.engines.native.file import from_bytes, to_bytes
 from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
-from regkd_edge.quantize import quantize_fp16, quantize_int8
-from regkd_edge.quantize.reference import reference_outputs
+from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.quantization import quantize_fp16, quantize_int8
 
 PLAIN = {"method": "minmax", "corrections": ()}  # quick: how well ranges are chosen is no concern of this back end
 WIDTHS = [(5, 16, 8, 1), (13, 64, 64, 1), (7, 33, 20, 3), (3, 1, 130, 5), (1, 4, 4, 4), (100, 17, 2)]

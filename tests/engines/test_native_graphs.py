@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from regkd_edge.engines import load_engine
 from regkd_edge.engines.native import ENGINE
-from regkd_edge.engines.native_graph import program_of
+from regkd_edge.engines.native.program import program_of
 from regkd_edge.errors import GraphError
-from regkd_edge.quantize import quantize_int8, quantize_layers
-from regkd_edge.quantize.reference import reference_outputs
+from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.quantization import quantize_int8, quantize_layers
 
 EXPORTED = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus")
 

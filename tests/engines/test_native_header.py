@@ -18,10 +18,10 @@ pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 from regkd_edge.engines.native import ENGINE, write_c_header
-from regkd_edge.engines.native_file import ACTIVATIONS, Operation, Program, from_bytes, to_bytes
-from regkd_edge.engines.native_header import header_of
+from regkd_edge.engines.native.file import ACTIVATIONS, Operation, Program, from_bytes, to_bytes
+from regkd_edge.engines.native.header import header_of
 from regkd_edge.errors import GraphError, UserError
-from regkd_edge.quantize import quantize_int8
+from regkd_edge.quantization import quantize_int8
 
 STRICT = [
     "-std=c99",

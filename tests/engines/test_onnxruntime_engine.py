@@ -14,9 +14,9 @@ pytest.importorskip("onnxruntime")
 
 from regkd_edge.engines import available, get_engine, load_engine, read_manifest
 from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
-from regkd_edge.quantize import quantize_fp16, quantize_int8
-from regkd_edge.quantize.reference import reference_outputs
-from regkd_edge.run import file_hash
+from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.io.files import file_hash
+from regkd_edge.quantization import quantize_fp16, quantize_int8
 
 
 @pytest.fixture

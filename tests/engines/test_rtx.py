@@ -24,7 +24,7 @@ STUDENTS = (*ACTIVATIONS, "Sigmoid", "Gelu")
 
 def precisions(folder, activation):
     """The student in every precision -> file."""
-    from regkd_edge.quantize import quantize_fp16, quantize_int8, quantize_layers
+    from regkd_edge.quantization import quantize_fp16, quantize_int8, quantize_layers
 
     paths = {
         name: folder / f"{activation}.{name}.onnx" for name in ("fp32", "fp16", "bf16", "int8", "int8-weights", "fp8")
@@ -150,7 +150,7 @@ def test_what_the_lint_refuses_nvidia_refuses_too(rtx, tmp_path, kind):
 
 
 def test_fp8_for_a_gpu_without_it_is_refused_by_nvidia_too(rtx, tmp_path):
-    from regkd_edge.quantize import quantize_layers
+    from regkd_edge.quantization import quantize_layers
 
     source = write_mlp(tmp_path / "source.onnx", widths=(20, 32, 1))
     quantize_layers(source, tmp_path / "fp8.onnx", rows(64, 20), "fp8", corrections=())

@@ -11,8 +11,8 @@ import json
 import pytest
 from graphs import ACTIVATIONS, rows, write_mlp
 
-from regkd_edge.engines.tensorrt_network import logger, parse_graph
-from regkd_edge.engines.tensorrt_precision import Planned, executed_share, network_layers
+from regkd_edge.engines.tensorrt.network import logger, parse_graph
+from regkd_edge.engines.tensorrt.precision import Planned, executed_share, network_layers
 from regkd_edge.errors import GraphError
 
 INT8 = [Planned("layers.0", "int8", 300), Planned("layers.1", "int8", 100)]
@@ -36,7 +36,7 @@ def document(*layers):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_nvidias_network_says_what_our_count_of_the_graph_says(rtx, tmp_path, activation):
-    from regkd_edge.quantize import graph_precision, quantize_fp16, quantize_int8, quantize_layers
+    from regkd_edge.quantization import graph_precision, quantize_fp16, quantize_int8, quantize_layers
 
     source = write_mlp(tmp_path / "fp32.onnx", widths=(20, 64, 32, 2), activation=activation)
     quantize_fp16(source, tmp_path / "fp16.onnx")

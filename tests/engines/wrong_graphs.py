@@ -10,7 +10,7 @@ def write_wrong(kind, path, scratch):
     """Write the graph of that name to ``path``."""
     import onnx
 
-    from regkd_edge.quantize import quantize_int8
+    from regkd_edge.quantization import quantize_int8
 
     source = write_mlp(scratch / f"{kind}.fp32.onnx", widths=(20, 32, 1))
     quantize_int8(source, scratch / f"{kind}.int8.onnx", rows(64, 20))

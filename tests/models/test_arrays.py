@@ -8,9 +8,9 @@ import torch
 
 from regkd_edge.config import DistillConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, split
-from regkd_edge.distill import distill
 from regkd_edge.errors import ModelError, RecipeError
 from regkd_edge.models import ArrayFunction, load_teacher, save_teacher
+from regkd_edge.training import distill
 
 FACTORY = """
 import numpy as np

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from regkd_edge.data import Scaler, Scalers
 from regkd_edge.errors import ModelError, RunFolderError
+from regkd_edge.io.files import file_hash
 from regkd_edge.models import build, load_model, predict, save_model
 from regkd_edge.models.store import read_tensors, write_tensors
-from regkd_edge.run import file_hash
 
 SCALERS = Scalers(Scaler([1.0, 2.0, 3.0], [0.1, 1 / 3, 7.0]), Scaler([5.0, -5.0], [2.0, 3.0]))
 

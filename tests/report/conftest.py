@@ -15,10 +15,11 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     from regkd_edge.config import RunConfig
     from regkd_edge.data import Table, save_dataset, save_predictions, split
     from regkd_edge.engines import get_engine
+    from regkd_edge.graph.reference import reference_outputs
+    from regkd_edge.io.files import write_json
     from regkd_edge.measure import bench_engines
-    from regkd_edge.quantize import quantize_int8
-    from regkd_edge.quantize.reference import reference_outputs
-    from regkd_edge.run import RunFolder, write_json
+    from regkd_edge.quantization import quantize_int8
+    from regkd_edge.run import RunFolder
 
     o = len(targets)
     run = RunFolder.create(path, RunConfig())

@@ -22,7 +22,7 @@ def engines(tmp_path_factory):
     import onnx
 
     from regkd_edge.engines.native import ENGINE
-    from regkd_edge.quantize import quantize_int8
+    from regkd_edge.quantization import quantize_int8
 
     folder = tmp_path_factory.mktemp("engines")
     x = rows(n=64)

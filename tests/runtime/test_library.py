@@ -27,7 +27,7 @@ def test_an_application_finds_links_and_runs_it(installed, engines, tmp_path):
     (tmp_path / "CMakeLists.txt").write_text(CONSUMER)
     (tmp_path / "consumer.cpp").write_text((HERE / "consumer.cpp").read_text())
     build = cmake_build(tmp_path, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={installed}")
-    from regkd_edge.engines.native_file import from_bytes
+    from regkd_edge.engines.native.file import from_bytes
 
     for name in ("fp32", "int8"):
         answers = np.array(checked(build / "consumer", engines / name).stdout.split(), dtype=float)
@@ -101,7 +101,7 @@ def _run_if_there(program, engines, name, level):
 @pytest.mark.parametrize("level", ["neon", "neon-dotprod"])
 def test_aarch64_gives_the_same_answers(aarch64, engines, level):
     """Cross-compiled and run by qemu's user emulation: right answers, which say nothing of speed."""
-    from regkd_edge.engines.native_file import from_bytes
+    from regkd_edge.engines.native.file import from_bytes
 
     x = np.load(engines / "rows.npy")
     for name in ("fp32", "int8"):

@@ -114,7 +114,7 @@ def graphs(spec: str, features: int, x: np.ndarray, folder: Path) -> dict[str, P
     from regkd_edge.data import Scalers
     from regkd_edge.export import export_onnx
     from regkd_edge.models import build, parse_spec
-    from regkd_edge.quantize import quantize_int8
+    from regkd_edge.quantization import quantize_int8
 
     fp32, int8 = folder / "s.fp32.onnx", folder / "s.int8.onnx"
     scalers = Scalers.fit(x.astype(np.float64), np.random.default_rng(2).standard_normal((256, 1)))

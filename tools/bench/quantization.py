@@ -28,8 +28,8 @@ class Subject:
     """A case with its graph, rows and FP32 accuracy."""
 
     def __init__(self, case: Case):
+        from regkd_edge.graph.reference import reference_outputs
         from regkd_edge.models import load_model
-        from regkd_edge.quantize.reference import reference_outputs
 
         prepare(case)
         self.case, self.graph = case, case.graph
@@ -47,7 +47,7 @@ class Subject:
 
     def synthetic(self, described: bool) -> np.ndarray:
         """From the scaler alone, or from the summary of the inputs that is stored with a student."""
-        from regkd_edge.quantize.synthetic import known_inputs, summary_of_inputs, synthetic_rows
+        from regkd_edge.sampling.synthetic import known_inputs, summary_of_inputs, synthetic_rows
 
         summary = summary_of_inputs(self.data.rows("train")[0]) if described else None
         return synthetic_rows(known_inputs(self.student.scalers.x, summary), ROWS, self.case.seed)
@@ -70,7 +70,7 @@ def plain_onnxruntime(subject: Subject, target: Path) -> None:
 
 def finetuned(subject: Subject, target: Path) -> None:
     from regkd_edge.objectives import StepRecipe
-    from regkd_edge.quantize.finetune import quantize_finetuned
+    from regkd_edge.quantization.finetune import quantize_finetuned
 
     data = subject.data
     quantize_finetuned(
@@ -80,7 +80,7 @@ def finetuned(subject: Subject, target: Path) -> None:
 
 
 def bounded(subject: Subject, target: Path) -> None:
-    from regkd_edge.quantize import Bound, quantize_int8
+    from regkd_edge.quantization import Bound, quantize_int8
 
     x, y = subject.data.rows("validation")
     quantize_int8(subject.graph, target, subject.real(), bound=Bound(0.01, x.astype(np.float32), y))
@@ -88,7 +88,7 @@ def bounded(subject: Subject, target: Path) -> None:
 
 def int8(rows):
     def method(subject: Subject, target: Path) -> None:
-        from regkd_edge.quantize import quantize_int8
+        from regkd_edge.quantization import quantize_int8
 
         quantize_int8(subject.graph, target, rows(subject))
 
@@ -96,7 +96,7 @@ def int8(rows):
 
 
 def percentile(subject: Subject, target: Path) -> None:
-    from regkd_edge.quantize import quantize_int8
+    from regkd_edge.quantization import quantize_int8
 
     quantize_int8(subject.graph, target, subject.real(), method="percentile", placer="onnxruntime")
 
@@ -113,8 +113,8 @@ METHODS = {
 
 
 def measure(names: list[str], chosen: list[Case]) -> None:
-    from regkd_edge.quantize import graph_precision
-    from regkd_edge.quantize.reference import reference_outputs
+    from regkd_edge.graph.reference import reference_outputs
+    from regkd_edge.quantization import graph_precision
 
     for case in chosen:
         done = {

@@ -18,6 +18,7 @@ stamp_now() {
         cd "$root"
         cat pyproject.toml constraints.txt CMakeLists.txt regkd_edge/__init__.py
         find csrc -type f | LC_ALL=C sort | xargs cat
+        find regkd_edge -name '*.py' | LC_ALL=C sort  # an editable installation knows where each module was
         echo "root=$root torch=${REGKD_EDGE_TORCH:-} nvcc=$(command -v nvcc || true)"
         "$venv/bin/python" -VV 2>/dev/null
     ) | cksum

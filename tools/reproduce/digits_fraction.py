@@ -4,7 +4,7 @@ seeds.
 
 Each seed makes its own split, teacher and students. The students see a share of the teacher's training and validation
 rows; base and base + terms have the same rows, initial weights, steps, optimizer and selection (lowest RMSE on the
-validation rows they see). All constants are the package's defaults (regkd_edge/config.py) unless changed here. RMSE is
+validation rows they see). All constants are the package's defaults (regkd_edge/config) unless changed here. RMSE is
 on the test rows, in the target's unit.
 
 The defaults were chosen on other seeds (--seeds 10 11 12 13 14 --rows spare), which scores the validation rows that the
@@ -82,7 +82,7 @@ class Task:
     @property
     def config_hash(self) -> str:
         """Of all constants, the defaults too: a measurement of other defaults is not taken for one of these."""
-        from regkd_edge.run import digest
+        from regkd_edge.io.files import digest
 
         config = self.config()
         return digest(
@@ -99,8 +99,8 @@ def measure(task: Task) -> dict:
     import numpy as np
 
     from regkd_edge.data import Dataset, load_table, split
-    from regkd_edge.distill import baseline, distill, train_teacher
     from regkd_edge.models import predict
+    from regkd_edge.training import baseline, distill, train_teacher
 
     started = time.perf_counter()
     config = task.config()

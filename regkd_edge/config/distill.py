@@ -1,0 +1,307 @@
+"""The section ``distill`` of the configuration: the student, its objective, where its inputs come from, its training.
+
+What does not go together is refused here, before anything is trained; what only a teacher decides (whether it has a
+gradient, which hidden layers) is refused by :mod:`regkd_edge.training.fits`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..recipes import RECIPES
+from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, OrNone, Section, Weight, as_list, panel, weight_parts
+
+__all__ = ["BASES", "DESCRIBED", "GM_ON", "LEARNING", "ROUND", "SAMPLERS", "TERMS", "DistillConfig"]
+
+BASES = ("mimic", "blend", "ail", "mix", "tbr", "tor", "rkd", "hint")
+TERMS = ("pm", "abm", "gm")
+GM_ON = ("original", "perturbed", "ascended")
+SAMPLERS = ("gaussian", "described", "heavy-tailed", "mixed", "generator", "direct", "anchored", "latent")
+
+WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
+DESCRIBED = ("described", "heavy-tailed", "mixed", "anchored")  # samplers that draw from a description of the inputs
+LEARNING = ("generator", "anchored")  # samplers that look at the student once a round
+SEARCHING = ("generator", "direct", "anchored", "latent")
+ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
+
+_POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
+Positive = Annotated[float, Field(gt=0)]
+AtLeast0 = Annotated[float, Field(ge=0)]
+
+
+class DistillConfig(Section):
+    """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
+
+    recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(
+        None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins."
+    )
+    student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
+    base: Literal[BASES] = Field(
+        "mimic",
+        description=(
+            "How a training point is trusted: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
+            "tor; rkd adds distances between answers, hint a hidden layer."
+        ),
+    )
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
+    nu: AtLeast0 = Field(
+        0.5, description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint."
+    )
+    margin: AtLeast0 = Field(0.0, description="Margin m of tbr's gate.")
+    imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
+    outlier_rule: Literal["mean", "median"] = Field(
+        "mean",
+        description=(
+            "tor: an outlier lies k deviations above the mean |T-y|, or above the median (which gross outliers "
+            "hardly move)."
+        ),
+    )
+    outlier_k: AtLeast0 = Field(2.0, description="tor: that k.")
+    outlier_loss: Literal["root", "squared", "drop"] = Field(
+        "root", description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
+    )
+    hint_layers: Annotated[
+        list[Annotated[int, Field(ge=-1)]], BeforeValidator(as_list), Field(min_length=2, max_length=2)
+    ] = Field(
+        default_factory=lambda: [-1, -1],
+        description="hint: hidden layer of the student and of the teacher, from 0, or -1 for the last.",
+    )
+    heads: Annotated[int, Field(ge=1, le=2)] = Field(
+        1, description="2: one head follows the labels by the base, the other the teacher."
+    )
+    head_weight: Positive = Field(0.5, description="Weight of the teacher's head.")
+    export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: which one is kept.")
+    w_base: Weight = Field(
+        1.0,
+        description=(
+            "Weight of the base on the rows (without data: on inputs as described). Like all weights: a number, or "
+            "START..END over the steps."
+        ),
+    )
+    terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
+    w_pm: Weight = Field(1.0, description="Weight of perturbation matching.")
+    w_abm: Weight = Field("1..0", description="Weight of adversarial belief matching.")
+    w_gm: Weight = Field(0.1, description="Weight of gradient matching.")
+    gm_on: Names = Field(
+        default_factory=lambda: list(GM_ON), description="Points on which gm acts: any of original,perturbed,ascended."
+    )
+    sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: [0.3],
+        description="Perturbation per standardized feature: one number, or one per feature.",
+    )
+    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
+    ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
+        "rmsprop",
+        description=(
+            "How abm and direct search: by the gradient, or the worst of random candidates (what a teacher without "
+            "gradients gets)."
+        ),
+    )
+    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Steps of that search.")
+    ascent_size: Positive = Field(0.03, description="Step size of that search (rmsprop: learning rate).")
+    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Candidates a row and step.")
+    teacher_gradient: Literal["exact", "central"] = Field(
+        "exact",
+        description=(
+            "A teacher without gradients: what needs them is refused (exact), or gets central differences, 2 d "
+            "questions a point."
+        ),
+    )
+    teacher_step: Positive = Field(
+        0.1, description="Half width of those differences, standardized: trees are flat over shorter ones."
+    )
+    fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
+    no_data: bool = Field(
+        False,
+        description=(
+            "The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers."
+        ),
+        json_schema_extra=_POINTS,
+    )
+    sampler: Annotated[Literal[SAMPLERS] | None, OrNone] = Field(
+        None,
+        description=(
+            "Synthetic points: gaussian, described, heavy-tailed (around the same mean and spread), mixed (half "
+            "each), generator, direct, anchored, latent. Without data the default is described; with rows it is "
+            "none, and those named stand beside the rows."
+        ),
+        json_schema_extra=_POINTS,
+    )
+    w_sampler: Weight = Field(
+        1.0,
+        description=(
+            "Weight of the points of generator, direct, anchored and latent, or of all points beside rows. They are "
+            "half of the batch."
+        ),
+        json_schema_extra=_POINTS,
+    )
+    describe: Annotated[str | None, OrNone] = Field(
+        None,
+        description=(
+            "YAML file that describes the inputs, or 'standard' for N(0,1). Default: the teacher's scalers, or the "
+            "rows."
+        ),
+        json_schema_extra=_POINTS,
+    )
+    like: Annotated[str | None, OrNone] = Field(
+        None,
+        description=(
+            "CSV of a few real inputs (no labels needed) whose correlation is followed; without --describe their "
+            "means, spreads and ranges too."
+        ),
+        json_schema_extra=_POINTS,
+    )
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
+        5000, description="Training steps.", json_schema_extra=_TRAINING
+    )
+    batch: Count = Field(64, description="Points a step.", json_schema_extra=_TRAINING)
+    optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
+    lr: Positive = Field(3e-3, description="Learning rate.", json_schema_extra=_TRAINING)
+    lr_schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine",
+        description="How the learning rate falls to 0: cosine, linear, or not (constant).",
+        json_schema_extra=_TRAINING,
+    )
+    weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
+    evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(
+        100, description="Steps between two looks at the validation rows.", json_schema_extra=_TRAINING
+    )
+    baseline: bool = Field(
+        True,
+        description="Train the same student by its base alone too, to see what the terms are worth.",
+        json_schema_extra=_TRAINING,
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description=(
+            "Where the training runs; auto: on the GPU where one is there and the fused core covers the networks."
+        ),
+        json_schema_extra=_TRAINING,
+    )
+    backend: Literal["auto", "cpu", "cuda", "torch"] = Field(
+        "auto",
+        description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
+        json_schema_extra=_TRAINING,
+    )
+
+    @property
+    def drawn(self) -> str | None:
+        """The sampler, its default resolved."""
+        return self.sampler or ("described" if self.no_data else None)
+
+    @property
+    def searched(self) -> bool:
+        """Whether the points of the sampler are a part of their own, beside rows or beside inputs as described."""
+        return self.drawn is not None and (not self.no_data or self.drawn in SEARCHING)
+
+    @property
+    def base_learns(self) -> bool:
+        """Whether the base alone would learn anything: the student that is trained for comparison."""
+        return _active(self.w_base) or (self.no_data and self.searched)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        known = isinstance(values, dict) and isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
+        return {**RECIPES[values["recipe"]], **values} if known else values
+
+    @model_validator(mode="after")
+    def _known_names(self) -> DistillConfig:
+        for name, allowed in (("terms", TERMS), ("gm_on", GM_ON)):
+            given = getattr(self, name)
+            if name == "terms" and [t.lower() for t in given] == ["none"]:
+                self.__dict__["terms"] = given = []
+            for value in given:
+                if value not in allowed:
+                    raise ValueError(
+                        f"unknown {'term' if name == 'terms' else name} '{value}': use any of {', '.join(allowed)}"
+                        + (", or none" if name == "terms" else "")
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> DistillConfig:
+        for problem in _contradictions(self):
+            raise ValueError(problem)
+        return self
+
+
+def _contradictions(c: DistillConfig) -> list[str]:
+    """What does not go together, each with its reason and its remedy."""
+    found, drawn = [], c.drawn
+    if c.no_data and c.base not in WITHOUT_LABELS:
+        found.append(
+            f"no_data goes with the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
+            "inputs have none"
+        )
+    if c.no_data and c.fraction != 1.0:
+        found.append("no_data and fraction exclude each other: the student sees no row")
+    if c.heads == 2 and c.base in WITHOUT_LABELS:
+        found.append(
+            f"heads 2 needs a base that follows labels in its first head: base {c.base} does not; use tor, tbr, ail, "
+            "mix or blend, or heads 1"
+        )
+    if c.heads == 2 and not _active(c.w_base):
+        found.append("heads 2 needs w_base above 0: its first head learns by the base alone; give w_base, or heads 1")
+    if c.heads == 1 and c.export_head != "label":
+        found.append(
+            f"export_head {c.export_head} belongs to heads 2: one head is all there is; use heads 2, or export_head "
+            "label"
+        )
+    if drawn == "direct" and "abm" in c.terms:
+        found.append(
+            "sampler direct is abm from random starts, both search by the same steps: leave abm out of terms, or "
+            "sampler direct"
+        )
+    if drawn == "latent" and c.no_data and c.like is None:
+        found.append(
+            "sampler latent learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
+        )
+    for name in ("describe", "like"):
+        if getattr(c, name) is None:
+            continue
+        if drawn == "gaussian":
+            found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
+        elif not c.no_data and drawn not in DESCRIBED:
+            found.append(
+                f"{name} belongs to no_data or to the samplers {', '.join(DESCRIBED)}: with rows alone the inputs "
+                "are the rows'"
+            )
+    if c.searched and not _active(c.w_sampler):
+        found.append(
+            f"w_sampler 0 leaves sampler {drawn} without effect: "
+            + ("use sampler described or gaussian" if c.no_data else "leave the sampler out")
+        )
+    if c.searched and c.batch < 2:
+        found.append(f"batch 1 has no room for rows and points of sampler {drawn}: use at least 2")
+    if drawn in LEARNING and c.evaluate_every % ROUND:
+        found.append(
+            f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
+            f"{ROUND}"
+        )
+    weights = {"pm": c.w_pm, "abm": c.w_abm, "gm": c.w_gm}
+    if not _active(c.w_base) and not (c.searched or any(_active(weights[t]) for t in c.terms)):
+        found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
+    if "gm" in c.terms and _active(c.w_gm) and not set(c.gm_on) & _made(c):
+        found.append(
+            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms make: add original, or the "
+            "term pm or abm"
+        )
+    return found
+
+
+def _made(c: DistillConfig) -> set[str]:
+    """The kinds of points that the steps have."""
+    searched = (c.drawn == "direct" and _active(c.w_sampler)) or ("abm" in c.terms and _active(c.w_abm))
+    return (
+        {"original"}
+        | ({"perturbed"} if "pm" in c.terms and _active(c.w_pm) else set())
+        | ({"ascended"} if searched else set())
+    )
+
+
+def _active(weight: float | str) -> bool:
+    start, end, _ = weight_parts(weight)
+    return start != 0 or end != 0

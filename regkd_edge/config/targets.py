@@ -1,0 +1,122 @@
+"""The devices that a student can be meant for, and what each of them lacks. Facts only; nothing is looked for here.
+
+Versions are those that NVIDIA ships with each JetPack (checked in November 2026); compute capabilities decide which
+number formats the tensor cores have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UserError
+
+__all__ = ["TARGETS", "Target", "formats_of", "get_target"]
+
+
+def formats_of(sm: int) -> tuple[str, ...]:
+    """Number formats that a GPU of a compute capability (87 for 8.7) multiplies in, or stores weights in."""
+    found = ["fp32", "fp16", "int8", "int8-weights"]
+    if sm >= 80:
+        found.append("bf16")
+    if sm >= 89:  # Ada, Hopper, Blackwell, Thor
+        found.append("fp8")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of device.
+
+    Attributes
+    ----------
+    name : str
+    what : str
+        For a reader.
+    compute_capabilities : tuple of int
+        Of its GPUs, 87 for sm_87; a graph must fit all of them.
+    tensorrt : dict of str to str
+        Where the version comes from -> TensorRT version, oldest first.
+    python : str
+        Python versions of the system's TensorRT bindings.
+    stand_in : str
+        The nearest architecture that ``tensorrt-rtx`` compiles for on a machine without a GPU.
+    """
+
+    name: str
+    what: str
+    compute_capabilities: tuple[int, ...]
+    tensorrt: dict[str, str]
+    python: str
+    stand_in: str
+
+    def version(self, tensorrt: str | None = None) -> tuple[int, int]:
+        """(major, minor) of ``tensorrt``, or of the oldest version that the target ships with."""
+        text = tensorrt or next(iter(self.tensorrt.values()))
+        try:
+            major, minor = (int(part) for part in (text.split(".") + ["0"])[:2])
+        except ValueError:
+            raise UserError(f"'{text}' is no TensorRT version.", "Give for example 10.3.") from None
+        if not (10, 3) <= (major, minor) < (12, 0):
+            raise UserError(
+                f"TensorRT {text} is not supported, expected 10.3 to 11.x.",
+                f"{self.name} has {', '.join(self.tensorrt.values())}.",
+            )
+        return major, minor
+
+    def lacks(self, precision: str) -> str | None:
+        """Why a graph of a precision cannot run on the target as it is meant, or None.
+
+        ``precision`` is a label as :func:`regkd_edge.quantization.graph_precision` gives it: "int8", "fp8+fp16", ...
+        """
+        for part in precision.split("+"):
+            without = [f"sm_{sm}" for sm in self.compute_capabilities if part not in formats_of(sm)]
+            if without:
+                has = ", ".join(formats_of(min(self.compute_capabilities)))
+                return f"{self.name} ({', '.join(without)}) has no {part}; it has {has}"
+        return None
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target(
+            "jetson-orin",
+            "Jetson Orin Nano, NX and AGX",
+            (87,),
+            {"JetPack 6.1 and 6.2": "10.3", "JetPack 7.2": "10.16", "JetPack 7.2.2 (AGX)": "11.4"},
+            "3.10 with JetPack 6, 3.12 with JetPack 7",
+            "86",
+        ),
+        Target(
+            "jetson-thor",
+            "Jetson Thor",
+            (110,),
+            {"JetPack 7.0 and 7.1": "10.13", "JetPack 7.2": "10.16", "JetPack 7.2.2": "11.4"},
+            "3.12",
+            "120",
+        ),
+        Target(
+            "desktop",
+            "GeForce RTX 30, 40, 50 and the professional cards like them",
+            (86, 89, 120),
+            {"pip, oldest supported": "10.3", "pip, newest checked": "11.4"},
+            "3.10 to 3.14",
+            "86",
+        ),
+        Target(
+            "desktop-fp8",
+            "GeForce RTX 40, 50 and the professional cards like them",
+            (89, 120),
+            {"pip, oldest supported": "10.3", "pip, newest checked": "11.4"},
+            "3.10 to 3.14",
+            "89",
+        ),
+    )
+}
+
+
+def get_target(name: str) -> Target:
+    """The target of that name; an unknown one is a :class:`UserError`."""
+    if name not in TARGETS:
+        raise UserError(f"unknown target '{name}'.", f"Use one of: {', '.join(TARGETS)}.")
+    return TARGETS[name]

@@ -1,0 +1,258 @@
+"""Reading a graph: its layers, the precision each computes in, and how many multiply-adds that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError, NotAvailable
+
+__all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph"]
+
+# A layer is a node that multiplies by constant weights: operator -> (index of its data input, index of its weights).
+# The names of com.microsoft are what ONNX Runtime turns layers into when it optimises a graph.
+_LAYERS = {
+    "Gemm": (0, 1),
+    "MatMul": (0, 1),
+    "Conv": (0, 1),
+    "FusedGemm": (0, 1),
+    "FusedMatMul": (0, 1),
+    "FusedConv": (0, 1),
+    "MatMulIntegerToFloat": (0, 1),
+    "DynamicQuantizeMatMul": (0, 1),
+    "QGemm": (0, 3),
+    "QLinearMatMul": (0, 3),
+    "QLinearConv": (0, 3),
+}
+_INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
+# What may stand between a layer and its weights or its Q/DQ pair without changing a value.
+_TRANSPARENT = {"Transpose", "Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a graph.
+
+    ``multiply_adds`` counts those of one row; ``pairs`` the Q/DQ pairs on its data and weights (0, 1 or 2).
+    """
+
+    name: str
+    op: str
+    precision: str
+    multiply_adds: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class GraphPrecision:
+    """What was counted in a graph.
+
+    Attributes
+    ----------
+    layers : list of Layer, in the order of the graph
+    pairs : int
+        Q/DQ pairs of the whole graph.
+    share : dict of str to float
+        Share of the multiply-adds in each precision, largest first.
+    """
+
+    layers: list[Layer]
+    pairs: int
+    share: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """``"int8"``, or ``"int8+fp32"`` where layers differ; the precision of most multiply-adds comes first."""
+        return "+".join(self.share)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"layers": [asdict(layer) for layer in self.layers], "pairs": self.pairs, "share": self.share}
+
+
+def load_graph(path: str | Path) -> Any:
+    """The checked ``onnx.ModelProto`` of a file; :class:`GraphError` names the file when it is none."""
+    try:
+        import onnx
+    except ImportError:
+        raise NotAvailable("onnx is not installed.", "Run: pip install 'regkd-edge[distill]'.") from None
+    path = Path(path)
+    if not path.is_file():
+        raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' first: it exports the student.")
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf raises its own classes, and they changed between versions
+        raise GraphError(f"'{path}' is not an ONNX graph: {error}.", "Export the student again.") from None
+
+
+def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecision:
+    """Count what a graph computes in which precision.
+
+    Parameters
+    ----------
+    path : path of an ONNX file
+    executed : bool
+        False: what the graph *means*; a layer between Q/DQ pairs is INT8. True: how ONNX Runtime *executes* the file
+        when it optimises it no further; there only its integer operators multiply integers, and a layer behind a
+        DequantizeLinear multiplies floats.
+
+    Raises
+    ------
+    GraphError
+        No such file, no ONNX, or a graph without layers.
+    """
+    model = load_graph(path)
+    graph = model.graph
+    producers = {output: node for node in graph.node for output in node.output}
+    constants = _constants(graph)
+    shapes: dict[str, list[int]] | None = None
+    layers = []
+    for node in graph.node:
+        if node.op_type not in _LAYERS:
+            continue
+        data_index, weight_index = _LAYERS[node.op_type]
+        weights, weight_pair = _walk(node.input[weight_index], producers, constants)
+        if weights is None:
+            continue  # both factors depend on the input: an attention product, not a layer with weights
+        data_pair = _pair(node.input[data_index], producers)
+        if node.op_type in _INTEGER:
+            precision = "int8"
+        elif executed or not weight_pair:
+            precision = _NAMES.get(_compute_type(node.input[weight_index], weights, producers, executed), "unknown")
+        else:
+            stored = _NAMES.get(_quantized_type(weight_pair, producers, constants), "unknown")
+            precision = stored if data_pair is not None else f"{stored}-weights"
+        macs = math.prod(weights.dims)
+        if "Conv" in node.op_type:
+            shapes = _shapes(model) if shapes is None else shapes
+            macs *= _positions(node, shapes, path)
+        layers.append(
+            Layer(
+                node.name or node.output[0],
+                node.op_type,
+                precision,
+                macs,
+                (data_pair is not None) + (weight_pair is not None),
+            )
+        )
+    if not layers:
+        raise GraphError(
+            f"'{path}' has no Gemm, MatMul or Conv with constant weights.", "Export a network that has layers."
+        )
+    quantized = constants.keys() | {
+        output for node in graph.node if node.op_type == "QuantizeLinear" for output in node.output
+    }
+    pairs = sum(node.op_type == "DequantizeLinear" and node.input[0] in quantized for node in graph.node)
+    total = sum(layer.multiply_adds for layer in layers)
+    share: dict[str, float] = {}
+    for layer in layers:
+        share[layer.precision] = share.get(layer.precision, 0.0) + layer.multiply_adds / total
+    return GraphPrecision(layers, pairs, dict(sorted(share.items(), key=lambda item: -item[1])))
+
+
+# onnx.TensorProto type -> our name. The numbers are the format's own and never change.
+_NAMES = {
+    1: "fp32",
+    10: "fp16",
+    16: "bf16",
+    11: "fp64",
+    2: "uint8",
+    3: "int8",
+    17: "fp8",
+    19: "fp8_e5m2",
+    22: "int4",
+    21: "uint4",
+}
+
+
+def _constants(graph: Any) -> dict[str, Any]:
+    """Name -> TensorProto of initializers and Constant nodes."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    found[node.output[0]] = attribute.t
+    return found
+
+
+def _walk(name: str, producers: dict[str, Any], constants: dict[str, Any]) -> tuple[Any, Any]:
+    """From a layer's input back to the constant behind it: (tensor or None, DequantizeLinear met on the way or
+    None).
+    """
+    pair = None
+    while name not in constants:
+        node = producers.get(name)
+        if node is None or not (node.op_type in _TRANSPARENT or node.op_type in ("QuantizeLinear", "DequantizeLinear")):
+            return None, None
+        if node.op_type == "DequantizeLinear":
+            pair = node
+        name = node.input[0]
+    return constants[name], pair
+
+
+def _pair(name: str, producers: dict[str, Any]) -> Any:
+    """The DequantizeLinear that a layer's data comes from, or None."""
+    node = producers.get(name)
+    while node is not None and node.op_type in _TRANSPARENT:
+        node = producers.get(node.input[0])
+    return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _quantized_type(pair: Any, producers: dict[str, Any], constants: dict[str, Any]) -> int | None:
+    """The type between Q and DQ: that of the zero point, or of the constant, or QuantizeLinear's output_dtype."""
+    if len(pair.input) > 2 and pair.input[2] in constants:
+        return constants[pair.input[2]].data_type
+    if pair.input[0] in constants:
+        return constants[pair.input[0]].data_type
+    source = producers.get(pair.input[0])
+    for attribute in source.attribute if source is not None else ():
+        if attribute.name == "output_dtype":
+            return attribute.i
+    return 2  # the standard's default is uint8
+
+
+def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: bool) -> int:
+    """The type in which a layer multiplies: that of the last Cast, of DequantizeLinear's scale, or of its weights."""
+    node = producers.get(name)
+    while node is not None:
+        if node.op_type == "Cast":
+            return next(a.i for a in node.attribute if a.name == "to")
+        if node.op_type == "DequantizeLinear" and executed:
+            return 1
+        node = producers.get(node.input[0]) if node.op_type in _TRANSPARENT else None
+    return weights.data_type
+
+
+def _shapes(model: Any) -> dict[str, list[int]]:
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
+    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.output)}
+
+
+def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int:
+    spatial = shapes.get(node.output[0], [])[2:]
+    if not spatial or min(spatial) < 1:
+        raise GraphError(
+            f"'{path}': the output size of convolution '{node.name}' is not fixed.", "Export with a fixed image size."
+        )
+    return math.prod(spatial)
+
+
+def input_of(model: Any) -> tuple[str, int, int | None]:
+    """(name, columns, fixed batch or None) of a graph's only input."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise GraphError(
+            f"the graph has {len(inputs)} inputs and {len(model.graph.output)} outputs, expected one of each.",
+            "Export one regression network.",
+        )
+    dims = inputs[0].type.tensor_type.shape.dim
+    if len(dims) < 2 or dims[1].dim_value < 1:
+        raise GraphError(
+            f"input '{inputs[0].name}' has no fixed number of columns.", "Export with the number of features fixed."
+        )
+    return inputs[0].name, dims[1].dim_value, dims[0].dim_value or None

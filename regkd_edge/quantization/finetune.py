@@ -1,0 +1,242 @@
+"""Quantization-aware distillation: the student trained through its quantizers, by the same recipe and on its rows.
+
+The module below computes what the written graph computes: ``round((a - shift) * rate)`` times codes times scales.
+Rounding passes the gradient straight through, and the scales of data and weights are learnt along (learned step size
+quantization, Esser et al. 2020), as logarithms so that they stay positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import GraphError
+from ..fused import Optimizer, distill_steps
+from ..graph.graph import input_of
+from ..models import SavedModel
+from ..models.mlp import ACTIVATIONS, MLP
+from ..objectives import RowQuantities, StepRecipe, row_quantities
+from .layers import student_chain, write_quantized
+from .mixed import cautious_rise
+from .plan import Plan
+from .posttraining import CORRECTIONS, plan_layers
+from .sensitivity import sensitivity
+from .summary import QuantizeSummary, checked_rows
+
+__all__ = ["Finetuned", "QuantizedNetwork", "finetune_plan", "quantize_finetuned"]
+
+
+def _rounded(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+    """``scale * round(clip(x / scale))`` with a straight-through gradient for x and LSQ's for the scale."""
+    v = (x / scale).clamp(low, high)
+    return (v + (v.round() - v).detach()) * scale
+
+
+class QuantizedNetwork(nn.Module):
+    """An INT8 plan as a module in standardised space: [..., d] -> [..., o].
+
+    Parameters
+    ----------
+    plan : Plan
+        All layers int8; its equalization stays as it is, everything else is learnt from there.
+    activation : str
+        Name of the student's activation (:data:`regkd_edge.models.mlp.ACTIVATIONS`).
+    """
+
+    def __init__(self, plan: Plan, activation: str):
+        super().__init__()
+        wrong = [layer.form.name for layer in plan.layers if layer.form.name != "int8"]
+        if wrong:
+            raise GraphError(
+                f"training through quantizers knows int8 layers, this plan has one in {wrong[0]}.",
+                "Add --no-finetune, or --max-increase none.",
+            )
+        if not plan.chain.layers[-1].after.affine:
+            raise GraphError(
+                "something other than the output scaler follows the last layer.", "Export the student again."
+            )
+        self.widths = [plan.layers[0].weight.shape[1], *(len(layer.weight) for layer in plan.layers)]
+        self.activation = activation
+        as_tensor = lambda values: torch.tensor(np.asarray(values, np.float32))  # noqa: E731
+        self.weights = nn.ParameterList(as_tensor(layer.stored) for layer in plan.layers)
+        self.biases = nn.ParameterList(as_tensor(layer.bias) for layer in plan.layers)
+        self.log_data_scales = nn.ParameterList(as_tensor(np.log(layer.data_scale)) for layer in plan.layers)
+        self.log_weight_scales = nn.ParameterList(as_tensor(np.log(layer.weight_scale)) for layer in plan.layers)
+        for i, layer in enumerate(plan.layers):
+            n_in = layer.weight.shape[1]
+            self.register_buffer(f"shift{i}", as_tensor(np.zeros(n_in) if layer.shift is None else layer.shift))
+            self.register_buffer(f"rate{i}", as_tensor(np.ones(n_in) if layer.rate is None else layer.rate))
+
+    def forward(
+        self,
+        x: Tensor,  # [..., d]
+    ) -> Tensor:  # [..., o]
+        act = ACTIVATIONS[self.activation]
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+            x = act(x) if i else x
+            x = (x - getattr(self, f"shift{i}")) * getattr(self, f"rate{i}")
+            x = _rounded(x, self.log_data_scales[i].exp(), -128.0, 127.0)
+            scale = self.log_weight_scales[i].exp()[:, None]
+            x = x @ _rounded(weight, scale, -127.0, 127.0).T + bias
+        return x
+
+    @torch.no_grad()
+    def plan(self, start: Plan) -> Plan:
+        """What was learnt, as a plan that is written like any other."""
+        for i in range(len(self.weights)):
+            scale = self.log_weight_scales[i].exp()
+            codes = (self.weights[i] / scale[:, None]).clamp(-127.0, 127.0).round()
+            start = start.with_layer(
+                i,
+                codes=codes.numpy(),
+                weight=(codes * scale[:, None]).numpy(),
+                weight_scale=scale.numpy(),
+                bias=self.biases[i].numpy().copy(),
+                data_scale=float(self.log_data_scales[i].exp()),
+            )
+        return start
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """The better of the plan before and after training, and what decided it."""
+
+    plan: Plan
+    trained: bool
+    before: float
+    after: float
+    steps: int
+
+    def record(self) -> dict:
+        """JSON-able."""
+        return {"steps": self.steps, "rise_before": self.before, "rise_after": self.after, "kept": self.trained}
+
+
+def finetune_plan(
+    plan: Plan,
+    student: MLP,
+    teacher: nn.Module | Callable[[Tensor], Tensor],
+    x: Tensor | None,  # [N, d] standardised; None: synthetic inputs
+    y: Tensor | None,  # [N, o] standardised
+    recipe: StepRecipe,
+    *,
+    judge: Callable[[Plan], float],
+    steps: int = 1500,
+    batch: int = 64,
+    lr: float = 3e-4,
+    seed: int = 0,
+    rows: RowQuantities | None = None,
+) -> Finetuned:
+    """Train an INT8 plan through its quantizers; keep the result only where ``judge`` (an error on other rows) falls.
+
+    Parameters
+    ----------
+    student : MLP
+        The FP32 student, for its activation.
+    teacher, x, y, recipe, batch, seed, rows
+        As for :func:`regkd_edge.fused.distill_steps`; the steps run by autograd.
+    """
+    network = QuantizedNetwork(plan, student.activation)
+    optimizer = Optimizer("adam", lr, 0.0, "cosine")
+    distill_steps(
+        network,
+        teacher,
+        x,
+        y,
+        recipe,
+        optimizer,
+        n=steps,
+        total=steps,
+        batch=batch,
+        seed=seed,
+        rows=rows,
+        inputs=network.widths[0],
+        backend="torch",
+    )
+    learnt = network.plan(plan)
+    before, after = judge(plan), judge(learnt)
+    kept = after < before
+    return Finetuned(learnt if kept else plan, kept, before, after, steps)
+
+
+@torch.no_grad()
+def _trust(
+    teacher: Callable[[Tensor], Tensor],
+    x: Tensor,  # [N, d]
+    y: Tensor,  # [N, o]
+    recipe: StepRecipe,
+) -> RowQuantities | None:
+    """The teacher's share of each row as distillation has it, for base ``mix``; the steps find all else themselves."""
+    if not (recipe.base_active and recipe.base == "mix"):
+        return None
+    answers = torch.cat([teacher(part) for part in x.split(4096)])
+    quantities = row_quantities(answers, y, recipe.outlier_k, recipe.outlier_rule)
+    return replace(quantities, mix=quantities.phi)
+
+
+def quantize_finetuned(
+    source: str | Path,
+    target: str | Path,
+    calibration_rows: np.ndarray,  # [n, d] raw units
+    student: SavedModel,
+    teacher: nn.Module | Callable[[Tensor], Tensor],
+    *,
+    train: tuple[np.ndarray, np.ndarray],  # [N, d], [N, o] raw units
+    validation: tuple[np.ndarray, np.ndarray],
+    recipe: StepRecipe,
+    steps: int = 1500,
+    batch: int = 64,
+    lr: float = 3e-4,
+    seed: int = 0,
+    method: str = "output",
+    percentile: float = 99.99,
+    corrections: Sequence[str] = CORRECTIONS,
+    check_rows: np.ndarray | None = None,
+    report: bool = False,
+) -> QuantizeSummary:
+    """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows,
+    where better means beyond chance (:func:`~regkd_edge.quantization.mixed.cautious_rise`)."""
+    chain = student_chain(source)
+    rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
+    check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
+    outcome = plan_layers(
+        chain, rows, ["int8"] * len(chain.layers), method=method, percentile=percentile, corrections=corrections
+    )
+    x, y = (
+        torch.tensor(s.standardize(v), dtype=torch.float32)
+        for s, v in zip((student.scalers.x, student.scalers.y), train)
+    )
+    judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
+    done = finetune_plan(
+        outcome.plan,
+        student.module,
+        teacher,
+        x,
+        y,
+        recipe,
+        judge=judge,
+        steps=steps,
+        batch=batch,
+        lr=lr,
+        seed=seed,
+        rows=_trust(teacher, x, y, recipe),
+    )
+    notes = (
+        []
+        if done.trained
+        else [
+            f"training through the quantizers did not lower the validation RMSE for certain (rise over FP32 with allowance for chance {done.before:+.2%} before, {done.after:+.2%} after): not used"
+        ]
+    )
+    extra = {
+        "corrections": outcome.record(),
+        "finetune": done.record(),
+        **({"sensitivity": sensitivity(done.plan, check)} if report else {}),
+    }
+    calibration = {"rows": len(rows), "method": method}
+    return write_quantized(done.plan, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

@@ -1,0 +1,224 @@
+"""INT8 by explicit Q/DQ: symmetric, signed, one scale a tensor for activations and one a column for weights."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import CORRECTIONS
+from ..errors import GraphError, NotAvailable, UserError
+from ..graph.chain import read_chain
+from ..graph.graph import graph_precision, input_of, load_graph
+from ..graph.reference import fixed_batch
+from ..io.files import write_atomic
+from .layers import quantize_layers
+from .modelopt import calibration_method, place_modelopt
+from .ranges import check_method
+from .summary import QuantizeSummary, checked_rows, summarize
+
+__all__ = ["PLACERS", "quantize_int8"]
+
+PLACERS = ("own", "onnxruntime", "modelopt")
+_LAYER_OPS = ["Gemm", "MatMul", "Conv"]
+
+
+def quantize_int8(
+    source: str | Path,
+    target: str | Path,
+    calibration_rows: Any,
+    *,
+    method: str = "output",
+    percentile: float = 99.99,
+    check_rows: Any = None,
+    placer: str = "auto",
+    **options: Any,
+) -> QuantizeSummary:
+    """Write ``source`` with Q/DQ pairs around the data and the weights of every layer.
+
+    Biases, outputs of layers, activations and scalers stay FP32. Zero points are 0, so TensorRT takes the graph.
+
+    Parameters
+    ----------
+    source, target : path
+        FP32 graph to read, Q/DQ graph to write (atomically).
+    calibration_rows : float32 [n, d]
+        Inputs in raw units; the range of every quantized tensor is read off what they cause.
+    method : "output" | "minmax" | "percentile" | "entropy"
+        ``output`` chooses ranges by the error of the network's output.
+    percentile : float
+        For ``"percentile"``: the share of the absolute values, in percent, that is not clipped.
+    check_rows : float32 [n, d], optional
+        Rows on which the two graphs are compared; the calibration rows when absent.
+    placer : "own" | "onnxruntime" | "modelopt" | "auto"
+        ``own`` (see :func:`~regkd_edge.quantization.layers.quantize_layers`, which takes ``options``) knows chains of
+        layers;
+        ``onnxruntime`` places pairs in any graph and corrects nothing; ``modelopt``
+        (see :mod:`~regkd_edge.quantization.modelopt`) by NVIDIA's rules for TensorRT; ``auto`` takes ``own`` where the
+        graph is a chain, and ``onnxruntime`` elsewhere.
+
+    Raises
+    ------
+    GraphError
+        Nothing was quantized, or the outputs are not finite.
+    DataError
+        Rows of another width, none, or not finite.
+    """
+    check_method(method, percentile)
+    if placer not in ("auto", *PLACERS):
+        raise UserError(f"unknown placer '{placer}'.", f"Use one of: auto, {', '.join(PLACERS)} (--quantizer).")
+    graph_precision(source)  # a graph without layers is refused here, not by a placer
+    chain = read_chain(source)
+    if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
+        return quantize_layers(
+            source,
+            target,
+            calibration_rows,
+            "int8",
+            method=method,
+            percentile=percentile,
+            check_rows=check_rows,
+            **options,
+        )
+    _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
+    notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
+    if placer == "modelopt":
+        method, notes = calibration_method(method)
+    elif method == "output":
+        notes.append("ranges by percentile: method 'output' needs a chain of layers")
+        method = "percentile"
+    import onnx
+
+    model = load_graph(source)
+    name, width, batch = input_of(model)
+    rows = checked_rows(calibration_rows, width, "calibration rows")
+    check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
+    _split_gemm(model)
+    with write_atomic(target) as temporary, tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "prepared.onnx")
+        onnx.save(model, prepared)
+        if placer == "modelopt":
+            notes += place_modelopt(prepared, temporary, name, rows, method)
+        else:
+            _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
+        summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
+    calibration = {
+        "rows": len(rows),
+        "method": method,
+        **({"percentile": percentile} if method == "percentile" else {}),
+    }
+    return summarize("int8", source, target, check, calibration=calibration, notes=notes)
+
+
+def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
+    """Refuse what placer ``own`` alone can do, rather than leave it undone."""
+    corrections = options.get("corrections", CORRECTIONS)
+    asked = {
+        "bound on the RMSE": options.get("bound") is not None,
+        "report by layers": options.get("report", False),
+        f"corrections ({', '.join(corrections)})": bool(corrections) and set(corrections) != set(CORRECTIONS),
+    }
+    for what, is_asked in asked.items():
+        if is_asked:
+            why = f", and this graph is none: {chain}" if isinstance(chain, str) else ""
+            raise UserError(
+                f"placer '{placer}' (--quantizer) has no {what}: that needs a chain of layers{why}.",
+                "Leave it out, or use placer 'own' (--quantizer own) on an MLP.",
+            )
+
+
+def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], method: str, percentile: float) -> None:
+    try:
+        from onnxruntime import quantization as ortq
+    except ImportError:
+        raise NotAvailable("onnxruntime is not installed.", "Run: pip install 'regkd-edge[distill]'.") from None
+
+    class Rows(ortq.CalibrationDataReader):
+        def __init__(self) -> None:
+            self._batches = iter(batches)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {name: batch}
+
+    methods = {
+        "minmax": ortq.CalibrationMethod.MinMax,
+        "percentile": ortq.CalibrationMethod.Percentile,
+        "entropy": ortq.CalibrationMethod.Entropy,
+    }
+    options = {
+        "ActivationSymmetric": True,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,  # an INT32 bias adds an error of its own and TensorRT wants it in float
+        "AddQDQPairToWeight": True,  # float weights + pair: refittable, and both readers fold it
+        "OpTypesToExcludeOutputQuantization": _LAYER_OPS,
+        "CalibTensorRangeSymmetric": True,
+        **({"CalibPercentile": percentile} if method == "percentile" else {}),
+    }
+    chatter = logging.getLogger()
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)  # it advises a pre-processing that changes nothing for these graphs
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ortq.quantize_static(
+                prepared,
+                target,
+                Rows(),
+                quant_format=ortq.QuantFormat.QDQ,
+                op_types_to_quantize=_LAYER_OPS,
+                per_channel=True,
+                activation_type=ortq.QuantType.QInt8,
+                weight_type=ortq.QuantType.QInt8,
+                calibrate_method=methods[method],
+                extra_options=options,
+            )
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise GraphError(
+            f"ONNX Runtime could not quantize the graph: {error}.", "Try method 'minmax', or export the student again."
+        ) from error
+    finally:
+        chatter.setLevel(level)
+
+
+def _split_gemm(model: Any) -> None:
+    """Rewrite ``Gemm`` with constant weights as ``MatMul`` + ``Add``, in place; the function computed is the same.
+
+    ONNX Runtime has no INT8 Gemm that takes a float bias: it runs such a Gemm in float behind the DequantizeLinear, and
+    with Relu it even re-quantizes the bias. A MatMul between Q/DQ pairs becomes an integer kernel, and TensorRT makes
+    the same layer of either.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, int] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers[name] = readers.get(name, 0) + 1
+    nodes = []
+    for node in graph.node:
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        plain = (
+            attributes.get("alpha", 1.0) == 1.0
+            and attributes.get("beta", 1.0) == 1.0
+            and not attributes.get("transA", 0)
+        )
+        if node.op_type != "Gemm" or not plain or node.input[1] not in weights or readers[node.input[1]] != 1:
+            nodes.append(node)
+            continue
+        tensor = weights[node.input[1]]
+        if attributes.get("transB", 0):
+            turned = np.ascontiguousarray(numpy_helper.to_array(tensor).T)
+            tensor.CopyFrom(numpy_helper.from_array(turned, tensor.name))
+        biased = len(node.input) > 2 and node.input[2]
+        product = f"{node.output[0]}_product" if biased else node.output[0]
+        nodes.append(helper.make_node("MatMul", list(node.input[:2]), [product], name=node.name))
+        if biased:
+            nodes.append(helper.make_node("Add", [product, node.input[2]], [node.output[0]], name=f"{node.name}/bias"))
+    del graph.node[:]
+    graph.node.extend(nodes)

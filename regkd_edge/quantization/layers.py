@@ -1,0 +1,142 @@
+"""Quantizing a student layer by layer: one precision for all, or the fewest layers in a higher one that keep a
+bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import GraphError, UserError
+from ..graph.chain import Chain, read_chain
+from ..graph.formats import FORMATS
+from ..graph.graph import input_of
+from ..io.files import write_atomic
+from .mixed import Bound, search_mixed
+from .plan import Plan
+from .posttraining import CORRECTIONS, Outcome, plan_layers
+from .ranges import check_method
+from .sensitivity import sensitivity
+from .summary import QuantizeSummary, checked_rows, summarize
+from .writer import write_plan
+
+__all__ = ["quantize_layers", "student_chain", "write_quantized"]
+
+
+def student_chain(source: str | Path) -> Chain:
+    """The graph as a chain of layers; a :class:`GraphError` says why it is none."""
+    chain = read_chain(source)
+    if isinstance(chain, str):
+        raise GraphError(
+            f"'{Path(source).name}' is no chain of layers: {chain}.",
+            "Use placer 'onnxruntime' (--quantizer onnxruntime) with precision int8, or fp16.",
+        )
+    return chain
+
+
+def quantize_layers(
+    source: str | Path,
+    target: str | Path,
+    calibration_rows: Any,
+    precision: str | Sequence[str] = "int8",
+    *,
+    method: str = "output",
+    percentile: float = 99.99,
+    corrections: Sequence[str] = CORRECTIONS,
+    bound: Bound | None = None,
+    check_rows: Any = None,
+    report: bool = False,
+) -> QuantizeSummary:
+    """Write ``source`` with its layers in ``precision``.
+
+    Parameters
+    ----------
+    source, target : path
+        FP32 graph of a chain of layers to read; graph to write (atomically).
+    calibration_rows : float32 [n, d]
+        Inputs in raw units. No label is needed: the FP32 student answers them.
+    precision : str, or one a layer
+        int8, int8-weights, fp8, fp16, bf16, fp32.
+    method, percentile
+        How ranges are read off the calibration rows; see :mod:`~regkd_edge.quantization.ranges`.
+    corrections : subset of :data:`CORRECTIONS`
+        Each is kept only where it lowers the output's error on calibration points that it was not fitted on.
+    bound : Bound, optional
+        Keep as few layers as possible in ``bound.high`` so that the RMSE rises by no more than ``bound.increase``.
+    check_rows : float32 [n, d], optional
+        Rows on which the two graphs are compared; the calibration rows when absent.
+    report : bool
+        Add the error that each layer alone causes, and its split into input, weights and activations.
+
+    Raises
+    ------
+    GraphError
+        The graph is no chain of layers, nothing was quantized, or the outputs are not finite.
+    DataError
+        Rows of another width, none, or not finite.
+    """
+    check_method(method, percentile)
+    unknown = [name for name in corrections if name not in CORRECTIONS]
+    if unknown:
+        raise UserError(f"unknown correction '{unknown[0]}'.", f"Use any of: {', '.join(CORRECTIONS)}.")
+    chain = student_chain(source)
+    forms = [precision] * len(chain.layers) if isinstance(precision, str) else list(precision)
+    if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
+        raise UserError(
+            f"precision {precision!r} does not fit {len(chain.layers)} layers.",
+            f"Give one or {len(chain.layers)} of: {', '.join(FORMATS)}.",
+        )
+    width = input_of(chain.model)[1]
+    rows = checked_rows(calibration_rows, width, "calibration rows")
+    check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
+    notes: list[str] = []
+
+    def plan(names: Sequence[str]) -> Outcome:
+        return plan_layers(chain, rows, names, method=method, percentile=percentile, corrections=corrections)
+
+    outcome = plan(forms)
+    if bound is not None:
+        outcome, notes = search_mixed(outcome, plan, forms, bound)
+    label = forms[0] if len(set(forms)) == 1 else "mixed"
+    calibration = {
+        "rows": len(rows),
+        "method": method,
+        **({"percentile": percentile} if method == "percentile" else {}),
+    }
+    extra = {"corrections": outcome.record()}
+    if report:
+        extra["sensitivity"] = sensitivity(outcome.plan, check)
+    return write_quantized(
+        outcome.plan,
+        source,
+        target,
+        label,
+        check,
+        calibration=calibration,
+        notes=notes,
+        extra=extra,
+        searched=bound is not None,
+    )
+
+
+def write_quantized(
+    plan: Plan,
+    source: str | Path,
+    target: str | Path,
+    label: str,
+    check: Any,
+    *,
+    calibration: dict[str, Any] | None,
+    notes: list[str],
+    extra: dict[str, Any],
+    searched: bool = False,
+) -> QuantizeSummary:
+    """Write a plan as a graph, count it and compare it; a refused graph leaves no file."""
+    import onnx
+
+    expected = None if searched or label == "mixed" else label
+    with write_atomic(target) as temporary:
+        onnx.save(write_plan(plan), temporary)
+        summarize(label, source, temporary, check, notes=[], expected=expected)  # refuse before the file has its name
+    return summarize(label, source, target, check, calibration=calibration, notes=notes, extra=extra, expected=expected)

@@ -1,0 +1,142 @@
+"""A quantized student as arrays: what the written graph computes, to the rounding of a product's summation order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..graph.chain import Chain
+from ..graph.formats import FORMATS, Format, round_to
+
+__all__ = ["TINY", "Plan", "PlannedLayer", "nearest_plan", "weight_scales"]
+
+TINY = 1e-12  # of a scale: a dead unit has no range, and a scale must not be 0
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedLayer:
+    """A layer with its format: ``round((a - shift) * rate) @ stored^T + bias``.
+
+    Attributes
+    ----------
+    form : Format
+    weight : float32 [n_out, n_in]
+        Real-valued weights, after ``shift`` and ``rate`` were folded into them.
+    bias : float32 [n_out]
+    shift, rate : float32 [n_in], or None
+        Equalization of the input: before the first layer they are part of the scaler, elsewhere one Sub and one Mul.
+    data_scale : float
+        Of the rounding of the input; used where the format has scaled data.
+    weight_scale : float32 [n_out]
+    codes : float32 [n_out, n_in], optional
+        Learnt rounding, in units of ``weight_scale``; None rounds to nearest.
+    """
+
+    form: Format
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: np.ndarray | None = None
+    rate: np.ndarray | None = None
+    data_scale: float = 1.0
+    weight_scale: np.ndarray | None = None
+    codes: np.ndarray | None = None
+
+    @property
+    def stored(self) -> np.ndarray:  # [n_out, n_in] float32
+        """The weights that the layer multiplies by."""
+        if self.codes is not None:
+            return self.codes * self.weight_scale[:, None]
+        return round_to(self.weight, self.form, self.weight_scale[:, None] if self.form.scaled else 1.0)
+
+    @property
+    def scaled_data(self) -> bool:
+        """Whether the layer's input passes a Q/DQ pair."""
+        return self.form.scaled and self.form.data
+
+    def data(self, a: np.ndarray) -> np.ndarray:  # [n, n_in]
+        """The layer's input as it is multiplied."""
+        if self.shift is not None:
+            a = a - self.shift
+        if self.rate is not None:
+            a = a * self.rate
+        return round_to(a, self.form, self.data_scale) if self.form.data else a
+
+    def product(self, a: np.ndarray) -> np.ndarray:  # [n, n_out]
+        z = self.data(a) @ self.stored.T
+        if not self.form.scaled:
+            z = round_to(z, self.form)
+        return z + self.bias
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The whole student, layer by layer; :meth:`__call__` is what the graph means (float32)."""
+
+    chain: Chain
+    layers: tuple[PlannedLayer, ...]
+
+    def inputs(self, rows: np.ndarray) -> list[np.ndarray]:
+        """What reaches each layer, before it is equalized and rounded; the outputs last."""
+        found = [self.chain.scaled(rows)]
+        for planned, layer in zip(self.layers, self.chain.layers):
+            found.append(layer.after(planned.product(found[-1])))
+        return found
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:  # [n, o] raw units
+        return self.resume(self.chain.scaled(rows), 0)
+
+    def resume(self, a: np.ndarray, first: int) -> np.ndarray:
+        """Outputs from the input of layer ``first`` on: a search over one layer need not repeat those before it."""
+        for planned, layer in zip(self.layers[first:], self.chain.layers[first:]):
+            a = layer.after(planned.product(a))
+        return a
+
+    def with_layer(self, index: int, **changes) -> Plan:
+        """A copy with fields of one layer replaced."""
+        layers = list(self.layers)
+        layers[index] = replace(layers[index], **changes)
+        return replace(self, layers=tuple(layers))
+
+    def only(self, index: int) -> Plan:
+        """A copy where only layer ``index`` is quantized."""
+        layers = (
+            layer if i == index else replace(layer, form=FORMATS["fp32"], codes=None)
+            for i, layer in enumerate(self.layers)
+        )
+        return replace(self, layers=tuple(layers))
+
+    @property
+    def share(self) -> dict[str, float]:
+        """Share of the multiply-adds by format."""
+        total = sum(layer.weight.size for layer in self.layers)
+        found: dict[str, float] = {}
+        for layer in self.layers:
+            found[layer.form.name] = found.get(layer.form.name, 0.0) + layer.weight.size / total
+        return found
+
+
+def weight_scales(weight: np.ndarray, form: Format) -> np.ndarray:  # [n_out] float32
+    """One scale an output channel, by its largest weight."""
+    return np.maximum(np.abs(weight).max(axis=1) / form.largest, TINY).astype(np.float32)
+
+
+def nearest_plan(chain: Chain, forms: Sequence[str], ranges: Sequence[float]) -> Plan:
+    """Round-to-nearest in the given formats.
+
+    Parameters
+    ----------
+    forms : names of formats, one a layer
+    ranges : largest absolute value to represent of each layer's input
+    """
+    layers = []
+    for layer, name, largest in zip(chain.layers, forms, ranges):
+        form = FORMATS[name]
+        scale = float(np.float32(max(float(largest) / form.largest, TINY)))
+        layers.append(
+            PlannedLayer(
+                form, layer.weight, layer.bias, data_scale=scale, weight_scale=weight_scales(layer.weight, form)
+            )
+        )
+    return Plan(chain, tuple(layers))

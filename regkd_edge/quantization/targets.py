@@ -1,0 +1,47 @@
+"""What a named device can compute in, so that a precision it lacks is refused before anything is built.
+
+From NVIDIA's support matrices (TensorRT documentation, hardware support; checked November 2026) and the ONNX Runtime
+CPU provider.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..config.targets import TARGETS, formats_of
+from ..errors import NotAvailable, UserError
+
+__all__ = ["DEVICES", "precisions_of", "require_precision"]
+
+#: Name -> CUDA compute capability.
+DEVICES = {"orin": 87, "thor": 110, "a100": 80, "h100": 90, "h200": 90, "l4": 89, "t4": 75}
+
+
+def precisions_of(target: str) -> tuple[str, ...]:
+    """Precisions of a device by name, by ``sm_NN``, or of ``cpu``; an unknown one is a :class:`UserError`."""
+    name = target.strip().lower()
+    if name == "cpu":
+        # The CPU provider multiplies float32 and int8; half precision is stored and computed in float32.
+        return ("fp32", "int8", "int8-weights", "fp16")
+    if name in TARGETS:
+        return formats_of(min(TARGETS[name].compute_capabilities))
+    met = re.fullmatch(r"sm_?(\d{2,3})", name)
+    sm = int(met.group(1)) if met else DEVICES.get(name)
+    if sm is None:
+        raise UserError(f"unknown device '{target}'.", f"Use cpu, sm_NN, or one of: {', '.join([*TARGETS, *DEVICES])}.")
+    if sm < 75:
+        raise UserError(
+            f"'{target}' is older than sm_75, the oldest that TensorRT 10 and 11 know.", "Use a newer device."
+        )
+    return formats_of(sm)
+
+
+def require_precision(precision: str, target: str | None) -> None:
+    """Refuse a precision that the target lacks; without a target nothing is refused."""
+    if target is None:
+        return
+    has = precisions_of(target)
+    if precision not in has:
+        raise NotAvailable(
+            f"'{target}' has no {precision}; it has {', '.join(has)}.", "Choose one of these, or another target."
+        )

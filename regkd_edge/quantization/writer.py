@@ -1,0 +1,155 @@
+"""A plan as an ONNX graph: explicit Q/DQ pairs and casts around the layers, everything else as it was exported.
+
+What is written is what NVIDIA's parser and ONNX Runtime both take: zero points 0, one scale a tensor for data and one
+an output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float
+bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.formats import Format
+from .equalize import fold_rates
+from .plan import Plan, PlannedLayer
+
+__all__ = ["write_plan"]
+
+
+def write_plan(plan: Plan) -> Any:
+    """The ``onnx.ModelProto`` that computes ``plan``; names of layers, inputs, outputs and metadata are kept."""
+    import onnx
+    from onnx import helper
+
+    plan = fold_rates(plan)
+    source = plan.chain.model
+    build = _Builder()
+    forms = {layer.form.name for layer in plan.layers}
+    current = plan.chain.input_name
+    shift, rate = _scaler(plan)
+    current = build.node("Sub", [current, build.constant("scale_x/shift", shift)], "scale_x/sub")
+    current = build.node("Mul", [current, build.constant("scale_x/rate", rate)], "scale_x/mul")
+    for index, (layer, original) in enumerate(zip(plan.layers, plan.chain.layers)):
+        if index:
+            if layer.shift is not None:
+                current = build.node(
+                    "Sub", [current, build.constant(f"{original.name}/shift", layer.shift)], f"{original.name}/center"
+                )
+            if layer.rate is not None:
+                current = build.node(
+                    "Mul", [current, build.constant(f"{original.name}/rate", layer.rate)], f"{original.name}/equalize"
+                )
+        current = _layer(build, layer, original.name, current)
+        current = build.copy(original.after, current)
+    final = plan.chain.output_name
+    if current != final:  # nothing stood behind the last layer
+        build.nodes[-1].output[0] = final
+    graph = helper.make_graph(build.nodes, source.graph.name, source.graph.input, source.graph.output, build.constants)
+    opset = max(
+        next(o.version for o in source.opset_import if o.domain in ("", "ai.onnx")), 19 if "fp8" in forms else 13
+    )
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=max(source.ir_version, 9 if "fp8" in forms else 7),
+    )
+    model.producer_name = source.producer_name
+    model.metadata_props.extend(source.metadata_props)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _scaler(plan: Plan) -> tuple[np.ndarray, np.ndarray]:  # [d], [d] float32
+    """The scaler with the first layer's equalization folded in."""
+    first, chain = plan.layers[0], plan.chain
+    centre = 0.0 if first.shift is None else first.shift.astype(np.float64)
+    factor = 1.0 if first.rate is None else first.rate.astype(np.float64)
+    return (chain.shift + centre / chain.rate).astype(np.float32), (chain.rate * factor).astype(np.float32)
+
+
+def _layer(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str:
+    """``round(current) @ W + b``; returns the output tensor."""
+    form = layer.form
+    if form.name == "fp32":
+        product = build.node("MatMul", [current, build.constant(f"{name}/weight", layer.weight.T)], name)
+    elif not form.scaled:
+        typed = form.onnx_type()
+        data = build.node("Cast", [current], f"{name}/data/to_{form.name}", to=typed)
+        weight = build.typed(f"{name}/weight", layer.weight.T, form)
+        product = build.node("Cast", [build.node("MatMul", [data, weight], name)], f"{name}/to_fp32", to=1)
+    else:
+        data = current
+        if form.data:
+            point = [
+                build.constant(f"{name}/data/scale", np.float32(layer.data_scale)),
+                build.zeros(f"{name}/data/zero", (), form),
+            ]
+            data = build.node(
+                "DequantizeLinear",
+                [build.node("QuantizeLinear", [current, *point], f"{name}/data/quantize"), *point],
+                f"{name}/data/dequantize",
+            )
+        codes = layer.codes if layer.codes is not None else layer.stored / layer.weight_scale[:, None]
+        point = [
+            build.constant(f"{name}/weight/scale", layer.weight_scale),
+            build.zeros(f"{name}/weight/zero", layer.weight_scale.shape, form),
+        ]
+        stored = build.typed(f"{name}/weight", codes.T, form)
+        weight = build.node("DequantizeLinear", [stored, *point], f"{name}/weight/dequantize", axis=1)
+        product = build.node("MatMul", [data, weight], name)
+    return build.node("Add", [product, build.constant(f"{name}/bias", layer.bias)], f"{name}/bias_add")
+
+
+class _Builder:
+    """Nodes and constants of the graph under construction."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self._names: set[str] = set()
+
+    def node(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """Append a node; its only output is named after it."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, list(inputs), [f"{name}:0"], name=name, **attributes))
+        return f"{name}:0"
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(
+            numpy_helper.from_array(np.ascontiguousarray(value, np.float32).reshape(np.shape(value)), name)
+        )
+        return name
+
+    def typed(self, name: str, values: np.ndarray, form: Format) -> str:
+        """A constant in the format's own type."""
+        from onnx import numpy_helper
+
+        if form.numpy_type() is np.int8:
+            values = np.rint(values)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values).astype(form.numpy_type()), name))
+        return name
+
+    def zeros(self, name: str, shape: tuple[int, ...], form: Format) -> str:
+        return self.typed(name, np.zeros(shape, np.float32), form)
+
+    def copy(self, segment: Any, current: str) -> str:
+        """The exported nodes of a segment, reading from ``current``; their constants come along."""
+        import onnx
+
+        for node in segment.nodes:
+            new = onnx.NodeProto()
+            new.CopyFrom(node)
+            for position, name in enumerate(new.input):
+                if name == segment.source:
+                    new.input[position] = current
+                elif name in segment.constants and name not in self._names:
+                    self._names.add(name)
+                    self.constants.append(onnx.numpy_helper.from_array(segment.constants[name], name))
+            self.nodes.append(new)
+        return segment.target if segment.nodes else current

@@ -1,0 +1,73 @@
+"""A resumable state of training: one safetensors file, written whole, that only the same call takes up again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..models.store import write_tensors
+
+__all__ = ["Checkpoint"]
+
+_log = logging.getLogger("regkd_edge.training")
+_FORMAT = 1
+
+
+class Checkpoint:
+    """``<folder>/state.safetensors``: tensors, and facts as JSON in its header.
+
+    Parameters
+    ----------
+    folder : path or None
+        None keeps nothing.
+    fingerprint : str
+        Of all that decides the training. A state with another fingerprint is not read.
+    """
+
+    def __init__(self, folder: str | Path | None, fingerprint: str):
+        self.folder = None if folder is None else Path(folder)
+        self.fingerprint = fingerprint
+
+    @property
+    def path(self) -> Path | None:
+        return None if self.folder is None else self.folder / "state.safetensors"
+
+    def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Replace the state; the old one stays whole until the new one is."""
+        if self.path is None:
+            return
+        header = {
+            "regkd_edge": json.dumps(
+                {"format": _FORMAT, "fingerprint": self.fingerprint, "facts": facts}, allow_nan=False
+            )
+        }
+        write_tensors(self.path, tensors, header)
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The state, or None when there is none of this training. One that is damaged or stale is discarded."""
+        if self.path is None or not self.path.is_file():
+            return None
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, framework="pt") as stored:
+                header = json.loads((stored.metadata() or {})["regkd_edge"])
+                tensors = {key: stored.get_tensor(key) for key in stored.keys()}
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            _log.warning("the checkpoint '%s' is damaged (%s): training starts afresh", self.path, error)
+            return None
+        if header.get("format") != _FORMAT or header.get("fingerprint") != self.fingerprint:
+            _log.info("the checkpoint '%s' belongs to another training: it is discarded", self.path)
+            return None
+        return tensors, header["facts"]
+
+    @staticmethod
+    def remove(folder: str | Path | None) -> None:
+        """Delete the state, once what it led to is kept elsewhere."""
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""What a training gives, and how it is kept in a run folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..data import Dataset, Scalers, Split, save_predictions
+from ..fused import Choice
+from ..io.files import write_json
+from ..models import MLP, MLPSpec, Teacher, predict, save_model
+from ..models.store import count_parameters
+from ..sampling.synthetic import summary_of_inputs
+from .checkpoint import Checkpoint
+
+__all__ = ["Trained", "save_trained"]
+
+
+@dataclass(eq=False)
+class Trained:
+    """A network with the weights of its best look at the validation rows.
+
+    Parameters
+    ----------
+    module : MLP
+        In standardised space.
+    spec : MLPSpec
+    scalers : Scalers
+        From raw units to that space and back.
+    best_step, steps : int
+        The step whose weights these are; the steps taken.
+    best_validation : float
+        RMSE on the validation rows at that step: in raw units for one target, in standard deviations for several.
+    history : list of dict
+        A dict a look: step, the mean losses since the last look (total, base, pm, abm, gm), validation_rmse.
+    choice : Choice
+        The back end that took the steps, and why.
+    seconds : float
+        Spent training, over all resumptions.
+    rows : Split
+        The rows it saw.
+    recipe : dict
+        The objective, as stored.
+    fingerprint : str
+        Of all that decided the training: a checkpoint with another one is not taken up.
+    checkpoint : path or None
+        Where its resumable state is; :func:`save_trained` deletes it.
+    teacher_source : str or None
+        Where the teacher came from; None for a network trained on labels.
+    setup : dict
+        Fields of the configuration that ``recipe`` does not show: sampler, heads, hint layers and their like.
+    inputs : dict or None
+        What is stored of its inputs where no row was seen (``summary_of_inputs`` of inputs as described).
+    notes : list of str
+        What the user should know of how it was trained.
+    """
+
+    module: MLP
+    spec: MLPSpec
+    scalers: Scalers
+    best_step: int
+    steps: int
+    best_validation: float
+    history: list[dict[str, float]]
+    choice: Choice
+    seconds: float
+    rows: Split
+    recipe: Mapping[str, Any]
+    fingerprint: str
+    checkpoint: Path | None = None
+    teacher_source: str | None = None
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def as_teacher(self, source: str = "trained here") -> Teacher:
+        """This network as the teacher of another."""
+        return Teacher(self.module, self.scalers, "standardized", source)
+
+    def summary(self) -> dict[str, Any]:
+        """JSON-able facts for tables and state.json."""
+        return {
+            "spec": str(self.spec),
+            "parameters": count_parameters(self.module),
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "validation_rmse": self.best_validation if math.isfinite(self.best_validation) else None,
+            "unit": "target" if self.scalers.y.width == 1 else "standard deviations",
+            "train_rows": len(self.rows.train),
+            "validation_rows": len(self.rows.validation),
+            "backend": self.choice.backend,
+            "backend_reason": self.choice.reason,
+            "notes": self.notes,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
+    """Write model.safetensors, model.json, predictions.npz (all rows) and history.json; drop the checkpoint.
+
+    Returns
+    -------
+    paths : list of Path
+    summary : JSON-able dict
+    """
+    folder, summary = Path(folder), trained.summary()
+    extra = {
+        **{key: value for key, value in summary.items() if key != "seconds"},  # the same training gives the same files
+        "source": trained.teacher_source and f"student of {trained.teacher_source}" or "trained here",
+        "feature_names": dataset.table.feature_names,
+        "target_names": dataset.table.target_names,
+        "recipe": dict(trained.recipe),
+        **({"setup": dict(trained.setup)} if trained.setup else {}),
+        "inputs": summary_of_inputs(dataset.x[trained.rows.train]) if len(trained.rows.train) else trained.inputs,
+    }
+    paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
+    paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
+    write_json(folder / "history.json", trained.history)
+    Checkpoint.remove(trained.checkpoint)
+    return [*paths, folder / "history.json"], summary

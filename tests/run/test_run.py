@@ -1,0 +1,249 @@
+"""The run folder: whole files or none, and what counts as done."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from regkd_edge.config import RunConfig
+from regkd_edge.errors import RunFolderError
+from regkd_edge.io.files import file_hash, write_atomic, write_json
+from regkd_edge.run import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder.create(tmp_path / "run", RunConfig())
+
+
+def make(run, text="content"):
+    """A stage's work that writes one file and counts its calls."""
+    calls = []
+
+    def work():
+        calls.append(1)
+        path = run.file("out.txt")
+        with write_atomic(path) as temporary:
+            temporary.write_text(text)
+        return [path], {"calls": len(calls)}
+
+    return work, calls
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), write_atomic(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError("stopped")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), write_atomic(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["file.txt"])
+
+
+def test_a_full_disk_is_a_users_error_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RunFolderError, match="No space left"), write_atomic(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert path.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="cannot make"):
+        RunFolder.create(tmp_path / "file" / "run", RunConfig())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_write_permission_is_a_users_error(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RunFolderError, match="cannot"):
+            RunFolder.create(tmp_path / "run", RunConfig())
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_no_write_permission_inside_a_run_is_a_users_error(run, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(RunFolderError, match="Permission denied"):
+        write_json(run.file("x.json"), {})
+
+
+def test_a_stage_runs_once_and_again_only_when_its_inputs_change(run):
+    work, calls = make(run)
+    assert run.run_stage("data", {"a": 1}, work) == (True, {"calls": 1})
+    assert run.run_stage("data", {"a": 1}, work) == (False, {"calls": 1})
+    assert run.run_stage("data", {"a": 2}, work)[0]
+    assert run.run_stage("data", {"a": 2}, work, force=True)[0]
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("harm", ["remove", "change"])
+def test_a_stage_whose_output_was_harmed_runs_again(run, harm):
+    work, calls = make(run)
+    run.run_stage("data", {}, work)
+    if harm == "remove":
+        run.file("out.txt").unlink()
+    else:
+        run.file("out.txt").write_text("tampered")
+    assert run.run_stage("data", {}, work)[0]
+    assert run.file("out.txt").read_text() == "content"
+
+
+def test_a_stage_that_fails_halfway_is_not_done(run):
+    work, _ = make(run)
+    run.run_stage("data", {"a": 1}, work)
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run_stage("data", {"a": 2}, stopped)
+    assert run.record("data") is None
+    assert run.run_stage("data", {"a": 1}, work)[0]
+
+
+def test_what_a_stage_no_longer_writes_is_removed_even_after_an_interruption(run):
+    def writing(*names, stop=False):
+        def work():
+            paths = [run.file("deep", name) for name in names]
+            for path in paths:
+                with write_atomic(path) as temporary:
+                    temporary.write_text("x")
+            if stop:
+                raise KeyboardInterrupt
+            return paths, {}
+
+        return work
+
+    run.run_stage("data", {"a": 1}, writing("old", "kept"))
+    with pytest.raises(KeyboardInterrupt):
+        run.run_stage("data", {"a": 2}, writing("kept", stop=True))
+    assert run.file("deep", "old").exists()
+    run.run_stage("data", {"a": 3}, writing("kept"))
+    assert os.listdir(run.file("deep")) == ["kept"]
+    run.discard("data")
+    assert run.record("data") is None
+    assert not run.file("deep").exists()
+
+
+def test_a_stage_bound_to_a_machine_runs_again_on_another(run):
+    work, calls = make(run)
+    run.run_stage("build", {}, work, machine="desk")
+    assert not run.run_stage("build", {}, work, machine="desk")[0]
+    assert run.run_stage("build", {}, work, machine="jetson")[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"stages": 3}',
+        '{"format": 1, "stages": {"data": 3}}',
+        '{"format": 99, "stages": {}}',
+        "\x00\xff",
+    ],
+)
+def test_a_corrupt_state_is_refused_with_the_remedy(run, content):
+    run.file("state.json").write_text(content, encoding="latin-1")
+    with pytest.raises(RunFolderError) as error:
+        RunFolder.open(run.path)
+    assert error.value.remedy
+
+
+@pytest.mark.parametrize("content", ["a: [", "seed: many", "unknown: 1", "- 1", "distill: {base: none}"])
+def test_a_corrupt_configuration_is_refused_with_the_remedy(run, content):
+    from regkd_edge.errors import UserError
+
+    run.file("run.yaml").write_text(content)
+    with pytest.raises(UserError) as error:
+        run.config()
+    assert error.value.remedy
+
+
+def test_open_wants_a_run_folder(tmp_path):
+    with pytest.raises(RunFolderError, match="no run folder"):
+        RunFolder.open(tmp_path / "absent")
+    with pytest.raises(RunFolderError, match="not a run folder"):
+        RunFolder.open(tmp_path)
+
+
+def test_create_refuses_a_folder_that_holds_something_else(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(RunFolderError, match="holds other files"):
+        RunFolder.create(tmp_path, RunConfig())
+
+
+def test_two_commands_cannot_work_on_one_folder(run):
+    with run.lock(), pytest.raises(RunFolderError, match="another"), RunFolder(run.path).lock():
+        pass
+
+
+def test_the_lock_sweeps_what_a_killed_command_left(run):
+    left = run.file(".out.txt.abc.tmp.txt")
+    left.write_text("half")
+    with run.lock():
+        assert not left.exists()
+
+
+def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    first = file_hash(folder)
+    (folder / "a").rename(folder / "b")
+    second = file_hash(folder)
+    (folder / "b").write_text("2")
+    assert len({first, second, file_hash(folder)}) == 3
+
+
+def test_state_json_is_readable_and_ordered(run):
+    work, _ = make(run)
+    run.run_stage("teacher", {}, work)
+    run.run_stage("data", {}, work)
+    content = json.loads(run.file("state.json").read_text())
+    assert list(content["stages"]) == ["data", "teacher"]
+
+
+def test_a_refusal_before_anything_was_written_leaves_what_was_done(run):
+    work, calls = make(run)
+    assert run.run_stage("data", {"source": "right.csv"}, work)[0]
+
+    def refuse():
+        raise RunFolderError("no file 'wrong.csv'.")
+
+    with pytest.raises(RunFolderError, match=r"wrong\.csv"):
+        run.run_stage("data", {"source": "wrong.csv"}, refuse)
+    assert run.run_stage("data", {"source": "right.csv"}, work) == (False, {"calls": 1})
+
+
+def test_a_stop_after_something_was_written_leaves_the_stage_missing_and_its_files_known(run):
+    work, _ = make(run)
+    run.run_stage("data", {}, work)
+
+    def half():
+        make(run, "other content")[0]()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run_stage("data", {"changed": 1}, half)
+    assert run.record("data") is None
+    assert list(run.known_outputs("data")) == ["out.txt"]

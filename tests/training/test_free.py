@@ -1,0 +1,100 @@
+"""Distillation without data: nothing of the run's rows reaches the student."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from regkd_edge.config import RunConfig, TeacherConfig
+from regkd_edge.data import Dataset
+from regkd_edge.errors import DataError, UserError
+from regkd_edge.models import Teacher, predict
+from regkd_edge.training import distill, train_teacher
+from regkd_edge.training.free import synthetic_rows
+
+from .test_train import make_dataset, short
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    data = make_dataset(o=1)
+    return train_teacher(data, TeacherConfig(teacher="mlp:32,32:tanh", epochs=40, batch=32, lr=5e-3), 0).as_teacher()
+
+
+def rmse(trained, data):
+    x, y = data.rows("test")
+    return float(np.sqrt(np.mean((predict(trained.module, trained.scalers, x) - y) ** 2)))
+
+
+def test_a_student_without_rows_learns_its_teacher(teacher):
+    data = make_dataset(o=1)
+    trained = distill(
+        data, teacher, short(no_data=True, steps=1500, batch=64, lr=1e-2, student="mlp:16:tanh", evaluate_every=100), 0
+    )
+    x, y = data.rows("test")
+    of_teacher = float(np.sqrt(np.mean((predict(teacher.module, teacher.scalers, x) - y) ** 2)))
+    # the target's standard deviation is about 15; a student that learnt nothing is there
+    assert rmse(trained, data) < of_teacher + 0.15 * y.std()
+    assert len(trained.rows.train) == len(trained.rows.validation) == 0
+
+
+def test_the_runs_rows_and_labels_do_not_matter(teacher):
+    data, other = make_dataset(o=1), make_dataset(o=1)
+    garbage = Dataset(replace(other.table, x=other.x + 1000, y=-other.y), other.split)
+    one, two = (distill(d, teacher, short(no_data=True), 3) for d in (data, garbage))
+    assert all((a == b).all() for a, b in zip(one.module.parameters(), two.module.parameters()))
+    assert one.best_validation == two.best_validation
+
+
+@pytest.mark.parametrize("sampler", ["described", "heavy-tailed", "mixed"])
+def test_samplers_keep_to_the_description(teacher, tmp_path, sampler):
+    path = tmp_path / "inputs.yaml"
+    path.write_text(
+        "inputs:\n- {mean: 10, sd: 3, low: 5, high: 15}\n- {name: b, constant: 7}\n- "
+        "{name: c, low: 0, high: 4, integer: true}\n"
+    )
+    config = short(no_data=True, describe=str(path), sampler=sampler, steps=200)
+    made = synthetic_rows(make_dataset(o=1), teacher, config, 0)
+    x = made.scalers.x.restore(made.train[0])
+    # inputs went through float32 in standardised space
+    assert x[:, 0].min() > 5 - 1e-4 and x[:, 0].max() < 15 + 1e-4
+    assert np.allclose(x[:, 1], 7, atol=1e-4)
+    assert np.allclose(x[:, 2], np.round(x[:, 2]), atol=1e-4)
+    assert x.shape == (3200, 3) and made.validation[0].shape == (2048, 3)
+    assert not (made.train[0][:2048] == made.validation[0]).all()
+
+
+def test_a_teacher_in_raw_units_needs_a_description(teacher, tmp_path):
+    raw = Teacher(teacher.standardized(teacher.scalers), None, "raw", "test")
+    with pytest.raises(DataError, match="stores no scalers"):
+        distill(make_dataset(o=1), raw, short(no_data=True), 0)
+    path = tmp_path / "inputs.yaml"
+    path.write_text(
+        "inputs:\n" + "- {mean: 0, sd: 1}\n" * 0 + "".join(f"- {{name: a{j}, mean: 0.5, sd: 2}}\n" for j in range(3))
+    )
+    trained = distill(make_dataset(o=1), raw, short(no_data=True, describe=str(path)), 0)
+    assert trained.scalers.x.mean.tolist() == [0.5] * 3
+    assert 0.01 < float(trained.scalers.y.scale[0]) < 10  # the teacher's answers there, not the run's labels (about 15)
+
+
+def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
+    for fields, says in (
+        ({"no_data": True, "base": "ail"}, "reads labels"),
+        ({"no_data": True, "fraction": 0.5}, "exclude each other"),
+        ({"describe": "inputs.yaml"}, "belongs to no_data"),
+    ):
+        with pytest.raises(UserError, match=says):
+            RunConfig.from_dict({"distill": fields})
+    path = tmp_path / "inputs.yaml"
+    path.write_text("inputs:\n- {name: a, mean: 0, sd: 1}\n")
+    with pytest.raises(DataError, match="describes 1 inputs and the teacher takes 3"):
+        distill(make_dataset(o=1), teacher, short(no_data=True, describe=str(path)), 0)
+
+
+def test_quantizing_does_not_read_the_rows_behind_its_back():
+    from regkd_edge.stages.quantize import calibration_rows
+
+    with pytest.raises(UserError, match="made without data, and calibrate 'real' reads the run's rows"):
+        calibration_rows(None, RunConfig.from_dict({"distill": {"no_data": True}, "quantize": {"calibrate": "real"}}))
