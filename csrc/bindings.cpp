@@ -22,7 +22,8 @@ void bind_cuda(py::module_& module);
 
 namespace {
 
-const std::vector<std::string> kActivationNames = {"identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus"};
+const std::vector<std::string> kActivationNames = {"identity", "relu",      "leaky_relu", "elu",     "silu",
+                                                   "gelu",     "gelu_tanh", "tanh",       "softplus"};
 const std::vector<std::string> kBaseNames = {"none", "squares", "huber", "tbr", "tor"};
 const std::vector<std::string> kAscentNames = {"rmsprop", "sign", "normalised"};
 const std::vector<std::string> kOptimizerNames = {"none", "rmsprop", "adam", "adamw"};
@@ -44,7 +45,8 @@ T* pointer(uintptr_t address) {
 
 Network make_network(const std::vector<int>& widths, const std::string& activation, uintptr_t params) {
     if (widths.size() < 2 || widths.size() > kMaxLayers + 1)
-        throw std::invalid_argument("a network has 2 to " + std::to_string(kMaxLayers + 1) + " widths, got " + std::to_string(widths.size()));
+        throw std::invalid_argument("a network has 2 to " + std::to_string(kMaxLayers + 1) + " widths, got " +
+                                    std::to_string(widths.size()));
     Network net = {};
     net.layers = static_cast<int32_t>(widths.size()) - 1;
     for (size_t i = 0; i < widths.size(); ++i) net.widths[i] = widths[i];
@@ -76,13 +78,13 @@ Job default_job() {
     return job;
 }
 
-template <class T, T* Job::*Member>
+template <class T, T* Job::* Member>
 void address(py::class_<Job>& type, const char* name) {
     type.def_property(
         name, [](const Job& j) { return reinterpret_cast<uintptr_t>(j.*Member); },
         [](Job& j, uintptr_t p) { j.*Member = pointer<T>(p); });
 }
-template <int32_t Job::*Member>
+template <int32_t Job::* Member>
 void choice(py::class_<Job>& type, const char* name, const std::vector<std::string>& names) {
     type.def_property(
         name, [&names](const Job& j) { return names.at(static_cast<size_t>(j.*Member)); },
@@ -90,14 +92,18 @@ void choice(py::class_<Job>& type, const char* name, const std::vector<std::stri
 }
 
 void bind_job(py::module_& module) {
-    py::class_<Job> type(module, "Job", "One training job; fields are those of csrc/core/job.h. Pointers are integers, 0: none.");
+    py::class_<Job> type(module, "Job",
+                         "One training job; fields are those of csrc/core/job.h. Pointers are integers, 0: none.");
     type.def(py::init(&default_job));
     type.def("copy", [](const Job& j) { return j; });
     type.def(
         "to_bytes", [](const Job& j) { return py::bytes(reinterpret_cast<const char*>(&j), sizeof(Job)); },
         "The struct as it lies in memory: what a CUDA kernel reads, once copied to the device.");
     type.def(
-        "set_student", [](Job& j, const std::vector<int>& widths, const std::string& activation) { j.student = make_network(widths, activation, 0); },
+        "set_student",
+        [](Job& j, const std::vector<int>& widths, const std::string& activation) {
+            j.student = make_network(widths, activation, 0);
+        },
         py::arg("widths"), py::arg("activation"));
     type.def(
         "set_teacher",
@@ -184,8 +190,11 @@ PYBIND11_MODULE(_core, module) {
     module.attr("TERMS") = py::tuple(py::cast(kTermNames));
     module.attr("MAX_LAYERS") = kMaxLayers;
     module.attr("MAX_WIDTH") = kMaxWidth;
-    module.def("simd_level", [] { return std::string(kernels().level); }, "The SIMD level in use (REGKD_EDGE_SIMD overrides the choice).");
-    module.def("simd_levels_available", &available_levels, "SIMD levels that this CPU runs, from the plainest to the widest.");
+    module.def(
+        "simd_level", [] { return std::string(kernels().level); },
+        "The SIMD level in use (REGKD_EDGE_SIMD overrides the choice).");
+    module.def("simd_levels_available", &available_levels,
+               "SIMD levels that this CPU runs, from the plainest to the widest.");
     module.def("usable_cpus", &usable_cpus, "CPUs that this process may use.");
     bind_job(module);
 
@@ -195,7 +204,9 @@ PYBIND11_MODULE(_core, module) {
             const std::string why = refusal(job);
             return why.empty() ? py::object(py::none()) : py::object(py::str(why));
         },
-        py::arg("job"), "Why the core cannot run this job, in one sentence, or None. Reads which pointers are null, not what they point at.");
+        py::arg("job"),
+        "Why the core cannot run this job, in one sentence, or None. Reads which pointers are null, not what they "
+        "point at.");
     module.def(
         "cost",
         [](const Job& job, int threads) {
@@ -212,7 +223,8 @@ PYBIND11_MODULE(_core, module) {
             out["threads"] = c.threads;
             return out;
         },
-        py::arg("job"), py::arg("threads") = 0, "Work of one step: flops (networks only), activations, tiles, and the threads it would get.");
+        py::arg("job"), py::arg("threads") = 0,
+        "Work of one step: flops (networks only), activations, tiles, and the threads it would get.");
     module.def(
         "run",
         [](const std::vector<Job*>& jobs, int64_t steps, int threads, const std::string& level, int at_most) {
@@ -222,7 +234,8 @@ PYBIND11_MODULE(_core, module) {
             run_jobs(copies, steps, threads, level, at_most);
         },
         py::arg("jobs"), py::arg("steps"), py::arg("threads") = 0, py::arg("level") = "", py::arg("at_most") = 0,
-        "Advances every job by `steps` from its first_step. threads 0: as many as useful, at most `at_most`; the result "
+        "Advances every job by `steps` from its first_step. threads 0: as many as useful, at most `at_most`; the "
+        "result "
         "does not depend on it.");
     module.def(
         "gradient_step",
@@ -239,41 +252,54 @@ PYBIND11_MODULE(_core, module) {
         "One step's losses and gradient, nothing updated. student, teacher: the addresses of W_1, b_1, W_2, ...");
     module.def(
         "predict",
-        [](const std::vector<int>& widths, const std::string& activation, uintptr_t params, uintptr_t x, int64_t n, uintptr_t y, uintptr_t jacobian,
-           int threads) {
+        [](const std::vector<int>& widths, const std::string& activation, uintptr_t params, uintptr_t x, int64_t n,
+           uintptr_t y, uintptr_t jacobian, int threads) {
             const Network net = make_network(widths, activation, params);
             py::gil_scoped_release release;
             predict(net, pointer<const float>(x), n, pointer<float>(y), pointer<float>(jacobian), threads);
         },
-        py::arg("widths"), py::arg("activation"), py::arg("params"), py::arg("x"), py::arg("n"), py::arg("y"), py::arg("jacobian") = 0,
-        py::arg("threads") = 0, "y [n, o] of an MLP at x [n, d] and, when `jacobian` is not 0, its Jacobian [n, o, d].");
+        py::arg("widths"), py::arg("activation"), py::arg("params"), py::arg("x"), py::arg("n"), py::arg("y"),
+        py::arg("jacobian") = 0, py::arg("threads") = 0,
+        "y [n, o] of an MLP at x [n, d] and, when `jacobian` is not 0, its Jacobian [n, o, d].");
     module.def(
         "perturb",
-        [](uintptr_t x, uintptr_t sigma, int64_t samples, int64_t features, int draws, uint64_t seed, int64_t step, int stream, uintptr_t out,
-           const std::string& level) {
+        [](uintptr_t x, uintptr_t sigma, int64_t samples, int64_t features, int draws, uint64_t seed, int64_t step,
+           int stream, uintptr_t out, const std::string& level) {
             const Kernels& k = kernels(level);
-            if (draws < 0 || draws > 65535) throw std::invalid_argument("draws must be 0 to 65535, got " + std::to_string(draws));
+            if (draws < 0 || draws > 65535)
+                throw std::invalid_argument("draws must be 0 to 65535, got " + std::to_string(draws));
             py::gil_scoped_release release;
-            k.perturb(pointer<const float>(x), pointer<const float>(sigma), samples, features, draws, seed, step, stream, pointer<float>(out));
+            k.perturb(pointer<const float>(x), pointer<const float>(sigma), samples, features, draws, seed, step,
+                      stream, pointer<float>(out));
         },
-        py::arg("x"), py::arg("sigma"), py::arg("samples"), py::arg("features"), py::arg("draws"), py::arg("seed"), py::arg("step"),
-        py::arg("stream"), py::arg("out"), py::arg("level") = "",
+        py::arg("x"), py::arg("sigma"), py::arg("samples"), py::arg("features"), py::arg("draws"), py::arg("seed"),
+        py::arg("step"), py::arg("stream"), py::arg("out"), py::arg("level") = "",
         "out [samples, draws, features] = x + sigma * eps; x [samples, features], sigma [features].");
     module.def(
         "matching_loss",
-        [](const Job& constants, uintptr_t student, uintptr_t y, uintptr_t t, int64_t n, int outputs, uintptr_t gradient) {
-            LossCall call{constants, pointer<const float>(student), pointer<const float>(y), pointer<const float>(t), n, outputs,
-                          pointer<float>(gradient), 0.0};
+        [](const Job& constants, uintptr_t student, uintptr_t y, uintptr_t t, int64_t n, int outputs,
+           uintptr_t gradient) {
+            LossCall call{constants,
+                          pointer<const float>(student),
+                          pointer<const float>(y),
+                          pointer<const float>(t),
+                          n,
+                          outputs,
+                          pointer<float>(gradient),
+                          0.0};
             py::gil_scoped_release release;
             return matching_loss(call);
         },
-        py::arg("constants"), py::arg("student"), py::arg("y"), py::arg("t"), py::arg("n"), py::arg("outputs"), py::arg("gradient") = 0,
-        "Mean base loss of outputs [n, o] and its gradient; constants: a Job whose base, its constants and row_ arrays are set.");
+        py::arg("constants"), py::arg("student"), py::arg("y"), py::arg("t"), py::arg("n"), py::arg("outputs"),
+        py::arg("gradient") = 0,
+        "Mean base loss of outputs [n, o] and its gradient; constants: a Job whose base, its constants and row_ arrays "
+        "are set.");
     module.def(
         "activate",
-        [](const std::string& kind, uintptr_t z, int64_t n, uintptr_t a, uintptr_t s1, uintptr_t s2, const std::string& level) {
-            kernels(level).activate(index_of(kActivationNames, kind, "activation"), pointer<const float>(z), n, pointer<float>(a),
-                                    pointer<float>(s1), pointer<float>(s2));
+        [](const std::string& kind, uintptr_t z, int64_t n, uintptr_t a, uintptr_t s1, uintptr_t s2,
+           const std::string& level) {
+            kernels(level).activate(index_of(kActivationNames, kind, "activation"), pointer<const float>(z), n,
+                                    pointer<float>(a), pointer<float>(s1), pointer<float>(s2));
         },
         py::arg("kind"), py::arg("z"), py::arg("n"), py::arg("a"), py::arg("s1"), py::arg("s2"), py::arg("level") = "",
         "s, s' and s'' of an activation, for tests.");
@@ -287,8 +313,10 @@ PYBIND11_MODULE(_core, module) {
     module.def(
         "permute",
         [](uint64_t seed, uint64_t epoch, int64_t n, uintptr_t out) {
-            if (n < 1 || n > INT32_MAX) throw std::invalid_argument("a permutation has 1 to 2^31 - 1 rows, got " + std::to_string(n));
+            if (n < 1 || n > INT32_MAX)
+                throw std::invalid_argument("a permutation has 1 to 2^31 - 1 rows, got " + std::to_string(n));
             kernels().permute(seed, epoch, n, pointer<int32_t>(out));
         },
-        py::arg("seed"), py::arg("epoch"), py::arg("n"), py::arg("out"), "out [n] int32: the order of rows of an epoch.");
+        py::arg("seed"), py::arg("epoch"), py::arg("n"), py::arg("out"),
+        "out [n] int32: the order of rows of an epoch.");
 }

@@ -123,9 +123,9 @@ void bind_cuda(py::module_& core) {
         .def_property_readonly("buffers_in_shared", [](const cuda::Plan& p) { return p.arena_floats > 0; })
         .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes,
                       "Allocate on the device, 256-byte aligned, and zero it once.");
-    module.def(
-        "plan", &make_plan, py::arg("jobs"), py::arg("device"),
-        "The launch for these jobs (an ensemble advances together). Asks for attributes and occupancy, waits for nothing.");
+    module.def("plan", &make_plan, py::arg("jobs"), py::arg("device"),
+               "The launch for these jobs (an ensemble advances together). Asks for attributes and occupancy, waits "
+               "for nothing.");
     module.def(
         "train",
         [](const cuda::Plan& plan, uintptr_t jobs, uintptr_t workspace, int steps, int64_t offset, int device,
@@ -153,8 +153,8 @@ void bind_cuda(py::module_& core) {
             if (plan.members != 1)
                 throw std::invalid_argument("the plan is for " + std::to_string(plan.members) + " jobs, not for one");
             const cuda::OnDevice here(device);
-            const cuda::TrainCall call = {nullptr, pointer<unsigned char>(workspace), plan, steps, 0,
-                                          pointer<const int64_t>(step_address), job, true};
+            const cuda::TrainCall call = {nullptr, pointer<unsigned char>(workspace),    plan, steps,
+                                          0,       pointer<const int64_t>(step_address), job,  true};
             cuda::check(cuda::train(call, pointer<void>(stream)), "train_one");
         },
         py::arg("plan"), py::arg("job"), py::arg("workspace"), py::arg("steps"), py::arg("device"), py::arg("stream"),

@@ -59,8 +59,9 @@ REGKD_INLINE F hyperbolic_tangent(F z) {
     return (x * p) / q;
 }
 
-// P(N(0,1) < -|z|) = e^(-z^2/2) t Q(t), t = 1 / (1 + 0.375 |z| / sqrt 2), Q of degree 8 fitted to erfc's scaled form with
-// relative error 1.2e-8 for |z| < 14; `bell` is e^(-z^2/2). A difference 1 + erf would lose the digits of the tail.
+// P(N(0,1) < -|z|) = e^(-z^2/2) t Q(t), t = 1 / (1 + 0.375 |z| / sqrt 2), Q of degree 8 fitted to erfc's scaled form
+// with relative error 1.2e-8 for |z| < 14; `bell` is e^(-z^2/2). A difference 1 + erf would lose the digits of the
+// tail.
 template <class F>
 REGKD_INLINE F normal_tail(F z, F& bell) {
     const F t = 1.0f / fused(absolute(z), all<F>(0.375f * 0.70710678118654752f), all<F>(1.0f));
@@ -151,15 +152,24 @@ REGKD_INLINE bool is_curved(int kind) { return kind > kLeakyRelu; }  // s'' is n
 template <class Function>
 REGKD_INLINE void with_activation(int kind, Function f) {
     switch (kind) {
-        case kRelu: return f.template operator()<kRelu>();
-        case kLeakyRelu: return f.template operator()<kLeakyRelu>();
-        case kElu: return f.template operator()<kElu>();
-        case kSilu: return f.template operator()<kSilu>();
-        case kGelu: return f.template operator()<kGelu>();
-        case kGeluTanh: return f.template operator()<kGeluTanh>();
-        case kTanh: return f.template operator()<kTanh>();
-        case kSoftplus: return f.template operator()<kSoftplus>();
-        default: return f.template operator()<kIdentity>();
+        case kRelu:
+            return f.template operator()<kRelu>();
+        case kLeakyRelu:
+            return f.template operator()<kLeakyRelu>();
+        case kElu:
+            return f.template operator()<kElu>();
+        case kSilu:
+            return f.template operator()<kSilu>();
+        case kGelu:
+            return f.template operator()<kGelu>();
+        case kGeluTanh:
+            return f.template operator()<kGeluTanh>();
+        case kTanh:
+            return f.template operator()<kTanh>();
+        case kSoftplus:
+            return f.template operator()<kSoftplus>();
+        default:
+            return f.template operator()<kIdentity>();
     }
 }
 

@@ -24,7 +24,8 @@ REGKD_PHASE void ascend(const Block& block, const Job& job, const Arena& at, flo
     using F = typename Block::F;
     const int d = job.student.widths[0], o = outputs_of(job);
     float *x = base + at.x, *square = base + at.square, *to_s = base + at.c, *to_t = base + at.v;
-    float *g_s = base + at.student_g, *g_t = base + at.teacher_g, *y_s = base + at.student_y, *y_t = base + at.teacher_y;
+    float *g_s = base + at.student_g, *g_t = base + at.teacher_g, *y_s = base + at.student_y,
+          *y_t = base + at.teacher_y;
     float* length = base + at.gm_loss;  // of G, by lane; the loss is set after the ascent
     const Rows student = student_rows(at, base, false), teacher = teacher_rows(at, base, true);
     const float scale = 1.0f / static_cast<float>(job.batch);

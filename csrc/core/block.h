@@ -26,10 +26,11 @@ namespace REGKD_LEVEL {
 
 struct Arena {
     int32_t x, live, y, t, row_terms, student_y, teacher_y, c, v, r, student_g, teacher_g, square, value_loss, gm_loss;
-    int32_t index;                                       // 32 ints: the row of each lane
+    int32_t index;  // 32 ints: the row of each lane
     int32_t teacher_a[2], teacher_d[2], teacher_s1[kMaxLayers];
-    int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], tangent[kMaxLayers], m[kMaxLayers], q[2];
-    int32_t floats;                                      // size; a multiple of 32
+    int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], tangent[kMaxLayers],
+        m[kMaxLayers], q[2];
+    int32_t floats;  // size; a multiple of 32
 };
 
 REGKD_INLINE bool is_active(const Weight& w) { return w.start != 0.0f || w.end != 0.0f; }

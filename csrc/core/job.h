@@ -8,7 +8,18 @@
 
 namespace regkd {
 
-enum Activation : int32_t { kIdentity, kRelu, kLeakyRelu, kElu, kSilu, kGelu, kGeluTanh, kTanh, kSoftplus, kActivations };
+enum Activation : int32_t {
+    kIdentity,
+    kRelu,
+    kLeakyRelu,
+    kElu,
+    kSilu,
+    kGelu,
+    kGeluTanh,
+    kTanh,
+    kSoftplus,
+    kActivations
+};
 
 // L_base, a value a row: w_i * (value below), averaged over the batch. S the student's output, t the stored T(x).
 enum Base : int32_t {
@@ -26,10 +37,10 @@ enum Term : int32_t { kTermBase, kTermPm, kTermAbm, kTermGm, kTerms };
 enum PointKind : int32_t { kOriginal, kPerturbed, kAscended, kPointKinds };  // bit 1 << kind in gm_on
 
 struct Network {
-    int32_t layers;                   // weight matrices; 0: no such network
-    int32_t widths[kMaxLayers + 1];   // d, hidden widths, o
-    int32_t activation;               // of every hidden layer; the output is linear
-    const float* params;              // [P] flat
+    int32_t layers;                  // weight matrices; 0: no such network
+    int32_t widths[kMaxLayers + 1];  // d, hidden widths, o
+    int32_t activation;              // of every hidden layer; the output is linear
+    const float* params;             // [P] flat
 };
 
 // A term's weight at step t of T: start + (end - start) * min(1, (t / hold + 1) * hold / T), integer division, in
@@ -63,39 +74,39 @@ struct Job {
     int32_t shuffle;           // 1: minibatches follow perm(seed, epoch); 0: row = position % N
 
     // -- points of a step
-    int32_t batch;              // B anchors
-    int32_t draws;              // K perturbed points an anchor, exist when w_pm is active or gm_on has their bit
+    int32_t batch;  // B anchors
+    int32_t draws;  // K perturbed points an anchor, exist when w_pm is active or gm_on has their bit
     int32_t ascent_steps;
-    int32_t ascent_rule;        // AscentRule
-    int32_t ascent_from_anchor; // x0 = from_anchor * x + ascent_sigma * eps
+    int32_t ascent_rule;         // AscentRule
+    int32_t ascent_from_anchor;  // x0 = from_anchor * x + ascent_sigma * eps
     float ascent_sigma;
-    float ascent_size;          // step length (RMSprop: learning rate)
-    float ascent_ridge;         // 1e-5 in Zhou & Chiam: of |S|^2
-    float ascent_decay;         // 1e-5 in Zhou & Chiam: weight decay of x
+    float ascent_size;               // step length (RMSprop: learning rate)
+    float ascent_ridge;              // 1e-5 in Zhou & Chiam: of |S|^2
+    float ascent_decay;              // 1e-5 in Zhou & Chiam: weight decay of x
     float ascent_alpha, ascent_eps;  // RMSprop's, 0.99 and 1e-8
-    int32_t gm_on;              // bits of PointKind
-    int32_t cotangents;         // 0: one pass an output (exact); C > 0: C random-sign projections
+    int32_t gm_on;                   // bits of PointKind
+    int32_t cotangents;              // 0: one pass an output (exact); C > 0: C random-sign projections
 
     // -- objective
-    int32_t base;               // Base
-    float base_a, base_b;       // kSquares
-    float nu, margin;           // kTbr
-    int32_t imitate;            // kTbr
-    float delta;                // kHuber
-    int32_t drop_outliers;      // kTor
-    Weight weight[kTerms];      // w_base, w_pm, w_abm, w_gm
+    int32_t base;           // Base
+    float base_a, base_b;   // kSquares
+    float nu, margin;       // kTbr
+    int32_t imitate;        // kTbr
+    float delta;            // kHuber
+    int32_t drop_outliers;  // kTor
+    Weight weight[kTerms];  // w_base, w_pm, w_abm, w_gm
 
     // -- optimizer, with torch's semantics
-    int32_t optimizer;          // Optimizer
+    int32_t optimizer;  // Optimizer
     float rate, weight_decay;
     float alpha, beta1, beta2, eps;
-    int32_t rate_schedule;      // RateSchedule: 1 | 1 - t/T | (1 + cos(pi t/T)) / 2
-    int64_t total_steps;        // T
+    int32_t rate_schedule;  // RateSchedule: 1 | 1 - t/T | (1 + cos(pi t/T)) / 2
+    int64_t total_steps;    // T
 
     // -- place in the run
     uint64_t seed;
-    int64_t first_step;         // t of this call's first step; Adam's count is t + 1
-    double* losses;             // [n_steps, 1 + kTerms] weighted total, then unweighted terms; null: not recorded
+    int64_t first_step;  // t of this call's first step; Adam's count is t + 1
+    double* losses;      // [n_steps, 1 + kTerms] weighted total, then unweighted terms; null: not recorded
 };
 
 }  // namespace regkd

@@ -34,10 +34,11 @@ REGKD_INLINE F huber(F r, float delta, F& slope) {
     return size < delta ? r * r * 0.5f : (size - 0.5f * delta) * delta;
 }
 
-// loss[lane] += w_i * value; c[j][lane] = scale * w_i * d value / d S_j. y or t may be null when the base reads neither.
+// loss[lane] += w_i * value; c[j][lane] = scale * w_i * d value / d S_j. y or t may be null when the base reads
+// neither.
 template <class Block>
-REGKD_INLINE void base_loss(const Block& block, const BaseConstants& k, int outputs, const float* student, const float* y, const float* t,
-                            const RowTerms& row, float scale, float* c, float* loss) {
+REGKD_INLINE void base_loss(const Block& block, const BaseConstants& k, int outputs, const float* student,
+                            const float* y, const float* t, const RowTerms& row, float scale, float* c, float* loss) {
     using F = typename Block::F;
     block.rows(1, [&](int, int s) {
         const F w = block.load(row.weight + s), zero = all<F>(0.0f);
@@ -100,8 +101,8 @@ REGKD_INLINE void base_loss(const Block& block, const BaseConstants& k, int outp
 
 // loss[lane] += live |S-T|^2; c = scale * live * 2 (S-T).
 template <class Block>
-REGKD_PHASE void match_values(const Block& block, int outputs, const float* student, const float* teacher, const float* live, float scale,
-                               float* c, float* loss) {
+REGKD_PHASE void match_values(const Block& block, int outputs, const float* student, const float* teacher,
+                              const float* live, float scale, float* c, float* loss) {
     using F = typename Block::F;
     block.rows(1, [&](int, int s) {
         const F on = block.load(live + s);
@@ -118,8 +119,8 @@ REGKD_PHASE void match_values(const Block& block, int outputs, const float* stud
 
 // loss[lane] += live |gS-gT|^2; r = scale * live * 2 (gS-gT).
 template <class Block>
-REGKD_INLINE void match_gradients(const Block& block, int inputs, const float* student, const float* teacher, const float* live, float scale,
-                                  float* r, float* loss) {
+REGKD_INLINE void match_gradients(const Block& block, int inputs, const float* student, const float* teacher,
+                                  const float* live, float scale, float* r, float* loss) {
     match_values(block, inputs, student, teacher, live, scale, r, loss);
 }
 

@@ -49,7 +49,8 @@ REGKD_PHASE void activate_rows(const Block& block, int kind, int begin, int end,
 
 // Pass 1: y = net(x).
 template <class Block>
-REGKD_PHASE void forward(const Block& block, const Network& net, const float* params, const float* x, const Rows& rows, float* y) {
+REGKD_PHASE void forward(const Block& block, const Network& net, const float* params, const float* x, const Rows& rows,
+                         float* y) {
     const float* w = params;
     for (int l = 1; l <= net.layers; ++l) {
         const int n_in = net.widths[l - 1], n_out = net.widths[l];
@@ -74,7 +75,8 @@ REGKD_PHASE void forward(const Block& block, const Network& net, const float* pa
 
 // Pass 2: g = J^T v. Needs s1; leaves u and d.
 template <class Block>
-REGKD_PHASE void pull_back(const Block& block, const Network& net, const float* params, const float* v, const Rows& rows, float* g) {
+REGKD_PHASE void pull_back(const Block& block, const Network& net, const float* params, const float* v,
+                           const Rows& rows, float* g) {
     for (int l = net.layers; l >= 1; --l) {
         const float* w = layer_weights(net, params, l);
         const float* cur = l == net.layers ? v : rows.d[l];
@@ -95,7 +97,8 @@ REGKD_PHASE void pull_back(const Block& block, const Network& net, const float* 
 
 // Pass 3: tangents along r, and m += s'' u zt. `first`: m is set, not added to. Skips m when s'' is 0 everywhere.
 template <class Block>
-REGKD_PHASE void push_forward(const Block& block, const Network& net, const float* params, const float* r, const Rows& rows, bool first) {
+REGKD_PHASE void push_forward(const Block& block, const Network& net, const float* params, const float* r,
+                              const Rows& rows, bool first) {
     using F = typename Block::F;
     const float* w = params;
     const bool curved = is_curved(net.activation);
@@ -119,7 +122,8 @@ REGKD_PHASE void push_forward(const Block& block, const Network& net, const floa
 }
 
 // Where gradients go: like the parameters, but rows of W_l padded to a multiple of 16 floats and b_l too. Rows of 128
-// floats and more begin an odd number of cache lines apart: at a power of two, a column's lines share one set of the cache.
+// floats and more begin an odd number of cache lines apart: at a power of two, a column's lines share one set of the
+// cache.
 constexpr int kPad = 16;
 REGKD_INLINE int padded(int n) { return (n + kPad - 1) / kPad * kPad; }
 REGKD_INLINE int pitch(int n) { return n < 128 ? padded(n) : padded(n) | kPad; }
@@ -134,8 +138,8 @@ REGKD_INLINE int64_t padded_count(const Network& net) {
 
 // dW_l += d_l^T t_{l-1} of one cotangent v, when there are several; `accumulate` false: set.
 template <class Block>
-REGKD_PHASE void tangent_gradient(const Block& block, const Network& net, const float* v, const float* r, const Rows& rows,
-                                   float* grad, bool accumulate) {
+REGKD_PHASE void tangent_gradient(const Block& block, const Network& net, const float* v, const float* r,
+                                  const Rows& rows, float* grad, bool accumulate) {
     for (int l = 1; l <= net.layers; ++l) {
         const float* d = l == net.layers ? v : rows.d[l];
         const float* t = l == 1 ? r : rows.t[l - 1];
@@ -147,8 +151,9 @@ REGKD_PHASE void tangent_gradient(const Block& block, const Network& net, const 
 // Pass 4 and the gradient: q_L = c; dW_l += q_l^T a_{l-1} (+ d_l^T t_{l-1} when v is given), db_l += sum q_l.
 // `bend`: m holds what pass 3 left.
 template <class Block>
-REGKD_PHASE void gradient(const Block& block, const Network& net, const float* params, const float* x, const float* c, const float* v,
-                           const float* r, const Rows& rows, bool bend, float* grad, bool accumulate, bool accumulate_bias) {
+REGKD_PHASE void gradient(const Block& block, const Network& net, const float* params, const float* x, const float* c,
+                          const float* v, const float* r, const Rows& rows, bool bend, float* grad, bool accumulate,
+                          bool accumulate_bias) {
     grad += padded_count(net);
     const float* q = c;
     for (int l = net.layers; l >= 1; --l) {

@@ -1,4 +1,5 @@
-// What changes from step to step outside the networks: weights of the terms, the learning rate, and one parameter's update.
+// What changes from step to step outside the networks: weights of the terms, the learning rate, and one parameter's
+// update.
 #pragma once
 
 #include "network.h"

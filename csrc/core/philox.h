@@ -43,7 +43,7 @@ REGKD_INLINE void philox4x32(U c[4], uint32_t k0, uint32_t k1) {
 // The four words of one counter. `sample` varies by lane, the rest is the same in all.
 template <class U>
 REGKD_INLINE void philox_words(uint64_t seed, Stream stream, uint32_t step, U sample, uint32_t draw, uint32_t quad,
-                              U w[4]) {
+                               U w[4]) {
     w[0] = sample;
     w[1] = (sample ^ sample) + quad;
     w[2] = (sample ^ sample) + step;
@@ -110,7 +110,7 @@ REGKD_INLINE void normal_pair(U r0, U r1, F& n0, F& n1) {
 // Normals of features 4 quad .. 4 quad + 3.
 template <class F, class U>
 REGKD_INLINE void normal_quad(uint64_t seed, Stream stream, uint32_t step, U sample, uint32_t draw, uint32_t quad,
-                             F n[4]) {
+                              F n[4]) {
     U w[4];
     philox_words(seed, stream, step, sample, draw, quad, w);
     normal_pair(w[0], w[1], n[0], n[1]);

@@ -32,9 +32,9 @@
 
 namespace regkd {
 
-constexpr int kTile = 32;       // samples of a tile: a warp on the device, a few vectors on the CPU
-constexpr int kMaxLayers = 8;   // weight matrices of a network
-constexpr int kMaxWidth = 1024; // units of a hidden layer
+constexpr int kTile = 32;        // samples of a tile: a warp on the device, a few vectors on the CPU
+constexpr int kMaxLayers = 8;    // weight matrices of a network
+constexpr int kMaxWidth = 1024;  // units of a hidden layer
 
 namespace REGKD_LEVEL {
 

@@ -67,9 +67,7 @@ REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {
 }
 #elif defined(__aarch64__)
 REGKD_INLINE Vec square_root(Vec x) { return (Vec)vsqrtq_f32((float32x4_t)x); }
-REGKD_INLINE Vec fused(Vec a, Vec b, Vec c) {
-    return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-}
+REGKD_INLINE Vec fused(Vec a, Vec b, Vec c) { return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {
     for (int i = 0; i < kVec; ++i) {
         const uint64_t p = static_cast<uint64_t>(a[i]) * b;

@@ -31,13 +31,15 @@ REGKD_INLINE Tile tile_at(const Job& job, int index) {
 }
 
 REGKD_INLINE float gm_points(const Job& job) {
-    const int n = gm_on_kind(job, kOriginal) + (gm_on_kind(job, kPerturbed) ? job.draws : 0) + gm_on_kind(job, kAscended);
+    const int n =
+        gm_on_kind(job, kOriginal) + (gm_on_kind(job, kPerturbed) ? job.draws : 0) + gm_on_kind(job, kAscended);
     return static_cast<float>(n) * static_cast<float>(job.batch);
 }
 
 // x of the tile's points, before any ascent; index holds each lane's row.
 template <class Block>
-REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at, float* base) {
+REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at,
+                             float* base) {
     using F = typename Block::F;
     using U = typename Block::U;
     const int d = job.student.widths[0];
@@ -46,7 +48,9 @@ REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& 
     const bool gaussian = job.x == nullptr;
     const uint32_t n = static_cast<uint32_t>(job.rows);
     // The tile's rows follow each other in the stream of epochs; most tiles lie in one epoch, whose keys are made once.
-    const uint64_t start = gaussian ? 0 : static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(tile.first);
+    const uint64_t start =
+        gaussian ? 0
+                 : static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(tile.first);
     const uint64_t epoch = gaussian ? 0 : start / n, offset = start - epoch * n;
     const RowKeys keys = row_keys(job.seed, epoch);
     const int bits = row_bits(n);
@@ -56,12 +60,14 @@ REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& 
         uint64_t i = offset + static_cast<uint64_t>(lane < tile.count ? lane : 0), passed = 0;
         for (; i >= n; i -= n) ++passed;
         const uint32_t at_row = static_cast<uint32_t>(i);
-        const uint32_t row = !job.shuffle ? at_row : permute_row(passed ? row_keys(job.seed, epoch + passed) : keys, at_row, n, bits);
+        const uint32_t row =
+            !job.shuffle ? at_row : permute_row(passed ? row_keys(job.seed, epoch + passed) : keys, at_row, n, bits);
         index[lane] = static_cast<int32_t>(row);
     });
     const bool anchored = tile.kind != kAscended || job.ascent_from_anchor;
     if (!gaussian && anchored) {
-        block.cells(d, [&](int j, int lane) { x[j * kTile + lane] = job.x[static_cast<int64_t>(index[lane]) * d + j]; });
+        block.cells(d,
+                    [&](int j, int lane) { x[j * kTile + lane] = job.x[static_cast<int64_t>(index[lane]) * d + j]; });
     } else {
         block.rows((d + 3) / 4, [&](int q, int s) {
             const U sample = block.lane_numbers(s) + static_cast<uint32_t>(tile.first);
@@ -111,7 +117,8 @@ REGKD_PHASE RowTerms gather_rows(const Block& block, const Job& job, const Arena
 
 // v of cotangent number c: a unit vector, or random signs of the point.
 template <class Block>
-REGKD_PHASE void make_cotangent(const Block& block, const Job& job, const StepNow& now, const Tile& tile, int c, float* v) {
+REGKD_PHASE void make_cotangent(const Block& block, const Job& job, const StepNow& now, const Tile& tile, int c,
+                                float* v) {
     using F = typename Block::F;
     using U = typename Block::U;
     const int o = outputs_of(job);
@@ -129,15 +136,16 @@ REGKD_PHASE void make_cotangent(const Block& block, const Job& job, const StepNo
     });
 }
 
-// Adds one tile: its value loss and its gradient-matching loss (sums over points, unweighted) to sums[0], sums[1], and the
-// gradient of the weighted objective to grad (padded layout). add == false: grad is set.
+// Adds one tile: its value loss and its gradient-matching loss (sums over points, unweighted) to sums[0], sums[1], and
+// the gradient of the weighted objective to grad (padded layout). add == false: grad is set.
 template <class Block>
-REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile, float* base,
-                           float* grad, bool add, double* sums) {
+REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile,
+                           float* base, float* grad, bool add, double* sums) {
     using F = typename Block::F;
     const bool gm = gm_on_kind(job, tile.kind), original = tile.kind == kOriginal;
     const bool base_on = original && job.base != kNone && is_active(job.weight[kTermBase]);
-    // Buffers are named by offset and job is read where it is used: on the device, what lives across phases costs registers.
+    // Buffers are named by offset and job is read where it is used: on the device, what lives across phases costs
+    // registers.
     const auto buffer = [&](int32_t offset) { return base + offset; };
 
     make_points(block, job, now, tile, at, base);
@@ -147,23 +155,25 @@ REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& no
         block.store(buffer(at.gm_loss) + s, all<F>(0.0f));
     });
 
-    const Rows student = student_rows(at, base, gm && is_curved(job.student.activation)), teacher = teacher_rows(at, base, gm);
+    const Rows student = student_rows(at, base, gm && is_curved(job.student.activation)),
+               teacher = teacher_rows(at, base, gm);
     const bool stored = original && job.t != nullptr;
-    if (job.teacher.layers > 0 && (gm || !stored)) forward(block, job.teacher, job.teacher.params, buffer(at.x), teacher, buffer(at.teacher_y));
+    if (job.teacher.layers > 0 && (gm || !stored))
+        forward(block, job.teacher, job.teacher.params, buffer(at.x), teacher, buffer(at.teacher_y));
     forward(block, job.student, job.params, buffer(at.x), student, buffer(at.student_y));
 
     const float batch = static_cast<float>(job.batch);
     if (base_on) {
         const RowTerms terms = gather_rows(block, job, at, base);
         const float* t = stored ? buffer(at.t) : (job.teacher.layers > 0 ? buffer(at.teacher_y) : nullptr);
-        base_loss(block, base_constants(job), outputs_of(job), buffer(at.student_y), job.y ? buffer(at.y) : nullptr, t, terms,
-                  now.weight[kTermBase] / batch, buffer(at.c), buffer(at.value_loss));
+        base_loss(block, base_constants(job), outputs_of(job), buffer(at.student_y), job.y ? buffer(at.y) : nullptr, t,
+                  terms, now.weight[kTermBase] / batch, buffer(at.c), buffer(at.value_loss));
     } else {
         float scale = 0.0f;
         if (tile.kind == kPerturbed) scale = now.weight[kTermPm] / (batch * static_cast<float>(job.draws));
         if (tile.kind == kAscended) scale = now.weight[kTermAbm] / batch;
-        match_values(block, outputs_of(job), buffer(at.student_y), buffer(at.teacher_y), buffer(at.live), scale, buffer(at.c),
-                     buffer(at.value_loss));
+        match_values(block, outputs_of(job), buffer(at.student_y), buffer(at.teacher_y), buffer(at.live), scale,
+                     buffer(at.c), buffer(at.value_loss));
     }
 
     const int count = gm ? cotangent_count(job) : 0;
@@ -174,10 +184,11 @@ REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& no
             make_cotangent(block, job, now, tile, i, buffer(at.v));
             pull_back(block, job.teacher, job.teacher.params, buffer(at.v), teacher, buffer(at.teacher_g));
             pull_back(block, job.student, job.params, buffer(at.v), student, buffer(at.student_g));
-            match_values(block, job.student.widths[0], buffer(at.student_g), buffer(at.teacher_g), buffer(at.live), scale, buffer(at.r),
-                         buffer(at.gm_loss));
+            match_values(block, job.student.widths[0], buffer(at.student_g), buffer(at.teacher_g), buffer(at.live),
+                         scale, buffer(at.r), buffer(at.gm_loss));
             push_forward(block, job.student, job.params, buffer(at.r), student, i == 0);
-            if (count > 1) tangent_gradient(block, job.student, buffer(at.v), buffer(at.r), student, grad, add || i > 0);
+            if (count > 1)
+                tangent_gradient(block, job.student, buffer(at.v), buffer(at.r), student, grad, add || i > 0);
         }
         block.lanes([&](int lane) { buffer(at.gm_loss)[lane] *= share; });
     }

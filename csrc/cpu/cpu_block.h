@@ -32,7 +32,9 @@ struct CpuBlock {
     int64_t half;       // floats of one of the two
 
     CpuBlock(int samples, float* scratch, int64_t scratch_half)
-        : limit((samples + kVec - 1) / kVec * kVec), transposed(scratch), half(scratch_half) {}
+        : limit((samples + kVec - 1) / kVec * kVec),
+          transposed(scratch),
+          half(scratch_half) {}
 
     static REGKD_INLINE F load(const float* p) { return load_vec(p); }
     static REGKD_INLINE void store(float* p, F v) { store_vec(p, v); }
@@ -68,26 +70,31 @@ struct CpuBlock {
     }
 
     template <class Done>
-    REGKD_INLINE void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out, Done done) const {
+    REGKD_INLINE void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out,
+                              Done done) const {
         blocks(n_out, [&]<int R>(int j) {
-            product_rows<R, false>(w + static_cast<int64_t>(j) * n_in, n_in, n_in, in, bias ? bias + j : nullptr, out + j * kTile, limit);
+            product_rows<R, false>(w + static_cast<int64_t>(j) * n_in, n_in, n_in, in, bias ? bias + j : nullptr,
+                                   out + j * kTile, limit);
             done(j, j + R);
         });
     }
     template <class Done>
-    REGKD_INLINE void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out, Done done) const {
+    REGKD_INLINE void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out,
+                                         Done done) const {
         blocks(n_in, [&]<int R>(int k) {
             product_rows<R, true>(w + k, n_in, n_out, in, nullptr, out + k * kTile, limit);
             done(k, k + R);
         });
     }
-    REGKD_INLINE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g, bool add) const {
+    REGKD_INLINE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t,
+                            float* g, bool add) const {
         const int ld = pitch(n_in);
         transpose_tile(a, n_in, limit, transposed, ld);
         float* second = d ? transposed + half : nullptr;
         if (d) transpose_tile(t, n_in, limit, second, ld);
         blocks(n_out, [&]<int R>(int j) {
-            outer_rows<R>(q + j * kTile, transposed, d ? d + j * kTile : nullptr, second, ld, limit, g + static_cast<int64_t>(j) * ld, padded(n_in), add);
+            outer_rows<R>(q + j * kTile, transposed, d ? d + j * kTile : nullptr, second, ld, limit,
+                          g + static_cast<int64_t>(j) * ld, padded(n_in), add);
         });
     }
     REGKD_INLINE void sums(int n, const float* q, float* g, bool add) const {
@@ -115,8 +122,10 @@ struct CpuBlock {
             for_row_blocks(n, f);
         } else {
             const int full = n / kRowsInRegisters;
-            for_row_blocks(n - full * kRowsInRegisters, [&]<int R>(int j) { f.template operator()<R>(full * kRowsInRegisters + j); });
-            for (int i = 0; i < full; ++i) f.template operator()<kRowsInRegisters>(ordered<kOrder>(i, full) * kRowsInRegisters);
+            for_row_blocks(n - full * kRowsInRegisters,
+                           [&]<int R>(int j) { f.template operator()<R>(full * kRowsInRegisters + j); });
+            for (int i = 0; i < full; ++i)
+                f.template operator()<kRowsInRegisters>(ordered<kOrder>(i, full) * kRowsInRegisters);
         }
     }
 };

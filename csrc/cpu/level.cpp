@@ -9,8 +9,8 @@ namespace {
 void steps(JobRun* run, int thread, int threads) { run_steps<Order::kForwards>(run, thread, threads); }
 
 // out[i, k, j] = x[i, j] + sigma[j] * normal(seed, stream, step, sample i, draw k, feature j)
-void perturb(const float* x, const float* sigma, int64_t samples, int64_t features, int32_t draws, uint64_t seed, int64_t step,
-             int32_t stream, float* out) {
+void perturb(const float* x, const float* sigma, int64_t samples, int64_t features, int32_t draws, uint64_t seed,
+             int64_t step, int32_t stream, float* out) {
     for (int64_t i = 0; i < samples; i += kVec) {
         UVec sample;
         for (int v = 0; v < kVec; ++v) sample[v] = static_cast<uint32_t>(i + v);
@@ -18,11 +18,12 @@ void perturb(const float* x, const float* sigma, int64_t samples, int64_t featur
         for (int32_t k = 0; k < draws; ++k)
             for (int64_t q = 0; 4 * q < features; ++q) {
                 Vec noise[4];
-                normal_quad(seed, static_cast<Stream>(stream), static_cast<uint32_t>(step), sample, static_cast<uint32_t>(k),
-                            static_cast<uint32_t>(q), noise);
+                normal_quad(seed, static_cast<Stream>(stream), static_cast<uint32_t>(step), sample,
+                            static_cast<uint32_t>(k), static_cast<uint32_t>(q), noise);
                 for (int64_t j = 4 * q; j < 4 * q + 4 && j < features; ++j) {
                     const Vec moved = noise[j & 3] * sigma[j];
-                    for (int v = 0; v < live; ++v) out[((i + v) * draws + k) * features + j] = x[(i + v) * features + j] + moved[v];
+                    for (int v = 0; v < live; ++v)
+                        out[((i + v) * draws + k) * features + j] = x[(i + v) * features + j] + moved[v];
                 }
             }
     }
@@ -116,12 +117,14 @@ void activate(int32_t kind, const float* z, int64_t n, float* a, float* s1, floa
 void permute(uint64_t seed, uint64_t epoch, int64_t n, int32_t* out) {
     const RowKeys keys = row_keys(seed, epoch);
     const int bits = row_bits(static_cast<uint32_t>(n));
-    for (int64_t i = 0; i < n; ++i) out[i] = static_cast<int32_t>(permute_row(keys, static_cast<uint32_t>(i), static_cast<uint32_t>(n), bits));
+    for (int64_t i = 0; i < n; ++i)
+        out[i] = static_cast<int32_t>(permute_row(keys, static_cast<uint32_t>(i), static_cast<uint32_t>(n), bits));
 }
 
 #define REGKD_TEXT2(x) #x
 #define REGKD_TEXT(x) REGKD_TEXT2(x)
-const Kernels kernels = {REGKD_TEXT(REGKD_LEVEL), kVec, measure_run, steps, perturb, matching_loss, predict, predict_floats, activate, permute};
+const Kernels kernels = {REGKD_TEXT(REGKD_LEVEL), kVec,    measure_run,    steps,    perturb,
+                         matching_loss,           predict, predict_floats, activate, permute};
 
 }  // namespace
 }  // namespace REGKD_LEVEL

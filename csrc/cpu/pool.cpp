@@ -23,8 +23,8 @@ inline void pause_cpu() {
 #endif
 }
 
-// About 20 microseconds of spinning: longer than the difference between two threads' shares of a step, shorter than what
-// a time slice costs when the other thread is not running at all.
+// About 20 microseconds of spinning: longer than the difference between two threads' shares of a step, shorter than
+// what a time slice costs when the other thread is not running at all.
 constexpr int kSpins = 2000;
 
 struct Pool {
@@ -136,7 +136,8 @@ void run_on_pool(int threads, Granted granted, Work work, void* context) {
                 break;  // no more threads to be had: go on with those that there are
             }
         }
-        const int extra = static_cast<int>(p->workers.size()) < threads - 1 ? static_cast<int>(p->workers.size()) : threads - 1;
+        const int extra =
+            static_cast<int>(p->workers.size()) < threads - 1 ? static_cast<int>(p->workers.size()) : threads - 1;
         granted(context, extra + 1);
         p->work = work;
         p->context = context;

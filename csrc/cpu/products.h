@@ -19,7 +19,8 @@ constexpr int kRowsInRegisters = 4;  // 8 of 16
 
 // out[j] = bias[j] + sum_k w(j, k) in[k] for R rows j and S vectors of samples; w(j, k) = w[j * rs + k * cs].
 template <int R, int S, bool Transposed>
-REGKD_INLINE void product_block(const float* w, int64_t stride, int cols, const float* in, const float* bias, float* out) {
+REGKD_INLINE void product_block(const float* w, int64_t stride, int cols, const float* in, const float* bias,
+                                float* out) {
     const int64_t rs = Transposed ? 1 : stride, cs = Transposed ? stride : 1;
     constexpr int kChains = R == 1 ? 4 : 1;  // a single row needs several sums in flight
     Vec sum[kChains][R][S];
@@ -52,19 +53,22 @@ REGKD_INLINE void product_block(const float* w, int64_t stride, int cols, const 
 }
 
 template <int R, bool Transposed>
-REGKD_INLINE void product_rows(const float* w, int64_t stride, int cols, const float* in, const float* bias, float* out, int limit) {
+REGKD_INLINE void product_rows(const float* w, int64_t stride, int cols, const float* in, const float* bias, float* out,
+                               int limit) {
     int s = 0;
-    for (; s + 2 * kVec <= limit; s += 2 * kVec) product_block<R, 2, Transposed>(w, stride, cols, in + s, bias, out + s);
+    for (; s + 2 * kVec <= limit; s += 2 * kVec)
+        product_block<R, 2, Transposed>(w, stride, cols, in + s, bias, out + s);
     if (s < limit) product_block<R, 1, Transposed>(w, stride, cols, in + s, bias, out + s);
 }
 
 // G[j, k] (+)= sum over samples of q[j, s] a[s, k] (+ d[j, s] t[s, k]) for R rows and S vectors of inputs.
 template <int R, int S>
-REGKD_INLINE void outer_block(const float* q, const float* a, const float* d, const float* t, int stride, int samples, float* g, int ld,
-                              bool add) {
+REGKD_INLINE void outer_block(const float* q, const float* a, const float* d, const float* t, int stride, int samples,
+                              float* g, int ld, bool add) {
     Vec sum[R][S];
     for (int r = 0; r < R; ++r)
-        for (int k = 0; k < S; ++k) sum[r][k] = add ? load_vec(g + static_cast<int64_t>(r) * ld + k * kVec) : all<Vec>(0.0f);
+        for (int k = 0; k < S; ++k)
+            sum[r][k] = add ? load_vec(g + static_cast<int64_t>(r) * ld + k * kVec) : all<Vec>(0.0f);
     for (int pair = 0; pair < 2; ++pair) {
         const float *left = pair ? d : q, *right = pair ? t : a;
         if (left == nullptr) break;
@@ -83,12 +87,14 @@ REGKD_INLINE void outer_block(const float* q, const float* a, const float* d, co
 
 // The first `cols` columns; rows of a, t and G are `stride` floats apart.
 template <int R>
-REGKD_INLINE void outer_rows(const float* q, const float* a, const float* d, const float* t, int stride, int samples, float* g, int cols,
-                             bool add) {
+REGKD_INLINE void outer_rows(const float* q, const float* a, const float* d, const float* t, int stride, int samples,
+                             float* g, int cols, bool add) {
     int k = 0;
     if constexpr (R == 1)
-        for (; k + 4 * kVec <= cols; k += 4 * kVec) outer_block<R, 4>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
-    for (; k + 2 * kVec <= cols; k += 2 * kVec) outer_block<R, 2>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
+        for (; k + 4 * kVec <= cols; k += 4 * kVec)
+            outer_block<R, 4>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
+    for (; k + 2 * kVec <= cols; k += 2 * kVec)
+        outer_block<R, 2>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
     for (; k < cols; k += kVec) outer_block<R, 1>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
 }
 
@@ -119,8 +125,10 @@ REGKD_INLINE void transpose_tile(const float* from, int n, int samples, float* t
     for (; j + kSide <= n; j += kSide) {
         for (int s = 0; s < samples; s += kSide) {
             const float* p = from + j * kTile + s;
-            const Quad r0 = *reinterpret_cast<const QuadUnaligned*>(p), r1 = *reinterpret_cast<const QuadUnaligned*>(p + kTile);
-            const Quad r2 = *reinterpret_cast<const QuadUnaligned*>(p + 2 * kTile), r3 = *reinterpret_cast<const QuadUnaligned*>(p + 3 * kTile);
+            const Quad r0 = *reinterpret_cast<const QuadUnaligned*>(p),
+                       r1 = *reinterpret_cast<const QuadUnaligned*>(p + kTile);
+            const Quad r2 = *reinterpret_cast<const QuadUnaligned*>(p + 2 * kTile),
+                       r3 = *reinterpret_cast<const QuadUnaligned*>(p + 3 * kTile);
             const Quad a = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), b = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
             const Quad c = __builtin_shufflevector(r0, r1, 2, 6, 3, 7), e = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
             float* out = to + s * stride + j;

@@ -57,7 +57,13 @@ void supply(JobRun& run, RunBuffers& own, int threads) {
 Cost cost(const Job& job, int threads) {
     JobRun run;
     prepare(run, kernels(), job, 0);
-    return {run.flops, run.activations, run.params, run.arena_floats * 4, run.tiles, run.groups, useful_threads(run, threads, 0)};
+    return {run.flops,
+            run.activations,
+            run.params,
+            run.arena_floats * 4,
+            run.tiles,
+            run.groups,
+            useful_threads(run, threads, 0)};
 }
 
 void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level, int at_most) {
@@ -68,9 +74,10 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
         if (job.optimizer == kGradientOnly && (steps != 1 || !job.grad))
             throw std::invalid_argument("without an optimizer a call is one step and needs `grad`");
         if (job.rate_schedule != kConstantRate && job.first_step + steps > job.total_steps)
-            throw std::invalid_argument("the learning rate's schedule ends at step " + std::to_string(job.total_steps) + ", this call would go to " +
-                                        std::to_string(job.first_step + steps));
-        if (!job.params || (job.optimizer != kGradientOnly && (!job.state1 || (job.optimizer != kRmsprop && !job.state2))))
+            throw std::invalid_argument("the learning rate's schedule ends at step " + std::to_string(job.total_steps) +
+                                        ", this call would go to " + std::to_string(job.first_step + steps));
+        if (!job.params ||
+            (job.optimizer != kGradientOnly && (!job.state1 || (job.optimizer != kRmsprop && !job.state2))))
             throw std::invalid_argument("parameters or optimizer state are missing");
     }
     const int available = threads > 0 ? threads : free_threads(at_most);
@@ -111,13 +118,14 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
     }
 }
 
-void gradient_step(Job job, const std::vector<const float*>& student, const std::vector<const float*>& teacher, int at_most) {
+void gradient_step(Job job, const std::vector<const float*>& student, const std::vector<const float*>& teacher,
+                   int at_most) {
     const auto gather = [](const Network& net, const std::vector<const float*>& parts, const char* name) {
         const std::string why = refusal(net, name);
         if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
         if (parts.size() != 2 * static_cast<size_t>(net.layers))
-            throw std::invalid_argument(std::string("the ") + name + " of " + std::to_string(net.layers) + " layers has " +
-                                        std::to_string(parts.size()) + " tensors");
+            throw std::invalid_argument(std::string("the ") + name + " of " + std::to_string(net.layers) +
+                                        " layers has " + std::to_string(parts.size()) + " tensors");
         int64_t floats = 0;
         for (int l = 1; l <= net.layers; ++l) floats += static_cast<int64_t>(net.widths[l]) * (net.widths[l - 1] + 1);
         Buffer<float> flat = allocate<float>(floats);

@@ -1,5 +1,5 @@
-// Many steps of one job on one thread of several: tiles are taken from a counter, gradients of a group of tiles add up in
-// one buffer, and the buffers are summed in a fixed order. The result is the same for every number of threads.
+// Many steps of one job on one thread of several: tiles are taken from a counter, gradients of a group of tiles add up
+// in one buffer, and the buffers are summed in a fixed order. The result is the same for every number of threads.
 #pragma once
 
 #include "../core/step.h"
@@ -20,15 +20,18 @@ inline void measure_run(JobRun* run) {
     run->params = parameter_count(job.student);
     run->partial_floats = padded_count(job.student);
     run->tiles = tile_count(job);
-    // Few groups for large students (their gradients are the traffic), many for small ones (their tiles are the balance).
+    // Few groups for large students (their gradients are the traffic), many for small ones (their tiles are the
+    // balance).
     int64_t groups = 65536 / run->partial_floats;
     groups = groups < 4 ? 4 : (groups > 16 ? 16 : groups);
     run->groups = static_cast<int32_t>(run->tiles < groups ? run->tiles : groups);
     run->arena_floats = make_arena(job).floats + 2 * kTile * static_cast<int64_t>(pitch(widest_layer(job.student)));
 
     double teacher = 0, student = 0, units_t = 0, units_s = 0;
-    for (int l = 1; l <= job.teacher.layers; ++l) teacher += static_cast<double>(job.teacher.widths[l]) * job.teacher.widths[l - 1];
-    for (int l = 1; l <= job.student.layers; ++l) student += static_cast<double>(job.student.widths[l]) * job.student.widths[l - 1];
+    for (int l = 1; l <= job.teacher.layers; ++l)
+        teacher += static_cast<double>(job.teacher.widths[l]) * job.teacher.widths[l - 1];
+    for (int l = 1; l <= job.student.layers; ++l)
+        student += static_cast<double>(job.student.widths[l]) * job.student.widths[l - 1];
     for (int l = 1; l < job.teacher.layers; ++l) units_t += job.teacher.widths[l];
     for (int l = 1; l < job.student.layers; ++l) units_s += job.student.widths[l];
     run->flops = run->activations = 0;
@@ -43,8 +46,8 @@ inline void measure_run(JobRun* run) {
     }
 }
 
-// Rows of the gradient: W_1's, then b_1 as one row, W_2's ... Calls f(padded offset, flat offset, length) for those that
-// begin in [begin, end) of the flat array.
+// Rows of the gradient: W_1's, then b_1 as one row, W_2's ... Calls f(padded offset, flat offset, length) for those
+// that begin in [begin, end) of the flat array.
 template <class Function>
 inline void gradient_rows(const Network& net, int64_t begin, int64_t end, Function f) {
     int64_t from = 0, flat = 0;
@@ -78,7 +81,8 @@ inline void finish_step(JobRun* run, const StepNow& now, int thread, int64_t beg
     gradient_rows(job.student, begin, end, [&](int64_t from, int64_t to, int length) {
         for (int k = 0; k < padded(length); k += kVec) {
             Vec sum = load_vec(run->partials + from + k);
-            for (int g = 1; g < run->groups; ++g) sum = sum + load_vec(run->partials + g * run->partial_floats + from + k);
+            for (int g = 1; g < run->groups; ++g)
+                sum = sum + load_vec(run->partials + g * run->partial_floats + from + k);
             store_vec(flat + to + k, sum);  // the overlap past `length` is the next row's, or slack
         }
     });

@@ -104,7 +104,7 @@ struct DeviceBlock {
         barrier();
     }
 
-private:
+  private:
     REGKD_BOTH void add_products(int first, int rows, const float* q, const float* a, float* sum) const {
         const float* row[kRowsAThread];
         for (int r = 0; r < kRowsAThread; ++r) row[r] = q + (first + (r < rows ? r : rows - 1)) * kTile;

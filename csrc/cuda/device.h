@@ -30,13 +30,13 @@ void check(int status, const char* what);
 
 // Makes `index` the calling thread's device for the lifetime, without creating work or waiting.
 class OnDevice {
-public:
+  public:
     explicit OnDevice(int32_t index);
     ~OnDevice();
     OnDevice(const OnDevice&) = delete;
     OnDevice& operator=(const OnDevice&) = delete;
 
-private:
+  private:
     int previous_;
 };
 

@@ -12,7 +12,7 @@ namespace py = pybind11;
 namespace {
 
 class Engine {
-public:
+  public:
     Engine(const py::bytes& content, const char* level) {
         char* data = nullptr;
         Py_ssize_t size = 0;
@@ -27,7 +27,8 @@ public:
 
     py::array_t<float> infer(const py::handle& given) {
         // Exactly float32 and C-contiguous: anything else would be copied unseen.
-        if (!py::array_t<float, py::array::c_style>::check_(given)) throw py::value_error("the array is not a C-contiguous float32 array");
+        if (!py::array_t<float, py::array::c_style>::check_(given))
+            throw py::value_error("the array is not a C-contiguous float32 array");
         const py::array_t<float> x = py::reinterpret_borrow<py::array_t<float>>(given);
         if (x.ndim() != 2 || x.shape(1) != inputs_) throw py::value_error("the array has another shape");
         const py::ssize_t shape[2] = {x.shape(0), outputs_};
@@ -47,7 +48,7 @@ public:
     py::ssize_t outputs() const { return outputs_; }
     const char* level() const { return engine_.level(); }
 
-private:
+  private:
     regkd::Engine engine_;
     py::ssize_t inputs_ = 0, outputs_ = 0;
 };
@@ -55,7 +56,9 @@ private:
 }  // namespace
 
 PYBIND11_MODULE(_runtime, m) {
-    m.doc() = "The native back end of regkd-edge. Errors are ValueError; regkd_edge.engines.native turns them into the project's own.";
+    m.doc() =
+        "The native back end of regkd-edge. Errors are ValueError; regkd_edge.engines.native turns them into the "
+        "project's own.";
     py::class_<Engine>(m, "Engine")
         .def(py::init<const py::bytes&, const char*>(), py::arg("content"), py::arg("level") = nullptr)
         .def("infer", &Engine::infer, py::arg("x"), "x float32 [b, d] -> y float32 [b, o], raw units.")

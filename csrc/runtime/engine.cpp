@@ -39,7 +39,9 @@ Status guarded(F f) noexcept {
     }
 }
 
-bool is_native(const unsigned char* bytes, size_t size) { return size >= sizeof runtime::kMagic && std::memcmp(bytes, runtime::kMagic, sizeof runtime::kMagic) == 0; }
+bool is_native(const unsigned char* bytes, size_t size) {
+    return size >= sizeof runtime::kMagic && std::memcmp(bytes, runtime::kMagic, sizeof runtime::kMagic) == 0;
+}
 
 }  // namespace
 
@@ -52,9 +54,13 @@ Status Engine::load(const char* path, Engine& engine, const Options& options) no
         const unsigned char* bytes = reinterpret_cast<const unsigned char*>(file.bytes.data());
         std::unique_ptr<Backend> backend;
         Status loaded;
-        if (file.backend == "tensorrt") loaded = runtime::load_tensorrt(bytes, file.bytes.size(), options, backend);
-        else if (file.backend == "native") loaded = runtime::load_native(bytes, file.bytes.size(), options, backend);
-        else return Status(StatusCode::kUnsupported, "'%s' is an engine of '%s', this library runs native and tensorrt.", path, file.backend.c_str());
+        if (file.backend == "tensorrt")
+            loaded = runtime::load_tensorrt(bytes, file.bytes.size(), options, backend);
+        else if (file.backend == "native")
+            loaded = runtime::load_native(bytes, file.bytes.size(), options, backend);
+        else
+            return Status(StatusCode::kUnsupported, "'%s' is an engine of '%s', this library runs native and tensorrt.",
+                          path, file.backend.c_str());
         if (!loaded.ok()) return Status(loaded.code(), "'%s': %s", path, loaded.message());
         engine.backend_ = std::move(backend);
         return {};
@@ -63,7 +69,8 @@ Status Engine::load(const char* path, Engine& engine, const Options& options) no
 
 Status Engine::load(const void* bytes, size_t size, Engine& engine, const Options& options) noexcept {
     if (!bytes) return Status(StatusCode::kInvalidArgument, "the bytes of the engine are null.");
-    if (!is_native(static_cast<const unsigned char*>(bytes), size)) return Status(StatusCode::kCorrupt, "the bytes do not start as a native engine does.");
+    if (!is_native(static_cast<const unsigned char*>(bytes), size))
+        return Status(StatusCode::kCorrupt, "the bytes do not start as a native engine does.");
     return guarded([&] {
         std::unique_ptr<Backend> backend;
         const Status status = runtime::load_native(static_cast<const unsigned char*>(bytes), size, options, backend);
@@ -86,7 +93,9 @@ const char* Engine::input_name(size_t index) const noexcept {
     return backend_ && index < backend_->inputs && !backend_->names.empty() ? backend_->names[index].c_str() : "";
 }
 const char* Engine::output_name(size_t index) const noexcept {
-    return backend_ && index < backend_->outputs && !backend_->names.empty() ? backend_->names[backend_->inputs + index].c_str() : "";
+    return backend_ && index < backend_->outputs && !backend_->names.empty()
+               ? backend_->names[backend_->inputs + index].c_str()
+               : "";
 }
 
 }  // namespace regkd

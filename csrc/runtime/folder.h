@@ -13,8 +13,8 @@ struct EngineFile {
     std::string bytes;
 };
 
-// A folder: its manifest.json names back end and file, and the file must have the manifest's SHA-256. The bytes that were
-// hashed are the bytes that are handed on. A file: a native engine, by its first bytes.
+// A folder: its manifest.json names back end and file, and the file must have the manifest's SHA-256. The bytes that
+// were hashed are the bytes that are handed on. A file: a native engine, by its first bytes.
 Status read_engine(const char* path, EngineFile& file);
 
 }  // namespace runtime

@@ -26,8 +26,9 @@
 //    5    activation                                 detail says which, number is its alpha (leaky_relu, elu), else 0
 //    6    dense           W f32 [m, n], b f32 [m]    W v + b; b only when detail is 1; m is `width`
 //    7    dense_int8      r f32 [m], b f32 [m], W i8 [m, n] padded with zeros to a multiple of 4
-//                                                    q = round(v / number) to int8, ties to even, saturated to -128..127;
-//                                                    (sum_j W_ij q_j) * (number * r_i) + b_i, the sum in integers; b as above
+//                                                    q = round(v / number) to int8, ties to even, saturated to
+//                                                    -128..127; (sum_j W_ij q_j) * (number * r_i) + b_i, the sum in
+//                                                    integers; b as above
 //    8    quantize                                   q * number, q as above
 //    9    clip            low f32, high f32          min(max(v, low), high)
 //
@@ -43,12 +44,34 @@ namespace runtime {
 constexpr unsigned char kMagic[8] = {0x89, 'R', 'K', 'D', 'N', 0x0D, 0x0A, 0x1A};
 constexpr uint32_t kVersion = 1;
 constexpr size_t kHeaderBytes = 40;
-constexpr size_t kChecksumEnd = 16;       // the checksum covers the file from here on
-constexpr uint32_t kMaxWidth = 65536;     // a sum of 65536 products of 8-bit numbers still fits in 32 bits
+constexpr size_t kChecksumEnd = 16;    // the checksum covers the file from here on
+constexpr uint32_t kMaxWidth = 65536;  // a sum of 65536 products of 8-bit numbers still fits in 32 bits
 constexpr uint32_t kMaxOperations = 4096;
 
-enum class Kind : uint32_t { kAdd = 1, kSubtract, kMultiply, kDivide, kActivation, kDense, kDenseInt8, kQuantize, kClip };
-enum class Activation : uint32_t { kIdentity, kRelu, kLeakyRelu, kElu, kSilu, kGelu, kGeluTanh, kTanh, kSoftplus, kSigmoid, kCount };
+enum class Kind : uint32_t {
+    kAdd = 1,
+    kSubtract,
+    kMultiply,
+    kDivide,
+    kActivation,
+    kDense,
+    kDenseInt8,
+    kQuantize,
+    kClip
+};
+enum class Activation : uint32_t {
+    kIdentity,
+    kRelu,
+    kLeakyRelu,
+    kElu,
+    kSilu,
+    kGelu,
+    kGeluTanh,
+    kTanh,
+    kSoftplus,
+    kSigmoid,
+    kCount
+};
 
 }  // namespace runtime
 }  // namespace regkd

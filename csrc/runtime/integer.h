@@ -11,13 +11,19 @@
 constexpr int32_t kOffset = 128;  // vpdpbusd takes unsigned data
 typedef uint8_t Code;
 typedef int8_t WeightCode;
-REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) { return (IVec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w); }
+REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) {
+    return (IVec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)w);
+}
 #elif defined(__AVX512BW__)
 #define REGKD_GROUP 2
-REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) { return sum + (IVec)_mm512_madd_epi16((__m512i)w, (__m512i)x); }
+REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) {
+    return sum + (IVec)_mm512_madd_epi16((__m512i)w, (__m512i)x);
+}
 #elif defined(__AVX2__)
 #define REGKD_GROUP 2
-REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) { return sum + (IVec)_mm256_madd_epi16((__m256i)w, (__m256i)x); }
+REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) {
+    return sum + (IVec)_mm256_madd_epi16((__m256i)w, (__m256i)x);
+}
 #elif defined(__x86_64__)
 #define REGKD_GROUP 2
 REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) { return sum + (IVec)_mm_madd_epi16((__m128i)w, (__m128i)x); }
@@ -26,7 +32,9 @@ REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) { return sum + (IVec)_m
 constexpr int32_t kOffset = 0;
 typedef int8_t Code;
 typedef int8_t WeightCode;
-REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) { return (IVec)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)x); }
+REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) {
+    return (IVec)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)x);
+}
 #else
 #define REGKD_GROUP 2
 REGKD_INLINE IVec multiply_add(IVec sum, IVec w, IVec x) {

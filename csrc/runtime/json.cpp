@@ -25,7 +25,10 @@ struct Reader {
         for (int i = 0; i < 4; ++i, ++at) {
             if (at == end) return false;
             const char c = *at;
-            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+            const int digit = c >= '0' && c <= '9'   ? c - '0'
+                              : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                              : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                     : -1;
             if (digit < 0) return false;
             value = value * 16 + static_cast<unsigned>(digit);
         }
@@ -45,8 +48,10 @@ struct Reader {
                 unsigned code;
                 if (!hex(code)) return false;
                 // Back ends and file names are ASCII: another character only has to make the text differ from them.
-                if (code < 0x80) out += static_cast<char>(code);
-                else out += '?';
+                if (code < 0x80)
+                    out += static_cast<char>(code);
+                else
+                    out += '?';
             } else {
                 const char* pair = "\"\"\\\\//b\bf\fn\nr\rt\t";  // what is written, what it means
                 while (*pair && *pair != c) pair += 2;

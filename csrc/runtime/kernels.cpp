@@ -70,12 +70,15 @@ size_t groups(size_t n_in) { return (n_in + kGroup - 1) / kGroup; }
 size_t padded_codes(size_t n_in) { return (n_in + kLanes * kGroup - 1) / (kLanes * kGroup) * (kLanes * kGroup); }
 
 // ---- fp32 layers ------------------------------------------------------------------------------------------------
-size_t dense_floats(size_t n_in, size_t n_out) { return n_out <= kNarrow ? n_out * spanned(n_in) : padded_outputs(n_out) * n_in; }
+size_t dense_floats(size_t n_in, size_t n_out) {
+    return n_out <= kNarrow ? n_out * spanned(n_in) : padded_outputs(n_out) * n_in;
+}
 
 void pack_dense(const float* weights, size_t n_in, size_t n_out, float* packed) {
     std::memset(packed, 0, sizeof(float) * dense_floats(n_in, n_out));
     if (n_out <= kNarrow) {
-        for (size_t i = 0; i < n_out; ++i) std::memcpy(packed + i * spanned(n_in), weights + i * n_in, sizeof(float) * n_in);
+        for (size_t i = 0; i < n_out; ++i)
+            std::memcpy(packed + i * spanned(n_in), weights + i * n_in, sizeof(float) * n_in);
         return;
     }
     for_panels(n_out, [&](size_t first, size_t b) {
@@ -93,10 +96,12 @@ REGKD_INLINE void dense_panel(const float* panel, const float* bias, const float
     for (; j + C <= n_in; j += C)
         for (int c = 0; c < C; ++c) {
             const Vec value = all<Vec>(x[j + c]);
-            for (int b = 0; b < B; ++b) sum[c][b] = fused(load_vec(panel + ((j + c) * B + b) * kLanes), value, sum[c][b]);
+            for (int b = 0; b < B; ++b)
+                sum[c][b] = fused(load_vec(panel + ((j + c) * B + b) * kLanes), value, sum[c][b]);
         }
     for (; j < n_in; ++j)
-        for (int b = 0; b < B; ++b) sum[0][b] = fused(load_vec(panel + (j * B + b) * kLanes), all<Vec>(x[j]), sum[0][b]);
+        for (int b = 0; b < B; ++b)
+            sum[0][b] = fused(load_vec(panel + (j * B + b) * kLanes), all<Vec>(x[j]), sum[0][b]);
     for (int step = 1; step < C; step *= 2)
         for (int c = 0; c + step < C; c += 2 * step)
             for (int b = 0; b < B; ++b) sum[c][b] += sum[c + step][b];
@@ -106,7 +111,8 @@ REGKD_INLINE void dense_panel(const float* panel, const float* bias, const float
 // The same sums for kTogether rows and S of the panel's B registers of outputs: chain after chain, so that the sums of
 // one chain fit in the registers. Chains and their order are those of dense_panel.
 template <int B, int C, int S>
-REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, const float* x, size_t n_in, size_t stride, float* y) {
+REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, const float* x, size_t n_in,
+                                       size_t stride, float* y) {
     constexpr int kRows = kTogether;
     const size_t whole = n_in / C * C;
     Vec total[C][kRows][S];
@@ -131,7 +137,8 @@ REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, co
             for (int r = 0; r < kRows; ++r)
                 for (int b = 0; b < S; ++b) total[c][r][b] += total[c + step][r][b];
     for (int r = 0; r < kRows; ++r)
-        for (int b = 0; b < S; ++b) store_vec(y + r * stride + b * kLanes, total[0][r][b] + load_vec(bias + b * kLanes));
+        for (int b = 0; b < S; ++b)
+            store_vec(y + r * stride + b * kLanes, total[0][r][b] + load_vec(bias + b * kLanes));
 }
 
 void dense(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y) {
@@ -142,7 +149,8 @@ void dense(const float* packed, const float* bias, const float* x, size_t n_in, 
             Vec sum[4] = {};
             size_t j = 0;
             for (; j + 4 * kLanes <= spanned(n_in); j += 4 * kLanes)
-                for (size_t c = 0; c < 4; ++c) sum[c] = fused(load_vec(row + j + c * kLanes), load_vec(x + j + c * kLanes), sum[c]);
+                for (size_t c = 0; c < 4; ++c)
+                    sum[c] = fused(load_vec(row + j + c * kLanes), load_vec(x + j + c * kLanes), sum[c]);
             for (; j < spanned(n_in); j += kLanes) sum[0] = fused(load_vec(row + j), load_vec(x + j), sum[0]);
             y[i] = across((sum[0] + sum[1]) + (sum[2] + sum[3])) + bias[i];
         }
@@ -150,14 +158,18 @@ void dense(const float* packed, const float* bias, const float* x, size_t n_in, 
     }
     for_panels(n_out, [&](size_t first, size_t b) {
         const float* panel = packed + first * n_in;
-        if (b == 4) dense_panel<4, 2>(panel, bias + first, x, n_in, y + first);
-        else if (b == 2) dense_panel<2, 4>(panel, bias + first, x, n_in, y + first);
-        else dense_panel<1, 4>(panel, bias + first, x, n_in, y + first);
+        if (b == 4)
+            dense_panel<4, 2>(panel, bias + first, x, n_in, y + first);
+        else if (b == 2)
+            dense_panel<2, 4>(panel, bias + first, x, n_in, y + first);
+        else
+            dense_panel<1, 4>(panel, bias + first, x, n_in, y + first);
     });
     for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + i, Vec{});
 }
 
-void dense_together(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride, float* y) {
+void dense_together(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride,
+                    float* y) {
     if (n_out <= kNarrow) {
         for (size_t r = 0; r < kTogether; ++r) dense(packed, bias, x + r * stride, n_in, n_out, y + r * stride);
         return;
@@ -184,7 +196,8 @@ void dense_together(const float* packed, const float* bias, const float* x, size
 // ---- int8 layers ------------------------------------------------------------------------------------------------
 size_t codes_bytes(size_t n) { return sizeof(Code) * (padded_codes(n) > spanned(n) ? padded_codes(n) : spanned(n)); }
 size_t dense_int8_bytes(size_t n_in, size_t n_out) {
-    return sizeof(WeightCode) * (n_out <= kNarrow ? n_out * padded_codes(n_in) : padded_outputs(n_out) * groups(n_in) * kGroup);
+    return sizeof(WeightCode) *
+           (n_out <= kNarrow ? n_out * padded_codes(n_in) : padded_outputs(n_out) * groups(n_in) * kGroup);
 }
 
 void pack_dense_int8(const int8_t* weights, size_t n_in, size_t n_out, unsigned char* bytes) {
@@ -216,8 +229,8 @@ REGKD_INLINE IVec every_lane(const unsigned char* group) {
 static_assert(sizeof(Code) * kGroup == 4 && sizeof(WeightCode) * kGroup == 4, "a lane holds one group of codes");
 
 template <int B, int C>
-REGKD_INLINE void dense_int8_panel(const unsigned char* panel, const int32_t* start, const float* scale, const float* bias,
-                                   const unsigned char* codes, size_t n_groups, float* y) {
+REGKD_INLINE void dense_int8_panel(const unsigned char* panel, const int32_t* start, const float* scale,
+                                   const float* bias, const unsigned char* codes, size_t n_groups, float* y) {
     constexpr size_t kRegister = 4 * kLanes;  // bytes
     IVec sum[C][B] = {};
     for (int b = 0; b < B; ++b) sum[0][b] = load_ivec(start + b * kLanes);
@@ -225,7 +238,8 @@ REGKD_INLINE void dense_int8_panel(const unsigned char* panel, const int32_t* st
     for (; g + C <= n_groups; g += C)
         for (int c = 0; c < C; ++c) {
             const IVec data = every_lane(codes + 4 * (g + c));
-            for (int b = 0; b < B; ++b) sum[c][b] = multiply_add(sum[c][b], load_codes(panel + ((g + c) * B + b) * kRegister), data);
+            for (int b = 0; b < B; ++b)
+                sum[c][b] = multiply_add(sum[c][b], load_codes(panel + ((g + c) * B + b) * kRegister), data);
         }
     for (; g < n_groups; ++g)
         for (int b = 0; b < B; ++b)
@@ -236,23 +250,30 @@ REGKD_INLINE void dense_int8_panel(const unsigned char* panel, const int32_t* st
         store_vec(y + b * kLanes, to_float(sum[0][b]) * load_vec(scale + b * kLanes) + load_vec(bias + b * kLanes));
 }
 
-void dense_int8(const unsigned char* packed, const int32_t* start, const float* scale, const float* bias, const unsigned char* codes,
-                size_t n_in, size_t n_out, float* y) {
+void dense_int8(const unsigned char* packed, const int32_t* start, const float* scale, const float* bias,
+                const unsigned char* codes, size_t n_in, size_t n_out, float* y) {
     if (n_out <= kNarrow) {
         std::memset(y, 0, sizeof(float) * kSpan);
         const size_t row = sizeof(WeightCode) * padded_codes(n_in);
         for (size_t i = 0; i < n_out; ++i) {
             IVec sum{};
-            for (size_t at = 0; at < row; at += 4 * kLanes) sum = multiply_add(sum, load_codes(packed + i * row + at), load_codes(codes + at));
-            y[i] = static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(across(sum)) + static_cast<uint32_t>(start[i]))) * scale[i] + bias[i];
+            for (size_t at = 0; at < row; at += 4 * kLanes)
+                sum = multiply_add(sum, load_codes(packed + i * row + at), load_codes(codes + at));
+            y[i] = static_cast<float>(
+                       static_cast<int32_t>(static_cast<uint32_t>(across(sum)) + static_cast<uint32_t>(start[i]))) *
+                       scale[i] +
+                   bias[i];
         }
         return;
     }
     for_panels(n_out, [&](size_t first, size_t b) {
         const unsigned char* panel = packed + sizeof(WeightCode) * first * groups(n_in) * kGroup;
-        if (b == 4) dense_int8_panel<4, 2>(panel, start + first, scale + first, bias + first, codes, groups(n_in), y + first);
-        else if (b == 2) dense_int8_panel<2, 4>(panel, start + first, scale + first, bias + first, codes, groups(n_in), y + first);
-        else dense_int8_panel<1, 4>(panel, start + first, scale + first, bias + first, codes, groups(n_in), y + first);
+        if (b == 4)
+            dense_int8_panel<4, 2>(panel, start + first, scale + first, bias + first, codes, groups(n_in), y + first);
+        else if (b == 2)
+            dense_int8_panel<2, 4>(panel, start + first, scale + first, bias + first, codes, groups(n_in), y + first);
+        else
+            dense_int8_panel<1, 4>(panel, start + first, scale + first, bias + first, codes, groups(n_in), y + first);
     });
     for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + i, Vec{});
 }
@@ -279,8 +300,9 @@ void fake_quantize(float scale, float* v, size_t n) {
 }  // namespace
 
 extern const runtime::Kernels kKernels = {
-    REGKD_LEVEL_NAME, kLanes, kGroup, kOffset, dense_floats, pack_dense, dense_int8_bytes, pack_dense_int8, codes_bytes,
-    constant, activate, clip, quantize, fake_quantize, dense, dense_together, dense_int8,
+    REGKD_LEVEL_NAME, kLanes,          kGroup,      kOffset,        dense_floats, pack_dense,
+    dense_int8_bytes, pack_dense_int8, codes_bytes, constant,       activate,     clip,
+    quantize,         fake_quantize,   dense,       dense_together, dense_int8,
 };
 
 }  // namespace REGKD_LEVEL

@@ -1,5 +1,5 @@
-// What an instruction set offers to the native back end: plain functions on plain data. kernels.cpp is compiled once for
-// each level, everything in a namespace of its own, so that nothing compiled for one processor runs on another.
+// What an instruction set offers to the native back end: plain functions on plain data. kernels.cpp is compiled once
+// for each level, everything in a namespace of its own, so that nothing compiled for one processor runs on another.
 #pragma once
 
 #include <cstddef>
@@ -24,9 +24,9 @@ constexpr size_t kNarrow = 4;
 
 struct Kernels {
     const char* level;
-    size_t lanes;     // 32-bit values of a register
-    size_t group;     // 8-bit inputs that one lane multiplies and adds in one instruction: 2 or 4
-    int32_t offset;   // added to a quantized input before it is stored (128 where the instruction wants it unsigned)
+    size_t lanes;    // 32-bit values of a register
+    size_t group;    // 8-bit inputs that one lane multiplies and adds in one instruction: 2 or 4
+    int32_t offset;  // added to a quantized input before it is stored (128 where the instruction wants it unsigned)
 
     // Packing, when an engine is loaded: floats or bytes that the packed weights of a layer need, and filling them.
     size_t (*dense_floats)(size_t n_in, size_t n_out);
@@ -36,18 +36,19 @@ struct Kernels {
     size_t (*codes_bytes)(size_t n);  // of n quantized inputs
 
     // All below: v, x, y are rows of spanned(n) floats, 64-byte aligned.
-    void (*constant)(Kind kind, const float* c, float* v, size_t n);          // add, subtract, multiply, divide in place
-    void (*activate)(Activation kind, float alpha, float* v, size_t n);       // in place
-    void (*clip)(float low, float high, float* v, size_t n);                  // in place
+    void (*constant)(Kind kind, const float* c, float* v, size_t n);     // add, subtract, multiply, divide in place
+    void (*activate)(Activation kind, float alpha, float* v, size_t n);  // in place
+    void (*clip)(float low, float high, float* v, size_t n);             // in place
     void (*quantize)(float scale, const float* v, size_t n, unsigned char* codes);
-    void (*fake_quantize)(float scale, float* v, size_t n);                   // in place
+    void (*fake_quantize)(float scale, float* v, size_t n);  // in place
     void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y);
     // kTogether rows, `stride` floats apart in x and in y; the answers have the bits of single rows.
-    void (*dense_together)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride, float* y);
-    void (*dense_int8)(const unsigned char* packed,   // weights of pack_dense_int8
-                       const int32_t* start,          // [spanned(n_out)] where the sums begin: -offset * sum of the weights
-                       const float* scale,            // [spanned(n_out)]
-                       const float* bias,             // [spanned(n_out)]
+    void (*dense_together)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out,
+                           size_t stride, float* y);
+    void (*dense_int8)(const unsigned char* packed,  // weights of pack_dense_int8
+                       const int32_t* start,  // [spanned(n_out)] where the sums begin: -offset * sum of the weights
+                       const float* scale,    // [spanned(n_out)]
+                       const float* bias,     // [spanned(n_out)]
                        const unsigned char* codes, size_t n_in, size_t n_out, float* y);
 };
 

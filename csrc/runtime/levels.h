@@ -4,8 +4,8 @@
 #include "kernels.h"
 
 namespace regkd {
-#define REGKD_LEVEL_OF(name) \
-    namespace name { \
+#define REGKD_LEVEL_OF(name)                \
+    namespace name {                        \
     extern const runtime::Kernels kKernels; \
     }
 #if defined(__x86_64__)

@@ -17,7 +17,7 @@ namespace {
 // Zero-filled memory for registers of any width.
 template <class T>
 class Aligned {
-public:
+  public:
     Aligned() = default;
     explicit Aligned(size_t count) : count_(count) {
         const size_t bytes = (count * sizeof(T) + 63) / 64 * 64 + 64;  // a full register may be read at the last item
@@ -34,7 +34,7 @@ public:
     ~Aligned() { std::free(data_); }
     T* data() const { return data_; }
 
-private:
+  private:
     T* data_ = nullptr;
     size_t count_ = 0;
 };
@@ -50,9 +50,9 @@ struct Step {
     Activation activation;
     size_t n_in, n_out;
     float number, low, high;
-    Aligned<float> constants;        // of add, subtract, multiply, divide
-    Aligned<float> weights;          // of dense, packed
-    Aligned<unsigned char> codes;    // of dense_int8, packed
+    Aligned<float> constants;      // of add, subtract, multiply, divide
+    Aligned<float> weights;        // of dense, packed
+    Aligned<unsigned char> codes;  // of dense_int8, packed
     Aligned<int32_t> start;
     Aligned<float> scale, bias;
 };
@@ -89,7 +89,7 @@ Step pack(const Operation& op, const Kernels& kernels) {
 }
 
 class Native final : public Engine::Backend {
-public:
+  public:
     Native(Program&& program, const Kernels& kernels) : kernels_(kernels) {
         inputs = program.inputs;
         outputs = program.outputs;
@@ -100,7 +100,8 @@ public:
         for (const Operation& op : program.operations) {
             steps_.push_back(pack(op, kernels));
             widest = op.n_out > widest ? op.n_out : widest;
-            if (op.kind == Kind::kDenseInt8 && kernels.codes_bytes(op.n_in) > codes) codes = kernels.codes_bytes(op.n_in);
+            if (op.kind == Kind::kDenseInt8 && kernels.codes_bytes(op.n_in) > codes)
+                codes = kernels.codes_bytes(op.n_in);
         }
         stride_ = spanned(widest);
         for (Aligned<float>& rows : rows_) rows = Aligned<float>(kTogether * stride_);
@@ -111,14 +112,15 @@ public:
         for (size_t row = 0; row < rows; ++row)
             for (size_t i = 0; i < inputs; ++i)
                 if (!std::isfinite(x[row * inputs + i]))
-                    return Status(StatusCode::kNotFinite, "input %zu of row %zu is %g, expected a finite number.", i, row, static_cast<double>(x[row * inputs + i]));
+                    return Status(StatusCode::kNotFinite, "input %zu of row %zu is %g, expected a finite number.", i,
+                                  row, static_cast<double>(x[row * inputs + i]));
         size_t row = 0;
         for (; row + kTogether <= rows; row += kTogether) tile<kTogether>(x + row * inputs, y + row * outputs);
         for (; row < rows; ++row) tile<1>(x + row * inputs, y + row * outputs);
         return {};
     }
 
-private:
+  private:
     template <size_t Rows>
     void tile(const float* x, float* y) noexcept {
         float* v = rows_[0].data();
@@ -129,7 +131,8 @@ private:
         }
         for (const Step& step : steps_) {
             if (step.kind == Kind::kDense && Rows == kTogether) {
-                kernels_.dense_together(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, stride_, other);
+                kernels_.dense_together(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, stride_,
+                                        other);
             } else {
                 for (size_t r = 0; r < Rows; ++r) apply(step, v + r * stride_, other + r * stride_);
             }
@@ -141,29 +144,38 @@ private:
     // One row: layers write to `other`, everything else works in place.
     void apply(const Step& step, float* v, float* other) noexcept {
         switch (step.kind) {
-            case Kind::kDense: return kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
+            case Kind::kDense:
+                return kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
             case Kind::kDenseInt8:
                 kernels_.quantize(step.number, v, step.n_in, codes_.data());
-                return kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(), codes_.data(), step.n_in, step.n_out, other);
-            case Kind::kActivation: return kernels_.activate(step.activation, step.number, v, step.n_out);
-            case Kind::kQuantize: return kernels_.fake_quantize(step.number, v, step.n_out);
-            case Kind::kClip: return kernels_.clip(step.low, step.high, v, step.n_out);
-            default: return kernels_.constant(step.kind, step.constants.data(), v, step.n_out);
+                return kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(),
+                                           codes_.data(), step.n_in, step.n_out, other);
+            case Kind::kActivation:
+                return kernels_.activate(step.activation, step.number, v, step.n_out);
+            case Kind::kQuantize:
+                return kernels_.fake_quantize(step.number, v, step.n_out);
+            case Kind::kClip:
+                return kernels_.clip(step.low, step.high, v, step.n_out);
+            default:
+                return kernels_.constant(step.kind, step.constants.data(), v, step.n_out);
         }
     }
 
     const Kernels& kernels_;
     std::vector<Step> steps_;
-    size_t stride_;            // floats from one row to the next
-    Aligned<float> rows_[2];   // [kTogether, stride_] each
+    size_t stride_;           // floats from one row to the next
+    Aligned<float> rows_[2];  // [kTogether, stride_] each
     Aligned<unsigned char> codes_;
 };
 
 }  // namespace
 
-Status load_native(const unsigned char* bytes, size_t size, const Options& options, std::unique_ptr<Engine::Backend>& backend) {
+Status load_native(const unsigned char* bytes, size_t size, const Options& options,
+                   std::unique_ptr<Engine::Backend>& backend) {
     const Kernels* kernels = find_kernels(options.level);
-    if (!kernels) return Status(StatusCode::kInvalidArgument, "this build or this processor has no level '%s'.", options.level ? options.level : "");
+    if (!kernels)
+        return Status(StatusCode::kInvalidArgument, "this build or this processor has no level '%s'.",
+                      options.level ? options.level : "");
     Program program;
     const Status status = read_program(bytes, size, program);
     if (status.ok()) backend.reset(new Native(std::move(program), *kernels));

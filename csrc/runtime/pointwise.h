@@ -7,10 +7,14 @@ REGKD_INLINE void each(float* v, size_t n, F f) {
 }
 void constant(runtime::Kind kind, const float* c, float* v, size_t n) {
     switch (kind) {
-        case runtime::Kind::kAdd: return each(v, n, [=](Vec x, size_t i) { return x + load_vec(c + i); });
-        case runtime::Kind::kSubtract: return each(v, n, [=](Vec x, size_t i) { return x - load_vec(c + i); });
-        case runtime::Kind::kMultiply: return each(v, n, [=](Vec x, size_t i) { return x * load_vec(c + i); });
-        default: return each(v, n, [=](Vec x, size_t i) { return x / load_vec(c + i); });
+        case runtime::Kind::kAdd:
+            return each(v, n, [=](Vec x, size_t i) { return x + load_vec(c + i); });
+        case runtime::Kind::kSubtract:
+            return each(v, n, [=](Vec x, size_t i) { return x - load_vec(c + i); });
+        case runtime::Kind::kMultiply:
+            return each(v, n, [=](Vec x, size_t i) { return x * load_vec(c + i); });
+        default:
+            return each(v, n, [=](Vec x, size_t i) { return x / load_vec(c + i); });
     }
 }
 void clip(float low, float high, float* v, size_t n) {
@@ -26,16 +30,25 @@ REGKD_INLINE void activate_by(float* v, size_t n) {
 }
 void activate(runtime::Activation kind, float alpha, float* v, size_t n) {
     switch (kind) {
-        case runtime::Activation::kRelu: return activate_by<kRelu>(v, n);
-        case runtime::Activation::kTanh: return activate_by<kTanh>(v, n);
-        case runtime::Activation::kSilu: return activate_by<kSilu>(v, n);
-        case runtime::Activation::kGelu: return activate_by<kGelu>(v, n);
-        case runtime::Activation::kGeluTanh: return activate_by<kGeluTanh>(v, n);
-        case runtime::Activation::kSoftplus: return activate_by<kSoftplus>(v, n);
-        case runtime::Activation::kSigmoid: return each(v, n, [](Vec x, size_t) { return logistic(x); });
-        case runtime::Activation::kLeakyRelu: return each(v, n, [=](Vec x, size_t) { return x > 0.0f ? x : x * alpha; });
+        case runtime::Activation::kRelu:
+            return activate_by<kRelu>(v, n);
+        case runtime::Activation::kTanh:
+            return activate_by<kTanh>(v, n);
+        case runtime::Activation::kSilu:
+            return activate_by<kSilu>(v, n);
+        case runtime::Activation::kGelu:
+            return activate_by<kGelu>(v, n);
+        case runtime::Activation::kGeluTanh:
+            return activate_by<kGeluTanh>(v, n);
+        case runtime::Activation::kSoftplus:
+            return activate_by<kSoftplus>(v, n);
+        case runtime::Activation::kSigmoid:
+            return each(v, n, [](Vec x, size_t) { return logistic(x); });
+        case runtime::Activation::kLeakyRelu:
+            return each(v, n, [=](Vec x, size_t) { return x > 0.0f ? x : x * alpha; });
         case runtime::Activation::kElu:
             return each(v, n, [=](Vec x, size_t) { return x > 0.0f ? x : exponential_minus_one(x) * alpha; });
-        default: return;
+        default:
+            return;
     }
 }

@@ -9,7 +9,8 @@ namespace runtime {
 namespace {
 
 uint32_t word(const unsigned char* p) {
-    return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 | static_cast<uint32_t>(p[2]) << 16 | static_cast<uint32_t>(p[3]) << 24;
+    return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 | static_cast<uint32_t>(p[2]) << 16 |
+           static_cast<uint32_t>(p[3]) << 24;
 }
 float number(const unsigned char* p) {
     const uint32_t bits = word(p);
@@ -82,7 +83,8 @@ bool all_positive(const std::vector<float>& values) {
 
 Status read_names(Cursor& cursor, uint32_t bytes, Program& program) {
     if (!bytes) return {};
-    if (!cursor.holds((static_cast<uint64_t>(bytes) + 3) / 4 * 4)) return corrupt("the names end behind the end of the file.");
+    if (!cursor.holds((static_cast<uint64_t>(bytes) + 3) / 4 * 4))
+        return corrupt("the names end behind the end of the file.");
     const std::string text(reinterpret_cast<const char*>(cursor.at), bytes);
     if (text.find('\0') != std::string::npos) return corrupt("a name holds a zero byte.");
     cursor.at += bytes;
@@ -94,7 +96,8 @@ Status read_names(Cursor& cursor, uint32_t bytes, Program& program) {
         begin = stop + 1;
     }
     const size_t expected = static_cast<size_t>(program.inputs) + program.outputs;
-    if (program.names.size() != expected) return corrupt("the file has %zu names, expected %zu.", program.names.size(), expected);
+    if (program.names.size() != expected)
+        return corrupt("the file has %zu names, expected %zu.", program.names.size(), expected);
     return {};
 }
 
@@ -109,8 +112,10 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
     const bool dense = op.kind == Kind::kDense || op.kind == Kind::kDenseInt8;
     const bool scaled = op.kind == Kind::kDenseInt8 || op.kind == Kind::kQuantize;
     const bool activation = op.kind == Kind::kActivation;
-    if (op.n_out < 1 || op.n_out > kMaxWidth) return corrupt("operation %u has width %u, expected 1 to %u.", index, op.n_out, kMaxWidth);
-    if (!dense && op.n_out != width) return corrupt("operation %u has width %u behind %u values.", index, op.n_out, width);
+    if (op.n_out < 1 || op.n_out > kMaxWidth)
+        return corrupt("operation %u has width %u, expected 1 to %u.", index, op.n_out, kMaxWidth);
+    if (!dense && op.n_out != width)
+        return corrupt("operation %u has width %u behind %u values.", index, op.n_out, width);
     const uint32_t most = dense ? 1 : activation ? static_cast<uint32_t>(Activation::kCount) - 1 : 0;
     if (detail > most) return corrupt("operation %u has detail %u, expected at most %u.", index, detail, most);
     if (!std::isfinite(op.number) || (scaled && !(op.number > 0)) || (!scaled && !activation && op.number != 0))
@@ -123,24 +128,37 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
         case Kind::kAdd:
         case Kind::kSubtract:
         case Kind::kMultiply:
-        case Kind::kDivide: whole = cursor.take(op.values, width); break;
-        case Kind::kDense: whole = cursor.take(op.values, products) && (!detail || cursor.take(op.bias, op.n_out)); break;
-        case Kind::kDenseInt8:
-            whole = cursor.take(op.scale, op.n_out) && (!detail || cursor.take(op.bias, op.n_out)) && cursor.take(op.codes, products);
+        case Kind::kDivide:
+            whole = cursor.take(op.values, width);
             break;
-        case Kind::kClip: whole = cursor.take(op.values, 2); break;
+        case Kind::kDense:
+            whole = cursor.take(op.values, products) && (!detail || cursor.take(op.bias, op.n_out));
+            break;
+        case Kind::kDenseInt8:
+            whole = cursor.take(op.scale, op.n_out) && (!detail || cursor.take(op.bias, op.n_out)) &&
+                    cursor.take(op.codes, products);
+            break;
+        case Kind::kClip:
+            whole = cursor.take(op.values, 2);
+            break;
         case Kind::kActivation:
-        case Kind::kQuantize: break;
+        case Kind::kQuantize:
+            break;
     }
-    if (!whole) return corrupt("the numbers of operation %u end behind the end of the file, or their padding is not 0.", index);
-    if (!all_finite(op.values) || !all_finite(op.scale) || !all_finite(op.bias)) return corrupt("operation %u holds a number that is not finite.", index);
+    if (!whole)
+        return corrupt("the numbers of operation %u end behind the end of the file, or their padding is not 0.", index);
+    if (!all_finite(op.values) || !all_finite(op.scale) || !all_finite(op.bias))
+        return corrupt("operation %u holds a number that is not finite.", index);
     if (op.kind == Kind::kDivide)
         for (float value : op.values)
             if (value == 0) return corrupt("operation %u divides by 0.", index);
-    if (op.kind == Kind::kClip && op.values[0] > op.values[1]) return corrupt("operation %u clips to an empty range.", index);
+    if (op.kind == Kind::kClip && op.values[0] > op.values[1])
+        return corrupt("operation %u clips to an empty range.", index);
     if (op.kind == Kind::kDenseInt8) {
-        for (float& value : op.scale) value = static_cast<float>(static_cast<double>(value) * static_cast<double>(op.number));
-        if (!all_positive(op.scale) || !all_finite(op.scale)) return corrupt("operation %u has a scale that is not above 0.", index);
+        for (float& value : op.scale)
+            value = static_cast<float>(static_cast<double>(value) * static_cast<double>(op.number));
+        if (!all_positive(op.scale) || !all_finite(op.scale))
+            return corrupt("operation %u has a scale that is not above 0.", index);
     }
     return {};
 }
@@ -157,11 +175,15 @@ uint32_t crc32(const unsigned char* bytes, size_t size) {
 }
 
 Status read_program(const unsigned char* bytes, size_t size, Program& program) {
-    if (size < kHeaderBytes) return corrupt("the file has %zu bytes, a native engine has at least %zu.", size, kHeaderBytes);
-    if (std::memcmp(bytes, kMagic, sizeof kMagic) != 0) return corrupt("the file does not start as a native engine does.");
+    if (size < kHeaderBytes)
+        return corrupt("the file has %zu bytes, a native engine has at least %zu.", size, kHeaderBytes);
+    if (std::memcmp(bytes, kMagic, sizeof kMagic) != 0)
+        return corrupt("the file does not start as a native engine does.");
     const uint32_t version = word(bytes + 8);
     if (version != kVersion)
-        return Status(StatusCode::kUnsupported, "the engine has format version %u, this library reads %u. Build the engine again.", version, kVersion);
+        return Status(StatusCode::kUnsupported,
+                      "the engine has format version %u, this library reads %u. Build the engine again.", version,
+                      kVersion);
     if (word(bytes + 16) != size) return corrupt("the file has %zu bytes, its header says %u.", size, word(bytes + 16));
     const uint32_t met = crc32(bytes + kChecksumEnd, size - kChecksumEnd), expected = word(bytes + 12);
     if (met != expected) return corrupt("the checksum is %08x, the header says %08x.", met, expected);
@@ -169,9 +191,12 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
     program.inputs = word(bytes + 20);
     program.outputs = word(bytes + 24);
     const uint32_t operations = word(bytes + 28);
-    if (program.inputs < 1 || program.inputs > kMaxWidth) return corrupt("the engine has %u inputs, expected 1 to %u.", program.inputs, kMaxWidth);
-    if (program.outputs < 1 || program.outputs > kMaxWidth) return corrupt("the engine has %u outputs, expected 1 to %u.", program.outputs, kMaxWidth);
-    if (operations < 1 || operations > kMaxOperations) return corrupt("the engine has %u operations, expected 1 to %u.", operations, kMaxOperations);
+    if (program.inputs < 1 || program.inputs > kMaxWidth)
+        return corrupt("the engine has %u inputs, expected 1 to %u.", program.inputs, kMaxWidth);
+    if (program.outputs < 1 || program.outputs > kMaxWidth)
+        return corrupt("the engine has %u outputs, expected 1 to %u.", program.outputs, kMaxWidth);
+    if (operations < 1 || operations > kMaxOperations)
+        return corrupt("the engine has %u operations, expected 1 to %u.", operations, kMaxOperations);
     if (word(bytes + 36)) return corrupt("the reserved word of the header is %u, expected 0.", word(bytes + 36));
     Cursor cursor{bytes + kHeaderBytes, bytes + size};
     Status status = read_names(cursor, word(bytes + 32), program);
@@ -183,8 +208,10 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
         program.operations.push_back(std::move(op));
     }
     if (!status.ok()) return status;
-    if (width != program.outputs) return corrupt("the last operation has width %u, expected %u outputs.", width, program.outputs);
-    if (cursor.at != cursor.end) return corrupt("%zu bytes follow the last operation.", static_cast<size_t>(cursor.end - cursor.at));
+    if (width != program.outputs)
+        return corrupt("the last operation has width %u, expected %u outputs.", width, program.outputs);
+    if (cursor.at != cursor.end)
+        return corrupt("%zu bytes follow the last operation.", static_cast<size_t>(cursor.end - cursor.at));
     return {};
 }
 

@@ -15,11 +15,11 @@ struct Operation {
     Kind kind;
     uint32_t n_in, n_out;
     Activation activation = Activation::kIdentity;
-    float number = 0;            // scale of the data (dense_int8, quantize), alpha (activation)
-    std::vector<float> values;   // [n] constants | [n_out, n_in] weights | [2] bounds of clip
-    std::vector<float> scale;    // [n_out] of dense_int8: number * r
-    std::vector<float> bias;     // [n_out] or empty
-    std::vector<int8_t> codes;   // [n_out, n_in] of dense_int8
+    float number = 0;           // scale of the data (dense_int8, quantize), alpha (activation)
+    std::vector<float> values;  // [n] constants | [n_out, n_in] weights | [2] bounds of clip
+    std::vector<float> scale;   // [n_out] of dense_int8: number * r
+    std::vector<float> bias;    // [n_out] or empty
+    std::vector<int8_t> codes;  // [n_out, n_in] of dense_int8
 };
 
 struct Program {

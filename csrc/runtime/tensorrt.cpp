@@ -1,5 +1,5 @@
-// The TensorRT back end, for TensorRT 10.3 to 11: an engine with one input [batch, d] and one output [batch, o] in float32.
-// Compiled where TensorRT's headers are found; elsewhere load_tensorrt says that it is absent.
+// The TensorRT back end, for TensorRT 10.3 to 11: an engine with one input [batch, d] and one output [batch, o] in
+// float32. Compiled where TensorRT's headers are found; elsewhere load_tensorrt says that it is absent.
 #include "backend.h"
 
 #if defined(REGKD_HAS_TENSORRT)
@@ -22,7 +22,7 @@ namespace {
 
 // TensorRT reports its reasons through a logger; the last error becomes the text of the status.
 class Logger final : public nvinfer1::ILogger {
-public:
+  public:
     void log(Severity severity, const char* message) noexcept override {
         if (severity > Severity::kERROR) return;
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -30,26 +30,30 @@ public:
     }
     const char* last() const noexcept { return *last_ ? last_ : "TensorRT gave no reason"; }
 
-private:
+  private:
     std::mutex mutex_;  // TensorRT may log from threads of its own
     char last_[160] = {};
 };
 
-Status cuda_failed(const char* what, cudaError_t error) { return Status(StatusCode::kDeviceError, "%s failed: %s.", what, cudaGetErrorString(error)); }
+Status cuda_failed(const char* what, cudaError_t error) {
+    return Status(StatusCode::kDeviceError, "%s failed: %s.", what, cudaGetErrorString(error));
+}
 
 // Looked for before any runtime is made: without a device TensorRT crashes on some files where it should refuse them.
 Status find_device() {
     int driver = 0, count = 0;
-    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return Status(StatusCode::kNoDevice, "there is no NVIDIA driver on this machine.");
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+        return Status(StatusCode::kNoDevice, "there is no NVIDIA driver on this machine.");
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error != cudaSuccess || count == 0)
-        return Status(StatusCode::kNoDevice, "there is no usable GPU (%s; driver for CUDA %d.%d).", error == cudaSuccess ? "none found" : cudaGetErrorString(error), driver / 1000,
+        return Status(StatusCode::kNoDevice, "there is no usable GPU (%s; driver for CUDA %d.%d).",
+                      error == cudaSuccess ? "none found" : cudaGetErrorString(error), driver / 1000,
                       driver % 1000 / 10);
     return {};
 }
 
 class TensorRT final : public Engine::Backend {
-public:
+  public:
     ~TensorRT() override {
         // In this order: a context outlives neither its engine nor an engine its runtime.
         context_.reset();
@@ -68,13 +72,18 @@ public:
         const Status found = find_device();
         if (!found.ok()) return found;
         runtime_.reset(nvinfer1::createInferRuntime(logger_));
-        if (!runtime_) return Status(StatusCode::kDeviceError, "TensorRT %d.%d makes no runtime: %s.", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, logger_.last());
+        if (!runtime_)
+            return Status(StatusCode::kDeviceError, "TensorRT %d.%d makes no runtime: %s.", NV_TENSORRT_MAJOR,
+                          NV_TENSORRT_MINOR, logger_.last());
         if (options.allow_engine_code) runtime_->setEngineHostCodeAllowed(true);
         engine_.reset(runtime_->deserializeCudaEngine(bytes, size));
         if (!engine_)
-            return Status(StatusCode::kUnsupported, "TensorRT %d.%d does not load the engine: %s. Build it on this device.", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, logger_.last());
+            return Status(StatusCode::kUnsupported,
+                          "TensorRT %d.%d does not load the engine: %s. Build it on this device.", NV_TENSORRT_MAJOR,
+                          NV_TENSORRT_MINOR, logger_.last());
         context_.reset(engine_->createExecutionContext());
-        if (!context_) return Status(StatusCode::kDeviceError, "the engine has no execution context: %s.", logger_.last());
+        if (!context_)
+            return Status(StatusCode::kDeviceError, "the engine has no execution context: %s.", logger_.last());
         const Status read = read_tensors();
         return read.ok() ? allocate() : read;
     }
@@ -89,29 +98,35 @@ public:
         return {};
     }
 
-private:
+  private:
     Status read_tensors() {
         for (int32_t i = 0; i < engine_->getNbIOTensors(); ++i) {
             const char* tensor = engine_->getIOTensorName(i);
             const bool in = engine_->getTensorIOMode(tensor) == nvinfer1::TensorIOMode::kINPUT;
             const nvinfer1::Dims shape = engine_->getTensorShape(tensor);
-            if (engine_->getTensorDataType(tensor) != nvinfer1::DataType::kFLOAT || shape.nbDims != 2 || shape.d[1] < 1 || (in ? input_ : output_))
-                return Status(StatusCode::kUnsupported, "tensor '%s' does not fit: expected one input and one output, each float32 [batch, n].", tensor);
+            if (engine_->getTensorDataType(tensor) != nvinfer1::DataType::kFLOAT || shape.nbDims != 2 ||
+                shape.d[1] < 1 || (in ? input_ : output_))
+                return Status(StatusCode::kUnsupported,
+                              "tensor '%s' does not fit: expected one input and one output, each float32 [batch, n].",
+                              tensor);
             if (in) {
                 input_ = tensor;
                 inputs = static_cast<size_t>(shape.d[1]);
                 if (shape.d[0] >= 0) {
                     min_batch_ = max_batch_ = static_cast<size_t>(shape.d[0]);
                 } else {
-                    min_batch_ = static_cast<size_t>(engine_->getProfileShape(tensor, 0, nvinfer1::OptProfileSelector::kMIN).d[0]);
-                    max_batch_ = static_cast<size_t>(engine_->getProfileShape(tensor, 0, nvinfer1::OptProfileSelector::kMAX).d[0]);
+                    min_batch_ = static_cast<size_t>(
+                        engine_->getProfileShape(tensor, 0, nvinfer1::OptProfileSelector::kMIN).d[0]);
+                    max_batch_ = static_cast<size_t>(
+                        engine_->getProfileShape(tensor, 0, nvinfer1::OptProfileSelector::kMAX).d[0]);
                 }
             } else {
                 output_ = tensor;
                 outputs = static_cast<size_t>(shape.d[1]);
             }
         }
-        if (!input_ || !output_ || max_batch_ < 1 || min_batch_ > max_batch_) return Status(StatusCode::kUnsupported, "the engine has no input or no output.");
+        if (!input_ || !output_ || max_batch_ < 1 || min_batch_ > max_batch_)
+            return Status(StatusCode::kUnsupported, "the engine has no input or no output.");
         return {};
     }
 
@@ -120,7 +135,8 @@ private:
         cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
         if (error == cudaSuccess) error = cudaMalloc(&device_in_, in);
         if (error == cudaSuccess) error = cudaMalloc(&device_out_, out);
-        if (error == cudaSuccess) error = cudaMallocHost(&host_in_, in);  // pinned: a copy from ordinary memory is staged once more
+        if (error == cudaSuccess)
+            error = cudaMallocHost(&host_in_, in);  // pinned: a copy from ordinary memory is staged once more
         if (error == cudaSuccess) error = cudaMallocHost(&host_out_, out);
         if (error != cudaSuccess) return cuda_failed("allocating the engine's buffers", error);
         std::memset(host_in_, 0, in);
@@ -133,15 +149,20 @@ private:
     Status request(const float* x, size_t rows, float* y) noexcept {
         const size_t batch = std::max(rows, min_batch_);
         if (batch != batch_) {
-            if (!context_->setInputShape(input_, nvinfer1::Dims2(static_cast<int64_t>(batch), static_cast<int64_t>(inputs))))
-                return Status(StatusCode::kDeviceError, "the engine does not take %zu rows: %s.", batch, logger_.last());
+            if (!context_->setInputShape(input_,
+                                         nvinfer1::Dims2(static_cast<int64_t>(batch), static_cast<int64_t>(inputs))))
+                return Status(StatusCode::kDeviceError, "the engine does not take %zu rows: %s.", batch,
+                              logger_.last());
             batch_ = batch;
         }
         std::memcpy(host_in_, x, sizeof(float) * rows * inputs);
-        cudaError_t error = cudaMemcpyAsync(device_in_, host_in_, sizeof(float) * batch * inputs, cudaMemcpyHostToDevice, stream_);
+        cudaError_t error =
+            cudaMemcpyAsync(device_in_, host_in_, sizeof(float) * batch * inputs, cudaMemcpyHostToDevice, stream_);
         if (error != cudaSuccess) return cuda_failed("copying the inputs", error);
-        if (!context_->enqueueV3(stream_)) return Status(StatusCode::kDeviceError, "the engine failed: %s.", logger_.last());
-        error = cudaMemcpyAsync(host_out_, device_out_, sizeof(float) * rows * outputs, cudaMemcpyDeviceToHost, stream_);
+        if (!context_->enqueueV3(stream_))
+            return Status(StatusCode::kDeviceError, "the engine failed: %s.", logger_.last());
+        error =
+            cudaMemcpyAsync(host_out_, device_out_, sizeof(float) * rows * outputs, cudaMemcpyDeviceToHost, stream_);
         if (error == cudaSuccess) error = cudaStreamSynchronize(stream_);
         if (error != cudaSuccess) return cuda_failed("running the engine", error);
         std::memcpy(y, host_out_, sizeof(float) * rows * outputs);
@@ -164,7 +185,8 @@ private:
 
 }  // namespace
 
-Status load_tensorrt(const unsigned char* bytes, size_t size, const Options& options, std::unique_ptr<Engine::Backend>& backend) {
+Status load_tensorrt(const unsigned char* bytes, size_t size, const Options& options,
+                     std::unique_ptr<Engine::Backend>& backend) {
     std::unique_ptr<TensorRT> loaded(new TensorRT);
     const Status status = loaded->open(bytes, size, options);
     if (status.ok()) backend = std::move(loaded);
@@ -179,7 +201,9 @@ Status load_tensorrt(const unsigned char* bytes, size_t size, const Options& opt
 namespace regkd {
 namespace runtime {
 Status load_tensorrt(const unsigned char*, size_t, const Options&, std::unique_ptr<Engine::Backend>&) {
-    return Status(StatusCode::kUnsupported, "this library was built without TensorRT. Build it where TensorRT is installed, or load a native engine.");
+    return Status(
+        StatusCode::kUnsupported,
+        "this library was built without TensorRT. Build it where TensorRT is installed, or load a native engine.");
 }
 }  // namespace runtime
 }  // namespace regkd

@@ -31,7 +31,8 @@ struct Case {
     std::vector<float> params, teacher, state1, state2, grad, x, y, row, sigma, bound;
     std::vector<double> losses;
 
-    Case(const char* called, std::vector<int> student, std::vector<int> of, int activation, int batch, int rows) : name(called) {
+    Case(const char* called, std::vector<int> student, std::vector<int> of, int activation, int batch, int rows)
+        : name(called) {
         job.student = network(student, activation);
         if (!of.empty()) job.teacher = network(of, kTanh);
         params.resize(parameter_count(job.student));
@@ -76,7 +77,8 @@ struct Case {
 
 std::vector<Case> cases() {
     std::vector<Case> all;
-    all.emplace_back("every term, 3 outputs", std::vector<int>{5, 19, 11, 3}, std::vector<int>{5, 33, 3}, kSilu, 45, 70);
+    all.emplace_back("every term, 3 outputs", std::vector<int>{5, 19, 11, 3}, std::vector<int>{5, 33, 3}, kSilu, 45,
+                     70);
     all.back().job.ascent_steps = 2;
     for (Weight& w : all.back().job.weight) w = {1.0f, 0.3f, 2};
     all.emplace_back("random signs, 7 outputs", std::vector<int>{4, 9, 7}, std::vector<int>{4, 12, 7}, kTanh, 33, 33);
@@ -90,7 +92,8 @@ std::vector<Case> cases() {
     all.back().job.base = kTbr;
     all.emplace_back("tor", std::vector<int>{6, 8, 2}, std::vector<int>{6, 8, 2}, kElu, 20, 50);
     all.back().job.base = kTor;
-    all.emplace_back("data-free, normalised ascent in a box", std::vector<int>{12, 50, 1}, std::vector<int>{12, 70, 1}, kTanh, 50, 1);
+    all.emplace_back("data-free, normalised ascent in a box", std::vector<int>{12, 50, 1}, std::vector<int>{12, 70, 1},
+                     kTanh, 50, 1);
     all.back().job.ascent_steps = 2;
     all.back().job.ascent_rule = kNormalised;
     all.back().job.ascent_from_anchor = 0;
@@ -131,7 +134,8 @@ std::string outcome(Case c, int threads, WaitFunction wait = wait_at) {
     run.job = job;
     run.steps = 4;
     measure_run(&run);
-    std::vector<float> partials(run.groups * run.partial_floats), arenas(run.arena_floats * threads), flat(run.params + 16 * (threads + 1));
+    std::vector<float> partials(run.groups * run.partial_floats), arenas(run.arena_floats * threads),
+        flat(run.params + 16 * (threads + 1));
     std::vector<double> sums(2 * run.tiles);
     Barrier barrier{threads, 0, 0};
     run.partials = partials.data();
@@ -150,7 +154,10 @@ std::string outcome(Case c, int threads, WaitFunction wait = wait_at) {
             static_cast<Context*>(p)->threads = granted;
             static_cast<Context*>(p)->run->barrier->threads = granted;
         },
-        [](void* p, int thread) { run_steps<kOrder>(static_cast<Context*>(p)->run, thread, static_cast<Context*>(p)->threads); }, &context);
+        [](void* p, int thread) {
+            run_steps<kOrder>(static_cast<Context*>(p)->run, thread, static_cast<Context*>(p)->threads);
+        },
+        &context);
     std::string bytes(reinterpret_cast<const char*>(c.params.data()), c.params.size() * sizeof(float));
     bytes.append(reinterpret_cast<const char*>(c.grad.data()), c.grad.size() * sizeof(float));
     bytes.append(reinterpret_cast<const char*>(c.losses.data()), c.losses.size() * sizeof(double));
@@ -185,7 +192,9 @@ float planted() {
     for (int i = 0; i < 8 * kTile; ++i) rows[i] = static_cast<float>(i % 7);
     const CpuBlock<kOrder> block(kTile, nullptr, 0);
     block.rows(8, [&](int j, int s) {
-        if (j > 0) block.store(rows + j * kTile + s, block.load(rows + j * kTile + s) + block.load(rows + (j - 1) * kTile + s));
+        if (j > 0)
+            block.store(rows + j * kTile + s,
+                        block.load(rows + j * kTile + s) + block.load(rows + (j - 1) * kTile + s));
     });
     return rows[7 * kTile];
 }

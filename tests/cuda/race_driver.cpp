@@ -18,8 +18,9 @@ int main() {
     if (plan.blocks != 2) return 1;
     cuda::train({jobs, at, plan, 2, 0, nullptr, {}, false}, nullptr);
     std::printf("%ld\n", cuda_on_cpu::barriers_of_launch.load());
-    cuda::train({nullptr, at, cuda::plan_blocks(cuda::plan_shared(jobs, 1, 99 * 1024, 64), 2), 1, 0, nullptr, jobs[0], true},
-                nullptr);
+    cuda::train(
+        {nullptr, at, cuda::plan_blocks(cuda::plan_shared(jobs, 1, 99 * 1024, 64), 2), 1, 0, nullptr, jobs[0], true},
+        nullptr);
 
     std::vector<float> out(a.x.size() * 2);
     cuda::perturb({a.x.data(), a.sigma.data(), out.data(), 70, 2, 5, 1, 0, nullptr}, nullptr);

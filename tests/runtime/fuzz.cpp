@@ -43,7 +43,8 @@ int main(int argc, char** argv) {
         // An allocation of exactly the file's size: a read behind its end is seen.
         std::vector<unsigned char> exact(bytes.begin(), bytes.end());
         regkd::Engine engine;
-        const regkd::Status status = regkd::Engine::load(exact.data() ? exact.data() : good.data(), exact.size(), engine);
+        const regkd::Status status =
+            regkd::Engine::load(exact.data() ? exact.data() : good.data(), exact.size(), engine);
         if (!status.ok()) {
             ++refused;
             if (!*status.message()) return 3;

@@ -25,9 +25,12 @@ std::vector<std::string> fields_of(const std::string& line) {
         const size_t start = line.find_first_not_of(" \t", at);
         if (start != std::string::npos && line[start] == '"') {
             for (at = start + 1; at < line.size(); ++at) {
-                if (line[at] != '"') field += line[at];
-                else if (at + 1 < line.size() && line[at + 1] == '"') field += line[at++];
-                else break;
+                if (line[at] != '"')
+                    field += line[at];
+                else if (at + 1 < line.size() && line[at + 1] == '"')
+                    field += line[at++];
+                else
+                    break;
             }
             at = line.find(',', at);
         } else {
@@ -55,13 +58,15 @@ bool is_header(const std::vector<std::string>& fields) {
 }
 
 // Which field of a line is input j; empty: they are the engine's inputs in their order.
-bool choose_columns(const std::vector<std::string>& header, const Engine& engine, std::vector<size_t>& columns, std::string& message) {
+bool choose_columns(const std::vector<std::string>& header, const Engine& engine, std::vector<size_t>& columns,
+                    std::string& message) {
     if (!*engine.input_name(0)) return true;
     for (size_t j = 0; j < engine.inputs(); ++j) {
         size_t at = 0;
         while (at < header.size() && header[at] != engine.input_name(j)) ++at;
         if (at == header.size()) {
-            message = "no column '" + std::string(engine.input_name(j)) + "', which is input " + std::to_string(j) + " of the engine";
+            message = "no column '" + std::string(engine.input_name(j)) + "', which is input " + std::to_string(j) +
+                      " of the engine";
             return false;
         }
         columns.push_back(at);
@@ -107,7 +112,8 @@ bool read_csv(const char* path, const Engine& engine, std::vector<float>& rows, 
             const std::string& field = fields[columns.empty() ? j : columns[j]];
             float value;
             if (!number(field, value) || !std::isfinite(value)) {
-                message = where + "field " + std::to_string((columns.empty() ? j : columns[j]) + 1) + " is '" + field + "', expected a finite number";
+                message = where + "field " + std::to_string((columns.empty() ? j : columns[j]) + 1) + " is '" + field +
+                          "', expected a finite number";
                 return false;
             }
             rows.push_back(value);

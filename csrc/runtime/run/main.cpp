@@ -57,8 +57,10 @@ int parse(int argc, char** argv, Arguments& arguments) {
     for (int i = 1; i < argc; ++i) {
         const char* name = argv[i];
         if (name[0] != '-' || std::strcmp(name, "-") == 0) {
-            if (!arguments.engine) arguments.engine = name;
-            else if (!arguments.rows) arguments.rows = name;
+            if (!arguments.engine)
+                arguments.engine = name;
+            else if (!arguments.rows)
+                arguments.rows = name;
             else {
                 std::snprintf(message, sizeof message, "'%s' is one argument too many; see regkd-run --help.", name);
                 return refuse(message);
@@ -68,14 +70,17 @@ int parse(int argc, char** argv, Arguments& arguments) {
         const struct {
             const char* name;
             bool* flag;
-        } flags[] = {{"--time", &arguments.time}, {"--json", &arguments.json}, {"--trust-engine-code", &arguments.options.allow_engine_code}};
+        } flags[] = {{"--time", &arguments.time},
+                     {"--json", &arguments.json},
+                     {"--trust-engine-code", &arguments.options.allow_engine_code}};
         const struct {
             const char* name;
             const char** text;
             size_t* number;
             size_t least;
-        } values[] = {{"--output", &arguments.output, nullptr, 0}, {"--raw", &arguments.raw, nullptr, 0},   {"--level", &arguments.options.level, nullptr, 0},
-                      {"--batch", nullptr, &arguments.batch, 1},   {"--samples", nullptr, &arguments.samples, 1}, {"--warmup", nullptr, &arguments.warmup, 0}};
+        } values[] = {{"--output", &arguments.output, nullptr, 0},       {"--raw", &arguments.raw, nullptr, 0},
+                      {"--level", &arguments.options.level, nullptr, 0}, {"--batch", nullptr, &arguments.batch, 1},
+                      {"--samples", nullptr, &arguments.samples, 1},     {"--warmup", nullptr, &arguments.warmup, 0}};
         bool known = false;
         for (const auto& flag : flags)
             if (std::strcmp(name, flag.name) == 0) known = *flag.flag = true;
@@ -86,9 +91,11 @@ int parse(int argc, char** argv, Arguments& arguments) {
                 std::snprintf(message, sizeof message, "%s needs a value; see regkd-run --help.", name);
                 return refuse(message);
             }
-            if (value.text) *value.text = argv[i];
+            if (value.text)
+                *value.text = argv[i];
             else if (!count(argv[i], value.least, *value.number)) {
-                std::snprintf(message, sizeof message, "%s is '%s', expected a whole number of at least %zu.", name, argv[i], value.least);
+                std::snprintf(message, sizeof message, "%s is '%s', expected a whole number of at least %zu.", name,
+                              argv[i], value.least);
                 return refuse(message);
             }
         }
@@ -97,7 +104,8 @@ int parse(int argc, char** argv, Arguments& arguments) {
             return refuse(message);
         }
     }
-    if (!arguments.engine || !arguments.rows) return refuse("an engine and a CSV file are needed; see regkd-run --help.");
+    if (!arguments.engine || !arguments.rows)
+        return refuse("an engine and a CSV file are needed; see regkd-run --help.");
     return 0;
 }
 
@@ -118,7 +126,8 @@ int answer(regkd::Engine& engine, const std::vector<float>& rows, const char* ou
     for (size_t i = 0; i < y.size(); ++i) std::fprintf(file, "%s%.9g", i % o ? "," : "\n", static_cast<double>(y[i]));
     std::fprintf(file, "\n");
     const bool failed = std::ferror(file) != 0;
-    if ((output ? std::fclose(file) : std::fflush(file)) != 0 || failed) return refuse("the answers could not be written in full.");
+    if ((output ? std::fclose(file) : std::fflush(file)) != 0 || failed)
+        return refuse("the answers could not be written in full.");
     return 0;
 }
 

@@ -29,14 +29,14 @@ enum class StatusCode {
 
 // The result of a call: a code and, when it is not kOk, a sentence with the value met and the value expected.
 class Status {
-public:
+  public:
     Status() noexcept : code_(StatusCode::kOk) { message_[0] = 0; }
     Status(StatusCode code, const char* format, ...) noexcept __attribute__((format(printf, 3, 4)));
     bool ok() const noexcept { return code_ == StatusCode::kOk; }
     StatusCode code() const noexcept { return code_; }
     const char* message() const noexcept { return message_; }
 
-private:
+  private:
     StatusCode code_;
     char message_[240];  // in place: reporting an error needs no memory
 };
@@ -49,7 +49,7 @@ struct Options {
 };
 
 class Engine {
-public:
+  public:
     Engine() noexcept;
     ~Engine();
     Engine(Engine&&) noexcept;
@@ -63,22 +63,23 @@ public:
     static Status load(const void* bytes, std::size_t size, Engine& engine, const Options& options = {}) noexcept;
 
     // Answer `rows` requests and return when the answers are in `y`. The native back end allocates nothing here.
-    Status infer(const float* x,     // [rows, inputs()] raw units
+    Status infer(const float* x,  // [rows, inputs()] raw units
                  std::size_t rows,
-                 float* y            // [rows, outputs()] raw units
+                 float* y  // [rows, outputs()] raw units
                  ) noexcept;
 
     bool loaded() const noexcept { return backend_ != nullptr; }
-    std::size_t inputs() const noexcept;   // d, 0 when nothing is loaded
-    std::size_t outputs() const noexcept;  // o
-    const char* input_name(std::size_t index) const noexcept;   // "" when the file names none
+    std::size_t inputs() const noexcept;                       // d, 0 when nothing is loaded
+    std::size_t outputs() const noexcept;                      // o
+    const char* input_name(std::size_t index) const noexcept;  // "" when the file names none
     const char* output_name(std::size_t index) const noexcept;
     const char* backend() const noexcept;  // "native" or "tensorrt"
-    const char* level() const noexcept;    // instruction set in use: "avx512-vnni", "avx512", "avx2", "sse2", "neon-dotprod", "neon"
+    const char* level()
+        const noexcept;  // instruction set in use: "avx512-vnni", "avx512", "avx2", "sse2", "neon-dotprod", "neon"
 
     class Backend;  // what a back end implements; not part of the interface
 
-private:
+  private:
     std::unique_ptr<Backend> backend_;
 };
 
