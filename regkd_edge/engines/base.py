@@ -23,6 +23,7 @@ __all__ = [
     "checked_options",
     "checked_source",
     "load_checked",
+    "predict",
     "read_manifest",
     "require",
     "seal",
@@ -31,6 +32,7 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
+_CHUNK = 256  # rows per request of an engine that takes any number
 
 
 class Runner(Protocol):
@@ -63,6 +65,9 @@ class Engine(Protocol):
         Why an engine that can be built here cannot be run here, or None.
     ``variants(manifest) -> dict``
         Other ways to run an engine that are worth timing: name -> what :meth:`load` takes.
+    ``plainer(options) -> iterator of dict``
+        Options of further builds, each with fewer optimizations than the one before it: what is tried when an engine
+        does not answer as its graph.
     """
 
     name: str
@@ -105,6 +110,8 @@ class Manifest:
     executed : dict of str to float, or None
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
+    verified : dict or None
+        Its comparison with the graph (:class:`regkd_edge.engines.verify.Verified`); None when it was not compared.
     options, versions, machine, notes, built, seconds
         What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
     """
@@ -127,6 +134,7 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
+    verified: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
@@ -188,6 +196,18 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
             "Build the engine again: regkd-edge build RUN --force.",
         )
     return manifest, content
+
+
+def predict(
+    runner: Runner,
+    rows: np.ndarray,  # [n, d] float32
+) -> np.ndarray:  # [n, o] float64
+    """Return the answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
+    manifest = runner.manifest
+    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
+    index = np.arange(-(-len(rows) // size) * size) % len(rows)
+    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
+    return np.concatenate(parts)[: len(rows)].astype(np.float64)
 
 
 def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> Manifest:

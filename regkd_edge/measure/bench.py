@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engines import get_engine, load_engine, read_manifest
-from ..engines.base import Manifest, Runner, load_checked
+from ..engines.base import Manifest, Runner, load_checked, predict
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
 from ..run import RunFolder
@@ -22,8 +22,6 @@ from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
 __all__ = ["bench_engine", "bench_engines", "predict"]
-
-_CHUNK = 256
 
 
 def bench_engines(
@@ -230,15 +228,3 @@ def _gpu_times(runner: Any, rows: np.ndarray, batch: int, samples: int) -> tuple
     requests = [np.ascontiguousarray(rows[part]) for part in index.reshape(-1, batch)]
     raw = np.array([runner.gpu_nanoseconds(requests[i % len(requests)]) for i in range(samples)])
     return {"samples": samples, **percentiles(raw)}, raw
-
-
-def predict(
-    runner: Runner,
-    rows: np.ndarray,  # [n, d] float32
-) -> np.ndarray:  # [n, o] float64
-    """Answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
-    manifest = runner.manifest
-    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
-    index = np.arange(-(-len(rows) // size) * size) % len(rows)
-    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
-    return np.concatenate(parts)[: len(rows)].astype(np.float64)
