@@ -14,7 +14,7 @@ import numpy as np
 from ..config import PATHS, RunConfig
 from ..config.targets import get_target
 from ..data import Dataset, Scalers, load_dataset, load_predictions
-from ..engines import get_engine
+from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..errors import GraphError, UserError
@@ -234,7 +234,7 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
 
 def _native(graph: Path, name: str) -> dict[str, bytes]:
     """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
-    backend = get_engine("native")
+    backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
     with tempfile.TemporaryDirectory() as work:
