@@ -199,12 +199,12 @@ def _rows(
         if len(index) > most:
             index = np.sort(rng.choice(index, most, replace=False))
         return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
-    from ..models import load_teacher, predict
+    from ..models import predict, teacher_for
 
     card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
     scaler = Scalers.from_dict(card["scalers"]).x
     x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     scalers = teacher.scalers or dataset.scalers()
     return x, predict(teacher.standardized(scalers), scalers, x), None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arrays import as_rows, as_targets, dataset_of
 from .scaler import Scaler, Scalers
 from .split import Split, split, subset
 from .store import Dataset, load_dataset, load_predictions, save_dataset, save_predictions
@@ -14,6 +15,9 @@ __all__ = [
     "Scalers",
     "Split",
     "Table",
+    "as_rows",
+    "as_targets",
+    "dataset_of",
     "load_dataset",
     "load_predictions",
     "load_table",

@@ -37,6 +37,8 @@ class Table:
         The file or bundled set it came from.
     warnings : list of str
         What is allowed but worth knowing (constant columns, columns that float32 resolves coarsely).
+    labelled : bool
+        Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     """
 
     x: np.ndarray
@@ -45,6 +47,7 @@ class Table:
     target_names: list[str]
     source: str
     warnings: list[str] = field(default_factory=list)
+    labelled: bool = True
 
     @property
     def d(self) -> int:
