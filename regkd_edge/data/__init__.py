@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .columns import Columns, Kind
 from .scaler import Scaler, Scalers
 from .split import Split, split, subset
 from .store import Dataset, load_dataset, load_predictions, save_dataset, save_predictions
@@ -9,7 +10,9 @@ from .table import BUNDLED, Table, load_table
 
 __all__ = [
     "BUNDLED",
+    "Columns",
     "Dataset",
+    "Kind",
     "Scaler",
     "Scalers",
     "Split",
