@@ -17,7 +17,7 @@ from ..io.files import file_hash, write_json
 from ..io.reading import read_json
 
 __all__ = [
-    "Engine",
+    "Backend",
     "Manifest",
     "Runner",
     "checked_options",
@@ -56,7 +56,7 @@ class Runner(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """A back end. Some have more, which callers look for:
 
     ``refuses(onnx_path) -> str | None``
@@ -226,7 +226,7 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
     return manifest
 
 
-def require(backend: Engine) -> None:
+def require(backend: Backend) -> None:
     """Raise :class:`NotAvailable` when a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import GraphError, NotAvailable
 from ..graph.reference import reference_outputs
 from ..io.files import write_json
-from . import get_engine, load_engine, read_manifest
+from . import get_backend, load_engine, read_manifest
 from .base import MANIFEST, Manifest, predict
 
 __all__ = ["Oracle", "Verified", "allowed_difference", "compare_answers", "verify_engine"]
@@ -170,7 +170,7 @@ def verify_engine(folder: str | Path, graph: str | Path, oracle: Oracle, **setti
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    backend = get_engine(manifest.backend)
+    backend = get_backend(manifest.backend)
     reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
     verified: dict[str, Any] | None = None
     if reason is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import get_engine, load_engine, read_manifest
+from ..engines import get_backend, load_engine, read_manifest
 from ..engines.base import Manifest, Runner, load_checked, predict
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
@@ -209,7 +209,7 @@ def _sweep(one: _Measured, rows: np.ndarray, warmup: int, threads: int | None, s
 
     Not in their turns: threads of a pool spin on for a while after a request, and would slow down whoever comes next.
     """
-    backend = get_engine(one.manifest.backend)
+    backend = get_backend(one.manifest.backend)
     used = threads or one.manifest.options.get("threads")
     for setting, options in backend.variants(one.manifest).items() if hasattr(backend, "variants") else ():
         options = {"threads": threads, **one.trusted, **options}

@@ -25,7 +25,7 @@ def _runs_code(section: Any, manifest: Any) -> bool:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset, load_predictions
-    from ..engines import get_engine, read_manifest
+    from ..engines import get_backend, read_manifest
     from ..engines.verify import verify_engine
     from ..measure import bench_engines
     from .build import graphs, oracle_of
@@ -42,7 +42,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     for name in run.record("build")["outputs"]:
         folder = run.file(name)
         manifest = read_manifest(folder)
-        backend = get_engine(manifest.backend)
+        backend = get_backend(manifest.backend)
         # A plan that was compiled ahead of time is built on machines that cannot run it.
         reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
         if reason is None and manifest.verified is None:  # built where it could not be run

@@ -14,7 +14,7 @@ from ..run import RunFolder
 from . import Progress, Stage
 
 if TYPE_CHECKING:
-    from ..engines import Engine, Manifest
+    from ..engines import Backend, Manifest
     from ..engines.verify import Oracle
 
 __all__ = ["STAGE", "graphs", "options_for", "oracle_of"]
@@ -69,7 +69,7 @@ def oracle_of(run: RunFolder) -> Oracle:
 
 
 def _built(
-    backend: Engine, graph: Path, folder: Path, options: dict[str, Any], oracle: Oracle
+    backend: Backend, graph: Path, folder: Path, options: dict[str, Any], oracle: Oracle
 ) -> tuple[Manifest, str | None]:
     """Build an engine that answers as its graph: ``(manifest, note or None)``.
 
@@ -96,7 +96,7 @@ def _built(
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
-    from ..engines import get_engine
+    from ..engines import get_backend
 
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
@@ -106,7 +106,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             "Add native to --backend, or say --header none.",
         )
     # The engines that can be made are looked for first: a refusal must not leave half a set behind.
-    backends = {name: get_engine(name) for name in config.build.backend}
+    backends = {name: get_backend(name) for name in config.build.backend}
     for backend in backends.values():
         backend.require()
     left_out: list[str] = []

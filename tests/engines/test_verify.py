@@ -11,7 +11,7 @@ from graphs import rows, write_mlp
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from regkd_edge.engines import get_engine, load_engine, read_manifest
+from regkd_edge.engines import get_backend, load_engine, read_manifest
 from regkd_edge.engines.base import predict
 from regkd_edge.engines.verify import Oracle, allowed_difference, compare_answers, verify_engine
 from regkd_edge.errors import GraphError
@@ -34,7 +34,7 @@ def test_fp8_keeps_its_relus_in_onnx_runtime(student, tmp_path):
 
     graph = tmp_path / "student.fp8.onnx"
     quantize_layers(student, graph, rows(), "fp8")
-    get_engine("onnxruntime").build(graph, tmp_path / "engine")
+    get_backend("onnxruntime").build(graph, tmp_path / "engine")
     held = rows(seed=9)
     with load_engine(tmp_path / "engine") as runner:
         got = predict(runner, held)
@@ -52,7 +52,7 @@ def test_every_precision_answers_as_its_graph(student, tmp_path, backend, precis
     graph = tmp_path / f"student.{precision}.onnx"
     if precision != "fp32":
         quantize_layers(student, graph, rows(), precision)
-    engine = get_engine(backend)
+    engine = get_backend(backend)
     if hasattr(engine, "refuses") and engine.refuses(graph) is not None:
         pytest.skip(f"{backend} does not take {precision}")
     engine.build(graph, tmp_path / "engine")
@@ -72,7 +72,7 @@ def test_an_engine_that_lost_its_relus_is_refused(student, tmp_path):
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
     relu.op_type = "Identity"
     onnx.save(model, tmp_path / "broken.onnx")
-    get_engine("onnxruntime").build(tmp_path / "broken.onnx", tmp_path / "engine")
+    get_backend("onnxruntime").build(tmp_path / "broken.onnx", tmp_path / "engine")
     with pytest.raises(GraphError, match="engine: it does not answer as its graph: an RMS difference of .* allowed"):
         verify_engine(tmp_path / "engine", graph, Oracle(rows(seed=9), student))
     assert read_manifest(tmp_path / "engine").verified is None
@@ -201,7 +201,7 @@ def test_bench_compares_what_build_could_not(run, monkeypatch):
     folder, config = run
     with monkeypatch.context() as patch:
         for backend in ("onnxruntime",):
-            patch.setattr(type(get_engine(backend)), "cannot_run", lambda self: "there is no device", raising=False)
+            patch.setattr(type(get_backend(backend)), "cannot_run", lambda self: "there is no device", raising=False)
         done = perform(folder, config, "build", lambda *figures: None)
     assert all(engine["answers as its graph"] == "not run here" for engine in done.summary["engines"])
     assert any("not compared with its graph: there is no device" in note

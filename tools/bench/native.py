@@ -124,11 +124,11 @@ def graphs(spec: str, features: int, x: np.ndarray, folder: Path) -> dict[str, P
 
 
 def build_engines(graph: Path, folder: Path) -> dict[str, Path]:
-    from regkd_edge.engines import get_engine
+    from regkd_edge.engines import get_backend
 
     for backend in ("onnxruntime", "native"):
         (folder / backend).mkdir(parents=True, exist_ok=True)
-        get_engine(backend).build(graph, folder / backend)
+        get_backend(backend).build(graph, folder / backend)
     return {backend: folder / backend for backend in ("onnxruntime", "native")}
 
 
