@@ -29,7 +29,9 @@ _LEVELS = ("extended", "basic", "none")
 # Would put a MatMul between Q/DQ pairs and its bias back into a Gemm, for which there is no INT8 kernel with a float
 # bias: the layer would then run in FP32 behind dequantized weights. Floating-point graphs keep it.
 # ReluQuantRewrite takes a ReLU in front of a quantizer for one that saturation makes superfluous, which FP8's does not.
-_BREAKS_QUANTIZED = ["MatMulAddFusion", "ReluQuantRewrite"]
+# CommonSubexpressionElimination makes one pair of the Q/DQ pairs of one tensor, and a product whose pair has other
+# readers is no integer kernel.
+_BREAKS_QUANTIZED = ["MatMulAddFusion", "ReluQuantRewrite", "CommonSubexpressionElimination"]
 
 
 class OnnxRuntimeRunner:

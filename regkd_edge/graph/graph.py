@@ -150,10 +150,11 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
     }
     pairs = sum(node.op_type == "DequantizeLinear" and node.input[0] in quantized for node in graph.node)
     total = sum(layer.multiply_adds for layer in layers)
-    share: dict[str, float] = {}
+    counts: dict[str, int] = {}
     for layer in layers:
-        share[layer.precision] = share.get(layer.precision, 0.0) + layer.multiply_adds / total
-    return GraphPrecision(layers, pairs, dict(sorted(share.items(), key=lambda item: -item[1])))
+        counts[layer.precision] = counts.get(layer.precision, 0) + layer.multiply_adds
+    share = {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+    return GraphPrecision(layers, pairs, share)
 
 
 # onnx.TensorProto type -> our name. The numbers are the format's own and never change.
