@@ -12,13 +12,13 @@ import numpy as np
 
 from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
-from ..engines import available, get_backend, load_engine, read_manifest
+from ..engines import available, get_backend, load_runner, read_manifest
 from ..engines.base import MANIFEST
+from ..engines.engine import predict
 from ..engines.host import device_model
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import write_json
 from ..measure import accuracy, bench_engines
-from ..measure.bench import predict
 from ..report import collect, write_report
 from ..run import RunFolder
 from .archive import LIST, read_archive, unpack, verify_folder
@@ -163,7 +163,7 @@ def _work(
             continue
         say(f"verifying {name}")
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
-        with load_engine(run.file("engines", name), bench.threads, **trusted) as runner:
+        with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
         found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
         found |= {

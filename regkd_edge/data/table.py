@@ -50,8 +50,8 @@ class Table:
     target_names: list[str]
     source: str
     warnings: list[str] = field(default_factory=list)
-    labelled: bool = True
     columns: Columns | None = None
+    labelled: bool = True
 
     @property
     def d(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import UserError
 from .base import Backend, Manifest, Runner, read_manifest
 
-__all__ = ["BACKENDS", "Backend", "Manifest", "Runner", "available", "get_backend", "load_engine", "read_manifest"]
+__all__ = ["BACKENDS", "Backend", "Manifest", "Runner", "available", "get_backend", "load_runner", "read_manifest"]
 
 # Back end -> the module beside this file that holds its BACKEND.
 BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "native", "tensorrt-rtx": "rtx"}
@@ -31,7 +31,7 @@ def available() -> dict[str, str | None]:
     return {backend: get_backend(backend).missing() for backend in BACKENDS}
 
 
-def load_engine(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
+def load_runner(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
     """Load the engine of a folder with the back end that its manifest names.
 
     Parameters

@@ -107,6 +107,8 @@ class Manifest:
         not be read.
     options, versions, machine, notes, built, seconds
         What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
+    feature_names, target_names : lists of str
+        Of the inputs and outputs in their order; empty where they are not known.
     """
 
     backend: str
@@ -127,6 +129,8 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
+    feature_names: list[str] = field(default_factory=list)
+    target_names: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from ..data import Scalers, as_rows, as_targets
+from ..data.scores import r2_score
 from ..errors import ModelError
 from .convert import InStandardizedSpace, as_mlp, folded
 from .mlp import MLP
-from .predict import r2_score
 from .store import count_parameters
 
 __all__ = ["Teacher"]

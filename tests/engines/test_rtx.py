@@ -13,7 +13,7 @@ import pytest
 from graphs import ACTIVATIONS, rows, write_mlp
 from wrong_graphs import WRONG, write_wrong
 
-from regkd_edge.engines import get_backend, load_engine, read_manifest
+from regkd_edge.engines import get_backend, load_runner, read_manifest
 from regkd_edge.engines.lint import TRIED, lint
 from regkd_edge.engines.precheck import check_graphs
 from regkd_edge.errors import GraphError, NotAvailable, UserError
@@ -173,7 +173,7 @@ def test_loading_looks_for_a_gpu_before_it_touches_a_runtime(rtx, tmp_path, monk
     monkeypatch.setattr(gpu, "_LIBRARY", "libcuda-that-is-not-there.so.1")
     assert "no NVIDIA driver" in get_backend("tensorrt-rtx").cannot_run()
     with pytest.raises(NotAvailable, match="no NVIDIA driver"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
 
 
 def test_check_asks_nvidia_where_it_can(rtx, tmp_path):
