@@ -25,7 +25,7 @@ from ..measure import accuracy
 from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
-from ..stages.build import graphs, options_for
+from ..stages.build import graphs
 from .archive import write_archive
 
 __all__ = ["ROWS", "allowed_difference", "make_bundle"]
@@ -136,7 +136,7 @@ def make_bundle(
         "rows": {"kind": rows, "count": len(x)},
         "graphs": described,
         "left_out": left_out,
-        "tensorrt_options": options_for(config, "tensorrt"),
+        "tensorrt_options": config.build.options("tensorrt"),
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files["README.txt"] = _readme(header).encode()

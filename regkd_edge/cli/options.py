@@ -14,6 +14,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
+from ..config.flags import flag_of
 from ..config.targets import TARGETS
 from ..errors import UserError
 
@@ -51,9 +52,6 @@ _PANEL = {
     "bench": "Measuring",
     "run": "Run",
 }
-
-# A field whose flag has another name; every other flag is the field with dashes.
-_FLAG = {"data.source": "--data", "run.batch_size": "--batch-size", "quantize.placer": "--quantizer"}
 
 # A switch whose opposite is not --no-SWITCH.
 _OFF = {"--no-data": "--with-data"}
@@ -99,7 +97,7 @@ def _help(field: FieldInfo) -> str:
 
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
-    flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
+    flag = flag_of(f"{section}.{name}")
     flags = [f"{flag}/{_OFF.get(flag, f'--no-{flag[2:]}')}"] if kind is bool else [flag]
     panel = (field.json_schema_extra or {}).get("panel", _PANEL[section])
     option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=panel)

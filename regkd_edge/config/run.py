@@ -5,6 +5,7 @@ Every flag of the command line is a field here, under the same name. Unknown and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,12 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import UserError
-from ..io.reading import read_yaml
+from ..io.reading import read_yaml, yaml_line
 from ..recipes import RECIPES
 from .distill import BASES, SAMPLERS, TERMS, DistillConfig
 from .fields import MOST_STEPS, Count, Names, Optimizer, Section, as_list, none_for_nothing
+from .flags import flag_of
+from .problems import refuse
 from .quantize import CORRECTIONS, QuantizeConfig
 
 __all__ = [
@@ -36,6 +39,19 @@ __all__ = [
 
 # Fields that name a file or a folder.
 PATHS = ("data.source", "teacher.from_run", "teacher.weights", "distill.describe", "distill.like", "quantize.inputs")
+# Fields that a back end for GPUs takes.
+_GPU_OPTIONS = {
+    "tensorrt": (
+        "workspace_mib",
+        "optimization_level",
+        "tf32",
+        "version_compatible",
+        "hardware_compatible",
+        "refit",
+        "dla",
+    ),
+    "tensorrt-rtx": ("tf32",),
+}
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 
 
@@ -147,6 +163,15 @@ class BuildConfig(Section):
         ),
     )
 
+    def options(self, backend: str) -> dict[str, Any]:
+        """The options of one back end."""
+        options: dict[str, Any] = {"header": self.header} if backend == "native" and self.header else {}
+        if backend in _GPU_OPTIONS:
+            options |= {field: getattr(self, field) for field in _GPU_OPTIONS[backend]}
+            if self.profile is not None:
+                options |= dict(zip(("min_batch", "opt_batch", "max_batch"), (self.profile * 3)[:3]))
+        return options
+
     @model_validator(mode="after")
     def _ordered_profile(self) -> BuildConfig:
         if self.profile is not None and (len(self.profile) not in (1, 3) or self.profile != sorted(self.profile)):
@@ -188,8 +213,16 @@ class RunConfig(Section):
     bench: BenchConfig = Field(default_factory=BenchConfig)
 
     @classmethod
-    def from_dict(cls, values: Any, where: str = "the configuration") -> RunConfig:
-        """Validated configuration; :class:`UserError` names the field, the value met and what is allowed."""
+    def from_dict(
+        cls,
+        values: Any,
+        where: str = "the configuration",
+        name: Callable[[str], str] = lambda field: field,
+        remedy: str = "See 'regkd-edge COMMAND --help' for the fields.",
+    ) -> RunConfig:
+        """Return the validated configuration; :class:`UserError` lists every wrong field, the value met and what is
+        allowed. ``name`` says how the user knows a dotted field.
+        """
         if not isinstance(values, dict):
             raise UserError(
                 f"{where} holds {type(values).__name__} {str(values)[:40]!r}, expected fields like 'data:'.",
@@ -198,15 +231,18 @@ class RunConfig(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise UserError(
-                f"{where}: {_first_problem(error)}", "See 'regkd-edge COMMAND --help' for the fields."
-            ) from None
+            raise refuse(error, cls, where, name, remedy) from None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> RunConfig:
-        """Read a YAML file; a missing or malformed one is a :class:`UserError`."""
+        """Read a YAML file; a missing or malformed one is a :class:`UserError` that names lines."""
         values = read_yaml(path)
-        return cls.from_dict({} if values is None else values, where=f"'{path}'")
+
+        def name(field: str) -> str:
+            line = yaml_line(path, field)
+            return field + (f" (line {line})" if line else "")
+
+        return cls.from_dict({} if values is None else values, f"'{path}'", name)
 
     def require_whole(self) -> None:
         """What contradicts between the sections, before the first of them is worked on; :class:`UserError`."""
@@ -232,8 +268,10 @@ class RunConfig(Section):
         """All fields, in their order, as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
-    def updated(self, changes: dict[str, Any]) -> RunConfig:
-        """A copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; validated anew."""
+    def updated(
+        self, changes: dict[str, Any], where: str = "", remedy: str = "See --help of the command."
+    ) -> RunConfig:
+        """Return a copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; errors name flags."""
         values = self.model_dump(mode="json")
         name = str(changes.get("distill.recipe", "")).strip()
         if (
@@ -249,18 +287,4 @@ class RunConfig(Section):
             for section in sections:
                 place = place[section]
             place[field] = value
-        return RunConfig.from_dict(values, where="the given options")
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    place = (
-        ".".join(str(part) for part in problem["loc"] if not str(part).startswith(("function-", "constrained-")))
-        or "run"
-    )
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return f"unknown field '{place}'."
-    met = problem.get("input")
-    shown = "" if isinstance(met, dict) else f" (met: {met!r})"
-    return f"{place}: {message}{shown}."
+        return RunConfig.from_dict(values, where, flag_of, remedy)

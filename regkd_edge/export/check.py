@@ -49,7 +49,7 @@ def check_onnx(
     """
     given = len(x)
     probes = scalers.x.restore(np.random.default_rng(0).standard_normal((_PROBES, scalers.x.width)))
-    x = np.concatenate([np.asarray(x, dtype=np.float64).reshape(given, -1), probes])
+    x = np.concatenate([np.asarray(x, dtype=np.float64).reshape(given, scalers.x.width), probes])
     y = _run(path, x.astype(np.float32), scalers)
     reference = predict(copy.deepcopy(module).double(), scalers, x)
     single = _float32_path(module, scalers, x)

@@ -15,7 +15,7 @@ import yaml
 
 from ..errors import RunFolderError, UserError
 
-__all__ = ["archive_problem", "read_json", "read_yaml", "tensors_problem", "unreadable"]
+__all__ = ["archive_problem", "read_json", "read_yaml", "tensors_problem", "unreadable", "yaml_line"]
 
 _MOST = 40  # characters of a line that are shown
 _LARGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
@@ -61,6 +61,23 @@ def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
         raise kind(f"'{path}' cannot be read: {unreadable(error)}.", "Give a readable YAML file.") from None
     except ValueError as error:  # a scalar that looks like a date and is none
         raise kind(f"'{path}' holds a value that cannot be read: {error}.", "Put it in quotes if it is text.") from None
+
+
+def yaml_line(path: str | Path, field: str) -> int | None:
+    """The line, from 1, at which a dotted field stands in a YAML file; None where it does not."""
+    try:
+        node = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    line = None
+    for part in field.split("."):
+        if not isinstance(node, yaml.MappingNode):
+            return line
+        found = next(((key, value) for key, value in node.value if getattr(key, "value", None) == part), None)
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def unreadable(error: OSError | UnicodeDecodeError | RecursionError) -> str:

@@ -131,7 +131,7 @@ class Student:
         difference = check_onnx(path, self.module, self.scalers, rows)
         return Graph(
             Path(path),
-            {"precision": "fp32", "check": {"rows": len(rows), "max_abs": difference}},
+            {"precision": "fp32", "check": {"rows": len(rows), "max_abs": difference} if len(rows) else None},
             feature_names=self.feature_names,
             target_names=self.target_names,
         )

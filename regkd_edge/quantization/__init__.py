@@ -6,6 +6,7 @@ Precision lives in the ONNX graph and nowhere else: the same file means the same
 from __future__ import annotations
 
 from ..graph.graph import GraphPrecision, Layer, graph_precision
+from .dispatch import quantize_graph
 from .fp16 import quantize_fp16
 from .int8 import quantize_int8
 from .layers import quantize_layers
@@ -19,6 +20,7 @@ __all__ = [
     "QuantizeSummary",
     "graph_precision",
     "quantize_fp16",
+    "quantize_graph",
     "quantize_int8",
     "quantize_layers",
 ]

@@ -10,7 +10,7 @@ from ..errors import GraphError, UserError
 from ..run import RunFolder
 from . import Progress, Stage
 
-__all__ = ["STAGE", "graphs", "options_for"]
+__all__ = ["STAGE", "graphs"]
 
 
 def graphs(run: RunFolder) -> dict[str, Path]:
@@ -22,32 +22,8 @@ def graphs(run: RunFolder) -> dict[str, Path]:
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     return {
         "build": config.build.model_dump(mode="json"),
-        "options": {name: options_for(config, name) for name in config.build.backend},
+        "options": {name: config.build.options(name) for name in config.build.backend},
     }
-
-
-def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
-    """The options of a back end that a configuration asks for."""
-    options: dict[str, Any] = {"header": config.build.header} if backend == "native" and config.build.header else {}
-    if backend not in ("tensorrt", "tensorrt-rtx"):
-        return options
-    fields = (
-        ("tf32",)
-        if backend == "tensorrt-rtx"
-        else (
-            "workspace_mib",
-            "optimization_level",
-            "tf32",
-            "version_compatible",
-            "hardware_compatible",
-            "refit",
-            "dla",
-        )
-    )
-    options |= {field: getattr(config.build, field) for field in fields}
-    if config.build.profile is not None:
-        options |= dict(zip(("min_batch", "opt_batch", "max_batch"), (config.build.profile * 3)[:3]))
-    return options
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
@@ -74,7 +50,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
                 left_out.append(f"{name}.{precision}: {reason}")
                 continue
             folder = run.file("engines", f"{name}.{precision}")
-            options = options_for(config, name)
+            options = config.build.options(name)
             if name == "tensorrt":
                 options["timing_cache"] = str(run.file("timing.cache"))  # speeds a later build up, decides nothing
             manifest = backend.build(graph, folder, options)

@@ -164,7 +164,7 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..quantization import quantize_fp16, quantize_int8, quantize_layers
+    from ..quantization import quantize_graph
     from ..quantization.targets import require_precision
 
     section = config.quantize
@@ -181,31 +181,11 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     graphs: list[dict[str, Any]] = []
     for precision in wanted:
         target = run.file("onnx", f"student.{precision}.onnx")
-        options = {
-            "method": section.method,
-            "percentile": section.percentile,
-            "corrections": section.corrections,
-            "check_rows": check_rows,
-        }
-        if precision == "fp16":
-            done = quantize_fp16(source, target, check_rows=check_rows)
-        elif precision == "int8" and section.finetune:
+        if precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
-        elif precision == "int8":
-            done = quantize_int8(
-                source,
-                target,
-                calibration_rows(run, config),
-                placer=section.placer,
-                bound=bound,
-                report=section.report,
-                **options,
-            )
         else:
-            limit = bound if precision == "fp8" else None
-            done = quantize_layers(
-                source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options
-            )
+            rows = None if precision == "fp16" else calibration_rows(run, config)
+            done = quantize_graph(source, target, precision, rows, section, bound=bound, check_rows=check_rows)
         paths.append(target)
         graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
     for left in run.file("onnx").glob("student.*.onnx"):

@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..models import Teacher, open_teacher
 from ..sampling import InputDescription
 
-__all__ = ["described_table", "description_of", "like_rows", "require_units"]
+__all__ = ["described_rows", "described_table", "description_of", "like_rows", "require_units"]
 
 STANDARD = "standard"
 _ROWS = 4000  # of a table that is made for the reports
@@ -94,15 +94,19 @@ def require_units(teacher: Teacher) -> None:
 
 
 def described_table(config: RunConfig) -> Table:
-    """A table for a run that has none (``no_data``): inputs as described, the teacher's answers as targets.
+    """:func:`described_rows` of the teacher that a configuration names."""
+    return described_rows(open_teacher(config.teacher), config.distill, config.seed)
+
+
+def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:
+    """A table for a student that has none (``no_data``): inputs as described, the teacher's answers as targets.
 
     It serves the reports: every RMSE on it is a distance from the teacher. The student sees none of its rows.
     """
-    teacher = open_teacher(config.teacher)
     require_units(teacher)
-    names = _names(config.distill, teacher)
-    description = description_of(config.distill, teacher, names)
-    x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
+    names = _names(config, teacher)
+    description = description_of(config, teacher, names)
+    x = description.inputs(np.random.default_rng([seed, 7]).standard_normal((_ROWS, len(names))))
     try:
         y = teacher.predict(x)
     except Exception as error:  # whatever a foreign module raises on rows of this width

@@ -11,7 +11,7 @@ from typing import Any
 from ..data import Dataset, Scalers, Split, save_predictions
 from ..fused import Choice
 from ..io.files import write_json
-from ..models import MLP, MLPSpec, Teacher, predict, save_model
+from ..models import MLP, MLPSpec, Student, Teacher, predict, save_model
 from ..models.store import count_parameters
 from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
@@ -76,9 +76,31 @@ class Trained:
     inputs: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
 
-    def as_teacher(self, source: str = "trained here") -> Teacher:
-        """This network as the teacher of another."""
-        return Teacher(self.module, self.scalers, "standardized", source)
+    def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
+        """Return this network as the teacher of another; ``dataset`` names its columns."""
+        names = {} if dataset is None else _names_of(dataset)
+        return Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+
+    def as_student(self, dataset: Dataset) -> Student:
+        """Return this network as a student with the names of the columns of ``dataset``."""
+        facts = self.summary()
+        return Student(
+            self.module,
+            self.scalers,
+            self.spec,
+            **_names_of(dataset),
+            record={key: value for key, value in facts.items() if key not in ("spec", "parameters")},
+            inputs=self.inputs_known(dataset),
+            extra={
+                "source": self.teacher_source and f"student of {self.teacher_source}" or "trained here",
+                "recipe": dict(self.recipe),
+                **({"setup": dict(self.setup)} if self.setup else {}),
+            },
+        )
+
+    def inputs_known(self, dataset: Dataset) -> dict[str, Any] | None:
+        """Summary of the rows that it was trained on, or of its inputs as described where it saw none."""
+        return summary_of_inputs(dataset.x[self.rows.train]) if len(self.rows.train) else self.inputs
 
     def summary(self) -> dict[str, Any]:
         """JSON-able facts for tables and state.json."""
@@ -114,10 +136,14 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
         "target_names": dataset.table.target_names,
         "recipe": dict(trained.recipe),
         **({"setup": dict(trained.setup)} if trained.setup else {}),
-        "inputs": summary_of_inputs(dataset.x[trained.rows.train]) if len(trained.rows.train) else trained.inputs,
+        "inputs": trained.inputs_known(dataset),
     }
     paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
     paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
     write_json(folder / "history.json", trained.history)
     Checkpoint.remove(trained.checkpoint)
     return [*paths, folder / "history.json"], summary
+
+
+def _names_of(dataset: Dataset) -> dict[str, list[str]]:
+    return {"feature_names": list(dataset.table.feature_names), "target_names": list(dataset.table.target_names)}

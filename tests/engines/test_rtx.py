@@ -116,11 +116,10 @@ def test_a_plan_is_the_same_bytes_each_time(rtx, tmp_path):
 @pytest.mark.parametrize(("profile", "kept"), [("none", [1, 1, 1]), ("8", [8, 8, 8]), ("1,2,16", [1, 2, 16])])
 def test_the_profile_is_what_was_asked_for_and_else_a_static_batch_of_one(rtx, tmp_path, profile, kept):
     from regkd_edge.config import RunConfig
-    from regkd_edge.stages.build import options_for
 
     config = RunConfig.from_dict({"build": {"profile": profile}, "bench": {"batches": [4, 1, 64]}})
     manifest = get_backend("tensorrt-rtx").build(
-        write_mlp(tmp_path / "a.onnx"), tmp_path / "engine", options_for(config, "tensorrt-rtx")
+        write_mlp(tmp_path / "a.onnx"), tmp_path / "engine", config.build.options("tensorrt-rtx")
     )
     assert [manifest.options[f"{name}_batch"] for name in ("min", "opt", "max")] == kept
     assert manifest.batch == {"none": 1, "8": 8}.get(profile)
