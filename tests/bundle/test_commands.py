@@ -95,8 +95,8 @@ def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, t
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--samples", 5), "bench.samples"),
-        (("--batches", "x"), "bench.batches"),
+        (("--samples", 5), "--samples"),
+        (("--batches", "x"), "--batches"),
         (("--backend", "foo"), "back end 'foo'"),
     ],
 )
