@@ -1,4 +1,4 @@
-"""Teachers in: from a run folder, or from a Python factory with a state dict."""
+"""Imported teachers: from a run folder, or from a Python factory with a state dict."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["Teacher", "load_teacher", "open_teacher", "save_teacher"]
 
 
 class Teacher:
-    """A frozen network and the space it lives in.
+    """A frozen network and the space of its inputs and outputs.
 
     Parameters
     ----------
     module : nn.Module
-        The network as it was given; it is frozen and put into evaluation mode.
+        The given network; it is frozen and put into evaluation mode.
     scalers : Scalers or None
-        The scalers it was trained with, when known: then the student uses them too. None for a factory's network.
+        The scalers it was trained with, if known: the student then uses them too. None for a factory's network.
     inputs : ``"standardized"`` or ``"raw"``
-        Whether the module takes and gives standardised values or raw units.
+        Units of the module's inputs and outputs.
     source : str
         Where it came from, for messages and reports.
     """
@@ -65,14 +65,14 @@ class Teacher:
 
     @property
     def mlp(self) -> MLP | None:
-        """The network as an MLP of ours when it is one (an ``nn.Sequential`` of linear layers and one activation is),
+        """The network as an :class:`MLP` if it is one (an ``nn.Sequential`` of linear layers and one activation is),
         else None.
         """
         return self.module if type(self.module) is MLP else as_mlp(self.module)
 
     def standardized(self, scalers: Scalers) -> nn.Module:
-        """The teacher between the standardised spaces of ``scalers``: an :class:`MLP` where that is exact, so that the
-        fused core can take it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
+        """Return the teacher between the standardised spaces of ``scalers``: an :class:`MLP` if that is exact, so that
+        the fused core supports it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
         mlp = self.mlp
         if self.inputs == "raw":
             out = (
@@ -87,9 +87,7 @@ class Teacher:
         return out.eval().requires_grad_(False)
 
     def answers(self, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o]
-        """Answers in the units that it takes and gives: raw ones where its scalers are known or it was trained on
-        them.
-        """
+        """Return its outputs in its own units: raw if its scalers are known or it was trained on raw units."""
         if self.scalers is not None:
             return predict(self.standardized(self.scalers), self.scalers, x)
         with torch.no_grad():
@@ -105,23 +103,23 @@ def _same(a: Scalers, b: Scalers) -> bool:
 
 
 def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | None = None) -> Teacher:
-    """The teacher that a configuration names, checked against the data.
+    """Return the teacher that a configuration names, checked against the data.
 
     Parameters
     ----------
     config : TeacherConfig
-        ``from_run`` or ``factory`` (with ``weights`` and ``inputs``) say where it comes from.
+        ``from_run`` or ``factory`` (with ``weights`` and ``inputs``) name its source.
     dataset : Dataset
         The data it will teach on; their widths and column order are checked.
     folder : path, optional
-        Where :func:`save_teacher` put it. When given it is read, and ``from_run`` and ``weights`` are not looked at:
+        The folder of :func:`save_teacher`. If given, it is read, and ``from_run`` and ``weights`` are ignored:
         a run keeps its own copy. A factory is still imported, and only when ``config`` names it.
 
     Raises
     ------
     ModelError
-        Widths that do not fit (both numbers are named), other columns, a factory that cannot be imported or called,
-        a state dict with other keys or shapes.
+        Widths that do not fit (both numbers are named), different columns, a factory that cannot be imported or called,
+        a state dict with different keys or shapes.
     RunFolderError
         The run folder or the saved teacher is missing or corrupt.
     """
@@ -131,7 +129,7 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
             if config.factory != card.get("factory"):
                 raise ModelError(
                     f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names '{config.factory}'.",
-                    "Name it with --factory, or take this teacher in again with --force.",
+                    "Name it with --factory, or import this teacher again with --force.",
                 )
             teacher = _from_factory(config, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
         else:
@@ -143,7 +141,7 @@ def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | N
 
 
 def open_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher that ``from_run`` or ``factory`` names, with no table to check it against; errors as
+    """Return the teacher that ``from_run`` or ``factory`` names, without a table to check it against; errors as in
     :func:`load_teacher`.
     """
     if config.from_run is not None:
@@ -155,7 +153,7 @@ def open_teacher(config: TeacherConfig) -> Teacher:
             )
         if read_card(run.file("teacher")).get("kind") == "factory":
             raise ModelError(
-                f"the teacher of '{config.from_run}' was made by a factory.",
+                f"the teacher of '{config.from_run}' comes from a factory.",
                 "Name that factory with --factory here too.",
             )
         teacher = _from_folder(run.file("teacher"))
@@ -163,12 +161,12 @@ def open_teacher(config: TeacherConfig) -> Teacher:
         tensors = read_tensors(config.weights) if config.weights is not None else None
         teacher = _from_factory(config, tensors, f"'{config.weights}'")
     else:
-        raise ModelError("no teacher named.", "Train one with train-teacher, or name --from-run or --factory.")
+        raise ModelError("no teacher named.", "Train one with train-teacher, or give --from-run or --factory.")
     return teacher
 
 
 def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Keep a teacher with its answers to all rows in a run folder, so that the run stands alone.
+    """Save a teacher with its answers to all rows in a run folder, so that the run is self-contained.
 
     Returns
     -------
@@ -212,7 +210,7 @@ def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Te
     package, _, attribute = name.partition(":")
     form = "Write it as package.module:factory, importable from the current folder."
     if not package or not attribute.isidentifier():
-        raise ModelError(f"'{name}' names no factory.", form)
+        raise ModelError(f"'{name}' does not name a factory.", form)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -223,9 +221,9 @@ def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Te
         ) from error
     except AttributeError as error:
         raise ModelError(f"the factory '{name}' was not found: {error}.", form) from error
-    except Exception as error:  # the user's own code: whatever it raises is the cause
+    except Exception as error:  # the user's own code may raise anything
         raise ModelError(
-            f"importing '{package}' failed: {type(error).__name__}: {error}.", "Mend that module."
+            f"importing '{package}' failed: {type(error).__name__}: {error}.", "Fix that module."
         ) from error
     try:
         module = factory()
@@ -247,7 +245,7 @@ def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Te
 
 
 def _check(teacher: Teacher, dataset: Dataset) -> None:
-    """Widths by the teacher's own word where it has one, else by asking it two rows."""
+    """Check widths by the teacher's metadata if it has any, else by evaluating two rows."""
     names = dataset.table.feature_names, dataset.table.target_names
     if teacher.scalers is not None:
         widths = teacher.scalers.x.width, teacher.scalers.y.width
@@ -271,8 +269,8 @@ def _check(teacher: Teacher, dataset: Dataset) -> None:
     ):
         if own and own != given and sorted(own) == sorted(given):
             raise ModelError(
-                f"the teacher's {key.split('_')[0]} columns have another order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
-                "Bring the columns into the teacher's order.",
+                f"the teacher's {key.split('_')[0]} columns are in a different order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
+                "Put the columns into the teacher's order.",
             )
     _try(teacher, dataset)
 
@@ -288,7 +286,7 @@ def _try(teacher: Teacher, dataset: Dataset) -> None:
             y = probe(rows)
     except ModelError:
         raise
-    except Exception as error:  # whatever a foreign module raises on rows of this width
+    except Exception as error:  # a foreign module may raise anything on rows of this width
         hint = (
             f" (its first linear layer takes {first.in_features} inputs)"
             if first is not None and first.in_features != dataset.d
@@ -301,12 +299,12 @@ def _try(teacher: Teacher, dataset: Dataset) -> None:
         ) from error
     if tuple(y.shape) != (len(rows), dataset.o):
         raise ModelError(
-            f"the teacher ({teacher.source}) gives outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.",
-            "Name as many targets as it has outputs.",
+            f"the teacher ({teacher.source}) returns outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.",
+            "Name one target per output.",
         )
     if not torch.isfinite(y).all():
         raise ModelError(
-            f"the teacher ({teacher.source}) answers with a number that is not finite.",
+            f"the teacher ({teacher.source}) returns a value that is not finite.",
             "Check its weights, and whether it takes raw or standardized inputs.",
         )
     teacher.differentiable = bool(y.requires_grad)

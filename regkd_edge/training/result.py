@@ -1,4 +1,4 @@
-"""What a training gives, and how it is kept in a run folder."""
+"""The result of a training, and its files in a run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Trained", "save_trained"]
 
 @dataclass(eq=False)
 class Trained:
-    """A network with the weights of its best look at the validation rows.
+    """A network with the weights of its best validation.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class Trained:
     setup : dict
         Fields of the configuration that ``recipe`` does not show: sampler, heads, hint layers and their like.
     inputs : dict or None
-        What is stored of its inputs where no row was seen (``summary_of_inputs`` of inputs as described).
+        Stored summary of its inputs if no row was seen (``summary_of_inputs`` of the described inputs).
     notes : list of str
-        What the user should know of how it was trained.
+        Remarks for the user on the training.
     """
 
     module: MLP
@@ -77,11 +77,11 @@ class Trained:
     notes: list[str] = field(default_factory=list)
 
     def as_teacher(self, source: str = "trained here") -> Teacher:
-        """This network as the teacher of another."""
+        """Return this network as the teacher of another."""
         return Teacher(self.module, self.scalers, "standardized", source)
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able facts for tables and state.json."""
+        """Return JSON-able facts for tables and state.json."""
         return {
             "spec": str(self.spec),
             "parameters": count_parameters(self.module),
@@ -108,7 +108,9 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     """
     folder, summary = Path(folder), trained.summary()
     extra = {
-        **{key: value for key, value in summary.items() if key != "seconds"},  # the same training gives the same files
+        **{
+            key: value for key, value in summary.items() if key != "seconds"
+        },  # the same training must give the same files
         "source": trained.teacher_source and f"student of {trained.teacher_source}" or "trained here",
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,
