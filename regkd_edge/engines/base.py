@@ -17,7 +17,7 @@ from ..io.files import file_hash, write_json
 from ..io.reading import read_json
 
 __all__ = [
-    "Engine",
+    "Backend",
     "Manifest",
     "Runner",
     "checked_options",
@@ -54,8 +54,8 @@ class Runner(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Engine(Protocol):
-    """A back end. Some have optional members, which callers look up:
+class Backend(Protocol):
+    """A back end. Some have more, which callers look for:
 
     ``refuses(onnx_path) -> str | None``
         Why this graph cannot become an engine, or None.
@@ -106,7 +106,9 @@ class Manifest:
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
     options, versions, machine, notes, built, seconds
-        The requested options, library versions, machine, remarks, time (UTC) and duration of the build.
+        What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
+    feature_names, target_names : lists of str
+        Of the inputs and outputs in their order; empty where they are not known.
     """
 
     backend: str
@@ -127,6 +129,8 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
+    feature_names: list[str] = field(default_factory=list)
+    target_names: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
@@ -206,8 +210,8 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
     return manifest
 
 
-def require(backend: Engine) -> None:
-    """Raise :class:`NotAvailable` if a back end cannot be used here."""
+def require(backend: Backend) -> None:
+    """Raise :class:`NotAvailable` when a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:
         raise NotAvailable(

@@ -51,7 +51,7 @@ def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
-    from ..engines import get_engine
+    from ..engines import get_backend
 
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
@@ -60,8 +60,8 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             f"a header ('{config.build.header}') is made from a native engine, and the back end is {', '.join(config.build.backend)}.",
             "Add native to --backend, or give --header none.",
         )
-    # Find the engines that can be built first: a refusal must not leave half a set behind.
-    backends = {name: get_engine(name) for name in config.build.backend}
+    # The engines that can be made are looked for first: a refusal must not leave half a set behind.
+    backends = {name: get_backend(name) for name in config.build.backend}
     for backend in backends.values():
         backend.require()
     left_out: list[str] = []

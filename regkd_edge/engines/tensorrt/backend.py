@@ -30,7 +30,7 @@ from .network import (
 from .precision import Planned, executed_share, label_of, network_layers
 from .runner import TensorRTRunner
 
-__all__ = ["ENGINE", "TensorRTEngine"]
+__all__ = ["BACKEND", "TensorRTBackend"]
 
 _FILE = "engine.plan"
 _DEFAULTS = {
@@ -48,8 +48,8 @@ _DEFAULTS = {
 }
 
 
-class TensorRTEngine:
-    """The back end ``tensorrt``; see the module docstring."""
+class TensorRTBackend:
+    """The back end ``tensorrt``; see the head of this file."""
 
     name = "tensorrt"
 
@@ -258,4 +258,4 @@ def _check_origin(
             )
 
 
-ENGINE = TensorRTEngine()
+BACKEND = TensorRTBackend()
