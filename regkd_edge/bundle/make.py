@@ -233,7 +233,7 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
 
 
 def _native(graph: Path, name: str) -> dict[str, bytes]:
-    """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
+    """Return the native engine of a graph; it is the same on every machine, so a device needs no ONNX package."""
     backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}

@@ -122,7 +122,7 @@ class Columns:
         return x
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; float64 survives the round trip through JSON exactly."""
+        """Return a JSON-able dict; float64 survives the round trip through JSON exactly."""
         return {
             "names": list(self.names),
             "kinds": list(self.kinds),

@@ -2,8 +2,8 @@
 
 ``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names
 and what each input column is (:class:`Columns`).
-``predictions.npz`` of a model holds y [N, o]: its answers to all rows in the table's order, so that accuracy can be
-reported where torch is absent.
+``predictions.npz`` of a model holds y [N, o]: its predictions for all rows in the table's order, so that accuracy
+can be reported without torch.
 """
 
 from __future__ import annotations

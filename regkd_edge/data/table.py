@@ -37,7 +37,7 @@ class Table:
     source : str
         The file or bundled set it came from.
     warnings : list of str
-        What is allowed but worth knowing (constant columns, columns that float32 resolves coarsely).
+        What is allowed but noteworthy (constant columns, columns that float32 resolves coarsely).
     labelled : bool
         Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     columns : Columns, optional
@@ -74,7 +74,7 @@ def load_table(
     whole: Sequence[str] = (),
     categorical: Sequence[str] = (),
 ) -> Table:
-    """Read a table and part its columns into inputs and targets.
+    """Read a table and divide its columns into inputs and targets.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def load_table(
         A CSV, Parquet (``.parquet``, ``.pq``) or NPZ file, or one of :data:`BUNDLED`. An NPZ file holds either ``x``
         [N, d] and ``y`` [N, o] (optionally ``feature_names`` and ``target_names``), or one vector [N] per column.
     target : sequence of str
-        Names of the target columns, in the order wanted. A bundled set and an NPZ file with ``y`` know their own;
-        every other source needs it. All other columns are inputs.
+        Names of the target columns, in the desired order. A bundled set and an NPZ file with ``y`` name their own;
+        every other source needs this. All other columns are inputs.
     whole, categorical : sequences of str
         Inputs that are declared to be whole numbers, and codes; see :class:`Columns`.
 

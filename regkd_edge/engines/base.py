@@ -55,7 +55,7 @@ class Runner(Protocol):
 
 
 class Backend(Protocol):
-    """A back end. Some have more, which callers look for:
+    """A back end. Some have optional members, which callers look up:
 
     ``refuses(onnx_path) -> str | None``
         Why this graph cannot become an engine, or None.
@@ -106,7 +106,7 @@ class Manifest:
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
     options, versions, machine, notes, built, seconds
-        What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
+        The requested options, library versions, machine, remarks, time (UTC) and duration of the build.
     feature_names, target_names : lists of str
         Of the inputs and outputs in their order; empty where they are not known.
     """
@@ -211,7 +211,7 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
 
 
 def require(backend: Backend) -> None:
-    """Raise :class:`NotAvailable` when a back end cannot be used here."""
+    """Raise :class:`NotAvailable` if a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:
         raise NotAvailable(

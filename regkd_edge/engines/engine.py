@@ -93,7 +93,7 @@ class Engine:
         if not np.isfinite(single).all():
             raise DataError(
                 f"x holds {rows[~np.isfinite(single)][0]:g}, beyond float32, which the engine takes.",
-                "Give it in another unit.",
+                "Use another unit.",
             )
         return predict(self.runner, single)
 
@@ -121,7 +121,7 @@ class Engine:
         return Engine(target, **self.settings)
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Free the engine's resources."""
         self.runner.close()
 
     def __enter__(self) -> Engine:
@@ -176,7 +176,7 @@ def predict(
     runner: Runner,
     rows: np.ndarray,  # [n, d] float32
 ) -> np.ndarray:  # [n, o] float64
-    """Answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
+    """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
     manifest = runner.manifest
     size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
     index = np.arange(-(-len(rows) // size) * size) % len(rows)

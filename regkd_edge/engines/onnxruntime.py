@@ -71,7 +71,7 @@ class OnnxRuntimeRunner:
 
 
 class OnnxRuntimeBackend:
-    """The back end ``onnxruntime``; see the head of this file."""
+    """The back end ``onnxruntime``; see the module docstring."""
 
     name = "onnxruntime"
 

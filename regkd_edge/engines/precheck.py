@@ -53,7 +53,7 @@ def check_graphs(graphs: Mapping[str, Path], target: str, tensorrt: str | None =
 
 
 def _asked(stand_in: str, notes: list[str]) -> Any:
-    """A function path -> what tensorrt-rtx refuses about it, or None where the package is absent."""
+    """Return a function path -> what tensorrt-rtx refuses about it, or None without the package."""
     from .rtx import BACKEND, _import, compile_plan
 
     missing = BACKEND.missing()

@@ -32,7 +32,7 @@ _INSTALL = "Run: pip install 'regkd-edge[rtx]' (228 MB)."
 
 
 class RTXBackend:
-    """The back end ``tensorrt-rtx``; see the head of this file."""
+    """The back end ``tensorrt-rtx``; see the module docstring."""
 
     name = "tensorrt-rtx"
 

@@ -60,7 +60,7 @@ def measure_engines(
     run_code_of_plan: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
-    """Run engines on held-out rows and time them, in turns so that they share the machine's quiet and busy moments.
+    """Run engines on held-out rows and time them in turns, so that background load affects all alike.
 
     Parameters
     ----------

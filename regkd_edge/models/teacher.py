@@ -149,7 +149,7 @@ class Teacher:
 
     def standardized(self, scalers: Scalers) -> nn.Module:
         """The teacher between the standardized spaces of ``scalers``: an :class:`MLP` where that is exact, so that the
-        fused core can take it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
+        fused core supports it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
         mlp = self.mlp
         if self.units == "raw":
             out = (

@@ -45,7 +45,7 @@ def quantize_fp16(source: str | Path, target: str | Path, *, check_rows: Any = N
     onnx.checker.check_model(model, full_check=True)
     with write_atomic(target) as temporary:
         onnx.save(model, temporary)
-        summarize("fp16", source, temporary, rows, notes=notes)  # refuse before the file has its name
+        summarize("fp16", source, temporary, rows, notes=notes)  # refuse before the file gets its final name
     return summarize("fp16", source, target, rows, notes=notes)
 
 

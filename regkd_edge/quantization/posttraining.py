@@ -165,9 +165,9 @@ def _one_way(
     outcome = Outcome(nearest_plan(chain, forms, ranges))
 
     def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
-        """Equalize if it helps. With ``learnt`` both plans are evaluated with that layer alone quantized, so that other
-        decides, and with its rounding learnt, as it will be: equalization makes weights uneven, which nearest rounding
-        punishes.
+        """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so that
+        other layers do not decide, and with learnt rounding, as in the result: equalization makes weights uneven, which
+        nearest rounding penalizes.
         """
         if name != "ranges" and name not in corrections:
             return

@@ -34,7 +34,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     for name in run.record("build")["outputs"]:
         folder = run.file(name)
         backend = get_backend(read_manifest(folder).backend)
-        # A plan that was compiled ahead of time is built on machines that cannot run it.
+        # A plan compiled ahead of time is built on machines that cannot run it.
         reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
         if reason is None:
             folders.append(folder)

@@ -60,7 +60,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             f"a header ('{config.build.header}') is made from a native engine, and the back end is {', '.join(config.build.backend)}.",
             "Add native to --backend, or give --header none.",
         )
-    # The engines that can be made are looked for first: a refusal must not leave half a set behind.
+    # Find the engines that can be built first: a refusal must not leave half a set behind.
     backends = {name: get_backend(name) for name in config.build.backend}
     for backend in backends.values():
         backend.require()

@@ -36,7 +36,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
-    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
+    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts to refuse
     paths: list[Path] = []
     summary: dict[str, Any] = {}
     students = [("student", distill)]

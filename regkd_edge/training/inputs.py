@@ -84,7 +84,7 @@ def description_of(
 
 
 def require_units(teacher: Teacher) -> None:
-    """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
+    """Refuse a teacher in standardised space without scalers: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
             f"this teacher ({teacher.source}) uses standardized values, and without rows nothing tells how "
@@ -105,7 +105,7 @@ def described_table(config: RunConfig) -> Table:
     x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
     try:
         y = teacher.predict(x)
-    except Exception as error:  # whatever a foreign module raises on rows of this width
+    except Exception as error:  # a foreign module may raise anything on rows of this width
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DataError(
             f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.",

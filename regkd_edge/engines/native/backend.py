@@ -73,7 +73,7 @@ class NativeRunner:
 
 
 class NativeBackend:
-    """The back end ``native``; see the head of this file."""
+    """The back end ``native``; see the module docstring."""
 
     name = "native"
 

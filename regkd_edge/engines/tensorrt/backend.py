@@ -49,7 +49,7 @@ _DEFAULTS = {
 
 
 class TensorRTBackend:
-    """The back end ``tensorrt``; see the head of this file."""
+    """The back end ``tensorrt``; see the module docstring."""
 
     name = "tensorrt"
 

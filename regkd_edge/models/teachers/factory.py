@@ -40,7 +40,7 @@ def from_factory(
     package, _, attribute = name.partition(":")
     form = "Write it as package.module:factory, importable from the current folder."
     if not package or not attribute.isidentifier():
-        raise ModelError(f"'{name}' names no factory.", form)
+        raise ModelError(f"'{name}' does not name a factory.", form)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -51,7 +51,7 @@ def from_factory(
         ) from error
     except AttributeError as error:
         raise ModelError(f"the factory '{name}' was not found: {error}.", form) from error
-    except Exception as error:  # the user's own code: whatever it raises is the cause
+    except Exception as error:  # the user's own code may raise anything
         raise ModelError(
             f"importing '{package}' failed: {type(error).__name__}: {error}.", "Fix that module."
         ) from error

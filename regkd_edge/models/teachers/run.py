@@ -42,7 +42,7 @@ def from_folder(folder: str | Path) -> Teacher:
 
 
 def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Keep a teacher with its answers to all rows in a run folder, so that the run stands alone.
+    """Save a teacher with its answers to all rows in a run folder, so that the run is self-contained.
 
     Returns
     -------
