@@ -53,7 +53,7 @@ class RecipeError(UserError, ValueError):
 
 
 class GraphError(UserError, ValueError):
-    """An ONNX graph that is not what was asked for (nothing quantized, wrong outputs, wrong types)."""
+    """An ONNX graph that is not what was requested (nothing quantized, wrong outputs, wrong types)."""
 
 
 class RunFolderError(UserError):

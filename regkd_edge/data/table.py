@@ -41,7 +41,7 @@ class Table:
     labelled : bool
         Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     columns : Columns, optional
-        What each input is, with what was declared; told from the rows alone where it is not given.
+        Kind of each input, with declared kinds; by default inferred from the rows alone.
     """
 
     x: np.ndarray

@@ -86,7 +86,7 @@ def choose(
     if backend not in BACKENDS:
         raise RecipeError(f"backend '{backend}' is unknown.", f"Use one of: {', '.join(BACKENDS)}.")
     if backend == "torch":
-        return Choice("torch", "asked for")
+        return Choice("torch", "requested")
     device = next((p.device for p in student.parameters()), torch.device("cpu"))
     target = device.type if backend == "auto" else backend
     why = f"the core does not support tensors on '{device.type}'" if target not in ("cpu", "cuda") else None
@@ -105,7 +105,7 @@ def choose(
             raise NotAvailable(
                 f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or fix the cause."
             )
-        return Choice(backend, "asked for")
+        return Choice(backend, "requested")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)
     choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is supported")
     _announce(choice)

@@ -75,9 +75,9 @@ def place(
             raise NotAvailable(
                 f"{name} 'cuda' was requested and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
             )
-        return torch.device("cuda"), "cuda was asked for"
+        return torch.device("cuda"), "cuda was requested"
     if device == "cpu" or backend in ("cpu", "torch"):
-        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was asked for"
+        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was requested"
     why = (
         no_gpu()
         or native.unavailable("cuda")

@@ -70,7 +70,7 @@ class Teacher:
 
     @property
     def mlp(self) -> MLP | None:
-        """The network as an :class:`MLP` where it is one in other clothes, so that the fused core takes it, else None."""
+        """The network as an :class:`MLP` if it is equivalent to one, so that the fused core supports it, else None."""
         if self._mlp is False:
             self._mlp = self.module if type(self.module) is MLP else as_mlp(self.module)
         return self._mlp  # type: ignore[return-value]
@@ -101,7 +101,7 @@ class Teacher:
     def predict(self, x: Any) -> np.ndarray:
         """Return the answers [n, o], float64, raw units, to raw inputs [n, d].
 
-        The rows reach a teacher in raw units as they are, in the module's own precision: nothing is standardized and
+        The rows reach a teacher in raw units unchanged, in the module's own precision: nothing is standardized and
         restored on the way, so codes, counts and thresholds keep their values.
 
         Parameters

@@ -35,9 +35,9 @@ class Trained:
     best_validation : float
         RMSE on the validation rows at that step: in raw units for one target, in standard deviations for several.
     history : list of dict
-        A dict a look: step, the mean losses since the last look (total, base, pm, abm, gm), validation_rmse.
+        One dict per validation: step, the mean losses since the last one (total, base, pm, abm, gm), validation_rmse.
     choice : Choice
-        The back end that took the steps, and why.
+        The back end that computed the steps, and why.
     seconds : float
         Spent training, over all resumptions.
     rows : Split
@@ -45,13 +45,13 @@ class Trained:
     recipe : dict
         The objective, as stored.
     fingerprint : str
-        Of all that decided the training: a checkpoint with another one is not taken up.
+        Of everything that decides the training; a checkpoint with a different fingerprint is ignored.
     checkpoint : path or None
-        Where its resumable state is; :func:`save_trained` deletes it.
+        Folder of its checkpoint; :func:`save_trained` deletes it.
     teacher_source : str or None
         Where the teacher came from; None for a network trained on labels.
     setup : dict
-        Fields of the configuration that ``recipe`` does not show: sampler, heads, hint layers and their like.
+        Fields of the configuration that ``recipe`` lacks: sampler, heads, hint layers and their like.
     inputs : dict or None
         Stored summary of its inputs if no row was seen (``summary_of_inputs`` of the described inputs).
     notes : list of str

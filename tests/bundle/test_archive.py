@@ -119,7 +119,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     bad = repacked(
         tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), ("innocent", b"")], kinds={"innocent": kind}
     )
-    refused(bad, tmp_path, "'innocent'", "no plain file")
+    refused(bad, tmp_path, "'innocent'", "not a plain file")
 
 
 def test_a_truncated_archive_is_refused(archive, tmp_path):

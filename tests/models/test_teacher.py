@@ -127,8 +127,8 @@ def test_state_dicts_fill_the_factory(package):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("plant", "names no factory"),
-        ("plant:", "names no factory"),
+        ("plant", "does not name a factory"),
+        ("plant:", "does not name a factory"),
         ("nowhere:f", "no module named 'nowhere'"),
         ("plant:nothing", "was not found"),
         ("broken:f", "importing 'broken' failed: ZeroDivisionError"),
@@ -215,7 +215,7 @@ def test_a_saved_factory_is_imported_only_when_the_configuration_names_it(packag
     save_teacher("kept", teacher, data)
     again = teacher_for(config, data, "kept")
     assert (again.module[0].bias == 3).all()
-    with pytest.raises(ModelError, match="needs the factory 'plant:sequential', the configuration names 'None'"):
+    with pytest.raises(ModelError, match="needs the factory 'plant:sequential', and the configuration names 'None'"):
         teacher_for(TeacherConfig(), data, "kept")
 
 

@@ -25,9 +25,9 @@ def from_factory(
     Parameters
     ----------
     name : str
-        The factory; its module is looked for in the current folder too.
+        The factory; its module is looked up in the current folder too.
     units : ``"raw"`` or ``"standardized"``
-        What the module takes and gives.
+        Units of the module's inputs and outputs.
     tensors : mapping of str to Tensor, optional
         Its state dict, and ``where`` it came from.
 
@@ -35,7 +35,7 @@ def from_factory(
     ------
     ModelError
         A factory that cannot be imported or called, or that returns neither a module nor a regressor; a state dict
-        with other keys or shapes.
+        with different keys or shapes.
     """
     package, _, attribute = name.partition(":")
     form = "Write it as package.module:factory, importable from the current folder."

@@ -1,4 +1,4 @@
-"""Whether a teacher fits the data it is to teach on: widths, columns, outputs, numbers that are finite."""
+"""Checks that a teacher fits the data: widths, columns, outputs, finite values."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
         if card.get("kind") == "factory":
             if config.factory != card.get("factory"):
                 raise ModelError(
-                    f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names '{config.factory}'.",
+                    f"the teacher in '{folder}' needs the factory '{card.get('factory')}', and the configuration names '{config.factory}'.",
                     "Name it with --factory, or import this teacher again with --force.",
                 )
             teacher = from_factory(
@@ -71,7 +71,7 @@ def open_teacher(config: TeacherConfig) -> Teacher:
 
 
 def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
-    """Refuse a teacher that does not fit the data: widths by the teacher's own word where it has one, else by asking it two rows."""
+    """Refuse a teacher that does not fit the data: by its metadata if it has any, else by evaluating two rows."""
     names = dataset.table.feature_names, dataset.table.target_names
     widths = teacher.widths
     for what, width, given, verb in (
