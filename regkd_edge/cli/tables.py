@@ -11,9 +11,7 @@ __all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_re
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
-    """Return the run's models and engines with everything measured so far: ``rows``, ``table``, ``footnotes`` of
-    :func:`show`.
-    """
+    """Return the run's models, engines and measurements: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
     from ..report.notes import loop_overhead
 

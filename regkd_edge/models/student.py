@@ -149,8 +149,7 @@ class Student:
 
     @classmethod
     def load(cls, folder: str | Path) -> Student:
-        """Read what :meth:`save` wrote, or the folder ``student`` of a run; errors as
-        :func:`~regkd_edge.models.load_model`."""
+        """Read the files of :meth:`save`, or a run's folder ``student``; errors as in ``load_model``."""
         saved = load_model(folder)
         extra = dict(saved.extra)
         names = [extra.pop(key, None) for key in ("feature_names", "target_names")]

@@ -27,7 +27,7 @@ class Teacher:
     ----------
     module : nn.Module
         The network; it is frozen and put into evaluation mode. :class:`~regkd_edge.models.teachers.ArrayFunction`
-        stands for everything that is no network.
+        stands for everything that is not a network.
     scalers : Scalers or None
         The scalers that it was trained with, where they are known: then its students use them too.
     units : ``"standardized"`` or ``"raw"``

@@ -17,8 +17,7 @@ __all__ = ["WithHidden", "hinted", "without_hint"]
 
 
 class WithHidden(nn.Module):
-    """An MLP whose outputs are ``[S, scale * r(h)]``, h the given hidden layer, r linear (or the identity for a
-    teacher)."""
+    """An MLP with outputs ``[S, scale * r(h)]``, h a hidden layer, r linear (the identity for a teacher)."""
 
     def __init__(self, network: MLP, layer: int, scale: float, regressor: nn.Linear | None):
         super().__init__()

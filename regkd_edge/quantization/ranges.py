@@ -60,9 +60,7 @@ def on_codes(
 
 
 def _entropy(size: np.ndarray) -> float:
-    """Return the range whose 128-level histogram loses least, by Kullback-Leibler divergence (Migacz 2017, as in
-    TensorRT).
-    """
+    """Return the range whose 128-level histogram has least KL divergence (Migacz 2017, as in TensorRT)."""
     top = size.max(initial=0.0)
     if top == 0.0:
         return 0.0

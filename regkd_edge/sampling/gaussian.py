@@ -27,8 +27,7 @@ class Gaussian(Sampler):
 
 
 class HeavyTailed(Sampler):
-    """Unit variance, but many small values and few large ones: x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1)
-    (ours).
+    """Inputs of unit variance with heavy tails (ours): x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1).
 
     Counters, rates and switches resemble this more than a normal distribution; the student sees the teacher's behaviour
     far from the mean in a few features more often.

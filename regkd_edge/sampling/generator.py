@@ -1,6 +1,4 @@
-"""Inputs from a generator trained against the student (Kang & Kang 2021, as in the authors' code of Zhou & Chiam
-2023).
-"""
+"""Inputs from a generator trained against the student (Kang & Kang 2021, as in Zhou & Chiam 2023's code)."""
 
 from __future__ import annotations
 

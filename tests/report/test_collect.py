@@ -142,8 +142,8 @@ def test_a_busy_machine_is_said(run_copy, load, said):
     notes = [note for note in collect(run_copy).notes if "busy" in note]
     assert notes == (
         [
-            "The machine was busy while the engines were timed (load 6.5 on 2 cores): latencies, p99 above all, are "
-            "higher than on a quiet one."
+            "The machine was busy while the engines were timed (load 6.5 on 2 cores): latencies, especially p99, are "
+            "higher than on an idle machine."
         ]
         if said
         else []

@@ -59,9 +59,7 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
 
 
 def open_teacher(config: TeacherConfig) -> Teacher:
-    """Return the teacher that ``from_run`` or ``factory`` names, without a table to check it against; errors as in
-    :func:`teacher_for`.
-    """
+    """Return the teacher that ``from_run`` or ``factory`` names, unchecked; errors as in :func:`teacher_for`."""
     if config.from_run is not None:
         return from_run(config.from_run)
     if config.factory is not None:
