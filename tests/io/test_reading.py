@@ -31,7 +31,7 @@ def write(tmp_path):
         ('{"format": 1,\n', "it ends in the middle, at line 2, column 1: nothing follows"),
         ('{"a": 1,\n "b": x}', "line 2, column 7: expecting value, read '\"b\": x}'"),
         ('{"a": 1} trailing', "line 1, column 10: extra data"),
-        (b'{"a": "\xff"}', "byte 7 is 0xff, which is no UTF-8 text"),
+        (b'{"a": "\xff"}', "byte 7 is 0xff, which is not UTF-8 text"),
         ("[" * 100_000, "nested too deep"),
     ],
     ids=["empty", "cut in a word", "cut at a line", "garbled", "something after it", "bytes", "brackets"],
