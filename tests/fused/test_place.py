@@ -47,7 +47,7 @@ def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
 
 
 def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
-    assert where(teacher=torch.nn.Linear(3, 1)) == ("cpu", "no GPU: the teacher is a Linear, the fused core knows MLPs")
+    assert where(teacher=torch.nn.Linear(3, 1)) == ("cpu", "no GPU: the teacher is a Linear, and the fused core supports MLPs")
     assert "round by round" in where(fed=True)[1]
     gpu.device.refusal = "the device gives a block too little shared memory"
     assert where() == ("cpu", "no GPU: the device gives a block too little shared memory")
