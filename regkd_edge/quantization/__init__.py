@@ -1,6 +1,6 @@
-"""FP32 graph in, typed graph out: explicit Q/DQ for INT8, casts for FP16, and the count of what was really done.
+"""Quantization: FP32 graph in, typed graph out, with explicit Q/DQ for INT8, casts for FP16, and a check of the result.
 
-Precision lives in the ONNX graph and nowhere else: the same file means the same thing to ONNX Runtime and to TensorRT.
+Precision is defined by the ONNX graph alone: the same file has the same meaning for ONNX Runtime and for TensorRT.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training: a teacher on labels, a student towards its teacher, and the same student by its base alone."""
+"""Training: a teacher on labels, a student on its teacher, and the same student with its base alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training gives, and how it is kept in a run folder."""
+"""The result of a training, and its files in a run folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Trained", "save_trained"]
 
 @dataclass(eq=False)
 class Trained:
-    """A network with the weights of its best look at the validation rows.
+    """A network with the weights of its best validation.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class Trained:
     best_validation : float
         RMSE on the validation rows at that step: in raw units for one target, in standard deviations for several.
     history : list of dict
-        A dict a look: step, the mean losses since the last look (total, base, pm, abm, gm), validation_rmse.
+        One dict per validation: step, the mean losses since the last one (total, base, pm, abm, gm), validation_rmse.
     choice : Choice
-        The back end that took the steps, and why.
+        The back end that computed the steps, and why.
     seconds : float
         Spent training, over all resumptions.
     rows : Split
@@ -45,17 +45,17 @@ class Trained:
     recipe : dict
         The objective, as stored.
     fingerprint : str
-        Of all that decided the training: a checkpoint with another one is not taken up.
+        Of everything that decides the training; a checkpoint with a different fingerprint is ignored.
     checkpoint : path or None
-        Where its resumable state is; :func:`save_trained` deletes it.
+        Folder of its checkpoint; :func:`save_trained` deletes it.
     teacher_source : str or None
         Where the teacher came from; None for a network trained on labels.
     setup : dict
-        Fields of the configuration that ``recipe`` does not show: sampler, heads, hint layers and their like.
+        Fields of the configuration that ``recipe`` lacks: sampler, heads, hint layers and their like.
     inputs : dict or None
-        What is stored of its inputs where no row was seen (``summary_of_inputs`` of inputs as described).
+        Stored summary of its inputs if no row was seen (``summary_of_inputs`` of the described inputs).
     notes : list of str
-        What the user should know of how it was trained.
+        Remarks for the user on the training.
     """
 
     module: MLP
@@ -103,7 +103,7 @@ class Trained:
         return summary_of_inputs(dataset.x[self.rows.train]) if len(self.rows.train) else self.inputs
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able facts for tables and state.json."""
+        """Return JSON-able facts for tables and state.json."""
         return {
             "spec": str(self.spec),
             "parameters": count_parameters(self.module),
@@ -130,7 +130,9 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     """
     folder, summary = Path(folder), trained.summary()
     extra = {
-        **{key: value for key, value in summary.items() if key != "seconds"},  # the same training gives the same files
+        **{
+            key: value for key, value in summary.items() if key != "seconds"
+        },  # the same training must give the same files
         "source": trained.teacher_source and f"student of {trained.teacher_source}" or "trained here",
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,
