@@ -1,4 +1,4 @@
-"""Networks: students by spec, teachers in, models on disk."""
+"""Networks: students from a spec, imported teachers, models on disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from .mlp import ACTIVATIONS, MLP
 from .predict import predict
 from .spec import MLPSpec, build, parse_spec
 from .store import SavedModel, load_model, save_model
+from .student import Student
 from .teacher import Teacher
 from .teachers import ArrayFunction, answers_of, check_teacher, load_teacher, open_teacher, save_teacher, teacher_for
 
@@ -15,6 +16,7 @@ __all__ = [
     "MLP",
     "MLPSpec",
     "SavedModel",
+    "Student",
     "Teacher",
     "answers_of",
     "build",

@@ -1,4 +1,4 @@
-"""Predictions in raw units of a network that lives in standardised space."""
+"""Predictions in raw units from a network in standardised space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from ..data import Scalers
 from ..errors import ModelError
 
-__all__ = ["predict", "r2_score"]
+__all__ = ["predict"]
 
 
 def predict(
@@ -37,15 +37,3 @@ def predict(
     finally:
         module.train(was_training)
     return scalers.y.restore(out)
-
-
-def r2_score(
-    truth: np.ndarray,  # [n, o]
-    answers: np.ndarray,  # [n, o]
-) -> float:
-    """R2, the mean over the outputs; an output whose true values do not vary counts 1 when met exactly, else 0."""
-    residual = ((truth - answers) ** 2).sum(0)
-    spread = ((truth - truth.mean(0)) ** 2).sum(0)
-    varies = spread > 0
-    scores = np.where(varies, 1.0 - residual / np.where(varies, spread, 1.0), np.where(residual == 0, 1.0, 0.0))
-    return float(scores.mean())

@@ -1,7 +1,7 @@
-"""Post-training quantization of a chain: ranges by the output's error, then corrections, each kept only where it helps.
+"""Post-training quantization of a chain: ranges by the output's error, then corrections, each kept only if it helps.
 
 The calibration points are split: a correction is fitted on two thirds and accepted by the output's error on the other
-third, so that nothing is applied because it fitted noise.
+third, so that no correction is kept that only fitted noise.
 """
 
 from __future__ import annotations
@@ -29,20 +29,18 @@ _WORTH = 0.9  # a correction that costs an operator at run time must take a tent
 
 @dataclass
 class Outcome:
-    """A plan, and what was tried on the way: ``(correction, relative RMS error before, after, kept)``."""
+    """A plan, and the corrections tried: ``(correction, relative RMS error before, after, kept)``."""
 
     plan: Plan
     tried: list[tuple[str, float, float, bool]] = field(default_factory=list)
 
     @property
     def kept(self) -> list[str]:
-        """Names of the corrections that are in the plan."""
+        """Names of the corrections in the plan."""
         return list(dict.fromkeys(name for name, _, _, kept in self.tried if kept))
 
     def record(self) -> list[dict[str, Any]]:
-        """JSON-able: every correction that was tried, with the RMS error (of the output's standard deviation) around
-        it.
-        """
+        """Return JSON-able records of all corrections tried, with the relative RMS error before and after."""
         return [
             {"name": name, "before": before, "after": after, "kept": kept} for name, before, after, kept in self.tried
         ]
@@ -63,7 +61,7 @@ def plan_layers(
     Parameters
     ----------
     method : one of :data:`~regkd_edge.quantization.ranges.METHODS`
-        How the ranges of the data are found. ``output`` searches them by the output's error.
+        How the ranges of the data are chosen. ``output`` searches them by the output's error.
     corrections : subset of :data:`CORRECTIONS`
         What may be tried.
     tolerance : float64 [o], optional
@@ -86,15 +84,15 @@ def plan_layers(
 def _one_way(
     chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float, corrections: Sequence[str], search: bool
 ) -> Outcome:  # fmt: skip
-    """The corrections one after another; ``search`` lets ranges clip by the error of the output."""
+    """Apply the corrections one after another; ``search`` lets ranges clip by the error of the output."""
     ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
     ranges = [MARGIN * r if FORMATS[name].data_parts == 2 else r for r, name in zip(ranges, forms)]
     outcome = Outcome(nearest_plan(chain, forms, ranges))
 
     def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
-        """``learnt``: both are judged with that layer alone quantized, so that it is not other layers' noise that
-        decides, and with its rounding learnt, as it will be: equalization makes weights uneven, which nearest rounding
-        punishes.
+        """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so that
+        other layers do not decide, and with learnt rounding, as in the result: equalization makes weights uneven, which
+        nearest rounding penalizes.
         """
         if name != "ranges" and name not in corrections:
             return
@@ -146,9 +144,7 @@ def _one_way(
 
 
 def _bounds(a: np.ndarray, method: str, percentile: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of each input of a layer the range to represent: all of it, or what the calibration method keeps about its
-    middle.
-    """
+    """Return the range to represent of each input of a layer: all of it, or what the method keeps around its middle."""
     a = a.astype(np.float64)
     low, high = a.min(axis=0), a.max(axis=0)
     if method in ("minmax", "output"):
@@ -162,7 +158,7 @@ def on_values(
     plan: Plan,
     x: np.ndarray,  # [n, d] what reaches the first layer
 ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """What turns ranges of the features, ``low, high`` [d], into such that put features of few values on codes."""
+    """Return a function that adjusts ranges ``low, high`` [d] so that features of few values fall on codes."""
     if plan.layers[0].form.name != "int8":
         return lambda low, high: (low, high)
     few = {j: values for j in range(x.shape[1]) if len(values := np.unique(x[:, j].astype(np.float64))) <= len(x) // 2}

@@ -15,7 +15,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 runtime = pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
-from regkd_edge.engines import get_backend, load_engine, read_manifest
+from regkd_edge.engines import get_backend, load_runner, read_manifest
 from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.file import from_bytes, to_bytes
 from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
@@ -129,7 +129,7 @@ def test_int8_is_bit_equal_on_every_level_without_transcendental_functions(tmp_p
 def test_an_answer_does_not_depend_on_the_batch_or_on_earlier_rows(tmp_path):
     source, x = scaled_mlp(tmp_path / "s.onnx", (5, 33, 7, 2), "Tanh")
     BACKEND.build(source, tmp_path / "engine")
-    runner = load_engine(tmp_path / "engine")
+    runner = load_runner(tmp_path / "engine")
     whole = runner.infer(x)
     runner.infer(np.full((1, 5), 3e38, np.float32))  # overflows inside; nothing of it may stay behind
     single = np.concatenate([runner.infer(x[i : i + 1]) for i in range(len(x))])
@@ -182,7 +182,7 @@ def test_changed_engine_is_refused_by_name(tmp_path):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(RunFolderError, match=r"engine\.rkdn' is not the file that was built"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
     manifest = json.loads((tmp_path / "engine" / "manifest.json").read_text())
     import hashlib
 
@@ -190,12 +190,12 @@ def test_changed_engine_is_refused_by_name(tmp_path):
         json.dumps({**manifest, "engine_sha256": hashlib.sha256(content).hexdigest()})
     )
     with pytest.raises(GraphError, match="checksum"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
 
 
 def test_wrong_rows_and_closed_engine(tmp_path):
     BACKEND.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
-    runner = load_engine(tmp_path / "engine")
+    runner = load_runner(tmp_path / "engine")
     x = rows()
     wrong = [
         (rows(d=4), r"got float32 \[256, 4\]"),
@@ -230,7 +230,7 @@ def test_fp16_graphs_and_options_are_refused_with_the_reason(tmp_path):
     with pytest.raises(GraphError, match="Cast"):
         BACKEND.build(tmp_path / "h.onnx", tmp_path / "engine")
     with pytest.raises(RunFolderError, match="holds no engine"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
     with pytest.raises(UserError, match="no option 'threads'"):
         get_backend("native").build(source, tmp_path / "engine", {"threads": 2})
 

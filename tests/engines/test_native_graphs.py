@@ -13,7 +13,7 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from onnx import TensorProto, helper, numpy_helper
 
-from regkd_edge.engines import load_engine
+from regkd_edge.engines import load_runner
 from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.program import program_of
 from regkd_edge.errors import GraphError
@@ -68,12 +68,12 @@ def test_every_exported_student_becomes_an_engine(tmp_path, activation):
     rows32 = x.astype(np.float32)
     BACKEND.build(tmp_path / "s.onnx", tmp_path / "engine")
     want = reference_outputs(tmp_path / "s.onnx", rows32)
-    assert np.abs(load_engine(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
+    assert np.abs(load_runner(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
     quantize_int8(tmp_path / "s.onnx", tmp_path / "q.onnx", rows32, method="minmax", corrections=())
     BACKEND.build(tmp_path / "q.onnx", tmp_path / "q")
     program = program_of(tmp_path / "q.onnx")
     assert program.share() == {"int8": 1.0}
-    check_answers(program, rows32, load_engine(tmp_path / "q").infer(rows32))
+    check_answers(program, rows32, load_runner(tmp_path / "q").infer(rows32))
     check_answers(program, rows32, reference_outputs(tmp_path / "q.onnx", rows32))
 
 
@@ -111,7 +111,7 @@ def test_mixed_precision_is_kept_layer_by_layer(tmp_path):
     manifest = BACKEND.build(path, tmp_path / "engine")
     assert manifest.executed == pytest.approx({"fp32": 2 / 3, "int8": 1 / 3})
     x = rows(d=3)
-    check_answers(program, x, load_engine(tmp_path / "engine").infer(x))
+    check_answers(program, x, load_runner(tmp_path / "engine").infer(x))
     check_answers(program, x, reference_outputs(path, x))
 
 
@@ -135,7 +135,7 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
         ("int8", "fp32", "int8-weights"): 224 / 768,
     }[forms]
     assert manifest.executed.get("int8") == (None if integer is None else pytest.approx(integer))
-    check_answers(program_of(tmp_path / "q.onnx"), x, load_engine(tmp_path / "engine").infer(x))
+    check_answers(program_of(tmp_path / "q.onnx"), x, load_runner(tmp_path / "engine").infer(x))
 
 
 def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
@@ -162,7 +162,7 @@ def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
     BACKEND.build(path, tmp_path / "engine")
     x = rows(d=3)
     np.testing.assert_allclose(
-        load_engine(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
+        load_runner(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
     )
 
 
@@ -176,7 +176,7 @@ REFUSED = {
     "a function that is no activation": (
         [helper.make_node("Mul", ["x", "x"], ["h"], name="square"), LAYER],
         W,
-        "'square'.*no activation that is known",
+        "'square'.*not a known activation",
     ),
     "a skip around a layer": (
         [
@@ -234,7 +234,7 @@ def test_weight_scales_along_the_inputs_are_refused(tmp_path):
         helper.make_node("MatMul", ["x.dq", "wd"], ["y"], name="m"),
     ]
     constants |= {"codes": np.ones((3, 3), np.int8), "ws": np.ones(3, np.float32), "wz": np.zeros(3, np.int8)}
-    with pytest.raises(GraphError, match="'m'.*one number, or one an output"):
+    with pytest.raises(GraphError, match="'m'.*one number, or one per output"):
         program_of(graph_of(tmp_path, nodes, constants))
 
 

@@ -175,7 +175,7 @@ def test_other_settings_and_gpu_time_are_kept_apart(run, held_out, monkeypatch):
     folder = run.file("engines", "onnxruntime.fp32")
     monkeypatch.setattr(bench, "get_backend", lambda backend: FakeGPU())
     monkeypatch.setattr(
-        bench, "load_engine", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings)
+        bench, "load_runner", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings)
     )
     FakeGPU.loads.clear()
     record = bench_engine(

@@ -32,9 +32,9 @@ def answers(done):
 @pytest.fixture(scope="module")
 def expected(engines):
     pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
-    from regkd_edge.engines import load_engine
+    from regkd_edge.engines import load_runner
 
-    return load_engine(engines / "fp32").infer(np.load(engines / "rows.npy"))
+    return load_runner(engines / "fp32").infer(np.load(engines / "rows.npy"))
 
 
 def test_answers_are_those_of_python_bit_by_bit(run, engines, expected):
