@@ -23,7 +23,6 @@ __all__ = [
     "checked_options",
     "checked_source",
     "load_checked",
-    "predict",
     "read_manifest",
     "require",
     "seal",
@@ -32,7 +31,6 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_CHUNK = 256  # rows per request of an engine that takes any number
 
 
 class Runner(Protocol):
@@ -198,18 +196,6 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
             "Build the engine again: regkd-edge build RUN --force.",
         )
     return manifest, content
-
-
-def predict(
-    runner: Runner,
-    rows: np.ndarray,  # [n, d] float32
-) -> np.ndarray:  # [n, o] float64
-    """Return the answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
-    manifest = runner.manifest
-    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
-    index = np.arange(-(-len(rows) // size) * size) % len(rows)
-    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
-    return np.concatenate(parts)[: len(rows)].astype(np.float64)
 
 
 def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> Manifest:

@@ -17,8 +17,9 @@ import numpy as np
 from ..errors import GraphError, NotAvailable
 from ..graph.reference import reference_outputs
 from ..io.files import write_json
-from . import get_backend, load_engine, read_manifest
-from .base import MANIFEST, Manifest, predict
+from . import get_backend, load_runner, read_manifest
+from .base import MANIFEST, Manifest
+from .engine import predict
 
 __all__ = ["Oracle", "Verified", "allowed_difference", "compare_answers", "verify_engine"]
 
@@ -149,7 +150,7 @@ class Oracle:
         # On a GPU it is the builder that chooses where a value is rounded: the wider limit.
         precision = "unknown" if manifest.backend.startswith("tensorrt") else manifest.precision
         allowed = allowed_difference(self.answers(self._exact), expected, precision)
-        with load_engine(folder, **settings) as runner:
+        with load_runner(folder, **settings) as runner:
             found = predict(runner, self.rows)
         return compare_answers(found, expected, allowed)
 

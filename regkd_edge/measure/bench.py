@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import get_backend, load_engine, read_manifest
-from ..engines.base import Manifest, Runner, load_checked, predict
+from ..engines import get_backend, load_runner, read_manifest
+from ..engines.base import Manifest, Runner, load_checked
+from ..engines.engine import predict
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
 from ..run import RunFolder
@@ -21,7 +22,7 @@ from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["bench_engine", "bench_engines", "predict"]
+__all__ = ["Measurement", "bench_engine", "bench_engines", "measure_engines"]
 
 
 @dataclass(frozen=True, eq=False)

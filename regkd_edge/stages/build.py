@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..engines import Backend, Manifest
     from ..engines.verify import Oracle
 
-__all__ = ["STAGE", "graphs", "options_for", "oracle_of"]
+__all__ = ["STAGE", "graphs", "oracle_of"]
 
 _VERIFY_ROWS = 1000  # held-out rows on which engines are compared with their graphs
 
@@ -33,30 +33,6 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         "build": config.build.model_dump(mode="json"),
         "options": {name: config.build.options(name) for name in config.build.backend},
     }
-
-
-def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
-    """The options of a back end that a configuration asks for."""
-    options: dict[str, Any] = {"header": config.build.header} if backend == "native" and config.build.header else {}
-    if backend not in ("tensorrt", "tensorrt-rtx"):
-        return options
-    fields = (
-        ("tf32",)
-        if backend == "tensorrt-rtx"
-        else (
-            "workspace_mib",
-            "optimization_level",
-            "tf32",
-            "version_compatible",
-            "hardware_compatible",
-            "refit",
-            "dla",
-        )
-    )
-    options |= {field: getattr(config.build, field) for field in fields}
-    if config.build.profile is not None:
-        options |= dict(zip(("min_batch", "opt_batch", "max_batch"), (config.build.profile * 3)[:3]))
-    return options
 
 
 def oracle_of(run: RunFolder) -> Oracle:
@@ -123,7 +99,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             folder = run.file("engines", f"{name}.{precision}")
             options = config.build.options(name)
             if name == "tensorrt":
-                options["timing_cache"] = str(run.file("timing.cache"))  # speeds a later build up, decides nothing
+                options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
             try:
                 manifest, note = _built(backend, graph, folder, options, oracle)
             except GraphError as error:

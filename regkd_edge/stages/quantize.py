@@ -208,21 +208,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         target = run.file("onnx", f"student.{precision}.onnx")
         if precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
-        elif precision == "int8":
-            done = quantize_int8(
-                source,
-                target,
-                calibration_rows(run, config),
-                placer=section.placer,
-                bound=bound,
-                labelled=labelled,
-                report=section.report,
-                **options,
-            )
         else:
-            limit = bound if precision == "fp8" else None
-            done = quantize_layers(
-                source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options
+            rows = None if precision == "fp16" else calibration_rows(run, config)
+            done = quantize_graph(
+                source, target, precision, rows, section, bound=bound, labelled=labelled, check_rows=check_rows
             )
         if precision not in done.precision.split("+") and done.precision not in ("mixed", precision):
             target, done = _renamed(run, target, done, wanted)

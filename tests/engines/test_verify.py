@@ -11,8 +11,8 @@ from graphs import rows, write_mlp
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from regkd_edge.engines import get_backend, load_engine, read_manifest
-from regkd_edge.engines.base import predict
+from regkd_edge.engines import get_backend, load_runner, read_manifest
+from regkd_edge.engines.engine import predict
 from regkd_edge.engines.verify import Oracle, allowed_difference, compare_answers, verify_engine
 from regkd_edge.errors import GraphError
 from regkd_edge.graph.reference import reference_outputs
@@ -36,7 +36,7 @@ def test_fp8_keeps_its_relus_in_onnx_runtime(student, tmp_path):
     quantize_layers(student, graph, rows(), "fp8")
     get_backend("onnxruntime").build(graph, tmp_path / "engine")
     held = rows(seed=9)
-    with load_engine(tmp_path / "engine") as runner:
+    with load_runner(tmp_path / "engine") as runner:
         got = predict(runner, held)
     want = reference_outputs(graph, held)
     assert rms(got, want) < 1e-3 * want.std()

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from regkd_edge.data import Scalers
 from regkd_edge.config import CORRECTIONS
+from regkd_edge.data import Scalers
 from regkd_edge.errors import GraphError
 from regkd_edge.export import export_onnx
 from regkd_edge.graph.chain import read_chain

@@ -10,8 +10,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from regkd_edge.config import CORRECTIONS
-from regkd_edge.engines import get_backend, load_engine
-from regkd_edge.engines.base import predict
+from regkd_edge.engines import get_backend, load_runner
+from regkd_edge.engines.engine import predict
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS, rounded_parts
 from regkd_edge.graph.reference import reference_outputs
@@ -121,7 +121,7 @@ def test_the_written_graph_means_what_was_planned_and_runs_in_int8(tmp_path, act
     assert np.quantile(difference, 0.95) < 1e-4 and difference.max() < 0.2
     manifest = get_backend("onnxruntime").build(tmp_path / "q.onnx", tmp_path / "engine")
     assert manifest.precision == "int8" and manifest.executed == {"int8": pytest.approx(1.0)}
-    with load_engine(tmp_path / "engine") as runner:
+    with load_runner(tmp_path / "engine") as runner:
         assert np.quantile(np.abs(predict(runner, x) - plan(x)), 0.95) < 1e-4
 
 
