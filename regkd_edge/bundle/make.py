@@ -17,6 +17,7 @@ from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
@@ -28,18 +29,11 @@ from ..stages import require_fresh
 from ..stages.build import graphs
 from .archive import write_archive
 
-__all__ = ["ROWS", "allowed_difference", "make_bundle"]
+__all__ = ["ROWS", "make_bundle"]
 
 ROWS = ("held-out", "synthetic")
 _MODELS = ("teacher", "baseline", "student")
 _CARD = ("format", "kind", "spec", "d", "o", "parameters")  # fields of model.json; the rest names paths and weights
-
-# Allowed RMS difference over the rows, per target, between an engine's outputs and its graph's: sums in another
-# order, another tanh and fused scalers change only the last bits, so 1e-4 of a standard deviation is ample for FP32.
-# In a lower precision a value near a rounding boundary may fall on the other side, which costs what the precision
-# itself costs. So twice the graph's own distance from FP32 is allowed (over nine rows in ten: rows beyond the
-# calibrated range carry no information about rounding), and never more than a quarter of a standard deviation.
-_EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
 
 
 def make_bundle(
@@ -150,17 +144,6 @@ def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
     if "setup" in kept:
         kept["setup"] = {key: value for key, value in kept["setup"].items() if key not in ("describe", "like")}
     return {"extra": kept} if kept else {}
-
-
-def allowed_difference(
-    exact: np.ndarray,  # [n, o] answers of the FP32 graph
-    answers: np.ndarray,  # [n, o] answers of the graph that the engine is built from
-) -> np.ndarray:  # [o]
-    """Return the RMS difference from ``answers`` that an engine of that graph may have, in target units."""
-    spread = exact.std(axis=0)
-    spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
-    own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
-    return np.minimum(_EXACT * spread + _OWN * own, _MOST * spread)
 
 
 def _check_fresh(run: RunFolder, config: RunConfig) -> None:
