@@ -21,25 +21,20 @@ from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
 from ..io.files import file_hash
+from ..io.reading import read_json_object
 from ..measure import accuracy
 from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs, options_for
+from .allowance import allowed_difference
 from .archive import write_archive
 
-__all__ = ["ROWS", "allowed_difference", "make_bundle"]
+__all__ = ["ROWS", "make_bundle"]
 
 ROWS = ("held-out", "synthetic")
 _MODELS = ("teacher", "baseline", "student")
 _CARD = ("format", "kind", "spec", "d", "o", "parameters")  # of model.json; the rest names paths and weights
-
-# How far an engine's answers may lie from what its graph means, as RMS over the rows, of each target: sums in another
-# order, another tanh and fused scalers change the last bits only, so 1e-4 of a standard deviation is ample for FP32.
-# In a lower precision a value near a rounding boundary falls to the other side: that costs what the precision itself
-# costs, so twice the graph's own distance to FP32 is allowed (that of nine rows in ten: rows beyond the calibrated
-# range say nothing about rounding), and never more than a quarter of a standard deviation.
-_EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
 
 
 def make_bundle(
@@ -50,6 +45,7 @@ def make_bundle(
     rows: str = "held-out",
     most_rows: int = 1000,
     tensorrt: str | None = None,
+    key: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
@@ -68,6 +64,8 @@ def make_bundle(
         Of more held-out rows a sample is taken; it is the number of synthetic rows.
     tensorrt : str, optional
         Version to check graphs for; the oldest that the target ships with by default.
+    key : path, optional
+        A private Ed25519 key that signs the bundle (:mod:`.signature`).
 
     Returns
     -------
@@ -106,7 +104,7 @@ def make_bundle(
                 if index is None
                 else load_predictions(run.file(model, "predictions.npz"))[index]
             )
-            card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
+            card = read_json_object(run.file(model, "model.json"), "Make the model again with --force.")
             files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
             files[f"{model}/predictions.npz"] = _npz(y=predictions)
     files["run.yaml"] = _without_paths(config).to_yaml().encode()
@@ -140,7 +138,7 @@ def make_bundle(
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files["README.txt"] = _readme(header).encode()
-    return path, write_archive(path, header, files)
+    return path, write_archive(path, header, files, key)
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
@@ -150,17 +148,6 @@ def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
     if "setup" in kept:
         kept["setup"] = {key: value for key, value in kept["setup"].items() if key not in ("describe", "like")}
     return {"extra": kept} if kept else {}
-
-
-def allowed_difference(
-    exact: np.ndarray,  # [n, o] answers of the FP32 graph
-    answers: np.ndarray,  # [n, o] answers of the graph that the engine is built from
-) -> np.ndarray:  # [o]
-    """RMS difference to ``answers`` up to which an engine counts as that graph, in target units."""
-    spread = exact.std(axis=0)
-    spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
-    own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
-    return np.minimum(_EXACT * spread + _OWN * own, _MOST * spread)
 
 
 def _check_fresh(run: RunFolder, config: RunConfig) -> None:
@@ -201,7 +188,7 @@ def _rows(
         return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
     from ..models import load_teacher, predict
 
-    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    card = read_json_object(run.file("student", "model.json"), "Make the model again with --force.")
     scaler = Scalers.from_dict(card["scalers"]).x
     x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
     teacher = load_teacher(config.teacher, dataset, run.file("teacher"))

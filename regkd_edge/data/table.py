@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, NotAvailable
-from ..io.reading import archive_problem
+from ..io.arrays import read_npz
 from .csv_reader import read_csv
 
 __all__ = ["BUNDLED", "Table", "load_table"]
@@ -196,14 +196,7 @@ def _bundled(name: str) -> tuple[list[str], np.ndarray, list[str]]:
 
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, pickle refused)
-        raise DataError(
-            f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.",
-            "Save plain number arrays with numpy.savez.",
-        ) from None
+    arrays = read_npz(path, kind=DataError)
     if {"x", "y"} <= set(arrays):
         parts = {"x": arrays["x"], "y": arrays["y"][:, None] if arrays["y"].ndim == 1 else arrays["y"]}
         names: list[str] = []

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import RunFolderError
 
-__all__ = ["digest", "file_hash", "write_atomic", "write_json"]
+__all__ = ["digest", "file_hash", "folder_mode", "write_atomic", "write_json"]
 
 
 def digest(value: Any) -> str:
@@ -70,6 +70,11 @@ def write_json(path: str | Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with write_atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def folder_mode() -> int:
+    """Return the mode that a new folder gets: what :mod:`tempfile` makes is for its owner only."""
+    return 0o777 & ~_umask()
 
 
 def _umask() -> int:

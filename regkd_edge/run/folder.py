@@ -25,14 +25,11 @@ from ..config import RunConfig
 from ..errors import RunFolderError, UserError
 from ..io.command import command_line
 from ..io.files import digest, file_hash, write_atomic, write_json
-from ..io.reading import read_json
+from ..io.names import inside
+from .state import STAGES, may_write, read_state, write_state
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
 
-#: The stages in their order; each reads what the ones before it wrote.
-STAGES = ("data", "teacher", "distill", "export", "quantize", "build", "bench", "report")
-
-_FORMAT = 1
 _MAKE_IT = "Make it with: {} --data FILE.csv --target NAME"
 
 
@@ -95,8 +92,11 @@ class RunFolder:
     # -- names --------------------------------------------------------------------------------------------------
 
     def file(self, *names: str) -> Path:
-        """The path of a file of the run, from its names: ``run.file("onnx", "student.fp32.onnx")``."""
-        return self.path.joinpath(*names)
+        """Return the path of a file of the run: ``run.file("onnx", "student.fp32.onnx")``.
+
+        Names may come from a file: one that leads out of the folder is a :class:`RunFolderError`.
+        """
+        return inside(self.path, "/".join(names), "the run")
 
     def relative(self, path: str | Path) -> str:
         """``path`` as written in state.json: relative to the folder, with forward slashes."""
@@ -118,24 +118,8 @@ class RunFolder:
     # -- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """The finished stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
-        path = self.file("state.json")
-        remedy = f"Delete '{path}' to redo every stage, or start a new run folder."
-        try:
-            content = read_json(path, remedy)
-        except FileNotFoundError:
-            return {}
-        if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
-            raise RunFolderError(f"'{path}' is corrupt: it holds no stages.", remedy)
-        for stage, record in content["stages"].items():
-            if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
-                raise RunFolderError(f"'{path}' is corrupt: stage '{stage}' names no outputs.", remedy)
-        if content.get("format") != _FORMAT:
-            raise RunFolderError(
-                f"'{path}' has format {content.get('format')!r}, expected {_FORMAT}.",
-                "Use the version of regkd-edge that wrote it, or start a new run folder.",
-            )
-        return content["stages"]
+        """Return the records of the stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
+        return read_state(self.path)
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """What state.json says of a finished stage, or None."""
@@ -203,7 +187,7 @@ class RunFolder:
             return False, record["summary"]
         # Until the work is done the stage counts as missing; what it once wrote stays known, to be cleared away.
         before = self.known_outputs(stage)
-        self._write_state({**self.state(), stage: {"fingerprint": None, "outputs": before}})
+        write_state(self.path, {**self.state(), stage: {"fingerprint": None, "outputs": before}})
         started = time.monotonic()
         try:
             paths, summary = work()
@@ -211,9 +195,10 @@ class RunFolder:
             # Refused before it wrote anything, say for a file that does not exist: what was done before still stands.
             if record is not None and all(self._is_as_recorded(name, recorded) for name, recorded in before.items()):
                 with contextlib.suppress(RunFolderError):  # a full disk: it counts as missing, no more is lost
-                    self._write_state({**self.state(), stage: record})
+                    write_state(self.path, {**self.state(), stage: record})
             raise
         outputs = {self.relative(path): file_hash(path) for path in paths}
+        assert all(may_write(stage, name) for name in outputs), f"add to OUTPUTS['{stage}']: {', '.join(outputs)}"
         record = {
             "fingerprint": fingerprint,
             "machine": machine,
@@ -222,7 +207,7 @@ class RunFolder:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "summary": summary,
         }
-        self._write_state({**self.state(), stage: record})
+        write_state(self.path, {**self.state(), stage: record})
         self._remove(set(before) - set(outputs))
         return True, summary
 
@@ -239,7 +224,7 @@ class RunFolder:
         stages = self.state()
         record = stages.pop(stage, None)
         if record is not None:
-            self._write_state(stages)
+            write_state(self.path, stages)
             self._remove(record["outputs"])
 
     def _remove(self, names: Iterable[str]) -> None:
@@ -251,10 +236,6 @@ class RunFolder:
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty
                 path.parent.rmdir()
-
-    def _write_state(self, stages: Mapping[str, Any]) -> None:
-        ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
-        write_json(self.file("state.json"), {"format": _FORMAT, "stages": ordered})
 
     # -- one writer at a time -----------------------------------------------------------------------------------
 
