@@ -85,7 +85,7 @@ def description_of(
 
 def require_units(teacher: Teacher) -> None:
     """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
-    if teacher.scalers is None and teacher.inputs == "standardized":
+    if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
             f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how "
             "they are standardized.",
@@ -104,7 +104,7 @@ def described_table(config: RunConfig) -> Table:
     description = description_of(config.distill, teacher, names)
     x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
     try:
-        y = teacher.answers(x)
+        y = teacher.predict(x)
     except Exception as error:  # whatever a foreign module raises on rows of this width
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DataError(
