@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from ..engines.lint import lint
 from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
-from ..io.files import file_hash
+from ..io.files import file_hash, scratch_folder
 from ..io.reading import read_json_object
 from ..measure import accuracy
 from ..quantization import graph_precision
@@ -119,7 +118,7 @@ def make_bundle(
             "accuracy": accuracy(y, answers[name], dataset.table.target_names),
             "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
         }
-        files |= _native(graph, name)
+        files |= _native(graph, name, run.file(f"native.{name}"))
     name = run.path.resolve().name
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     header = {
@@ -219,12 +218,12 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
     return {"data.npz": arrays, "data.json": _json(names)}
 
 
-def _native(graph: Path, name: str) -> dict[str, bytes]:
+def _native(graph: Path, name: str, beside: Path) -> dict[str, bytes]:
     """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
     backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
-    with tempfile.TemporaryDirectory() as work:
+    with scratch_folder(beside) as work:
         manifest = backend.build(graph, work)
         same = dataclasses.replace(manifest, built="", seconds=0.0, machine={})
         folder = f"engines/native.{name}"

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..errors import DataError, NotAvailable
 from ..io.arrays import read_npz
+from ..io.limits import TABLE_BYTES
+from ..io.regular import file_problem
 from .columns import Columns
 from .csv_reader import read_csv
 
@@ -109,6 +111,9 @@ def _load(source: str | Path, target: Sequence[str]) -> Table:
         raise DataError(f"no file '{path}'.", _near_files(path))
     if path.is_dir():
         raise DataError(f"'{path}' is a folder, expected a data file.", "Give the path of a CSV, Parquet or NPZ file.")
+    problem = file_problem(path, TABLE_BYTES)
+    if problem is not None:
+        raise DataError(f"'{path}' cannot be read: {problem}.", "Give a readable data file.")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         names, values, known = _npz(path)
@@ -288,11 +293,13 @@ def _parquet(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _check_unique(path: Path, names: list[str]) -> None:
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
             raise DataError(
                 f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns."
             )
+        seen.add(name)
 
 
 def _real(path: Path, values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..errors import RunFolderError, UserError
 from .limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO, TABLE_BYTES
 from .regular import file_problem
 
-__all__ = ["archive_problem", "read_npz"]
+__all__ = ["archive_problem", "check_inflated", "read_npz"]
 
 
 def read_npz(
@@ -46,7 +46,7 @@ def read_npz(
         raise kind(f"'{path}' cannot be read: {problem}.", remedy)
     try:
         with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
-            _check_sizes(archive, os.fstat(stream.fileno()).st_size)
+            check_inflated(archive, os.fstat(stream.fileno()).st_size)
             names = archive.namelist()
             wanted = [name.removesuffix(".npy") for name in names] if keys is None else list(keys)
             for key in wanted:
@@ -57,7 +57,8 @@ def read_npz(
         raise kind(f"'{path}' is corrupt, not a readable NPZ file: {archive_problem(path, error)}.", remedy) from None
 
 
-def _check_sizes(archive: zipfile.ZipFile, size: int) -> None:
+def check_inflated(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse a zip archive of ``size`` bytes that claims to hold more than :mod:`.limits` allow; :class:`ValueError`."""
     entries = archive.infolist()
     if len(entries) > ARRAYS:
         raise ValueError(f"it lists {len(entries):,} arrays, expected at most {ARRAYS:,}")

@@ -10,6 +10,7 @@ __all__ = [
     "ARCHIVE_BYTES",
     "ARRAYS",
     "COLUMNS",
+    "ENGINE_BYTES",
     "INFLATED_BYTES",
     "INFLATED_RATIO",
     "JSON_BYTES",
@@ -53,6 +54,8 @@ ARRAYS = 20_000
 INFLATED_BYTES = 64 << 20
 INFLATED_RATIO = 20
 
+#: An ONNX graph or an engine: 2 GiB is the limit of protobuf.
+ENGINE_BYTES = 2 << 30
 #: Header of a safetensors file, the limit of the format.
 TENSORS_HEADER_BYTES = 100_000_000
 

@@ -23,6 +23,7 @@ from ..measure import accuracy, compare
 from ..run import RunFolder
 from . import notes as notes_of
 from .recommend import recommend
+from .schema import check_bench, check_card, check_deployed
 
 __all__ = ["Report", "collect"]
 
@@ -169,7 +170,9 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
         command = "train-teacher" if name == "teacher" else "distill"
-        card = read_json_object(folder / "model.json", f"Make it again: {command_line(command, run.path, '--force')}")
+        remedy = f"Make it again: {command_line(command, run.path, '--force')}"
+        card = read_json_object(folder / "model.json", remedy)
+        check_card(card, folder / "model.json", remedy)
         how = "" if name == "teacher" else notes_of.trained_by(card)
         weights = folder / "model.safetensors"
         found[name] = {
@@ -191,15 +194,13 @@ def _benches(
     remedy = f"Measure again: {command_line('bench', run.path, '--force')}"
     for path in sorted(run.file("bench").glob("*.json"), key=_order):
         record = read_json_object(path, remedy)
-        try:
-            name, engine, timings, _ = record["name"], record["engine"], record["latency"], record["machine"]
-            manifest = read_manifest(inside(run.file("engines"), name, f"'{path}'", remedy=remedy))
-            if manifest.engine_sha256 != engine["sha256"]:
-                notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
-                continue
-            answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in timings], remedy)
-        except (KeyError, TypeError) as error:
-            raise RunFolderError(f"'{path}' is corrupt: it lacks the field {error}.", remedy) from None
+        check_bench(record, path, remedy)
+        name, engine = record["name"], record["engine"]
+        manifest = read_manifest(inside(run.file("engines"), name, f"'{path}'", remedy=remedy))
+        if manifest.engine_sha256 != engine["sha256"]:
+            notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
+            continue
+        answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in record["latency"]], remedy)
         if answers.shape != shape:
             notes.append(
                 f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures "
@@ -223,12 +224,21 @@ def _measured(path: Path, batches: list[int], remedy: str) -> tuple[np.ndarray, 
     arrays = read_npz(
         path, ("predictions", *(f"latency_ns_batch_{batch}" for batch in batches)), RunFolderError, remedy
     )
+    for name, array in arrays.items():
+        numbers = np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array)
+        if not numbers or array.ndim != (2 if name == "predictions" else 1) or not array.size:
+            raise RunFolderError(f"'{path}' is corrupt: '{name}' is {array.shape} of {array.dtype}.", remedy)
     return arrays["predictions"], {batch: arrays[f"latency_ns_batch_{batch}"] for batch in batches}
 
 
 def _deployed(run: RunFolder) -> dict[str, Any] | None:
     path = run.file("deploy.json")
-    return read_json_object(path, "Give the bundle to 'regkd-edge deploy' again.") if path.is_file() else None
+    if not path.is_file():
+        return None
+    remedy = "Give the bundle to 'regkd-edge deploy' again."
+    record = read_json_object(path, remedy)
+    check_deployed(record, path, remedy)
+    return record
 
 
 def _order(path: Path) -> tuple[str, int, str]:
