@@ -1,4 +1,4 @@
-"""The archive: a gzipped tar that is the same bytes for the same content, and is not believed until it is hashed.
+"""The archive: a gzipped tar, reproducible byte for byte, and not trusted until its hashes are checked.
 
 The first member is ``bundle.json``. It lists every other member with its size and SHA-256; a member that is not listed,
 listed and missing, changed, of a name that no bundle has, or not a plain file is refused by its name, and nothing of
@@ -68,7 +68,7 @@ def write_archive(
     path : path
         Should end in ``.tar.gz``.
     header : mapping
-        What ``bundle.json`` says besides ``format`` and ``files``.
+        The content of ``bundle.json`` besides ``format`` and ``files``.
     files : mapping of str to bytes
         Relative path with forward slashes -> content.
     key : path, optional
@@ -77,7 +77,7 @@ def write_archive(
     Returns
     -------
     dict
-        What ``bundle.json`` holds. Same header and files: same bytes (no times, owners or order of a file system).
+        The content of ``bundle.json``. Equal header and files give equal bytes (no times, owners or file-system order).
     """
     listed = {
         name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])} for name in sorted(files)
@@ -108,7 +108,7 @@ def read_contents(path: str | Path) -> Contents:
     Raises
     ------
     RunFolderError
-        No such file, no archive, or a member that is not what the list says; the message names it.
+        No such file, not an archive, or a member that does not match the list; the message names it.
     """
     path = Path(path)
     if not path.exists():
@@ -198,14 +198,14 @@ def unpack(path: str | Path, folder: str | Path, contents: Contents | None = Non
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise RunFolderError(
-            f"cannot write '{folder}': {error.strerror or error}.", "Free space or choose a folder you may write to."
+            f"cannot write '{folder}': {error.strerror or error}.", "Free space, or choose a writable folder."
         ) from error
     return contents.list
 
 
 def _first(member: Member, path: Path) -> bytes:
     if member.name != LIST or member.size > LIST_BYTES:
-        raise RunFolderError(f"'{path}' is no bundle: its first member is '{member.name}', expected {LIST}.", REMEDY)
+        raise RunFolderError(f"'{path}' is not a bundle: its first member is '{member.name}', expected {LIST}.", REMEDY)
     return member.read()
 
 

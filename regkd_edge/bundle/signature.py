@@ -38,7 +38,7 @@ def sign(listing: bytes, key: str | Path) -> bytes:
     Raises
     ------
     UserError
-        No such file, or no private Ed25519 key.
+        No such file, or it is not a private Ed25519 key.
     NotAvailable
         The ``cryptography`` package is not installed.
     """
@@ -54,14 +54,14 @@ def sign(listing: bytes, key: str | Path) -> bytes:
 
 
 def verify(listing: bytes, signature: bytes | None, key: str | Path, path: str | Path) -> str:
-    """Return the fingerprint of the public key when ``bundle.sig`` is its signature of ``bundle.json``.
+    """Return the fingerprint of the public key if ``bundle.sig`` holds its signature of ``bundle.json``.
 
     Raises
     ------
     RunFolderError
-        There is no signature, it was made with another key, or the list was changed after it was signed.
+        No signature, one of another key, or the list was changed after it was signed.
     UserError
-        ``key`` is no public Ed25519 key.
+        ``key`` is not a public Ed25519 key.
     NotAvailable
         The ``cryptography`` package is not installed.
     """

@@ -46,7 +46,7 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
     Raises
     ------
     RunFolderError
-        Damaged, or a member that is no plain file: a link, a device, a folder, an extension header.
+        Damaged, or a member that is not a plain file: a link, a device, a folder, an extension header.
     """
     inflated = _Inflated(stream, path)
     while True:
@@ -58,7 +58,7 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
         except (tarfile.HeaderError, UnicodeDecodeError, ValueError) as error:
             raise RunFolderError(f"bundle '{path}' is damaged: {error}.", REMEDY) from None
         if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-            raise RunFolderError(f"'{header.name}' of bundle '{path}' is no plain file.", REMEDY)
+            raise RunFolderError(f"'{header.name}' of bundle '{path}' is not a plain file.", REMEDY)
         if header.size < 0:
             raise RunFolderError(f"bundle '{path}' is damaged: '{header.name}' has {header.size} bytes.", REMEDY)
         member = Member(header.name, header.size, inflated)

@@ -28,11 +28,11 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--rows",
                 metavar="held-out|synthetic",
-                help="What engines are judged by: held-out rows, or synthetic ones with the teacher's answers.",
+                help="What engines are judged on: held-out rows, or synthetic rows with the teacher's answers.",
             ),
         ] = "held-out",
         most_rows: Annotated[
-            int, typer.Option("--most-rows", min=1, help="Most held-out rows, or the number of synthetic ones.")
+            int, typer.Option("--most-rows", min=1, help="Maximum held-out rows, or the number of synthetic rows.")
         ] = 1000,
         tensorrt: TensorRTVersion = None,
         sign: Annotated[
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Write one archive with all that the device needs: graphs, expected answers, rows, native engines, hashes.
+        """Write one archive with everything the device needs: graphs, expected answers, rows, native engines, hashes.
 
         Example: `regkd-edge bundle runs/diabetes --target jetson-orin`
         """
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         ]
         notes = [
             f"{path}: {path.stat().st_size:,} bytes, SHA-256 {file_hash(path)}",
-            f"judged by {content['rows']['count']:,} {content['rows']['kind']} rows; "
+            f"judged on {content['rows']['count']:,} {content['rows']['kind']} rows; "
             f"checked for TensorRT {content['target']['checked_for']}",
             "not signed: add --sign KEY, and the device can verify who made it"
             if sign is None

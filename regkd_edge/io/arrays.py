@@ -105,7 +105,7 @@ def archive_problem(path: str | Path, error: Exception) -> str:
     if size < 4:
         return f"it has {size} bytes" if size else "it is empty"
     if not begin.startswith(b"PK"):
-        return f"it begins with {begin!r}, an NPZ file with b'PK'"
+        return f"it begins with {begin!r}, and an NPZ file begins with b'PK'"
     if "not a zip file" in str(error):
-        return f"after {size:,} bytes it ends without the list of its arrays: it was cut"
+        return f"after {size:,} bytes it ends without the list of its arrays: it is truncated"
     return " ".join(str(error).split()).strip(".") or type(error).__name__

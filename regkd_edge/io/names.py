@@ -1,6 +1,6 @@
 """Names that come from files: one function decides whether they stay inside their folder.
 
-A name in ``state.json``, ``bundle.json``, a manifest or a record is the text of whoever wrote that file. It becomes a
+A name in ``state.json``, ``bundle.json``, a manifest or a record is text that somebody else may have written. It becomes a
 path by :func:`inside` and by nothing else, so that no file can make a command read, write or delete elsewhere.
 """
 
@@ -82,7 +82,7 @@ def inside(
     Raises
     ------
     UserError
-        Of the ``kind`` given: the name is no ordinary relative name (:func:`name_problem`), or a symbolic link in
+        Of the ``kind`` given: the name is not an ordinary relative name (:func:`name_problem`), or a symbolic link in
         ``folder`` leads outside.
     """
     problem = name_problem(name)
@@ -95,5 +95,5 @@ def inside(
     if problem is not None:
         shown = repr(name if isinstance(name, str) and len(name) <= 80 else str(name)[:80])
         source = f"{where} names" if where else "met the name"
-        raise kind(f"{source} {shown}, which is no name inside '{folder}': it {problem}.", remedy)
+        raise kind(f"{source} {shown}, which is not a name inside '{folder}': it {problem}.", remedy)
     return folder / name

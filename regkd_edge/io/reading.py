@@ -1,8 +1,7 @@
 """Files that may be damaged or hostile, read so that the message says where, and what stood there.
 
-A file that was cut ends in the middle of something, a garbled one holds something else than was expected: both are the
-user's to fix, so the cause names the line and column (text) or the bytes met and expected (binary). A file that is
-no ordinary one, or larger than its kind ever is (:mod:`.limits`), is refused before it is read.
+A file that was cut ends in the middle of something, a garbled one holds something else than was expected: so the
+cause names the line and column (text) or the bytes met and expected (binary). A pipe, a device, or a file larger than its kind ever is (:mod:`.limits`) is refused before it is read.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ def read_json(path: str | Path, remedy: str) -> Any:
     Raises
     ------
     RunFolderError
-        Not readable, cut or garbled: line, column and what was read there.
+        Not readable, truncated or garbled: line, column and what was read there.
     FileNotFoundError
-        There is none; what that means is the caller's to say.
+        The file does not exist; the caller decides what that means.
     """
     try:
         return parse_json(read_bytes(path, JSON_BYTES))
@@ -140,13 +139,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
-    """Return the content of a YAML file; a field that stands there twice is an error, for which one was meant is not
-    known.
+    """Return the content of a YAML file; a field that stands there twice is an error, for either may be meant.
 
     Raises
     ------
     UserError
-        Or the ``kind`` given: no file, not readable, or not YAML with the line, the column and what was read there.
+        Or the given ``kind``: no file, not readable, or not YAML, with the line, the column and what was read there.
     """
     path = Path(path)
     try:
@@ -158,21 +156,38 @@ def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
         raise kind(f"'{path}' is not YAML: {_yaml_problem(error, text)}.", "Fix that line.") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise kind(f"'{path}' cannot be read: {unreadable(error)}.", "Give a readable YAML file.") from None
-    except ValueError as error:  # a scalar that looks like a date and is none
+    except ValueError as error:  # a scalar that looks like a date but is not one
         raise kind(f"'{path}' holds a value that cannot be read: {error}.", "Put it in quotes if it is text.") from None
+
+
+def yaml_line(path: str | Path, field: str) -> int | None:
+    """The line, from 1, at which a dotted field stands in a YAML file; None where it does not."""
+    try:
+        node = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    line = None
+    for part in field.split("."):
+        if not isinstance(node, yaml.MappingNode):
+            return line
+        found = next(((key, value) for key, value in node.value if getattr(key, "value", None) == part), None)
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def unreadable(error: OSError | UnicodeDecodeError | RecursionError) -> str:
     """Return why a text file could not be read, without Python's words for it."""
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is no UTF-8 text"
+        return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8 text"
     if isinstance(error, RecursionError):
         return "its brackets are nested too deep"
     return error.strerror or str(error)
 
 
 def tensors_problem(path: str | Path) -> str | None:
-    """What is wrong with a safetensors file as a file; None where its header and its size agree.
+    """Return what is wrong with a safetensors file, or None if its header and its size agree.
 
     The format: 8 bytes length of the header, the header as JSON, the data that it describes.
     """
@@ -182,7 +197,7 @@ def tensors_problem(path: str | Path) -> str | None:
         if size < 8:
             return f"it has {size} bytes, too few for a header"
         if length > min(size - 8, TENSORS_HEADER_BYTES):
-            return f"it announces a header of {length:,} bytes, {size - 8:,} follow: it was cut, or is none"
+            return f"it announces a header of {length:,} bytes, but {size - 8:,} follow: it is truncated, or not safetensors"
         content = stream.read(length)
     try:
         header = parse_json(content)
@@ -191,11 +206,11 @@ def tensors_problem(path: str | Path) -> str | None:
             raise TypeError  # the same answer as for a header of another shape
         data = max(ends, default=0)
     except ValueError as error:
-        return f"its header is no JSON: {error}"
+        return f"its header is not JSON: {error}"
     except (KeyError, TypeError, IndexError, AttributeError):
         return "its header does not describe tensors"
     if data != size - 8 - length:
-        return f"its header describes {data:,} bytes of numbers, the file holds {size - 8 - length:,}"
+        return f"its header describes {data:,} bytes of numbers, but the file holds {size - 8 - length:,}"
     return None
 
 
@@ -209,7 +224,7 @@ def _json_problem(error: json.JSONDecodeError) -> str:
 
 
 def _read(text: str, position: int) -> str:
-    """The line up to its end from a little before the place."""
+    """Return the line up to its end, from a little before the place."""
     start = max(text.rfind("\n", 0, position) + 1, position - _MOST // 2)
     line = text[start : start + _MOST].split("\n")[0].strip()
     return f"read {line!r}" if line else "nothing follows"

@@ -1,4 +1,4 @@
-"""Networks by spec: ``mlp:64,64:tanh`` is two hidden layers of 64 with tanh and a linear output."""
+"""Network specs: ``mlp:64,64:tanh`` means two hidden layers of 64 with tanh and a linear output."""
 
 from __future__ import annotations
 

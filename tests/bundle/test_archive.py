@@ -140,7 +140,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     bad = repacked(
         tmp_path / "bad.tar.gz", [("bundle.json", listing(FILES)), ("README.txt", b"")], kinds={"README.txt": kind}
     )
-    refused(bad, tmp_path, "'README.txt'", "no plain file")
+    refused(bad, tmp_path, "'README.txt'", "not a plain file")
 
 
 def test_a_truncated_archive_is_refused(archive, tmp_path):
@@ -166,7 +166,7 @@ def test_what_is_no_archive_is_refused(tmp_path, content, word):
 @pytest.mark.parametrize(
     ("first", "word"),
     [
-        (("data.npz", b""), "no bundle"),
+        (("data.npz", b""), "not a bundle"),
         (("bundle.json", b"{"), "corrupt"),
         (("bundle.json", b"[]"), "format"),
         (("bundle.json", b'{"format": 2, "files": {}}'), "format 2, expected 1"),
@@ -182,7 +182,7 @@ def test_what_is_no_archive_is_refused(tmp_path, content, word):
         ),
         (("bundle.json", listing(FILES, **{"state.json": {"sha256": "0" * 64, "bytes": 1}})), "no bundle has"),
         (("bundle.json", b'{"format": 1, "format": 1, "files": {}}'), "twice"),
-        (("bundle.json", b" " * 2_000_000), "no bundle"),
+        (("bundle.json", b" " * 2_000_000), "not a bundle"),
     ],
 )
 def test_a_list_that_is_none_is_refused(tmp_path, first, word):
