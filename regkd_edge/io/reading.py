@@ -197,7 +197,9 @@ def tensors_problem(path: str | Path) -> str | None:
         if size < 8:
             return f"it has {size} bytes, too few for a header"
         if length > min(size - 8, TENSORS_HEADER_BYTES):
-            return f"it announces a header of {length:,} bytes, but {size - 8:,} follow: it is truncated, or not safetensors"
+            return (
+                f"it declares a header of {length:,} bytes but {size - 8:,} follow: it is truncated, or not safetensors"
+            )
         content = stream.read(length)
     try:
         header = parse_json(content)

@@ -15,6 +15,7 @@ One run is one folder. Every command opens it, does what is missing or stale, an
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,8 @@ from .state import STAGES, may_write, read_state, write_state
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
 
+# Names of temporary files and folders: those of write_atomic and scratch_folder.
+_LEFT = re.compile(r"\..+\.\w+\.tmp(\.\w+)?")
 _MAKE_IT = "Create it with: {} --data FILE.csv --target NAME"
 
 
@@ -68,7 +71,24 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
-        """Create or open the run folder ``path`` and write ``config`` to it; finished stages are kept."""
+        """Create or open the run folder ``path`` and write ``config`` to it; finished stages are kept.
+
+        A run that another command is working on is refused and left as it is.
+        """
+        run = cls.prepare(path)
+        with run.lock():
+            run.write_config(config)
+        return run
+
+    @classmethod
+    def prepare(cls, path: str | Path) -> RunFolder:
+        """Return the run folder ``path``, made if it does not exist; nothing is written into it.
+
+        Raises
+        ------
+        RunFolderError
+            It is a file, cannot be made, or holds files and is not a run. What a killed command left is not counted.
+        """
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"'{path}' is a file, expected a folder.", "Choose another name for the run.")
@@ -81,11 +101,11 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(f"cannot create '{path}': {error.strerror}.", "Choose a writable folder.") from error
         run.state()
-        run.write_config(config)
         return run
 
     def _holds_files(self) -> bool:
-        return any(inner.name != ".lock" for inner in self.path.iterdir())
+        """Whether there is more than what a command leaves that was killed before it wrote run.yaml."""
+        return any(inner.name != ".lock" and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir())
 
     # -- names --------------------------------------------------------------------------------------------------
 
@@ -265,7 +285,7 @@ class RunFolder:
     def _sweep(self) -> None:
         """Remove temporary files of a command that was killed; only the lock's holder may."""
         for left in self.path.rglob(".*.tmp*"):
-            if left.is_dir():
+            if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)

@@ -246,3 +246,83 @@ def test_a_stop_after_something_was_written_leaves_the_stage_missing_and_its_fil
         run.run_stage("data", {"changed": 1}, half)
     assert run.record("data") is None
     assert list(run.known_outputs("data")) == ["data.npz"]
+
+
+def test_a_run_at_work_keeps_its_configuration_when_another_is_refused(run):
+    before = run.file("run.yaml").read_bytes()
+    with run.lock(), pytest.raises(RunFolderError, match="another"):
+        RunFolder.create(run.path, RunConfig.from_dict({"seed": 7}))
+    assert run.file("run.yaml").read_bytes() == before
+
+
+def test_a_command_that_waits_for_nobody_leaves_the_yaml_of_a_run_at_work(run):
+    from regkd_edge.cli.pipeline import start
+
+    before = run.file("run.yaml").read_bytes()
+    with run.lock():
+        for given in ({"config": RunConfig.from_dict({"seed": 7})}, {"create": True}):
+            with pytest.raises(RunFolderError, match="another"), start(run.path, {"seed": 9}, False, True, **given):
+                pass
+    assert run.file("run.yaml").read_bytes() == before and run.file("run.yaml").exists()
+
+
+@pytest.mark.parametrize("left", [[], [".lock"], [".lock", ".run.yaml.x1y2z3.tmp.yaml"]])
+def test_a_folder_left_by_a_kill_before_its_first_file_is_used_again(tmp_path, left):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_text("")
+    run = RunFolder.create(folder, RunConfig())
+    assert run.config() == RunConfig()
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "run.yaml"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_written_file_gets_the_mode_that_the_umask_leaves(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "x.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == mode
+
+
+HOSTILE = [
+    "../victim",
+    "/etc/hostname",
+    "report.html/../../victim",
+    "a\\b",
+    "c:victim",
+    "nul",
+    "",
+    ".",
+    "x\0y",
+    "run.yaml",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_state_that_names_what_its_stage_never_writes_is_refused_and_deletes_nothing(run, name):
+    victim = run.path.parent / "victim"
+    victim.write_text("mine")
+    record = {"fingerprint": "0", "machine": "", "outputs": {name: "00"}, "seconds": 0, "summary": {}}
+    run.file("state.json").write_text(json.dumps({"format": 1, "stages": {"report": record}}))
+    with pytest.raises(RunFolderError, match=r"state\.json"):
+        RunFolder.open(run.path)
+    with pytest.raises(RunFolderError):
+        run.discard("report")
+    assert victim.read_text() == "mine" and run.file("run.yaml").exists()
+
+
+def test_a_link_in_the_run_that_leads_elsewhere_is_refused(run, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "student.int8.onnx").write_text("mine")
+    run.path.joinpath("onnx").symlink_to(outside)
+    record = {"fingerprint": "0", "machine": "", "outputs": {"onnx/student.int8.onnx": "00"}, "summary": {}}
+    run.file("state.json").write_text(json.dumps({"format": 1, "stages": {"quantize": record}}))
+    with pytest.raises(RunFolderError, match="symbolic link"):
+        run.discard("quantize")
+    with pytest.raises(RunFolderError, match="symbolic link"):
+        run.file("onnx", "student.int8.onnx")
+    assert (outside / "student.int8.onnx").read_text() == "mine"
