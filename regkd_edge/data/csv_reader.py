@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..io.limits import COLUMNS, TABLE_BYTES
+from ..io.regular import read_bytes
 
 __all__ = ["read_csv"]
 
@@ -70,7 +72,7 @@ def read_csv(path: Path, only: Collection[str] | None = None) -> tuple[list[str]
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path, TABLE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"'{path}' is not a UTF-8 text file (byte {error.start}).", "Export it as CSV in UTF-8."
@@ -96,16 +98,20 @@ def _check_header(path: Path, names: list[str]) -> None:
             f"'{path}' starts with numbers ({names[0]}, {names[1]}, ...), expected a header line with column names.",
             "Add a header line.",
         )
+    if len(names) > COLUMNS:
+        raise DataError(f"'{path}' has {len(names):,} columns, expected at most {COLUMNS:,}.", "Leave some out.")
+    seen: set[str] = set()
     for place, name in enumerate(names, start=1):
         if not name:
             raise DataError(
                 f"'{path}': column {place} has no name in the header.",
                 "Name every column (an index column can be dropped).",
             )
-        if name in names[: place - 1]:
+        if name in seen:
             raise DataError(
                 f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns."
             )
+        seen.add(name)
 
 
 def _wrong_length(path: Path, line: int, names: list[str], row: list[str], text: str) -> DataError:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, NotAvailable
-from ..io.reading import archive_problem
+from ..io.arrays import read_npz
+from ..io.limits import TABLE_BYTES
+from ..io.regular import file_problem
 from .columns import Columns
 from .csv_reader import read_csv
 
@@ -109,6 +111,9 @@ def _load(source: str | Path, target: Sequence[str]) -> Table:
         raise DataError(f"no file '{path}'.", _near_files(path))
     if path.is_dir():
         raise DataError(f"'{path}' is a folder, expected a data file.", "Give the path of a CSV, Parquet or NPZ file.")
+    problem = file_problem(path, TABLE_BYTES)
+    if problem is not None:
+        raise DataError(f"'{path}' cannot be read: {problem}.", "Give a readable data file.")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         names, values, known = _npz(path)
@@ -218,14 +223,7 @@ def _bundled(name: str) -> tuple[list[str], np.ndarray, list[str]]:
 
 
 def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except Exception as error:  # a damaged archive raises many types (zip, zlib, header, pickle refused)
-        raise DataError(
-            f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.",
-            "Save plain number arrays with numpy.savez.",
-        ) from None
+    arrays = read_npz(path, kind=DataError)
     if {"x", "y"} <= set(arrays):
         parts = {"x": arrays["x"], "y": arrays["y"][:, None] if arrays["y"].ndim == 1 else arrays["y"]}
         names: list[str] = []
@@ -297,11 +295,13 @@ def _parquet(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _check_unique(path: Path, names: list[str]) -> None:
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
             raise DataError(
                 f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns."
             )
+        seen.add(name)
 
 
 def _real(path: Path, values: np.ndarray) -> np.ndarray:
