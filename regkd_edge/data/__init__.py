@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .columns import Columns, Kind
+from .prepare import prepare
 from .scaler import Scaler, Scalers
 from .split import Split, split, subset
 from .store import Dataset, load_dataset, load_predictions, save_dataset, save_predictions
@@ -20,6 +21,7 @@ __all__ = [
     "load_dataset",
     "load_predictions",
     "load_table",
+    "prepare",
     "save_dataset",
     "save_predictions",
     "split",
