@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arrays import as_rows, as_targets, dataset_of
 from .columns import Columns, Kind
 from .prepare import prepare
 from .scaler import Scaler, Scalers
@@ -18,6 +19,9 @@ __all__ = [
     "Scalers",
     "Split",
     "Table",
+    "as_rows",
+    "as_targets",
+    "dataset_of",
     "load_dataset",
     "load_predictions",
     "load_table",

@@ -102,7 +102,9 @@ def _compared(z: np.ndarray, y: np.ndarray, random: np.ndarray, units: np.ndarra
         at_random, apart = errors["random"][:, k], errors["together"][:, k]
         by_fold, by_unit = (_means(apart - at_random, labels) for labels in (together, units))
         worse = 2 * int((by_unit > 0).sum()) - len(by_unit)
-        sure = by_fold.mean() > _SURE * by_fold.std(ddof=1) / np.sqrt(len(by_fold)) or worse > _SURE * len(by_unit) ** 0.5
+        sure = (
+            by_fold.mean() > _SURE * by_fold.std(ddof=1) / np.sqrt(len(by_fold)) or worse > _SURE * len(by_unit) ** 0.5
+        )
         if sure and apart.mean() > _RATIO * at_random.mean() and at_random.mean() < 0.9 * variance[k]:
             told.append((1 - at_random.mean() / variance[k], 1 - apart.mean() / variance[k]))
     if not told:
@@ -122,7 +124,9 @@ def _errors(z: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:  # [
     for fold in np.unique(folds):
         held = np.flatnonzero(folds == fold)
         seen = np.flatnonzero(folds != fold)
-        distance = (z[seen] ** 2).sum(axis=1) - 2 * z[held] @ z[seen].T  # the square of the held row is the same for all
+        distance = (z[seen] ** 2).sum(axis=1) - 2 * z[held] @ z[
+            seen
+        ].T  # the square of the held row is the same for all
         near = np.argpartition(distance, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
         errors[held] = (y[held] - y[seen][near].mean(axis=1)) ** 2
     return errors

@@ -119,9 +119,7 @@ def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Ta
     return table, Split(place[train], place[validation], place[parts.test]), left_out
 
 
-def _filled(
-    table: Table, parts: Split, config: DataConfig, categories: list[Category]
-) -> tuple[Table, list[str]]:
+def _filled(table: Table, parts: Split, config: DataConfig, categories: list[Category]) -> tuple[Table, list[str]]:
     """Blank inputs filled from the training rows: the mean, the whole number nearest it, or the commonest code."""
     blank = np.isnan(table.x)
     if not blank.any():

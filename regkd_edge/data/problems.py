@@ -27,6 +27,13 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d+(,\d{3})*\.\d+([eE][+-]?\d+)?")
 _TOTAL = re.compile(r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg)s?:?", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
+_UNIT = re.compile(
+    r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*|[<>~]\s*\d[\d.,]*"
+)
+_MARKS = {
+    "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "nd", "n.d.", "?", "-", "--", "---", ".",
+    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
+}  # fmt: skip
 _BIG = re.compile(r"[+-]?\d{16,}")
 
 
@@ -107,8 +114,9 @@ def require_numbers(
 
 def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool, rule: str) -> None:
     """Say what one column holds, and add what lets it be read."""
-    texts = list(odd.texts)
-    first = min(odd.texts, key=lambda text: odd.texts[text][1])
+    marks = [text for text in odd.texts if text.lower() in _MARKS]
+    texts = [text for text in odd.texts if text not in marks] or marks
+    first = min(texts, key=lambda text: odd.texts[text][1])
     place = frame.place(odd.texts[first][1])
     example = f"'{shortened(first)}' in {place}"
     cells = f"{odd.count} cells" if odd.count > 1 else "1 cell"
@@ -123,6 +131,12 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         else:
             found.drop.append(name)
 
+    if texts != marks:
+        found.missing += marks
+    elif numbers:
+        return _missing_marks(found, name, odd, texts, place, rule)
+    else:
+        return leave_out(f"only '{shortened(first)}'")
     if all(_BIG.fullmatch(text) for text in texts):
         return leave_out(
             f"{cells} with more digits than float64 keeps, such as {shortened(first)} in {place}",
@@ -130,11 +144,11 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         )
     if all(_DATE.fullmatch(text) for text in texts) and not all(_NUMBER.fullmatch(text) for text in texts):
         return leave_out(f"dates or times, such as {example}")
-    marks = [mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts)]
+    grouped = [mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts)]
     commas = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
     points = [text for text in texts if _DECIMAL_POINT.fullmatch(text)]
-    if marks and all(_NUMBER.fullmatch(re.sub(r"['\s]", "", text)) for text in texts):
-        mark = marks[0]
+    if grouped and all(_NUMBER.fullmatch(re.sub(r"['\s]", "", text)) for text in texts):
+        mark = grouped[0]
         sure = [text for text in commas if not GROUPED[","].fullmatch(text)]
         if mark == "," and sure and not points:
             found.decimal = ","
@@ -161,24 +175,27 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         say(f"'{totals[0]}' in {frame.place(odd.texts[totals[0]][1])}, a row of totals or means")
         found.by_hand.append("Remove that row from the file: it is no measurement.")
         return None
-    if numbers >= odd.count and len(texts) <= 3 and not odd.more:
-        found.missing += texts
-        found.blanks = found.blanks or rule
-        shown = ", ".join(f"'{shortened(text)}' in {odd.texts[text][0]:,} cells" for text in texts)
-        say(f"{shown} (first in {place}), a mark for missing values perhaps")
+    if all(_UNIT.fullmatch(text) for text in texts):
+        say(f"numbers with a unit, such as {example}")
+        found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
         return None
+    if numbers >= odd.count and len(texts) <= 3 and not odd.more:
+        return _missing_marks(found, name, odd, texts, place, rule)
     if numbers < odd.count and len(texts) <= _FEW and not odd.more and (odd.count >= 2 * len(texts) or len(texts) < 4):
-        say(f"{len(texts)} words, such as {example}")
+        say(f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}")
         if target:
             found.by_hand.append(f"The target '{name}' must be numbers: encode it, or name another one.")
         else:
             found.categorical.append(name)
         return None
-    if all(re.search(r"\d", text) for text in texts) and len({re.sub(r"[\d.,+\- ]", "", text) for text in texts}) == 1:
-        say(f"numbers with a unit, such as {example}")
-        found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
-        return None
     return leave_out(f"{'text' if numbers < odd.count else f'{cells} of text'}, such as {example}")
+
+
+def _missing_marks(found: _Findings, name: str, odd: Odd, texts: list[str], place: str, rule: str) -> None:
+    found.missing += texts
+    found.blanks = found.blanks or rule
+    shown = ", ".join(f"'{shortened(text)}' in {odd.texts[text][0]:,} cells" for text in texts)
+    found.said.append(f"column '{name}' holds {shown} (first in {place}), a mark for missing values perhaps")
 
 
 def _has_points(frame: Frame, name: str) -> bool:
@@ -215,17 +232,25 @@ def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Seque
         name = frame.names[j]
         if count == n or (count > 0 and rule == "refuse"):
             first = int(np.argmax(blank[:, columns.index(j)]))
-            all_of = "only blank cells" if count == n else f"{int(count):,} blank cells of {n:,}"
+            all_of = "only blank or nan cells" if count == n else f"{int(count):,} blank or nan cells of {n:,}"
             found.said.append(f"column '{name}' holds {all_of} (first in {frame.place(first)})")
     if rule != "refuse":
-        found.drop += [name for name in empty if name not in targets and counts[columns.index(frame.names.index(name))] == n]
+        found.drop += [
+            name for name in empty if name not in targets and counts[columns.index(frame.names.index(name))] == n
+        ]
         return
     if (counts > 0).any():
         found.drop += [name for name in empty if name not in targets]
         kept = [i for i, j in enumerate(columns) if frame.names[j] not in found.drop]
         if (counts[kept] > 0).any():
             rows = int(blank[:, kept].any(axis=1).sum())
-            found.blanks = "drop"
-            found.by_hand.append(
-                f"That leaves out {rows:,} of {n:,} rows; --blanks mean fills inputs with the mean of the training rows."
-            )
+            inputs = [i for i in kept if frame.names[columns[i]] not in targets and counts[i] > 0]
+            found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
+            if found.blanks == "mean":
+                found.by_hand.append(
+                    f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of "
+                    f"{n:,} rows."
+                )
+            else:
+                fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""
+                found.by_hand.append(f"That leaves out {rows:,} of {n:,} rows{fill}.")

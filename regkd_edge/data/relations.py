@@ -60,7 +60,9 @@ def given_away(
                 value, tolerance = function(column), 0.5 * step * slope(column)
             used = _few_that_fit(design, value, tolerance, steps)
             if used is not None:
-                notes.append(_said(name, form, [inputs[varying[j]] for j in used[0]], used[1] / scale[varying[used[0]]], d))
+                notes.append(
+                    _said(name, form, [inputs[varying[j]] for j in used[0]], used[1] / scale[varying[used[0]]], d)
+                )
                 break
     return notes
 
@@ -97,11 +99,13 @@ def _said(target: str, form: str, names: list[str], factors: np.ndarray, d: int)
     if len(names) == 1:
         equal = not form and abs(sizes[0] - 1) < 1e-6
         told = f"input {shown} {'equals' if equal else 'is a multiple of'} {what} (up to a constant)"
+    elif alike:
+        told = f"inputs {shown} add up to {what}"
     else:
-        told = f"inputs {shown} {'add up to' if alike else 'determine by a weighted sum'} {what}"
+        told = f"a weighted sum of the inputs {shown} gives {what}"
     told += " in every row, to the last digit"
     if len(names) == d:
-        return f"{told}: no network is needed, or they were computed from it"
+        return f"{told}: this target needs no network, or its inputs were computed from it"
     them = "it" if len(names) == 1 else "them"
     return (
         f"{told}: what is known only with the target must not be an input. To leave {them} out, add: "

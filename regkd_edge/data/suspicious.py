@@ -103,9 +103,7 @@ def _sentinels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.empty(0, dtype=int)
 
 
-def _stands_apart(
-    marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, counts: np.ndarray, gap: float
-) -> bool:
+def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, counts: np.ndarray, gap: float) -> bool:
     """Whether ``marks`` are no measurements of the quantity that ``rest`` measures."""
     span, n = rest[-1] - rest[0], counts.sum()
     levels = n >= _LATTICE * len(rest)

@@ -42,6 +42,8 @@ class Table:
     warnings : list of str
         What is allowed but worth knowing: constant columns, columns that float32 resolves coarsely, numbers that look
         like none.
+    labelled : bool
+        Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     columns : Columns, optional
         What each input is, with what was declared; told from the rows alone where it is not given.
     aside : dict of str to list of str, length N
@@ -55,6 +57,7 @@ class Table:
     source: str
     warnings: list[str] = field(default_factory=list)
     columns: Columns | None = None
+    labelled: bool = True
     aside: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -115,7 +118,11 @@ def read_table(
     aside = [name for name in (config.group, config.split_column) if name]
     held_out = like is not None
     form = Format(
-        config.separator, config.decimal, thousands_by_column(config.thousands), Missing.of(config.missing), config.header
+        config.separator,
+        config.decimal,
+        thousands_by_column(config.thousands),
+        Missing.of(config.missing),
+        config.header,
     )
     frame = read_frame(source, form, skip=config.drop, texts=[*config.categorical, *aside])
     wanted, inputs = _parted(frame, config, aside_needed=not held_out)
@@ -131,7 +138,9 @@ def read_table(
     values = frame.values[rows] if len(rows) < len(frame.values) else frame.values
     warnings = list(frame.notes)
     if len(rows) < len(frame.values):
-        warnings.append(f"{len(frame.values) - len(rows):,} of {len(frame.values):,} rows with missing values are left out")
+        warnings.append(
+            f"{len(frame.values) - len(rows):,} of {len(frame.values):,} rows with missing values are left out"
+        )
     x, y = (np.ascontiguousarray(part) for part in (values[:, : len(inputs)], values[:, len(inputs) :]))
     _check(str(source), inputs, wanted, x, y, varying=not held_out)
     warnings += [f"stored target '{name}' is left out" for name in frame.known if name not in wanted]
@@ -167,7 +176,9 @@ def _parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[
         if name in wanted[:i]:
             raise DataError(f"target '{name}' is named twice.", "Name each target once.")
         if name in config.categorical or name in config.whole:
-            raise DataError(f"'{name}' is the target: --whole and --categorical are about inputs.", "Take it out there.")
+            raise DataError(
+                f"'{name}' is the target: --whole and --categorical are about inputs.", "Take it out there."
+            )
     for flag in ("group", "split_column"):
         if getattr(config, flag) and aside_needed:
             _require_column(frame, flag, getattr(config, flag))
@@ -175,7 +186,13 @@ def _parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[
         for name in getattr(config, flag):
             _require_column(frame, flag, name)
     # a stored target that is not wanted is no input either
-    beside = {*wanted, *(n for n in frame.known if n not in wanted), config.group, config.split_column, *dropped_targets}
+    beside = {
+        *wanted,
+        *(n for n in frame.known if n not in wanted),
+        config.group,
+        config.split_column,
+        *dropped_targets,
+    }
     inputs = [name for name in names if name not in beside]
     if not inputs:
         raise DataError(
@@ -223,9 +240,7 @@ def _with_values(frame: Frame, config: DataConfig, targets: int) -> np.ndarray:
     return rows
 
 
-def _check(
-    source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool
-) -> None:
+def _check(source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool) -> None:
     for name, values in zip([*inputs, *targets], [*x.T, *y.T]):
         _check_range(source, name, values)
     if not varying:

@@ -25,7 +25,12 @@ _WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
 
 def read_frame(
-    source: str | Path, form: Format = Format(), *, skip: Collection[str] = (), texts: Collection[str] = ()
+    source: str | Path,
+    form: Format = Format(),
+    *,
+    skip: Collection[str] = (),
+    only: Collection[str] | None = None,
+    texts: Collection[str] = (),
 ) -> Frame:
     """Read a table from a file, by its kind, or a bundled set.
 
@@ -33,8 +38,8 @@ def read_frame(
     ----------
     form : Format
         How a text table is written, and which values mean missing (in any kind of file).
-    skip : collection of str
-        Columns that are left out; a name that no column has is a :class:`DataError`.
+    skip, only : collections of str
+        Columns that are left out, or the only ones that are not.
     texts : collection of str
         Columns whose cells are wanted as texts too.
 
@@ -49,9 +54,9 @@ def read_frame(
     if name in BUNDLED:
         frame = read_bundled(name)
     else:
-        frame = _read_file(_file(Path(source)), form, skip, texts)
-    for column in skip:
-        if column in frame.names:
+        frame = _read_file(_file(Path(source)), form, skip, only, texts)
+    for column in list(frame.names):
+        if column in skip or (only is not None and column not in only):
             frame.without_column(column)
     _mark_missing(frame, form)
     _leave_out_nothing(frame)
@@ -80,7 +85,9 @@ def _near_files(path: Path) -> str:
     return f"Give the path of a CSV, Parquet or NPZ file, or a bundled set: {', '.join(BUNDLED)}."
 
 
-def _read_file(path: Path, form: Format, skip: Collection[str], texts: Collection[str]) -> Frame:
+def _read_file(
+    path: Path, form: Format, skip: Collection[str], only: Collection[str] | None, texts: Collection[str]
+) -> Frame:
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return read_npz(path)
@@ -93,10 +100,10 @@ def _read_file(path: Path, form: Format, skip: Collection[str], texts: Collectio
     if suffix in _WORKBOOKS:
         content, notes = workbook_text(path)
         form = Format("comma", form.decimal, form.thousands, form.missing, form.header)
-        frame = read_delimited(path, form, skip=skip, texts=texts, content=content)
+        frame = read_delimited(path, form, skip=skip, only=only, texts=texts, content=content)
         frame.notes += notes
         return frame
-    return read_delimited(path, form, skip=skip, texts=texts)
+    return read_delimited(path, form, skip=skip, only=only, texts=texts)
 
 
 def _mark_missing(frame: Frame, form: Format) -> None:
@@ -127,6 +134,7 @@ def _leave_out_nothing(frame: Frame) -> None:
         elif len(column) > 2 and column[0] in (0, 1) and (np.diff(column) == 1).all():
             frame.notes.append(f"column {name.removeprefix('unnamed')} is left out: it has no name and counts the rows")
         else:
+            frame.notes.append(f"column {name.removeprefix('unnamed')} has no name and is called '{name}'")
             continue
         frame.without_column(name)
     empty = np.isnan(frame.values).all(axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -142,5 +141,3 @@ def numbers_or_texts(frame: Frame, name: str, array: np.ndarray, refusal: str) -
     if array.ndim != 1 or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         raise DataError(refusal, "Encode text as numbers, or drop the column.")
     return exact_float64(array)
-
-

@@ -81,12 +81,11 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
     rows = [(first + number, row) for number, row in _sample(lines[first:], separator, _BODY)]
     width = Counter(len(row) for _, row in rows[1:] if len(row) > 1).most_common(1)
     usual = width[0][0] if width else len(rows[0][1])
+    above = 0
     while len(rows) > 1 and len(rows[0][1]) == 1 < usual:
-        first = rows.pop(0)[0]
-        comment = ""
-    skipped = first
-    if skipped and not comment:
-        notes.append(f"{skipped} line{'s' * (skipped > 1)} before the header are left out")
+        first, above, comment = rows.pop(0)[0], above + 1, ""
+    if above:
+        notes.append(f"{above} line{'s' * (above > 1)} above the header left out")
     end, header = rows[0]
     names = [name.strip() for name in header]
     if len(names) == 1:
@@ -108,7 +107,9 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
         if not all(not row[-1].strip() for row in body):  # R's write.table names no column for the row names
             names.insert(0, "")
     if len(body) > 3 and _units(names, body):
-        notes.append(f"line {end + 2} is left out: it holds no numbers ({shortened(', '.join(body[0]))}), units perhaps")
+        notes.append(
+            f"line {end + 2} is left out: it holds no numbers ({shortened(', '.join(body[0]))}), units perhaps"
+        )
         end, body = end + 1, body[1:]
     decimal = form.decimal
     if decimal == "auto":
@@ -155,7 +156,7 @@ def _decoded(path: Path, head: bytes, whole: bool) -> tuple[str, str]:
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             return encoding, head.decode(encoding, errors="replace")
-    if b"\0" in head:
+    if head.count(0) > len(head) / 100:
         raise DataError(
             f"'{path}' is not a text file (byte {head.index(0)} is 0).", "Give a CSV, Parquet, NPZ or Excel file."
         )
