@@ -70,8 +70,7 @@ def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.
     if config.test_data:
         rest = split_units(units[:count], validation, 0.0, seed, in_order=config.split == "time", what=what)
         return Split(rest.train, rest.validation, np.arange(count, len(table), dtype=np.int64))
-    distinct = len(np.unique(units)) == len(table)
-    if config.split == "random" and distinct:
+    if config.split == "random" and int(units.max()) + 1 == len(table):
         return split(len(table), validation, test, seed)
     return split_units(units, validation, test, seed, in_order=config.split == "time", what=what)
 

@@ -131,21 +131,29 @@ def read_table(
     for name in aside:
         frame.without_column(name)
     categories = [to_codes(frame, name, like) for name in config.categorical if name in frame.odd]
-    frame.names, frame.values = inputs + wanted, frame.values[:, [frame.names.index(n) for n in inputs + wanted]]
+    _in_order(frame, inputs + wanted)
     require_numbers(frame, wanted, config.blanks, lambda: column_that_counts(frame.names, frame.values))
     rows = _with_values(frame, config, len(wanted))
-    beside = {name: [cells[i] for i in rows] for name, cells in beside.items()}
-    values = frame.values[rows] if len(rows) < len(frame.values) else frame.values
+    count = len(frame.values)
     warnings = list(frame.notes)
-    if len(rows) < len(frame.values):
-        warnings.append(
-            f"{len(frame.values) - len(rows):,} of {len(frame.values):,} rows with missing values are left out"
-        )
-    x, y = (np.ascontiguousarray(part) for part in (values[:, : len(inputs)], values[:, len(inputs) :]))
+    if len(rows) < count:
+        frame.values = frame.values[rows]
+        beside = {name: [cells[i] for i in rows] for name, cells in beside.items()}
+        warnings.append(f"{count - len(rows):,} of {count:,} rows with missing values are left out")
+    d = len(inputs)
+    x, y = np.ascontiguousarray(frame.values[:, :d]), np.ascontiguousarray(frame.values[:, d:])
+    frame.values = frame.values[:0]
     _check(str(source), inputs, wanted, x, y, varying=not held_out)
     warnings += [f"stored target '{name}' is left out" for name in frame.known if name not in wanted]
     warnings += suspicious_values(frame.dotted, x, y, inputs, wanted)
     return Table(x, y, inputs, wanted, str(source), warnings, aside=beside), categories
+
+
+def _in_order(frame: Frame, names: list[str]) -> None:
+    """Keep the columns ``names`` in this order; nothing is copied where they stand so."""
+    if names != frame.names:
+        frame.values = frame.values[:, [frame.names.index(name) for name in names]]
+        frame.names = names
 
 
 def finished(table: Table, categories: list[Category], config: DataConfig) -> Table:
