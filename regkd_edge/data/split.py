@@ -39,12 +39,12 @@ def split(n: int, validation: float, test: float, seed: int) -> Split:
     n : int
         Number of rows.
     validation, test : float
-        Shares of the rows, rounded to whole rows and at least one; the rest is for training.
+        Shares of the rows, rounded to whole rows, at least one each; the rest is for training.
 
     Raises
     ------
     DataError
-        When fewer than 2 training rows, 1 validation row or 1 test row would be left; it says the numbers.
+        Fewer than 2 training rows, 1 validation row or 1 test row would be left; the message has the numbers.
     """
     n_validation, n_test = _sizes(n, validation, test)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(n).astype(np.int64)
@@ -187,12 +187,12 @@ def split_by_column(cells: Sequence[str], name: str, validation: float, seed: in
 def subset(whole: Split, fraction: float, seed: int) -> Split:
     """Keep a share of the training and of the validation rows; the test rows stay.
 
-    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions compares like with like.
+    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable.
 
     Raises
     ------
     DataError
-        When the share is outside (0, 1], or leaves fewer than 2 training rows or 1 validation row.
+        The share is outside (0, 1], or leaves fewer than 2 training rows or 1 validation row.
     """
     if not 0 < fraction <= 1:
         raise DataError(f"fraction {fraction:g} is outside (0, 1].", "Give the share of the rows to keep, such as 0.1.")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..config import DataConfig
 from ..config.data import thousands_by_column
+from ..config.problems import validated
 from ..errors import DataError
 from .columns import Columns
 from .encode import Category, expand, to_codes
@@ -22,9 +23,9 @@ from .suspicious import column_that_counts, suspicious_values
 
 __all__ = ["BUNDLED", "Table", "load_table", "read_table"]
 
-# Engines take raw values as float32: beyond this they, their squares or their reciprocals leave its range.
+# Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
 _LARGEST, _SMALLEST = 1e30, 1e-30
-# A column that varies by less than this share of its size keeps fewer than about 7 bits of itself in float32.
+# A column that varies by less than this share of its size keeps fewer than about 7 bits in float32.
 _COARSE = 1e-5
 
 
@@ -40,12 +41,12 @@ class Table:
     source : str
         The file or bundled set it came from.
     warnings : list of str
-        What is allowed but worth knowing: constant columns, columns that float32 resolves coarsely, numbers that look
+        What is allowed but noteworthy: constant columns, columns that float32 resolves coarsely, numbers that look
         like none.
     labelled : bool
         Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     columns : Columns, optional
-        What each input is, with what was declared; told from the rows alone where it is not given.
+        Kind of each input, with declared kinds; by default inferred from the rows alone.
     aside : dict of str to list of str, length N
         Columns that are no inputs: the unit or the part of the split that a row belongs to.
     """
@@ -75,7 +76,7 @@ class Table:
 
 
 def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -> Table:
-    """Read a table and part its columns into inputs and targets.
+    """Read a table and divide its columns into inputs and targets.
 
     Parameters
     ----------
@@ -84,8 +85,8 @@ def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -
         file, or one of :data:`BUNDLED`. An NPZ file holds either ``x`` [N, d] and ``y`` [N, o] (with ``feature_names``
         and ``target_names`` if wanted), or one vector [N] per column.
     target : sequence of str
-        Names of the target columns, in the order wanted. A bundled set and an NPZ file with ``y`` know their own;
-        every other source needs it. All other columns are inputs.
+        Names of the target columns, in the desired order. A bundled set and an NPZ file with ``y`` name their own;
+        every other source needs this. All other columns are inputs.
     **options
         Fields of :class:`regkd_edge.config.DataConfig` that say how the table is read: ``drop``, ``missing``,
         ``blanks``, ``separator``, ``decimal``, ``thousands``, ``header``, ``whole``, ``categorical``.
@@ -98,10 +99,7 @@ def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -
         The library that reads this kind of file is not installed.
     """
     wanted = [target] if isinstance(target, str) else list(target)
-    try:
-        config = DataConfig(source=str(source), target=wanted, **options)
-    except ValueError as error:  # pydantic's
-        raise DataError(f"the options of '{source}' do not fit: {str(error).splitlines()[-2].strip()}") from None
+    config = validated(DataConfig, {"source": str(source), "target": wanted, **options}, f"options of '{source}'")
     if config.blanks == "mean":
         raise DataError("blanks='mean' needs the training rows.", "Use prepare(), which splits the table first.")
     table, categories = read_table(config, source)
@@ -144,7 +142,7 @@ def read_table(
     x, y = np.ascontiguousarray(frame.values[:, :d]), np.ascontiguousarray(frame.values[:, d:])
     frame.values = frame.values[:0]
     _check(str(source), inputs, wanted, x, y, varying=not held_out)
-    warnings += [f"stored target '{name}' is left out" for name in frame.known if name not in wanted]
+    warnings += [f"stored target '{name}' is not used" for name in frame.known if name not in wanted]
     warnings += suspicious_values(frame.dotted, x, y, inputs, wanted)
     return Table(x, y, inputs, wanted, str(source), warnings, aside=beside), categories
 
@@ -279,7 +277,7 @@ def _check_range(source: str, name: str, values: np.ndarray) -> None:
             )
         raise DataError(
             f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",
-            "Give it in another unit.",
+            "Use another unit.",
         )
 
 
@@ -292,7 +290,7 @@ def _coarse_or_constant(x: np.ndarray, names: Sequence[str]) -> list[str]:
             notes.append(f"input '{name}' is constant ({values[0]:g}) and carries no information")
         elif spread < _COARSE * size:
             notes.append(
-                f"input '{name}' varies by only {spread / size:.1e} of its size: float32 engines see it coarsely, "
+                f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "
                 "subtract an offset first"
             )
     return notes
