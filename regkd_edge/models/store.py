@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data import Scalers
@@ -16,6 +15,7 @@ from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
 from .spec import MLPSpec, build, parse_spec
+from .weights import fill, read_weights
 
 __all__ = [
     "SavedModel",
@@ -113,68 +113,8 @@ def read_card(folder: str | Path) -> dict[str, Any]:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """A safetensors file, or a ``torch.save`` file read with ``weights_only``; nothing in it is executed.
-
-    A dictionary with one entry ``state_dict`` or ``model_state_dict`` of tensors (a usual checkpoint) is unwrapped.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            f"no weights file '{path}'.", "Give a .safetensors file, or a .pt that torch.save wrote of a state dict."
-        )
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            problem = tensors_problem(path) or error
-            raise ModelError(
-                f"'{path}' is not a readable safetensors file: {problem}.",
-                "Save it again with safetensors.torch.save_file.",
-            ) from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; a refused pickle is among them
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"'{path}' is not a state dict that loads with weights_only: {first}",
-            "Save module.state_dict(), not the module, best as .safetensors.",
-        ) from None
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ModelError(
-            f"'{path}' holds {type(content).__name__}, expected a state dict (names to tensors).",
-            "Save module.state_dict().",
-        )
-    return dict(content)
-
-
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict into a module; the first key or shape that differs is named in a :class:`ModelError`."""
-    wanted = module.state_dict()
-    remedy = "Give the weights of this very architecture."
-    missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
-    if missing or unknown:
-        parts = [
-            f"{len(keys)} keys {what} (first: '{keys[0]}')"
-            for keys, what in ((missing, "missing"), (unknown, "unexpected"))
-            if keys
-        ]
-        raise ModelError(f"the state dict of {where} has other keys than the network: {' and '.join(parts)}.", remedy)
-    for key, tensor in wanted.items():
-        if tensors[key].shape != tensor.shape:
-            raise ModelError(
-                f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy
-            )
-        if tensors[key].is_floating_point() and not torch.isfinite(tensors[key]).all():
-            raise ModelError(
-                f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training."
-            )
-    module.load_state_dict(tensors)
+    """The tensors of a file that this project wrote; nothing in it is executed."""
+    return read_weights(path).tensors
 
 
 def load_model(folder: str | Path) -> SavedModel:

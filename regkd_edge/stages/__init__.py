@@ -172,7 +172,7 @@ def _below(run: RunFolder, name: str) -> set[str]:
 
 def _command(config: RunConfig, name: str) -> str:
     """What to type for a stage; a teacher that exists already is taken in by ``distill``."""
-    brought = config.teacher.from_run or config.teacher.factory
+    brought = config.teacher.brought
     return "distill" if brought and name in ("data", "teacher") else get(name).command
 
 
