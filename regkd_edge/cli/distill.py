@@ -15,7 +15,7 @@ from .pipeline import Session, start
 from .tables import data_notes, graph_rows, measured, sensitivity_notes, teacher_notes, training_notes
 
 _QAT = Short(
-    "Go on to train the student through its quantizers of this precision, and write that graph (quantize --finetune).",
+    "Then train the student through its quantizers in this precision, and write that graph (quantize --finetune).",
     {"int8": {"quantize.finetune": True}},
 )
 

@@ -1,7 +1,7 @@
 """The section ``distill`` of the configuration: the student, its objective, where its inputs come from, its training.
 
-What does not go together is refused here, before anything is trained; what only a teacher decides (whether it has a
-gradient, which hidden layers) is refused by :mod:`regkd_edge.training.fits`.
+Contradictions are refused here, before anything is trained. What depends on the teacher (whether it has a
+gradient, which hidden layers) is checked by :mod:`regkd_edge.training.fits`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ TERMS = ("pm", "abm", "gm")
 GM_ON = ("original", "perturbed", "ascended")
 SAMPLERS = ("gaussian", "described", "heavy-tailed", "mixed", "generator", "direct", "anchored", "latent")
 
-WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
+WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that use the teacher's answers alone
 DESCRIBED = ("described", "heavy-tailed", "mixed", "anchored")  # samplers that draw from a description of the inputs
-LEARNING = ("generator", "anchored")  # samplers that look at the student once a round
+LEARNING = ("generator", "anchored")  # samplers that use the student once per round
 SEARCHING = ("generator", "direct", "anchored", "latent")
-ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
+ROUND = 10  # [steps] per round, as in Zhou & Chiam 2023
 
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 Positive = Annotated[float, Field(gt=0)]
@@ -35,14 +35,15 @@ class DistillConfig(Section):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
     recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(
-        None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins."
+        None,
+        description="Named set of the fields below: " + ", ".join(RECIPES) + ".An explicit field takes precedence.",
     )
     student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
     base: Literal[BASES] = Field(
         "mimic",
         description=(
-            "How a training point is trusted: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
-            "tor; rkd adds distances between answers, hint a hidden layer."
+            "How label and teacher are combined: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
+            "tor; rkd adds distances between outputs, hint a hidden layer."
         ),
     )
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
@@ -54,29 +55,29 @@ class DistillConfig(Section):
     outlier_rule: Literal["mean", "median"] = Field(
         "mean",
         description=(
-            "tor: an outlier lies k deviations above the mean |T-y|, or above the median (which gross outliers "
-            "hardly move)."
+            "tor: an outlier lies k deviations above the mean of |T-y|, or above the median (which gross outliers "
+            "hardly affect)."
         ),
     )
-    outlier_k: AtLeast0 = Field(2.0, description="tor: that k.")
+    outlier_k: AtLeast0 = Field(2.0, description="tor: the k of outlier_about.")
     outlier_loss: Literal["root", "squared", "drop"] = Field(
-        "root", description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
+        "root", description="tor: the loss of an outlier: sqrt|S-T|, |S-T|^2, or none."
     )
     hint_layers: Annotated[
         list[Annotated[int, Field(ge=-1)]], BeforeValidator(as_list), Field(min_length=2, max_length=2)
     ] = Field(
         default_factory=lambda: [-1, -1],
-        description="hint: hidden layer of the student and of the teacher, from 0, or -1 for the last.",
+        description="hint: hidden layer of the student and of the teacher, counted from 0; -1 is the last.",
     )
     heads: Annotated[int, Field(ge=1, le=2)] = Field(
-        1, description="2: one head follows the labels by the base, the other the teacher."
+        1, description="2: one head learns the labels with the base, the other learns the teacher."
     )
     head_weight: Positive = Field(0.5, description="Weight of the teacher's head.")
-    export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: which one is kept.")
+    export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: the one to export.")
     w_base: Weight = Field(
         1.0,
         description=(
-            "Weight of the base on the rows (without data: on inputs as described). Like all weights: a number, or "
+            "Weight of the base on the rows (without data: on the described inputs). Like all weights: a number, or "
             "START..END over the steps."
         ),
     )
@@ -85,55 +86,55 @@ class DistillConfig(Section):
     w_abm: Weight = Field("1..0", description="Weight of adversarial belief matching.")
     w_gm: Weight = Field(0.1, description="Weight of gradient matching.")
     gm_on: Names = Field(
-        default_factory=lambda: list(GM_ON), description="Points on which gm acts: any of original,perturbed,ascended."
+        default_factory=lambda: list(GM_ON), description="Points that gm uses: any of original,perturbed,ascended."
     )
     sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: [0.3],
         description="Perturbation per standardized feature: one number, or one per feature.",
     )
-    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
+    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations per row and step.")
     ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
         "rmsprop",
         description=(
-            "How abm and direct search: by the gradient, or the worst of random candidates (what a teacher without "
-            "gradients gets)."
+            "How abm and direct search: along the gradient, or the worst of random candidates (used for a "
+            "teacher without gradients)."
         ),
     )
-    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Steps of that search.")
-    ascent_size: Positive = Field(0.03, description="Step size of that search (rmsprop: learning rate).")
-    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Candidates a row and step.")
+    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Gradient steps of the search.")
+    ascent_size: Positive = Field(0.03, description="Step size of the search (rmsprop: learning rate).")
+    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Candidates per row and step.")
     teacher_gradient: Literal["exact", "central"] = Field(
         "exact",
         description=(
-            "A teacher without gradients: what needs them is refused (exact), or gets central differences, 2 d "
-            "questions a point."
+            "For a teacher without gradients: refuse what needs them (exact), or use central differences "
+            "(central), 2 d teacher evaluations per point."
         ),
     )
     teacher_step: Positive = Field(
-        0.1, description="Half width of those differences, standardized: trees are flat over shorter ones."
+        0.1, description="Half width of the central differences, standardized. Trees are flat over smaller steps."
     )
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
     no_data: bool = Field(
         False,
         description=(
-            "The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers."
+            "Train without rows: on synthetic inputs with the teacher's answers, validated on other such inputs."
         ),
         json_schema_extra=_POINTS,
     )
     sampler: Annotated[Literal[SAMPLERS] | None, OrNone] = Field(
         None,
         description=(
-            "Synthetic points: gaussian, described, heavy-tailed (around the same mean and spread), mixed (half "
-            "each), generator, direct, anchored, latent. Without data the default is described; with rows it is "
-            "none, and those named stand beside the rows."
+            "Synthetic points: gaussian, described, heavy-tailed (same mean and spread), mixed (half "
+            "of each), generator, direct, anchored, latent. Without data the default is described. With rows it is "
+            "none, and the named points are added to the rows."
         ),
         json_schema_extra=_POINTS,
     )
     w_sampler: Weight = Field(
         1.0,
         description=(
-            "Weight of the points of generator, direct, anchored and latent, or of all points beside rows. They are "
-            "half of the batch."
+            "Weight of the points of generator, direct, anchored and latent, or of all points added to rows. They are "
+            "half of each batch."
         ),
         json_schema_extra=_POINTS,
     )
@@ -148,57 +149,55 @@ class DistillConfig(Section):
     like: Annotated[str | None, OrNone] = Field(
         None,
         description=(
-            "CSV of a few real inputs (no labels needed) whose correlation is followed; without --describe their "
-            "means, spreads and ranges too."
+            "CSV of a few real inputs (no labels needed) whose correlation is used; without --describe their "
+            "means, spreads and ranges are used too."
         ),
         json_schema_extra=_POINTS,
     )
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
         5000, description="Training steps.", json_schema_extra=_TRAINING
     )
-    batch: Count = Field(64, description="Points a step.", json_schema_extra=_TRAINING)
+    batch: Count = Field(64, description="Points per step.", json_schema_extra=_TRAINING)
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
     lr: Positive = Field(3e-3, description="Learning rate.", json_schema_extra=_TRAINING)
     lr_schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine",
-        description="How the learning rate falls to 0: cosine, linear, or not (constant).",
+        description="Decay of the learning rate to 0: cosine, linear, or constant (no decay).",
         json_schema_extra=_TRAINING,
     )
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
     evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(
-        100, description="Steps between two looks at the validation rows.", json_schema_extra=_TRAINING
+        100, description="Steps between two validations.", json_schema_extra=_TRAINING
     )
     baseline: bool = Field(
         True,
-        description="Train the same student by its base alone too, to see what the terms are worth.",
+        description="Also train the same student with the base alone, to measure what the terms add.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description=(
-            "Where the training runs; auto: on the GPU where one is there and the fused core covers the networks."
-        ),
+        description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
         json_schema_extra=_TRAINING,
     )
     backend: Literal["auto", "cpu", "cuda", "torch"] = Field(
         "auto",
-        description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
+        description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
         json_schema_extra=_TRAINING,
     )
 
     @property
     def drawn(self) -> str | None:
-        """The sampler, its default resolved."""
+        """Return the sampler, with its default resolved."""
         return self.sampler or ("described" if self.no_data else None)
 
     @property
     def searched(self) -> bool:
-        """Whether the points of the sampler are a part of their own, beside rows or beside inputs as described."""
+        """Return whether the sampler's points are a separate part, added to rows or to described inputs."""
         return self.drawn is not None and (not self.no_data or self.drawn in SEARCHING)
 
     @property
     def base_learns(self) -> bool:
-        """Whether the base alone would learn anything: the student that is trained for comparison."""
+        """Return whether the base alone would learn anything, so that a baseline can be trained."""
         return _active(self.w_base) or (self.no_data and self.searched)
 
     @model_validator(mode="before")
@@ -229,53 +228,53 @@ class DistillConfig(Section):
 
 
 def _contradictions(c: DistillConfig) -> list[str]:
-    """What does not go together, each with its reason and its remedy."""
+    """Return the contradictions between fields, each with its reason and its remedy."""
     found, drawn = [], c.drawn
     if c.no_data and c.base not in WITHOUT_LABELS:
         found.append(
-            f"no_data goes with the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
+            f"no_data needs one of the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
             "inputs have none"
         )
     if c.no_data and c.fraction != 1.0:
         found.append("no_data and fraction exclude each other: the student sees no row")
     if c.heads == 2 and c.base in WITHOUT_LABELS:
         found.append(
-            f"heads 2 needs a base that follows labels in its first head: base {c.base} does not; use tor, tbr, ail, "
+            f"heads 2 needs a base that uses labels in its first head: base {c.base} does not; use tor, tbr, ail, "
             "mix or blend, or heads 1"
         )
     if c.heads == 2 and not _active(c.w_base):
-        found.append("heads 2 needs w_base above 0: its first head learns by the base alone; give w_base, or heads 1")
+        found.append("heads 2 needs w_base above 0: its first head learns from the base alone; give w_base, or heads 1")
     if c.heads == 1 and c.export_head != "label":
         found.append(
-            f"export_head {c.export_head} belongs to heads 2: one head is all there is; use heads 2, or export_head "
+            f"export_head {c.export_head} needs heads 2, and the student has one head; use heads 2, or export_head "
             "label"
         )
     if drawn == "direct" and "abm" in c.terms:
         found.append(
-            "sampler direct is abm from random starts, both search by the same steps: leave abm out of terms, or "
+            "sampler direct is abm from random starts, and both are one search: leave abm out of terms, or "
             "sampler direct"
         )
     if drawn == "latent" and c.no_data and c.like is None:
         found.append(
-            "sampler latent learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
+            "sampler latent learns the input distribution from rows, and no_data has none: give like, or use another"
         )
     for name in ("describe", "like"):
         if getattr(c, name) is None:
             continue
         if drawn == "gaussian":
-            found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
+            found.append(f"sampler gaussian draws N(0,1) and ignores {name}: use sampler described")
         elif not c.no_data and drawn not in DESCRIBED:
             found.append(
-                f"{name} belongs to no_data or to the samplers {', '.join(DESCRIBED)}: with rows alone the inputs "
-                "are the rows'"
+                f"{name} needs no_data or one of the samplers {', '.join(DESCRIBED)}: without them the inputs "
+                "come from the rows"
             )
     if c.searched and not _active(c.w_sampler):
         found.append(
-            f"w_sampler 0 leaves sampler {drawn} without effect: "
-            + ("use sampler described or gaussian" if c.no_data else "leave the sampler out")
+            f"with w_sampler 0 the sampler {drawn} has no effect: "
+            + ("use sampler described or gaussian" if c.no_data else "omit the sampler")
         )
     if c.searched and c.batch < 2:
-        found.append(f"batch 1 has no room for rows and points of sampler {drawn}: use at least 2")
+        found.append(f"batch 1 cannot hold both rows and points of sampler {drawn}: use at least 2")
     if drawn in LEARNING and c.evaluate_every % ROUND:
         found.append(
             f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
@@ -286,14 +285,14 @@ def _contradictions(c: DistillConfig) -> list[str]:
         found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
     if "gm" in c.terms and _active(c.w_gm) and not set(c.gm_on) & _made(c):
         found.append(
-            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms make: add original, or the "
+            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms produce: add original, or the "
             "term pm or abm"
         )
     return found
 
 
 def _made(c: DistillConfig) -> set[str]:
-    """The kinds of points that the steps have."""
+    """Return the kinds of points that the steps use."""
     searched = (c.drawn == "direct" and _active(c.w_sampler)) or ("abm" in c.terms and _active(c.w_abm))
     return (
         {"original"}

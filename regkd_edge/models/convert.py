@@ -83,7 +83,7 @@ def shared_mlp(module: nn.Module) -> MLP | None:
 
 
 def _flat(module: nn.Sequential) -> list[nn.Module]:
-    """The layers in order, nested sequences opened; a layer that is used twice appears twice."""
+    """Return the layers in order, nested sequences flattened; a layer that is used twice appears twice."""
     return [inner for m in module for inner in (_flat(m) if type(m) is nn.Sequential else [m])]
 
 

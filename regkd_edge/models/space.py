@@ -132,8 +132,8 @@ class InStandardizedSpace(nn.Module):
         if self.y_mul is not None:
             if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
                 raise ModelError(
-                    f"the teacher gives {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.",
-                    "Name as many targets as it has outputs.",
+                    f"the teacher has {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.",
+                    "Name one target per output.",
                 )
             y = y.double() * self.y_mul + self.y_add
         return y.to(kind)

@@ -1,4 +1,4 @@
-"""A model on disk: ``model.safetensors`` (weights, never a pickle) and ``model.json`` (spec, scalers, what it is)."""
+"""A model on disk: ``model.safetensors`` (weights, never a pickle) and ``model.json`` (spec, scalers, metadata)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class SavedModel:
-    """What :func:`load_model` gives back: the network in standardised space, and the scalers that lead there."""
+    """The result of :func:`load_model`: the network in standardised space, and the scalers to and from it."""
 
     module: MLP
     spec: MLPSpec
@@ -66,7 +66,7 @@ def save_model(
 
 
 def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> list[Path]:
-    """Write tensors, then the card with their hash: a pair of files from two different writes does not load."""
+    """Write tensors, then model.json with their hash, so that files from two different writes do not load."""
     weights, description = Path(folder) / "model.safetensors", Path(folder) / "model.json"
     write_tensors(weights, tensors)
     write_json(description, {"format": _FORMAT, **card, "weights_sha256": file_hash(weights)})
@@ -74,9 +74,8 @@ def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`, as for every other file of a
-    run.
-    """
+    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`."""
+
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -87,14 +86,14 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
                 temporary,
                 metadata=None if header is None else dict(header),
             )
-        except SafetensorError as error:  # the library wraps what the operating system refused
+        except SafetensorError as error:  # the library wraps errors of the operating system
             raise OSError(str(error)) from error
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """model.json, checked against its weights; a missing, corrupt or half-written pair is a :class:`RunFolderError`."""
+    """Return model.json, checked against its weights; a missing, corrupt or partial pair is a RunFolderError."""
     path, weights = Path(folder) / "model.json", Path(folder) / "model.safetensors"
-    remedy = f"Make the model in '{folder}' again: repeat the command that wrote it with --force."
+    remedy = f"Create the model in '{folder}' again: repeat the command that wrote it with --force."
     try:
         card = read_json(path, remedy)
     except FileNotFoundError:
@@ -107,7 +106,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     if not weights.is_file():
         raise RunFolderError(f"'{weights}' is missing.", remedy)
     if file_hash(weights) != card.get("weights_sha256"):
-        problem = tensors_problem(weights) or "another hash"
+        problem = tensors_problem(weights) or "a different hash"
         raise RunFolderError(f"'{weights}' is not the file that '{path.name}' describes: {problem}.", remedy)
     return card
 
@@ -118,7 +117,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_model(folder: str | Path) -> SavedModel:
-    """An MLP that :func:`save_model` wrote.
+    """Load an MLP that :func:`save_model` wrote.
 
     Raises
     ------
@@ -135,7 +134,7 @@ def load_model(folder: str | Path) -> SavedModel:
         scalers = Scalers.from_dict(card["scalers"])
     except (KeyError, TypeError, ValueError, DataError) as error:
         raise RunFolderError(
-            f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Make the model again with --force."
+            f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Create the model again with --force."
         ) from None
     if (scalers.x.width, scalers.y.width) != (d, o):
         raise ModelError(

@@ -269,7 +269,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[s
     """
     wanted = module.state_dict()
     tensors, notes = fit_names(tensors, wanted)
-    remedy = "Give the weights of this very architecture."
+    remedy = "Give the weights of this architecture."
     missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
     optional = [k for k in missing if k.endswith("num_batches_tracked")]  # older files lack it, and nothing reads it
     missing = [k for k in missing if k not in optional]
@@ -281,7 +281,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[s
             for keys, what in ((missing, "missing"), (unknown, "unexpected"))
             if keys
         ]
-        raise ModelError(f"the state dict of {where} has other keys than the network: {' and '.join(parts)}.", remedy)
+        raise ModelError(f"the state dict of {where} and the network have different keys: {' and '.join(parts)}.", remedy)
     for key, tensor in wanted.items():
         if key in optional:
             continue

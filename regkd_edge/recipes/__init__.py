@@ -1,4 +1,4 @@
-"""The one catalogue of recipes: a name, and the fields of the configuration that it stands for."""
+"""The catalogue of recipes: names, and the configuration fields that each sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage ``teacher``: a network trained on the labels, or one taken from another run or from a factory."""
+"""Stage ``teacher``: a network trained on the labels, or one from another run or a factory."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Training: a teacher on labels, a student towards its teacher, and the same student by its base alone."""
+"""Training: a teacher on labels, a student on its teacher, and the same student with its base alone."""
 
 from __future__ import annotations
 
 from .fits import require_fit
-from .inputs import described_table
+from .inputs import described_rows, described_table
 from .recipe import optimizer_of, recipe_of
 from .result import Trained, save_trained
 from .train import baseline, distill, train_teacher
@@ -11,6 +11,7 @@ from .train import baseline, distill, train_teacher
 __all__ = [
     "Trained",
     "baseline",
+    "described_rows",
     "described_table",
     "distill",
     "optimizer_of",

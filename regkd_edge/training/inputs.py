@@ -1,4 +1,4 @@
-"""What is known about the inputs: a description by hand, a few rows, the teacher's scalers; and a table made of it."""
+"""Knowledge of the inputs: a written description, a few rows, or the teacher's scalers; a table drawn from it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..errors import DataError
 from ..models import Teacher, open_teacher
 from ..sampling import InputDescription
 
-__all__ = ["described_table", "description_of", "like_rows", "require_units"]
+__all__ = ["described_rows", "described_table", "description_of", "like_rows", "require_units"]
 
 STANDARD = "standard"
-_ROWS = 4000  # of a table that is made for the reports
+_ROWS = 4000  # of a table drawn for the reports
 
 
 def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw units
-    """The named columns of a CSV of real inputs; other columns (targets, an index, text) are passed over."""
+    """Return the named columns of a CSV of real inputs; other columns (targets, an index, text) are ignored."""
     columns, values, lines = read_csv(Path(path), only=names)
     for name in names:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1)
             hint = f"Did you mean '{near[0]}'? " if near else ""
-            raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give a column for each input, under its name.")
+            raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give one column per input, under its name.")
     x = values[:, [columns.index(name) for name in names]]
     bad = ~np.isfinite(x)
     if bad.any():
@@ -45,17 +45,17 @@ def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw unit
 def description_of(
     config: DistillConfig, teacher: Teacher, names: Sequence[str], rows: np.ndarray | None = None
 ) -> InputDescription:
-    """What ``config`` says about the inputs (``describe``, ``like``), else ``rows`` [n, d], else the teacher's scalers.
+    """Return the inputs' description from ``config`` (``describe``, ``like``), ``rows`` [n, d] or the scalers.
 
-    ``like`` with ``describe`` gives the correlation alone.
+    The sources are tried in this order. ``like`` with ``describe`` gives the correlation alone.
 
     Raises
     ------
     DataError
-        A description of another width, or nothing that describes the inputs.
+        The description has a different width, or nothing describes the inputs.
     """
     like = None if config.like is None else InputDescription.from_rows(like_rows(config.like, names), names)
-    if config.describe == STANDARD:  # in the space that the teacher was trained in, or as it takes them
+    if config.describe == STANDARD:  # in the space of the teacher's inputs
         known = teacher.scalers is not None
         description = (
             InputDescription.from_scaler(teacher.scalers.x, names)
@@ -67,7 +67,7 @@ def description_of(
         if description.d != len(names):
             raise DataError(
                 f"'{config.describe}' describes {description.d} inputs and the teacher takes {len(names)}.",
-                "Describe each input of the teacher, in its order.",
+                "Describe each input of the teacher, in order.",
             )
     elif like is not None:
         return like
@@ -84,53 +84,57 @@ def description_of(
 
 
 def require_units(teacher: Teacher) -> None:
-    """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
+    """Refuse a teacher in standardised space without scalers: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
-            f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how "
+            f"this teacher ({teacher.source}) uses standardized values, and without rows nothing tells how "
             "they are standardized.",
-            "Let the factory take raw units and say --inputs raw, or distil with rows.",
+            "Let the factory's module take raw units and give --inputs raw, or distil with rows.",
         )
 
 
 def described_table(config: RunConfig) -> Table:
-    """A table for a run that has none (``no_data``): inputs as described, the teacher's answers as targets.
+    """:func:`described_rows` of the teacher that a configuration names."""
+    return described_rows(open_teacher(config.teacher), config.distill, config.seed)
+
+
+def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:
+    """A table for a student that has none (``no_data``): inputs as described, the teacher's answers as targets.
 
     It serves the reports: every RMSE on it is a distance from the teacher. The student sees none of its rows.
     """
-    teacher = open_teacher(config.teacher)
     require_units(teacher)
-    names = _names(config.distill, teacher)
-    description = description_of(config.distill, teacher, names)
-    x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
+    names = _names(config, teacher)
+    description = description_of(config, teacher, names)
+    x = description.inputs(np.random.default_rng([seed, 7]).standard_normal((_ROWS, len(names))))
     try:
         y = teacher.predict(x)
-    except Exception as error:  # whatever a foreign module raises on rows of this width
+    except Exception as error:  # a foreign module may raise anything on rows of this width
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DataError(
             f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.",
-            "Describe each of its inputs, in its order.",
+            "Describe each of its inputs, in order.",
         ) from error
     if not np.isfinite(y).all():
         raise DataError(
-            "the teacher answers described inputs with numbers that are not finite.", "Check --describe and --inputs."
+            "the teacher's answers to the described inputs are not finite.", "Check --describe and --inputs."
         )
     targets = list(teacher.extra.get("target_names") or [f"y{j}" for j in range(y.shape[1])])
     constant = [name for name, values in zip(targets, y.T) if values.min() == values.max()]
     if constant:
         raise DataError(
-            f"the teacher answers all described inputs alike (target '{constant[0]}').",
+            f"the teacher gives the same answer to all described inputs (target '{constant[0]}').",
             "Check --describe and --inputs.",
         )
     note = (
-        f"no rows were given: {_ROWS:,} inputs drawn as described, answered by the teacher; "
+        f"no rows were given: {_ROWS:,} inputs were drawn from the description and answered by the teacher; "
         "every RMSE is a distance from the teacher on them"
     )
     return Table(x, y, list(names), targets, "described inputs", [note])
 
 
 def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
-    """The inputs of a teacher when no table names them."""
+    """Return the inputs of a teacher when no table names them."""
     stored = teacher.extra.get("feature_names")
     if stored:
         return list(stored)
@@ -141,6 +145,7 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
     if layer is None:
         raise DataError(
-            "neither a table nor the teacher says how many inputs there are.", "Give --describe inputs.yaml, or --data."
+            "the number of inputs is unknown: neither a table nor the teacher tells it.",
+            "Give --describe inputs.yaml, or --data.",
         )
     return [f"x{j}" for j in range(layer.in_features)]

@@ -1,4 +1,4 @@
-"""One training: two networks, their points and the objective, taken to the best state; its fingerprint."""
+"""One training: two networks, their points and the objective, run to the best state; its fingerprint."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def train_pair(
         inputs=inputs,
     )
     if source.feed is not None:
-        source.feed.fill(member)  # the back end is chosen for rows as they will be
+        source.feed.fill(member)  # the back end is chosen for the rows of the training
     choice = choose(pair.student, pair.teacher, recipe, batch=source.batch, x=member.x, y=member.y, backend=backend)
     choice = replace(choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}")
     fingerprint = digest(
@@ -131,8 +131,8 @@ def train_pair(
 
 
 def known_hash(known: Known, teacher: nn.Module) -> str:
-    """Of the training rows, which a feed holds where the member has none, of the description of the inputs, and of
-    the answers of a teacher that shows no weights."""
+    """Return the fingerprint of the training rows (from the feed if the member has none), the inputs' description
+    and the answers of a teacher without accessible weights."""
     arrays, about = [*known.train], known.description
     if about is not None:
         arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]

@@ -1,4 +1,4 @@
-"""Where the steps of a student get their points: its rows, synthetic inputs, or both; the choice of the sampler."""
+"""Points for a student's steps: its rows, synthetic inputs, or both; the choice of the sampler."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from .recipe import schedule_of
 
 __all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
-_AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
-_UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobody knows
-_LATENT = 4  # numbers of the latent, as in tools/reproduce/nguyen2021.py
+_AT_ONCE = 65_536  # points per round of a sampler that does not learn
+_UNKNOWN = 1e9  # [standard deviations] stands for an unknown end of a range
+_LATENT = 4  # size of the latent, as in tools/reproduce/nguyen2021.py
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is there before the first step; arrays in the space of ``scalers``."""
+    """Data available before the first step; arrays in the space of ``scalers``."""
 
     train: tuple[np.ndarray, np.ndarray]  # [N, d], [N, o]
     scalers: Scalers
@@ -50,7 +50,7 @@ class Known:
 
 @dataclass(eq=False)
 class Source:
-    """The rows of a member (``x`` None: N(0, I) of the step's own noise), or the feed that brings them."""
+    """The rows of a member (``x`` None: N(0, I) from the step's own noise), or the feed that supplies them."""
 
     batch: int
     x: Tensor | None = None
@@ -60,7 +60,7 @@ class Source:
 
 
 def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where perturbed and searched points stay, if ranges or constants are told; standardised ``(low, high)`` [d]."""
+    """Return the bounds of perturbed and searched points, if ranges are known; standardised ``(low, high)`` [d]."""
     if known.description is None or (config.describe is None and config.like is None):
         return None
     described = known.description
@@ -71,7 +71,7 @@ def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray]
 
 
 def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known, seed: int) -> Source:
-    """The points that ``config`` names (``no_data``, ``sampler`` and what goes with them)."""
+    """Return the points that ``config`` names (``no_data``, ``sampler`` and related fields)."""
     half = config.batch // 2
     drawn = config.drawn
     if drawn == "direct":
@@ -115,7 +115,7 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
 
 
 def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
-    """The sampler that is named; ``many`` points a step are taken from it."""
+    """Return the named sampler; ``many`` points per step are drawn from it."""
     drawn, d, teacher = config.drawn, known.scalers.x.width, pair.plain_teacher
     if drawn == "gaussian":
         return Gaussian(d, seed=seed)
@@ -126,14 +126,14 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
     if drawn == "anchored":
         low, high = (torch.from_numpy(v).float() for v in known.description.box(known.scalers.x))
         around = answers(teacher, DescribedInputs(known.description, known.scalers.x, seed=seed).draw(2048, 0))
-        # The authors' outputs lie in (0, 1); here the targets span what the teacher answers to described inputs (ours).
+        # The authors' outputs lie in (0, 1); here the targets span the teacher's answers to described inputs (ours).
         spread = torch.quantile(around, torch.tensor([0.01, 0.99]))
         return TargetAnchored(low, high, seed=seed, targets=(spread[0].item(), spread[1].item()))
     return Spread(drawn, known.description, known.scalers.x, seed=seed)
 
 
 def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLatent:
-    """From the rows and their labels; without data from ``like`` rows, the teacher's answers and its uncertainty."""
+    """Build it from the rows and labels; without data from ``like`` rows, the teacher's answers and uncertainty."""
     if config.no_data:
         x = torch.from_numpy(known.scalers.x.standardize(like_rows(config.like, known.names))).float()
         c, reward = answers(teacher, x), "uncertainty"
@@ -144,7 +144,7 @@ def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLat
 
 
 class _Within(Sampler):
-    """Another sampler's points, moved to the nearest inputs that can occur: ranges, whole numbers, constants."""
+    """Sampler that moves another sampler's points to the nearest valid inputs: ranges, whole numbers, constants."""
 
     def __init__(self, inner: Sampler, known: Known):
         self.inner, self.features = inner, inner.features
@@ -165,7 +165,7 @@ class _Within(Sampler):
 
 @torch.no_grad()
 def answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
-    """What a network says to many rows, some thousands at a time."""
+    """Return a network's outputs for many rows, some thousands at a time."""
     return torch.cat([network(part) for part in x.split(4096)])
 
 
@@ -174,6 +174,6 @@ def _active(weight: float | str) -> bool:
 
 
 def _round(every: int, batch: int) -> int:
-    """The longest round that ends with every look at the validation rows and draws no more than is wise at once."""
+    """Return the longest round that ends with every validation and draws no more than ``_AT_ONCE`` points."""
     most = max(1, min(every, _AT_ONCE // batch))
     return next(length for length in range(most, 0, -1) if every % length == 0)

@@ -14,7 +14,7 @@ __all__ = ["optimizer_of", "recipe_of", "schedule_of"]
 
 
 def schedule_of(weight: float | str) -> Schedule:
-    """A weight as the configuration has it (``1.0`` or ``"1..0/10"``)."""
+    """Return a weight from its form in the configuration (``1.0`` or ``"1..0/10"``)."""
     return Schedule(*weight_parts(weight))
 
 
@@ -27,18 +27,18 @@ def recipe_of(
     plain: bool = False,
     box: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> StepRecipe:
-    """The objective that ``config`` names, for d inputs.
+    """Return the objective that ``config`` names, for d inputs.
 
     Parameters
     ----------
     fed : bool
-        A feed brings the rows, and the weights of the base with them.
+        A feed supplies the rows, and the weights of the base with them.
     differentiable : bool
         Without a gradient of the teacher, ABM picks among candidates.
     plain : bool
-        For a student without a second head or a widened output (what trains on after distillation).
+        For a student without a second head or a widened output (as in training after distillation).
     box : (low [d], high [d]), optional
-        Where perturbed and searched points are kept, standardised.
+        Bounds of perturbed and searched points, standardised.
     """
     sigma = list(config.sigma)
     if len(sigma) not in (1, d):
@@ -53,7 +53,7 @@ def recipe_of(
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.
         weights["abm"] = schedule_of(config.w_sampler)
         search |= {"ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
-        if config.describe is None and config.like is None:  # else from inputs as described, sigma around them
+        if config.describe is None and config.like is None:  # else from described inputs, perturbed by sigma
             search |= {"ascent_sigma": 1.0, "ascent_from_anchor": False}
     return StepRecipe(
         base="mimic" if config.base == "hint" else config.base,
@@ -85,6 +85,6 @@ def recipe_of(
 
 
 def optimizer_of(config: DistillConfig | TeacherConfig) -> Optimizer:
-    """The optimizer that ``config`` names; a teacher's learning rate falls to 0 along a cosine."""
+    """Return the optimizer that ``config`` names; a teacher's learning rate has cosine decay to 0."""
     schedule = getattr(config, "lr_schedule", "cosine")
     return Optimizer(kind=config.optimizer, lr=config.lr, weight_decay=config.weight_decay, schedule=schedule)

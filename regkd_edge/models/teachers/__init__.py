@@ -1,4 +1,4 @@
-"""Teachers in: one source per file; :func:`load_teacher` takes any of them."""
+"""Sources of teachers, one per file; :func:`load_teacher` accepts any of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_teacher(
     output: str | int | None = None,
     trust: bool = False,
 ) -> Teacher:
-    """Return a teacher from whatever it is kept in.
+    """Return a teacher from any supported source.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def load_teacher(
     weights : path, optional
         State dict or checkpoint for a factory: ``.safetensors``, or a ``.pt`` that loads with ``weights_only``.
     units : ``"raw"`` or ``"standardized"``
-        What a module takes and gives.
+        Units of a module's inputs and outputs.
     scalers : Scalers or path, optional
         For a module in standardized units: the scalers that it was trained with, or a file of them.
     feature_names, target_names : sequences of str, optional
@@ -66,8 +66,8 @@ def load_teacher(
     Raises
     ------
     ModelError
-        Anything else, a module in training mode whose layers answer otherwise then, a factory or state dict that
-        cannot be used.
+        Another kind of source, a module whose layers behave differently in its current training mode, or an unusable
+        factory or state dict.
     RunFolderError
         No run folder, or one without a teacher.
     """
@@ -106,6 +106,6 @@ def load_teacher(
         teacher.scalers = scalers
     if scalers is not None and teacher.units == "raw":
         raise ModelError(
-            "scalers belong to a module in standardized units.", "Add units='standardized', or leave scalers out."
+            "scalers belong to a module in standardized units.", "Add units='standardized', or omit scalers."
         )
     return teacher

@@ -1,7 +1,7 @@
-"""Teachers that are no torch network: a scikit-learn regressor, or any function on arrays.
+"""Teachers that are not torch networks: a scikit-learn regressor, or any function on arrays.
 
-They answer values and have no gradient. PM works, ABM picks among random candidates, GM is refused (or uses central
-differences when asked), the adversarial generator is refused; each says so.
+They return values and have no gradient. PM works, ABM picks among random candidates, GM is refused (or uses central
+differences on request), and the adversarial generator is refused, each with a message.
 """
 
 from __future__ import annotations

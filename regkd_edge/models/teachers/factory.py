@@ -50,11 +50,11 @@ def from_factory(
     ------
     ModelError
         A factory that cannot be imported or called, or that returns neither a module nor a regressor; a state dict
-        with other keys or shapes.
+        with different keys or shapes.
     """
     parts = factory_of(name)
     if parts is None:
-        raise ModelError(f"'{name}' names no factory.", _FORM)
+        raise ModelError(f"'{name}' does not name a factory.", _FORM)
     place, attribute = parts
     package = imported(place)
     try:

@@ -1,4 +1,4 @@
-"""Taking a teacher in: opening it, and whether it fits the data it is to teach on."""
+"""Open a teacher, and check that it fits the data: widths, columns, outputs, finite values, answers per row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAME, _ROUNDING = 1e-3, 1e-5
 
 
 def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | None = None) -> Teacher:
-    """The teacher that a configuration names, checked against the data.
+    """Return the teacher that a configuration names, checked against the data.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
     dataset : Dataset
         The data it will teach on; their widths and column order are checked.
     folder : path, optional
-        Where :func:`save_teacher` put it. When given it is read, and what ``config`` names is not looked at: a run
+        The folder of :func:`save_teacher`. If given, it is read, and the sources in ``config`` are ignored: a run
         keeps its own copy. A factory is still imported, and only when ``config`` names it.
 
     Raises
@@ -67,9 +67,9 @@ def _kept(config: TeacherConfig, folder: Path) -> Teacher:
         return from_folder(folder, trust=config.trust)
     if _short(config.factory_name) != _short(card.get("factory")):
         raise ModelError(
-            f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names "
+            f"the teacher in '{folder}' needs the factory '{card.get('factory')}', and the configuration names "
             f"'{config.factory_name}'.",
-            "Name it with --factory, or take this teacher in again with --force.",
+            "Name it with --factory, or import this teacher again with --force.",
         )
     tensors = Weights(read_tensors(folder / "model.safetensors"))
     teacher = from_factory(config.factory_name, card.get("units", config.inputs), tensors, f"'{folder}'", config.output)
@@ -155,8 +155,8 @@ def _require_columns(teacher: Teacher, dataset: Dataset) -> None:
     ):  # fmt: skip
         if own and own != given and sorted(own) == sorted(given):
             raise ModelError(
-                f"the teacher's {key.split('_')[0]} columns have another order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
-                "Bring the columns into the teacher's order.",
+                f"the teacher's {key.split('_')[0]} columns are in a different order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
+                "Put the columns into the teacher's order.",
             )
 
 
@@ -168,8 +168,8 @@ def _answers(teacher: Teacher, own: np.ndarray, dataset: Dataset) -> np.ndarray:
     answers = teacher._ask(own)
     if answers.shape[1] != dataset.o:
         raise ModelError(
-            f"the teacher ({teacher.source}) gives {answers.shape[1]} outputs, but {dataset.o} targets are named.",
-            "Name as many targets as it has outputs.",
+            f"the teacher ({teacher.source}) has {answers.shape[1]} outputs, but {dataset.o} targets are named.",
+            "Name one target per output.",
         )
     if not np.isfinite(answers).all():
         row = int(np.argmax(~np.isfinite(answers).all(1)))

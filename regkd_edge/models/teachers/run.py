@@ -32,7 +32,7 @@ def from_run(path: str | Path, *, trust: bool = False) -> Teacher:
         )
     if read_card(run.file("teacher")).get("kind") == "factory":
         raise ModelError(
-            f"the teacher of '{path}' was made by a factory.",
+            f"the teacher of '{path}' comes from a factory.",
             "Name that factory with --factory here too.",
         )
     return from_folder(run.file("teacher"), trust=trust)
@@ -70,7 +70,7 @@ def _from_copy(folder: Path, card: dict[str, Any], trust: bool) -> Teacher:
 
 
 def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Keep a teacher with its answers to all rows in a run folder, so that the run stands alone.
+    """Save a teacher with its answers to all rows in a run folder, so that the run is self-contained.
 
     A network of the core is kept as its weights, a factory as its name and weights, a file as a copy of it.
 
@@ -139,7 +139,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def answers_of(teacher: Teacher, dataset: Dataset) -> np.ndarray:  # [N, o] raw units
-    """A teacher's answers to all rows of a table, which reach it as they are."""
+    """Return a teacher's answers to all rows of a table, passed to it unchanged."""
     if teacher.units == "standardized" and teacher.scalers is None:  # standardized by the statistics of this table
         scalers = dataset.scalers()
         if teacher.mlp is not None:
