@@ -171,6 +171,22 @@ class Teacher:
             return self.scalers.y.restore(self._ask(self.scalers.x.standardize(rows)))
         return self._ask(rows)
 
+    def answers_in(
+        self,
+        scalers: Scalers,
+        x: np.ndarray,  # [n, d] raw units
+    ) -> np.ndarray:  # [n, o] float64, standardized by ``scalers``
+        """Return the answers to rows as they are, in the space of ``scalers``.
+
+        This is what training has for real rows. The network of :meth:`standardized` gives the same to float32's
+        precision for rows that went through that space, which a threshold or a code may not forgive.
+        """
+        if self.units == "raw":
+            return scalers.y.standardize(self._ask(x))
+        own = self.scalers or scalers
+        given = self._ask(own.x.standardize(x))
+        return given if own is scalers else scalers.y.standardize(own.y.restore(given))
+
     def score(self, x: Any, y: Any) -> float:
         """Return R2 of the answers to x against labels y [n, o], the mean over the outputs (as scikit-learn has it)."""
         answers = self.predict(x)

@@ -281,7 +281,9 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[s
             for keys, what in ((missing, "missing"), (unknown, "unexpected"))
             if keys
         ]
-        raise ModelError(f"the state dict of {where} and the network have different keys: {' and '.join(parts)}.", remedy)
+        raise ModelError(
+            f"the state dict of {where} and the network have different keys: {' and '.join(parts)}.", remedy
+        )
     for key, tensor in wanted.items():
         if key in optional:
             continue

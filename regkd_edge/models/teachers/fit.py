@@ -35,6 +35,7 @@ def settle_scalers(teacher: Teacher, dataset: Dataset, named: str | None = None)
         if found is not None:
             teacher.scalers, where = found
             teacher.notes.append(f"the teacher is asked in the units of the scaler found in {where}")
+    teacher.found = []
     if teacher.scalers is not None and _is_plain(teacher.scalers.y):
         _settle_targets(teacher, dataset)
 

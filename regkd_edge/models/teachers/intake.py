@@ -73,7 +73,7 @@ def _kept(config: TeacherConfig, folder: Path) -> Teacher:
         )
     tensors = Weights(read_tensors(folder / "model.safetensors"))
     teacher = from_factory(config.factory_name, card.get("units", config.inputs), tensors, f"'{folder}'", config.output)
-    teacher.scalers = stored_scalers(card)
+    teacher.scalers, teacher.found = stored_scalers(card), []  # decided when it was taken in
     return teacher
 
 
@@ -120,6 +120,8 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     that are not finite, answers that depend on the rows beside them. It knows the kinds of the columns then.
     """
     _require_columns(teacher, dataset)
+    if teacher.found:  # not yet settled, as by the library's load_teacher
+        settle_scalers(teacher, dataset)
     stored = dataset.table.columns or Columns.detect(dataset.x, dataset.table.feature_names)
     teacher.columns = stored.observed(dataset.x)
     teacher.outputs.width = teacher.outputs.width or dataset.o

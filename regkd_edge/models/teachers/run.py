@@ -65,7 +65,7 @@ def _from_copy(folder: Path, card: dict[str, Any], trust: bool) -> Teacher:
     teacher.outputs.source = teacher.source
     teacher.extra.update({key: extra[key] for key in ("feature_names", "target_names") if extra.get(key)})
     teacher.scalers = Scalers.from_dict(card["scalers"]) if card.get("scalers") else None
-    teacher.notes = []
+    teacher.notes, teacher.found = [], []  # decided when it was taken in
     return teacher
 
 
