@@ -175,8 +175,9 @@ def _run_on_cpu(core, jobs: list, n: int) -> None:
 
 
 def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
-    student = Net.of(member.student)
-    teacher = Net.of(member.teacher) if member.recipe.needs_teacher else None
+    own, asked = member.core_forms()
+    student = Net.of(own)
+    teacher = Net.of(asked) if member.recipe.needs_teacher else None
     work = Workspace(_load()[0], member.recipe, student, teacher, member.device)
     job, optimizer, state = work.job, member.optimizer, member.state
     work.base(member.rows)

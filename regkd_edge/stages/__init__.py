@@ -172,8 +172,8 @@ def _below(run: RunFolder, name: str) -> set[str]:
 
 
 def _command(config: RunConfig, name: str) -> str:
-    """Return the command to type for a stage; ``distill`` imports a teacher that exists already."""
-    brought = config.teacher.from_run or config.teacher.factory
+    """What to type for a stage; a teacher that exists already is taken in by ``distill``."""
+    brought = config.teacher.brought
     return "distill" if brought and name in ("data", "teacher") else get(name).command
 
 
