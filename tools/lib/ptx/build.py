@@ -92,6 +92,7 @@ def build(
         with ThreadPoolExecutor(2) as pool:
             objects = [str(out / "kernels.o"), *([str(out / "driver.o")] if driver else [])]
             common = [compiler, "-std=c++20", "-O1", "-fPIC", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-DREGKD_PTX"]
+            common.append("-fno-gnu-unique")  # each library has a machine of its own
             common += [f"-I{HERE}"]
             cpu = Path("/proc/cpuinfo")
             if cpu.exists() and " fma" in cpu.read_text():
