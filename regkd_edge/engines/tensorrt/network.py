@@ -141,14 +141,17 @@ def refit_weights(trt: Any, engine: Any, log: Any, graph: Path) -> None:
 
 def allow_weak_types(trt: Any, network: Any, config: Any) -> list[str]:
     """Below 10.12: allow the lower precisions that the parsed network asks for, by flags that TensorRT 11 dropped."""
-    wanted = []
+    flags = {trt.DataType.HALF: "FP16", trt.DataType.BF16: "BF16", trt.DataType.FP8: "FP8", trt.DataType.INT8: "INT8"}
+    wanted = set()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        if layer.type == trt.LayerType.DEQUANTIZE:
-            wanted += ["INT8", "FP16"]
-        elif layer.num_outputs and layer.get_output(0).dtype == trt.DataType.HALF:
-            wanted.append("FP16")
-    chosen = sorted(set(wanted))
+        kinds = [layer.get_output(0).dtype] if layer.num_outputs else []
+        if layer.type == trt.LayerType.DEQUANTIZE:  # its codes, and what a product over them may come out in
+            kinds += [layer.get_input(0).dtype, trt.DataType.HALF]
+        elif layer.type in (trt.LayerType.QUANTIZE, trt.LayerType.CONSTANT):
+            kinds = []
+        wanted |= {flags[kind] for kind in kinds if kind in flags}
+    chosen = sorted(wanted)
     for name in chosen:
         config.set_flag(trt.BuilderFlag.__members__[name])
     if not chosen:
