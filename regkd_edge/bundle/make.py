@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
-from ..io.files import file_hash
+from ..io.files import file_hash, scratch_folder
+from ..io.reading import read_json_object
 from ..measure import accuracy
 from ..quantization import graph_precision
 from ..run import RunFolder
@@ -44,6 +44,7 @@ def make_bundle(
     rows: str = "held-out",
     most_rows: int = 1000,
     tensorrt: str | None = None,
+    key: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
@@ -61,7 +62,9 @@ def make_bundle(
     most_rows : int
         Maximum number of held-out rows (more are sampled), or the number of synthetic rows.
     tensorrt : str, optional
-        Version to check graphs for; by default the oldest that the target ships with.
+        Version to check graphs for; the oldest that the target ships with by default.
+    key : path, optional
+        A private Ed25519 key that signs the bundle (:mod:`.signature`).
 
     Returns
     -------
@@ -100,7 +103,7 @@ def make_bundle(
                 if index is None
                 else load_predictions(run.file(model, "predictions.npz"))[index]
             )
-            card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
+            card = read_json_object(run.file(model, "model.json"), "Make the model again with --force.")
             files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
             files[f"{model}/predictions.npz"] = _npz(y=predictions)
     files["run.yaml"] = _without_paths(config).to_yaml().encode()
@@ -115,7 +118,7 @@ def make_bundle(
             "accuracy": accuracy(y, answers[name], dataset.table.target_names),
             "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
         }
-        files |= _native(graph, name)
+        files |= _native(graph, name, run.file(f"native.{name}"))
     name = run.path.resolve().name
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     header = {
@@ -134,7 +137,7 @@ def make_bundle(
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files["README.txt"] = _readme(header).encode()
-    return path, write_archive(path, header, files)
+    return path, write_archive(path, header, files, key)
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _rows(
         return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
     from ..models import predict, teacher_for
 
-    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    card = read_json_object(run.file("student", "model.json"), "Make the model again with --force.")
     scaler = Scalers.from_dict(card["scalers"]).x
     x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
@@ -215,12 +218,12 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
     return {"data.npz": arrays, "data.json": _json(names)}
 
 
-def _native(graph: Path, name: str) -> dict[str, bytes]:
-    """Return the native engine of a graph; it is the same on every machine, so a device needs no ONNX package."""
+def _native(graph: Path, name: str, beside: Path) -> dict[str, bytes]:
+    """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
     backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
-    with tempfile.TemporaryDirectory() as work:
+    with scratch_folder(beside) as work:
         manifest = backend.build(graph, work)
         same = dataclasses.replace(manifest, built="", seconds=0.0, machine={})
         folder = f"engines/native.{name}"

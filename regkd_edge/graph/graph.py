@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, NotAvailable
+from ..io.limits import ENGINE_BYTES
+from ..io.regular import file_problem
 
 __all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph"]
 
@@ -79,12 +82,33 @@ def load_graph(path: str | Path) -> Any:
     except ImportError:
         raise NotAvailable("onnx is not installed.", "Run: pip install 'regkd-edge[distill]'.") from None
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' first: it exports the student.")
+    problem = file_problem(path, ENGINE_BYTES)
+    if problem is not None:
+        raise GraphError(f"'{path}' cannot be read: {problem}.", "Give a readable ONNX file.")
     try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf raises its own types, which changed between versions
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises its own classes, and they changed between versions
         raise GraphError(f"'{path}' is not an ONNX graph: {error}.", "Export the student again.") from None
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise GraphError(
+                f"'{path}' keeps the values of '{tensor.name}' in another file, which is not read.",
+                "Save the graph with its weights inside (onnx.save without external data).",
+            )
+    return model
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield all constants of a graph and of the graphs in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if len(inner.node) or len(inner.initializer):
+                    yield from _tensors(inner)
 
 
 def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecision:
