@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from ..run import RunFolder
 from . import Progress, Stage
 
 if TYPE_CHECKING:
-    from ..engines import Backend, Manifest
     from ..engines.verify import Oracle
 
 __all__ = ["STAGE", "graphs", "oracle_of"]
@@ -44,35 +42,9 @@ def oracle_of(run: RunFolder) -> Oracle:
     return Oracle(rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)], graphs(run)["fp32"])
 
 
-def _built(
-    backend: Backend, graph: Path, folder: Path, options: dict[str, Any], oracle: Oracle
-) -> tuple[Manifest, str | None]:
-    """Build an engine that answers as its graph: ``(manifest, note or None)``.
-
-    An engine that answers otherwise is built again with fewer optimizations. If that does not help, the folder is
-    removed, so that nothing measures it, and a :class:`GraphError` says how far off it was.
-    """
-    from ..engines.verify import verify_engine
-
-    manifest = backend.build(graph, folder, options)
-    trusted = {"run_code_of_plan": True} if options.get("version_compatible") else {}  # it was built right here
-    try:
-        return verify_engine(folder, graph, oracle, **trusted), None
-    except GraphError as error:
-        refusal = error
-    for plainer in backend.plainer(options) if hasattr(backend, "plainer") else ():
-        manifest = backend.build(graph, folder, plainer)
-        try:
-            manifest = verify_engine(folder, graph, oracle)
-        except GraphError:
-            continue
-        return manifest, f"{folder.name}: built with optimization '{plainer['optimization']}': {refusal.cause}"
-    shutil.rmtree(folder, ignore_errors=True)
-    raise refusal
-
-
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..engines import get_backend
+    from ..engines.verify import build_verified
 
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
@@ -101,7 +73,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             if name == "tensorrt":
                 options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
             try:
-                manifest, note = _built(backend, graph, folder, options, oracle)
+                manifest, note = build_verified(backend, graph, folder, options, oracle)
             except GraphError as error:
                 left_out.append(f"{folder.name}: {error.cause.removeprefix(f'{folder.name}: ')}")
                 continue
