@@ -20,6 +20,7 @@ from .problems import require_numbers
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
 from .relations import copied_inputs, given_away
 from .suspicious import column_that_counts, suspicious_values
+from .typed import missing_option, named_option
 
 __all__ = ["BUNDLED", "Table", "load_table", "read_table"]
 
@@ -130,7 +131,7 @@ def read_table(
         frame.without_column(name)
     categories = [to_codes(frame, name, like) for name in config.categorical if name in frame.odd]
     _in_order(frame, inputs + wanted)
-    require_numbers(frame, wanted, config.blanks, lambda: column_that_counts(frame.names, frame.values))
+    require_numbers(frame, wanted, config.blanks, lambda: _row_numbers(frame))
     rows = _with_values(frame, config, len(wanted))
     count = len(frame.values)
     warnings = list(frame.notes)
@@ -145,6 +146,12 @@ def read_table(
     warnings += [f"stored target '{name}' is not used" for name in frame.known if name not in wanted]
     warnings += suspicious_values(frame.dotted, x, y, inputs, wanted)
     return Table(x, y, inputs, wanted, str(source), warnings, aside=beside), categories
+
+
+def _row_numbers(frame: Frame) -> list[str]:
+    """Columns of whole numbers that count the rows; an even axis of times is left to the user."""
+    counting = column_that_counts(frame.names, frame.values)
+    return [name for name in counting if (frame.values[:2, frame.names.index(name)] % 1 == 0).all()]
 
 
 def _in_order(frame: Frame, names: list[str]) -> None:
@@ -241,7 +248,7 @@ def _with_values(frame: Frame, config: DataConfig, targets: int) -> np.ndarray:
         worst = frame.names[int(np.argmax(np.isnan(frame.values).sum(axis=0)))]
         raise DataError(
             f"every row of '{frame.source}' has a missing value (most of them in '{worst}').",
-            f"Add --drop '{worst}', or --blanks mean.",
+            f"Add: {named_option('drop', [worst])} (or --blanks mean).",
         )
     return rows
 
@@ -273,7 +280,7 @@ def _check_range(source: str, name: str, values: np.ndarray) -> None:
             raise DataError(
                 f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
                 "range of a float32 engine.",
-                f"Add --missing {name}={worst:g} if it means missing, or give the column in another unit.",
+                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or give the column in another unit.",
             )
         raise DataError(
             f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",

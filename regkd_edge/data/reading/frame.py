@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,10 +23,12 @@ class Odd:
     count: int = 0
     texts: dict[str, list[int]] = field(default_factory=dict)
     more: bool = False  # further texts were met and not remembered
+    rows: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, text: str, row: int) -> None:
         """Count one cell."""
         self.count += 1
+        self.rows.append(row)
         if text in self.texts:
             self.texts[text][0] += 1
         elif len(self.texts) < _DISTINCT:
