@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from regkd_edge.data import load_table
+from regkd_edge.data.reading import stream
 from regkd_edge.errors import DataError
 
 
@@ -105,9 +106,38 @@ def test_an_archive_of_one_table_is_read_and_of_two_refused(tmp_path):
         load_table(path, ["y"])
 
 
-def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(table):
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(table, monkeypatch):
+    monkeypatch.setattr(stream, "_FREE", 2**16)
     with pytest.raises(DataError, match="unpacks to more than 100 times its size"):
-        table(gzip.compress(b"a,y\n" + b"1,2\n" * 20_000_000), name="t.csv.gz")
+        table(gzip.compress(b"a,y\n" + b"1,2\n" * 100_000), name="t.csv.gz")
+
+
+def test_a_line_without_end_is_refused(table, monkeypatch):
+    monkeypatch.setattr(stream, "LONGEST_LINE", 2**10)
+    with pytest.raises(DataError, match="line 3 has more than 1,024 characters"):
+        table("a,y\n1,2\n" + "1" * 5000 + ",2\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("<!DOCTYPE html><html><body>404</body></html>", "HTML or XML"),
+        ('[{"a": 1, "y": 2}]', "JSON"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "Git LFS"),
+    ],
+)
+def test_what_is_often_met_in_place_of_a_table_is_named(table, text, what):
+    with pytest.raises(DataError, match=what):
+        table(text)
+
+
+def test_old_collections(table):
+    cars = "".join(f'{18 + i}.0   8   {300 + i}.0  {"?" if i == 2 else 130 + i % 3}  70\t"car {i}"\n' for i in range(9))
+    read = table(cars, "c1", header=False, drop=["c6"], missing=["?"], blanks="drop")
+    assert read.feature_names == ["c2", "c3", "c4", "c5"] and len(read) == 8
+    arff = "% about\n@relation cars\n@attribute 'fuel use' numeric\n@attribute y {1,2}\n@data\n1,2\n3,4\n"
+    assert table(arff).feature_names == ["fuel use"]
+    assert table("a,y\n0.5D+03,1\n2.D0,3\n").x.ravel().tolist() == [500, 2]
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
