@@ -124,6 +124,13 @@ def read_table(
         config.header,
     )
     frame = read_frame(source, form, skip=config.drop, texts=[*config.categorical, *aside])
+    unknown = [name for name in config.drop if name not in frame.left_out]
+    if unknown and not held_out:
+        near = difflib.get_close_matches(unknown[0], frame.names, n=1)
+        raise DataError(
+            f"--drop names '{unknown[0]}', which is no column of '{source}'.",
+            f"Did you mean '{near[0]}'?" if near else f"Its columns are: {_shown(frame.names)}.",
+        )
     wanted, inputs = _parted(frame, config, aside_needed=not held_out)
     aside = [name for name in aside if name in frame.names]
     beside = {name: _texts(frame, name) for name in aside}

@@ -62,6 +62,8 @@ class Frame:
         Where a row stands in the file, such as ``line 7``.
     notes : list of str
         How the file was read, where that is not a matter of course.
+    left_out : list of str
+        Columns of the file that are not here.
     dotted : list of str
         Columns whose cells look like thousands with a dot.
     """
@@ -74,6 +76,7 @@ class Frame:
     known: list[str] = field(default_factory=list)
     place: Callable[[int], str] = row_place
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     dotted: list[str] = field(default_factory=list)
 
     def without_rows(self, empty: np.ndarray) -> None:
@@ -90,6 +93,7 @@ class Frame:
         self.values, self.names = self.values[:, keep], [self.names[i] for i in keep]
         self.odd.pop(name, None)
         self.texts.pop(name, None)
+        self.left_out.append(name)
 
 
 def exact_float64(array: np.ndarray) -> tuple[np.ndarray, Odd | None]:
