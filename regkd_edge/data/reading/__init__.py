@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import os
-import stat
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DataError
+from ...io.limits import TABLE_BYTES
+from ...io.regular import file_problem
 from .arrays import read_mat, read_npy, read_npz
 from .bundled import BUNDLED, read_bundled
 from .cells import Format, Missing
@@ -64,16 +64,13 @@ def read_frame(
 
 
 def _file(path: Path) -> Path:
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        if path.exists() or isinstance(error, PermissionError):
-            raise DataError(f"'{path}' cannot be read: {error.strerror}.", "Give a readable file.") from None
-        raise DataError(f"no file '{path}'.", _near_files(path)) from None
-    if stat.S_ISDIR(mode):
+    if not path.exists() and not path.is_symlink():
+        raise DataError(f"no file '{path}'.", _near_files(path))
+    if path.is_dir():
         raise DataError(f"'{path}' is a folder, expected a data file.", "Give the path of a CSV, Parquet or NPZ file.")
-    if not stat.S_ISREG(mode):
-        raise DataError(f"'{path}' is not a regular file (a pipe or a device).", "Write the table to a file first.")
+    problem = file_problem(path, TABLE_BYTES)
+    if problem is not None:
+        raise DataError(f"'{path}' cannot be read: {problem}.", "Write the table to an ordinary, readable file.")
     return path
 
 

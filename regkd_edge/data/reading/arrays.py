@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, NotAvailable
-from ...io.reading import archive_problem
+from ...io.arrays import read_npz as inflate
 from .frame import Frame, Odd, exact_float64, text_column
 from .layout import require_unique
 
@@ -16,15 +16,7 @@ __all__ = ["read_mat", "read_npy", "read_npz"]
 
 def read_npz(path: Path) -> Frame:
     """Read ``x`` [N, d] and ``y`` [N, o] with ``feature_names`` and ``target_names`` if wanted, or one vector a column."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, pickle refused)
-        raise DataError(
-            f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.",
-            "Save plain number arrays with numpy.savez.",
-        ) from None
-    return _of_arrays(path, arrays)
+    return _of_arrays(path, inflate(path, kind=DataError))
 
 
 def read_npy(path: Path) -> Frame:
