@@ -16,13 +16,13 @@ from ..engines import available, get_backend, load_runner, read_manifest
 from ..engines.base import MANIFEST
 from ..engines.engine import predict
 from ..engines.host import device_model
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.arrays import read_npz
 from ..io.files import write_json
 from ..measure import accuracy, bench_engines
 from ..report import collect, write_report
 from ..run import RunFolder
-from .allowance import allowed_difference
 from .archive import Contents, read_archive, read_contents, read_folder, unpack
 from .schema import LIST
 from .signature import signer

@@ -16,6 +16,7 @@ from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
@@ -26,7 +27,6 @@ from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs
-from .allowance import allowed_difference
 from .archive import write_archive
 
 __all__ = ["ROWS", "make_bundle"]

@@ -67,7 +67,10 @@ class Backend(Protocol):
     ``cannot_run() -> str | None``
         Why an engine that can be built here cannot be run here, or None.
     ``variants(manifest) -> dict``
-        Other ways to run an engine that are worth timing: name -> arguments of :meth:`load`.
+        Other ways to run an engine that are worth timing: name -> what :meth:`load` takes.
+    ``plainer(options) -> iterator of dict``
+        Options of further builds, each with fewer optimizations than the one before it: what is tried when an engine
+        does not answer as its graph.
     """
 
     name: str
@@ -118,6 +121,8 @@ class Manifest:
     executed : dict of str to float, or None
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
+    verified : dict or None
+        Its comparison with the graph (:class:`regkd_edge.engines.verify.Verified`); None when it was not compared.
     options, versions, machine, notes, built, seconds
         The requested options, library versions, machine, remarks, time (UTC) and duration of the build.
     feature_names, target_names : lists of str
@@ -142,8 +147,7 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
-    feature_names: list[str] = field(default_factory=list)
-    target_names: list[str] = field(default_factory=list)
+    verified: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}

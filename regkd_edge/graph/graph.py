@@ -28,6 +28,7 @@ _LAYERS = {
     "QGemm": (0, 3),
     "QLinearMatMul": (0, 3),
     "QLinearConv": (0, 3),
+    "MatMulNBits": (0, 1),
 }
 _INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
 # Operators between a layer and its weights or its Q/DQ pair that change no value.
@@ -140,14 +141,18 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
         if weights is None:
             continue  # both factors depend on the input: an attention product, not a layer with weights
         data_pair = _pair(node.input[data_index], producers)
-        if node.op_type in _INTEGER:
+        if node.op_type in _INTEGER or _rounds_its_data(node):
             precision = "int8"
+        elif node.op_type == "MatMulNBits":
+            precision = "fp32"
         elif executed or not weight_pair:
             precision = _NAMES.get(_compute_type(node.input[weight_index], weights, producers, executed), "unknown")
         else:
             stored = _NAMES.get(_quantized_type(weight_pair, producers, constants), "unknown")
             precision = stored if data_pair is not None else f"{stored}-weights"
         macs = math.prod(weights.dims)
+        if node.op_type == "MatMulNBits":  # its weights are stored in blocks
+            macs = math.prod(a.i for a in node.attribute if a.name in ("K", "N"))
         if "Conv" in node.op_type:
             shapes = _shapes(model) if shapes is None else shapes
             macs *= _positions(node, shapes, path)
@@ -169,10 +174,11 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
     }
     pairs = sum(node.op_type == "DequantizeLinear" and node.input[0] in quantized for node in graph.node)
     total = sum(layer.multiply_adds for layer in layers)
-    share: dict[str, float] = {}
+    counts: dict[str, int] = {}
     for layer in layers:
-        share[layer.precision] = share.get(layer.precision, 0.0) + layer.multiply_adds / total
-    return GraphPrecision(layers, pairs, dict(sorted(share.items(), key=lambda item: -item[1])))
+        counts[layer.precision] = counts.get(layer.precision, 0) + layer.multiply_adds
+    share = {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+    return GraphPrecision(layers, pairs, share)
 
 
 # onnx.TensorProto type -> our name. The numbers are the format's own and never change.
@@ -245,6 +251,11 @@ def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: 
             return 1
         node = producers.get(node.input[0]) if node.op_type in _TRANSPARENT else None
     return weights.data_type
+
+
+def _rounds_its_data(node: Any) -> bool:
+    """Whether a MatMulNBits rounds its data to INT8 on its own."""
+    return node.op_type == "MatMulNBits" and any(a.name == "accuracy_level" and a.i == 4 for a in node.attribute)
 
 
 def _shapes(model: Any) -> dict[str, list[int]]:

@@ -83,6 +83,7 @@ def quantize_int8(
             check_rows=check_rows,
             **options,
         )
+    options.pop("labelled", None)  # what is exact enough is a question of how the own placer splits numbers
     _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
     if placer == "modelopt":

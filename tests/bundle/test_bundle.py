@@ -309,7 +309,7 @@ def test_back_ends_that_are_absent_are_named(bundle, tmp_path, monkeypatch):
 
 
 def test_the_limit_grows_with_the_error_of_the_precision_and_ends_at_a_quarter():
-    from regkd_edge.bundle.allowance import allowed_difference
+    from regkd_edge.engines.verify import allowed_difference
 
     exact = np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 50.0]
     spread = exact.std(axis=0)
