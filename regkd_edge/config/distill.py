@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, create_model, model_validator
 
-from ..recipes import RECIPES
+from ..recipes import RECIPES, defaults
+from ..recipes import TERMS as TABLE
+from ..sampling.kinds import KINDS, SamplerKind
 from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, OrNone, Section, Weight, as_list, panel, weight_parts
 
-__all__ = ["BASES", "DESCRIBED", "GM_ON", "LEARNING", "ROUND", "SAMPLERS", "TERMS", "DistillConfig"]
+__all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig"]
 
 BASES = ("mimic", "blend", "ail", "mix", "tbr", "tor", "rkd", "hint")
-TERMS = ("pm", "abm", "gm")
-GM_ON = ("original", "perturbed", "ascended")
-SAMPLERS = ("gaussian", "described", "heavy-tailed", "mixed", "generator", "direct", "anchored", "latent")
+TERMS = tuple(TABLE)
+GM_ON = defaults.POINT_KINDS
+SAMPLERS = tuple(KINDS)
 
 WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
-DESCRIBED = ("described", "heavy-tailed", "mixed", "anchored")  # samplers that draw from a description of the inputs
-LEARNING = ("generator", "anchored")  # samplers that look at the student once a round
-SEARCHING = ("generator", "direct", "anchored", "latent")
 ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
 
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
@@ -31,7 +30,14 @@ Positive = Annotated[float, Field(gt=0)]
 AtLeast0 = Annotated[float, Field(ge=0)]
 
 
-class DistillConfig(Section):
+_TermWeights = create_model(
+    "_TermWeights",
+    __base__=Section,
+    **{f"w_{t.name}": (Weight, Field(t.weight, description=f"Weight of {t.title}.")) for t in TABLE.values()},
+)
+
+
+class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
     recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(
@@ -41,26 +47,29 @@ class DistillConfig(Section):
     base: Literal[BASES] = Field(
         "mimic",
         description=(
-            "How a training point is trusted: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
+            "How label and teacher are combined: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
             "tor; rkd adds distances between answers, hint a hidden layer."
         ),
     )
-    alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
-    nu: AtLeast0 = Field(
-        0.5, description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint."
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+        defaults.ALPHA, description="Share of the label in blend and ail."
     )
-    margin: AtLeast0 = Field(0.0, description="Margin m of tbr's gate.")
+    nu: AtLeast0 = Field(
+        defaults.NU,
+        description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint.",
+    )
+    margin: AtLeast0 = Field(defaults.MARGIN, description="Margin m of tbr's gate.")
     imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
     outlier_rule: Literal["mean", "median"] = Field(
-        "mean",
+        defaults.OUTLIER_RULE,
         description=(
             "tor: an outlier lies k deviations above the mean |T-y|, or above the median (which gross outliers "
             "hardly move)."
         ),
     )
-    outlier_k: AtLeast0 = Field(2.0, description="tor: that k.")
+    outlier_k: AtLeast0 = Field(defaults.OUTLIER_K, description="tor: that k.")
     outlier_loss: Literal["root", "squared", "drop"] = Field(
-        "root", description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
+        defaults.OUTLIER_LOSS, description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
     )
     hint_layers: Annotated[
         list[Annotated[int, Field(ge=-1)]], BeforeValidator(as_list), Field(min_length=2, max_length=2)
@@ -71,7 +80,7 @@ class DistillConfig(Section):
     heads: Annotated[int, Field(ge=1, le=2)] = Field(
         1, description="2: one head follows the labels by the base, the other the teacher."
     )
-    head_weight: Positive = Field(0.5, description="Weight of the teacher's head.")
+    head_weight: Positive = Field(defaults.HEAD_WEIGHT, description="Weight of the teacher's head.")
     export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: which one is kept.")
     w_base: Weight = Field(
         1.0,
@@ -80,37 +89,41 @@ class DistillConfig(Section):
             "START..END over the steps."
         ),
     )
-    terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
-    w_pm: Weight = Field(1.0, description="Weight of perturbation matching.")
-    w_abm: Weight = Field("1..0", description="Weight of adversarial belief matching.")
-    w_gm: Weight = Field(0.1, description="Weight of gradient matching.")
+    terms: Names = Field(
+        default_factory=lambda: list(TERMS), description=f"Matching terms: any of {','.join(TERMS)}, or none."
+    )
     gm_on: Names = Field(
         default_factory=lambda: list(GM_ON), description="Points on which gm acts: any of original,perturbed,ascended."
     )
     sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: [0.3],
+        default_factory=lambda: [defaults.SIGMA],
         description="Perturbation per standardized feature: one number, or one per feature.",
     )
-    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
+    draws: Annotated[int, Field(ge=1, le=1024)] = Field(defaults.DRAWS, description="Perturbations per row and step.")
     ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
-        "rmsprop",
+        defaults.ASCENT_RULE,
         description=(
             "How abm and direct search: by the gradient, or the worst of random candidates (what a teacher without "
             "gradients gets)."
         ),
     )
-    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Steps of that search.")
-    ascent_size: Positive = Field(0.03, description="Step size of that search (rmsprop: learning rate).")
-    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Candidates a row and step.")
+    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
+    ascent_size: Positive = Field(
+        defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."
+    )
+    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(
+        defaults.CANDIDATES, description="Candidates per row and step."
+    )
     teacher_gradient: Literal["exact", "central"] = Field(
         "exact",
         description=(
-            "A teacher without gradients: what needs them is refused (exact), or gets central differences, 2 d "
-            "questions a point."
+            "A teacher without gradients: what needs them is refused (exact), or gets central differences (central), "
+            "2 d teacher evaluations per point."
         ),
     )
     teacher_step: Positive = Field(
-        0.1, description="Half width of those differences, standardized: trees are flat over shorter ones."
+        defaults.TEACHER_STEP,
+        description="Half width of those differences, standardized: trees are flat over shorter ones.",
     )
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
     no_data: bool = Field(
@@ -156,7 +169,7 @@ class DistillConfig(Section):
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
         5000, description="Training steps.", json_schema_extra=_TRAINING
     )
-    batch: Count = Field(64, description="Points a step.", json_schema_extra=_TRAINING)
+    batch: Count = Field(64, description="Points per step.", json_schema_extra=_TRAINING)
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
     lr: Positive = Field(3e-3, description="Learning rate.", json_schema_extra=_TRAINING)
     lr_schedule: Literal["cosine", "linear", "constant"] = Field(
@@ -170,7 +183,7 @@ class DistillConfig(Section):
     )
     baseline: bool = Field(
         True,
-        description="Train the same student by its base alone too, to see what the terms are worth.",
+        description="Train the same student by its base alone too, to measure what the terms add.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -194,7 +207,17 @@ class DistillConfig(Section):
     @property
     def searched(self) -> bool:
         """Whether the points of the sampler are a part of their own, beside rows or beside inputs as described."""
-        return self.drawn is not None and (not self.no_data or self.drawn in SEARCHING)
+        return self.kind is not None and (not self.no_data or not self.kind.plain)
+
+    @property
+    def kind(self) -> SamplerKind | None:
+        """What the sampler needs and does."""
+        return None if self.drawn is None else KINDS[self.drawn]
+
+    @property
+    def active_terms(self) -> tuple[str, ...]:
+        """The terms that are named and have a weight, in the order of the table."""
+        return tuple(name for name in TERMS if name in self.terms and _active(getattr(self, f"w_{name}")))
 
     @property
     def base_learns(self) -> bool:
@@ -230,7 +253,7 @@ class DistillConfig(Section):
 
 def _contradictions(c: DistillConfig) -> list[str]:
     """What does not go together, each with its reason and its remedy."""
-    found, drawn = [], c.drawn
+    found, drawn, kind = [], c.drawn, c.kind
     if c.no_data and c.base not in WITHOUT_LABELS:
         found.append(
             f"no_data goes with the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
@@ -255,18 +278,19 @@ def _contradictions(c: DistillConfig) -> list[str]:
             "sampler direct is abm from random starts, both search by the same steps: leave abm out of terms, or "
             "sampler direct"
         )
-    if drawn == "latent" and c.no_data and c.like is None:
+    if kind is not None and kind.needs_rows and c.no_data and c.like is None:
         found.append(
-            "sampler latent learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
+            f"sampler {drawn} learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
         )
     for name in ("describe", "like"):
         if getattr(c, name) is None:
             continue
         if drawn == "gaussian":
             found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
-        elif not c.no_data and drawn not in DESCRIBED:
+        elif not c.no_data and not (kind is not None and kind.described):
             found.append(
-                f"{name} belongs to no_data or to the samplers {', '.join(DESCRIBED)}: with rows alone the inputs "
+                f"{name} belongs to no_data or to the samplers "
+                f"{', '.join(k.name for k in KINDS.values() if k.described)}: with rows alone the inputs "
                 "are the rows'"
             )
     if c.searched and not _active(c.w_sampler):
@@ -276,15 +300,14 @@ def _contradictions(c: DistillConfig) -> list[str]:
         )
     if c.searched and c.batch < 2:
         found.append(f"batch 1 has no room for rows and points of sampler {drawn}: use at least 2")
-    if drawn in LEARNING and c.evaluate_every % ROUND:
+    if kind is not None and kind.learns and c.evaluate_every % ROUND:
         found.append(
             f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
             f"{ROUND}"
         )
-    weights = {"pm": c.w_pm, "abm": c.w_abm, "gm": c.w_gm}
-    if not _active(c.w_base) and not (c.searched or any(_active(weights[t]) for t in c.terms)):
+    if not _active(c.w_base) and not (c.searched or c.active_terms):
         found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
-    if "gm" in c.terms and _active(c.w_gm) and not set(c.gm_on) & _made(c):
+    if "gm" in c.active_terms and not set(c.gm_on) & _made(c):
         found.append(
             f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms make: add original, or the "
             "term pm or abm"
@@ -294,12 +317,8 @@ def _contradictions(c: DistillConfig) -> list[str]:
 
 def _made(c: DistillConfig) -> set[str]:
     """The kinds of points that the steps have."""
-    searched = (c.drawn == "direct" and _active(c.w_sampler)) or ("abm" in c.terms and _active(c.w_abm))
-    return (
-        {"original"}
-        | ({"perturbed"} if "pm" in c.terms and _active(c.w_pm) else set())
-        | ({"ascended"} if searched else set())
-    )
+    searched = {"ascended"} if c.drawn == "direct" and _active(c.w_sampler) else set()
+    return {"original"} | {TABLE[name].points for name in c.active_terms} - {None} | searched
 
 
 def _active(weight: float | str) -> bool:

@@ -104,7 +104,7 @@ def choose(
     if backend != "auto":
         if why:
             raise NotAvailable(
-                f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or mend the cause."
+                f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or fix the cause."
             )
         return Choice(backend, "asked for")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)

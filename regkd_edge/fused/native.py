@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.mlp import MLP
-from ..objectives import TERMS, RowQuantities, StepRecipe
+from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.terms import Teacher
 from . import cuda
 from .passes import Net
@@ -136,7 +136,7 @@ def slower(
 
 
 def run(members: list, n: int, backend: str) -> list[Tensor]:
-    """``n`` steps of every member on the core, in place; the tables of losses [n, 5].
+    """``n`` steps of every member on the core, in place; the tables of losses [n, columns].
 
     The steps run on copies that are brought back at the end: a call that is interrupted has changed nothing.
     """
@@ -152,7 +152,14 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         _run_on_cpu(core, [work.job for work in works], n)
     for member, work in zip(members, works):
         _bring_back(member, work, n)
-    return [losses.float().cpu() for losses in tables]
+    return [_all_columns(losses.float().cpu()) for losses in tables]
+
+
+def _all_columns(losses: Tensor) -> Tensor:  # [n, kernel columns] -> [n, all columns]
+    """The columns of the terms that have no kernel are 0: a member that uses one of them does not come here."""
+    table = losses.new_zeros(len(losses), len(LOSS_COLUMNS))
+    table[:, [LOSS_COLUMNS.index(name) for name in KERNEL_COLUMNS]] = losses
+    return table
 
 
 def _run_on_cpu(core, jobs: list, n: int) -> None:
@@ -167,7 +174,7 @@ def _run_on_cpu(core, jobs: list, n: int) -> None:
         core.run(jobs, steps, at_most=torch.get_num_threads())
         for job in jobs:
             job.first_step += steps
-            job.losses += steps * len(TERMS) * 8  # float64
+            job.losses += steps * len(KERNEL_COLUMNS) * 8  # float64
         done += steps
 
 
@@ -187,7 +194,7 @@ def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
     work.slots = [work.keep(torch.cat([t.reshape(-1) for t in slots[name]])) for name in optimizer.slots]
     for field, slot in zip(("state1", "state2"), work.slots):
         setattr(job, field, slot.data_ptr())
-    losses = torch.zeros(n, len(TERMS), dtype=torch.float64, device=member.device)
+    losses = torch.zeros(n, len(KERNEL_COLUMNS), dtype=torch.float64, device=member.device)
     job.losses = losses.data_ptr()
     return work, losses
 
@@ -280,7 +287,7 @@ def distill_step(
     job.batch, job.shuffle, job.seed = x.shape[0], 0, seed
     job.first_step, job.total_steps, job.optimizer = step, total, "none"
     gradient = x.new_empty(sum(w.numel() + b.numel() for w, b in zip(student.weights, student.biases)))
-    losses = torch.empty(len(TERMS), dtype=torch.float64, device=x.device)
+    losses = torch.empty(len(KERNEL_COLUMNS), dtype=torch.float64, device=x.device)
     job.grad, job.losses = gradient.data_ptr(), losses.data_ptr()
     if core.refuses(job):
         return None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, RecipeError
-from ..objectives import TERMS, RowQuantities, StepRecipe, row_quantities
+from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe, row_quantities
 from ..objectives.terms import Teacher
 from . import native
 from .choose import Choice, choose
@@ -52,6 +52,11 @@ class Member:
         Features of a run without rows.
     shuffle : bool
         False: the rows are taken in order, position modulo N (a sampler feeds the rows of several steps at once).
+
+    Attributes
+    ----------
+    decision : Choice or None
+        The back end and why, from the first call on; what a later call asks for is not looked at.
     """
 
     student: nn.Module
@@ -67,7 +72,7 @@ class Member:
     state: TrainState = field(default_factory=TrainState)
     inputs: int | None = None
     shuffle: bool = True
-    _choices: dict[str, Choice] = field(default_factory=dict, init=False, repr=False)
+    decision: Choice | None = field(default=None, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
@@ -121,13 +126,13 @@ class Member:
                 f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x."
             )
 
-    def choice(self, backend: str) -> Choice:
-        """The back end for this member; asked once, a member's networks and rows stay what they are."""
-        if backend not in self._choices:
-            self._choices[backend] = choose(
+    def decide(self, backend: str) -> Choice:
+        """The back end for this member, decided once: its networks stay what they are."""
+        if self.decision is None:
+            self.decision = choose(
                 self.student, self.teacher, self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
             )
-        return self._choices[backend]
+        return self.decision
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor | None, RowQuantities | None]:
         """``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
@@ -147,7 +152,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a call did: ``losses`` [n, 5] float32 (columns ``TERMS``), the state after it, and the back end that ran."""
+    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and the back end that ran."""
 
     losses: Tensor
     state: TrainState
@@ -162,7 +167,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
     choices = []
     for member in members:
         member.prepare(n)
-        choices.append(member.choice(backend))
+        choices.append(member.decide(backend))
     losses: dict[int, Tensor] = {}
     for target in ("cpu", "cuda"):
         group = [i for i, choice in enumerate(choices) if choice.backend == target]
@@ -175,7 +180,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
 
 
 def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
-    table = torch.zeros(n, len(TERMS))
+    table = torch.zeros(n, len(LOSS_COLUMNS))
     parameters = member.parameters()
     for i in range(n):
         step = member.state.step

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .described import described_table
 from .fits import require_fit
-from .inputs import described_table
 from .recipe import optimizer_of, recipe_of
 from .result import Trained, save_trained
 from .train import baseline, distill, train_teacher

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..fused import Choice, Member, TrainState, advance
-from ..objectives import TERMS
+from ..fused import Member, TrainState, advance
+from ..objectives import LOSS_COLUMNS
 from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
 
@@ -70,7 +70,6 @@ class Outcome:
 def run(
     member: Member,
     validation: Validation,
-    choice: Choice,
     *,
     feed: Feed | None = None,
     every: int,
@@ -83,9 +82,7 @@ def run(
     Parameters
     ----------
     member : Member
-        Student, teacher, rows, recipe, optimizer, steps and seed.
-    choice : Choice
-        The back end, decided beforehand so that a resumed run takes the same.
+        Student, teacher, rows, recipe, optimizer, steps and seed; its ``decision`` names the back end.
     feed : Feed, optional
         Where the member's rows come from, round by round; its state is part of the checkpoint.
     every : int
@@ -107,14 +104,10 @@ def run(
         while not outcome.done:
             started = time.monotonic()
             n = min(every, member.total - member.state.step)
-            fed = (
-                advance_fed([member], [feed], n, choice.backend)
-                if feed is not None
-                else advance([member], n, choice.backend)
-            )
+            fed = advance_fed([member], [feed], n) if feed is not None else advance([member], n)
             losses = fed[0].losses
             _check_finite(losses, member)
-            means = dict(zip(TERMS, losses.double().mean(0).tolist()))
+            means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             rmse = validation.rmse(student)
             if not math.isfinite(rmse):
                 raise _diverged(member.state.step, member)

@@ -1,4 +1,4 @@
-"""Where the steps of a student get their points: its rows, synthetic inputs, or both; the choice of the sampler."""
+"""Where the steps of a student get their points: its rows, synthetic inputs, or both."""
 
 from __future__ import annotations
 
@@ -9,33 +9,19 @@ import torch
 from torch import Tensor
 
 from ..config import DistillConfig
-from ..config.distill import LEARNING, ROUND
-from ..config.fields import weight_parts
+from ..config.distill import ROUND
 from ..data import Scalers
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from ..sampling import (
-    AdversarialGenerator,
-    DescribedInputs,
-    Feed,
-    Gaussian,
-    InputDescription,
-    Part,
-    Rows,
-    Sampler,
-    TargetAnchored,
-    TunedLatent,
-)
-from ..sampling.latent import fit_vae, tune
-from .free import POOLED, Spread
-from .inputs import like_rows
+from ..objectives.schedule import weight
+from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Sampler, Spread
+from ..sampling.kinds import Context
+from ..sampling.like import like_rows
 from .pair import Pair
-from .recipe import schedule_of
 
 __all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
 _AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
 _UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobody knows
-_LATENT = 4  # numbers of the latent, as in tools/reproduce/nguyen2021.py
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,27 +65,27 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
         if config.no_data and config.describe is None and config.like is None:
             return Source(batch)
         return _of_rows(recipe, pair, known, batch)
-    if drawn is None or (config.no_data and drawn in POOLED):
+    if drawn is None or (config.no_data and config.kind.plain):
         return _of_rows(recipe, pair, known, config.batch)
     parts = []
     if not config.no_data:
         rows = _of_rows(recipe, pair, known, config.batch)
         real = Rows(rows.x, rows.y, rows.rows, seed=seed)
-        parts.append(Part(real, config.batch - half, schedule_of(config.w_base)))
+        parts.append(Part(real, config.batch - half, weight(config.w_base)))
     elif _active(config.w_base):
         parts.append(
             Part(
                 Spread("described", known.description, known.scalers.x, seed=seed),
                 config.batch - half,
-                schedule_of(config.w_base),
+                weight(config.w_base),
             )
         )
     many = half if parts else config.batch
     sampler = _sampler(config, pair, known, many, seed)
     if known.description is not None and (config.describe is not None or config.like is not None):
         sampler = _Within(sampler, known)
-    parts.append(Part(sampler, many, schedule_of(config.w_sampler)))
-    length = ROUND if drawn in LEARNING else _round(config.evaluate_every, config.batch)
+    parts.append(Part(sampler, many, weight(config.w_sampler)))
+    length = ROUND if config.kind.learns else _round(config.evaluate_every, config.batch)
     return Source(config.batch, feed=Feed(parts, steps=length, look=pair.look))
 
 
@@ -115,32 +101,21 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
 
 
 def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
-    """The sampler that is named; ``many`` points a step are taken from it."""
-    drawn, d, teacher = config.drawn, known.scalers.x.width, pair.plain_teacher
-    if drawn == "gaussian":
-        return Gaussian(d, seed=seed)
-    if drawn == "generator":
-        return AdversarialGenerator(d, seed=seed, batch=many)
-    if drawn == "latent":
-        return _latent(config, teacher, known, seed)
-    if drawn == "anchored":
-        low, high = (torch.from_numpy(v).float() for v in known.description.box(known.scalers.x))
-        around = answers(teacher, DescribedInputs(known.description, known.scalers.x, seed=seed).draw(2048, 0))
-        # The authors' outputs lie in (0, 1); here the targets span what the teacher answers to described inputs (ours).
-        spread = torch.quantile(around, torch.tensor([0.01, 0.99]))
-        return TargetAnchored(low, high, seed=seed, targets=(spread[0].item(), spread[1].item()))
-    return Spread(drawn, known.description, known.scalers.x, seed=seed)
-
-
-def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLatent:
-    """From the rows and their labels; without data from ``like`` rows, the teacher's answers and its uncertainty."""
-    if config.no_data:
-        x = torch.from_numpy(known.scalers.x.standardize(like_rows(config.like, known.names))).float()
-        c, reward = answers(teacher, x), "uncertainty"
-    else:
-        (x, c), reward = (torch.from_numpy(v).float() for v in known.train), "label"
-    vae = fit_vae(x, c, latent=_LATENT, seed=seed)
-    return TunedLatent(vae, tune(vae, teacher, c, reward=reward, seed=seed), teacher, c, reward=reward, seed=seed)
+    """The sampler that is named; ``many`` points per step are taken from it."""
+    kind = config.kind
+    return kind.make(
+        Context(
+            d=known.scalers.x.width,
+            teacher=pair.plain_teacher,
+            scaler=known.scalers.x,
+            description=known.description,
+            rows=None if config.no_data else known.train,
+            like=None if config.like is None or not kind.needs_rows else like_rows(config.like, known.names),
+            many=many,
+            sigma=tuple(config.sigma),
+            seed=seed,
+        )
+    )
 
 
 class _Within(Sampler):
@@ -169,8 +144,8 @@ def answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
     return torch.cat([network(part) for part in x.split(4096)])
 
 
-def _active(weight: float | str) -> bool:
-    return any(weight_parts(weight)[:2])
+def _active(written: float | str) -> bool:
+    return weight(written).active
 
 
 def _round(every: int, batch: int) -> int:

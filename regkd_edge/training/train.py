@@ -9,19 +9,18 @@ import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
-from ..config.distill import DESCRIBED
 from ..data import Dataset, Scalers, Split, subset
 from ..models import Teacher
 from ..objectives import StepRecipe, is_differentiable
 from ..sampling.synthetic import summary_of_inputs
 from .fits import require_fit
 from .free import synthetic_rows
-from .inputs import description_of
-from .job import known_hash, train_pair
+from .job import Training, known_hash
+from .known import description_of
 from .loop import Progress
 from .pair import pair_of, plain_pair
 from .points import Known, Source, box_of, source_of
-from .recipe import recipe_of
+from .recipe import optimizer_of, recipe_of
 from .result import Trained
 
 __all__ = ["baseline", "distill", "train_teacher"]
@@ -72,25 +71,22 @@ def train_teacher(
     scalers = dataset.scalers()
     train, validation = _standardized(dataset, rows, scalers)
     x, y = (torch.from_numpy(v).float() for v in train)
-    return train_pair(
-        plain_pair(config.teacher, dataset.d, dataset.o, seed),
-        Source(batch, x, y),
-        StepRecipe(base="labels"),
-        config,
-        config.teacher,
-        seed,
-        scalers,
-        rows,
-        validation,
-        None,
+    return Training(
+        pair=plain_pair(config.teacher, dataset.d, dataset.o, seed),
+        source=Source(batch, x, y),
+        recipe=StepRecipe(base="labels"),
+        optimizer=optimizer_of(config),
+        spec=config.teacher,
+        seed=seed,
+        scalers=scalers,
+        rows=rows,
+        held=validation,
         total=config.epochs * an_epoch,
         every=epochs_a_look * an_epoch,
         patience=math.ceil(config.patience / epochs_a_look),
-        progress=progress,
-        checkpoint=checkpoint,
+        device=config.device,
         backend=backend,
-        decided={},
-    )
+    ).run(progress=progress, checkpoint=checkpoint)
 
 
 def distill(
@@ -126,7 +122,11 @@ def distill(
         rows = subset(dataset.split, config.fraction, seed)
         scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
         module, train, validation = teacher.standardized(scalers), *_standardized(dataset, rows, scalers)
-        about = description_of(config, teacher, names, dataset.x[rows.train]) if config.drawn in DESCRIBED else None
+        about = (
+            description_of(config, teacher, names, dataset.x[rows.train])
+            if config.kind is not None and config.kind.described
+            else None
+        )
         known = Known(train, scalers, about, names)
     pair = pair_of(config, module, dataset.d, dataset.o, seed)
     recipe = recipe_of(
@@ -137,27 +137,26 @@ def distill(
         box=box_of(config, known),
     )
     source = source_of(config, recipe, pair, known, seed)
-    trained = train_pair(
-        pair,
-        source,
-        recipe,
-        config,
-        config.student,
-        seed,
-        known.scalers,
-        rows,
-        validation,
-        teacher.source,
+    trained = Training(
+        pair=pair,
+        source=source,
+        recipe=recipe,
+        optimizer=optimizer_of(config),
+        spec=config.student,
+        seed=seed,
+        scalers=known.scalers,
+        rows=rows,
+        held=validation,
+        teacher_source=teacher.source,
         total=config.steps,
         every=config.evaluate_every,
-        progress=progress,
-        checkpoint=checkpoint,
+        device=config.device,
         backend=config.backend,
         decided={
             **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device"}),
             "known": known_hash(known, pair.plain_teacher),
         },
-    )
+    ).run(progress=progress, checkpoint=checkpoint)
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:
         scores = np.random.default_rng([seed, 3]).standard_normal((4096, dataset.d))

@@ -7,7 +7,8 @@ import torch
 
 from regkd_edge.config import TeacherConfig
 from regkd_edge.models import ArrayFunction, Teacher
-from regkd_edge.training import distill, loop, points, train_teacher
+from regkd_edge.sampling import latent
+from regkd_edge.training import distill, loop, train_teacher
 
 from .test_train import make_dataset, same_weights, short
 
@@ -59,12 +60,12 @@ def test_ctrl_c_between_two_looks(data, teacher, whole, tmp_path, at):
 def test_ctrl_c_in_the_middle_of_the_steps(data, teacher, whole, tmp_path, monkeypatch):
     genuine, calls = loop.advance, []
 
-    def interrupted(members, n, backend):
+    def interrupted(members, n):
         calls.append(n)
         if len(calls) == 4:
-            genuine(members, 7, backend)  # some steps of the chunk are done, then the user interrupts
+            genuine(members, 7)  # some steps of the chunk are done, then the user interrupts
             raise KeyboardInterrupt
-        return genuine(members, n, backend)
+        return genuine(members, n)
 
     monkeypatch.setattr(loop, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -175,9 +176,9 @@ SAMPLED = {
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_every_sampler_and_student_continues_with_the_same_bits(data, teacher, tmp_path, monkeypatch, kind):
     """The samplers that learn keep it in the checkpoint; what is fitted before the first step is fitted again."""
-    fit, tune = points.fit_vae, points.tune
-    monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
-    monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))
+    fit, tune = latent.fit_vae, latent.tune
+    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
+    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
     config = short(**{"terms": ["pm", "gm"], "steps": 120, **SAMPLED[kind]})
 
     def progress(step, *_):
