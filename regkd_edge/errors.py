@@ -12,7 +12,10 @@ __all__ = ["DataError", "GraphError", "ModelError", "NotAvailable", "RecipeError
 
 
 class UserError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can fix.
+
+    Those that concern a value which was handed in (:class:`DataError`, :class:`ModelError`, :class:`RecipeError`,
+    :class:`GraphError`) are a ``ValueError`` too.
 
     Parameters
     ----------
@@ -37,19 +40,19 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-class DataError(UserError):
+class DataError(UserError, ValueError):
     """A table, a column or a split that cannot be used."""
 
 
-class ModelError(UserError):
+class ModelError(UserError, ValueError):
     """A model spec, a factory or a state dict that cannot be used."""
 
 
-class RecipeError(UserError):
+class RecipeError(UserError, ValueError):
     """Terms, weights or a teacher that do not go together, or a constant outside its range."""
 
 
-class GraphError(UserError):
+class GraphError(UserError, ValueError):
     """An ONNX graph that is not what was asked for (nothing quantized, wrong outputs, wrong types)."""
 
 

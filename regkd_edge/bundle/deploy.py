@@ -12,13 +12,13 @@ import numpy as np
 
 from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
-from ..engines import available, get_engine, load_engine, read_manifest
+from ..engines import available, get_backend, load_runner, read_manifest
 from ..engines.base import MANIFEST
+from ..engines.engine import predict
 from ..engines.host import device_model
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import write_json
 from ..measure import accuracy, bench_engines
-from ..measure.bench import predict
 from ..report import collect, write_report
 from ..run import RunFolder
 from .archive import LIST, read_archive, unpack, verify_folder
@@ -163,7 +163,7 @@ def _work(
             continue
         say(f"verifying {name}")
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
-        with load_engine(run.file("engines", name), bench.threads, **trusted) as runner:
+        with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
         found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
         found |= {
@@ -225,7 +225,7 @@ def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
             raise UserError(
                 f"a bundle cannot be used with back end '{name}'.", f"Use one or more of: {', '.join(_ORDER)}."
             )
-        get_engine(name).require()
+        get_backend(name).require()
     chosen = [name for name in _ORDER if name in (asked or _ORDER) and missing[name] is None]
     left_out = [f"{name}: {missing[name]}" for name in _ORDER if missing[name] is not None and not asked]
     if not chosen:
@@ -248,7 +248,7 @@ def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, th
     if backend == "tensorrt":
         options = {**content["tensorrt_options"], "timing_cache": str(run.file("timing.cache"))}
     described = content["graphs"][graph]
-    get_engine(backend).build(run.file(described["file"]), folder, options)
+    get_backend(backend).build(run.file(described["file"]), folder, options)
     manifest = read_manifest(folder)
     if manifest.precision == "unknown" and manifest.source_sha256 == described["sha256"]:
         # Without the onnx package the graph could not be read here; it was read where the bundle was made.

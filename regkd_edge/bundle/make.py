@@ -14,7 +14,7 @@ import numpy as np
 from ..config import PATHS, RunConfig
 from ..config.targets import get_target
 from ..data import Dataset, Scalers, load_dataset, load_predictions
-from ..engines import get_engine
+from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..errors import GraphError, UserError
@@ -199,12 +199,12 @@ def _rows(
         if len(index) > most:
             index = np.sort(rng.choice(index, most, replace=False))
         return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
-    from ..models import load_teacher, predict
+    from ..models import predict, teacher_for
 
     card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
     scaler = Scalers.from_dict(card["scalers"]).x
     x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     scalers = teacher.scalers or dataset.scalers()
     return x, predict(teacher.standardized(scalers), scalers, x), None
 
@@ -234,7 +234,7 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
 
 def _native(graph: Path, name: str) -> dict[str, bytes]:
     """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
-    backend = get_engine("native")
+    backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
     with tempfile.TemporaryDirectory() as work:

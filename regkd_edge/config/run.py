@@ -47,6 +47,12 @@ class DataConfig(Section):
         default_factory=list,
         description="Name of the target column; several separated by commas, one that holds a comma in double quotes.",
     )
+    whole: Names = Field(
+        default_factory=list, description="Inputs that are whole numbers: counts, steps. Detected where not named."
+    )
+    categorical: Names = Field(
+        default_factory=list, description="Inputs that are codes or words, whose order means nothing."
+    )
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
     test: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.15, description="Share of the rows held out for the final figures."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .arrays import as_rows, as_targets, dataset_of
+from .columns import Columns, Kind
 from .scaler import Scaler, Scalers
 from .split import Split, split, subset
 from .store import Dataset, load_dataset, load_predictions, save_dataset, save_predictions
@@ -9,11 +11,16 @@ from .table import BUNDLED, Table, load_table
 
 __all__ = [
     "BUNDLED",
+    "Columns",
     "Dataset",
+    "Kind",
     "Scaler",
     "Scalers",
     "Split",
     "Table",
+    "as_rows",
+    "as_targets",
+    "dataset_of",
     "load_dataset",
     "load_predictions",
     "load_table",

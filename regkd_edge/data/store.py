@@ -1,6 +1,7 @@
 """The data files of a run: the table with its split, and predictions of every row.
 
-``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names.
+``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names
+and what each input column is (:class:`Columns`).
 ``predictions.npz`` of a model holds y [N, o]: its answers to all rows in the table's order, so that accuracy can be
 reported where torch is absent.
 """
@@ -8,6 +9,7 @@ reported where torch is absent.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ..io.command import command_line
 from ..io.files import write_atomic, write_json
 from ..io.reading import archive_problem, read_json
 from ..run import RunFolder
+from .columns import Columns
 from .scaler import Scalers
 from .split import Split
 from .table import Table
@@ -53,6 +56,16 @@ class Dataset:
     def o(self) -> int:
         return self.table.o
 
+    @cached_property
+    def columns(self) -> Columns:
+        """Kinds of the inputs, with the ranges and values of the training rows.
+
+        Where there are no training rows (a bundle), those that were stored.
+        """
+        stored = self.table.columns or Columns.detect(self.x, self.table.feature_names)
+        train = self.split.train
+        return stored.observed(self.x[train]) if len(train) else stored
+
     def rows(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [n, d] and targets [n, o] of ``train``, ``validation`` or ``test``, raw units."""
         index = getattr(self.split, part)
@@ -85,6 +98,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             "target_names": table.target_names,
             "warnings": table.warnings,
             "split": split.counts(),
+            "columns": Dataset(table, split).columns.to_dict(),
         },
     )
     return [arrays, names]
@@ -99,6 +113,12 @@ def load_dataset(run: RunFolder) -> Dataset:
     if problem:
         raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
     x, y, features, targets = arrays["x"], arrays["y"], names["feature_names"], names["target_names"]
+    try:
+        columns = Columns.from_dict(names["columns"]) if "columns" in names else None
+    except DataError as error:
+        raise RunFolderError(f"'{run.file('data.json')}' is corrupt: {error.cause}", remedy) from None
+    if columns is not None and list(columns.names) != features:
+        raise RunFolderError(f"'{run.file('data.json')}' is corrupt: its column kinds name other inputs.", remedy)
     table = Table(
         x,
         y,
@@ -106,6 +126,7 @@ def load_dataset(run: RunFolder) -> Dataset:
         [str(n) for n in targets],
         str(names.get("source", "")),
         [str(w) for w in names.get("warnings", [])],
+        columns,
     )
     return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
 

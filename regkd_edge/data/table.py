@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError, NotAvailable
 from ..io.reading import archive_problem
+from .columns import Columns
 from .csv_reader import read_csv
 
 __all__ = ["BUNDLED", "Table", "load_table"]
@@ -37,6 +38,10 @@ class Table:
         The file or bundled set it came from.
     warnings : list of str
         What is allowed but worth knowing (constant columns, columns that float32 resolves coarsely).
+    labelled : bool
+        Whether y holds labels; False where there are none and a teacher's answers stand in their place.
+    columns : Columns, optional
+        What each input is, with what was declared; told from the rows alone where it is not given.
     """
 
     x: np.ndarray
@@ -45,6 +50,8 @@ class Table:
     target_names: list[str]
     source: str
     warnings: list[str] = field(default_factory=list)
+    columns: Columns | None = None
+    labelled: bool = True
 
     @property
     def d(self) -> int:
@@ -60,7 +67,13 @@ class Table:
         return len(self.x)
 
 
-def load_table(source: str | Path, target: Sequence[str] = ()) -> Table:
+def load_table(
+    source: str | Path,
+    target: Sequence[str] = (),
+    *,
+    whole: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+) -> Table:
     """Read a table and part its columns into inputs and targets.
 
     Parameters
@@ -71,6 +84,8 @@ def load_table(source: str | Path, target: Sequence[str] = ()) -> Table:
     target : sequence of str
         Names of the target columns, in the order wanted. A bundled set and an NPZ file with ``y`` know their own;
         every other source needs it. All other columns are inputs.
+    whole, categorical : sequences of str
+        Inputs that are declared to be whole numbers, and codes; see :class:`Columns`.
 
     Raises
     ------
@@ -79,6 +94,11 @@ def load_table(source: str | Path, target: Sequence[str] = ()) -> Table:
     NotAvailable
         The library that reads this kind of file is not installed.
     """
+    table = _load(source, target)
+    return replace(table, columns=Columns.detect(table.x, table.feature_names, whole, categorical))
+
+
+def _load(source: str | Path, target: Sequence[str]) -> Table:
     name = str(source)
     wanted = [target] if isinstance(target, str) else list(target)
     if name in BUNDLED:

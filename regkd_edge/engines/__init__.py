@@ -1,6 +1,6 @@
 """Engines: what a graph becomes on one machine, and how it is run there.
 
-A back end is one file with two functions, :meth:`Engine.build` and :meth:`Engine.load`. Nothing here probes a device or
+A back end is one file with two functions, :meth:`Backend.build` and :meth:`Backend.load`. Nothing here probes a device or
 imports a runtime before it is asked to.
 """
 
@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .base import Engine, Manifest, Runner, read_manifest
+from .base import Backend, Manifest, Runner, read_manifest
 
-__all__ = ["BACKENDS", "Engine", "Manifest", "Runner", "available", "get_engine", "load_engine", "read_manifest"]
+__all__ = ["BACKENDS", "Backend", "Manifest", "Runner", "available", "get_backend", "load_runner", "read_manifest"]
 
-# Back end -> the module beside this file that holds its ENGINE.
+# Back end -> the module beside this file that holds its BACKEND.
 BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "native", "tensorrt-rtx": "rtx"}
 
 
-def get_engine(backend: str) -> Engine:
+def get_backend(backend: str) -> Backend:
     """The back end of that name; an unknown one is a :class:`UserError`."""
     if backend not in BACKENDS:
         raise UserError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
-    return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").ENGINE
+    return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").BACKEND
 
 
 def available() -> dict[str, str | None]:
     """Back end -> None when it can build and run here, else the reason why not."""
-    return {backend: get_engine(backend).missing() for backend in BACKENDS}
+    return {backend: get_backend(backend).missing() for backend in BACKENDS}
 
 
-def load_engine(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
+def load_runner(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
     """Load the engine of a folder with the back end that its manifest names.
 
     Parameters
@@ -50,4 +50,4 @@ def load_engine(folder: str | Path, threads: int | None = None, **settings: Any)
     NotAvailable
         The runtime or the device is not on this machine.
     """
-    return get_engine(read_manifest(folder).backend).load(Path(folder), threads, **settings)
+    return get_backend(read_manifest(folder).backend).load(Path(folder), threads, **settings)

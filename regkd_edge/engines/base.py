@@ -17,7 +17,7 @@ from ..io.files import file_hash, write_json
 from ..io.reading import read_json
 
 __all__ = [
-    "Engine",
+    "Backend",
     "Manifest",
     "Runner",
     "checked_options",
@@ -54,7 +54,7 @@ class Runner(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """A back end. Some have more, which callers look for:
 
     ``refuses(onnx_path) -> str | None``
@@ -107,6 +107,8 @@ class Manifest:
         not be read.
     options, versions, machine, notes, built, seconds
         What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
+    feature_names, target_names : lists of str
+        Of the inputs and outputs in their order; empty where they are not known.
     """
 
     backend: str
@@ -127,6 +129,8 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
+    feature_names: list[str] = field(default_factory=list)
+    target_names: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
@@ -206,7 +210,7 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
     return manifest
 
 
-def require(backend: Engine) -> None:
+def require(backend: Backend) -> None:
     """Raise :class:`NotAvailable` when a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:

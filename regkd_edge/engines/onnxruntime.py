@@ -21,7 +21,7 @@ from ..io.files import write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .host import cpu_model
 
-__all__ = ["ENGINE", "OnnxRuntimeEngine", "OnnxRuntimeRunner"]
+__all__ = ["BACKEND", "OnnxRuntimeBackend", "OnnxRuntimeRunner"]
 
 _FILE = "engine.onnx"
 _DEFAULTS = {"threads": 1}
@@ -70,7 +70,7 @@ class OnnxRuntimeRunner:
         self.close()
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeBackend:
     """The back end ``onnxruntime``; see the head of this file."""
 
     name = "onnxruntime"
@@ -236,4 +236,4 @@ def _notes(precision: str, executed: dict[str, float] | None) -> list[str]:
     return [f"the graph is {precision}, this CPU's kernels compute it in {done}"]
 
 
-ENGINE = OnnxRuntimeEngine()
+BACKEND = OnnxRuntimeBackend()

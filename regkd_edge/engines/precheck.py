@@ -54,9 +54,9 @@ def check_graphs(graphs: Mapping[str, Path], target: str, tensorrt: str | None =
 
 def _asked(stand_in: str, notes: list[str]) -> Any:
     """A function path -> what tensorrt-rtx refuses about it, or None where the package is absent."""
-    from .rtx import ENGINE, _import, compile_plan
+    from .rtx import BACKEND, _import, compile_plan
 
-    missing = ENGINE.missing()
+    missing = BACKEND.missing()
     if missing is not None:
         notes.append(f"NVIDIA's own parser was not asked: {missing}")
         return None

@@ -22,7 +22,7 @@ from .tensorrt.network import add_profile, logger, parse_graph, tensor_of
 from .tensorrt.precision import label_of, network_layers
 from .tensorrt.runner import TensorRTRunner
 
-__all__ = ["ENGINE", "ARCHITECTURES", "RTXEngine", "compile_plan"]
+__all__ = ["BACKEND", "ARCHITECTURES", "RTXBackend", "compile_plan"]
 
 _FILE = "engine.rtx"
 #: What plans are made for: Ampere server and desktop, Ada, Blackwell.
@@ -31,7 +31,7 @@ _DEFAULTS = {"architectures": None, "min_batch": None, "opt_batch": None, "max_b
 _INSTALL = "Run: pip install 'regkd-edge[rtx]' (228 MB)."
 
 
-class RTXEngine:
+class RTXBackend:
     """The back end ``tensorrt-rtx``; see the head of this file."""
 
     name = "tensorrt-rtx"
@@ -185,4 +185,4 @@ def _import() -> Any:
     return tensorrt_rtx
 
 
-ENGINE = RTXEngine()
+BACKEND = RTXBackend()

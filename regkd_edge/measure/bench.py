@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import get_engine, load_engine, read_manifest
+from ..engines import get_backend, load_runner, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
+from ..engines.engine import predict
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
 from ..run import RunFolder
@@ -21,13 +22,29 @@ from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["bench_engine", "bench_engines", "predict"]
-
-_CHUNK = 256
+__all__ = ["Measurement", "bench_engine", "bench_engines", "measure_engines"]
 
 
-def bench_engines(
-    run: RunFolder,
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What was measured of one engine.
+
+    Attributes
+    ----------
+    record : dict
+        JSON-able; see :func:`measure_engines`.
+    predictions : float64 [n, o]
+        Its answers to the held-out rows, raw units.
+    raw : dict of str to int64 [samples]
+        Nanoseconds of each request, per batch size and setting.
+    """
+
+    record: dict[str, Any]
+    predictions: np.ndarray
+    raw: dict[str, np.ndarray]
+
+
+def measure_engines(
     folders: Sequence[str | Path],
     x: np.ndarray,  # [n, d] raw units
     y: np.ndarray | None,  # [n, o] raw units
@@ -42,13 +59,11 @@ def bench_engines(
     sweep: bool = False,
     run_code_of_plan: bool = False,
     progress: Callable[[str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Measurement]:
     """Run engines on held-out rows and time them, in turns so that they share the machine's quiet and busy moments.
 
     Parameters
     ----------
-    run : RunFolder
-        Gets ``bench/<name of folder>.json`` and ``.npz`` of each engine.
     folders : paths
         Engine folders; the file whose hash the manifest holds is the one that is measured.
     x, y, teacher, reference
@@ -64,20 +79,20 @@ def bench_engines(
 
     Returns
     -------
-    list of dict, one an engine
-        ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
+    list of Measurement, one per engine
+        Each with its ``record``: ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
         ``latency`` (one record a batch size; with ``gpu``, the time on the GPU's own clock,
         where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the
         engines it took turns with), ``skipped``, ``machine``
-        and ``machine_after``, ``measured`` (UTC). The files written are under ``outputs``, which is not in the file.
+        and ``machine_after``, ``measured`` (UTC).
 
     Raises
     ------
     DataError
         Neither labels nor a teacher to be measured against, or shapes that do not fit.
     RunFolderError, NotAvailable
-        As :func:`regkd_edge.engines.load_engine`.
+        As :func:`regkd_edge.engines.load_runner`.
     """
     if y is None and teacher is None:
         raise DataError(
@@ -96,7 +111,7 @@ def bench_engines(
                 else {}
             )
             one = _Measured(
-                Path(folder).name, stack.enter_context(load_engine(folder, threads, **trusted)), Path(folder), trusted
+                Path(folder).name, stack.enter_context(load_runner(folder, threads, **trusted)), Path(folder), trusted
             )
             measured.append(one)
         for one in measured:
@@ -146,11 +161,26 @@ def bench_engines(
                 **compare(teacher if y is None else y, one.predictions, reference),
                 "judged_by": "teacher" if y is None else "labels",
             }
-        arrays, figures = run.file("bench", f"{one.name}.npz"), run.file("bench", f"{one.name}.json")
+        records.append(Measurement(record, one.predictions, one.raw))
+    return records
+
+
+def bench_engines(run: RunFolder, folders: Sequence[str | Path], *rows: Any, **options: Any) -> list[dict[str, Any]]:
+    """:func:`measure_engines`, kept in the run as ``bench/<name of folder>.json`` and ``.npz`` of each engine.
+
+    Returns
+    -------
+    list of dict, one per engine
+        The record, and under ``outputs`` the files that were written.
+    """
+    records = []
+    for measured in measure_engines(folders, *rows, **options):
+        name = measured.record["name"]
+        arrays, figures = run.file("bench", f"{name}.npz"), run.file("bench", f"{name}.json")
         with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, predictions=one.predictions, **one.raw)
-        write_json(figures, record)
-        records.append({**record, "outputs": [figures, arrays]})
+            np.savez_compressed(stream, predictions=measured.predictions, **measured.raw)
+        write_json(figures, measured.record)
+        records.append({**measured.record, "outputs": [figures, arrays]})
     return records
 
 
@@ -211,14 +241,14 @@ def _sweep(one: _Measured, rows: np.ndarray, warmup: int, threads: int | None, s
 
     Not in their turns: threads of a pool spin on for a while after a request, and would slow down whoever comes next.
     """
-    backend = get_engine(one.manifest.backend)
+    backend = get_backend(one.manifest.backend)
     used = threads or one.manifest.options.get("threads")
     for setting, options in backend.variants(one.manifest).items() if hasattr(backend, "variants") else ():
         options = {"threads": threads, **one.trusted, **options}
         if options == {"threads": used}:
             continue  # that is how it was timed already
         say(f"{one.name} with {setting}")
-        with load_engine(one.folder, **options) as runner:
+        with load_runner(one.folder, **options) as runner:
             for timing in one.timings:
                 record, raw = latency(runner.infer, rows, timing["batch"], timing["samples"], warmup)
                 one.keep(setting, runner, record, raw, rows)
@@ -230,15 +260,3 @@ def _gpu_times(runner: Any, rows: np.ndarray, batch: int, samples: int) -> tuple
     requests = [np.ascontiguousarray(rows[part]) for part in index.reshape(-1, batch)]
     raw = np.array([runner.gpu_nanoseconds(requests[i % len(requests)]) for i in range(samples)])
     return {"samples": samples, **percentiles(raw)}, raw
-
-
-def predict(
-    runner: Runner,
-    rows: np.ndarray,  # [n, d] float32
-) -> np.ndarray:  # [n, o] float64
-    """Answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
-    manifest = runner.manifest
-    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
-    index = np.arange(-(-len(rows) // size) * size) % len(rows)
-    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
-    return np.concatenate(parts)[: len(rows)].astype(np.float64)

@@ -20,7 +20,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset, load_predictions
-    from ..engines import get_engine, read_manifest
+    from ..engines import get_backend, read_manifest
     from ..measure import bench_engines
 
     section = config.bench
@@ -33,7 +33,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     folders, left_out = [], []
     for name in run.record("build")["outputs"]:
         folder = run.file(name)
-        backend = get_engine(read_manifest(folder).backend)
+        backend = get_backend(read_manifest(folder).backend)
         # A plan that was compiled ahead of time is built on machines that cannot run it.
         reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
         if reason is None:

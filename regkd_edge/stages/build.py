@@ -51,7 +51,7 @@ def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
-    from ..engines import get_engine
+    from ..engines import get_backend
 
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
@@ -61,7 +61,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             "Add native to --backend, or say --header none.",
         )
     # The engines that can be made are looked for first: a refusal must not leave half a set behind.
-    backends = {name: get_engine(name) for name in config.build.backend}
+    backends = {name: get_backend(name) for name in config.build.backend}
     for backend in backends.values():
         backend.require()
     left_out: list[str] = []

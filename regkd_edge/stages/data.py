@@ -53,7 +53,9 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
 
         table, files = described_table(config), [*described_files(config), *teacher_files(config)]
     else:
-        table, files = load_table(source, config.data.target), [] if source in BUNDLED else [source]
+        about = config.data
+        table = load_table(source, about.target, whole=about.whole, categorical=about.categorical)
+        files = [] if source in BUNDLED else [source]
     parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
     paths = save_dataset(run, table, parts)
     return paths, {

@@ -31,11 +31,11 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..models import load_teacher
+    from ..models import teacher_for
     from ..training import baseline, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
     paths: list[Path] = []
     summary: dict[str, Any] = {}

@@ -73,7 +73,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
     if not config.distill.no_data:
         rows = getattr(subset(dataset.split, config.distill.fraction, config.seed), part)
         return dataset.x[rows], dataset.y[rows]
-    from ..models import load_model, load_teacher, predict
+    from ..models import load_model, predict, teacher_for
     from ..sampling.synthetic import described_inputs, synthetic_rows
 
     seed = config.seed + {"train": 1, "validation": 2}[part]  # other rows than those of the calibration
@@ -81,7 +81,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
         np.float64
     )
     scalers = load_model(run.file("student")).scalers
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     return x, predict(teacher.standardized(scalers), scalers, x)
 
 
@@ -108,14 +108,14 @@ def _finetuned(
 ) -> Any:
     """The student trained through its INT8 quantizers with the recipe of ``distill``."""
     from ..data import load_dataset
-    from ..models import load_model, load_teacher
+    from ..models import load_model, teacher_for
     from ..quantization.finetune import quantize_finetuned
     from ..training import recipe_of
 
     section = config.quantize
     dataset = load_dataset(run)
     student = load_model(run.file("student"))
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     return quantize_finetuned(
         source,
         target,

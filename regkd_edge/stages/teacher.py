@@ -41,12 +41,12 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..models import load_teacher, save_teacher
+    from ..models import save_teacher, teacher_for
     from ..training import save_trained, train_teacher
 
     dataset = load_dataset(run)
     if config.teacher.from_run or config.teacher.factory:
-        teacher = load_teacher(config.teacher, dataset)
+        teacher = teacher_for(config.teacher, dataset)
         paths, summary = save_teacher(run.file("teacher"), teacher, dataset)
     else:
         trained = train_teacher(

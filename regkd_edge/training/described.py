@@ -32,7 +32,7 @@ def described_table(config: RunConfig) -> Table:
     description = description_of(config.distill, teacher, names)
     x = description.inputs(np.random.default_rng([config.seed, 7]).standard_normal((_ROWS, len(names))))
     try:
-        y = teacher.answers(x)
+        y = teacher.predict(x)
     except Exception as error:  # whatever a foreign module raises on rows of this width
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DataError(

@@ -44,7 +44,7 @@ def require_fit(config: DistillConfig, teacher: Teacher) -> None:
 
 def require_units(teacher: Teacher) -> None:
     """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
-    if teacher.scalers is None and teacher.inputs == "standardized":
+    if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
             f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how "
             "they are standardized.",

@@ -72,7 +72,7 @@ def _learnt(description: InputDescription, teacher: Teacher, seed: int) -> Scale
     inputs = description.scaler()
     sampler = DescribedInputs(description, inputs, seed=seed)
     x = sampler.draw(_VALIDATION, 2).double().numpy()
-    y = teacher.answers(inputs.restore(x))
+    y = teacher.predict(inputs.restore(x))
     if not np.isfinite(y).all() or (y.std(0) == 0).any():
         raise DataError(
             "the teacher answers all described inputs alike, or with numbers that are not finite.",

@@ -13,8 +13,8 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from onnx import TensorProto, helper, numpy_helper
 
-from regkd_edge.engines import load_engine
-from regkd_edge.engines.native import ENGINE
+from regkd_edge.engines import load_runner
+from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.program import program_of
 from regkd_edge.errors import GraphError
 from regkd_edge.graph.reference import reference_outputs
@@ -66,14 +66,14 @@ def test_every_exported_student_becomes_an_engine(tmp_path, activation):
     assert found == ([] if activation == "identity" else [activation] * 2)
     assert program.names == [*names[0], *names[1]]
     rows32 = x.astype(np.float32)
-    ENGINE.build(tmp_path / "s.onnx", tmp_path / "engine")
+    BACKEND.build(tmp_path / "s.onnx", tmp_path / "engine")
     want = reference_outputs(tmp_path / "s.onnx", rows32)
-    assert np.abs(load_engine(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
+    assert np.abs(load_runner(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
     quantize_int8(tmp_path / "s.onnx", tmp_path / "q.onnx", rows32, method="minmax", corrections=())
-    ENGINE.build(tmp_path / "q.onnx", tmp_path / "q")
+    BACKEND.build(tmp_path / "q.onnx", tmp_path / "q")
     program = program_of(tmp_path / "q.onnx")
     assert program.share() == {"int8": 1.0}
-    check_answers(program, rows32, load_engine(tmp_path / "q").infer(rows32))
+    check_answers(program, rows32, load_runner(tmp_path / "q").infer(rows32))
     check_answers(program, rows32, reference_outputs(tmp_path / "q.onnx", rows32))
 
 
@@ -108,10 +108,10 @@ def test_mixed_precision_is_kept_layer_by_layer(tmp_path):
     path = graph_of(tmp_path, nodes, constants)
     program = program_of(path)
     assert [op.kind for op in program.operations] == ["dense_int8", "quantize", "dense", "dense"]
-    manifest = ENGINE.build(path, tmp_path / "engine")
+    manifest = BACKEND.build(path, tmp_path / "engine")
     assert manifest.executed == pytest.approx({"fp32": 2 / 3, "int8": 1 / 3})
     x = rows(d=3)
-    check_answers(program, x, load_engine(tmp_path / "engine").infer(x))
+    check_answers(program, x, load_runner(tmp_path / "engine").infer(x))
     check_answers(program, x, reference_outputs(path, x))
 
 
@@ -127,7 +127,7 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
         tmp_path / "s.onnx", (7, 32, 16, 2), activation, mean=np.full(7, 40.0), scale=np.geomspace(0.1, 90, 7)
     )
     quantize_layers(source, tmp_path / "q.onnx", x, forms)
-    manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
+    manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     integer = {
         "int8": 1.0,
         "int8-weights": None,
@@ -135,7 +135,7 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
         ("int8", "fp32", "int8-weights"): 224 / 768,
     }[forms]
     assert manifest.executed.get("int8") == (None if integer is None else pytest.approx(integer))
-    check_answers(program_of(tmp_path / "q.onnx"), x, load_engine(tmp_path / "engine").infer(x))
+    check_answers(program_of(tmp_path / "q.onnx"), x, load_runner(tmp_path / "engine").infer(x))
 
 
 def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
@@ -159,10 +159,10 @@ def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
             "high": np.float32(0.3),
         },
     )
-    ENGINE.build(path, tmp_path / "engine")
+    BACKEND.build(path, tmp_path / "engine")
     x = rows(d=3)
     np.testing.assert_allclose(
-        load_engine(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
+        load_runner(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
     )
 
 
@@ -243,5 +243,5 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(GraphError, match="is not an ONNX graph"):
         program_of(tmp_path / "bad.onnx")
     with pytest.raises(GraphError, match="no ONNX file"):
-        ENGINE.build(tmp_path / "absent.onnx", tmp_path / "engine")
+        BACKEND.build(tmp_path / "absent.onnx", tmp_path / "engine")
     assert write_mlp(tmp_path / "s.onnx") and program_of(tmp_path / "s.onnx").inputs == 5

@@ -17,7 +17,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-from regkd_edge.engines.native import ENGINE, write_c_header
+from regkd_edge.engines.native import BACKEND, write_c_header
 from regkd_edge.engines.native.file import ACTIVATIONS, Operation, Program, from_bytes, to_bytes
 from regkd_edge.engines.native.header import header_of
 from regkd_edge.errors import GraphError, UserError
@@ -104,7 +104,7 @@ def test_header_of_a_built_engine(tmp_path, precision):
     if precision == "int8":
         source = tmp_path / "q.onnx"
         quantize_int8(tmp_path / "s.onnx", source, x, method="minmax", corrections=())
-    ENGINE.build(source, tmp_path / "engine")
+    BACKEND.build(source, tmp_path / "engine")
     text = write_c_header(tmp_path / "engine", tmp_path / "model.h", prefix="pump").read_text()
     assert "malloc" not in text and "#define PUMP_INPUTS 13" in text and source.name in text
     y, codes = compiled(tmp_path, text, "pump")(x, 1)
@@ -128,7 +128,7 @@ def test_names_cannot_leave_their_comment(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
-    ENGINE.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
+    BACKEND.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
     with pytest.raises(UserError, match="no C identifier"):
         write_c_header(tmp_path / "engine", tmp_path / "m.h", prefix="2nd")
     with pytest.raises(GraphError, match="no engine"):

@@ -116,10 +116,10 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
 
 
 def test_a_run_without_any_engine_is_refused(tmp_path, monkeypatch):
-    from regkd_edge.engines.native import NativeEngine
+    from regkd_edge.engines.native import NativeBackend
 
     run, config = start(tmp_path, quantize={"precision": ["int8"]})
-    monkeypatch.setattr(NativeEngine, "refuses", lambda self, path: "no reason.")
+    monkeypatch.setattr(NativeBackend, "refuses", lambda self, path: "no reason.")
     with pytest.raises(GraphError, match="no engine could be built: native.fp32: no reason"):
         for stage in STAGES:
             perform(run, config, stage, lambda *figures: None)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from graphs import rows, write_mlp
 
-from regkd_edge.engines import get_engine, gpu
+from regkd_edge.engines import get_backend, gpu
 from regkd_edge.errors import NotAvailable
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
@@ -128,11 +128,11 @@ def stub_driver(libcuda, monkeypatch):
 
 def test_missing_tensorrt_is_named(monkeypatch, graph, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # what an absent package does
-    assert "TensorRT is not installed" in get_engine("tensorrt").missing()
+    assert "TensorRT is not installed" in get_backend("tensorrt").missing()
     with pytest.raises(NotAvailable, match=r"TensorRT is not installed.*Jetson"):
-        get_engine("tensorrt").build(graph, tmp_path / "engine")
+        get_backend("tensorrt").build(graph, tmp_path / "engine")
     with pytest.raises(NotAvailable, match="cannot be used here: TensorRT is not installed"):
-        get_engine("tensorrt").require()
+        get_backend("tensorrt").require()
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.2.0", "12.0.1"])
@@ -142,7 +142,7 @@ def test_unknown_versions_are_refused_with_both_numbers(monkeypatch, version):
     module = types.ModuleType("tensorrt")
     module.__version__ = version
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    assert get_engine("tensorrt").missing() == f"TensorRT {version} is installed, expected 10.3 to 11.x."
+    assert get_backend("tensorrt").missing() == f"TensorRT {version} is installed, expected 10.3 to 11.x."
 
 
 def test_missing_driver_is_named(monkeypatch):

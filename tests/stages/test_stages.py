@@ -153,7 +153,7 @@ def test_where_no_engine_can_run_the_remedy_names_this_run(whole, monkeypatch):
 
     run, config = whole
     elsewhere = SimpleNamespace(cannot_run=lambda: "no driver here")
-    monkeypatch.setattr(regkd_edge.engines, "get_engine", lambda name: elsewhere)
+    monkeypatch.setattr(regkd_edge.engines, "get_backend", lambda name: elsewhere)
     with pytest.raises(NotAvailable, match="no driver here") as error:
         perform(run, config, "bench", quiet, force=True)
     assert f"regkd-edge build {run.path} --backend onnxruntime" in error.value.remedy

@@ -124,11 +124,11 @@ def graphs(spec: str, features: int, x: np.ndarray, folder: Path) -> dict[str, P
 
 
 def build_engines(graph: Path, folder: Path) -> dict[str, Path]:
-    from regkd_edge.engines import get_engine
+    from regkd_edge.engines import get_backend
 
     for backend in ("onnxruntime", "native"):
         (folder / backend).mkdir(parents=True, exist_ok=True)
-        get_engine(backend).build(graph, folder / backend)
+        get_backend(backend).build(graph, folder / backend)
     return {backend: folder / backend for backend in ("onnxruntime", "native")}
 
 
@@ -136,12 +136,12 @@ def timed(
     engines: dict[str, Path], program: Path, csv: Path, x: np.ndarray, batch: int, samples: int, rounds: int
 ) -> dict[str, tuple[np.ndarray, str]]:
     """Caller -> (nanoseconds of its requests, instruction set where it is known)."""
-    from regkd_edge.engines import load_engine
+    from regkd_edge.engines import load_runner
 
     taken: dict[str, list[np.ndarray]] = {caller: [] for caller in CALLERS}
     requests = [np.ascontiguousarray(np.take(x, range(i, i + batch), axis=0, mode="wrap")) for i in range(0, 256)]
     part = -(-samples // rounds)
-    with load_engine(engines["onnxruntime"], threads=1) as ort, load_engine(engines["native"]) as native:
+    with load_runner(engines["onnxruntime"], threads=1) as ort, load_runner(engines["native"]) as native:
         assert np.allclose(ort.infer(requests[0]), native.infer(requests[0]), atol=0.2), "the engines disagree"
         calls = {"onnxruntime": ort.infer, "ort-bound": bound(engines["onnxruntime"], batch), "native": native.infer}
         for _ in range(rounds):

@@ -22,7 +22,7 @@ from ..host import cpu_model
 from .file import Program, from_bytes, to_bytes
 from .header import header_of
 
-__all__ = ["ENGINE", "NativeEngine", "NativeRunner", "write_c_header"]
+__all__ = ["BACKEND", "NativeBackend", "NativeRunner", "write_c_header"]
 
 _FILE = "engine.rkdn"
 
@@ -72,7 +72,7 @@ class NativeRunner:
         self.close()
 
 
-class NativeEngine:
+class NativeBackend:
     """The back end ``native``; see the head of this file."""
 
     name = "native"
@@ -178,7 +178,7 @@ def write_c_header(
     """
     engine = Path(engine)
     if engine.is_dir():
-        manifest, content = load_checked(engine, ENGINE.name)
+        manifest, content = load_checked(engine, BACKEND.name)
         origin = f"{manifest.source}, SHA-256 {manifest.source_sha256}"
     elif engine.is_file():
         content, origin = engine.read_bytes(), engine.name
@@ -213,4 +213,4 @@ def _load(content: bytes, level: str | None) -> Any:
         ) from None
 
 
-ENGINE = NativeEngine()
+BACKEND = NativeBackend()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .backend import ENGINE, TensorRTEngine
+from .backend import BACKEND, TensorRTBackend
 
-__all__ = ["ENGINE", "TensorRTEngine"]
+__all__ = ["BACKEND", "TensorRTBackend"]

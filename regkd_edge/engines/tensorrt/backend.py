@@ -30,7 +30,7 @@ from .network import (
 from .precision import Planned, executed_share, label_of, network_layers
 from .runner import TensorRTRunner
 
-__all__ = ["ENGINE", "TensorRTEngine"]
+__all__ = ["BACKEND", "TensorRTBackend"]
 
 _FILE = "engine.plan"
 _DEFAULTS = {
@@ -48,7 +48,7 @@ _DEFAULTS = {
 }
 
 
-class TensorRTEngine:
+class TensorRTBackend:
     """The back end ``tensorrt``; see the head of this file."""
 
     name = "tensorrt"
@@ -256,4 +256,4 @@ def _check_origin(
             )
 
 
-ENGINE = TensorRTEngine()
+BACKEND = TensorRTBackend()
