@@ -12,15 +12,32 @@ from pydantic import BeforeValidator, Field, create_model, model_validator
 
 from ..recipes import RECIPES, defaults
 from ..recipes import TERMS as TABLE
-from ..sampling.kinds import KINDS, SamplerKind
-from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, OrNone, Section, Weight, as_list, panel, weight_parts
+from ..sampling.kinds import KINDS, NOISES, SamplerKind
+from .fields import (
+    MOST_STEPS,
+    Count,
+    Fraction,
+    Names,
+    Optimizer,
+    OrNone,
+    Section,
+    Weight,
+    as_list,
+    none_for_nothing,
+    panel,
+    seconds,
+    weight_parts,
+)
 
-__all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig"]
+__all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
 
 BASES = ("mimic", "blend", "ail", "mix", "tbr", "tor", "rkd", "hint")
 TERMS = tuple(TABLE)
 GM_ON = defaults.POINT_KINDS
 SAMPLERS = tuple(KINDS)
+AUTO = "auto"
+LEAST_GAIN = 0.02  # of the distance to the teacher, by a doubling of the steps
+MOST_AUTO = 40_000  # [steps]
 
 WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
 ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
@@ -40,8 +57,13 @@ _TermWeights = create_model(
 class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
-    recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(
-        None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins."
+    recipe: Annotated[Literal[(AUTO, *RECIPES)] | None, OrNone] = Field(
+        AUTO,
+        description=(
+            "auto: a race on rows kept aside chooses base, terms, weights and noise. Or a named set of the fields "
+            "below: " + ", ".join(RECIPES) + "; a field given beside it wins. none: the fields as they are, which is "
+            "meant too where one of them is given and no recipe is."
+        ),
     )
     student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
     base: Literal[BASES] = Field(
@@ -91,6 +113,13 @@ class DistillConfig(_TermWeights):
     )
     terms: Names = Field(
         default_factory=lambda: list(TERMS), description=f"Matching terms: any of {','.join(TERMS)}, or none."
+    )
+    gm_scale: Literal["none", "teacher"] = Field(
+        "none",
+        description=(
+            "teacher: w_gm counts in units of the teacher's mean squared gradient over the rows, so that one weight "
+            "means the same on every table."
+        ),
     )
     gm_on: Names = Field(
         default_factory=lambda: list(GM_ON), description="Points on which gm acts: any of original,perturbed,ascended."
@@ -150,6 +179,15 @@ class DistillConfig(_TermWeights):
         ),
         json_schema_extra=_POINTS,
     )
+    noise: Literal[NOISES] = Field(
+        "mixed",
+        description=(
+            "neighbours: isotropic (sigma in every column), principal (sigma times the rows' own covariance), "
+            "crossover (each column from another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
+            "sizes (mixed-principal)."
+        ),
+        json_schema_extra=_POINTS,
+    )
     describe: Annotated[str | None, OrNone] = Field(
         None,
         description=(
@@ -166,15 +204,28 @@ class DistillConfig(_TermWeights):
         ),
         json_schema_extra=_POINTS,
     )
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
-        5000, description="Training steps.", json_schema_extra=_TRAINING
+    steps: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
+        "auto",
+        description=(
+            "Training steps; auto: doubled, each time with a learning rate that falls to 0 at the end, until a "
+            f"doubling brings less than {LEAST_GAIN:.0%} (at most {MOST_AUTO:,})."
+        ),
+        json_schema_extra=_TRAINING,
+    )
+    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(seconds)] = Field(
+        None,
+        description="Time for race and training together: 60s, 2m, or a number of seconds. The result depends on it.",
+        json_schema_extra=_TRAINING,
     )
     batch: Count = Field(64, description="Points per step.", json_schema_extra=_TRAINING)
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
-    lr: Positive = Field(3e-3, description="Learning rate.", json_schema_extra=_TRAINING)
+    lr: Positive = Field(5e-3, description="Learning rate.", json_schema_extra=_TRAINING)
     lr_schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine",
-        description="How the learning rate falls to 0: cosine, linear, or not (constant).",
+        description=(
+            "How the learning rate falls to 0 over a given number of steps: cosine, linear, or not (constant). "
+            "Steps auto has its own."
+        ),
         json_schema_extra=_TRAINING,
     )
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
@@ -184,6 +235,11 @@ class DistillConfig(_TermWeights):
     baseline: bool = Field(
         True,
         description="Train the same student by its base alone too, to measure what the terms add.",
+        json_schema_extra=_TRAINING,
+    )
+    accept_teacher: bool = Field(
+        False,
+        description="Go on with a teacher that is worse than a linear model on the held-out rows.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -198,6 +254,11 @@ class DistillConfig(_TermWeights):
         description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
         json_schema_extra=_TRAINING,
     )
+
+    @property
+    def races(self) -> bool:
+        """Whether the objective is chosen by a race among candidates."""
+        return self.recipe == AUTO and not self.no_data
 
     @property
     def drawn(self) -> str | None:
@@ -227,7 +288,11 @@ class DistillConfig(_TermWeights):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
-        known = isinstance(values, dict) and isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
+        if not isinstance(values, dict):
+            return values
+        if "recipe" not in values and OBJECTIVE & set(values):
+            return {**values, "recipe": None}  # what is minimised is said field by field
+        known = isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
         return {**RECIPES[values["recipe"]], **values} if known else values
 
     @model_validator(mode="after")
@@ -251,9 +316,50 @@ class DistillConfig(_TermWeights):
         return self
 
 
+#: Fields that say what is minimised, and on which points.
+OBJECTIVE = frozenset(
+    {"base", "alpha", "nu", "margin", "imitate", "outlier_rule", "outlier_k", "outlier_loss", "hint_layers", "heads",
+     "head_weight", "export_head", "w_base", "terms", "gm_on", "gm_scale", "sigma", "draws", "ascent_rule",
+     "ascent_steps", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
+)  # fmt: skip
+
+
+def begun_anew(before: DistillConfig, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``before`` as they stand when ``given`` ones are put over them.
+
+    A new recipe takes back what the former one set; a field of the objective given by itself ends recipe auto.
+    """
+    values = before.model_dump(mode="json")
+    if "recipe" not in given:
+        if before.recipe == AUTO and OBJECTIVE & set(given):
+            values["recipe"] = None
+        return values
+    name = none_for_nothing(given["recipe"])
+    default = lambda field: DistillConfig.model_fields[field].get_default(call_default_factory=True)
+    for field, value in RECIPES.get(str(before.recipe), {}).items():
+        if getattr(before, field) == value:
+            values[field] = default(field)
+    if name == AUTO:
+        values |= {field: default(field) for field in OBJECTIVE}
+    values.update(RECIPES.get(name, {}))
+    return values
+
+
 def _contradictions(c: DistillConfig) -> list[str]:
     """What does not go together, each with its reason and its remedy."""
     found, drawn, kind = [], c.drawn, c.kind
+    changed = sorted(
+        name
+        for name in OBJECTIVE
+        if getattr(c, name) != type(c).model_fields[name].get_default(call_default_factory=True)
+    )
+    if c.recipe == AUTO and changed:
+        found.append(
+            f"recipe auto chooses {changed[0]} itself, and {changed[0]} {getattr(c, changed[0])} is given: leave it "
+            "out, or use recipe none"
+        )
+    if drawn == "neighbours" and any(isinstance(w, str) for w in (c.w_base, c.w_sampler)):
+        found.append("sampler neighbours takes constant weights: give w_base and w_sampler one number each")
     if c.no_data and c.base not in WITHOUT_LABELS:
         found.append(
             f"no_data goes with the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "

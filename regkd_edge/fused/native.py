@@ -81,7 +81,7 @@ def refuses(
     """Why the core cannot run this job although every part of it is of a kind it knows, or None."""
     core, device = _load()[0], next(student.parameters()).device
     why = _why_not({"x": x, "y": y}, device)
-    nets = {"student": student, "teacher": teacher if recipe.needs_teacher else None}
+    nets = {"student": student, "teacher": teacher if recipe.asks_teacher(x is not None) else None}
     for name, net in nets.items():
         if net is not None and len(net.widths) - 1 > core.MAX_LAYERS:
             why = why or f"the {name} has {len(net.widths) - 1} layers, the fused core has 1 to {core.MAX_LAYERS}"
@@ -122,7 +122,7 @@ def slower(
     weights = sum(a * b for a, b in zip(student.widths[:-1], student.widths[1:]))
     if backend == "cpu" and weights < _LARGE_STUDENT:
         return None
-    asked = teacher if recipe.needs_teacher else None
+    asked = teacher if recipe.asks_teacher(x is not None) else None
     flops = _load()[0].cost(_shape_only(student, asked, recipe, batch, x, y))["flops"]
     if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
         return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products (an estimate, not measured)"
@@ -180,7 +180,7 @@ def _run_on_cpu(core, jobs: list, n: int) -> None:
 
 def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
     student = Net.of(member.student)
-    teacher = Net.of(member.teacher) if member.recipe.needs_teacher else None
+    teacher = Net.of(member.teacher) if member.recipe.asks_teacher(member.x is not None) else None
     work = Workspace(_load()[0], member.recipe, student, teacher, member.device)
     job, optimizer, state = work.job, member.optimizer, member.state
     work.base(member.rows)

@@ -73,7 +73,7 @@ def place(
         why = no_gpu() or (native.unavailable("cuda") if backend == "cuda" else None)
         if why:
             raise NotAvailable(
-                f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or mend the cause."
+                f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
             )
         return torch.device("cuda"), "cuda was asked for"
     if device == "cpu" or backend in ("cpu", "torch"):
@@ -82,7 +82,7 @@ def place(
         no_gpu()
         or native.unavailable("cuda")
         or ("the rows are made on the CPU, round by round" if fed else None)
-        or covered(student, teacher, recipe, torch.device("cpu"))  # where everything lies by now
+        or covered(student, teacher, recipe, torch.device("cpu"), x is not None or fed)  # where everything lies by now
         or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
     )
     device, why = ("cpu", f"no GPU: {why}") if why else ("cuda", "a GPU is there and the fused core runs on it")

@@ -224,6 +224,10 @@ class StepRecipe(_TermWeights):
         """Whether any active part asks the teacher."""
         return bool(self.active_terms) or self.second_head > 0 or (self.base_active and self.base not in _NO_TEACHER)
 
+    def asks_teacher(self, rows: bool) -> bool:
+        """Whether the steps themselves evaluate the teacher; with rows its answers to them are stored beforehand."""
+        return self.needs_teacher and (not rows or bool(self.active_terms))
+
     @property
     def torch_only(self) -> str | None:
         """Why no fused path, nor its twin, has this recipe; None where they have it."""

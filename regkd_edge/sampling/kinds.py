@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .sampler import Network, Sampler
 
-__all__ = ["KINDS", "Context", "SamplerKind"]
+__all__ = ["KINDS", "NOISES", "Context", "SamplerKind"]
+
+NOISES = ("isotropic", "principal", "crossover", "mixed", "mixed-principal")  # of the points around rows
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class SamplerKind:
         It climbs the teacher's gradient.
     needs_rows : bool
         It learns from rows, the run's or those of ``--like``.
+    pooled : bool
+        Its points are drawn once, before the first step, and stand in one table with the rows.
     """
 
     name = ""
@@ -77,6 +81,7 @@ class SamplerKind:
     learns = False
     teacher_gradient = False
     needs_rows = False
+    pooled = False
 
     def make(self, about: Context) -> Sampler:
         """Build the sampler."""
@@ -163,6 +168,13 @@ class Latent(SamplerKind):
         return latent.TunedLatent(vae, tuned, about.teacher, c, reward=reward, seed=about.seed)
 
 
-_ALL = (Gaussian(), Described(), HeavyTailed(), Mixed(), Generator(), Direct(), Anchored(), Latent())
+class Neighbours(SamplerKind):
+    """Points around rows, made once with the teacher's answers: :class:`regkd_edge.training.pool.Pool` holds them."""
+
+    name, help = "neighbours", "around the rows, where rows can be (--noise)"
+    needs_rows, pooled = True, True
+
+
+_ALL = (Gaussian(), Described(), HeavyTailed(), Mixed(), Generator(), Direct(), Anchored(), Latent(), Neighbours())
 
 KINDS: dict[str, SamplerKind] = {kind.name: kind for kind in _ALL}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import __version__
 from ..data import Scalers, Split
@@ -16,13 +16,18 @@ from ..fused import Member, Optimizer, place
 from ..io.files import digest
 from ..models import parse_spec
 from ..objectives import StepRecipe
+from ..recipes import TERMS
 from .checkpoint import Checkpoint
+from .ladder import climb, still_improving
 from .loop import Progress, Validation, run
 from .pair import Pair
 from .points import Known, Source, answers
 from .result import Trained
 
 __all__ = ["Training", "known_hash"]
+
+FIXED = 5_000  # [steps] of auto where weights or points depend on the step
+ENDLESS = 10**9
 
 
 @dataclass(eq=False)
@@ -44,8 +49,12 @@ class Training:
     held : (x [n, d], y [n, o])
         Standardised rows that select the best state.
     teacher_source : str or None
+    beside : (x [m, d], y [m, o]) or None
+        Points around the rows on which no student trains, with the teacher's answers; they select beside ``held``.
     total, every, patience
         Steps, steps between two looks at ``held``, and looks without a new best before stopping (None: never).
+        A total of None: until it stops improving (:mod:`regkd_edge.training.ladder`), where the points of a step and
+        the weights do not depend on the step; ``FIXED`` steps elsewhere.
     device, backend : str
         As asked for; :meth:`decide` says what is used.
     decided : dict
@@ -61,13 +70,20 @@ class Training:
     scalers: Scalers
     rows: Split
     held: tuple[np.ndarray, np.ndarray]
-    total: int
+    total: int | None
     every: int
+    beside: tuple[Tensor, Tensor] | None = None
     teacher_source: str | None = None
     patience: int | None = None
     device: str = "auto"
     backend: str = "auto"
     decided: dict = field(default_factory=dict)
+
+    @property
+    def climbs(self) -> bool:
+        """Whether it is trained until it stops improving."""
+        weights = [self.recipe.weight_of(name) for name in ("base", *TERMS)]
+        return self.total is None and self.source.feed is None and all(w.start == w.end for w in weights)
 
     def member(self) -> tuple[Member, torch.device]:
         """Put the networks and rows on their device; the member carries the one decision on its back end."""
@@ -85,8 +101,8 @@ class Training:
             x,
             y,
             self.recipe,
-            self.optimizer,
-            self.total,
+            replace(self.optimizer, schedule="constant") if self.climbs else self.optimizer,
+            ENDLESS if self.climbs else self.total or FIXED,
             source.batch,
             self.seed,
             quantities,
@@ -106,8 +122,14 @@ class Training:
         unit = float(self.scalers.y.scale[0]) if y.shape[1] == 1 else 1.0
         return Validation(torch.from_numpy(x).float().to(device), torch.from_numpy(y).to(device), unit, self.pair.keep)
 
-    def run(self, *, progress: Progress | None = None, checkpoint: str | Path | None = None) -> Trained:
-        """Train to the best state."""
+    def run(
+        self,
+        *,
+        progress: Progress | None = None,
+        checkpoint: str | Path | None = None,
+        until: float | None = None,
+    ) -> Trained:
+        """Train to the best state; ``until`` is the time on ``time.monotonic`` at which a climb should end."""
         source = self.source
         hashes = [
             _module_hash(self.pair.teacher),
@@ -115,21 +137,17 @@ class Training:
         ]
         member, device = self.member()
         fingerprint = self._fingerprint(member.decision.backend, *hashes)
-        outcome = run(
-            member,
-            self.validation(device),
-            feed=source.feed,
-            every=self.every,
-            patience=self.patience,
-            progress=progress,
-            checkpoint=Checkpoint(checkpoint, fingerprint),
-        )
+        how = {"every": self.every, "progress": progress, "checkpoint": Checkpoint(checkpoint, fingerprint)}
+        if self.climbs:
+            outcome = climb(member, self.validation(device), until=until, **how)
+        else:
+            outcome = run(member, self.validation(device), feed=source.feed, patience=self.patience, **how)
         return Trained(
             module=self.pair.keep(self.pair.student).cpu().eval(),
             spec=parse_spec(self.spec),
             scalers=self.scalers,
             best_step=outcome.best_step,
-            steps=member.state.step,
+            steps=outcome.steps,
             best_validation=outcome.best_rmse,
             history=outcome.history,
             choice=member.decision,
@@ -139,6 +157,7 @@ class Training:
             fingerprint=fingerprint,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             teacher_source=self.teacher_source,
+            notes=[] if not self.climbs else still_improving(outcome),
         )
 
     def _fingerprint(self, backend: str, teacher: str, data: str) -> str:

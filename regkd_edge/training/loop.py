@@ -22,12 +22,24 @@ from ..objectives import LOSS_COLUMNS
 from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
 
-__all__ = ["Outcome", "Progress", "Validation", "run"]
+__all__ = [
+    "SAVE_AFTER",
+    "Outcome",
+    "Progress",
+    "Validation",
+    "check_finite",
+    "diverged",
+    "resume",
+    "run",
+    "save",
+    "snapshot_of",
+]
 
 #: ``progress(step, total, losses, validation_rmse)``; the losses are means over the steps since the last call.
 Progress = Callable[[int, int, "dict[str, float]", float], None]
 
-_SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
+_AS_MANY = 100  # held-out rows that say as much as the neighbours do
+SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +50,27 @@ class Validation:
     y: Tensor  # [n, o] standardised, float64
     unit_scale: float  # one target: its standard deviation, so that the RMSE is in raw units; several: 1
     keep: Callable[[torch.nn.Module], torch.nn.Module] = lambda student: student  # what is kept of the trained network
+    beside: tuple[Tensor, Tensor] | None = None  # points around the rows, and the teacher's answers, standardised
 
     def rmse(self, module: torch.nn.Module) -> float:
         """Root mean squared error over rows and outputs; each output counts in its standard deviations."""
+        return self.unit_scale * self._rmse(module, self.x, self.y)
+
+    def score(self, module: torch.nn.Module) -> float:
+        """What a training with neighbours is judged by: a mean, in logarithms, of the RMSE on rows and on neighbours.
+
+        A relative gain counts alike on both; the rows have a share of n / (n + ``_AS_MANY``): few rows say little.
+        """
+        rmse = self.rmse(module)
+        if self.beside is None:
+            return rmse
+        share = len(self.x) / (len(self.x) + _AS_MANY)
+        return rmse**share * self._rmse(module, *self.beside) ** (1.0 - share)
+
+    def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
         with torch.no_grad():
-            error = self.keep(module).to(self.x.device)(self.x).double() - self.y
-        return self.unit_scale * error.square().mean().sqrt().item()
+            error = self.keep(module).to(x.device)(x).double() - y
+        return error.square().mean().sqrt().item()
 
 
 @dataclass(eq=False)
@@ -55,6 +82,10 @@ class Outcome:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     done: bool = False
+    steps: int = 0  # taken in all
+    best_score: float = math.inf
+    idle: int = 0  # doublings of the steps in a row that brought too little
+    gain: float | None = None  # relative, of the last doubling of the steps
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
@@ -64,6 +95,10 @@ class Outcome:
             "history": self.history,
             "seconds": self.seconds,
             "done": self.done,
+            "steps": self.steps,
+            "best_score": self.best_score if math.isfinite(self.best_score) else None,
+            "idle": self.idle,
+            "gain": self.gain,
         }
 
 
@@ -97,20 +132,20 @@ def run(
     UserError
         A loss that is not finite; it says at which step.
     """
-    outcome = _resume(member, feed, checkpoint)
+    outcome = resume(member, feed, checkpoint)
     student, saved = member.student, time.monotonic()
-    snapshot = _snapshot(member, feed, outcome, checkpoint)
+    snapshot = snapshot_of(member, feed, outcome, checkpoint)
     try:
         while not outcome.done:
             started = time.monotonic()
             n = min(every, member.total - member.state.step)
             fed = advance_fed([member], [feed], n) if feed is not None else advance([member], n)
             losses = fed[0].losses
-            _check_finite(losses, member)
+            check_finite(losses, member)
             means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             rmse = validation.rmse(student)
             if not math.isfinite(rmse):
-                raise _diverged(member.state.step, member)
+                raise diverged(member.state.step, member)
             step = member.state.step
             outcome.history.append({"step": step, **means, "validation_rmse": rmse})
             if rmse < outcome.best_rmse:
@@ -118,27 +153,27 @@ def run(
                 outcome.best = {key: t.detach().clone() for key, t in student.state_dict().items()}
             waited = sum(entry["step"] > outcome.best_step for entry in outcome.history)
             outcome.done = step >= member.total or (patience is not None and waited >= patience)
-            outcome.seconds += time.monotonic() - started
-            snapshot = _snapshot(member, feed, outcome, checkpoint)
-            if time.monotonic() - saved > _SAVE_AFTER or (outcome.done and checkpoint is not None):
-                _save(checkpoint, snapshot)
+            outcome.steps, outcome.seconds = step, outcome.seconds + time.monotonic() - started
+            snapshot = snapshot_of(member, feed, outcome, checkpoint)
+            if time.monotonic() - saved > SAVE_AFTER or (outcome.done and checkpoint is not None):
+                save(checkpoint, snapshot)
                 saved = time.monotonic()
             if progress is not None:
                 progress(step, member.total, means, rmse)
     except KeyboardInterrupt:
-        _save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
+        save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
         raise
     student.load_state_dict(outcome.best)
     return outcome
 
 
-def _check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
+def check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
     bad = ~torch.isfinite(losses).all(1)
     if bad.any():
-        raise _diverged(member.state.step - len(losses) + int(bad.nonzero()[0]), member)
+        raise diverged(member.state.step - len(losses) + int(bad.nonzero()[0]), member)
 
 
-def _diverged(step: int, member: Member) -> UserError:
+def diverged(step: int, member: Member) -> UserError:
     return UserError(
         f"training diverged: a loss is not finite at step {step} of {member.total} (learning rate "
         f"{member.optimizer.lr:g}).",
@@ -146,7 +181,7 @@ def _diverged(step: int, member: Member) -> UserError:
     )
 
 
-def _snapshot(
+def snapshot_of(
     member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Copies of all that the next chunk changes, taken between chunks, where the state is whole."""
@@ -159,12 +194,12 @@ def _snapshot(
     return tensors, {**outcome.facts(), "history": list(outcome.history)}
 
 
-def _save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
+def save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
     if checkpoint is not None and snapshot is not None:
         checkpoint.save(*snapshot)
 
 
-def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:
+def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:
     stored = checkpoint.load() if checkpoint is not None else None
     if stored is None:
         return Outcome()
@@ -177,4 +212,6 @@ def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) ->
     member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))
+    if facts["best_score"] is None:
+        facts["best_score"] = math.inf
     return Outcome(**facts, best=part("best."))

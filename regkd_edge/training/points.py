@@ -17,10 +17,12 @@ from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Samp
 from ..sampling.kinds import Context
 from ..sampling.like import like_rows
 from .pair import Pair
+from .pool import Pool
 
 __all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
 _AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
+_ROWS_SHARE = 0.5  # of a table of rows and neighbours
 _UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobody knows
 
 
@@ -32,6 +34,7 @@ class Known:
     scalers: Scalers
     description: InputDescription | None
     names: list[str]
+    pool: Pool | None = None  # of the sampler neighbours
 
 
 @dataclass(eq=False)
@@ -65,6 +68,8 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
         if config.no_data and config.describe is None and config.like is None:
             return Source(batch)
         return _of_rows(recipe, pair, known, batch)
+    if drawn is not None and config.kind.pooled:
+        return _with_neighbours(config, recipe, pair, known)
     if drawn is None or (config.no_data and config.kind.plain):
         return _of_rows(recipe, pair, known, config.batch)
     parts = []
@@ -98,6 +103,36 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)
     return Source(batch, x, y, replace(quantities, mix=quantities.phi) if recipe.base == "mix" else quantities)
+
+
+def _with_neighbours(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known) -> Source:
+    """Rows and their neighbours in one table; a neighbour counts as a row whose label is the teacher's answer.
+
+    Beside n neighbours the rows are repeated until they are ``_ROWS_SHARE`` of the table; the weights of rows and
+    neighbours are those of the configuration, relative to the means over each.
+    """
+    points, t = known.pool.points(config.noise, tuple(config.sigma))
+    if pair.teacher is not pair.plain_teacher:  # widened by a hidden layer
+        t = answers(pair.teacher, points)
+    made = RowQuantities(t, *(torch.zeros(len(t)), torch.ones(len(t)), torch.zeros(len(t), dtype=torch.bool)))
+    if config.no_data:
+        return Source(config.batch, points, None, made)
+    rows = _of_rows(recipe, pair, known, config.batch)
+    times = max(1, round(_ROWS_SHARE / (1 - _ROWS_SHARE) * len(points) / len(rows.x)))
+    many, few = times * len(rows.x), len(points)
+    shares = [weight(w).start * (many + few) / n for w, n in ((config.w_base, many), (config.w_sampler, few))]
+    each = torch.cat([torch.full((n,), share) for n, share in zip((many, few), shares)])
+    both = {
+        name: torch.cat([stored.repeat(times, *[1] * (stored.ndim - 1)), getattr(made, name)])
+        for name in ("t", "e", "phi", "outlier")
+        if (stored := getattr(rows.rows, name)) is not None
+    }
+    quantities = RowQuantities(**both, weight=each / 2)  # two means of equal weight are the mean over the table
+    if recipe.base == "mix":
+        quantities = replace(quantities, mix=quantities.phi)
+    x = torch.cat([rows.x.repeat(times, 1), points])
+    y = None if rows.y is None or rows.y.shape[1] != t.shape[1] else torch.cat([rows.y.repeat(times, 1), t])
+    return Source(config.batch, x, y, quantities)
 
 
 def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:

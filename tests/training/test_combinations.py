@@ -30,7 +30,7 @@ for base, sampler, no_data, heads in itertools.product(BASES, (None, *SAMPLERS),
     MATRIX[base, sampler, no_data, heads] = (
         "reads labels, and synthetic inputs have none" if no_data and base in LABELS
         else "needs a base that follows labels in its first head" if heads == 2 and base in TEACHER
-        else "learns how inputs are spread from rows" if sampler == "latent" and no_data
+        else "learns how inputs are spread from rows" if sampler in ("latent", "neighbours") and no_data
         else None
     )  # fmt: skip
 
@@ -69,8 +69,8 @@ def quick(monkeypatch):
 def test_every_base_and_sampler_is_in_the_matrix():
     assert set(LABELS) | set(TEACHER) == set(BASES)
     assert (
-        sum(reason is None for reason in MATRIX.values()) == 8 * 9 + 3 * 8 + 5 * 9
-    )  # rows; no data but latent; two heads
+        sum(reason is None for reason in MATRIX.values()) == 8 * 10 + 3 * 8 + 5 * 10
+    )  # rows; no data but latent and neighbours; two heads
 
 
 @pytest.mark.parametrize("case", [case for case, reason in MATRIX.items() if reason], ids=str)

@@ -78,11 +78,11 @@ def test_rows_are_followed(data, teacher, yaml, rows):
 def test_searched_points_stay_where_inputs_can_be(data, teacher, yaml, rows, sampler, monkeypatch):
     """Every point of the feed, and the box of the perturbed and ascended points."""
     from regkd_edge.sampling import latent
-    from regkd_edge.training import train
+    from regkd_edge.training import setting
 
     seen = []
-    genuine = train.source_of
-    monkeypatch.setattr(train, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
+    genuine = setting.source_of
+    monkeypatch.setattr(setting, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
     fit, tune = latent.fit_vae, latent.tune
     monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
     monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))

@@ -75,7 +75,7 @@ def test_ctrl_c_in_the_middle_of_the_steps(data, teacher, whole, tmp_path, monke
 
 
 def test_a_killed_process_loses_only_what_came_after_the_last_checkpoint(data, teacher, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_SAVE_AFTER", -1.0)  # at every look
+    monkeypatch.setattr(loop, "SAVE_AFTER", -1.0)  # at every look
     stopped(data, teacher, tmp_path / "c", 100, error=MemoryError)  # nothing is written at the end, as when killed
     steps = []
     again = distill(data, teacher, CONFIG, 0, progress=lambda step, *_: steps.append(step), checkpoint=tmp_path / "c")
@@ -145,7 +145,7 @@ def test_a_teacher_resumes_too(data, tmp_path):
 def test_the_averages_of_a_stored_state_go_where_the_student_is(data, teacher, tmp_path, monkeypatch):
     """Torch's ``meta`` device stands for a GPU: it shows where tensors are and computes nothing."""
     stopped(data, teacher, tmp_path / "c", 100)
-    resume, members = loop._resume, []
+    resume, members = loop.resume, []
 
     def looked(member, *rest):
         member.student.to("meta")
@@ -153,7 +153,7 @@ def test_the_averages_of_a_stored_state_go_where_the_student_is(data, teacher, t
         members.append(member)
         raise KeyboardInterrupt  # nothing can be trained there
 
-    monkeypatch.setattr(loop, "_resume", looked)
+    monkeypatch.setattr(loop, "resume", looked)
     with pytest.raises(KeyboardInterrupt):
         distill(data, teacher, CONFIG, 0, checkpoint=tmp_path / "c")
     state = members[0].state
