@@ -1,7 +1,7 @@
-"""Errors a user can act on: what was met, what was expected, and the remedy.
+"""Errors a user can act on: the value met, the value expected, and the remedy.
 
 The CLI prints them as one line without a traceback and exits with code 2; a library user catches
-:class:`UserError` or one of its kin. An error that is none of these is a defect of the project.
+:class:`UserError` or one of its kin. An error that is none of these is a bug in the project.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class UserError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """Line breaks and what is around them become one space; other spaces may belong to the name of a file.
+    """Replace each line break and the space around it by one space; other spaces may belong to a file name.
 
-    A character that a terminal would act on is shown as its escape: causes quote cells and names that the user was
+    A control character is shown as its escape: causes quote cells and names that the user was
     given.
     """
     line = re.sub(r"\s*[\r\n\v\f]\s*", " ", str(text)).strip()
@@ -53,7 +53,7 @@ class RecipeError(UserError, ValueError):
 
 
 class GraphError(UserError, ValueError):
-    """An ONNX graph that is not what was asked for (nothing quantized, wrong outputs, wrong types)."""
+    """An ONNX graph that is not what was requested (nothing quantized, wrong outputs, wrong types)."""
 
 
 class RunFolderError(UserError):

@@ -50,7 +50,7 @@ REGKD_BOTH int32_t fixed_shared_floats(int threads) {
 }
 
 // Weights of the student first (every product reads them), then the buffers of a tile, then the teacher's weights: what
-// finds no room is read from global memory through the caches. `shared_limit`: bytes a block may have.
+// finds no room is read from global memory through the caches. `shared_limit`: maximum bytes per block.
 inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, int threads) {
     Plan p = {};
     p.members = members;

@@ -1,8 +1,8 @@
-"""The archive: a gzipped tar that is the same bytes for the same content, and is not believed until it is hashed.
+"""The archive: a gzipped tar, reproducible byte for byte, and not trusted until its hashes are checked.
 
 The first member is ``bundle.json``. It lists every other member with its size and SHA-256; a member that is not listed,
-listed and missing, changed, or not a plain file is refused by its name, and nothing of such an archive is left on disk.
-A list has no signature: it shows damage and mix-ups. Against a forger, compare the archive's own SHA-256.
+listed and missing, changed, or not a plain file is refused by name, and nothing of such an archive is left on disk.
+The list is not signed: it reveals damage and mix-ups. Against forgery, compare the archive's own SHA-256.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["LIST", "read_archive", "unpack", "verify_folder", "write_archive"]
 LIST = "bundle.json"
 FORMAT = 1
 _LARGEST_LIST = 1 << 20
-_LARGEST = 1 << 28  # of all members together: a bundle is small, and a list that says otherwise is none
-_REMEDY = "Copy the archive again, or make it anew: regkd-edge bundle RUN --target TARGET."
+_LARGEST = 1 << 28  # bytes of all members together: a bundle is small, and a larger list is not valid
+_REMEDY = "Copy the archive again, or create it again: regkd-edge bundle RUN --target TARGET."
 
 
 def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -41,14 +41,14 @@ def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[st
     path : path
         Should end in ``.tar.gz``.
     header : mapping
-        What ``bundle.json`` says besides ``format`` and ``files``.
+        The content of ``bundle.json`` besides ``format`` and ``files``.
     files : mapping of str to bytes
         Relative path with forward slashes -> content.
 
     Returns
     -------
     dict
-        What ``bundle.json`` holds. Same header and files: same bytes (no times, owners or order of a file system).
+        The content of ``bundle.json``. Equal header and files give equal bytes (no times, owners or file-system order).
     """
     for name in files:
         _checked_name(name, path)
@@ -71,12 +71,12 @@ def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[st
 
 
 def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """``bundle.json`` and the files of an archive, all of them checked.
+    """Return ``bundle.json`` and the files of an archive, all of them checked.
 
     Raises
     ------
     RunFolderError
-        No such file, no archive, or a member that is not what the list says; the message names it.
+        No such file, not an archive, or a member that does not match the list; the message names it.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,7 +90,7 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
                 continue
             _checked_name(member.name, path)
             if not member.isreg():
-                raise RunFolderError(f"'{member.name}' of bundle '{path}' is no plain file.", _REMEDY)
+                raise RunFolderError(f"'{member.name}' of bundle '{path}' is not a plain file.", _REMEDY)
             if member.name in files:
                 raise RunFolderError(f"'{member.name}' is in bundle '{path}' twice.", _REMEDY)
             if member.name not in content["files"]:
@@ -111,9 +111,9 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def unpack(path: str | Path, folder: str | Path) -> dict[str, Any]:
-    """Write a checked archive into a new or empty folder; returns ``bundle.json``.
+    """Unpack a checked archive into a new or empty folder; return ``bundle.json``.
 
-    A folder that holds this very bundle already is checked against it (:func:`verify_folder`) and used again.
+    A folder that holds this bundle already is checked against it (:func:`verify_folder`) and reused.
     """
     path, folder = Path(path), Path(folder)
     content, files = read_archive(path)
@@ -141,13 +141,13 @@ def unpack(path: str | Path, folder: str | Path) -> dict[str, Any]:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise RunFolderError(
-            f"cannot write '{folder}': {error.strerror or error}.", "Free space or choose a folder you may write to."
+            f"cannot write '{folder}': {error.strerror or error}.", "Free space, or choose a writable folder."
         ) from error
     return content
 
 
 def verify_folder(folder: str | Path) -> dict[str, Any]:
-    """Check an unpacked bundle against its list; a missing or changed file is refused by its name."""
+    """Check an unpacked bundle against its list; a missing or changed file is refused by name."""
     folder = Path(folder)
     with _damage_named(folder / LIST):
         content = _checked_list((folder / LIST).read_bytes(), folder)
@@ -160,7 +160,9 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
 
 def _list_of(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> dict[str, Any]:
     if member.name != LIST or not member.isreg() or member.size > _LARGEST_LIST:
-        raise RunFolderError(f"'{path}' is no bundle: its first member is '{member.name}', expected {LIST}.", _REMEDY)
+        raise RunFolderError(
+            f"'{path}' is not a bundle: its first member is '{member.name}', expected {LIST}.", _REMEDY
+        )
     return _checked_list(tar.extractfile(member).read(), path)
 
 
@@ -173,7 +175,7 @@ def _checked_list(data: bytes, path: Path) -> dict[str, Any]:
         met = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise RunFolderError(
             f"{LIST} of bundle '{path}' has format {met!r}, expected {FORMAT}.",
-            "Use the version of regkd-edge that made it.",
+            "Use the version of regkd-edge that wrote it.",
         )
     files = content.get("files")
     fine = isinstance(files, dict) and all(
@@ -193,7 +195,7 @@ def _checked_list(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _checked_name(name: str, path: str | Path) -> None:
-    """A member stays inside the folder it is unpacked into, on every system."""
+    """Check that a member stays inside the folder it is unpacked into, on every system."""
     parts = name.split("/")
     if (
         not name
@@ -227,7 +229,7 @@ def _member(path: Path, name: str) -> bytes:
 
 @contextlib.contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """What gzip, zlib and tarfile raise on a damaged file, as an error that names it."""
+    """Turn what gzip, zlib and tarfile raise on a damaged file into an error that names it."""
     try:
         yield
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:

@@ -1,4 +1,4 @@
-"""Using a bundle on the device, without torch and onnx: unpack, build, compare with what was expected, time, report."""
+"""Deployment of a bundle on the device, without torch and onnx: unpack, build, verify, time, report."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _ORDER = ("tensorrt", "onnxruntime", "native")
 
 @dataclass
 class Deployed:
-    """What :func:`deploy` did.
+    """The result of :func:`deploy`.
 
     Attributes
     ----------
     run : RunFolder
         The unpacked bundle with ``engines/``, ``bench/`` and the report.
     verified : list of dict
-        One an engine: ``name``, ``passed``, ``difference`` and ``allowed`` (RMS difference to the expected answers, of
-        the target that comes nearest to its limit, in its unit), ``largest``, ``rmse`` and ``expected_rmse``.
+        One per engine: ``name``, ``passed``, ``difference`` and ``allowed`` (RMS difference from the expected output of
+        the target that is nearest to its limit, in its unit), ``largest``, ``rmse`` and ``expected_rmse``.
     left_out : list of str
         Engines that were not built here, each with the reason.
     recommended : dict or None
@@ -73,27 +73,27 @@ def deploy(
     Parameters
     ----------
     archive : path
-        What :func:`make_bundle` wrote, or the folder that an earlier call unpacked it to.
+        The archive of :func:`make_bundle`, or the folder that an earlier call unpacked it to.
     folder : path, optional
-        Where to work; by default the archive's name without its ending, in the current folder. The same bundle there is
-        checked and used again.
+        The working folder; by default the archive's name without its extension, in the current folder. The same
+        bundle there is checked and reused.
     backends : sequence of str, optional
-        Of those named all must be usable; without it all that are usable here.
+        The back ends to use; each must be usable. By default all that are usable here.
     batches, samples, warmup, threads
         As in ``BenchConfig``; the bundle's own by default.
 
     Raises
     ------
     RunFolderError
-        A damaged, changed or foreign file, by its name; or ``folder`` holds something else.
+        A file is damaged, changed or foreign (it is named), or ``folder`` holds something else.
     NotAvailable
-        No back end, or one that was asked for, can be used here.
+        No back end can be used here, or a requested one cannot.
     GraphError
         No engine could be built.
     """
     archive, say = Path(archive), progress or (lambda text: None)
     asked = {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads}
-    _changed(RunConfig(), asked)  # a mistake is said before anything is unpacked
+    _changed(RunConfig(), asked)  # report a mistake before anything is unpacked
     chosen, left_out = _backends(backends)
     if archive.is_dir():
         folder = _unpacked(archive, folder)
@@ -109,9 +109,9 @@ def deploy(
 
 
 def _unpacked(archive: Path, folder: str | Path | None) -> Path:
-    """The folder that is named in the place of the archive, when it holds a bundle."""
+    """Return the folder that is given in place of the archive, if it holds a bundle."""
     if folder is not None and Path(folder).resolve() != archive.resolve():
-        raise UserError(f"'{archive}' is a folder: a bundle that is unpacked is used where it is.", "Name it alone.")
+        raise UserError(f"'{archive}' is a folder: an unpacked bundle is used in place.", "Omit the second folder.")
     if not (archive / LIST).is_file():
         raise RunFolderError(
             f"'{archive}' is a folder without {LIST}: no bundle was unpacked there.",
@@ -121,19 +121,20 @@ def _unpacked(archive: Path, folder: str | Path | None) -> Path:
 
 
 def _folder_for(archive: Path, folder: str | Path | None) -> Path:
-    """Where to work: the folder asked for, else one beside that has the archive's name without its ending."""
+    """Return the working folder: the given one, else one named like the archive without its extension."""
     if folder is None:
         folder = archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
     if Path(folder).resolve() == archive.resolve():
-        read_archive(archive)  # what is no archive at all is said first
+        read_archive(archive)  # report first if this is not an archive at all
         raise UserError(
-            f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle."
+            f"'{archive}' does not end in '.tar.gz', so no folder can be named after it.",
+            "Give a folder after the bundle.",
         )
     return Path(folder)
 
 
 def _changed(config: RunConfig, asked: dict[str, Any]) -> BenchConfig:
-    """The bench section with what was asked for, validated."""
+    """Return the validated bench section with the given options."""
     return config.updated({f"bench.{key}": value for key, value in asked.items() if value is not None}).bench
 
 
@@ -175,12 +176,12 @@ def _work(
             folders.append(run.file("engines", name))
         else:
             met = (
-                "answers that are not finite"
+                "outputs that are not finite"
                 if found["difference"] is None
                 else f"RMS difference {found['difference']:.3g}"
             )
             result.notes.append(
-                f"{name} does not answer as its graph does and was not timed: {met}, "
+                f"the outputs of {name} differ from its graph's, so it was not timed: {met}, "
                 f"at most {found['allowed']:.3g} is allowed."
             )
     if not result.verified:
@@ -189,7 +190,7 @@ def _work(
             "Choose another back end with --backend.",
         )
     for stale in [*run.file("bench").glob("*.json"), *run.file("bench").glob("*.npz")]:
-        stale.unlink()  # figures of an earlier call, of engines that may be gone
+        stale.unlink()  # figures of an earlier call, whose engines may be gone
     if folders:
         teacher = (
             load_predictions(run.file("teacher", "predictions.npz"), y.shape)
@@ -218,7 +219,7 @@ def _work(
 
 
 def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Back ends to use, and why the others are not."""
+    """Return the back ends to use, and why the others are not used."""
     missing = available()
     for name in asked or ():
         if name not in _ORDER:
@@ -231,16 +232,16 @@ def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
     if not chosen:
         raise NotAvailable(
             f"no back end can be used here: {'; '.join(left_out)}",
-            "Install one of them; on a Jetson use the system's Python, which has tensorrt.",
+            "Install one of them. On a Jetson use the system's Python, which has tensorrt.",
         )
     return chosen, left_out
 
 
 def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, threads: int) -> None:
     folder = run.file("engines", f"{backend}.{graph}")
-    if backend == "native":  # came with the bundle: the same on every machine
+    if backend == "native":  # part of the bundle: the same on every machine
         if f"engines/native.{graph}/{MANIFEST}" not in content["files"]:
-            raise GraphError(f"the bundle has no native engine of the {graph} graph.", "Use another back end for it.")
+            raise GraphError(f"the bundle has no native engine for the {graph} graph.", "Use another back end for it.")
         return
     options: dict[str, Any] = {}
     if backend == "onnxruntime":
@@ -251,7 +252,7 @@ def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, th
     get_backend(backend).build(run.file(described["file"]), folder, options)
     manifest = read_manifest(folder)
     if manifest.precision == "unknown" and manifest.source_sha256 == described["sha256"]:
-        # Without the onnx package the graph could not be read here; it was read where the bundle was made.
+        # The graph cannot be read here without the onnx package; it was read where the bundle was made.
         write_json(folder / MANIFEST, dataclasses.replace(manifest, precision=described["precision"]).to_dict())
 
 
@@ -261,8 +262,8 @@ def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -
     for name in content["graphs"]:
         if name not in answers or answers[name].shape != shape:
             raise RunFolderError(
-                f"'expected.npz' of '{run.path}' holds no answers of the {name} graph to its {shape[0]} rows.",
-                "Make the bundle anew.",
+                f"'expected.npz' of '{run.path}' holds no outputs of the {name} graph for its {shape[0]} rows.",
+                "Create the bundle again.",
             )
     return answers
 
@@ -291,7 +292,7 @@ def _other_machine(content: dict[str, Any]) -> list[str]:
     target = str(content["target"]["name"])
     if not target.startswith("jetson-"):
         return []
-    board = device_model() or "no Jetson"
+    board = device_model() or "not a Jetson"
     if target.removeprefix("jetson-").lower() in board.lower():
         return []
-    return [f"The bundle was made for {target}; this machine is {board}: the figures are this machine's."]
+    return [f"The bundle was made for {target} and this machine is {board}: the figures are for this machine."]

@@ -1,4 +1,4 @@
-"""Making a bundle of a run: which graphs fit the target, rows to judge them by, and what each graph must answer."""
+"""Creation of a bundle: graphs that fit the target, rows to evaluate on, and the expected outputs of each graph."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from ..measure import accuracy
 from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
-from ..stages.build import graphs, options_for
+from ..stages.build import graphs
 from .archive import write_archive
 
 __all__ = ["ROWS", "allowed_difference", "make_bundle"]
 
 ROWS = ("held-out", "synthetic")
 _MODELS = ("teacher", "baseline", "student")
-_CARD = ("format", "kind", "spec", "d", "o", "parameters")  # of model.json; the rest names paths and weights
+_CARD = ("format", "kind", "spec", "d", "o", "parameters")  # fields of model.json; the rest names paths and weights
 
-# How far an engine's answers may lie from what its graph means, as RMS over the rows, of each target: sums in another
-# order, another tanh and fused scalers change the last bits only, so 1e-4 of a standard deviation is ample for FP32.
-# In a lower precision a value near a rounding boundary falls to the other side: that costs what the precision itself
-# costs, so twice the graph's own distance to FP32 is allowed (that of nine rows in ten: rows beyond the calibrated
-# range say nothing about rounding), and never more than a quarter of a standard deviation.
+# Allowed RMS difference over the rows, per target, between an engine's outputs and its graph's: sums in another
+# order, another tanh and fused scalers change only the last bits, so 1e-4 of a standard deviation is ample for FP32.
+# In a lower precision a value near a rounding boundary may fall on the other side, which costs what the precision
+# itself costs. So twice the graph's own distance from FP32 is allowed (over nine rows in ten: rows beyond the
+# calibrated range carry no information about rounding), and never more than a quarter of a standard deviation.
 _EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
 
 
@@ -56,18 +56,18 @@ def make_bundle(
     Parameters
     ----------
     run : RunFolder
-        With a student that was exported; quantized graphs are taken along when there are any.
+        With an exported student; quantized graphs are included if there are any.
     target : str
-        One of :data:`regkd_edge.config.targets.TARGETS`. Graphs that do not fit it are left out, and named.
+        One of :data:`regkd_edge.config.targets.TARGETS`. Graphs that do not fit it are left out and named.
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
     rows : {"held-out", "synthetic"}
-        What the device judges engines by: rows that nothing was trained on, with their labels; or Gaussian rows with
-        the mean and spread of the student's inputs, labelled by the teacher, so that no row of the data is given away.
+        Rows to evaluate engines on: held-out rows with their labels; or Gaussian rows with
+        the mean and spread of the student's inputs, labelled by the teacher, so that no data leaves this machine.
     most_rows : int
-        Of more held-out rows a sample is taken; it is the number of synthetic rows.
+        Maximum number of held-out rows (more are sampled), or the number of synthetic rows.
     tensorrt : str, optional
-        Version to check graphs for; the oldest that the target ships with by default.
+        Version to check graphs for; by default the oldest that the target ships with.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def make_bundle(
     Raises
     ------
     RunFolderError
-        A stage is missing or stale; the message says what to type.
+        A stage is missing or stale; the message has the command to run.
     GraphError
         No graph fits the target.
     """
@@ -87,7 +87,7 @@ def make_bundle(
             f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.",
             "See 'regkd-edge bundle --help'.",
         )
-    if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder by it
+    if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
         raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
     device, config = get_target(target), run.config()
     _check_fresh(run, config)
@@ -136,7 +136,7 @@ def make_bundle(
         "rows": {"kind": rows, "count": len(x)},
         "graphs": described,
         "left_out": left_out,
-        "tensorrt_options": options_for(config, "tensorrt"),
+        "tensorrt_options": config.build.options("tensorrt"),
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files["README.txt"] = _readme(header).encode()
@@ -144,7 +144,7 @@ def make_bundle(
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
-    """The objective that a student was trained on, for the device's report; without the files that it names."""
+    """Return the objective that a student was trained on, for the device's report, without the files it names."""
     extra = card.get("extra") or {}
     kept = {key: extra[key] for key in ("recipe", "setup") if extra.get(key) is not None}
     if "setup" in kept:
@@ -156,7 +156,7 @@ def allowed_difference(
     exact: np.ndarray,  # [n, o] answers of the FP32 graph
     answers: np.ndarray,  # [n, o] answers of the graph that the engine is built from
 ) -> np.ndarray:  # [o]
-    """RMS difference to ``answers`` up to which an engine counts as that graph, in target units."""
+    """Return the RMS difference from ``answers`` that an engine of that graph may have, in target units."""
     spread = exact.std(axis=0)
     spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
     own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
@@ -169,7 +169,7 @@ def _check_fresh(run: RunFolder, config: RunConfig) -> None:
 
 
 def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[str, Path], list[str]]:
-    """Precision -> graph for those that the target takes, and why the others are left out."""
+    """Return precision -> graph for those that the target supports, and why the others are left out."""
     fitting: dict[str, Path] = {}
     left_out = []
     for name, graph in graphs(run).items():
@@ -189,9 +189,9 @@ def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[st
 def _rows(
     run: RunFolder, config: RunConfig, dataset: Dataset, kind: str, most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Inputs [n, d], labels [n, o], and their rows in the run's table (None for synthetic ones).
+    """Return inputs [n, d], labels [n, o], and their rows in the run's table (None for synthetic ones).
 
-    Inputs are rounded to float32: that is what an engine is given, and it halves the archive.
+    Inputs are rounded to float32, the type of an engine's inputs, which also halves the archive.
     """
     rng = np.random.default_rng(config.seed)
     if kind == "held-out":
@@ -210,10 +210,10 @@ def _rows(
 
 
 def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> dict[str, bytes]:
-    """data.npz and data.json as the run folder on the device has them: every row is held out."""
+    """Return data.npz and data.json for the run folder on the device, where every row is held out."""
     none = np.empty(0, np.int64)
     warnings = (
-        ["The rows are synthetic and their labels are the teacher's answers: errors are distances to the teacher."]
+        ["The rows are synthetic and their labels are the teacher's outputs: errors are distances from the teacher."]
         if kind == "synthetic"
         else []
     )
@@ -233,7 +233,7 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
 
 
 def _native(graph: Path, name: str) -> dict[str, bytes]:
-    """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
+    """Return the native engine of a graph; it is the same on every machine, so a device needs no ONNX package."""
     backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
@@ -248,7 +248,7 @@ def _native(graph: Path, name: str) -> dict[str, bytes]:
 
 
 def _without_paths(config: RunConfig) -> RunConfig:
-    """The configuration without folders of the machine it was used on; words like "standard" stay as they are."""
+    """Return the configuration without this machine's folders; words like "standard" are unchanged."""
     fields = {field: getattr(getattr(config, section), name) for field in PATHS for section, name in [field.split(".")]}
     return config.updated({field: Path(value).name for field, value in fields.items() if value})
 
@@ -258,7 +258,7 @@ def _json(value: Any) -> bytes:
 
 
 def _npz(**arrays: np.ndarray) -> bytes:
-    """Uncompressed: the archive is compressed as a whole. numpy writes no times into it."""
+    """Return an uncompressed NPZ (the archive is compressed as a whole); numpy writes no times into it."""
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     return stream.getvalue()
@@ -274,7 +274,7 @@ def _readme(header: dict[str, Any]) -> str:
         f"  pip install the wheel of regkd-edge {header['versions']['regkd-edge']}, no extras: no torch, no onnx",
         f"  {command_line('deploy', Path(header['name'] + '.' + header['target']['name'] + '.tar.gz'))}",
         "",
-        "That builds the engines there, compares their answers with expected.npz, times them, and writes report.html.",
+        "This builds the engines there, compares their outputs with expected.npz, times them, and writes report.html.",
         "",
         f"TensorRT of {header['target']['name']}, Python {header['target']['python']}:",
         versions_of,

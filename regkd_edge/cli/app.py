@@ -1,4 +1,4 @@
-"""The Typer app, and the one place where an error becomes a line and an exit code."""
+"""The Typer app, and the one place where an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .output import console, error_line
 
 __all__ = ["app", "run_app"]
 
-# Typer carries a copy of click since 0.26 and imported it before: the class is taken from where both have it.
+# Typer vendors click since 0.26 and imported it before: take the class from where both have it.
 _UsageError = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-# What the light half does not have: commands that train or quantize import them when they start.
+# What the light half lacks: commands that train or quantize import these when they start.
 _HALF = ("torch", "onnx", "onnxruntime", "safetensors", "sklearn")
 
 _INTERRUPTED = 130
@@ -44,11 +44,11 @@ def _top(
 
 
 def run_app() -> None:
-    """Run the app: 0 on success, 2 with one line on a user's mistake, 130 after Ctrl-C."""
+    """Run the app and return 0 on success, 2 (with one line) on a user's mistake, 130 after Ctrl-C."""
     as_json = "--json" in sys.argv[1:]
     try:
         code = app(prog_name="regkd-edge", standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # Typer's copy of click ends Ctrl-C so; the click before it raised Abort
+        if code == _INTERRUPTED:  # how Typer's copy of click ends Ctrl-C; older click raised Abort
             raise typer.Abort()
         sys.exit(code)
     except UserError as error:
@@ -77,7 +77,7 @@ def run_app() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         console.print(
-            "\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.",
+            "\nInterrupted. Finished stages are saved; run the same command to resume.",
             soft_wrap=True,
         )
         sys.exit(_INTERRUPTED)

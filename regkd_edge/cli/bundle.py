@@ -28,16 +28,16 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--rows",
                 metavar="held-out|synthetic",
-                help="What engines are judged by: held-out rows, or synthetic ones with the teacher's answers.",
+                help="What engines are judged on: held-out rows, or synthetic rows with the teacher's answers.",
             ),
         ] = "held-out",
         most_rows: Annotated[
-            int, typer.Option("--most-rows", min=1, help="Most held-out rows, or the number of synthetic ones.")
+            int, typer.Option("--most-rows", min=1, help="Maximum held-out rows, or the number of synthetic rows.")
         ] = 1000,
         tensorrt: TensorRTVersion = None,
         as_json: AsJson = False,
     ) -> None:
-        """Write one archive with all that the device needs: graphs, expected answers, rows, native engines, hashes.
+        """Write one archive with everything the device needs: graphs, expected answers, rows, native engines, hashes.
 
         Example: `regkd-edge bundle runs/diabetes --target jetson-orin`
         """
@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         ]
         notes = [
             f"{path}: {path.stat().st_size:,} bytes, SHA-256 {file_hash(path)}",
-            f"judged by {content['rows']['count']:,} {content['rows']['kind']} rows; "
+            f"judged on {content['rows']['count']:,} {content['rows']['kind']} rows; "
             f"checked for TensorRT {content['target']['checked_for']}",
             *(f"left out: {reason}" for reason in content["left_out"]),
         ]

@@ -15,7 +15,7 @@ from .pipeline import Session, start
 from .tables import data_notes, graph_rows, measured, sensitivity_notes, training_notes
 
 _QAT = Short(
-    "Go on to train the student through its quantizers of this precision, and write that graph (quantize --finetune).",
+    "Then train the student through its quantizers in this precision, and write that graph (quantize --finetune).",
     {"int8": {"quantize.finetune": True}},
 )
 
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _teacher(session: Session) -> dict[str, Any]:
-    """Bring in a teacher that exists already; one that has to be trained is ``train-teacher``'s work."""
+    """Import a teacher that exists already; ``train-teacher`` trains a new one."""
     teacher = session.config.teacher
     if session.run.record("teacher") is None and not (teacher.from_run or teacher.factory):
         raise RunFolderError(

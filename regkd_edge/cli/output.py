@@ -1,4 +1,4 @@
-"""What a command shows: a progress bar on stderr, one table, the next command; or one JSON object on stdout."""
+"""Output of a command: a progress bar on stderr, one table, the next command; or one JSON object on stdout."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ console = Console(stderr=True, highlight=False)
 
 
 def error_line(cause: str, remedy: str, as_json: bool) -> None:
-    """One line: the cause and the remedy; with ``--json`` an object on stdout too."""
+    """Print one line with the cause and the remedy; with ``--json`` an object on stdout too."""
     if as_json:
         print(json.dumps({"error": cause, "remedy": remedy}))
     print(f"error: {cause} {remedy}".rstrip(), file=sys.stderr)
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """A figure for a table: significant digits for floats, thousands separated for integers, a dash for nothing."""
+    """Format a value for a table: significant digits for floats, separated thousands for integers, a dash for None."""
     if value is None:
         return "-"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -48,18 +48,18 @@ def show(
     table: Any = None,
     footnotes: Sequence[str] = (),
 ) -> None:
-    """The end of a command.
+    """Print the result of a command.
 
     Parameters
     ----------
     title : str
         Title of the table.
     rows : sequence of dict
-        One a row, with the same keys, which become the column heads.
+        One per row, with the same keys, which become the column heads.
     as_json : bool
         One JSON object on stdout instead: ``{"run", "ran", "table", "notes", "next"}``.
     ran : sequence of str
-        The stages that were done by this call (not those that were done before).
+        The stages that this call ran (not those that were up to date).
     notes : sequence of str
         Lines to print below the table.
     next_command : str, optional
@@ -95,14 +95,14 @@ def show(
     for note in notes:
         out.print(escape(note), soft_wrap=True)
     if run is not None and not ran:
-        out.print("nothing to do: all of it was done before (--force does it again)", soft_wrap=True)
+        out.print("Nothing to do: everything is up to date (--force runs it again).", soft_wrap=True)
     if next_command:
         out.print(f"next: {escape(next_command)}", soft_wrap=True)
 
 
 @contextlib.contextmanager
 def progress_bar(as_json: bool) -> Iterator[Any]:
-    """A callback ``progress(label, step, total, losses, validation_rmse)`` drawing one bar a label on stderr."""
+    """Yield a callback ``progress(label, step, total, losses, validation_rmse)`` that draws one bar per label."""
     if as_json or not console.is_terminal:
         yield lambda *args: None
         return

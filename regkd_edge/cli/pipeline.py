@@ -1,6 +1,4 @@
-"""What the commands share: open or make the run, put the given flags into its configuration, do stages, show the
-end.
-"""
+"""Steps shared by the commands: open or create the run, apply the given flags, run the stages, show the result."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ __all__ = ["Session", "absolute_paths", "start"]
 
 @dataclass
 class Session:
-    """A locked run folder with its configuration, and what this call did to it."""
+    """A locked run folder with its configuration and the stages that this call ran."""
 
     run: RunFolder
     config: RunConfig
@@ -32,7 +30,7 @@ class Session:
     ran: list[str]
 
     def do(self, *stages: str) -> list[Done]:
-        """Perform stages in their order."""
+        """Run stages in order."""
         done = []
         for stage in stages:
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
@@ -42,8 +40,8 @@ class Session:
 
 
 def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
-    """``changes`` with the paths in it absolute; a relative one is looked for beside ``base`` first, then in the
-    current folder. So a later command may be typed in another folder.
+    """Return ``changes`` with absolute paths; a relative path is looked up beside ``base``, then in the
+    current folder. A later command can thus run from another folder.
     """
     from ..data import BUNDLED
 
@@ -76,12 +74,12 @@ def start(
     folder : Path
         The run folder. It must exist unless ``create`` or ``config`` is given.
     changes : dict
-        Dotted fields of the flags that were given; written to run.yaml once they are found valid.
+        Dotted fields of the given flags; written to run.yaml once they are valid.
     config : RunConfig, optional
-        The whole configuration in place of what run.yaml holds.
+        The whole configuration, in place of run.yaml's.
 
-    A folder that this call made is removed again when it was refused before any training: the refused flag would stay
-    in its run.yaml otherwise, since there is no configuration before it to go back to.
+    A folder that this call created is removed again if the call is refused before any training: otherwise the
+    refused flag would stay in its run.yaml, since no earlier configuration exists to restore.
     """
     new = not Path(folder).exists()
     if config is not None:
@@ -90,7 +88,7 @@ def start(
         run = RunFolder.create(folder, RunConfig().updated(absolute_paths(changes)))
     else:
         run = RunFolder.open(folder)
-    with run.lock():  # a call that does not get it must not touch the folder: it may be the holder's new run
+    with run.lock():  # without the lock the folder must not be touched: it may be the holder's new run
         try:
             with progress_bar(as_json) as progress:
                 if config is not None:
@@ -102,7 +100,7 @@ def start(
                 try:
                     yield Session(run, config, force, progress, [])
                 except UserError:
-                    run.write_config(before)  # a refused flag must not stay and be refused again by the next command
+                    run.write_config(before)  # a refused flag must not stay, or the next command would refuse it again
                     raise
         except UserError:
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")

@@ -11,9 +11,7 @@ __all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_re
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
-    """The run's models and engines with all that was measured so far: ``rows``, ``table``, ``footnotes`` of
-    :func:`show`.
-    """
+    """Return the run's models, engines and measurements: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
     from ..report.notes import loop_overhead
 
@@ -29,7 +27,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Graphs of the quantize stage: what was quantized, and what it changed against FP32."""
+    """Return the graphs of the quantize stage: what was quantized, and the difference from FP32."""
     rows = []
     for graph in graphs:
         check = graph.get("check") or {}
@@ -40,7 +38,7 @@ def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "bytes": graph["size_bytes"],
                 "Q/DQ pairs": graph["pairs"],
                 "multiply-adds": ", ".join(f"{name} {value:.0%}" for name, value in graph["share"].items() if value),
-                "RMS change against fp32": check.get("rmse"),
+                "RMS change from fp32": check.get("rmse"),
                 "largest change": check.get("max_abs"),
             }
         )
@@ -48,7 +46,7 @@ def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
-    """Where the error of each graph comes from: one line for the parts, one a layer, the worst first."""
+    """Return where the error of each graph comes from: one line for the parts, then one per layer, worst first."""
     lines = []
     for graph in graphs:
         found = graph.get("sensitivity")
@@ -65,13 +63,13 @@ def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
 
 
 def data_notes(summary: dict[str, Any]) -> list[str]:
-    """The split in one line, and what the reader of the table warned of."""
+    """Return the split in one line, and the warnings from reading the table."""
     counts = f"{summary['rows']:,} rows: {summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} held out."
     return [counts, *(f"warning: {warning}" for warning in summary["warnings"])]
 
 
 def training_notes(summary: dict[str, Any]) -> list[str]:
-    """Who computed the steps and why, one line a student, and what else its user should know."""
+    """Return which engine computed the steps and why, one line per student, and further notes."""
     lines = []
     for name, figures in summary.items():
         if name != "external":
@@ -84,13 +82,13 @@ def training_notes(summary: dict[str, Any]) -> list[str]:
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:
-    """The whole table, the recommended engine and where the report is."""
+    """Show the whole table, the recommended engine and the path of the report."""
     notes = []
     if summary["recommended"]:
         notes.append(f"recommended: {summary['recommended']['name']} ({summary['recommended']['why']})")
     notes.append(f"report: {run.file('report.html')}")
     show(
-        f"what was lost and won in {run.path}",
+        f"Results for {run.path}",
         **measured(run),
         as_json=as_json,
         run=str(run.path),

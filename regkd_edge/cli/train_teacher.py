@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
         "regkd-edge train-teacher runs/diabetes --data diabetes --teacher mlp:64,64:tanh",
     )
     def train_teacher(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
-        """Train a large network on the labels, or take one from another run or a factory."""
+        """Train a large network on the labels, or import one from another run or a factory."""
         with start(folder, changes, force, as_json, create=True) as session:
             data, _ = session.do("data", "teacher")
             show(

@@ -1,7 +1,7 @@
 """The section ``distill`` of the configuration: the student, its objective, where its inputs come from, its training.
 
-What does not go together is refused here, before anything is trained; what only a teacher decides (whether it has a
-gradient, which hidden layers) is refused by :mod:`regkd_edge.training.fits`.
+Contradictions are refused here, before anything is trained. What depends on the teacher (whether it has a
+gradient, which hidden layers) is checked by :mod:`regkd_edge.training.fits`.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class DistillConfig(_TermWeights):
     outlier_rule: Literal["mean", "median"] = Field(
         defaults.OUTLIER_RULE,
         description=(
-            "tor: an outlier lies k deviations above the mean |T-y|, or above the median (which gross outliers "
-            "hardly move)."
+            "tor: an outlier lies k deviations above the mean of |T-y|, or above the median (which gross outliers "
+            "hardly affect)."
         ),
     )
     outlier_k: AtLeast0 = Field(defaults.OUTLIER_K, description="tor: that k.")
@@ -97,17 +97,17 @@ class DistillConfig(_TermWeights):
         list[Annotated[int, Field(ge=-1)]], BeforeValidator(as_list), Field(min_length=2, max_length=2)
     ] = Field(
         default_factory=lambda: [-1, -1],
-        description="hint: hidden layer of the student and of the teacher, from 0, or -1 for the last.",
+        description="hint: hidden layer of the student and of the teacher, counted from 0; -1 is the last.",
     )
     heads: Annotated[int, Field(ge=1, le=2)] = Field(
-        1, description="2: one head follows the labels by the base, the other the teacher."
+        1, description="2: one head learns the labels with the base, the other learns the teacher."
     )
     head_weight: Positive = Field(defaults.HEAD_WEIGHT, description="Weight of the teacher's head.")
     export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: which one is kept.")
     w_base: Weight = Field(
         1.0,
         description=(
-            "Weight of the base on the rows (without data: on inputs as described). Like all weights: a number, or "
+            "Weight of the base on the rows (without data: on the described inputs). Like all weights: a number, or "
             "START..END over the steps."
         ),
     )
@@ -122,7 +122,7 @@ class DistillConfig(_TermWeights):
         ),
     )
     gm_on: Names = Field(
-        default_factory=lambda: list(GM_ON), description="Points on which gm acts: any of original,perturbed,ascended."
+        default_factory=lambda: list(GM_ON), description="Points that gm uses: any of original,perturbed,ascended."
     )
     sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: [defaults.SIGMA],
@@ -132,8 +132,8 @@ class DistillConfig(_TermWeights):
     ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
         defaults.ASCENT_RULE,
         description=(
-            "How abm and direct search: by the gradient, or the worst of random candidates (what a teacher without "
-            "gradients gets)."
+            "How abm and direct search: along the gradient, or the worst of random candidates (used for a "
+            "teacher without gradients)."
         ),
     )
     ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
@@ -158,24 +158,24 @@ class DistillConfig(_TermWeights):
     no_data: bool = Field(
         False,
         description=(
-            "The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers."
+            "Train without rows: on synthetic inputs with the teacher's answers, validated on other such inputs."
         ),
         json_schema_extra=_POINTS,
     )
     sampler: Annotated[Literal[SAMPLERS] | None, OrNone] = Field(
         None,
         description=(
-            "Synthetic points: gaussian, described, heavy-tailed (around the same mean and spread), mixed (half "
-            "each), generator, direct, anchored, latent. Without data the default is described; with rows it is "
-            "none, and those named stand beside the rows."
+            "Synthetic points: gaussian, described, heavy-tailed (same mean and spread), mixed (half "
+            "of each), generator, direct, anchored, latent. Without data the default is described. With rows it is "
+            "none, and the named points are added to the rows."
         ),
         json_schema_extra=_POINTS,
     )
     w_sampler: Weight = Field(
         1.0,
         description=(
-            "Weight of the points of generator, direct, anchored and latent, or of all points beside rows. They are "
-            "half of the batch."
+            "Weight of the points of generator, direct, anchored and latent, or of all points added to rows. They are "
+            "half of each batch."
         ),
         json_schema_extra=_POINTS,
     )
@@ -199,8 +199,8 @@ class DistillConfig(_TermWeights):
     like: Annotated[str | None, OrNone] = Field(
         None,
         description=(
-            "CSV of a few real inputs (no labels needed) whose correlation is followed; without --describe their "
-            "means, spreads and ranges too."
+            "CSV of a few real inputs (no labels needed) whose correlation is used; without --describe their "
+            "means, spreads and ranges are used too."
         ),
         json_schema_extra=_POINTS,
     )
@@ -230,7 +230,7 @@ class DistillConfig(_TermWeights):
     )
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
     evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(
-        100, description="Steps between two looks at the validation rows.", json_schema_extra=_TRAINING
+        100, description="Steps between two validations.", json_schema_extra=_TRAINING
     )
     baseline: bool = Field(
         True,
@@ -244,14 +244,12 @@ class DistillConfig(_TermWeights):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description=(
-            "Where the training runs; auto: on the GPU where one is there and the fused core covers the networks."
-        ),
+        description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
         json_schema_extra=_TRAINING,
     )
     backend: Literal["auto", "cpu", "cuda", "torch"] = Field(
         "auto",
-        description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
+        description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
         json_schema_extra=_TRAINING,
     )
 
@@ -262,7 +260,7 @@ class DistillConfig(_TermWeights):
 
     @property
     def drawn(self) -> str | None:
-        """The sampler, its default resolved."""
+        """Return the sampler, with its default resolved."""
         return self.sampler or ("described" if self.no_data else None)
 
     @property
@@ -282,7 +280,7 @@ class DistillConfig(_TermWeights):
 
     @property
     def base_learns(self) -> bool:
-        """Whether the base alone would learn anything: the student that is trained for comparison."""
+        """Return whether the base alone would learn anything, so that a baseline can be trained."""
         return _active(self.w_base) or (self.no_data and self.searched)
 
     @model_validator(mode="before")
@@ -362,26 +360,26 @@ def _contradictions(c: DistillConfig) -> list[str]:
         found.append("sampler neighbours takes constant weights: give w_base and w_sampler one number each")
     if c.no_data and c.base not in WITHOUT_LABELS:
         found.append(
-            f"no_data goes with the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
+            f"no_data needs one of the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
             "inputs have none"
         )
     if c.no_data and c.fraction != 1.0:
         found.append("no_data and fraction exclude each other: the student sees no row")
     if c.heads == 2 and c.base in WITHOUT_LABELS:
         found.append(
-            f"heads 2 needs a base that follows labels in its first head: base {c.base} does not; use tor, tbr, ail, "
+            f"heads 2 needs a base that uses labels in its first head: base {c.base} does not; use tor, tbr, ail, "
             "mix or blend, or heads 1"
         )
     if c.heads == 2 and not _active(c.w_base):
-        found.append("heads 2 needs w_base above 0: its first head learns by the base alone; give w_base, or heads 1")
+        found.append("heads 2 needs w_base above 0: its first head learns from the base alone; give w_base, or heads 1")
     if c.heads == 1 and c.export_head != "label":
         found.append(
-            f"export_head {c.export_head} belongs to heads 2: one head is all there is; use heads 2, or export_head "
+            f"export_head {c.export_head} needs heads 2, and the student has one head; use heads 2, or export_head "
             "label"
         )
     if drawn == "direct" and "abm" in c.terms:
         found.append(
-            "sampler direct is abm from random starts, both search by the same steps: leave abm out of terms, or "
+            "sampler direct is abm from random starts, and both are one search: leave abm out of terms, or "
             "sampler direct"
         )
     if kind is not None and kind.needs_rows and c.no_data and c.like is None:
@@ -401,8 +399,8 @@ def _contradictions(c: DistillConfig) -> list[str]:
             )
     if c.searched and not _active(c.w_sampler):
         found.append(
-            f"w_sampler 0 leaves sampler {drawn} without effect: "
-            + ("use sampler described or gaussian" if c.no_data else "leave the sampler out")
+            f"with w_sampler 0 the sampler {drawn} has no effect: "
+            + ("use sampler described or gaussian" if c.no_data else "omit the sampler")
         )
     if c.searched and c.batch < 2:
         found.append(f"batch 1 has no room for rows and points of sampler {drawn}: use at least 2")
@@ -415,7 +413,7 @@ def _contradictions(c: DistillConfig) -> list[str]:
         found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
     if "gm" in c.active_terms and not set(c.gm_on) & _made(c):
         found.append(
-            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms make: add original, or the "
+            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms produce: add original, or the "
             "term pm or abm"
         )
     return found

@@ -1,4 +1,4 @@
-"""Kinds of configuration fields: how a name, a list, a number or a weight over the run may be written."""
+"""Types of configuration fields: how a name, a list, a number or a scheduled weight is written."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
     "weight_parts",
 ]
 
-MOST_ROWS = 65536  # of a batch: beyond, memory and not the network decides what a step costs
+MOST_ROWS = 65536  # per batch: beyond, memory and not the network decides the cost of a step
 MOST_STEPS = 10**9
 
 
 def as_list(value: Any) -> Any:
-    """``"a,b"`` -> ``["a", "b"]``, and ``'"a,b",c'`` -> ``["a,b", "c"]``; one number -> a list of one. Lists pass."""
+    """Split ``"a,b"`` into ``["a", "b"]`` and ``'"a,b",c'`` into ``["a,b", "c"]``; a number gives a list of one."""
     if isinstance(value, str):
         parts = next(csv.reader([value], skipinitialspace=True), []) if '"' in value else value.split(",")
         return [part.strip() for part in parts if part.strip()]
@@ -40,7 +40,7 @@ def as_list(value: Any) -> Any:
 
 
 def weight_parts(value: float | str) -> tuple[float, float, int]:
-    """``(start, end, hold)`` of a weight that :data:`Weight` has let pass."""
+    """Return ``(start, end, hold)`` of a weight that :data:`Weight` has validated."""
     if not isinstance(value, str):
         return value, value, 1
     line, _, hold = value.partition("/")
@@ -49,7 +49,7 @@ def weight_parts(value: float | str) -> tuple[float, float, int]:
 
 
 def _as_weight(value: Any) -> float | str:
-    """A number, or the canonical ``START..END`` or ``START..END/HOLD``."""
+    """Return a number, or the canonical ``START..END`` or ``START..END/HOLD``."""
     form = "a number, or START..END (such as 1..0), or START..END/HOLD with HOLD steps between two values"
     parts = value
     if isinstance(value, dict):
@@ -96,12 +96,12 @@ def seconds(value: Any) -> Any:
 
 
 def none_for_nothing(value: Any) -> Any:
-    """``"none"`` takes back what an earlier command chose."""
+    """Return None for ``"none"``, which undoes the choice of an earlier command."""
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
 def panel(title: str) -> dict[str, Any]:
-    """Under which heading ``--help`` shows a field (``Field(..., json_schema_extra=panel(...))``)."""
+    """Return the heading of a field in ``--help`` (``Field(..., json_schema_extra=panel(...))``)."""
     return {"panel": title}
 
 
@@ -111,10 +111,10 @@ Optimizer = Literal["rmsprop", "adam", "adamw"]
 OrNone = BeforeValidator(none_for_nothing)
 Count = Annotated[int, Field(ge=1, le=MOST_ROWS)]
 Weight = Annotated[Union[float, str], BeforeValidator(_as_weight)]
-"""A weight over the run: constant, or on a line from the first step to the last (``hold`` steps at a time)."""
+"""A weight over the run: constant, or linear from the first step to the last (constant for ``hold`` steps)."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown fields, infinities and not-a-number are errors."""
+    """A section of the configuration; unknown fields, infinities and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)

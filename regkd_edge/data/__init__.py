@@ -1,4 +1,4 @@
-"""Tables in, splits, scaling, and the data files of a run. Works without torch."""
+"""Tables, splits, scaling, and the data files of a run. Works without torch."""
 
 from __future__ import annotations
 

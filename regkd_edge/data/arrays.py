@@ -1,4 +1,4 @@
-"""Rows from memory: arrays, torch tensors and data frames become float64 rows with the names of their columns."""
+"""Rows from memory: arrays, torch tensors and data frames as float64 rows with column names."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .table import Table
 
 __all__ = ["as_rows", "as_targets", "dataset_of", "shape_of"]
 
-_EXACT = 2**53  # beyond it not every whole number is a float64
+_EXACT = 2**53  # beyond it not every whole number is exact in float64
 
 
 def shape_of(values: Any) -> list[int]:
-    """Shape of anything array-like, for messages."""
+    """Return the shape of anything array-like, for messages."""
     return list(getattr(values, "shape", np.shape(values)))
 
 
@@ -29,25 +29,25 @@ def as_rows(
     width: int | None = None,
     what: str = "x",
 ) -> tuple[np.ndarray, list[str] | None]:
-    """Return rows ``[n, d]`` as float64, and the names of their columns where they have any.
+    """Return rows ``[n, d]`` as float64, and the names of their columns if they have any.
 
     Parameters
     ----------
     x : array-like, torch tensor, or data frame of pandas or polars, [n, d]
         A data frame is recognised by its ``columns``; neither library is imported here.
     names : sequence of str, optional
-        The columns that are wanted, in their order. A data frame is brought into that order and may have other columns
-        besides; other rows have no names and must have as many columns.
+        The required columns, in order. A data frame is reordered and may have further columns; other rows have no names
+        and must have this number of columns.
     width : int, optional
-        The number of columns that is wanted where there are no names.
+        The required number of columns if there are no names.
     what : str
         What the rows are, for messages.
 
     Raises
     ------
     DataError
-        Another rank or width, no rows, text or objects, numbers that are not finite, columns that are missing, or whole
-        numbers that float64 does not hold exactly.
+        Another rank or width, no rows, text or objects, numbers that are not finite, missing columns, or whole numbers
+        that are not exact in float64.
     """
     found = None
     if _is_frame(x):
@@ -71,7 +71,7 @@ def as_rows(
     if expected is not None and values.shape[1] != expected:
         raise DataError(
             f"{what} has shape {list(values.shape)}: {values.shape[1]} columns, expected {expected}{_listed(names)}.",
-            "Give the columns of the training, in their order.",
+            "Give the columns of the training, in order.",
         )
     if not len(values):
         raise DataError(f"{what} has shape {list(values.shape)}: it has no rows.", "Give at least one row.")
@@ -95,7 +95,7 @@ def as_targets(y: Any, rows: int, *, width: int | None = None, what: str = "y") 
     values, names = as_rows(y, width=width, what=what)
     if len(values) != rows:
         raise DataError(
-            f"{what} has {len(values)} rows and x has {rows}.", "Give a target for each row, in the same order."
+            f"{what} has {len(values)} rows and x has {rows}.", "Give one target per row, in the same order."
         )
     return values, names or ([str(named)] if isinstance(named, str) and values.shape[1] == 1 else None)
 
@@ -115,9 +115,9 @@ def dataset_of(
     Parameters
     ----------
     labelled : bool
-        Whether y holds labels; False where it holds a teacher's answers.
+        Whether y holds labels; False if it holds a teacher's answers.
     validation : float or (x, y)
-        The share of the rows that selects the best state, at least one row; or rows of their own.
+        The share of the rows that selects the best state, at least one row; or separate rows.
     """
     inputs, names = as_rows(x, names=feature_names)
     targets, labels = as_targets(y, len(inputs))
@@ -135,7 +135,7 @@ def dataset_of(
         if not 0 < validation < 1:
             raise DataError(
                 f"validation is {validation}, expected a share between 0 and 1, or rows (x, y).",
-                "Give for example validation=0.15.",
+                "Give a share such as validation=0.15.",
             )
         parts = _validation_split(len(inputs), validation, seed)
     table = Table(inputs, targets, names, labels, "memory", [], labelled=labelled)
@@ -165,7 +165,7 @@ def _require_unique(names: list[str], what: str) -> None:
 
 
 def _frame_values(frame: Any, found: list[str], names: Sequence[str] | None, what: str) -> np.ndarray:
-    """The wanted columns of a data frame, each as numbers."""
+    """Return the required columns of a data frame, each as numbers."""
     wanted = list(names) if names is not None else found
     missing = [name for name in wanted if name not in found]
     if missing:
@@ -180,11 +180,11 @@ def _frame_values(frame: Any, found: list[str], names: Sequence[str] | None, wha
 
 
 def _numbers(x: Any, what: str) -> np.ndarray:
-    """Any array of numbers as float64, every value as it was."""
+    """Return any array of numbers as float64, with exact values."""
     try:
         values = np.asarray(x)
     except ValueError as error:  # ragged lists
-        raise DataError(f"{what} is no array of numbers: {error}.", "Give rows of one length.") from None
+        raise DataError(f"{what} is not an array of numbers: {error}.", "Give rows of equal length.") from None
     if values.dtype.kind in "OUS":
         try:
             values = np.array(values.tolist(), dtype=np.float64) if values.dtype.kind == "O" else None

@@ -1,7 +1,7 @@
-"""What each input column is: continuous, whole, binary, categorical or constant, and which values were observed.
+"""Kinds of input columns (continuous, whole, binary, categorical or constant) and their observed values.
 
-Codes, counts and categories stay codes, counts and categories: whoever makes points that nobody measured (samplers,
-perturbation, ascent, calibration) asks here which of them can occur, by :meth:`Columns.restrict`.
+Synthetic points (from samplers, perturbation, ascent, calibration) must keep codes, counts and categories valid:
+:meth:`Columns.restrict` moves them to points that can occur.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..errors import DataError
 
 __all__ = ["Columns", "Kind"]
 
-#: constant: one value. binary: two values. whole: whole numbers. categorical: codes whose order means nothing.
+#: constant: one value. binary: two values. whole: whole numbers. categorical: codes without an order.
 Kind = Literal["continuous", "whole", "binary", "categorical", "constant"]
 
-_FEW = 64  # distinct values up to which they are listed
-_GLANCE = 4096  # rows in which more distinct values than that end the search for few
-_REPEATS = 4  # rows per distinct value from which a set of values is taken as complete
-_EXACT = 2.0**53  # beyond, float64 holds whole numbers only: that a value is whole says nothing
+_FEW = 64  # maximum number of distinct values that are listed
+_GLANCE = 4096  # rows after which the search stops if they have more distinct values
+_REPEATS = 4  # minimum rows per distinct value for a set of values to count as complete
+_EXACT = 2.0**53  # beyond, every float64 is whole, so wholeness carries no information
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Columns:
         categorical: Sequence[str] = (),
         groups: Sequence[Sequence[int]] = (),
     ) -> Columns:
-        """Tell the kinds from the rows; ``whole`` and ``categorical`` name columns whose kind is declared.
+        """Infer the kinds from the rows; ``whole`` and ``categorical`` name columns whose kind is declared.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Columns:
         self,
         x: np.ndarray,  # [n, d] raw units
     ) -> Columns:
-        """The same kinds with the ranges and values of other rows, such as the training rows alone."""
+        """Return the same kinds with the ranges and values of other rows, such as the training rows alone."""
         x = np.asarray(x, dtype=np.float64)
         values = tuple(
             None if seen is None else tuple(np.unique(column).tolist()) for seen, column in zip(self.values, x.T)
@@ -101,9 +101,9 @@ class Columns:
         self,
         x: np.ndarray,  # [n, d] raw units
     ) -> np.ndarray:  # [n, d] float64
-        """The nearest points that can occur; continuous columns are left as they are.
+        """Return the nearest points that can occur; continuous columns are unchanged.
 
-        Columns with listed values take the nearest of these, whole columns without a list the nearest whole number
+        Columns with listed values take the nearest one, whole columns without a list the nearest whole number
         within the range. Of a one-hot group, the column with the largest value becomes 1 and the others 0.
         """
         x = np.array(x, dtype=np.float64)
@@ -122,7 +122,7 @@ class Columns:
         return x
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; float64 survives the round trip through JSON exactly."""
+        """Return a JSON-able dict; float64 survives the round trip through JSON exactly."""
         return {
             "names": list(self.names),
             "kinds": list(self.kinds),
@@ -134,7 +134,7 @@ class Columns:
 
     @classmethod
     def from_dict(cls, stored: Any) -> Columns:
-        """What :meth:`to_dict` gave; anything else is a :class:`DataError`."""
+        """Build from the result of :meth:`to_dict`; anything else is a :class:`DataError`."""
         try:
             names, kinds = [str(n) for n in stored["names"]], [str(k) for k in stored["kinds"]]
             low, high = (np.array(stored[key], dtype=np.float64) for key in ("low", "high"))
@@ -157,7 +157,9 @@ def _check_declared(names: Sequence[str], whole: Sequence[str], categorical: Seq
     for flag, declared in (("--whole", whole), ("--categorical", categorical)):
         for name in declared:
             if name not in names:
-                raise DataError(f"{flag} names '{name}', which is no input.", f"The inputs are: {', '.join(names)}.")
+                raise DataError(
+                    f"{flag} names '{name}', which is not an input.", f"The inputs are: {', '.join(names)}."
+                )
     both = sorted(set(whole) & set(categorical))
     if both:
         raise DataError(f"'{both[0]}' is declared whole and categorical.", "Declare it once.")
@@ -171,7 +173,7 @@ def _kind(name: str, column: np.ndarray, whole: bool, categorical: bool) -> tupl
     if whole and not is_whole:
         odd = column[np.argmax(column != np.rint(column))]
         raise DataError(
-            f"input '{name}' is declared whole and holds {odd:g}.", "Take it out of --whole, or correct that value."
+            f"input '{name}' is declared whole but holds {odd:g}.", "Remove it from --whole, or correct that value."
         )
     if categorical:
         return "categorical", tuple(np.unique(column).tolist())
@@ -183,7 +185,7 @@ def _kind(name: str, column: np.ndarray, whole: bool, categorical: bool) -> tupl
 
 
 def _few(column: np.ndarray) -> tuple[float, ...] | None:
-    """The distinct values where they are at most 64."""
+    """Return the distinct values if there are at most 64."""
     if len(np.unique(column[:_GLANCE])) > _FEW:
         return None
     values = np.unique(column)
@@ -191,7 +193,7 @@ def _few(column: np.ndarray) -> tuple[float, ...] | None:
 
 
 def _nearest(values: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """The element of sorted ``values`` nearest to each entry; the smaller one of two that are as near."""
+    """Return the element of sorted ``values`` nearest to each entry; the smaller one of a tie."""
     above = np.clip(np.searchsorted(values, column), 1, max(len(values) - 1, 1))
     upper = values[np.minimum(above, len(values) - 1)]
     lower = values[above - 1]

@@ -1,4 +1,4 @@
-"""A strict CSV reader: every cell a finite number, every problem named by its line and column."""
+"""A strict CSV reader: every cell is a number, and every error names its line and column."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import DataError
 
 __all__ = ["read_csv"]
 
-_MOST = 60  # characters of a cell or a line that are shown
+_MOST = 60  # characters of a cell or a line shown in messages
 
 
 def read_csv(path: Path, only: Collection[str] | None = None) -> tuple[list[str], np.ndarray, list[int]]:
@@ -23,13 +23,13 @@ def read_csv(path: Path, only: Collection[str] | None = None) -> tuple[list[str]
     Parameters
     ----------
     only : collection of str, optional
-        The columns that are read; the cells of the others may hold anything and become not-a-number.
+        The columns to read; the cells of the others may hold anything and become NaN.
 
     Returns
     -------
     names : list of str
     values : float64 array [N, columns]
-        Not-a-number and infinity are let through here, with the line they stand in, for the table to judge.
+        NaN and infinity pass here, with their line number; the table checks them.
     lines : list of int
         Line number of each row in the file.
 
@@ -37,7 +37,7 @@ def read_csv(path: Path, only: Collection[str] | None = None) -> tuple[list[str]
     ------
     DataError
         Empty file, header only, a header of numbers, duplicate or nameless columns, another separator, a line with
-        another number of cells, a cell that is no number.
+        a different number of cells, a cell that is not a number.
     """
     text = _text(path)
     if not text.strip():
@@ -61,7 +61,7 @@ def read_csv(path: Path, only: Collection[str] | None = None) -> tuple[list[str]
             lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(
-            f"'{path}' line {reader.line_num} is not CSV: {error}.", "Mend that line, or export the file again."
+            f"'{path}' line {reader.line_num} is not CSV: {error}.", "Fix that line, or export the file again."
         ) from None
     if not values:
         raise DataError(f"'{path}' has a header and no rows.", "Give a CSV file with data in it.")
@@ -112,8 +112,8 @@ def _wrong_length(path: Path, line: int, names: list[str], row: list[str], text:
     cut = len(row) < len(names) and not text.endswith(("\n", "\r")) and line == text.count("\n") + 1
     cause = f"'{path}' line {line} has {len(row)} cells, expected {len(names)} as in the header: read '{_shortened(','.join(row))}'."
     if cut:
-        return DataError(cause, "The file ends there, so it seems cut: copy it again.")
-    return DataError(cause, "Mend that line (a missing value, or a comma inside a number).")
+        return DataError(cause, "The file ends there and seems truncated: copy it again.")
+    return DataError(cause, "Fix that line (a missing value, or a comma inside a number).")
 
 
 def _shortened(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The score of a regression, as scikit-learn has it."""
+"""The score of a regression, as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def r2_score(
     truth: np.ndarray,  # [n, o]
     answers: np.ndarray,  # [n, o]
 ) -> float:
-    """R2, the mean over the outputs; an output whose true values do not vary counts 1 when met exactly, else 0."""
+    """Return R2, the mean over the outputs; an output of constant true values counts 1 if predicted exactly, else 0."""
     residual = ((truth - answers) ** 2).sum(0)
     spread = ((truth - truth.mean(0)) ** 2).sum(0)
     varies = spread > 0

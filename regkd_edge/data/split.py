@@ -1,4 +1,4 @@
-"""Training, validation and test rows by seed, and shares of them."""
+"""Random splits into training, validation and test rows, and fractions of them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def split(n: int, validation: float, test: float, seed: int) -> Split:
     n : int
         Number of rows.
     validation, test : float
-        Shares of the rows, rounded to whole rows and at least one; the rest is for training.
+        Shares of the rows, rounded to whole rows, at least one each; the rest is for training.
 
     Raises
     ------
     DataError
-        When fewer than 2 training rows, 1 validation row or 1 test row would be left; it says the numbers.
+        Fewer than 2 training rows, 1 validation row or 1 test row would be left; the message has the numbers.
     """
     n_validation, n_test = max(1, round(n * validation)), max(1, round(n * test))
     n_train = n - n_validation - n_test
@@ -55,12 +55,12 @@ def split(n: int, validation: float, test: float, seed: int) -> Split:
 def subset(whole: Split, fraction: float, seed: int) -> Split:
     """Keep a share of the training and of the validation rows; the test rows stay.
 
-    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions compares like with like.
+    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable.
 
     Raises
     ------
     DataError
-        When the share is outside (0, 1], or leaves fewer than 2 training rows or 1 validation row.
+        The share is outside (0, 1], or leaves fewer than 2 training rows or 1 validation row.
     """
     if not 0 < fraction <= 1:
         raise DataError(f"fraction {fraction:g} is outside (0, 1].", "Give the share of the rows to keep, such as 0.1.")

@@ -2,8 +2,8 @@
 
 ``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names
 and what each input column is (:class:`Columns`).
-``predictions.npz`` of a model holds y [N, o]: its answers to all rows in the table's order, so that accuracy can be
-reported where torch is absent.
+``predictions.npz`` of a model holds y [N, o]: its predictions for all rows in the table's order, so that accuracy
+can be reported without torch.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Dataset:
 
 
 def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
-    """Write data.npz and data.json of a run, each whole or not at all; returns their paths."""
+    """Write data.npz and data.json of a run, each atomically; return their paths."""
     arrays, names = run.file("data.npz"), run.file("data.json")
     with write_atomic(arrays) as temporary:
         np.savez(temporary, x=table.x, y=table.y, train=split.train, validation=split.validation, test=split.test)
@@ -105,7 +105,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
 
 
 def load_dataset(run: RunFolder) -> Dataset:
-    """What :func:`save_dataset` wrote; a missing, corrupt or contradictory file is a :class:`RunFolderError`."""
+    """Load the files of :func:`save_dataset`; a missing, corrupt or contradictory one is a RunFolderError."""
     remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
     arrays = _read_npz(run.file("data.npz"), ("x", "y", *_PARTS), remedy)
     names = _read_json(run.file("data.json"), remedy)
@@ -136,14 +136,14 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
     if names.get("format") != _FORMAT:
         return f"format {names.get('format')!r}, expected {_FORMAT}"
     if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
-        return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two tables of float64 with as many rows"
+        return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two float64 tables with equal numbers of rows"
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return "x or y holds a number that is not finite"
     for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):
         if not isinstance(names.get(key), list) or len(names[key]) != width:
             return f"{key} does not name the {width} columns"
     parts = [arrays[p] for p in _PARTS]
-    needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle carries no row that was trained on
+    needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle holds no training rows
     if any(p.ndim != 1 or not np.issubdtype(p.dtype, np.integer) for p in parts) or not all(len(p) for p in needed):
         return "a part of the split is empty or holds no row numbers"
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(x))):
@@ -155,7 +155,7 @@ def save_predictions(
     path: str | Path,
     y: np.ndarray,  # [N, o] raw units
 ) -> Path:
-    """Write a model's answers to all rows of the table."""
+    """Write a model's predictions for all rows of the table."""
     path = Path(path)
     with write_atomic(path) as temporary:
         np.savez(temporary, y=np.asarray(y, dtype=np.float64))
@@ -163,8 +163,8 @@ def save_predictions(
 
 
 def load_predictions(path: str | Path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Read predictions [N, o], float64, raw units; another shape than ``shape`` is a :class:`RunFolderError`."""
-    remedy = "Make it again with --force on the command that wrote it."
+    """Read predictions [N, o], float64, raw units; a shape other than ``shape`` is a RunFolderError."""
+    remedy = "Repeat the command that wrote it with --force."
     y = _read_npz(Path(path), ("y",), remedy)["y"]
     if y.ndim != 2 or y.dtype != np.float64 or (shape is not None and y.shape != tuple(shape)):
         raise RunFolderError(
@@ -180,7 +180,7 @@ def _read_npz(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, np.nd
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in keys}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
+    except Exception as error:  # a damaged archive raises many types (zip, zlib, header, missing key)
         raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
     return arrays
 

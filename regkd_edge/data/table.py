@@ -19,9 +19,9 @@ __all__ = ["BUNDLED", "Table", "load_table"]
 #: Real sets that come with scikit-learn, without a download.
 BUNDLED = ("digits", "diabetes")
 
-# Engines take raw values as float32: beyond this they, their squares or their reciprocals leave its range.
+# Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
 _LARGEST, _SMALLEST = 1e30, 1e-30
-# A column that varies by less than this share of its size keeps fewer than about 7 bits of itself in float32.
+# A column that varies by less than this share of its size keeps fewer than about 7 bits in float32.
 _COARSE = 1e-5
 
 
@@ -37,11 +37,11 @@ class Table:
     source : str
         The file or bundled set it came from.
     warnings : list of str
-        What is allowed but worth knowing (constant columns, columns that float32 resolves coarsely).
+        What is allowed but noteworthy (constant columns, columns that float32 resolves coarsely).
     labelled : bool
         Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     columns : Columns, optional
-        What each input is, with what was declared; told from the rows alone where it is not given.
+        Kind of each input, with declared kinds; by default inferred from the rows alone.
     """
 
     x: np.ndarray
@@ -74,23 +74,23 @@ def load_table(
     whole: Sequence[str] = (),
     categorical: Sequence[str] = (),
 ) -> Table:
-    """Read a table and part its columns into inputs and targets.
+    """Read a table and divide its columns into inputs and targets.
 
     Parameters
     ----------
     source : str or path
         A CSV, Parquet (``.parquet``, ``.pq``) or NPZ file, or one of :data:`BUNDLED`. An NPZ file holds either ``x``
-        [N, d] and ``y`` [N, o] (with ``feature_names`` and ``target_names`` if wanted), or one vector [N] a column.
+        [N, d] and ``y`` [N, o] (optionally ``feature_names`` and ``target_names``), or one vector [N] per column.
     target : sequence of str
-        Names of the target columns, in the order wanted. A bundled set and an NPZ file with ``y`` know their own;
-        every other source needs it. All other columns are inputs.
+        Names of the target columns, in the desired order. A bundled set and an NPZ file with ``y`` name their own;
+        every other source needs this. All other columns are inputs.
     whole, categorical : sequences of str
         Inputs that are declared to be whole numbers, and codes; see :class:`Columns`.
 
     Raises
     ------
     DataError
-        A missing file or column, text, not-a-number or infinity in a cell, a constant target, and the like.
+        A missing file or column, text, NaN or infinity in a cell, a constant target, and the like.
     NotAvailable
         The library that reads this kind of file is not installed.
     """
@@ -144,7 +144,9 @@ def _table(
             raise DataError(f"'{source}' has no column '{name}'.", remedy)
         if name in wanted[:i]:
             raise DataError(f"target '{name}' is named twice.", "Name each target once.")
-    left_out = [name for name in known if name not in wanted]  # a stored target that is not wanted is no input either
+    left_out = [
+        name for name in known if name not in wanted
+    ]  # a stored target that is not requested is not an input either
     inputs = [name for name in names if name not in wanted and name not in left_out]
     if not inputs:
         raise DataError(
@@ -154,7 +156,7 @@ def _table(
     for name in inputs + wanted:
         _check_column(source, name, values[:, column[name]], place)
     x, y = values[:, [column[n] for n in inputs]], values[:, [column[n] for n in wanted]]
-    warnings = [f"stored target '{name}' is left out" for name in left_out]
+    warnings = [f"stored target '{name}' is not used" for name in left_out]
     warnings += [note for name, v in zip(inputs, x.T) if (note := _note(name, v))]
     for name, v in zip(wanted, y.T):
         if len(v) == 1:
@@ -182,16 +184,16 @@ def _check_column(source: str, name: str, values: np.ndarray, place: Callable[[i
         met = f"values up to {size:g}" if size > _LARGEST else f"a spread of {spread:g}"
         raise DataError(
             f"column '{name}' of '{source}' has {met}, beyond the range of a float32 engine.",
-            "Give it in another unit.",
+            "Use another unit.",
         )
 
 
 def _note(name: str, values: np.ndarray) -> str:
     spread = values.std()
     if values.min() == values.max():
-        return f"input '{name}' is constant ({values[0]:g}) and tells nothing"
+        return f"input '{name}' is constant ({values[0]:g}) and carries no information"
     if spread < _COARSE * np.abs(values).max():
-        return f"input '{name}' varies by only {spread / np.abs(values).max():.1e} of its size: float32 engines see it coarsely, subtract an offset first"
+        return f"input '{name}' varies by only {spread / np.abs(values).max():.1e} of its size, which float32 engines resolve coarsely: subtract an offset first"
     return ""
 
 
@@ -209,7 +211,7 @@ def _bundled(name: str) -> tuple[list[str], np.ndarray, list[str]]:
             [f"pixel_{i}_{j}" for i in range(8) for j in range(8)],
             ["digit"],
         )
-    else:  # in raw units: scikit-learn's default is scaled on all rows, test rows too
+    else:  # in raw units: scikit-learn's default is scaled over all rows, including test rows
         bunch = datasets.load_diabetes(scaled=False)
         inputs, targets = list(bunch.feature_names), ["progression"]
     return inputs + targets, np.column_stack([bunch.data, bunch.target]).astype(np.float64), targets
@@ -219,7 +221,7 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, pickle refused)
+    except Exception as error:  # a damaged archive raises many types (zip, zlib, header, pickle refused)
         raise DataError(
             f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.",
             "Save plain number arrays with numpy.savez.",
@@ -238,7 +240,7 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
             ]
             if len(own) != width:
                 raise DataError(
-                    f"'{path}': {len(own)} {stored_names} for {width} columns of '{key}'.", "Store one name a column."
+                    f"'{path}': {len(own)} {stored_names} for {width} columns of '{key}'.", "Store one name per column."
                 )
             names += own
         if len(parts["x"]) != len(parts["y"]) or len(parts["x"]) == 0:
@@ -251,7 +253,7 @@ def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
     if len(arrays) < 2 or any(a.ndim != 1 for a in arrays.values()) or len({len(a) for a in arrays.values()}) != 1:
         shapes = ", ".join(f"{key} {a.shape}" for key, a in list(arrays.items())[:8])
         raise DataError(
-            f"'{path}' holds {shapes or 'nothing'}.", "Store x [N, d] and y [N, o], or one vector [N] a column."
+            f"'{path}' holds {shapes or 'nothing'}.", "Store x [N, d] and y [N, o], or one vector [N] per column."
         )
     for key, a in arrays.items():
         if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):

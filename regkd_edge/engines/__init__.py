@@ -1,7 +1,7 @@
-"""Engines: what a graph becomes on one machine, and how it is run there.
+"""Engines: graphs built for one machine, and how they run there.
 
-A back end is one file with two functions, :meth:`Backend.build` and :meth:`Backend.load`. Nothing here probes a device or
-imports a runtime before it is asked to.
+A back end is one file with two functions, :meth:`Backend.build` and :meth:`Backend.load`. Nothing here probes a
+device or imports a runtime before it is used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "nat
 
 
 def get_backend(backend: str) -> Backend:
-    """The back end of that name; an unknown one is a :class:`UserError`."""
+    """Return the back end of that name; an unknown one is a :class:`UserError`."""
     if backend not in BACKENDS:
         raise UserError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
     return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").BACKEND
 
 
 def available() -> dict[str, str | None]:
-    """Back end -> None when it can build and run here, else the reason why not."""
+    """Return back end -> None if it can build and run here, else the reason why not."""
     return {backend: get_backend(backend).missing() for backend in BACKENDS}
 
 
@@ -39,9 +39,9 @@ def load_runner(folder: str | Path, threads: int | None = None, **settings: Any)
     folder : path
         Where ``build`` wrote ``manifest.json`` and the engine.
     threads : int, optional
-        Threads of one request, for back ends on the CPU; the manifest's number when absent.
+        Threads per request, for back ends on the CPU; by default the manifest's number.
     settings
-        What the back end's own ``load`` takes besides, e.g. ``cuda_graph`` of ``tensorrt``.
+        Further arguments of the back end's own ``load``, e.g. ``cuda_graph`` of ``tensorrt``.
 
     Raises
     ------

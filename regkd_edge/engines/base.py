@@ -1,4 +1,4 @@
-"""What every back end has in common: the protocol, and the manifest that says what an engine file is."""
+"""The common parts of all back ends: the protocol, and the manifest that describes an engine file."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Runner(Protocol):
         self,
         x: np.ndarray,  # [b, d] float32, C-contiguous, raw units
     ) -> np.ndarray:  # [b, o] float32, raw units
-        """Answer one request and return when the answer is in host memory."""
+        """Run one request and return when the outputs are in host memory."""
         ...
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Free the engine's resources."""
         ...
 
     def __enter__(self) -> Runner: ...
@@ -55,20 +55,20 @@ class Runner(Protocol):
 
 
 class Backend(Protocol):
-    """A back end. Some have more, which callers look for:
+    """A back end. Some have optional members, which callers look up:
 
     ``refuses(onnx_path) -> str | None``
         Why this graph cannot become an engine, or None.
     ``cannot_run() -> str | None``
         Why an engine that can be built here cannot be run here, or None.
     ``variants(manifest) -> dict``
-        Other ways to run an engine that are worth timing: name -> what :meth:`load` takes.
+        Other ways to run an engine that are worth timing: name -> arguments of :meth:`load`.
     """
 
     name: str
 
     def missing(self) -> str | None:
-        """Why the back end cannot be used on this machine, or None. Touches neither a runtime nor a device's memory."""
+        """Return why the back end cannot be used on this machine, or None. Loads no runtime, uses no device."""
         ...
 
     def require(self) -> None:
@@ -76,37 +76,37 @@ class Backend(Protocol):
         ...
 
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
-        """Make an engine of a graph; writes the engine file and ``manifest.json`` into ``folder``."""
+        """Build an engine from a graph; write the engine file and ``manifest.json`` into ``folder``."""
         ...
 
     def load(self, folder: str | Path, threads: int | None = None) -> Runner:
-        """Load the engine of a folder after its hash was checked."""
+        """Load the engine of a folder after checking its hash."""
         ...
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an engine file is and how it came about.
+    """Description of an engine file and its origin.
 
     Attributes
     ----------
     backend, precision : str
-        Who runs it; what its graph means (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` where the graph
+        The back end that runs it; the precision of its graph (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` if it
         could not be read.
     engine, engine_sha256, size_bytes
         The file beside the manifest, its hash and its size.
     source, source_sha256
         The ONNX graph it was built from.
     batch : int or None
-        The only batch size it takes, or None when it takes any.
+        The only batch size it supports, or None if it supports any.
     max_batch : int or None
-        The largest batch size it takes, or None when there is no limit.
+        The largest batch size it supports, or None without a limit.
     inputs, outputs : list of {name, shape, dtype}
     executed : dict of str to float, or None
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
     options, versions, machine, notes, built, seconds
-        What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
+        The requested options, library versions, machine, remarks, time (UTC) and duration of the build.
     feature_names, target_names : lists of str
         Of the inputs and outputs in their order; empty where they are not known.
     """
@@ -137,7 +137,7 @@ class Manifest:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of an engine folder; a missing, corrupt or foreign one is a :class:`RunFolderError`."""
+    """Read the manifest of an engine folder; a missing, corrupt or foreign one is a :class:`RunFolderError`."""
     path = Path(folder, MANIFEST)
     remedy = "Build the engine again: regkd-edge build RUN --force."
     try:
@@ -165,7 +165,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
-    """Manifest and bytes of an engine; nothing is handed on whose hash is not the manifest's.
+    """Return the manifest and bytes of an engine after checking the hash against the manifest.
 
     The bytes that were hashed are the bytes that are loaded, so no one can change the file in between.
     """
@@ -187,7 +187,7 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
     met = hashlib.sha256(content).hexdigest()
     if met != manifest.engine_sha256:
         raise RunFolderError(
-            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, the manifest says "
+            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, and the manifest has "
             f"{str(manifest.engine_sha256)[:12]}.",
             "Build the engine again: regkd-edge build RUN --force.",
         )
@@ -195,7 +195,7 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
 
 
 def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> Manifest:
-    """Hash the finished engine file and write its manifest, last of all: an engine without one does not count."""
+    """Hash the finished engine file and write its manifest last: an engine without one is invalid."""
     path = Path(folder, engine)
     manifest = Manifest(
         engine=engine,
@@ -211,17 +211,17 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
 
 
 def require(backend: Backend) -> None:
-    """Raise :class:`NotAvailable` when a back end cannot be used here."""
+    """Raise :class:`NotAvailable` if a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:
         raise NotAvailable(
             f"back end '{backend.name}' cannot be used here: {reason}",
-            "Choose a back end that 'regkd-edge doctor' lists as available, or mend what is missing.",
+            "Choose a back end that 'regkd-edge doctor' lists as ready, or install what is missing.",
         )
 
 
 def checked_source(onnx_path: str | Path) -> Path:
-    """The path of an existing ONNX file."""
+    """Return the path of an existing ONNX file."""
     path = Path(onnx_path)
     if not path.is_file():
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' and 'quantize' first: they write the graphs.")
@@ -229,7 +229,7 @@ def checked_source(onnx_path: str | Path) -> Path:
 
 
 def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """``options`` over ``defaults``; an option that the back end does not have is a :class:`UserError`."""
+    """Merge ``options`` into ``defaults``; an option that the back end lacks is a :class:`UserError`."""
     unknown = sorted(set(options or {}) - set(defaults))
     if unknown:
         raise UserError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
@@ -237,7 +237,7 @@ def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: M
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Installed versions of packages, without importing them; absent ones are left out."""
+    """Return the installed versions of packages, without importing them; absent ones are left out."""
     found = {}
     for package in packages:
         try:

@@ -31,9 +31,9 @@ class Engine:
     folder : path
         Where the engine file and its manifest are.
     threads : int, optional
-        Threads of one request, for back ends on the CPU; the number that it was built for when absent.
+        Threads per request, for back ends on the CPU; by default the number that it was built for.
     settings
-        What the back end's own ``load`` takes besides.
+        Further arguments of the back end's own ``load``.
 
     Raises
     ------
@@ -47,11 +47,11 @@ class Engine:
         self.folder = Path(folder)
         self.settings = {"threads": threads, **settings}
         self.runner: Runner = load_runner(self.folder, threads, **settings)
-        self._kept: tempfile.TemporaryDirectory | None = None  # holds a folder that nobody named
+        self._kept: tempfile.TemporaryDirectory | None = None  # holds an unnamed folder
 
     @property
     def manifest(self) -> Manifest:
-        """What the engine file is, and how it came about."""
+        """Description of the engine file and its origin."""
         return self.runner.manifest
 
     @property
@@ -72,13 +72,13 @@ class Engine:
     def predict(self, x: Any) -> np.ndarray:
         """Return the answers [n, o], float64, to raw inputs [n, d] of any number of rows.
 
-        Rows are converted to float32, cut into batches that the engine takes, and checked; :meth:`infer` does none of
-        that and is what a latency is measured on.
+        Rows are converted to float32, split into batches that the engine supports, and checked. :meth:`infer` does none
+        of that, and latencies are measured on it.
 
         Parameters
         ----------
         x : array-like, torch tensor or data frame, [n, d]
-            A data frame is read by the names of the inputs, where the manifest has them.
+            A data frame is read by the names of the inputs, if the manifest has them.
 
         Raises
         ------
@@ -92,13 +92,13 @@ class Engine:
             single = rows.astype(np.float32)
         if not np.isfinite(single).all():
             raise DataError(
-                f"x holds {rows[~np.isfinite(single)][0]:g}, beyond float32, which the engine takes.",
-                "Give it in another unit.",
+                f"x holds {rows[~np.isfinite(single)][0]:g}, beyond the range of float32.",
+                "Use another unit.",
             )
         return predict(self.runner, single)
 
     def score(self, x: Any, y: Any) -> float:
-        """Return R2 of the answers to x [n, d] against y [n, o], the mean over the outputs (as scikit-learn has it)."""
+        """Return R2 of the answers to x [n, d] against y [n, o], the mean over the outputs (as in scikit-learn)."""
         answers = self.predict(x)
         truth, _ = as_targets(y, len(answers), width=answers.shape[1])
         return r2_score(truth, answers)
@@ -107,11 +107,11 @@ class Engine:
         self,
         x: np.ndarray,  # [b, d] float32, C-contiguous, raw units
     ) -> np.ndarray:  # [b, o] float32, raw units
-        """Answer one request of a batch size that the engine takes; checked, never converted."""
+        """Run one request of a batch size that the engine supports; inputs are checked, never converted."""
         return self.runner.infer(x)
 
     def save(self, folder: str | Path) -> Engine:
-        """Copy the engine into a folder that is new or empty, and return the engine loaded from there."""
+        """Copy the engine into a new or empty folder, and return the engine loaded from there."""
         target = Path(folder)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise UserError(f"'{folder}' is not an empty folder.", "Choose a new folder for the engine.")
@@ -121,7 +121,7 @@ class Engine:
         return Engine(target, **self.settings)
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Free the engine's resources."""
         self.runner.close()
 
     def __enter__(self) -> Engine:
@@ -153,7 +153,7 @@ def build_engine(
     backend : str
         A key of :data:`~regkd_edge.engines.BACKENDS`.
     folder : path
-        Gets the engine file and ``manifest.json``.
+        Receives the engine file and ``manifest.json``.
     options : mapping, optional
         Options of the back end.
 
@@ -176,7 +176,7 @@ def predict(
     runner: Runner,
     rows: np.ndarray,  # [n, d] float32
 ) -> np.ndarray:  # [n, o] float64
-    """Answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
+    """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
     manifest = runner.manifest
     size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
     index = np.arange(-(-len(rows) // size) * size) % len(rows)

@@ -1,9 +1,9 @@
 """ONNX Runtime on the CPU: the default back end, and the one that runs on every machine.
 
 The engine file is the graph as ONNX Runtime optimised it on this machine, saved, and loaded again with optimisation
-off. So the file in the folder *is* what runs: its operators can be read and counted, its size is the size that is
-deployed, a later version of the optimiser cannot change what was measured, and loading is quicker. The price: the file
-is meant for this ONNX Runtime and this kind of CPU; another machine builds its own from the same graph.
+off. So the file in the folder *is* what runs: its operators can be read and counted, its size is what is
+deployed, a later version of the optimiser cannot change what was measured, and loading is faster. The price: the file
+is specific to this ONNX Runtime and this kind of CPU; another machine builds its own from the same graph.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OnnxRuntimeRunner:
         self,
         x: np.ndarray,  # [b, d] float32
     ) -> np.ndarray:  # [b, o] float32
-        """Answer one request. A wrong shape or type is a :class:`DataError` with both."""
+        """Run one request. A wrong shape or type is a :class:`DataError` with both."""
         try:
             return self._session.run(self._outputs, {self._name: x})[0]
         except Exception as error:  # onnxruntime's exceptions share no public base class
@@ -71,7 +71,7 @@ class OnnxRuntimeRunner:
 
 
 class OnnxRuntimeBackend:
-    """The back end ``onnxruntime``; see the head of this file."""
+    """The back end ``onnxruntime``; see the module docstring."""
 
     name = "onnxruntime"
 
@@ -95,7 +95,7 @@ class OnnxRuntimeBackend:
         folder : path
             Gets ``engine.onnx`` and ``manifest.json``.
         options : {"threads": int}
-            Threads of one request, 1 by default: small networks lose time by waking others.
+            Threads per request, 1 by default: waking other threads slows small networks down.
         """
         ort = _import()
         source = checked_source(onnx_path)
@@ -167,7 +167,7 @@ class OnnxRuntimeBackend:
         except Exception as error:  # onnxruntime's exceptions share no public base class
             here, there = versions("onnxruntime").get("onnxruntime"), manifest.versions.get("onnxruntime")
             raise GraphError(
-                f"ONNX Runtime {here} cannot load the engine of ONNX Runtime {there}: {error}.",
+                f"ONNX Runtime {here} cannot load the engine built by ONNX Runtime {there}: {error}.",
                 "Build the engine on this machine.",
             ) from None
         return OnnxRuntimeRunner(session, manifest)
@@ -185,7 +185,7 @@ def _import() -> Any:
 
 def _settings(ort: Any, threads: int) -> Any:
     if not isinstance(threads, int) or threads < 1:
-        raise UserError(f"threads is {threads!r}, expected an integer of at least 1.", "Give for example 1.")
+        raise UserError(f"threads is {threads!r}, expected an integer of at least 1.", "Give an integer such as 1.")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -205,11 +205,11 @@ def _describe(value: Any) -> dict[str, Any]:
 
 
 def _precision(source: Path) -> tuple[str, bool]:
-    """(label of the graph, whether it has Q/DQ pairs); without the onnx package the graph stays unread."""
+    """Return (label of the graph, whether it has Q/DQ pairs); without the onnx package the graph is not read."""
     try:
         import onnx  # noqa: F401
     except ImportError:
-        # The operator's name stands in the file as plain bytes, so this needs no parser.
+        # The operator's name is in the file as plain bytes, so this needs no parser.
         return "unknown", b"DequantizeLinear" in source.read_bytes()
     from ..quantization import graph_precision
 
@@ -229,11 +229,11 @@ def _executed(engine: Path) -> dict[str, float] | None:
 
 def _notes(precision: str, executed: dict[str, float] | None) -> list[str]:
     if executed is None:
-        return ["the precision that is executed was not read: the onnx package is not installed"]
+        return ["the executed precision is unknown: the onnx package is not installed"]
     done = "+".join(executed)
     if done == precision:
         return []
-    return [f"the graph is {precision}, this CPU's kernels compute it in {done}"]
+    return [f"the graph is {precision}, and this CPU's kernels compute it in {done}"]
 
 
 BACKEND = OnnxRuntimeBackend()

@@ -1,4 +1,4 @@
-"""The CUDA half of :mod:`.native`: device memory for jobs, plans and workspaces; no waiting for the device.
+"""The CUDA half of :mod:`.native`: device memory for jobs, plans and workspaces, without synchronization.
 
 All memory is PyTorch's, taken and freed in the order of the current stream, so nothing here needs to outlive its
 launch.
@@ -15,7 +15,7 @@ __all__ = ["matching_loss", "refuses", "train", "train_one"]
 
 
 def refuses(core, job, device: torch.device) -> str | None:
-    """Why the CUDA back end cannot run a job that the core as such can, or None."""
+    """Return why the CUDA back end cannot run a job that the core otherwise supports, or None."""
     try:
         core.cuda.plan([job], device.index or 0)
     except (ValueError, RuntimeError) as cause:
@@ -24,7 +24,7 @@ def refuses(core, job, device: torch.device) -> str | None:
 
 
 def train(core, works: list[Workspace], steps: int, stream: int) -> None:
-    """Every job advances by ``steps``, all in one launch; ``stream`` is the address of a CUDA stream."""
+    """Advance every job by ``steps``, all in one launch; ``stream`` is the address of a CUDA stream."""
     if len(works) == 1:
         train_one(core, works[0], steps, stream)
         return
@@ -32,7 +32,7 @@ def train(core, works: list[Workspace], steps: int, stream: int) -> None:
     index = device.index or 0
     plan = core.cuda.plan([work.job for work in works], index)
     image = torch.frombuffer(bytearray(b"".join(work.job.to_bytes() for work in works)), dtype=torch.uint8)
-    if device.type == "cuda":  # from other memory the copy would wait for the device
+    if device.type == "cuda":  # a copy from pageable memory would synchronize
         image = image.pin_memory()
     jobs = image.to(device, non_blocking=True)
     workspace = torch.zeros(plan.workspace_bytes, dtype=torch.uint8, device=device)
@@ -40,9 +40,9 @@ def train(core, works: list[Workspace], steps: int, stream: int) -> None:
 
 
 def train_one(core, work: Workspace, steps: int, stream: int, counter: Tensor | None = None) -> None:
-    """One job, which travels with the launch: no copy from the host, so a captured graph may hold it.
+    """Run one job, passed with the launch: no copy from the host, so a captured graph may contain it.
 
-    ``counter`` is an int64 on the device that is added to the job's first step. Raises ValueError where the device
+    ``counter`` is an int64 on the device that is added to the job's first step. Raises ValueError if the device
     refuses the job.
     """
     index = work.device.index or 0
@@ -53,7 +53,7 @@ def train_one(core, work: Workspace, steps: int, stream: int, counter: Tensor | 
 
 
 def matching_loss(core, work: Workspace, s: Tensor, y: int, t: int, gradient: Tensor, stream: int) -> Tensor:  # scalar
-    """The base loss of outputs ``s`` [n, o]; ``y`` and ``t`` are addresses on its device, the gradient is written."""
+    """Return the base loss of outputs ``s`` [n, o]; ``y`` and ``t`` are device addresses; write the gradient."""
     (n, outputs), index = s.shape, s.device.index or 0
     value = torch.zeros(1, dtype=torch.float64, device=s.device)
     size = core.cuda.loss_workspace_bytes(n, outputs)

@@ -1,4 +1,4 @@
-"""The step for any student module and any teacher, by autograd: the definition that everything else is compared with.
+"""The step for any student module and any teacher, by autograd: the definition that all else is compared with.
 
 One pass over all points of the step together; gradients of the networks by autograd, of the student twice.
 """
@@ -21,7 +21,7 @@ __all__ = ["needs_candidates", "step_loss", "synthetic_points"]
 
 
 def needs_candidates(recipe: StepRecipe, teacher: Teacher | None) -> bool:
-    """Whether ABM must pick among candidates: asked for, or the teacher has no gradient to climb."""
+    """Return whether ABM must pick among candidates: on request, or because the teacher has no gradient."""
     return recipe.ascent_rule == "candidates" or not is_differentiable(teacher)
 
 
@@ -33,7 +33,7 @@ def synthetic_points(
     seed: int,
     step: int,
 ) -> dict[str, Tensor]:
-    """``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], those that the recipe makes; constants."""
+    """Return ``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], as the recipe needs; constants."""
     made = {}
     if "perturbed" in recipe.made:
         made["perturbed"] = points.clamp(
@@ -96,7 +96,7 @@ def step_loss(
 
 
 def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
-    """The teacher's outputs by kind, and a function (cotangents or None) -> J^T v at all points."""
+    """Return the teacher's outputs by kind, and a function (cotangents or None) -> J^T v at all points."""
     if not recipe.needs_teacher:
         return {}, None
     stored = rows.t if rows is not None else None
@@ -104,7 +104,7 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
     if recipe.gm_points and not exact and recipe.teacher_gradient != "central":
         raise RecipeError(
             "gradient matching (w_gm) needs the teacher's gradient, and this teacher has none.",
-            "Set w_gm to 0, or teacher_gradient='central' (2 d questions a point).",
+            "Set w_gm to 0, or teacher_gradient='central' (2 d teacher evaluations per point).",
         )
     if recipe.gm_points and exact:
         with torch.enable_grad():

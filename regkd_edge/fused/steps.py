@@ -1,5 +1,4 @@
-"""Many training steps in one call: a student towards its teacher, a network towards labels, several members
-together."""
+"""Many training steps in one call: a student on its teacher, a network on labels, or several members together."""
 
 from __future__ import annotations
 
@@ -24,14 +23,14 @@ __all__ = ["Member", "Progress", "advance", "distill_steps", "fit_steps"]
 
 @dataclass
 class Member:
-    """One student under training and all that decides its steps. Members of one call may differ in everything.
+    """One student in training and everything that decides its steps. Members of one call may differ in everything.
 
     Parameters
     ----------
     student : nn.Module
         Changed in place.
     teacher : nn.Module, callable or None
-        [B, ...] -> [B, o]. A plain callable, or anything with ``differentiable = False``, is asked for values only.
+        [B, ...] -> [B, o]. A plain callable, or anything with ``differentiable = False``, is used for values only.
     x : Tensor [N, ...] or None
         Standardised inputs; None trains on N(0, I) (then ``inputs`` is the number of features, or an MLP's first
         width).
@@ -41,7 +40,7 @@ class Member:
     total : int
         Steps of the whole run, the T of every schedule.
     batch : int
-        Rows a step, drawn without replacement epoch by epoch; may exceed N.
+        Rows per step, drawn without replacement epoch by epoch; may exceed N.
     seed : int
         Of rows, noise and cotangents, in [0, 2^63).
     rows : RowQuantities, optional
@@ -83,7 +82,7 @@ class Member:
         return next((p.device for p in self.student.parameters()), torch.device("cpu"))
 
     def prepare(self, n: int) -> None:
-        """Check everything that a user can get wrong and fill in ``rows`` and ``inputs``."""
+        """Check the arguments and fill in ``rows`` and ``inputs``."""
         for name, value, low in (
             ("n", n, 1),
             ("total", self.total, 1),
@@ -94,13 +93,13 @@ class Member:
                 raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
         if self.state.step + n > self.total:
             raise RecipeError(
-                f"{n} steps from step {self.state.step} go beyond the run's total of {self.total}.",
-                "Ask for fewer, or begin a longer run: the schedules depend on the total.",
+                f"{n} steps from step {self.state.step} exceed the run's total of {self.total}.",
+                "Use fewer, or start a longer run: the schedules depend on the total.",
             )
         if not self.parameters():
-            raise RecipeError("the student has no trainable parameter.", "Unfreeze it, or take another student.")
+            raise RecipeError("the student has no trainable parameter.", "Unfreeze it, or use another student.")
         if self.recipe.needs_teacher and self.teacher is None:
-            raise RecipeError("the recipe asks the teacher and there is none.", "Give a teacher, or use base 'labels'.")
+            raise RecipeError("the recipe needs a teacher, and there is none.", "Give a teacher, or use base 'labels'.")
         if self.recipe.needs_labels and (self.y is None or self.x is None):
             raise RecipeError(f"base '{self.recipe.base}' needs labelled rows.", "Give x and y, or use base 'mimic'.")
         if self.x is None:
@@ -135,7 +134,7 @@ class Member:
         return self.decision
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor | None, RowQuantities | None]:
-        """``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
+        """Return ``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
         if self.x is None:
             dtype = next(self.student.parameters()).dtype
             x = gaussian_inputs(self.batch, (self.inputs,), self.seed, step, dtype=dtype, device=self.device)
@@ -160,9 +159,9 @@ class Progress:
 
 
 def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Progress]:
-    """``n`` steps of every member, in place on students and states: the ensemble form (seeds, folds, sizes, constants).
+    """Run ``n`` steps of every member, in place on students and states (an ensemble over seeds, folds or sizes).
 
-    Each member gets the bits that it would get alone. Members that the fused core covers go to it in one call.
+    Each member's result is bit-identical to running it alone. Members that the fused core supports run in one call.
     """
     choices = []
     for member in members:
@@ -225,9 +224,9 @@ def distill_steps(
     shuffle: bool = True,
     backend: str = "auto",
 ) -> Progress:
-    """Steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on the student and the state.
+    """Run steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on student and state.
 
-    The arguments are those of :class:`Member`. Cutting a run into several calls changes no bit of it.
+    The arguments are those of :class:`Member`. Splitting a run into several calls does not change any bit.
     """
     state = state if state is not None else TrainState()
     member = Member(student, teacher, x, y, recipe, optimizer, total, batch, seed, rows, state, inputs, shuffle)
@@ -249,7 +248,7 @@ def fit_steps(
     delta: float = 1.0,
     backend: str = "auto",
 ) -> Progress:
-    """The same for a network on labels alone (how a teacher is trained); ``loss`` is ``squared`` or ``huber``."""
+    """Train a network on labels alone, as for a teacher; ``loss`` is ``squared`` or ``huber``."""
     if loss not in ("squared", "huber"):
         raise RecipeError(f"loss '{loss}' is unknown.", "Use 'squared' or 'huber'.")
     recipe = StepRecipe(base="labels" if loss == "squared" else "huber", delta=delta)

@@ -1,8 +1,8 @@
-"""``distill_step_twin``: one step of two MLPs by the explicit passes, in torch. This is what the compiled core repeats.
+"""``distill_step_twin``: one step of two MLPs by the explicit passes, in torch, as in the compiled core.
 
 Same noise, same points, same formulas as :func:`regkd_edge.fused.reference.step_loss`, but no autograd: the derivatives
-are those of :mod:`.passes`. In float64 it is the yardstick of the kernels, in float32 what runs where a kernel does
-not.
+are those of :mod:`.passes`. In float64 it is the reference for the kernels, in float32 the fallback for
+them.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _points_by_kind(student, teacher, x, recipe, seed, step) -> dict[str, Tensor
 
 
 def _match_gradients(student, ours, teacher, theirs, kind, samples, recipe, weight, seed, step):
-    """Sum over the kind's points of |J_S - J_T|_F^2 and the gradient of ``weight`` times it."""
+    """Return the sum over the kind's points of |J_S - J_T|_F^2 and the gradient of ``weight`` times it."""
     outputs = ours.out.shape[1]
     signs = points.cotangents(kind, samples, outputs, recipe, seed, step)
     count = outputs if signs is None else signs.shape[1]

@@ -1,1 +1,1 @@
-"""Reading and checking our ONNX graphs: layers, precisions, chains, constants. Stands on ``errors`` alone."""
+"""Readers and checks of our ONNX graphs: layers, precisions, chains, constants. Depends on ``errors`` alone."""

@@ -1,5 +1,4 @@
-"""A student's graph as arrays: scaler, layers, and what stands between them; anything that is no such chain is told
-apart.
+"""A student's graph as arrays: scaler, layers, and the elementwise nodes between them; other graphs are recognised.
 
 Everything that chooses a quantization (ranges, equalization, rounding, corrections) works on a :class:`Chain` in NumPy,
 because it needs thousands of forward passes of a very small network.
@@ -21,7 +20,7 @@ __all__ = ["Chain", "ChainLayer", "read_chain"]
 
 @dataclass(frozen=True, eq=False)
 class ChainLayer:
-    """``z = a W^T + b`` and what follows it up to the next layer (or the output)."""
+    """A layer ``z = a W^T + b`` and what follows it up to the next layer (or the output)."""
 
     name: str
     weight: np.ndarray  # [n_out, n_in] float32
@@ -31,7 +30,7 @@ class ChainLayer:
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """Raw inputs -> ``(x - shift) * rate`` -> layer, elementwise, layer, ..., layer -> elementwise -> raw outputs."""
+    """A chain: raw inputs, ``(x - shift) * rate``, layer, elementwise, ..., layer, elementwise, raw outputs."""
 
     model: Any  # the onnx.ModelProto it was read from
     input_name: str
@@ -42,7 +41,7 @@ class Chain:
 
     @property
     def multiply_adds(self) -> list[int]:
-        """Of each layer, for one row."""
+        """Multiply-adds of each layer, per row."""
         return [layer.weight.size for layer in self.layers]
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:  # [n, d] float32, standardised
@@ -54,9 +53,7 @@ class Chain:
         self,
         rows: np.ndarray,  # [n, d] raw units
     ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """``(a, z, y)``: what goes into each layer, what comes out of it before its activation, and the outputs;
-        float32.
-        """
+        """Return ``(a, z, y)``: the input of each layer, its output before the activation, and the outputs; float32."""
         a = self.scaled(rows)
         inputs, outputs = [], []
         for layer in self.layers:
@@ -73,7 +70,7 @@ class Chain:
         self,
         rows: np.ndarray,  # [n, d] raw units
     ) -> list[np.ndarray]:
-        """For each layer the root of ``sum_o (dy_o / dz)^2`` [n, n_out]: how much an error of z moves the outputs.
+        """Return for each layer the root of ``sum_o (dy_o / dz)^2`` [n, n_out]: the sensitivity of the outputs to z.
 
         Each output counts in units of its own standard deviation on the rows.
         """
@@ -89,23 +86,21 @@ class Chain:
 
 
 def read_chain(source: str | Path | Any) -> Chain | str:
-    """The chain of an ONNX file or model, or in one sentence why it is none (then no error: other placers may take
-    it).
-    """
+    """Return the chain of an ONNX file or model, or one sentence why it is not one (other placers may support it)."""
     from onnx import numpy_helper
 
     model = load_graph(source) if isinstance(source, (str, Path)) else source
     graph = model.graph
     input_name, width, _ = input_of(model)
     if len(next(v for v in graph.input if v.name == input_name).type.tensor_type.shape.dim) != 2:
-        return f"its input '{input_name}' is no table of rows"
+        return f"its input '{input_name}' is not a table of rows"
     constants = {name: numpy_helper.to_array(tensor) for name, tensor in _constants(graph).items()}
     consumers: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in dict.fromkeys(node.input):
             consumers.setdefault(name, []).append(node)
     shift, rate = np.zeros(width), np.ones(width)
-    at, layers, pending = input_name, [], None  # pending: a layer whose following segment is being read
+    at, layers, pending = input_name, [], None  # pending: a layer whose trailing segment is being read
     while True:
         segment, at_next, stop = _segment(at, consumers, constants)
         if isinstance(segment, str):
@@ -113,7 +108,7 @@ def read_chain(source: str | Path | Any) -> Chain | str:
         if pending is None:
             affine = _affine(segment, at, constants, width)
             if affine is None:
-                return "its scaler is not made of Sub, Add, Mul and Div with constants"
+                return "its scaler does not consist of Sub, Add, Mul and Div with constants"
             shift, rate = affine
         else:
             layers.append(ChainLayer(*pending, Segment(segment, at, at_next, constants)))
@@ -126,12 +121,12 @@ def read_chain(source: str | Path | Any) -> Chain | str:
     if not layers:
         return "it has no layer"
     if at_next != graph.output[0].name:
-        return f"it ends in '{at_next}', its output is '{graph.output[0].name}'"
+        return f"it ends in '{at_next}', but its output is '{graph.output[0].name}'"
     return Chain(model, input_name, at_next, shift, rate, tuple(layers))
 
 
 def _segment(start: str, consumers: dict, constants: dict) -> tuple[Any, str, Any]:
-    """(elementwise nodes from ``start`` on, tensor they end in, the layer node that reads it or None)."""
+    """Return (elementwise nodes from ``start``, the tensor they end in, the layer node that reads it or None)."""
     known, nodes = {start}, []
     end = start
     while True:
@@ -154,7 +149,7 @@ def _segment(start: str, consumers: dict, constants: dict) -> tuple[Any, str, An
 
 
 def _affine(nodes: list, start: str, constants: dict, width: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Elementwise nodes as ``(x - shift) * rate``, or None when they are not of that form."""
+    """Return elementwise nodes as ``(x - shift) * rate``, or None if they do not have that form."""
     shift, rate, current = np.zeros(width), np.ones(width), start
     for node in nodes:
         if (
@@ -176,7 +171,7 @@ def _affine(nodes: list, start: str, constants: dict, width: int) -> tuple[np.nd
 
 
 def _layer(node: Any, data: str, constants: dict, consumers: dict) -> tuple[str, np.ndarray, np.ndarray, str] | str:
-    """(name, weight [n_out, n_in], bias [n_out], output tensor) of a Gemm, or of a MatMul with the Add behind it."""
+    """Return (name, weight [n_out, n_in], bias [n_out], output tensor) of a Gemm, or a MatMul followed by an Add."""
     from onnx import helper
 
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -188,7 +183,7 @@ def _layer(node: Any, data: str, constants: dict, consumers: dict) -> tuple[str,
         return f"the weights of '{node.name}' are {weight.dtype} {list(weight.shape)}, not a float32 matrix"
     if node.op_type == "Gemm":
         if attributes.get("transA", 0) or (len(node.input) > 2 and node.input[2] not in constants):
-            return f"'{node.name}' is a Gemm that is no layer"
+            return f"'{node.name}' is a Gemm that is not a layer"
         weight = (weight if attributes.get("transB", 0) else weight.T) * np.float32(attributes.get("alpha", 1.0))
         bias = (
             constants[node.input[2]] * np.float32(attributes.get("beta", 1.0)) if len(node.input) > 2 else np.zeros(1)

@@ -1,6 +1,4 @@
-"""Elementwise ONNX operators in NumPy: what stands between two layers, evaluated on arrays while a quantization is
-chosen.
-"""
+"""Elementwise ONNX operators in NumPy: the nodes between two layers, evaluated on arrays during quantization."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ Array = np.ndarray
 
 
 def _erf(x: Array) -> Array:
-    # Abramowitz & Stegun 7.1.26 errs up to 1.5e-7, which is float32's own rounding; NumPy has no erf.
+    # Abramowitz & Stegun 7.1.26 has an error up to 1.5e-7, about float32's rounding; NumPy has no erf.
     t = 1.0 / (1.0 + 0.3275911 * np.abs(x))
     poly = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
     return np.sign(x) * (1.0 - poly * np.exp(-x * x))
@@ -54,7 +52,7 @@ _HOMOGENEOUS = {"Relu", "LeakyRelu", "Identity"}
 
 
 def is_elementwise(node: Any) -> bool:
-    """Whether a node is one of the operators known here."""
+    """Return whether a node is one of the operators supported here."""
     return node.op_type in _OPERATORS and node.domain in ("", "ai.onnx")
 
 
@@ -65,7 +63,7 @@ class Segment:
     ----------
     nodes : sequence of onnx.NodeProto, in topological order
     source, target : str
-        Tensor that goes in, tensor that comes out (the same when there are no nodes).
+        Input and output tensor (the same if there are no nodes).
     constants : dict of str to array
         Values of the other inputs.
     """
@@ -80,12 +78,12 @@ class Segment:
 
     @property
     def homogeneous(self) -> bool:
-        """Whether f(s x) = s f(x) holds for every s > 0 and every element."""
+        """Return whether f(s x) = s f(x) holds for every s > 0 and every element."""
         return all(node.op_type in _HOMOGENEOUS for node in self.nodes)
 
     @property
     def affine(self) -> bool:
-        """Whether it only scales and shifts each element by constants."""
+        """Return whether it only scales and shifts each element by constants."""
         return all(
             n.op_type in ("Add", "Sub", "Mul", "Identity") and any(i in self.constants for i in n.input)
             for n in self.nodes

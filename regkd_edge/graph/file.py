@@ -1,4 +1,4 @@
-"""A graph as an object: an ONNX file with what is known of it."""
+"""A graph as an object: an ONNX file with its metadata."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ __all__ = ["Graph"]
 
 @dataclass(eq=False)
 class Graph(os.PathLike):
-    """An ONNX file that ``export`` or ``quantize`` wrote; it can be given wherever a path is taken.
+    """An ONNX file that ``export`` or ``quantize`` wrote; accepted wherever a path is.
 
     Attributes
     ----------
     path : Path
         The file.
     summary : mapping
-        JSON-able facts: ``precision``, and what the step that wrote it counted and checked.
+        JSON-able facts: ``precision``, and the counts and checks of the step that wrote it.
     feature_names, target_names : sequences of str
-        Of the inputs and outputs, where they are known.
+        Names of the inputs and outputs, if known.
     """
 
     path: Path
     summary: Mapping[str, Any] = field(default_factory=dict)
     feature_names: Sequence[str] = ()
     target_names: Sequence[str] = ()
-    _folder: tempfile.TemporaryDirectory | None = field(default=None, repr=False)  # holds a file that nobody named
+    _folder: tempfile.TemporaryDirectory | None = field(default=None, repr=False)  # holds an unnamed file
 
     @property
     def precision(self) -> str:
-        """What the graph means: fp32, int8, ..."""
+        """The precision of the graph: fp32, int8, ..."""
         return str(self.summary.get("precision", "unknown"))
 
     @property

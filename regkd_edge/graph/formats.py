@@ -1,6 +1,4 @@
-"""Number formats: the largest value, the ONNX type, and rounding on arrays exactly as QuantizeLinear and Cast define
-it.
-"""
+"""Number formats: the largest value, the ONNX type, and rounding on arrays exactly as in QuantizeLinear and Cast."""
 
 from __future__ import annotations
 
@@ -66,7 +64,7 @@ FORMATS = {
     )
 }
 HIGH = ("fp16", "bf16", "fp32")
-"""Precisions that need no calibration: what a layer may be kept in."""
+"""Return the precisions that need no calibration, in which a layer may be kept."""
 
 
 def round_to(
@@ -74,7 +72,7 @@ def round_to(
     form: Format,
     scale: np.ndarray | float = 1.0,  # broadcast against values
 ) -> np.ndarray:  # float32
-    """``values`` as they come back from the format: DequantizeLinear(QuantizeLinear(values)), or a cast and back."""
+    """Return ``values`` rounded to the format: DequantizeLinear(QuantizeLinear(values)), or a cast and back."""
     if form.name == "fp32":
         return np.asarray(values, np.float32)
     if not form.scaled:
@@ -85,5 +83,5 @@ def round_to(
     if form.name == "fp8":
         codes = np.clip(codes, -form.largest, form.largest).astype(form.numpy_type()).astype(np.float32)
     else:
-        codes = np.clip(np.rint(codes), -128.0, 127.0)  # the negative end of the type is one code further
+        codes = np.clip(np.rint(codes), -128.0, 127.0)  # the type has one more code at the negative end
     return codes * scale

@@ -1,4 +1,4 @@
-"""Reading a graph: its layers, the precision each computes in, and how many multiply-adds that is."""
+"""Analysis of a graph: its layers, the precision of each, and the multiply-adds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import GraphError, NotAvailable
 __all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph"]
 
 # A layer is a node that multiplies by constant weights: operator -> (index of its data input, index of its weights).
-# The names of com.microsoft are what ONNX Runtime turns layers into when it optimises a graph.
+# The operators of com.microsoft are what ONNX Runtime's optimiser turns layers into.
 _LAYERS = {
     "Gemm": (0, 1),
     "MatMul": (0, 1),
@@ -27,7 +27,7 @@ _LAYERS = {
     "QLinearConv": (0, 3),
 }
 _INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
-# What may stand between a layer and its weights or its Q/DQ pair without changing a value.
+# Operators between a layer and its weights or its Q/DQ pair that change no value.
 _TRANSPARENT = {"Transpose", "Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten"}
 
 
@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class GraphPrecision:
-    """What was counted in a graph.
+    """The result of an analysis.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class GraphPrecision:
 
     @property
     def label(self) -> str:
-        """``"int8"``, or ``"int8+fp32"`` where layers differ; the precision of most multiply-adds comes first."""
+        """Label such as ``"int8"``, or ``"int8+fp32"`` if layers differ; the largest share is first."""
         return "+".join(self.share)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class GraphPrecision:
 
 
 def load_graph(path: str | Path) -> Any:
-    """The checked ``onnx.ModelProto`` of a file; :class:`GraphError` names the file when it is none."""
+    """Return the checked ``onnx.ModelProto`` of a file; :class:`GraphError` if it is not one."""
     try:
         import onnx
     except ImportError:
@@ -82,25 +82,25 @@ def load_graph(path: str | Path) -> Any:
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' first: it exports the student.")
     try:
         return onnx.load(path)
-    except Exception as error:  # protobuf raises its own classes, and they changed between versions
+    except Exception as error:  # protobuf raises its own types, which changed between versions
         raise GraphError(f"'{path}' is not an ONNX graph: {error}.", "Export the student again.") from None
 
 
 def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecision:
-    """Count what a graph computes in which precision.
+    """Count a graph's multiply-adds by precision.
 
     Parameters
     ----------
     path : path of an ONNX file
     executed : bool
-        False: what the graph *means*; a layer between Q/DQ pairs is INT8. True: how ONNX Runtime *executes* the file
-        when it optimises it no further; there only its integer operators multiply integers, and a layer behind a
+        False: the *meaning* of the graph; a layer between Q/DQ pairs is INT8. True: the *execution* by ONNX Runtime
+        without further optimisation; then only its integer operators multiply integers, and a layer behind a
         DequantizeLinear multiplies floats.
 
     Raises
     ------
     GraphError
-        No such file, no ONNX, or a graph without layers.
+        No such file, not ONNX, or a graph without layers.
     """
     model = load_graph(path)
     graph = model.graph
@@ -167,7 +167,7 @@ _NAMES = {
 
 
 def _constants(graph: Any) -> dict[str, Any]:
-    """Name -> TensorProto of initializers and Constant nodes."""
+    """Return name -> TensorProto of initializers and Constant nodes."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
@@ -178,9 +178,7 @@ def _constants(graph: Any) -> dict[str, Any]:
 
 
 def _walk(name: str, producers: dict[str, Any], constants: dict[str, Any]) -> tuple[Any, Any]:
-    """From a layer's input back to the constant behind it: (tensor or None, DequantizeLinear met on the way or
-    None).
-    """
+    """Trace a layer's input back to its constant: return (tensor or None, DequantizeLinear on the way or None)."""
     pair = None
     while name not in constants:
         node = producers.get(name)
@@ -193,7 +191,7 @@ def _walk(name: str, producers: dict[str, Any], constants: dict[str, Any]) -> tu
 
 
 def _pair(name: str, producers: dict[str, Any]) -> Any:
-    """The DequantizeLinear that a layer's data comes from, or None."""
+    """Return the DequantizeLinear that a layer's data comes from, or None."""
     node = producers.get(name)
     while node is not None and node.op_type in _TRANSPARENT:
         node = producers.get(node.input[0])
@@ -201,7 +199,7 @@ def _pair(name: str, producers: dict[str, Any]) -> Any:
 
 
 def _quantized_type(pair: Any, producers: dict[str, Any], constants: dict[str, Any]) -> int | None:
-    """The type between Q and DQ: that of the zero point, or of the constant, or QuantizeLinear's output_dtype."""
+    """Return the type between Q and DQ: that of the zero point, of the constant, or QuantizeLinear's output_dtype."""
     if len(pair.input) > 2 and pair.input[2] in constants:
         return constants[pair.input[2]].data_type
     if pair.input[0] in constants:
@@ -214,7 +212,7 @@ def _quantized_type(pair: Any, producers: dict[str, Any], constants: dict[str, A
 
 
 def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: bool) -> int:
-    """The type in which a layer multiplies: that of the last Cast, of DequantizeLinear's scale, or of its weights."""
+    """Return the type in which a layer multiplies: that of the last Cast, DequantizeLinear's scale, or its weights."""
     node = producers.get(name)
     while node is not None:
         if node.op_type == "Cast":
@@ -242,7 +240,7 @@ def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int
 
 
 def input_of(model: Any) -> tuple[str, int, int | None]:
-    """(name, columns, fixed batch or None) of a graph's only input."""
+    """Return (name, columns, fixed batch or None) of a graph's only input."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:

@@ -1,4 +1,4 @@
-"""The constants of an ONNX graph as the native back end reads them: values, and the integer codes behind Q/DQ pairs."""
+"""The constants of an ONNX graph for the native back end: values, and the integer codes behind Q/DQ pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def attributes(node: Any) -> dict[str, Any]:
 
 
 class Weights:
-    """Constant weights: their values, and their codes and scales when they come through a Q/DQ pair."""
+    """Constant weights: their values, and their codes and scales if they pass a Q/DQ pair."""
 
     def __init__(
         self, values: np.ndarray, codes: np.ndarray | None = None, scale: np.ndarray | None = None, axis: int = 0
@@ -33,9 +33,7 @@ class Weights:
 
 
 class Constants:
-    """What is known before any input: initializers, Constant nodes, and Q/DQ pairs, casts of shape and turns of
-    these.
-    """
+    """Values known before any input: initializers, Constant nodes, and Q/DQ pairs, reshapes and transposes of these."""
 
     def __init__(self, graph: Any, refuse: Callable[[Any, str], GraphError]) -> None:
         from onnx import numpy_helper
@@ -48,7 +46,7 @@ class Constants:
                 self.tensors[node.output[0]] = numpy_helper.to_array(attributes(node)["value"])
 
     def values(self, name: str) -> np.ndarray | None:
-        """The array of a constant, or None when it depends on the input."""
+        """Return the array of a constant, or None if it depends on the input."""
         if name in self.tensors:
             return self.tensors[name]
         node = self.producers.get(name)
@@ -64,7 +62,7 @@ class Constants:
         return None
 
     def converted(self, node: Any) -> np.ndarray | None:
-        """Q or DQ of a constant, by the standard's formula in float32."""
+        """Apply Q or DQ to a constant, by the standard's formula in float32."""
         value, scale = self.values(node.input[0]), self.values(node.input[1])
         zero = self.values(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         if value is None or scale is None:

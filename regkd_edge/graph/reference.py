@@ -1,4 +1,4 @@
-"""The oracle: what a typed graph means, computed on the CPU whatever the CPU's own kernels can do."""
+"""Reference outputs of a typed graph, computed on the CPU independently of the CPU's own kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["fixed_batch", "reference_outputs"]
 
 
 def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
-    """Rows cut into batches that a graph takes; with a fixed batch the last one is filled up from the first rows."""
+    """Split rows into batches that a graph supports; with a fixed batch the last is padded with the first rows."""
     if batch is None:
         return [rows]
     padded = rows[np.arange(-(-len(rows) // batch) * batch) % len(rows)]
@@ -21,7 +21,7 @@ def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
 
 
 def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, o] float64
-    """What a graph means: its outputs by ONNX Runtime on the CPU with every optimisation off.
+    """Compute a graph's reference outputs by ONNX Runtime on the CPU with every optimisation off.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
 
 
 def _with_half_roundings(path: str | Path) -> bytes:
-    """The graph as bytes, made to round where a GPU rounds.
+    """Return the graph as bytes, changed to round where a GPU rounds.
 
     The CPU provider has no FP16 arithmetic: it computes such a node in float32 between casts and then drops the cast
     pairs between two nodes, and with them the rounding and the overflow that a GPU would have. An Identity keeps them.
-    It has no BF16 product at all: here one is computed in float32 from the BF16 operands, and its result cast back.
+    It lacks BF16 products: here one is computed in float32 from the BF16 operands, and its result cast back.
     """
     from onnx import TensorProto, helper, shape_inference
 

@@ -1,4 +1,4 @@
-"""Files: their hashes, and writes that are whole or absent."""
+"""Hashes of files, and atomic writes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["digest", "file_hash", "write_atomic", "write_json"]
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of a JSON-able value, independent of the order of keys."""
+    """Return the SHA-256 of a JSON-able value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, or of a folder's files with their names."""
+    """Return the SHA-256 of a file's bytes, or of a folder's files with their names."""
     path = Path(path)
     sha = hashlib.sha256()
     if path.is_dir():
@@ -37,9 +37,9 @@ def file_hash(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def write_atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to; move it over ``path`` when the block ends without error.
+    """Yield a temporary path beside ``path`` to write to; move it over ``path`` if the block ends without error.
 
-    The reader sees the old file or the new one, never a part. An operating-system error (no permission, disk full)
+    A reader sees the old file or the new one, never a part. An operating-system error (no permission, disk full)
     becomes a :class:`RunFolderError` and leaves the old file as it was.
     """
     path = Path(path)
@@ -56,9 +56,7 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunFolderError(
-            f"cannot write '{path}': {reason}.", "Free space or choose a folder you may write to."
-        ) from error
+        raise RunFolderError(f"cannot write '{path}': {reason}.", "Free space, or choose a writable folder.") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -66,7 +64,7 @@ def write_atomic(path: str | Path) -> Iterator[Path]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, indented, in the order given."""
+    """Write JSON atomically, indented, in the given order."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with write_atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

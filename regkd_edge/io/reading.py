@@ -1,7 +1,7 @@
-"""Files that may be damaged, read so that the message says where, and what stood there.
+"""Readers of possibly damaged files, whose errors say where the damage is and what was read there.
 
-A file that was cut ends in the middle of something, a garbled one holds something else than was expected: both are the
-user's to mend, so the cause names the line and column (text) or the bytes met and expected (binary).
+A truncated file ends in the middle of something, and a garbled one holds unexpected content. Both are for the
+user to fix, so the cause names the line and column (text) or the bytes met and expected (binary).
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import yaml
 
 from ..errors import RunFolderError, UserError
 
-__all__ = ["archive_problem", "read_json", "read_yaml", "tensors_problem", "unreadable"]
+__all__ = ["archive_problem", "read_json", "read_yaml", "tensors_problem", "unreadable", "yaml_line"]
 
-_MOST = 40  # characters of a line that are shown
+_MOST = 40  # characters of a line shown in messages
 _LARGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
 
 
 def read_json(path: str | Path, remedy: str) -> Any:
-    """The content of a JSON file of a run.
+    """Read a JSON file of a run.
 
     Raises
     ------
     RunFolderError
-        Not readable, cut or garbled: line, column and what was read there.
+        Not readable, truncated or garbled: line, column and what was read there.
     FileNotFoundError
-        There is none; what that means is the caller's to say.
+        The file does not exist; the caller decides what that means.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -42,12 +42,12 @@ def read_json(path: str | Path, remedy: str) -> Any:
 
 
 def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
-    """The content of a YAML file; a field that stands there twice is an error, for which one was meant is not known.
+    """Read a YAML file; a duplicate field is an error, since it is unknown which one was meant.
 
     Raises
     ------
     UserError
-        Or the ``kind`` given: no file, not readable, or not YAML with the line, the column and what was read there.
+        Or the given ``kind``: no file, not readable, or not YAML, with the line, the column and what was read there.
     """
     path = Path(path)
     try:
@@ -56,24 +56,41 @@ def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
     except FileNotFoundError:
         raise kind(f"no file '{path}'.", "Give the path of a YAML file.") from None
     except yaml.YAMLError as error:
-        raise kind(f"'{path}' is not YAML: {_yaml_problem(error, text)}.", "Mend that line.") from None
+        raise kind(f"'{path}' is not YAML: {_yaml_problem(error, text)}.", "Fix that line.") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise kind(f"'{path}' cannot be read: {unreadable(error)}.", "Give a readable YAML file.") from None
-    except ValueError as error:  # a scalar that looks like a date and is none
+    except ValueError as error:  # a scalar that looks like a date but is not one
         raise kind(f"'{path}' holds a value that cannot be read: {error}.", "Put it in quotes if it is text.") from None
 
 
+def yaml_line(path: str | Path, field: str) -> int | None:
+    """The line, from 1, at which a dotted field stands in a YAML file; None where it does not."""
+    try:
+        node = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    line = None
+    for part in field.split("."):
+        if not isinstance(node, yaml.MappingNode):
+            return line
+        found = next(((key, value) for key, value in node.value if getattr(key, "value", None) == part), None)
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
 def unreadable(error: OSError | UnicodeDecodeError | RecursionError) -> str:
-    """Why a text file could not be read, without Python's words for it."""
+    """Return why a text file could not be read, in plain words."""
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is no UTF-8 text"
+        return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8 text"
     if isinstance(error, RecursionError):
         return "its brackets are nested too deep"
     return error.strerror or str(error)
 
 
 def tensors_problem(path: str | Path) -> str | None:
-    """What is wrong with a safetensors file as a file; None where its header and its size agree.
+    """Return what is wrong with a safetensors file, or None if its header and its size agree.
 
     The format: 8 bytes length of the header, the header as JSON, the data that it describes.
     """
@@ -83,7 +100,9 @@ def tensors_problem(path: str | Path) -> str | None:
         if size < 8:
             return f"it has {size} bytes, too few for a header"
         if length > min(size - 8, _LARGEST_HEADER):
-            return f"it announces a header of {length:,} bytes, {size - 8:,} follow: it was cut, or is none"
+            return (
+                f"it declares a header of {length:,} bytes but {size - 8:,} follow: it is truncated, or not safetensors"
+            )
         content = stream.read(length)
     try:
         header = json.loads(content.decode("utf-8"))
@@ -92,25 +111,25 @@ def tensors_problem(path: str | Path) -> str | None:
             raise TypeError  # the same answer as for a header of another shape
         data = max(ends, default=0)
     except json.JSONDecodeError as error:
-        return f"its header is no JSON: {_json_problem(error)}"
+        return f"its header is not JSON: {_json_problem(error)}"
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return "its header does not describe tensors"
     if data != size - 8 - length:
-        return f"its header describes {data:,} bytes of numbers, the file holds {size - 8 - length:,}"
+        return f"its header describes {data:,} bytes of numbers, but the file holds {size - 8 - length:,}"
     return None
 
 
 def archive_problem(path: str | Path, error: Exception) -> str:
-    """What is wrong with an NPZ file (a zip archive of arrays)."""
+    """Return what is wrong with an NPZ file (a zip archive of arrays)."""
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
         begin = stream.read(4)
     if size < 4:
         return f"it has {size} bytes" if size else "it is empty"
     if not begin.startswith(b"PK"):
-        return f"it begins with {begin!r}, an NPZ file with b'PK'"
+        return f"it begins with {begin!r}, and an NPZ file begins with b'PK'"
     if "not a zip file" in str(error):
-        return f"after {size:,} bytes it ends without the list of its arrays: it was cut"
+        return f"after {size:,} bytes it ends without the list of its arrays: it is truncated"
     return str(error).strip(".") or type(error).__name__
 
 
@@ -124,7 +143,7 @@ def _json_problem(error: json.JSONDecodeError) -> str:
 
 
 def _read(text: str, position: int) -> str:
-    """The line up to its end from a little before the place."""
+    """Return the line up to its end, from a little before the place."""
     start = max(text.rfind("\n", 0, position) + 1, position - _MOST // 2)
     line = text[start : start + _MOST].split("\n")[0].strip()
     return f"read {line!r}" if line else "nothing follows"
@@ -150,7 +169,7 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word."""
+    """Loader that refuses duplicate keys, of which PyYAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, yaml.Node] = {}

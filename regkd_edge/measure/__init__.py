@@ -1,4 +1,4 @@
-"""Measuring: how right an engine is, how fast one request is, and on what machine. Nothing here needs torch."""
+"""Measurements: the accuracy of an engine, the latency of a request, and the machine. Nothing here needs torch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How right predictions are: RMSE, MAE, R2 and the largest error, by target and over all of them.
+"""Accuracy of predictions: RMSE, MAE, R2 and the largest error, per target and overall.
 
 With one target the overall figures are that target's, in its own unit. With several, their units cannot be added up:
 each target's errors are divided by the standard deviation of its true values on the rows measured, then averaged over
-the targets (RMSE: the root of the mean of squares; R2: the mean). The record's ``unit`` says which it is.
+the targets (RMSE: the root of the mean of squares; R2: the mean). The record's ``unit`` states which.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def accuracy(
     y_pred: Any,  # [n, o]
     target_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Figures of predictions against true values (labels, or the teacher's answers).
+    """Compute the accuracy of predictions against true values (labels, or the teacher's answers).
 
     Returns
     -------
     dict
-        ``n``, ``rmse``, ``mae``, ``r2`` (None where the true values do not vary), ``max_error``, ``unit`` (the target's
+        ``n``, ``rmse``, ``mae``, ``r2`` (None if the true values do not vary), ``max_error``, ``unit`` (the target's
         name, or ``"standard deviations"``), and ``targets``: the same figures of each target in its own unit.
     """
     truth, prediction, names = _checked(y_true, y_pred, target_names)
@@ -75,10 +75,10 @@ def compare(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Relative difference of the RMSE of ``y_pred`` to that of ``y_reference``, with a paired bootstrap interval.
+    """Compute the relative RMSE difference of ``y_pred`` from ``y_reference``, with a bootstrap interval.
 
-    Both predictions are of the same rows, so rows are drawn with replacement and both RMSEs are taken on the same draw:
-    what is hard about a row cancels.
+    The bootstrap is paired: rows are drawn with replacement and both RMSEs are taken on the same draw, so
+    the difficulty of a row cancels.
 
     Returns
     -------
@@ -132,11 +132,11 @@ def _checked(y_true: Any, y_pred: Any, names: Sequence[str] | None) -> tuple[np.
             row = int(np.nonzero(~np.isfinite(values).all(axis=1))[0][0])
             raise DataError(
                 f"the {what} hold {values[row][~np.isfinite(values[row])][0]} in row {row}.",
-                "Figures need finite numbers.",
+                "Accuracy needs finite numbers.",
             )
     chosen = [f"target {j}" for j in range(truth.shape[1])] if names is None else list(names)
     if len(chosen) != truth.shape[1]:
         raise DataError(
-            f"there are {len(chosen)} target names for {truth.shape[1]} targets.", "Give one name a target."
+            f"there are {len(chosen)} target names for {truth.shape[1]} targets.", "Give one name per target."
         )
     return truth, prediction, chosen

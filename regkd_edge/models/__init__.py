@@ -1,4 +1,4 @@
-"""Networks: students by spec, teachers in, models on disk."""
+"""Networks: students from a spec, imported teachers, models on disk."""
 
 from __future__ import annotations
 

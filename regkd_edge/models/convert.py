@@ -1,6 +1,4 @@
-"""Bringing a teacher into standardised space, as an MLP of ours where that is exact, so that the fused core can take
-it.
-"""
+"""Conversion of a teacher into standardised space, as an :class:`MLP` if that is exact, for use in the fused core."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ __all__ = ["InStandardizedSpace", "as_mlp", "folded"]
 
 
 def as_mlp(module: nn.Module) -> MLP | None:
-    """The same network as an :class:`MLP`, or None: for an MLP, or an ``nn.Sequential`` of linear layers with one kind
-    of activation between them (identity and dropout layers are passed over, as they do nothing at inference).
+    """Return the same network as an :class:`MLP`, or None. It accepts an MLP, or an ``nn.Sequential`` of linear layers
+    with one kind of activation between them (identity and dropout layers are skipped: they have no effect here).
     The result shares no storage with the module."""
     if type(module) is MLP:
         copy = MLP(module.widths, module.activation).to(next(module.parameters()).dtype)
@@ -43,7 +41,7 @@ def as_mlp(module: nn.Module) -> MLP | None:
 
 
 def _flat(module: nn.Sequential) -> list[nn.Module]:
-    """The layers in order, nested sequences opened; a layer that is used twice appears twice."""
+    """Return the layers in order, nested sequences flattened; a layer that is used twice appears twice."""
     return [inner for m in module for inner in (_flat(m) if type(m) is nn.Sequential else [m])]
 
 
@@ -60,8 +58,8 @@ def _activation(module: nn.Module) -> str | None:
 
 
 def folded(mlp: MLP, scalers: Scalers) -> MLP:
-    """An MLP from raw to raw units, with the scaling folded into its first and last layer (in float64):
-    the result goes from standardised inputs to standardised outputs."""
+    """Fold the scaling into the first and last layer (in float64) of an MLP from raw to raw units:
+    the result maps standardised inputs to standardised outputs."""
     out = MLP(mlp.widths, mlp.activation)
     x_mean, x_scale, y_mean, y_scale = (
         torch.from_numpy(v) for v in (scalers.x.mean, scalers.x.scale, scalers.y.mean, scalers.y.scale)
@@ -87,7 +85,7 @@ class InStandardizedSpace(nn.Module):
     module : nn.Module
         Takes raw inputs of ``own`` units (raw units when ``own`` is None, else standardised by ``own``).
     scalers : Scalers or None
-        Those of the space this module lives in; None when the module lives in that space already.
+        The target space; None if the module is in that space already.
     """
 
     def __init__(
@@ -121,13 +119,13 @@ class InStandardizedSpace(nn.Module):
         if self.x_mul is not None:
             x = x * self.x_mul + self.x_add
         y = self.module(x)
-        if y.ndim == 1:  # a network of one output that squeezes it
+        if y.ndim == 1:  # a network that squeezes its single output
             y = y[:, None]
         if self.y_mul is not None:
             if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
                 raise ModelError(
-                    f"the teacher gives {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.",
-                    "Name as many targets as it has outputs.",
+                    f"the teacher has {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.",
+                    "Name one target per output.",
                 )
             y = y * self.y_mul + self.y_add
         return y.to(kind)

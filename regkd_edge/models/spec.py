@@ -1,4 +1,4 @@
-"""Networks by spec: ``mlp:64,64:tanh`` is two hidden layers of 64 with tanh and a linear output."""
+"""Network specs: ``mlp:64,64:tanh`` means two hidden layers of 64 with tanh and a linear output."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def parse_spec(text: str | MLPSpec) -> MLPSpec:
 
 
 def build(spec: str | MLPSpec, d: int, o: int, seed: int) -> MLP:
-    """A fresh network of d inputs and o outputs; its initial weights are fixed by the seed."""
+    """Return a new network of d inputs and o outputs; the seed determines its initial weights."""
     spec = parse_spec(spec)
     generator = torch.Generator().manual_seed(seed)
     return MLP([d, *spec.hidden, o], spec.activation, generator=generator)

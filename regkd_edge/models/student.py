@@ -33,16 +33,16 @@ class Student:
     scalers : Scalers
         From raw units to that space and back; an exported graph holds them.
     spec : MLPSpec
-        What it was built from; ``str()`` gives ``mlp:32,32:relu``.
+        The spec it was built from; ``str()`` gives ``mlp:32,32:relu``.
     feature_names, target_names : list of str
-        Of the inputs and outputs in their order; a data frame is read by them.
+        Names of the inputs and outputs in order; a data frame is read by them.
     record : dict
         How it was trained, as JSON-able facts: steps, best step, validation RMSE, rows, back end, notes.
     inputs : dict or None
-        Summary of the rows that it was trained on (quantiles, whole-number columns, correlation): what calibrates a
-        quantization where no rows are given.
+        Summary of the rows that it was trained on (quantiles, whole-number columns, correlation); it calibrates a
+        quantization without rows.
     extra : dict
-        Whatever else is stored with it.
+        Further metadata stored with it.
     """
 
     module: MLP
@@ -87,7 +87,7 @@ class Student:
         return predict(self.module, self.scalers, rows)
 
     def score(self, x: Any, y: Any) -> float:
-        """Return R2 of the answers to x [n, d] against y [n, o], the mean over the outputs (as scikit-learn has it)."""
+        """Return R2 of the answers to x [n, d] against y [n, o], the mean over the outputs (as in scikit-learn)."""
         answers = self.predict(x)
         truth, _ = as_targets(y, len(answers), width=self.o)
         return r2_score(truth, answers)
@@ -131,7 +131,7 @@ class Student:
         difference = check_onnx(path, self.module, self.scalers, rows)
         return Graph(
             Path(path),
-            {"precision": "fp32", "check": {"rows": len(rows), "max_abs": difference}},
+            {"precision": "fp32", "check": {"rows": len(rows), "max_abs": difference} if len(rows) else None},
             feature_names=self.feature_names,
             target_names=self.target_names,
         )
@@ -149,8 +149,7 @@ class Student:
 
     @classmethod
     def load(cls, folder: str | Path) -> Student:
-        """Read what :meth:`save` wrote, or the folder ``student`` of a run; errors as
-        :func:`~regkd_edge.models.load_model`."""
+        """Read the files of :meth:`save`, or a run's folder ``student``; errors as in ``load_model``."""
         saved = load_model(folder)
         extra = dict(saved.extra)
         names = [extra.pop(key, None) for key in ("feature_names", "target_names")]
@@ -196,7 +195,7 @@ class Student:
         return f"({self.target_names[0]})" if self.o == 1 else "(standard deviations)"
 
 
-# What a training records of itself (Trained.summary).
+# Record of a training (Trained.summary).
 _RECORDED = (
     "steps",
     "best_step",

@@ -27,7 +27,7 @@ class Teacher:
     ----------
     module : nn.Module
         The network; it is frozen and put into evaluation mode. :class:`~regkd_edge.models.teachers.ArrayFunction`
-        stands for everything that is no network.
+        stands for everything that is not a network.
     scalers : Scalers or None
         The scalers that it was trained with, where they are known: then its students use them too.
     units : ``"standardized"`` or ``"raw"``
@@ -70,7 +70,7 @@ class Teacher:
 
     @property
     def mlp(self) -> MLP | None:
-        """The network as an :class:`MLP` where it is one in other clothes, so that the fused core takes it, else None."""
+        """The network as an :class:`MLP` if it is equivalent to one, so that the fused core supports it, else None."""
         if self._mlp is False:
             self._mlp = self.module if type(self.module) is MLP else as_mlp(self.module)
         return self._mlp  # type: ignore[return-value]
@@ -101,7 +101,7 @@ class Teacher:
     def predict(self, x: Any) -> np.ndarray:
         """Return the answers [n, o], float64, raw units, to raw inputs [n, d].
 
-        The rows reach a teacher in raw units as they are, in the module's own precision: nothing is standardized and
+        The rows reach a teacher in raw units unchanged, in the module's own precision: nothing is standardized and
         restored on the way, so codes, counts and thresholds keep their values.
 
         Parameters
@@ -149,7 +149,7 @@ class Teacher:
 
     def standardized(self, scalers: Scalers) -> nn.Module:
         """The teacher between the standardized spaces of ``scalers``: an :class:`MLP` where that is exact, so that the
-        fused core can take it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
+        fused core supports it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
         mlp = self.mlp
         if self.units == "raw":
             out = (

@@ -1,4 +1,4 @@
-"""What a student is trained to do: bases, matching terms, and the recipe that names and weighs them (needs torch)."""
+"""Training objectives: bases, matching terms, and the recipe that names and weights them (needs torch)."""
 
 from .bases import base_rows, base_rows_and_gradient, blend, huber, squared, tbr, tor
 from .recipe import (

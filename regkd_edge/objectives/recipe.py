@@ -1,5 +1,4 @@
-"""What one training step minimises, as data: the base, the matching terms, their weights over the run, and their
-constants.
+"""The loss of a training step as data: the base, the matching terms, their weights over the run, their constants.
 
 A :class:`StepRecipe` holds no network, no rows and no tensor, so that it can be compared, stored in a run folder and
 handed to a kernel. Its meaning is defined once, in :mod:`regkd_edge.fused.reference` (any module) and
@@ -73,12 +72,12 @@ class StepRecipe(_TermWeights):
         tbr: the gated term is |S-T|^2, the form that Saputra et al. use.
     outlier_rule, outlier_k : str, float
         tor: which rows are outliers, by ``u_i = |T - y|`` over the training set. ``mean``: above mean + k sd (the
-        third party's form, k = 2); ``median``: above median + k 1.4826 MAD (ours), which gross outliers hardly move.
+        third party's form, k = 2); ``median``: above median + k 1.4826 MAD (ours), which gross outliers hardly affect.
     outlier_loss : str
-        tor: what an outlier adds. ``root`` sqrt(|S-T| + 1e-7) (the third party's form; its slope grows without bound as
-        S comes near T), ``squared`` |S-T|^2 (ours), ``drop`` nothing (it still counts in the mean).
+        tor: the loss of an outlier. ``root`` sqrt(|S-T| + 1e-7) (the third party's form; its slope is unbounded as
+        S approaches T), ``squared`` |S-T|^2 (ours), ``drop`` zero (it still counts in the mean).
     second_head : float
-        lambda of the two-headed student (Imaoka et al. 2020; torch path only): with more than 0 the student has 2 o
+        lambda of the two-headed student (Imaoka et al. 2020; torch path only): above 0 the student has 2 o
         outputs, the first o have the base and the terms, the others add ``lambda |s2 - T|^2`` to the base. See
         ``objectives.heads``.
     w_base, w_pm, w_abm, w_gm, ... : Schedule or float
@@ -86,7 +85,7 @@ class StepRecipe(_TermWeights):
     sigma : float or tuple of d floats
         Standard deviation of the perturbation of PM (ours).
     draws : int
-        K, perturbations of each row, fresh at every step.
+        K, perturbations per row, fresh at every step.
     ascent_steps, ascent_rule, ascent_size, ascent_weight_decay, ascent_ridge
         How the points of ABM are found: that many steps down ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay on the
         input by ``rmsprop`` (PyTorch's, fresh state; Zhou & Chiam 2023), ``sign`` or ``normalised`` gradients; or
@@ -95,12 +94,12 @@ class StepRecipe(_TermWeights):
         The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher
         and the gradient vanish. ``ascent_sigma=None``: the mean of ``sigma``. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
     candidates : int
-        How many random points a row has under ``candidates``; they lie ``ascent_sigma`` around it, so give it more than
+        Number of random points per row under ``candidates``; they lie ``ascent_sigma`` around it, which should exceed
         0.1.
     gm_on : tuple of str
-        The points on which the gradients are matched; those that the other active terms do not make are left out.
+        The points on which the gradients are matched; those that no other active term produces are left out.
     cotangents : int
-        0: the full Jacobian up to 4 outputs, else one vector of random signs a point; C > 0: the mean over C such
+        0: the full Jacobian up to 4 outputs, else one vector of random signs per point; C > 0: the mean over C such
         vectors.
     teacher_gradient : str
         ``exact`` by autograd, or ``central`` differences of half width ``teacher_step`` for a teacher without
@@ -173,7 +172,7 @@ class StepRecipe(_TermWeights):
         if self.low is not None and self.high is not None:
             if len(self.low) != len(self.high) or any(not a <= b for a, b in zip(self.low, self.high)):
                 raise RecipeError(
-                    "low must not exceed high, and both need one number a feature.", "Check low and high."
+                    "low must not exceed high, and both need one number per feature.", "Check low and high."
                 )
         if self.draws * max(1, self.cotangents) > 60000 or self.candidates > 65535:
             raise RecipeError(
@@ -182,16 +181,17 @@ class StepRecipe(_TermWeights):
             )
         if not self.active_terms and (self.base == "none" or not self.w_base.active):
             raise RecipeError(
-                "every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight."
+                "every weight of the recipe is 0: there is nothing to learn.",
+                "Give the base or a term a positive weight.",
             )
         if self.w_gm.active and not self.gm_points:
             raise RecipeError(
-                f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms make.",
+                f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms produce.",
                 "Add 'original' to gm_on, activate w_pm or w_abm, or set w_gm to 0.",
             )
         if self.second_head and not self.needs_labels:
             raise RecipeError(
-                f"a second head follows the teacher beside one that follows labels, and base '{self.base}' has none.",
+                f"a second head needs a first head that learns labels, and base '{self.base}' has none.",
                 "Use base tor, tbr, ail, blend, huber or labels, or second_head=0.",
             )
         # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no
@@ -216,7 +216,7 @@ class StepRecipe(_TermWeights):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether labels y must be there."""
+        """Whether labels y are required."""
         return self.base_active and self.base in _NEEDS_LABELS
 
     @property
@@ -230,11 +230,11 @@ class StepRecipe(_TermWeights):
 
     @property
     def torch_only(self) -> str | None:
-        """Why no fused path, nor its twin, has this recipe; None where they have it."""
+        """Why the fused path and its twin lack this recipe; None if they support it."""
         if self.second_head:
             return "the two-headed student runs in torch"
         if self.base_active and self.base == "rkd":
-            return "rkd compares pairs of rows, it runs in torch"
+            return "rkd compares pairs of rows and runs in torch"
         without = [TERMS[name].title for name in self.active_terms if not TERMS[name].kernel]
         return f"{without[0]} has no kernel, it runs in torch" if without else None
 
@@ -245,7 +245,7 @@ class StepRecipe(_TermWeights):
         return tuple(kind for kind in POINT_KINDS if kind in self.gm_on and kind in made) if self.w_gm.active else ()
 
     def cotangent_count(self, outputs: int) -> int:
-        """Vectors of random signs a point, or 0 where the loop over all outputs is exact and cheap (up to 4)."""
+        """Return the vectors of random signs per point, or 0 if the exact loop over all outputs is cheap (up to 4)."""
         return self.cotangents if self.cotangents else (0 if outputs <= 4 else 1)
 
     def weight_of(self, name: str) -> Schedule:
@@ -294,7 +294,7 @@ class StepRecipe(_TermWeights):
 
     @classmethod
     def direct2023(cls, alpha: str | float = "decreasing", **over) -> StepRecipe:
-        """The data-free student step with bounded ascent (Zhou & Chiam 2023, from the authors' code).
+        """Return the data-free student step with bounded ascent (Zhou & Chiam 2023, from the authors' code).
 
         ``alpha`` is ``"decreasing"`` (batch of 50 Gaussian and 50 searched points), 0 (Gaussian only) or 1 (searched
         only; batch of 100 in both). Use it with ``x=None``, RMSprop 1e-3 and weight decay 1e-5.
@@ -314,12 +314,12 @@ class StepRecipe(_TermWeights):
     # As plain data
 
     def to_dict(self) -> dict:
-        """Numbers, strings and lists only: fit for JSON and YAML."""
+        """Return numbers, strings and lists only, suitable for JSON and YAML."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, fields: Mapping) -> StepRecipe:
-        """The inverse of :meth:`to_dict`; unknown names are an error."""
+        """Build from the result of :meth:`to_dict`; unknown names are an error."""
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
         if unknown:

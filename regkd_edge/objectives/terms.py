@@ -25,14 +25,12 @@ Teacher = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
 
 
 def is_differentiable(teacher: Teacher) -> bool:
-    """Whether autograd can pass through a teacher: its own ``differentiable`` attribute, else whether it is an
-    nn.Module."""
+    """Return whether autograd can pass through a teacher: its ``differentiable`` attribute, or being an nn.Module."""
     return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
 
 
 def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
-    """Gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay: what a step of the search goes
-    down."""
+    """Return the gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay, for a search step."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         s = student(x)
@@ -42,8 +40,7 @@ def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepR
 
 
 def ascent_update(x: Tensor, grad: Tensor, v: Tensor, recipe: StepRecipe) -> tuple[Tensor, Tensor]:
-    """One step of the search by the recipe's rule: ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, 0 at the
-    start."""
+    """Take one step of the search: return ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, initially 0."""
     if recipe.ascent_rule == "rmsprop":
         v = 0.99 * v + 0.01 * grad * grad
         return x - recipe.ascent_size * grad / (v.sqrt() + 1e-8), v
@@ -60,8 +57,7 @@ def ascend(
     recipe: StepRecipe,
     clamp: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Tensor:  # [B, ...], a constant
-    """Points where student and teacher disagree, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded
-    ascent)."""
+    """Return points of disagreement, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded ascent)."""
     x, v = start.detach(), torch.zeros_like(start)
     for _ in range(recipe.ascent_steps):
         x, v = ascent_update(x, ascent_gradient(student, teacher, x, recipe), v, recipe)
@@ -71,7 +67,7 @@ def ascend(
 
 @torch.no_grad()
 def pick_candidates(student: Teacher, teacher: Teacher, candidates: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
-    """Of each row's candidates the one on which the two disagree most: the search that needs no gradient."""
+    """Return each row's candidate with the largest disagreement: the search that needs no gradient."""
     b, c = candidates.shape[:2]
     flat = candidates.reshape(b * c, *candidates.shape[2:])
     best = squared(student(flat), teacher(flat)).reshape(b, c).argmax(1)
@@ -85,8 +81,7 @@ def jacobian_products(
     *,
     graph: bool,
 ) -> tuple[Tensor, Tensor]:
-    """``(f(x) [P, o], J^T v [P, C, ...])``. With ``graph`` both can be differentiated again. Rows must not mix in
-    ``f``."""
+    """Return ``(f(x) [P, o], J^T v [P, C, ...])``, differentiable with ``graph``. Rows must not mix in ``f``."""
     with torch.enable_grad():
         x = points.detach().requires_grad_(True)
         out = f(x)

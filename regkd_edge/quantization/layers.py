@@ -1,6 +1,4 @@
-"""Quantizing a student layer by layer: one precision for all, or the fewest layers in a higher one that keep a
-bound.
-"""
+"""Layer-wise quantization: one precision for all layers, or as few as a bound allows in a higher precision."""
 
 from __future__ import annotations
 
@@ -25,11 +23,11 @@ __all__ = ["quantize_layers", "student_chain", "write_quantized"]
 
 
 def student_chain(source: str | Path) -> Chain:
-    """The graph as a chain of layers; a :class:`GraphError` says why it is none."""
+    """Return the graph as a chain of layers; a :class:`GraphError` says why it is not one."""
     chain = read_chain(source)
     if isinstance(chain, str):
         raise GraphError(
-            f"'{Path(source).name}' is no chain of layers: {chain}.",
+            f"'{Path(source).name}' is not a chain of layers: {chain}.",
             "Use placer 'onnxruntime' (--quantizer onnxruntime) with precision int8, or fp16.",
         )
     return chain
@@ -55,26 +53,26 @@ def quantize_layers(
     source, target : path
         FP32 graph of a chain of layers to read; graph to write (atomically).
     calibration_rows : float32 [n, d]
-        Inputs in raw units. No label is needed: the FP32 student answers them.
-    precision : str, or one a layer
+        Inputs in raw units. No labels are needed: the FP32 student provides the targets.
+    precision : str, or one per layer
         int8, int8-weights, fp8, fp16, bf16, fp32.
     method, percentile
-        How ranges are read off the calibration rows; see :mod:`~regkd_edge.quantization.ranges`.
+        How ranges are derived from the calibration rows; see :mod:`~regkd_edge.quantization.ranges`.
     corrections : subset of :data:`CORRECTIONS`
         Each is kept only where it lowers the output's error on calibration points that it was not fitted on.
     bound : Bound, optional
         Keep as few layers as possible in ``bound.high`` so that the RMSE rises by no more than ``bound.increase``.
     check_rows : float32 [n, d], optional
-        Rows on which the two graphs are compared; the calibration rows when absent.
+        Rows on which the two graphs are compared; by default the calibration rows.
     report : bool
-        Add the error that each layer alone causes, and its split into input, weights and activations.
+        Add the error that each layer alone causes, split into input, weights and activations.
 
     Raises
     ------
     GraphError
-        The graph is no chain of layers, nothing was quantized, or the outputs are not finite.
+        The graph is not a chain of layers, nothing was quantized, or the outputs are not finite.
     DataError
-        Rows of another width, none, or not finite.
+        The rows have another width, are empty, or are not finite.
     """
     check_method(method, percentile)
     unknown = [name for name in corrections if name not in CORRECTIONS]
@@ -85,7 +83,7 @@ def quantize_layers(
     if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
         raise UserError(
             f"precision {precision!r} does not fit {len(chain.layers)} layers.",
-            f"Give one or {len(chain.layers)} of: {', '.join(FORMATS)}.",
+            f"Give one, or {len(chain.layers)}, of: {', '.join(FORMATS)}.",
         )
     width = input_of(chain.model)[1]
     rows = checked_rows(calibration_rows, width, "calibration rows")
@@ -132,11 +130,13 @@ def write_quantized(
     extra: dict[str, Any],
     searched: bool = False,
 ) -> QuantizeSummary:
-    """Write a plan as a graph, count it and compare it; a refused graph leaves no file."""
+    """Write a plan as a graph, summarize it and compare it; a refused graph leaves no file."""
     import onnx
 
     expected = None if searched or label == "mixed" else label
     with write_atomic(target) as temporary:
         onnx.save(write_plan(plan), temporary)
-        summarize(label, source, temporary, check, notes=[], expected=expected)  # refuse before the file has its name
+        summarize(
+            label, source, temporary, check, notes=[], expected=expected
+        )  # refuse before the file gets its final name
     return summarize(label, source, target, check, calibration=calibration, notes=notes, extra=extra, expected=expected)

@@ -1,4 +1,4 @@
-"""A quantized student as arrays: what the written graph computes, to the rounding of a product's summation order."""
+"""A quantized student as arrays: it computes what the written graph computes, up to the order of summation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..graph.formats import FORMATS, Format, round_to
 
 __all__ = ["TINY", "Plan", "PlannedLayer", "nearest_plan", "weight_scales"]
 
-TINY = 1e-12  # of a scale: a dead unit has no range, and a scale must not be 0
+TINY = 1e-12  # minimum scale: a dead unit has no range, and a scale must not be 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class PlannedLayer:
 
     @property
     def stored(self) -> np.ndarray:  # [n_out, n_in] float32
-        """The weights that the layer multiplies by."""
+        """Return the weights that the layer multiplies by."""
         if self.codes is not None:
             return self.codes * self.weight_scale[:, None]
         return round_to(self.weight, self.form, self.weight_scale[:, None] if self.form.scaled else 1.0)
@@ -56,7 +56,7 @@ class PlannedLayer:
         return self.form.scaled and self.form.data
 
     def data(self, a: np.ndarray) -> np.ndarray:  # [n, n_in]
-        """The layer's input as it is multiplied."""
+        """Return the layer's input as it is multiplied."""
         if self.shift is not None:
             a = a - self.shift
         if self.rate is not None:
@@ -72,13 +72,13 @@ class PlannedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The whole student, layer by layer; :meth:`__call__` is what the graph means (float32)."""
+    """The whole student, layer by layer; :meth:`__call__` computes what the graph defines (float32)."""
 
     chain: Chain
     layers: tuple[PlannedLayer, ...]
 
     def inputs(self, rows: np.ndarray) -> list[np.ndarray]:
-        """What reaches each layer, before it is equalized and rounded; the outputs last."""
+        """Return the input of each layer, before it is equalized and rounded; the outputs last."""
         found = [self.chain.scaled(rows)]
         for planned, layer in zip(self.layers, self.chain.layers):
             found.append(layer.after(planned.product(found[-1])))
@@ -88,19 +88,19 @@ class Plan:
         return self.resume(self.chain.scaled(rows), 0)
 
     def resume(self, a: np.ndarray, first: int) -> np.ndarray:
-        """Outputs from the input of layer ``first`` on: a search over one layer need not repeat those before it."""
+        """Return outputs from the input of layer ``first``: a search over one layer need not repeat earlier ones."""
         for planned, layer in zip(self.layers[first:], self.chain.layers[first:]):
             a = layer.after(planned.product(a))
         return a
 
     def with_layer(self, index: int, **changes) -> Plan:
-        """A copy with fields of one layer replaced."""
+        """Return a copy with fields of one layer replaced."""
         layers = list(self.layers)
         layers[index] = replace(layers[index], **changes)
         return replace(self, layers=tuple(layers))
 
     def only(self, index: int) -> Plan:
-        """A copy where only layer ``index`` is quantized."""
+        """Return a copy where only layer ``index`` is quantized."""
         layers = (
             layer if i == index else replace(layer, form=FORMATS["fp32"], codes=None)
             for i, layer in enumerate(self.layers)
@@ -118,17 +118,17 @@ class Plan:
 
 
 def weight_scales(weight: np.ndarray, form: Format) -> np.ndarray:  # [n_out] float32
-    """One scale an output channel, by its largest weight."""
+    """Return one scale per output channel, from its largest weight."""
     return np.maximum(np.abs(weight).max(axis=1) / form.largest, TINY).astype(np.float32)
 
 
 def nearest_plan(chain: Chain, forms: Sequence[str], ranges: Sequence[float]) -> Plan:
-    """Round-to-nearest in the given formats.
+    """Return a round-to-nearest plan in the given formats.
 
     Parameters
     ----------
-    forms : names of formats, one a layer
-    ranges : largest absolute value to represent of each layer's input
+    forms : names of formats, one per layer
+    ranges : largest absolute value of each layer's input to represent
     """
     layers = []
     for layer, name, largest in zip(chain.layers, forms, ranges):

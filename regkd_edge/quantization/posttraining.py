@@ -1,7 +1,7 @@
-"""Post-training quantization of a chain: ranges by the output's error, then corrections, each kept only where it helps.
+"""Post-training quantization of a chain: ranges by the output's error, then corrections, each kept only if it helps.
 
 The calibration points are split: a correction is fitted on two thirds and accepted by the output's error on the other
-third, so that nothing is applied because it fitted noise.
+third, so that no correction is kept that only fitted noise.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from .rounding import learn_rounding
 
 __all__ = ["CORRECTIONS", "Calibration", "Outcome", "plan_layers"]
 
-_WORTH = 0.9  # a correction that costs an operator at run time must take a tenth of the squared error away
+_WORTH = 0.9  # a correction that costs an operator at run time must remove a tenth of the squared error
 _SIGMA = 0.1
-_MOVE = 0.97  # a clipped range must be worth more than the luck of the calibration rows
+_MOVE = 0.97  # a clipped range must gain more than the sampling noise of the calibration rows
 _FACTORS = tuple(0.9**k for k in range(1, 14))  # of a data range: down to a quarter
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Calibration points, with the answers that the quantized student should give.
+    """Calibration points, with the outputs that the quantized student should give.
 
     Parameters
     ----------
     fit, held : float32 [n, d], raw units
-        Points to fit on, and points to accept by.
+        Points to fit on, and points for acceptance.
     fit_y, held_y : float32 [n, o]
-        Answers of the FP32 student.
+        Outputs of the FP32 student.
     """
 
     chain: Chain
@@ -50,15 +50,15 @@ class Calibration:
 
     @classmethod
     def split(cls, chain: Chain, rows: np.ndarray, points: int = 2048) -> Calibration:
-        """Two thirds and one third, interleaved (fewer than 3 rows serve as both), each filled up to its share of
-        ``points``.
+        """Split into two thirds and one third, interleaved (fewer than 3 rows serve as both), each extended to its part
+        of ``points``.
 
-        The FP32 student answers any input, so a few rows need not be all that the ranges and the rounding see. Half of
-        what is filled in are copies moved by 0.1 standard deviations a feature, the perturbation of distillation. The
-        other half is drawn anew from the distribution of the rows: combinations of values that did not occur but will
-        (216 hulls and speeds leave the corners of 6 inputs empty, and a range that was never met is clipped). All stay
-        what an input can be: inside the range of the rows, and on values that occur where a feature takes few. Points
-        that no input will ever be would veto a range that fits the inputs.
+        The FP32 student labels any input, so ranges and rounding need not rely on a few rows alone. Half of
+        the added points are copies moved by 0.1 standard deviations per feature, the perturbation of distillation. The
+        other half is drawn from the distribution of the rows: combinations of values that did not occur but will
+        (216 hulls and speeds leave the corners of 6 inputs empty, and an unseen range is clipped). All remain
+        valid inputs: inside the range of the rows, and on existing values if a feature takes few. Points
+        that no input can reach would veto a range that fits the inputs.
         """
         index = np.arange(len(rows))
         held = index % 3 == 2 if len(rows) >= 3 else index >= 0
@@ -94,18 +94,18 @@ class Calibration:
         return np.maximum(np.concatenate([self.fit_y, self.held_y]).std(axis=0), 1e-12)
 
     def error(self, plan: Plan, *, held: bool) -> float:
-        """Mean squared error of the outputs against FP32, in units of each output's variance."""
+        """Return the mean squared error of the outputs from FP32, in units of each output's variance."""
         rows, y = (self.held, self.held_y) if held else (self.fit, self.fit_y)
         return float(np.mean(((plan(rows) - y) / self.spread) ** 2))
 
     @cached_property
     def outputs(self) -> list[np.ndarray]:
-        """What each FP32 layer puts out on the fitting points."""
+        """Outputs of each FP32 layer on the fitting points."""
         return self.chain.activations(self.fit)[1]
 
     @cached_property
     def slopes(self) -> list[np.ndarray]:
-        """How much an error there moves the network's output."""
+        """Sensitivity of the network's output to an error in each layer."""
         return self.chain.output_slopes(self.fit)
 
     @property
@@ -115,20 +115,18 @@ class Calibration:
 
 @dataclass
 class Outcome:
-    """A plan, and what was tried on the way: ``(correction, relative RMS error before, after, kept)``."""
+    """A plan, and the corrections tried: ``(correction, relative RMS error before, after, kept)``."""
 
     plan: Plan
     tried: list[tuple[str, float, float, bool]] = field(default_factory=list)
 
     @property
     def kept(self) -> list[str]:
-        """Names of the corrections that are in the plan."""
+        """Names of the corrections in the plan."""
         return list(dict.fromkeys(name for name, _, _, kept in self.tried if kept))
 
     def record(self) -> list[dict[str, Any]]:
-        """JSON-able: every correction that was tried, with the RMS error (of the output's standard deviation) around
-        it.
-        """
+        """Return JSON-able records of all corrections tried, with the relative RMS error before and after."""
         return [
             {"name": name, "before": before, "after": after, "kept": kept} for name, before, after, kept in self.tried
         ]
@@ -148,12 +146,12 @@ def plan_layers(
     Parameters
     ----------
     method : one of :data:`~regkd_edge.quantization.ranges.METHODS`
-        How the ranges of the data are found. ``output`` searches them by the output's error.
+        How the ranges of the data are chosen. ``output`` searches them by the output's error.
     corrections : subset of :data:`CORRECTIONS`
-        What may be tried.
+        Corrections to try.
     """
     points = Calibration.split(chain, rows)
-    # Clipping is a gamble on how often the tails come back, so that a way without it is tried too.
+    # Clipping depends on how often the tails recur, so a variant without it is tried too.
     ways = (True, False) if method == "output" else (False,)
     outcomes = [_one_way(chain, rows, points, forms, method, percentile, corrections, search) for search in ways]
     return min(outcomes, key=lambda outcome: points.error(outcome.plan, held=True))
@@ -162,14 +160,14 @@ def plan_layers(
 def _one_way(
     chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float, corrections: Sequence[str], search: bool
 ) -> Outcome:  # fmt: skip
-    """The corrections one after another; ``search`` lets ranges clip by the error of the output."""
+    """Apply the corrections one after another; ``search`` lets ranges clip by the error of the output."""
     ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
     outcome = Outcome(nearest_plan(chain, forms, ranges))
 
     def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
-        """``learnt``: both are judged with that layer alone quantized, so that it is not other layers' noise that
-        decides, and with its rounding learnt, as it will be: equalization makes weights uneven, which nearest rounding
-        punishes.
+        """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so that
+        other layers do not decide, and with learnt rounding, as in the result: equalization makes weights uneven, which
+        nearest rounding penalizes.
         """
         if name != "ranges" and name not in corrections:
             return
@@ -216,9 +214,7 @@ def _one_way(
 
 
 def _bounds(a: np.ndarray, method: str, percentile: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of each input of a layer the range to represent: all of it, or what the calibration method keeps about its
-    middle.
-    """
+    """Return the range to represent of each input of a layer: all of it, or what the method keeps around its middle."""
     a = a.astype(np.float64)
     low, high = a.min(axis=0), a.max(axis=0)
     if method in ("minmax", "output"):
@@ -232,7 +228,7 @@ def on_values(
     plan: Plan,
     x: np.ndarray,  # [n, d] what reaches the first layer
 ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """What turns ranges of the features, ``low, high`` [d], into such that put features of few values on codes."""
+    """Return a function that adjusts ranges ``low, high`` [d] so that features of few values fall on codes."""
     if plan.layers[0].form.name != "int8":
         return lambda low, high: (low, high)
     few = {j: values for j in range(x.shape[1]) if len(values := np.unique(x[:, j].astype(np.float64))) <= len(x) // 2}
@@ -247,7 +243,7 @@ def on_values(
 
 
 def search_ranges(plan: Plan, points: Calibration) -> Plan:
-    """Coordinate search over the data ranges of the layers by the error of the output."""
+    """Run a coordinate search over the data ranges of the layers by the error of the output."""
     best = points.error(plan, held=False)
     for index, layer in enumerate(plan.layers):
         if not (layer.form.scaled and layer.form.data):
@@ -263,7 +259,7 @@ def search_ranges(plan: Plan, points: Calibration) -> Plan:
 
 
 def round_all(plan: Plan, points: Calibration, refit: bool) -> Plan:
-    """Learn the rounding of each layer on what the rounded layers before it give."""
+    """Learn the rounding of each layer on the outputs of the rounded layers before it."""
     for index in range(len(plan.layers)):
         plan = round_layer(plan, index, points, refit)
     return plan
@@ -282,7 +278,7 @@ def round_layer(plan: Plan, index: int, points: Calibration, refit: bool = True)
 
 
 def correct_biases(plan: Plan, points: Calibration) -> Plan:
-    """Move each bias by the mean error of its layer's outputs (Nagel et al. 2019), layer after layer."""
+    """Move each bias by the mean error of its layer's outputs (Nagel et al. 2019), layer by layer."""
     targets = plan.chain.activations(points.fit)[1]
     for index, layer in enumerate(plan.layers):
         z = layer.product(plan.inputs(points.fit)[index])
@@ -293,7 +289,7 @@ def correct_biases(plan: Plan, points: Calibration) -> Plan:
 def correct_output(plan: Plan, points: Calibration) -> Plan:
     """Scale and shift each output by least squares against FP32; folded into the last layer, so it costs nothing.
 
-    Only where nothing but the scaler follows the last layer.
+    Applies only if nothing but the scaler follows the last layer.
     """
     if not plan.chain.layers[-1].after.affine:
         return plan

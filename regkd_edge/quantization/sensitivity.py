@@ -1,6 +1,4 @@
-"""Where the error comes from: what each layer alone does to the output, and how much is the input, the weights, the
-activations.
-"""
+"""Sources of the error: the effect of each layer alone on the output, and the parts of input, weights, activations."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ __all__ = ["sensitivity"]
 
 
 def _exact(plan: Plan, index: int) -> PlannedLayer:
-    """The layer as it was exported, in the units of its equalized input: no rounding, no correction."""
+    """Return the layer as exported, in the units of its equalized input, without rounding or correction."""
     layer, original = plan.layers[index], plan.chain.layers[index]
     centre = np.zeros(original.weight.shape[1]) if layer.shift is None else layer.shift
     rate = 1.0 if layer.rate is None else layer.rate
@@ -34,12 +32,12 @@ def sensitivity(
     plan: Plan,
     rows: np.ndarray,  # [n, d] raw units
 ) -> dict[str, Any]:
-    """RMS change of the output, in percent of the output's own standard deviation.
+    """Return the RMS change of the output, in percent of the output's own standard deviation.
 
     ``layers`` ranks the layers by the change that each alone causes (largest first), with the part of its data and of
     its weights; ``parts`` is the change by the rounding of the network's input, of all weights, and of all hidden
-    activations;
-    ``all`` is that of the whole plan. The parts add up in squares, roughly: roundings are nearly independent.
+    activations; ``all`` is that of the whole plan. The squares of the parts roughly add up, since roundings are nearly
+    independent.
     """
     chain = plan.chain
     want = chain(rows)
@@ -56,7 +54,7 @@ def sensitivity(
         form = plan.layers[index].form
         if not (form.scaled and form.data):
             return exact[index]
-        # Codes that are no whole numbers stand for weights that are not rounded.
+        # Codes that are not whole numbers stand for weights that are not rounded.
         scale = np.full(len(exact[index].weight), 1.0, np.float32)
         return replace(exact[index], form=form, codes=exact[index].weight, weight_scale=scale)
 

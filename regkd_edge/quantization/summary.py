@@ -1,4 +1,4 @@
-"""What a quantization did, and how far the new graph is from the old one."""
+"""Summary of a quantization, and the difference between the new graph and the old one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["QuantizeSummary", "checked_rows", "summarize"]
 
 @dataclass(frozen=True)
 class QuantizeSummary:
-    """What a quantization wrote.
+    """The result of a quantization.
 
     ``check`` compares the new graph with the FP32 graph on rows, both run by ONNX Runtime with all optimisations off
-    (what the graph means, not what a kernel makes of it): root mean square and largest difference, in target units.
+    (the meaning of the graph, independent of kernels): root mean square and largest difference, in target units.
     """
 
     precision: str
@@ -33,10 +33,10 @@ class QuantizeSummary:
     calibration: dict[str, Any] | None = None
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)  # corrections, sensitivity, training: what the way there adds
+    extra: dict[str, Any] = field(default_factory=dict)  # further records: corrections, sensitivity, training
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able record; names of files without their folders."""
+        """Return a JSON-able record; file names without their folders."""
         return {
             "precision": self.precision,
             "source": Path(self.source).name,
@@ -52,7 +52,7 @@ class QuantizeSummary:
 
 
 def checked_rows(rows: Any, width: int, what: str) -> np.ndarray:  # [n, d] float32
-    """Rows in raw units as float32, C-contiguous; a :class:`DataError` names what is wrong with them."""
+    """Return rows in raw units as float32, C-contiguous; a :class:`DataError` names what is wrong with them."""
     array = np.ascontiguousarray(np.asarray(rows), dtype=np.float32)
     if array.ndim < 2 or len(array) == 0:
         raise DataError(
@@ -60,13 +60,13 @@ def checked_rows(rows: Any, width: int, what: str) -> np.ndarray:  # [n, d] floa
         )
     if array.shape[1] != width:
         raise DataError(
-            f"{what} have {array.shape[1]} columns, the graph takes {width}.",
+            f"{what} have {array.shape[1]} columns, and the graph takes {width}.",
             "Give the columns the student was trained on.",
         )
     if not np.isfinite(array).all():
         row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(array))[:2])
         raise DataError(
-            f"{what} hold {array[row, column]} in row {row}, column {column}.", "Drop or mend rows that are not finite."
+            f"{what} hold {array[row, column]} in row {row}, column {column}.", "Drop or fix rows that are not finite."
         )
     return array
 
@@ -84,7 +84,7 @@ def summarize(
 ) -> QuantizeSummary:
     """Count the graph ``target`` and compare it with ``source`` on ``check_rows``.
 
-    A graph where no layer is ``expected`` (``precision`` when empty) is refused; None expects nothing.
+    A graph without a layer in ``expected`` (``precision`` if empty) is refused; None skips this check.
     """
     graph = graph_precision(target)
     expected = precision if expected == "" else expected
@@ -99,7 +99,7 @@ def summarize(
         if not np.isfinite(got).all():
             raise GraphError(
                 f"the {precision} graph gives {got[~np.isfinite(got)][0]} on a row where FP32 is finite.",
-                "Keep this student in fp32, or scale its inputs.",
+                "Use fp32 for this student, or scale its inputs.",
             )
         difference = np.abs(got - want)
         check = {

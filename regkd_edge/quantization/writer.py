@@ -1,8 +1,7 @@
-"""A plan as an ONNX graph: explicit Q/DQ pairs and casts around the layers, everything else as it was exported.
+"""Writer of a plan as an ONNX graph: explicit Q/DQ pairs and casts around the layers, everything else as exported.
 
-What is written is what NVIDIA's parser and ONNX Runtime both take: zero points 0, one scale a tensor for data and one
-an output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float
-bias.
+NVIDIA's parser and ONNX Runtime both accept the result: zero points 0, one scale per tensor for data and one per
+output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float bias.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["write_plan"]
 
 
 def write_plan(plan: Plan) -> Any:
-    """The ``onnx.ModelProto`` that computes ``plan``; names of layers, inputs, outputs and metadata are kept."""
+    """Return the ``onnx.ModelProto`` that computes ``plan``; names of layers, inputs, outputs and metadata are kept."""
     import onnx
     from onnx import helper
 
@@ -45,7 +44,7 @@ def write_plan(plan: Plan) -> Any:
         current = _layer(build, layer, original.name, current)
         current = build.copy(original.after, current)
     final = plan.chain.output_name
-    if current != final:  # nothing stood behind the last layer
+    if current != final:  # nothing follows the last layer
         build.nodes[-1].output[0] = final
     graph = helper.make_graph(build.nodes, source.graph.name, source.graph.input, source.graph.output, build.constants)
     opset = max(
@@ -63,7 +62,7 @@ def write_plan(plan: Plan) -> Any:
 
 
 def _scaler(plan: Plan) -> tuple[np.ndarray, np.ndarray]:  # [d], [d] float32
-    """The scaler with the first layer's equalization folded in."""
+    """Return the scaler with the first layer's equalization folded in."""
     first, chain = plan.layers[0], plan.chain
     centre = 0.0 if first.shift is None else first.shift.astype(np.float64)
     factor = 1.0 if first.rate is None else first.rate.astype(np.float64)
@@ -71,7 +70,7 @@ def _scaler(plan: Plan) -> tuple[np.ndarray, np.ndarray]:  # [d], [d] float32
 
 
 def _layer(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str:
-    """``round(current) @ W + b``; returns the output tensor."""
+    """Append ``round(current) @ W + b``; return the output tensor."""
     form = layer.form
     if form.name == "fp32":
         product = build.node("MatMul", [current, build.constant(f"{name}/weight", layer.weight.T)], name)
@@ -127,7 +126,7 @@ class _Builder:
         return name
 
     def typed(self, name: str, values: np.ndarray, form: Format) -> str:
-        """A constant in the format's own type."""
+        """Add a constant in the format's own type."""
         from onnx import numpy_helper
 
         if form.numpy_type() is np.int8:
@@ -139,7 +138,7 @@ class _Builder:
         return self.typed(name, np.zeros(shape, np.float32), form)
 
     def copy(self, segment: Any, current: str) -> str:
-        """The exported nodes of a segment, reading from ``current``; their constants come along."""
+        """Copy the exported nodes of a segment with their constants, reading from ``current``."""
         import onnx
 
         for node in segment.nodes:

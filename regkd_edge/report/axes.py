@@ -1,4 +1,4 @@
-"""Drawing in SVG: scales, ticks and a frame. Colours are CSS classes, so a plot follows the page's light or dark."""
+"""SVG drawing: scales, ticks and a frame. Colours are CSS classes, so plots follow the page's colour scheme."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Frame", "nice_ticks", "log_ticks", "number", "text"]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers inside [low, high], apart by 1, 2 or 5 times a power of ten."""
+    """Return about ``count`` round numbers inside [low, high], spaced by 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     raw = (high - low) / max(count, 1)
@@ -24,7 +24,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten inside [low, high]; powers alone over more than three decades."""
+    """Return 1, 2, 5 times powers of ten inside [low, high]; only powers of ten over more than three decades."""
     wide = high / low > 1e3
     found = []
     for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
@@ -33,7 +33,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick's label: short, without noise of binary fractions."""
+    """Return a tick's label: short, without binary rounding noise."""
     if value == 0:
         return "0"
     if abs(value) >= 1e5 or abs(value) < 1e-3:
@@ -43,7 +43,7 @@ def number(value: float) -> str:
 
 
 def text(x: float, y: float, content: str, css: str = "tick", anchor: str = "middle", turn: bool = False) -> str:
-    """A text element; the content is escaped here and nowhere else."""
+    """Return a text element; the content is escaped here and nowhere else."""
     turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}"{turned}>{html.escape(str(content))}</text>'
@@ -85,7 +85,7 @@ class Frame:
         )
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
-        """Grid, ticks and labels."""
+        """Return the grid, ticks and labels."""
         bottom, right = self.height - self.bottom, self.width - self.right
         parts = []
         for value in nice_ticks(*self.y):
@@ -107,14 +107,14 @@ class Frame:
         return parts
 
     def svg(self, title: str, parts: Sequence[str]) -> str:
-        """The whole picture; the title is what a screen reader says."""
+        """Return the whole picture; the title is for screen readers."""
         label = html.escape(title, quote=True)
         head = f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{label}">'
         return "".join([head, *parts, "</svg>"])
 
 
 def _opened(low: float, high: float) -> tuple[float, float]:
-    """A range of some width, also where all values are one."""
+    """Return a range of positive width, even if all values are equal."""
     if high > low:
         return low, high
     pad = abs(low) * 0.05 or 1.0

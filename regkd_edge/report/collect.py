@@ -1,6 +1,6 @@
-"""What the stages left in a run folder: models, engines, their figures on the held-out rows, how they were made.
+"""Results in a run folder: models, engines, their figures on the held-out rows, how they were made.
 
-Reads JSON and NPZ only, so it works where torch is absent. A part that has not been made yet is a missing line; a part
+Reads JSON and NPZ only, so it works without torch. A part that has not been made yet is a missing line; a part
 that is damaged is an error.
 """
 
@@ -27,7 +27,7 @@ __all__ = ["Report", "collect"]
 
 @dataclass
 class Report:
-    """What :func:`collect` found.
+    """The result of :func:`collect`.
 
     Attributes
     ----------
@@ -46,9 +46,9 @@ class Report:
     batches : list of int
         Batch sizes that were timed, ascending.
     notes : list of str
-        What a reader must know: engines left out, batches skipped, kernels of another precision.
+        Remarks for the reader: engines left out, batches skipped, kernels of another precision.
     dashes : list of str
-        Those of the notes that say why a figure of a row is missing.
+        The notes that explain why a figure of a row is missing.
     facts : dict
         ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
     truth, predictions, latencies
@@ -167,7 +167,7 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
         command = "train-teacher" if name == "teacher" else "distill"
-        card = _read_json(folder / "model.json", f"Make it again: {command_line(command, run.path, '--force')}")
+        card = _read_json(folder / "model.json", f"Create it again: {command_line(command, run.path, '--force')}")
         how = "" if name == "teacher" else notes_of.trained_by(card)
         weights = folder / "model.safetensors"
         found[name] = {
@@ -182,7 +182,7 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
 def _benches(
     run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray], notes: list[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[int, np.ndarray]]]:
-    """Records by engine name; adds the engines' predictions. Records of engines that are gone are left out."""
+    """Return records by engine name and add the engines' predictions; records of removed engines are left out."""
     records: dict[str, dict[str, Any]] = {}
     latencies: dict[str, dict[int, np.ndarray]] = {}
     shape = (len(dataset.split.test), dataset.o)
@@ -193,7 +193,7 @@ def _benches(
             name, engine, timings, _ = record["name"], record["engine"], record["latency"], record["machine"]
             manifest = read_manifest(run.file("engines", name))
             if manifest.engine_sha256 != engine["sha256"]:
-                notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
+                notes.append(f"{name}: the engine was rebuilt after it was measured; its old figures are left out.")
                 continue
             answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in timings], remedy)
         except (KeyError, TypeError) as error:
@@ -217,13 +217,13 @@ def _benches(
 
 
 def _measured(path: Path, batches: list[int], remedy: str) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """An engine's predictions [n, o], and batch -> nanoseconds [samples]."""
+    """Return an engine's predictions [n, o], and batch -> nanoseconds [samples]."""
     if not path.is_file():
         raise RunFolderError(f"no file '{path}'.", remedy)
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored["predictions"], {batch: stored[f"latency_ns_batch_{batch}"] for batch in batches}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
+    except Exception as error:  # a damaged archive raises many types (zip, zlib, header, missing key)
         raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
 
 
@@ -233,7 +233,7 @@ def _deployed(run: RunFolder) -> dict[str, Any] | None:
 
 
 def _order(path: Path) -> tuple[str, int, str]:
-    """Back end by back end, from the widest precision to the narrowest."""
+    """Return the sort key: by back end, then from the widest precision to the narrowest."""
     backend, _, precision = path.stem.partition(".")
     known = ("fp32", "fp16", "bf16", "fp8", "int8")
     return backend, known.index(precision) if precision in known else len(known), precision

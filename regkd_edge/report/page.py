@@ -1,7 +1,7 @@
-"""The HTML page: one file that fetches nothing, in light and dark, on a desk and on a phone.
+"""The HTML page: one self-contained file, for light and dark themes, desktop and phone.
 
-Everything that comes from data (names of columns, engines, paths) passes :func:`html.escape`; the content policy in the
-head forbids scripts and every fetch, so a hostile name could not run or send anything even if it got through.
+Everything that comes from data (names of columns, engines, paths) is escaped by :func:`html.escape`. The content policy
+in the head forbids scripts and every fetch, so a hostile name cannot run or send anything even if escaping failed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS = {"teacher": "s3", "baseline": "s4", "student": "s2"}
 
 
 def page(report: Report) -> str:
-    """The report as a complete HTML document."""
+    """Return the report as a complete HTML document."""
     sections = [
         _head(report),
         _headline(report),
@@ -57,7 +57,7 @@ def _head(report: Report) -> str:
     held_out = len(report.truth)
     return (
         f"<header><h1>{_e(report.name)}</h1><p>{_e(data['source'])}: {data['rows']:,} rows, {data['features']} inputs, "
-        f"{_e(', '.join(data['targets']))} as target. All figures are of the {held_out:,} held-out rows"
+        f"{_e(', '.join(data['targets']))} as target. All figures are for the {held_out:,} held-out rows"
         f"{_trained_on(split)}.</p></header>"
     )
 
@@ -71,11 +71,11 @@ def _trained_on(split: Mapping[str, Any]) -> str:
 
 
 def _headline(report: Report) -> str:
-    """The recommended engine and what it is beside the teacher."""
+    """Return the section with the recommended engine and its comparison with the teacher."""
     if report.recommended is None:
         return (
             '<section class="verdict"><h2>No engine is recommended</h2>'
-            "<p>None was both measured for accuracy against the FP32 student and timed.</p></section>"
+            "<p>No engine was both timed and compared with the FP32 student.</p></section>"
         )
     rows = {row["name"]: row for row in report.rows}
     best, teacher = rows[report.recommended["name"]], rows.get("teacher")
@@ -118,17 +118,17 @@ def _table(report: Report) -> str:
     if len(report.target_names) > 1:
         several = "Overall errors are in standard deviations of each target, and R² is the mean over the targets. "
     return (
-        f"<section><h2>What was lost, what was won</h2><div "
+        f"<section><h2>Accuracy and latency</h2><div "
         f'class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-        f'<p class="quiet">{several}Below the difference to the FP32 student: its 95 % interval by a bootstrap over '
-        f"the held-out rows, paired. "
-        f"Latency is that of one synchronous request by the host clock; no outlier was removed{overhead}. A "
-        f"dash is something that was not measured.</p></section>"
+        f'<p class="quiet">{several}Below the difference from the FP32 student: its 95 % interval by a paired '
+        f"bootstrap over the held-out rows. "
+        f"Latency is that of one synchronous request, by the host clock; no outlier was removed{overhead}. A "
+        f"dash marks what was not measured.</p></section>"
     )
 
 
 def _broken(heading: str) -> str:
-    """A column head on two lines: ours, so the places where it may break are known."""
+    """Return a column head on two lines; the headings are ours, so the possible breaks are known."""
     return _e(heading).replace(", ", "<br>").replace("vs FP32 ", "vs FP32<br>").replace("largest ", "largest<br>")
 
 
@@ -137,7 +137,7 @@ def _side(key: str) -> str:
 
 
 def _series(report: Report, column: int) -> dict[str, tuple[str, np.ndarray]]:
-    """Name -> (CSS class, predictions of one target): models, then the engine the page is about."""
+    """Return name -> (CSS class, predictions of one target): models, then the engine of the page."""
     chosen = (
         report.recommended["name"]
         if report.recommended
@@ -168,7 +168,7 @@ def _target_plots(report: Report) -> list[str]:
         sample = f" A sample of {MOST_POINTS} of {len(truth):,} rows." if len(truth) > MOST_POINTS else ""
         sections.append(
             f'<section><h2>{_e(target)}</h2><div class="plots">'
-            f"<figure><figcaption>Predicted against "
+            f"<figure><figcaption>Predicted versus "
             f"true.{sample}</figcaption>{_legend(pair)}{predicted_against_true(truth, pair, target)}</figure>"
             f"<figure><figcaption>Error by range of the target: RMSE in each "
             f"range.</figcaption>{_legend(series)}{error_by_range(truth, series, target)}</figure></div></section>"
@@ -176,7 +176,7 @@ def _target_plots(report: Report) -> list[str]:
     if len(report.target_names) > _MOST_TARGETS:
         sections.append(
             f'<p class="quiet">Plots of the first {_MOST_TARGETS} of {len(report.target_names)} targets; report.json '
-            f"has the figures of all.</p>"
+            f"has the figures for all.</p>"
         )
     return sections
 
@@ -197,9 +197,7 @@ def _latency_plots(report: Report) -> str:
 def _notes(report: Report) -> str:
     if not report.notes:
         return ""
-    return (
-        f"<section><h2>Worth knowing</h2><ul>{''.join(f'<li>{_e(note)}</li>' for note in report.notes)}</ul></section>"
-    )
+    return f"<section><h2>Notes</h2><ul>{''.join(f'<li>{_e(note)}</li>' for note in report.notes)}</ul></section>"
 
 
 def _how(report: Report) -> str:

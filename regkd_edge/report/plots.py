@@ -1,4 +1,4 @@
-"""The three pictures: predicted against true, error by range of the target, distribution of the latency."""
+"""The three plots: predicted versus true, error by range of the target, latency distribution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .axes import Frame, log_ticks, number, text
 
 __all__ = ["MOST_POINTS", "error_by_range", "latency_distribution", "predicted_against_true", "range_edges"]
 
-MOST_POINTS = 700  # of a scatter: beyond it a page grows and a picture only gets darker
+MOST_POINTS = 700  # per scatter plot: more only makes the page larger and the plot darker
 
 
 def predicted_against_true(
@@ -19,7 +19,7 @@ def predicted_against_true(
     series: Mapping[str, tuple[str, np.ndarray]],  # name -> (CSS class, [n])
     label: str,
 ) -> str:
-    """Scatter with the diagonal, later series on top. At most :data:`MOST_POINTS` rows, the same for each series."""
+    """Draw a scatter with the diagonal, later series on top; at most :data:`MOST_POINTS` rows, the same per series."""
     pick = np.arange(len(truth))
     if len(truth) > MOST_POINTS:
         pick = np.sort(np.random.default_rng(0).choice(len(truth), MOST_POINTS, replace=False))
@@ -37,14 +37,14 @@ def predicted_against_true(
             for x, y in zip(frame.px(truth[pick]), frame.py(predicted[pick]))
         )
         parts.append(f'<g class="dots {css}">{dots}</g>')
-    return frame.svg(f"predicted against true {label}", parts)
+    return frame.svg(f"predicted versus true {label}", parts)
 
 
 def range_edges(
     truth: np.ndarray,  # [n]
     most: int = 10,
 ) -> np.ndarray:  # [bins + 1]
-    """Edges of up to ``most`` ranges with about as many rows each; of few distinct values each has its own."""
+    """Return the edges of up to ``most`` ranges with about equal row counts; few distinct values get one range each."""
     distinct = np.unique(truth)
     if len(distinct) <= most:
         middle = (distinct[1:] + distinct[:-1]) / 2
@@ -58,7 +58,7 @@ def error_by_range(
     series: Mapping[str, tuple[str, np.ndarray]],  # name -> (CSS class, [n])
     label: str,
 ) -> str:
-    """RMSE inside each range of the true value, as steps."""
+    """Draw the RMSE inside each range of the true value, as steps."""
     edges = range_edges(truth)
     bins = np.clip(np.searchsorted(edges, truth, side="right") - 1, 0, len(edges) - 2)
     rows = np.bincount(bins, minlength=len(edges) - 1)
@@ -94,9 +94,9 @@ def latency_distribution(
     batch: int,
     chosen: str | None = None,
 ) -> str:
-    """One strip an engine: requests over a logarithmic time axis, p50 and p99 marked; ``chosen`` stands out.
+    """Draw one strip per engine: requests over a logarithmic time axis, p50 and p99 marked, ``chosen`` highlighted.
 
-    The axis ends a little beyond the largest p99; how many requests lie beyond it is written in the strip.
+    The axis ends a little beyond the largest p99; each strip states how many requests lie beyond it.
     """
     low = min(float(ns.min()) for ns in raw.values()) / 1000
     high = max(float(np.quantile(ns, 0.99)) for ns in raw.values()) / 1000
@@ -125,7 +125,7 @@ def latency_distribution(
         text(
             (frame.left + frame.width - frame.right) / 2,
             frame.height - 6,
-            f"microseconds a request of {batch} row{'s' if batch > 1 else ''} (logarithmic)",
+            f"microseconds per request of {batch} row{'s' if batch > 1 else ''} (logarithmic)",
             "label",
         )
     )
@@ -135,7 +135,9 @@ def latency_distribution(
         floor = top + strip * (i + 1) - 4
         css = "s1" if name == chosen else "s3"
         counts = np.histogram(us, edges)[0].astype(float)
-        smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same")  # a clock's steps of tens of ns would make a comb
+        smooth = np.convolve(
+            counts, [0.25, 0.5, 0.25], mode="same"
+        )  # smooths the comb of a clock with steps of tens of ns
         x = frame.px(np.sqrt(edges[1:] * edges[:-1]))
         y = floor - smooth / max(smooth.max(), 1) * (strip - 30)
         area = f"M{x[0]:.1f} {floor}" + "".join(f"L{a:.1f} {b:.1f}" for a, b in zip(x, y)) + f"L{x[-1]:.1f} {floor}Z"

@@ -1,4 +1,4 @@
-"""The table: its columns and how a figure is written, the same on the console and on the page."""
+"""The table: its columns and number formats, the same on the console and on the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["columns", "console_table", "figure", "percent", "size"]
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """Significant digits without an exponent where a reader does not need one; a dash for what was not measured."""
+    """Format significant digits, with an exponent only if needed; a dash for what was not measured."""
     if value is None:
         return "–"
     if value == 0:
@@ -20,7 +20,7 @@ def figure(value: float | None, digits: int = 4) -> str:
 
 
 def size(value: int | None) -> str:
-    """Bytes as B, kB or MB (powers of 1000)."""
+    """Format bytes as B, kB or MB (powers of 1000)."""
     if value is None:
         return "–"
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):
@@ -34,7 +34,7 @@ def _count(value: int | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A relative difference with its sign; "0.00%" has none."""
+    """Format a relative difference with its sign; "0.00%" has none."""
     if value is None:
         return "–"
     written = f"{value:+.2%}" if abs(value) < 1 else f"{value:+,.0%}"
@@ -42,7 +42,7 @@ def percent(value: float | None) -> str:
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[Any], str]]]:
-    """(key, heading, how to write it) of every column; the latency columns are those that the rows have."""
+    """Return (key, heading, format) of every column; the latency columns are those that the rows have."""
     timed = []
     for key in rows[0] if rows else ():
         if "_us_b" in key:
@@ -63,7 +63,7 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[An
 
 
 def console_table(rows: Sequence[dict[str, Any]], unit: str = "", recommended: str | None = None) -> Any:
-    """The rows of a :class:`Report` as a ``rich.table.Table``; the recommended engine is bold."""
+    """Return the rows of a :class:`Report` as a ``rich.table.Table``; the recommended engine is bold."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

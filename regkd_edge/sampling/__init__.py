@@ -1,4 +1,4 @@
-"""Where synthetic inputs come from: described by hand, searched, generated (the description alone needs no torch)."""
+"""Sources of synthetic inputs: described, searched, generated (only the description needs no torch)."""
 
 from __future__ import annotations
 

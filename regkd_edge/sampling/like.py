@@ -15,13 +15,13 @@ __all__ = ["like_rows"]
 
 
 def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw units
-    """Read the named columns of a CSV of real inputs; other columns (targets, an index, text) are ignored."""
+    """Return the named columns of a CSV of real inputs; other columns (targets, an index, text) are ignored."""
     columns, values, lines = read_csv(Path(path), only=names)
     for name in names:
         if name not in columns:
             near = difflib.get_close_matches(name, columns, n=1)
             hint = f"Did you mean '{near[0]}'? " if near else ""
-            raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give a column for each input, under its name.")
+            raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give one column per input, under its name.")
     x = values[:, [columns.index(name) for name in names]]
     bad = ~np.isfinite(x)
     if bad.any():

@@ -1,7 +1,7 @@
-"""What a command does to a run folder: one module a stage, each with what it depends on and what it writes.
+"""Stages of a run: one module per stage, each with what it depends on and what it writes.
 
 A stage knows three things: the stages before it, its *inputs* (everything that decides its result, as JSON-able values
-and hashes) and its *work*. From these :func:`perform` tells done from stale, and refuses to build on something stale.
+and hashes) and its *work*. From these :func:`perform` tells done from stale, and refuses to build on a stale stage.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Stage:
     command : str
         The command of the CLI that does it.
     needs : tuple of str
-        Stages that must be done and fresh before.
+        Stages that must be done and fresh first.
     inputs : callable(run, config) -> dict
-        All that decides the result, besides the outputs of ``needs``.
+        Everything that decides the result, besides the outputs of ``needs``.
     work : callable(run, config, progress) -> (paths, summary)
         Writes the outputs atomically and returns them with a JSON-able summary.
     uses : tuple of str
-        Stages whose outputs are taken in when they have been done, and must be fresh then.
+        Stages whose outputs are used if they have been done, and must be fresh then.
     machine_bound : bool
         Whether the result belongs to the machine it was made on (an engine, a latency).
     """
@@ -67,13 +67,13 @@ class Stage:
     machine_bound: bool = False
 
     def upstream(self, run: RunFolder) -> tuple[str, ...]:
-        """``needs``, and those of ``uses`` that have been done."""
+        """Return ``needs``, and those of ``uses`` that have been done."""
         return self.needs + tuple(name for name in self.uses if run.record(name) is not None)
 
 
 @dataclass(frozen=True)
 class Done:
-    """What :func:`perform` found or did: ``ran`` is False when the stage was already done."""
+    """The result of :func:`perform`; ``ran`` is False when the stage was up to date."""
 
     stage: str
     ran: bool
@@ -81,7 +81,7 @@ class Done:
 
 
 def get(name: str) -> Stage:
-    """The stage of that name; its module is imported now, not before."""
+    """Return the stage of that name, importing its module on first use."""
     return importlib.import_module(f"{__name__}.{name}").STAGE
 
 
@@ -95,7 +95,7 @@ def _inputs(stage: Stage, run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 
 def stale_reason(run: RunFolder, config: RunConfig, name: str, *, here: bool = False) -> str | None:
-    """Why stage ``name`` is not done and fresh, or None. A stale stage before it makes it stale.
+    """Return why stage ``name`` is not done and fresh, or None. A stale stage before it makes it stale.
 
     ``here``: a result bound to another machine counts as stale (an engine to be run; not a latency to be reported).
     """
@@ -112,9 +112,9 @@ def stale_reason(run: RunFolder, config: RunConfig, name: str, *, here: bool = F
 
 
 def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *, force: bool = False) -> Done:
-    """Do a stage when it is missing, stale or forced; refuse when a stage it needs is missing or stale.
+    """Run a stage if it is missing, stale or forced; refuse if a stage it needs is missing or stale.
 
-    When its outputs are others than before, what later stages made from the old ones is discarded.
+    If its outputs changed, what later stages made from the old ones is discarded.
     """
     stage = get(name)
     require_fresh(run, config, stage.command, stage.upstream(run), here=stage.machine_bound)
@@ -126,7 +126,7 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
         machine=machine_name() if stage.machine_bound else "",
         force=force,
     )
-    with contextlib.suppress(OSError):  # absent, or it holds the state of a training that was stopped
+    with contextlib.suppress(OSError):  # absent, or it holds the state of an interrupted training
         run.file("checkpoint").rmdir()
     if before != run.record(name)["outputs"]:
         for later in STAGES[STAGES.index(name) + 1 :]:
@@ -136,9 +136,9 @@ def perform(run: RunFolder, config: RunConfig, name: str, progress: Progress, *,
 
 
 def require_fresh(run: RunFolder, config: RunConfig, command: str, names: Iterable[str], *, here: bool = False) -> None:
-    """Refuse ``command`` when one of the stages ``names``, or one below them, is missing or stale.
+    """Refuse ``command`` if one of the stages ``names``, or one below them, is missing or stale.
 
-    The remedy is the command of the first one in the chain: the others cannot be mended before it.
+    The remedy is the command of the first one in the chain: the others cannot be fixed before it.
     ``here``: a result of ``names`` that is bound to another machine counts as stale.
 
     Raises
@@ -147,7 +147,7 @@ def require_fresh(run: RunFolder, config: RunConfig, command: str, names: Iterab
     """
     if run.file("bundle.json").is_file() and not run.state():
         raise RunFolderError(
-            f"'{run.path}' is an unpacked bundle: the stages are done where it was made, and one command does all that is left here.",
+            f"'{run.path}' is an unpacked bundle: its stages ran where it was made, and 'deploy' does the rest here.",
             f"Run: {command_line('deploy', run.path)} (--backend, --batches, --samples as needed); its report is {run.file('report.html')}.",
         )
     names = set(names)
@@ -171,19 +171,19 @@ def _below(run: RunFolder, name: str) -> set[str]:
 
 
 def _command(config: RunConfig, name: str) -> str:
-    """What to type for a stage; a teacher that exists already is taken in by ``distill``."""
+    """Return the command to type for a stage; ``distill`` imports a teacher that exists already."""
     brought = config.teacher.from_run or config.teacher.factory
     return "distill" if brought and name in ("data", "teacher") else get(name).command
 
 
 def external_hash(run: RunFolder, stage: str, path: str) -> str:
-    """Hash of a file outside the run that a stage reads.
+    """Return the hash of a file outside the run that a stage reads.
 
-    When the file is gone but the stage has recorded it (the run folder travelled to another machine), the recorded hash
-    stands: what was made from it is in the folder.
+    If the file is gone but the stage has recorded it (the run folder was copied to another machine), the recorded
+    hash is used: what was made from the file is in the folder.
     """
     if Path(path).is_dir():
-        return "a folder"  # refused by the stage that reads it; it may be as large as a disk
+        return "a folder"  # refused by the stage that reads it; it may be too large to hash
     if Path(path).exists():
         return file_hash(path)
     record = run.record(stage) or {}
@@ -191,7 +191,7 @@ def external_hash(run: RunFolder, stage: str, path: str) -> str:
 
 
 def machine_name() -> str:
-    """What a machine-bound result belongs to: system, architecture and the board's or processor's model."""
+    """Return the identity of this machine: system, architecture and the board's or processor's model."""
     model = ""
     for source, key in (("/proc/device-tree/model", None), ("/proc/cpuinfo", "model name")):
         try:

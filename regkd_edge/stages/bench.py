@@ -1,4 +1,4 @@
-"""Stage ``bench``: accuracy on the held-out rows and latency, measured on the engine files themselves."""
+"""Stage ``bench``: accuracy on the held-out rows and latency, measured on the engine files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     for name in run.record("build")["outputs"]:
         folder = run.file(name)
         backend = get_backend(read_manifest(folder).backend)
-        # A plan that was compiled ahead of time is built on machines that cannot run it.
+        # A plan compiled ahead of time is built on machines that cannot run it.
         reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
         if reason is None:
             folders.append(folder)
@@ -48,7 +48,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
     progress("bench", 0, 1, {}, None)
-    # All in one call: they are timed in turns and share the machine's quiet and busy moments.
+    # All in one call: they are timed in turns, so that background load affects all alike.
     for record in bench_engines(
         run,
         folders,

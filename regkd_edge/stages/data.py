@@ -17,7 +17,7 @@ __all__ = ["STAGE"]
 
 
 def _source(config: RunConfig) -> str | None:
-    """None: a student without data needs no table, its reports use inputs as described."""
+    """Return None: a student without data needs no table; its reports use the described inputs."""
     if config.data.source is None and not _without(config):
         raise DataError("no data given.", f"Add --data FILE --target NAME, or --data {' or --data '.join(BUNDLED)}.")
     return config.data.source
@@ -36,7 +36,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 
 def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    """What decides a table that is made of a description of the inputs."""
+    """Return what decides a table that is drawn from a description of the inputs."""
     files = [external_hash(run, "data", path) for path in (*described_files(config), *teacher_files(config))]
     teacher, about = (
         config.teacher.model_dump(mode="json", include={"factory", "inputs"}),

@@ -1,4 +1,4 @@
-"""Stage ``distill``: the student by its recipe, and by its base alone for comparison."""
+"""Stage ``distill``: the student with its recipe, and one with the base alone for comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["STAGE"]
 
 
 def described_files(config: RunConfig) -> list[str]:
-    """Files outside the run that say what the inputs are."""
+    """Return the files outside the run that describe the inputs."""
     given = (config.distill.describe, config.distill.like)
     return [path for path in given if path is not None and path != "standard"]
 
@@ -62,7 +62,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     if wanted and not config.distill.base_learns:
         summary["student"]["notes"] = [
             *summary["student"]["notes"],
-            "no baseline beside it: with w_base 0 the base alone has nothing to learn",
+            "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
     if check is not None and check.problem is not None:
         summary["student"]["notes"].insert(0, f"the teacher {check.problem}; accepted by --accept-teacher")

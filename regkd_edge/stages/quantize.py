@@ -1,4 +1,4 @@
-"""Stage ``quantize``: the exported graph in the precisions asked for, each checked against the FP32 graph."""
+"""Stage ``quantize``: the exported graph in the requested precisions, each checked against the FP32 graph."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import Progress, Stage, external_hash
 
 __all__ = ["STAGE", "calibration_rows"]
 
-_AUTO_INCREASE = 0.01  # what --precision auto allows when --max-increase is not given
+_AUTO_INCREASE = 0.01  # the increase that --precision auto allows without --max-increase
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 
 def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d] float32, raw units
-    """Rows to calibrate with, at most ``quantize.rows`` of each kind.
+    """Return the calibration rows, at most ``quantize.rows`` of each kind.
 
-    ``real``: the training rows the student saw (``auto``, where it saw any); ``synthetic``: drawn within what is known
-    of the inputs (a description, or the scaler and the ranges stored with the student), so no row of data is needed;
+    ``real``: the training rows the student saw (``auto``, if it saw any); ``synthetic``: drawn from what is known
+    about the inputs (a description, or the scaler and the ranges stored with the student), so no data is needed;
     ``both``.
     """
     from ..data import load_dataset, subset
@@ -47,7 +47,7 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
     kind = section.calibrate if section.calibrate != "auto" else "synthetic" if config.distill.no_data else "real"
     if config.distill.no_data and kind != "synthetic":
         raise UserError(
-            f"the student was made without data, and calibrate '{kind}' reads the run's rows.",
+            f"the student was trained without data, and calibrate '{kind}' reads the run's rows.",
             "Add --calibrate synthetic, or distil with rows.",
         )
     parts = []
@@ -65,7 +65,7 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
 
 
 def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [n, d] and targets [n, o] in raw units: those of a part that the student may see, or without data synthetic
+    """Return rows [n, d] and targets [n, o] in raw units: a part that the student may see, or without data synthetic
     rows with the teacher's answers."""
     from ..data import load_dataset, subset
 
@@ -76,7 +76,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
     from ..models import load_model, predict, teacher_for
     from ..sampling.synthetic import described_inputs, synthetic_rows
 
-    seed = config.seed + {"train": 1, "validation": 2}[part]  # other rows than those of the calibration
+    seed = config.seed + {"train": 1, "validation": 2}[part]  # not the rows of the calibration
     x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(
         np.float64
     )
@@ -86,11 +86,11 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
 
 
 def _description(config: RunConfig) -> str | None:
-    return config.quantize.inputs  # what distill was told is stored with the student
+    return config.quantize.inputs  # the description given to distill is stored with the student
 
 
 def _bound(run: RunFolder, config: RunConfig) -> Any:
-    """The bound on the RMSE, judged on validation rows (without data: on the distance from the teacher)."""
+    """Return the bound on the RMSE, evaluated on validation rows (without data: on the distance from the teacher)."""
     from ..quantization import Bound
 
     section = config.quantize
@@ -106,7 +106,7 @@ def _bound(run: RunFolder, config: RunConfig) -> Any:
 def _finetuned(
     run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray
 ) -> Any:
-    """The student trained through its INT8 quantizers with the recipe of ``distill``."""
+    """Return the student trained through its INT8 quantizers with the recipe of ``distill``."""
     from ..data import load_dataset
     from ..models import load_model, teacher_for
     from ..quantization.finetune import quantize_finetuned
@@ -138,7 +138,7 @@ def _finetuned(
 
 
 def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
-    """Refuse flags that would change nothing, or exclude each other."""
+    """Refuse flags that would have no effect, or that exclude each other."""
     if section.finetune and bound is not None:
         raise UserError(
             "finetune trains all layers in int8, max_increase keeps some in a higher precision.",
@@ -164,7 +164,7 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..quantization import quantize_fp16, quantize_int8, quantize_layers
+    from ..quantization import quantize_graph
     from ..quantization.targets import require_precision
 
     section = config.quantize
@@ -181,35 +181,15 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     graphs: list[dict[str, Any]] = []
     for precision in wanted:
         target = run.file("onnx", f"student.{precision}.onnx")
-        options = {
-            "method": section.method,
-            "percentile": section.percentile,
-            "corrections": section.corrections,
-            "check_rows": check_rows,
-        }
-        if precision == "fp16":
-            done = quantize_fp16(source, target, check_rows=check_rows)
-        elif precision == "int8" and section.finetune:
+        if precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
-        elif precision == "int8":
-            done = quantize_int8(
-                source,
-                target,
-                calibration_rows(run, config),
-                placer=section.placer,
-                bound=bound,
-                report=section.report,
-                **options,
-            )
         else:
-            limit = bound if precision == "fp8" else None
-            done = quantize_layers(
-                source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options
-            )
+            rows = None if precision == "fp16" else calibration_rows(run, config)
+            done = quantize_graph(source, target, precision, rows, section, bound=bound, check_rows=check_rows)
         paths.append(target)
         graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
     for left in run.file("onnx").glob("student.*.onnx"):
-        # A precision that is no longer asked for would otherwise be built and benched as if it belonged to this run.
+        # A precision that is no longer requested would otherwise be built and measured as part of this run.
         if left not in paths and left != source:
             left.unlink()
     described = _description(config)

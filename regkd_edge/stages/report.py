@@ -1,4 +1,4 @@
-"""Stage ``report``: one HTML page and one JSON file of all that was measured."""
+"""Stage ``report``: one HTML page and one JSON file with everything measured."""
 
 from __future__ import annotations
 

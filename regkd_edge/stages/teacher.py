@@ -1,4 +1,4 @@
-"""Stage ``teacher``: a network trained on the labels, or one taken from another run or from a factory."""
+"""Stage ``teacher``: a network trained on the labels, or one from another run or a factory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["STAGE", "teacher_files"]
 
 
 def teacher_files(config: RunConfig) -> list[str]:
-    """Paths outside the run that the teacher comes from."""
+    """Return the paths outside the run that the teacher comes from."""
     teacher = config.teacher
     if teacher.from_run:
         return [str(Path(teacher.from_run) / "teacher" / name) for name in ("model.json", "model.safetensors")]

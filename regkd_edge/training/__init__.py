@@ -1,8 +1,8 @@
-"""Training: a teacher on labels, a student towards its teacher, and the same student by its base alone."""
+"""Training: a teacher on labels, a student on its teacher, and the same student with its base alone."""
 
 from __future__ import annotations
 
-from .described import described_table
+from .described import described_rows, described_table
 from .fits import require_fit
 from .guard import check_against_rows, require_teacher
 from .recipe import optimizer_of, recipe_of
@@ -13,6 +13,7 @@ __all__ = [
     "Trained",
     "baseline",
     "check_against_rows",
+    "described_rows",
     "described_table",
     "distill",
     "optimizer_of",

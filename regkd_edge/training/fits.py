@@ -1,4 +1,4 @@
-"""What a teacher allows: what needs its gradient or its hidden layers is refused before training."""
+"""Requirements on the teacher: what needs its gradient or its hidden layers is refused before training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
     parts = []
     for name in config.active_terms:
         if TERMS[name].teacher_gradient:
-            parts.append((f"the term {name}", f"leave {name} out of --terms"))
+            parts.append((f"the term {name}", f"omit {name} from --terms"))
     if config.kind is not None and config.kind.teacher_gradient:
         if config.drawn != "direct":
             parts.append((f"the sampler {config.drawn}", "use --sampler gaussian, described or anchored"))
@@ -26,13 +26,13 @@ def needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
 
 
 def require_fit(config: DistillConfig, teacher: Teacher) -> None:
-    """Refuse what this teacher cannot give; :class:`RecipeError` with the reason and the remedy."""
+    """Raise :class:`RecipeError` with the reason and the remedy if this teacher lacks something needed."""
     if not teacher.differentiable and config.teacher_gradient == "exact":
         for what, instead in needs_gradient(config):
             raise RecipeError(
                 f"{what} needs the teacher's gradient, and this teacher has none ({teacher.source} answers values "
                 "only).",
-                f"Either {instead}, or ask for differences by --teacher-gradient central (2 d teacher evaluations per point).",
+                f"Either {instead}, or use finite differences: --teacher-gradient central (2 d teacher evaluations per point).",
             )
     if config.base == "hint" and teacher.mlp is None:
         raise RecipeError(
@@ -46,7 +46,7 @@ def require_units(teacher: Teacher) -> None:
     """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
-            f"this teacher ({teacher.source}) takes and gives standardized values, and without rows nothing says how "
+            f"this teacher ({teacher.source}) uses standardized values, and without rows nothing tells how "
             "they are standardized.",
-            "Let the factory take raw units and say --inputs raw, or distil with rows.",
+            "Let the factory's module take raw units and give --inputs raw, or distil with rows.",
         )

@@ -1,7 +1,7 @@
-"""Distillation without data: rows out of a description of the inputs, answers out of the teacher.
+"""Distillation without data: rows from a description of the inputs, targets from the teacher.
 
-The student trains on fresh synthetic inputs and is selected on others, both answered by the teacher; neither the rows
-nor the labels of the run are looked at. They serve the reports alone.
+The student trains on fresh synthetic inputs and is validated on others, both with the teacher's answers. The rows
+and the labels of the run are not used in training; they serve the reports alone.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from .known import description_of
 
 __all__ = ["Synthetic", "synthetic_rows"]
 
-_MOST = 131_072  # synthetic training rows: beyond, fresh perturbations bring more than fresh rows
+_MOST = 131_072  # synthetic training rows: beyond, fresh perturbations help more than fresh rows
 _VALIDATION = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Synthetic:
-    """What a student without data trains on; arrays are float64, standardised, ``(x [n, d], y [n, o])``."""
+    """Training data of a student without data; arrays are float64, standardised, ``(x [n, d], y [n, o])``."""
 
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray]
     scalers: Scalers
     teacher: nn.Module  # in the space of the scalers
-    seen: Split  # no training and no validation row of the run
+    seen: Split  # holds no training or validation row of the run
     description: InputDescription
 
 
 def synthetic_rows(dataset: Dataset, teacher: Teacher, config: DistillConfig, seed: int) -> Synthetic:
-    """Synthetic rows for ``config`` (``describe``, ``like``, ``sampler``), answered by the teacher.
+    """Return synthetic rows for ``config`` (``describe``, ``like``, ``sampler``) with the teacher's answers.
 
-    The samplers that search (generator, direct, anchored, latent) are selected on inputs as described.
+    With the samplers that search (generator, direct, anchored, latent), validation uses the described inputs.
 
     Raises
     ------
     DataError
-        No description of the inputs, or one that does not fit the teacher; a teacher that answers all inputs alike.
+        No description of the inputs, or one that does not fit the teacher; a teacher that is constant on all inputs.
     """
     require_units(teacher)
     description = description_of(config, teacher, dataset.table.feature_names)
@@ -68,14 +68,14 @@ def _answers(network: nn.Module, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, 
 
 
 def _learnt(description: InputDescription, teacher: Teacher, seed: int) -> Scalers:
-    """Scalers for a teacher in raw units: inputs by the description, outputs by its answers to drawn inputs."""
+    """Return scalers for a teacher in raw units: inputs from the description, outputs from answers to drawn inputs."""
     inputs = description.scaler()
     sampler = DescribedInputs(description, inputs, seed=seed)
     x = sampler.draw(_VALIDATION, 2).double().numpy()
     y = teacher.predict(inputs.restore(x))
     if not np.isfinite(y).all() or (y.std(0) == 0).any():
         raise DataError(
-            "the teacher answers all described inputs alike, or with numbers that are not finite.",
+            "the teacher's answers to the described inputs are all equal, or not finite.",
             "Check --describe and --inputs.",
         )
     return Scalers(inputs, Scaler.fit(y))

@@ -1,4 +1,4 @@
-"""One training: two networks, their points and the objective, taken to the best state; its fingerprint."""
+"""One training: two networks, their points and the objective, run to the best state; its fingerprint."""
 
 from __future__ import annotations
 
@@ -177,8 +177,8 @@ class Training:
 
 
 def known_hash(known: Known, teacher: nn.Module) -> str:
-    """Of the training rows, which a feed holds where the member has none, of the description of the inputs, and of
-    the answers of a teacher that shows no weights."""
+    """Return the fingerprint of the training rows (from the feed if the member has none), the inputs' description
+    and the answers of a teacher without accessible weights."""
     arrays, about = [*known.train], known.description
     if about is not None:
         arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]

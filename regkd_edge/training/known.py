@@ -21,17 +21,17 @@ STANDARD = "standard"
 def description_of(
     config: DistillConfig, teacher: Teacher, names: Sequence[str], rows: np.ndarray | None = None
 ) -> InputDescription:
-    """Return what ``config`` says about the inputs (``describe``, ``like``), else ``rows`` [n, d], else the teacher's scalers.
+    """Return the inputs' description from ``config`` (``describe``, ``like``), ``rows`` [n, d] or the scalers.
 
-    ``like`` with ``describe`` gives the correlation alone.
+    The sources are tried in this order. ``like`` with ``describe`` gives the correlation alone.
 
     Raises
     ------
     DataError
-        A description of another width, or nothing that describes the inputs.
+        The description has a different width, or nothing describes the inputs.
     """
     like = None if config.like is None else InputDescription.from_rows(like_rows(config.like, names), names)
-    if config.describe == STANDARD:  # in the space that the teacher was trained in, or as it takes them
+    if config.describe == STANDARD:  # in the space of the teacher's inputs
         known = teacher.scalers is not None
         description = (
             InputDescription.from_scaler(teacher.scalers.x, names)
@@ -43,7 +43,7 @@ def description_of(
         if description.d != len(names):
             raise DataError(
                 f"'{config.describe}' describes {description.d} inputs and the teacher takes {len(names)}.",
-                "Describe each input of the teacher, in its order.",
+                "Describe each input of the teacher, in order.",
             )
     elif like is not None:
         return like

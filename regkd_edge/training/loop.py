@@ -1,7 +1,7 @@
-"""The training loop: chunks of steps, a look at the validation rows after each, the best state kept, resumable.
+"""The training loop: chunks of steps, a validation after each, the best state kept, resumable.
 
 Everything that trains goes through :func:`run`, so that a teacher, a student and its baseline are selected by one rule:
-the lowest RMSE on the validation rows (their labels, or the teacher's answers where there is no data), looked at every
+the lowest RMSE on the validation rows (their labels, or the teacher's answers without data), validated every
 ``every`` steps.
 """
 
@@ -44,7 +44,7 @@ SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Rows that select the best state, and the factor from the standardised RMSE to the unit that is shown."""
+    """Rows that select the best state, and the factor from the standardised RMSE to the displayed unit."""
 
     x: Tensor  # [n, d] standardised
     y: Tensor  # [n, o] standardised, float64
@@ -75,7 +75,7 @@ class Validation:
 
 @dataclass(eq=False)
 class Outcome:
-    """Where the loop stands; the student holds the best weights when it is done."""
+    """Progress of the loop; the student holds the best weights when it is done."""
 
     best_step: int = 0
     best_rmse: float = math.inf
@@ -119,18 +119,18 @@ def run(
     member : Member
         Student, teacher, rows, recipe, optimizer, steps and seed; its ``decision`` names the back end.
     feed : Feed, optional
-        Where the member's rows come from, round by round; its state is part of the checkpoint.
+        Source of the member's rows, round by round; its state is part of the checkpoint.
     every : int
-        Steps between two looks at the validation rows.
+        Steps between two validations.
     patience : int, optional
-        Looks without a new best before stopping; None trains to the end.
+        Validations without a new best before stopping; None trains to the end.
     checkpoint : Checkpoint, optional
-        Where the state goes every few seconds and on an interruption. The same call then continues with the same bits.
+        Saves the state every few seconds and on an interruption. The same call then resumes with identical bits.
 
     Raises
     ------
     UserError
-        A loss that is not finite; it says at which step.
+        A loss is not finite; the message names the step.
     """
     outcome = resume(member, feed, checkpoint)
     student, saved = member.student, time.monotonic()
@@ -184,7 +184,7 @@ def diverged(step: int, member: Member) -> UserError:
 def snapshot_of(
     member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Copies of all that the next chunk changes, taken between chunks, where the state is whole."""
+    """Return copies of everything that the next chunk changes; called between chunks, where the state is whole."""
     if checkpoint is None or checkpoint.path is None or not outcome.history:
         return None
     tensors = {f"student.{key}": t.detach().clone() for key, t in member.student.state_dict().items()}
@@ -208,7 +208,7 @@ def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> 
     member.student.load_state_dict(part("student."))
     state = TrainState.load(part("state."))
     member.state.step = state.step
-    # A stored state is read on the CPU; the averages belong beside the parameters.
+    # A stored state is read on the CPU; the averages belong on the parameters' device.
     member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))

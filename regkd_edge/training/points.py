@@ -28,7 +28,7 @@ _UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobod
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is there before the first step; arrays in the space of ``scalers``."""
+    """Data available before the first step; arrays in the space of ``scalers``."""
 
     train: tuple[np.ndarray, np.ndarray]  # [N, d], [N, o]
     scalers: Scalers
@@ -39,7 +39,7 @@ class Known:
 
 @dataclass(eq=False)
 class Source:
-    """The rows of a member (``x`` None: N(0, I) of the step's own noise), or the feed that brings them."""
+    """The rows of a member (``x`` None: N(0, I) from the step's own noise), or the feed that supplies them."""
 
     batch: int
     x: Tensor | None = None
@@ -49,7 +49,7 @@ class Source:
 
 
 def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where perturbed and searched points stay, if ranges or constants are told; standardised ``(low, high)`` [d]."""
+    """Return the bounds of perturbed and searched points, if ranges are known; standardised ``(low, high)`` [d]."""
     if known.description is None or (config.describe is None and config.like is None):
         return None
     described = known.description
@@ -60,7 +60,7 @@ def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray]
 
 
 def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known, seed: int) -> Source:
-    """The points that ``config`` names (``no_data``, ``sampler`` and what goes with them)."""
+    """Return the points that ``config`` names (``no_data``, ``sampler`` and related fields)."""
     half = config.batch // 2
     drawn = config.drawn
     if drawn == "direct":
@@ -154,7 +154,7 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
 
 
 class _Within(Sampler):
-    """Another sampler's points, moved to the nearest inputs that can occur: ranges, whole numbers, constants."""
+    """Sampler that moves another sampler's points to the nearest valid inputs: ranges, whole numbers, constants."""
 
     def __init__(self, inner: Sampler, known: Known):
         self.inner, self.features = inner, inner.features
@@ -175,7 +175,7 @@ class _Within(Sampler):
 
 @torch.no_grad()
 def answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
-    """What a network says to many rows, some thousands at a time."""
+    """Return a network's outputs for many rows, some thousands at a time."""
     return torch.cat([network(part) for part in x.split(4096)])
 
 
@@ -184,6 +184,6 @@ def _active(written: float | str) -> bool:
 
 
 def _round(every: int, batch: int) -> int:
-    """The longest round that ends with every look at the validation rows and draws no more than is wise at once."""
+    """Return the longest round that ends with every validation and draws no more than ``_AT_ONCE`` points."""
     most = max(1, min(every, _AT_ONCE // batch))
     return next(length for length in range(most, 0, -1) if every % length == 0)

@@ -22,18 +22,18 @@ def recipe_of(
     plain: bool = False,
     box: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> StepRecipe:
-    """The objective that ``config`` names, for d inputs.
+    """Return the objective that ``config`` names, for d inputs.
 
     Parameters
     ----------
     fed : bool
-        A feed brings the rows, and the weights of the base with them.
+        A feed supplies the rows, and the weights of the base with them.
     differentiable : bool
         Without a gradient of the teacher, ABM picks among candidates.
     plain : bool
-        For a student without a second head or a widened output (what trains on after distillation).
+        For a student without a second head or a widened output (as in training after distillation).
     box : (low [d], high [d]), optional
-        Where perturbed and searched points are kept, standardised.
+        Bounds of perturbed and searched points, standardised.
     """
     sigma = list(config.sigma)
     if len(sigma) not in (1, d):
@@ -60,6 +60,6 @@ def recipe_of(
 
 
 def optimizer_of(config: DistillConfig | TeacherConfig) -> Optimizer:
-    """The optimizer that ``config`` names; a teacher's learning rate falls to 0 along a cosine."""
+    """Return the optimizer that ``config`` names; a teacher's learning rate has cosine decay to 0."""
     schedule = getattr(config, "lr_schedule", "cosine")
     return Optimizer(kind=config.optimizer, lr=config.lr, weight_decay=config.weight_decay, schedule=schedule)

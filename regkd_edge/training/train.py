@@ -1,4 +1,4 @@
-"""The three trainings: a teacher on the labels, a student by its recipe, and the same student by its base alone."""
+"""The three trainings: a teacher on labels, a student with its recipe, and the same student with its base alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .verdict import notes
 
 __all__ = ["baseline", "distill", "train_teacher"]
 
-# Fields of a configuration that the recipe of the steps does not show; stored beside it.
+# Fields of a configuration that the recipe of the steps lacks; stored beside it.
 _STORED = {
     "base",
     "heads",
@@ -41,9 +41,7 @@ _STORED = {
     "like",
     "fraction",
 }
-_TEACHER_LOOK = (
-    10  # [steps] at least, between two looks at the validation rows: an epoch of few rows is shorter than the look
-)
+_TEACHER_LOOK = 10  # minimum steps between two validations: an epoch of few rows is shorter than a validation
 
 
 def train_teacher(
@@ -62,9 +60,9 @@ def train_teacher(
     seed : int
         Of the initial weights and the order of the rows.
     progress : callable, optional
-        ``progress(step, total, losses, validation_rmse)`` after each look at the validation rows.
+        ``progress(step, total, losses, validation_rmse)`` after each validation.
     checkpoint : path, optional
-        A folder for the resumable state. After an interruption the same call continues and gives the same bits.
+        A folder for the checkpoint. After an interruption the same call resumes and gives identical bits.
     backend : ``auto`` | ``cpu`` | ``cuda`` | ``torch``
     """
     rows, batch = dataset.split, config.batch
@@ -100,11 +98,11 @@ def distill(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
 ) -> Trained:
-    """Train ``config.student`` towards the teacher by base and terms.
+    """Train ``config.student`` on the teacher with base and terms.
 
     The student sees ``config.fraction`` of the training and validation rows, or none with ``config.no_data``: then it
-    learns and is selected on synthetic inputs that the teacher answers (see :mod:`regkd_edge.training.free`). It lives
-    in the space of the teacher's scalers where the teacher brings them; otherwise scalers are learnt on the training
+    trains and is validated on synthetic inputs with the teacher's answers (see :mod:`regkd_edge.training.free`). It is
+    in the space of the teacher's scalers if the teacher has them; otherwise scalers are learnt on the training
     rows that it sees.
 
     Raises

@@ -119,7 +119,7 @@ def test_links_and_devices_are_refused(tmp_path, kind):
     bad = repacked(
         tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), ("innocent", b"")], kinds={"innocent": kind}
     )
-    refused(bad, tmp_path, "'innocent'", "no plain file")
+    refused(bad, tmp_path, "'innocent'", "not a plain file")
 
 
 def test_a_truncated_archive_is_refused(archive, tmp_path):
@@ -145,14 +145,14 @@ def test_what_is_no_archive_is_refused(tmp_path, content, word):
 @pytest.mark.parametrize(
     ("first", "word"),
     [
-        (("data.npz", b""), "no bundle"),
+        (("data.npz", b""), "not a bundle"),
         (("bundle.json", b"{"), "corrupt"),
         (("bundle.json", b"[]"), "format"),
         (("bundle.json", b'{"format": 2, "files": {}}'), "format 2, expected 1"),
         (("bundle.json", b'{"format": 1}'), "lists no files"),
         (("bundle.json", b'{"format": 1, "files": {"a": {"sha256": 1, "bytes": 1}}}'), "lists no files"),
         (("bundle.json", b'{"format": 1, "files": {"a": {"sha256": "", "bytes": 999999999999}}}'), "more than 256 MiB"),
-        (("bundle.json", b" " * 2_000_000), "no bundle"),
+        (("bundle.json", b" " * 2_000_000), "not a bundle"),
     ],
 )
 def test_a_list_that_is_none_is_refused(tmp_path, first, word):

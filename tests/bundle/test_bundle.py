@@ -185,7 +185,7 @@ def test_unknown_targets_and_versions_are_refused(run, tmp_path):
     for target, version, word in (
         ("jetson-nano", None, "unknown target"),
         ("desktop", "8.6", "not supported"),
-        ("desktop", "new", "no TensorRT version"),
+        ("desktop", "new", "not a TensorRT version"),
     ):
         with pytest.raises(UserError, match=word):
             make_bundle(run, target, tmp_path / "b.tar.gz", tensorrt=version)
@@ -247,7 +247,7 @@ def test_one_command_builds_verifies_times_and_reports_without_torch_and_onnx(bu
     )
     assert any(note.startswith("recommended: ") for note in out["notes"])
     page = (folder / "report.html").read_text()
-    assert "native.int8" in page and "answers as its graph does" in page
+    assert "native.int8" in page and "its outputs match its graph" in page
 
 
 def test_it_can_be_done_again(bundle, tmp_path):
@@ -277,11 +277,11 @@ def test_an_engine_that_answers_something_else_fails_and_is_not_timed(bundle, tm
         "native.fp32": True,
         "native.int8": False,
     }
-    assert any("native.int8 does not answer as its graph does and was not timed" in note for note in done.notes)
+    assert any("the outputs of native.int8 differ from its graph's, so it was not timed" in note for note in done.notes)
     assert (
         not done.run.file("bench", "native.int8.json").exists() and done.run.file("bench", "native.fp32.json").exists()
     )
-    assert "native.int8 does not answer" in done.run.file("report.html").read_text()
+    assert "the outputs of native.int8 differ" in done.run.file("report.html").read_text()
     again = on_device(tmp_path, "deploy", "wrong.tar.gz", "out", "--backend", "native")
     assert again.returncode == 1 and "FAILED" in again.stdout, again.stderr
 

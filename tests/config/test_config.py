@@ -95,7 +95,9 @@ def test_a_whole_run_is_refused_before_it_begins_when_its_sections_contradict():
     with pytest.raises(UserError, match="quantize.calibrate 'both' reads them"):
         RunConfig.from_dict({"distill": {"recipe": "data-free"}, "quantize": {"calibrate": "both"}}).require_whole()
     hint = {"teacher": {"teacher": "mlp:8,8:relu"}, "distill": {"recipe": "romero2015", "hint_layers": [0, 2]}}
-    with pytest.raises(UserError, match="the teacher mlp:8,8:relu has 2 hidden layers, hint_layers asks for 2"):
+    with pytest.raises(
+        UserError, match="the teacher mlp:8,8:relu has 2 hidden layers, and hint_layers asks for layer 2"
+    ):
         RunConfig.from_dict(hint).require_whole()
 
 

@@ -44,9 +44,9 @@ def test_declared_kinds_win_over_detected_ones_and_must_be_true(x):
     columns = Columns.detect(x, NAMES, whole=["gear"], categorical=["count", "level"])
     assert columns.kinds[4] == columns.kinds[5] == "categorical"
     assert columns.values[4] == tuple(np.unique(x[:, 4]))
-    with pytest.raises(DataError, match=r"'flow' is declared whole and holds 0\.1257"):
+    with pytest.raises(DataError, match=r"'flow' is declared whole but holds 0\.1257"):
         Columns.detect(x, NAMES, whole=["flow"])
-    with pytest.raises(DataError, match="--whole names 'flw', which is no input"):
+    with pytest.raises(DataError, match="--whole names 'flw', which is not an input"):
         Columns.detect(x, NAMES, whole=["flw"])
     with pytest.raises(DataError, match="'gear' is declared whole and categorical"):
         Columns.detect(x, NAMES, whole=["gear"], categorical=["gear"])

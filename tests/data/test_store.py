@@ -99,9 +99,9 @@ def _replace(run, **changes):
         (lambda run: _replace(run, test=np.array(["a"])), "no row numbers"),
         (lambda run: _replace(run, train=np.array(3)), "no row numbers"),
         (lambda run: _replace(run, x=np.zeros((20, 4))), "feature_names does not name the 4 columns"),
-        (lambda run: _replace(run, x=np.zeros((19, 3))), "as many rows"),
+        (lambda run: _replace(run, x=np.zeros((19, 3))), "equal numbers of rows"),
         (lambda run: _replace(run, y=np.full((20, 2), np.nan)), "not finite"),
-        (lambda run: _replace(run, y=np.full((20, 2), "a")), "expected two tables of float64"),
+        (lambda run: _replace(run, y=np.full((20, 2), "a")), "expected two float64 tables"),
     ],
 )
 def test_damaged_files_are_refused(run, damage, message):

@@ -35,7 +35,7 @@ def test_npz_with_x_and_y(tmp_path):
     assert table.feature_names == ["x0", "x1", "x2"] and table.target_names == ["u", "v"] and (table.y == y).all()
     one = load_table(path, ["v"])
     assert one.feature_names == ["x0", "x1", "x2"], "a stored target that is not wanted must not become an input"
-    assert one.warnings == ["stored target 'u' is left out"]
+    assert one.warnings == ["stored target 'u' is not used"]
 
 
 def test_npz_of_columns(tmp_path):

@@ -65,5 +65,5 @@ def test_build_bench_and_report_without_torch_and_onnx(tmp_path):
     assert found["loaded"] == []
     assert found["row"]["name"] == "onnxruntime.int8" and found["row"]["p50_us_b1"] > 0 and found["row"]["rmse"] > 0
     assert found["precision"] == "unknown"  # not guessed
-    assert any("was not read: the onnx package is not installed" in note for note in found["notes"])
+    assert any("is unknown: the onnx package is not installed" in note for note in found["notes"])
     assert "TensorRT is not installed" in found["tensorrt"]

@@ -176,7 +176,7 @@ REFUSED = {
     "a function that is no activation": (
         [helper.make_node("Mul", ["x", "x"], ["h"], name="square"), LAYER],
         W,
-        "'square'.*no activation that is known",
+        "'square'.*not a known activation",
     ),
     "a skip around a layer": (
         [
@@ -234,7 +234,7 @@ def test_weight_scales_along_the_inputs_are_refused(tmp_path):
         helper.make_node("MatMul", ["x.dq", "wd"], ["y"], name="m"),
     ]
     constants |= {"codes": np.ones((3, 3), np.int8), "ws": np.ones(3, np.float32), "wz": np.zeros(3, np.int8)}
-    with pytest.raises(GraphError, match="'m'.*one number, or one an output"):
+    with pytest.raises(GraphError, match="'m'.*one number, or one per output"):
         program_of(graph_of(tmp_path, nodes, constants))
 
 

@@ -129,7 +129,7 @@ def test_names_cannot_leave_their_comment(tmp_path):
 
 def test_what_cannot_be_written_is_refused(tmp_path):
     BACKEND.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
-    with pytest.raises(UserError, match="no C identifier"):
+    with pytest.raises(UserError, match="not a C identifier"):
         write_c_header(tmp_path / "engine", tmp_path / "m.h", prefix="2nd")
     with pytest.raises(GraphError, match="no engine"):
         write_c_header(tmp_path / "absent", tmp_path / "m.h")

@@ -111,7 +111,7 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
             "build",
             lambda *figures: None,
         )
-    with pytest.raises(UserError, match="'my pump' is no C identifier"):
+    with pytest.raises(UserError, match="'my pump' is not a C identifier"):
         perform(run, config.updated({"build.header": "my pump"}), "build", lambda *figures: None)
 
 

@@ -85,7 +85,7 @@ def test_every_name_and_call_exists(contract, version):
     assert {"REFIT", "STRIP_PLAN", "REFIT_IDENTICAL", "VERSION_COMPATIBLE", "GPU_FALLBACK"} <= set(found["all_flags"])
     assert found["refitted"] == ["student.fp32.onnx"] and found["no_weights"].startswith("RunFolderError")
     assert found["dla"] == ["DLA", 1]
-    assert "has 2 DLA cores, core 2" in found["dla_refused"][0] and "one batch size only" in found["dla_refused"][1]
+    assert "has 2 DLA cores, and core 2" in found["dla_refused"][0] and "one batch size only" in found["dla_refused"][1]
     assert (
         found["parser_error"].startswith("GraphError")
         and "node 'layers.1' (Gemm): no such thing" in found["parser_error"]
@@ -152,12 +152,12 @@ def test_missing_driver_is_named(monkeypatch):
 
 def test_driver_without_a_device_is_named(stub_driver):
     stub_driver["devices"].value = 0
-    assert gpu.missing_gpu() == "there is an NVIDIA driver and no GPU: it counts 0 devices."
+    assert gpu.missing_gpu() == "an NVIDIA driver is installed but there is no GPU: it counts 0 devices."
 
 
 def test_sick_driver_is_named_with_its_error(stub_driver):
     stub_driver["fail_init"].value = 999
-    assert gpu.missing_gpu() == "the NVIDIA driver answers error 999 (unknown failure) to cuInit."
+    assert gpu.missing_gpu() == "the NVIDIA driver returned error 999 (unknown failure) from cuInit."
 
 
 def test_device_is_described(stub_driver):

@@ -41,13 +41,16 @@ def gpu(monkeypatch):
 
 
 def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
-    assert where() == ("cuda", "a GPU is there and the fused core runs on it")
+    assert where() == ("cuda", "a GPU is present and the fused core runs on it")
     assert where(teacher=None, recipe=StepRecipe("labels"), y=torch.zeros(20, 1))[0] == "cuda"  # a teacher's training
     assert where(device="cuda", backend="torch")[0] == "cuda"
 
 
 def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
-    assert where(teacher=torch.nn.Linear(3, 1)) == ("cpu", "no GPU: the teacher is a Linear, the fused core knows MLPs")
+    assert where(teacher=torch.nn.Linear(3, 1)) == (
+        "cpu",
+        "no GPU: the teacher is a Linear, and the fused core supports MLPs",
+    )
     assert "round by round" in where(fed=True)[1]
     gpu.device.refusal = "the device gives a block too little shared memory"
     assert where() == ("cpu", "no GPU: the device gives a block too little shared memory")
@@ -59,19 +62,19 @@ def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
 @pytest.mark.parametrize("asked", [{"device": "cpu"}, {"backend": "cpu"}, {"backend": "torch"}])
 def test_the_cpu_when_asked_for(gpu, asked):
     device, why = where(**asked)
-    assert device == "cpu" and "was asked for" in why
+    assert device == "cpu" and "was requested" in why
 
 
 def test_without_a_gpu_the_cause_is_told(monkeypatch):
     if torch.cuda.is_available():
-        pytest.skip("a GPU is there")
+        pytest.skip("a GPU is present")
     why = no_gpu()
     assert torch.__version__ in why or "driver" in why
     assert where() == ("cpu", f"no GPU: {why}")
     for asked in ("device", "backend"):
         with pytest.raises(NotAvailable) as refused:
             where(**{asked: "cuda"})
-        assert str(refused.value).startswith(f"{asked} 'cuda' was asked for and cannot be used: {why}")
+        assert str(refused.value).startswith(f"{asked} 'cuda' was requested and cannot be used: {why}")
 
 
 def test_a_driver_that_is_missing_is_named(monkeypatch):
@@ -99,7 +102,7 @@ def test_the_reason_is_logged_once(caplog):
     with caplog.at_level("INFO", logger="regkd_edge.fused"):
         where()
         where()
-    assert len(caplog.records) == 1 and "training lies on" in caplog.records[0].getMessage()
+    assert len(caplog.records) == 1 and "training runs on" in caplog.records[0].getMessage()
 
 
 def test_very_large_steps_on_a_gpu_are_left_to_pytorch():

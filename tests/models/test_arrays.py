@@ -106,7 +106,7 @@ def test_everything_else_works(config, data, fields):
     ("function", "says"),
     [
         (lambda x: x.no_such_method(), "failed on 3 rows: AttributeError"),
-        (lambda x: np.zeros((2, 1)), r"shape \[2, 1\] to 3 rows"),
+        (lambda x: np.zeros((2, 1)), r"shape \[2, 1\] for 3 rows"),
     ],
 )
 def test_what_the_function_does_wrong_is_told(function, says):

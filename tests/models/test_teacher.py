@@ -127,15 +127,15 @@ def test_state_dicts_fill_the_factory(package):
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("plant", "names no factory"),
-        ("plant:", "names no factory"),
+        ("plant", "does not name a factory"),
+        ("plant:", "does not name a factory"),
         ("nowhere:f", "no module named 'nowhere'"),
         ("plant:nothing", "was not found"),
         ("broken:f", "importing 'broken' failed: ZeroDivisionError"),
         ("plant:breaks", "calling 'plant:breaks' failed: RuntimeError: no licence"),
         ("plant:number", "returned int, expected a torch.nn.Module"),
         ("plant:not_finite", "not finite"),
-        ("plant:one", "gives 1 outputs, but 2 targets"),
+        ("plant:one", "has 1 outputs, but 2 targets"),
     ],
 )
 def test_bad_factories_are_refused(package, factory, message):
@@ -193,7 +193,9 @@ def test_teachers_of_other_columns_are_refused(taught):
         teacher_for(config, dataset(d=4))
     with pytest.raises(ModelError, match="gives 2 outputs, but 3 targets"):
         teacher_for(config, dataset(o=3))
-    with pytest.raises(ModelError, match="feature columns have another order: a0, a1, a2; the data have a1, a0, a2"):
+    with pytest.raises(
+        ModelError, match="feature columns are in a different order: a0, a1, a2; the data have a1, a0, a2"
+    ):
         teacher_for(config, dataset(names=["a1", "a0", "a2"]))
 
 
@@ -215,7 +217,7 @@ def test_a_saved_factory_is_imported_only_when_the_configuration_names_it(packag
     save_teacher("kept", teacher, data)
     again = teacher_for(config, data, "kept")
     assert (again.module[0].bias == 3).all()
-    with pytest.raises(ModelError, match="needs the factory 'plant:sequential', the configuration names 'None'"):
+    with pytest.raises(ModelError, match="needs the factory 'plant:sequential', and the configuration names 'None'"):
         teacher_for(TeacherConfig(), data, "kept")
 
 

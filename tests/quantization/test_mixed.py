@@ -59,7 +59,7 @@ def test_a_wide_bound_keeps_all_layers_in_int8(student, tmp_path):
 def test_a_bound_that_cannot_be_kept_is_said(student, tmp_path):
     bound = bound_for(read_chain(student), 1e-9, high="bf16")
     summary = quantize_layers(student, tmp_path / "q.onnx", rows(), bound=bound)
-    assert any("no choice of layers keeps the bound" in note for note in summary.notes)
+    assert any("no choice of layers meets the bound" in note for note in summary.notes)
 
 
 def test_a_change_must_be_better_beyond_chance(student):

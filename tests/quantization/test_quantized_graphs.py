@@ -146,7 +146,7 @@ def test_nothing_quantized_is_an_error(fp32, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (rows(d=4), "4 columns, the graph takes 5"),
+        (rows(d=4), "4 columns, and the graph takes 5"),
         (rows(n=0), "n >= 1"),
         (np.full((3, 5), np.nan), "nan in row 0, column 0"),
         (np.zeros(5), r"shape \[5\]"),

@@ -40,7 +40,7 @@ def test_what_the_loop_itself_takes_is_told():
         "a": {"latency": [{"overhead_ns": 41.0}, {"overhead_ns": 55.4}]},
         "b": {"latency": [{"overhead_ns": 60.0}]},
     }
-    assert loop_overhead(benches) == "the timing loop itself takes 41 to 60 ns of each latency"
+    assert loop_overhead(benches) == "each latency includes 41 to 60 ns of the timing loop"
     assert loop_overhead({}) is None
 
 
@@ -50,7 +50,7 @@ def test_what_a_device_found_is_told_and_nothing_where_there_was_none():
     record = {"verified": [one, bad], "notes": ["b does not answer."], "left_out": ["c: absent"]}
     assert deployed(record) == [
         "b does not answer.",
-        "a: answers as its graph does (RMS difference 0.5, 1 allowed).",
+        "a: its outputs match its graph's (RMS difference 0.5, 1 allowed).",
         "Not built: c: absent",
     ]
     assert deployed(None) == []

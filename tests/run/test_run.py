@@ -62,7 +62,7 @@ def test_a_full_disk_is_a_users_error_and_keeps_the_old_file(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot make"):
+    with pytest.raises(RunFolderError, match="cannot create"):
         RunFolder.create(tmp_path / "file" / "run", RunConfig())
 
 

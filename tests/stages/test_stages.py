@@ -74,7 +74,7 @@ def test_a_base_without_weight_has_no_baseline_and_says_so(tmp_path, table):
     for stage in ("data", "teacher", "distill"):
         done = perform(run, config, stage, quiet)
     assert run.file("student").is_dir() and not run.file("baseline").exists()
-    assert any("no baseline beside it: with w_base 0" in note for note in done.summary["student"]["notes"])
+    assert any("no baseline was trained: with w_base 0" in note for note in done.summary["student"]["notes"])
 
 
 def test_a_finished_training_leaves_no_checkpoint_folder(whole):

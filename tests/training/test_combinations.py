@@ -102,7 +102,7 @@ def test_a_hint_may_be_any_hidden_layer(data, teacher, layers):
 
 
 def test_a_hidden_layer_that_is_not_there_is_refused(data, teacher):
-    with pytest.raises(UserError, match="the teacher has 2 hidden layers, 5 was asked for"):
+    with pytest.raises(UserError, match="the teacher has 2 hidden layers, and layer 5 was requested"):
         distill(data, teacher, short(base="hint", hint_layers=[0, 5]), 0)
 
 
@@ -131,16 +131,16 @@ def test_a_schedule_moves_every_weight(data, teacher):
     ("given", "says"),
     [
         ({"sampler": "direct"}, "leave abm out of terms"),
-        ({"export_head": "mean"}, "belongs to heads 2"),
+        ({"export_head": "mean"}, "needs heads 2"),
         ({"no_data": True, "sampler": "gaussian", "describe": "inputs.yaml"}, "use sampler described"),
-        ({"like": "rows.csv"}, "belongs to no_data or to the samplers"),
+        ({"like": "rows.csv"}, "needs no_data or one of the samplers"),
         ({"no_data": True, "sampler": "generator", "evaluate_every": 25}, "must be a multiple of 10"),
-        ({"sampler": "generator", "w_sampler": 0}, "leave the sampler out"),
+        ({"sampler": "generator", "w_sampler": 0}, "omit the sampler"),
         ({"no_data": True, "sampler": "direct", "w_sampler": 0, "terms": "none"}, "use sampler described or gaussian"),
-        ({"sampler": "latent", "batch": 1}, "has no room for rows and points"),
+        ({"sampler": "latent", "batch": 1}, "cannot hold both rows and points"),
         ({"w_base": 0, "terms": "none"}, "every weight is 0"),
         ({"base": "tor", "heads": 2, "w_base": 0, "terms": "pm"}, "heads 2 needs w_base above 0"),
-        ({"terms": "gm", "gm_on": "ascended"}, "names no point that the other terms make"),
+        ({"terms": "gm", "gm_on": "ascended"}, "names no point that the other terms produce"),
     ],
 )
 def test_other_contradictions_are_refused_with_the_remedy(given, says):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Is the native back end worth having? Latency of one request, native against ONNX Runtime with one thread, in one run.
+"""Latency of one request: the native back end and ONNX Runtime with one thread, compared in one run.
 
     .venv/bin/python tools/bench/native.py                  # about two minutes; wants an otherwise idle machine
 
@@ -36,12 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--specs", nargs="+", default=SPECS, help="students (default: %(default)s)")
     parser.add_argument("--features", type=int, default=13, help="inputs of the student (default: %(default)s)")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="rows a request (default: 1 64)")
-    parser.add_argument("--samples", type=int, default=10000, help="timed requests a caller (default: %(default)s)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="rows per request (default: 1 64)")
+    parser.add_argument("--samples", type=int, default=10000, help="timed requests per caller (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=10, help="turns the samples are parted into (default: %(default)s)"
+        "--rounds", type=int, default=10, help="turns that the samples are divided into (default: %(default)s)"
     )
-    parser.add_argument("--regkd-run", type=Path, help="an existing regkd-run; built from csrc/runtime when absent")
+    parser.add_argument(
+        "--regkd-run", type=Path, help="an existing regkd-run; by default it is built from csrc/runtime"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -221,7 +223,7 @@ def as_markdown(record: dict[str, Any]) -> str:
         "",
         f"`{record['command']}`, {record['date']}. {machine['cpu']}, {machine['cores']} cores; load before {machine.get('load')}, after {record['machine']['after'].get('load')};",
         f"Python {machine['python']}, onnxruntime {versions.get('onnxruntime')}, numpy {versions.get('numpy')}. {record['features']} inputs, one output, "
-        f"{record['samples']} synchronous requests a caller in {record['rounds']} turns.",
+        f"{record['samples']} synchronous requests per caller in {record['rounds']} turns.",
         f"Microseconds; the Python loop's own {record['overhead_us']['python']:.2f} us are contained in the Python figures. `ratio`: p50 of `onnxruntime` over the row's.",
         "",
         "| student | precision | batch | caller | level | n | p50 | p90 | p99 | ratio |",

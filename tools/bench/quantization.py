@@ -1,4 +1,4 @@
-"""What INT8 costs a regressor: test RMSE against the FP32 student, by method, on the sets of ../shared/data.
+"""Cost of INT8 for a regressor: test RMSE compared with the FP32 student, by method, on the sets of ../shared/data.
 
     python tools/bench/quantization.py                     all sets, activations and seeds; resumable, then the table
     python tools/bench/quantization.py --sets pole --seeds 1 --methods int8-real,int8-synthetic
@@ -147,7 +147,7 @@ def read() -> list[dict]:
 
 
 def table(records: list[dict]) -> str:
-    """Markdown: a line a method, then the worst case of each set."""
+    """Return Markdown: a line per method, then the worst case of each set."""
     lines = [
         "| method | students | median | worst | worst case | within 1 % | INT8 share (median) | seconds |",
         "|---|---|---|---|---|---|---|---|",
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--activations", default=",".join(ACTIVATIONS))
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--table", action="store_true", help="measure nothing, print what was measured")
+    parser.add_argument("--table", action="store_true", help="measure nothing, print the existing measurements")
     options = parser.parse_args()
     if not options.table:
         import torch

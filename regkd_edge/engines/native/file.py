@@ -1,4 +1,4 @@
-"""The file of the native back end: operations in order <-> bytes. The layout is stated in csrc/runtime/format.h.
+"""The file of the native back end: operations in order <-> bytes. The layout is defined in csrc/runtime/format.h.
 
 The C++ library checks a file before it runs it; the reader here serves inspection and the C header.
 """
@@ -33,13 +33,13 @@ class Operation:
     ----------
     kind : one of KINDS
     width : int
-        Values that come out.
+        Number of output values.
     activation : one of ACTIVATIONS, for kind ``activation``
     number : float
         Scale of the data (dense_int8, quantize), alpha (leaky_relu, elu).
     values : float32 [width] constants, [width, n] weights of dense, [2] bounds of clip
     codes : int8 [width, n], scale : float32 [width]
-        Weights of dense_int8 and the size of their step.
+        Weights of dense_int8 and their scale.
     bias : float32 [width] or None
     """
 
@@ -68,7 +68,7 @@ class Program:
     names: list[str] = field(default_factory=list)  # [inputs + outputs], or empty
 
     def share(self) -> dict[str, float]:
-        """Share of the multiply-adds by the precision they are computed in, largest first."""
+        """Return the share of the multiply-adds by the precision they are computed in, largest first."""
         sums: dict[str, int] = {}
         for op in self.operations:
             if op.multiply_adds:
@@ -87,7 +87,7 @@ def _padded(content: bytes) -> bytes:
 
 
 def to_bytes(program: Program) -> bytes:
-    """The file of a program."""
+    """Return the bytes of the file of a program."""
     names = "\n".join(program.names).encode()
     parts = [_padded(names)]
     for op in program.operations:
@@ -108,15 +108,15 @@ def to_bytes(program: Program) -> bytes:
 
 
 def from_bytes(content: bytes) -> Program:
-    """The program of a file; one that is damaged or of another version is a :class:`GraphError`."""
+    """Return the program of a file; one that is damaged or of another version is a :class:`GraphError`."""
     remedy = "Build the engine again: regkd-edge build RUN --force."
     if len(content) < _HEADER.size or content[:8] != MAGIC:
-        raise GraphError("the file does not start as a native engine does.", remedy)
+        raise GraphError("the file does not start like a native engine.", remedy)
     _, version, checksum, size, inputs, outputs, count, names, _ = _HEADER.unpack_from(content)
     if version != VERSION:
         raise GraphError(f"the engine has format version {version}, expected {VERSION}.", remedy)
     if size != len(content) or checksum != zlib.crc32(content[16:]):
-        raise GraphError("the engine is damaged: its size or its checksum is not that of its header.", remedy)
+        raise GraphError("the engine is damaged: its size or its checksum differs from its header.", remedy)
     try:
         return _read(content, inputs, outputs, count, names)
     except (struct.error, IndexError, ValueError) as error:  # UnicodeDecodeError is a ValueError
@@ -130,7 +130,7 @@ def _read(content: bytes, inputs: int, outputs: int, count: int, names: int) -> 
         nonlocal at
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if at + size > len(content):
-            raise ValueError("numbers end behind the end of the file")
+            raise ValueError("the numbers extend beyond the end of the file")
         values = np.frombuffer(content, dtype, int(np.prod(shape)), at).reshape(shape)
         at += size + -size % 4
         return values

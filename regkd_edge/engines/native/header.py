@@ -14,7 +14,7 @@ from .file import CONSTANT, Program
 __all__ = ["header_of"]
 
 _OPERATOR = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-# What s(z) is in C; %a stands for alpha.
+# The activation s(z) in C; %a stands for alpha.
 _FORMULA = {
     "identity": "z",
     "relu": "z > 0.0f ? z : 0.0f",
@@ -65,18 +65,18 @@ static void @_dense_int8(const int8_t *w, const float *scale, const float *b, fl
 
 
 def header_of(program: Program, prefix: str, origin: str) -> str:
-    """The text of the header.
+    """Return the text of the header.
 
     Parameters
     ----------
     prefix : str
         A C identifier that every name starts with; in capitals, that every macro starts with.
     origin : str
-        What the engine was made of, for the comment at its head.
+        Source of the engine, for the comment at the top.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise UserError(
-            f"prefix '{prefix}' is no C identifier.", "Give letters, digits and underscores, for example 'regkd'."
+            f"prefix '{prefix}' is not a C identifier.", "Use letters, digits and underscores, for example 'regkd'."
         )
     tables, body, used = [], [], set()
     n, source, target = program.inputs, "a", "b"
@@ -197,12 +197,12 @@ def _assemble(
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end the comment it stands in."""
+    """Return text that cannot end the comment around it."""
     return re.sub(r"[^\x20-\x7e]", "?", text.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?"))
 
 
 def _number(value: float) -> str:
-    """A C literal of the very float32: nine digits name it."""
+    """Return a C literal of exactly this float32: nine digits identify it."""
     text = f"{np.float32(value):.9g}"
     return (text if re.search(r"[.e]", text) else f"{text}.0") + "f"
 

@@ -1,8 +1,8 @@
-"""From an ONNX graph to the program of the native back end.
+"""Conversion of an ONNX graph to the program of the native back end.
 
-The graph has to be one chain: scalers, layers with constant weights, Q/DQ pairs, activations. An activation may be
+The graph must be one chain: scalers, layers with constant weights, Q/DQ pairs, activations. An activation may be
 several nodes (SiLU, GELU): a region between one value and the next that is a function of that value alone is recognised
-by what it computes. What is not understood is refused with the name of the node.
+by what it computes. Anything else is refused with the name of the node.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _ALPHA = {"leaky_relu": 0.01, "elu": 1.0}  # ONNX's defaults
 
 
 def program_of(path: str | Path) -> Program:
-    """The program of an ONNX file: float32, or int8 between symmetric Q/DQ pairs.
+    """Return the program of an ONNX file: float32, or int8 between symmetric Q/DQ pairs.
 
     Raises
     ------
     GraphError
-        The graph is no chain, or one of its nodes has no counterpart; the node is named.
+        The graph is not a chain, or one of its nodes has no counterpart; the node is named.
     """
     from ...graph.graph import load_graph
 
@@ -58,7 +58,7 @@ class _Converter:
         self.constants = Constants(self.graph, self.refuse)
         self.operations: list[Operation] = []
         self.width = 0
-        self.pair: float | None = None  # scale of the Q/DQ pair that the value just came through
+        self.pair: float | None = None  # scale of the Q/DQ pair that the value just passed
 
     def refuse(self, node: Any, why: str) -> GraphError:
         name = node.name or (node.output[0] if node.output else "?")
@@ -89,7 +89,7 @@ class _Converter:
         return Program(d, self.width, self.operations, self.names(d))
 
     def names(self, d: int) -> list[str]:
-        """Names of the columns from the metadata that the exporter writes, when they are complete and fit in lines."""
+        """Return the column names from the exporter's metadata, if they are complete and have no line breaks."""
         kept = {item.key: item.value for item in self.model.metadata_props}
         try:
             found = [*json.loads(kept["regkd.feature_names"]), *json.loads(kept["regkd.target_names"])]
@@ -104,7 +104,7 @@ class _Converter:
     def step(self, current: str) -> str:
         nodes = self.consumers.get(current, [])
         if not nodes:
-            raise GraphError(f"'{self.file}': the value '{current}' leads nowhere.", "Export the student again.")
+            raise GraphError(f"'{self.file}': the value '{current}' is not used.", "Export the student again.")
         node = nodes[0]
         if len(nodes) > 1 or list(node.input).count(current) > 1:
             return self.region(current)
@@ -121,11 +121,11 @@ class _Converter:
         elif node.op_type in _CONSTANT:
             self.constant(node, current)
         else:
-            raise self.refuse(node, "it is no layer, scaler, activation or Q/DQ pair of an fp32 or int8 MLP")
+            raise self.refuse(node, "it is not a layer, scaler, activation or Q/DQ pair of an fp32 or int8 MLP")
         return node.output[0]
 
     def add(self, op: Operation) -> None:
-        """Append an operation; a Q/DQ pair that is still open does not feed a layer and becomes one of its own."""
+        """Append an operation; a pending Q/DQ pair does not feed a layer and becomes an operation of its own."""
         self.flush()
         self.operations.append(op)
 
@@ -191,7 +191,7 @@ class _Converter:
 
     def dequantize(self, node: Any, current: str) -> None:
         if self.pair is None:
-            raise self.refuse(node, "no QuantizeLinear goes before it")
+            raise self.refuse(node, "no QuantizeLinear precedes it")
 
     def pair_scale(self, node: Any) -> float:
         scale = self.constants.values(node.input[1])
@@ -205,11 +205,11 @@ class _Converter:
     def dense(self, node: Any, current: str) -> None:
         given = attributes(node)
         if given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0 or given.get("transA", 0):
-            raise self.refuse(node, "alpha, beta or transA is not the plain one")
+            raise self.refuse(node, "alpha, beta or transA does not have its default value")
         if node.input[0] != current:
             raise self.refuse(node, "the data are not its first operand")
         turned = bool(given.get("transB", 0))
-        weights = self.constants.weights(node, node.input[1])  # [n, m], or [m, n] when turned
+        weights = self.constants.weights(node, node.input[1])  # [n, m], or [m, n] if transposed
         shape = weights.values.shape
         if (
             len(shape) != 2
@@ -222,7 +222,7 @@ class _Converter:
         oriented = lambda a: np.ascontiguousarray(a if turned else a.T)
         if self.pair is not None and weights.codes is not None:
             if scale is None:
-                raise self.refuse(node, "the scales of its weights are not one number, or one an output")
+                raise self.refuse(node, "the scales of its weights are not one number, or one per output")
             op = Operation("dense_int8", width, number=self.pair, codes=oriented(weights.codes), scale=scale)
             self.pair = None
             self.operations.append(op)
@@ -238,9 +238,7 @@ class _Converter:
 
     # -- activations of several nodes -------------------------------------------------------------------------------
     def region(self, entry: str) -> str:
-        """Name of the value where all paths from ``entry`` have joined again; what lies between becomes one
-        activation.
-        """
+        """Return the value where all paths from ``entry`` join again; the nodes between become one activation."""
         z = np.linspace(-12, 12, 4801)
         derived: dict[str, np.ndarray] = {entry: z}
         inside: list[Any] = []
@@ -278,7 +276,7 @@ class _Converter:
             want = function(z)
             if np.all(np.abs(values - want) <= 1e-6 * (1e-3 + np.abs(want)) + 1e-7):
                 return name
-        raise self.refuse(node, "the function that ends here is no activation that is known")
+        raise self.refuse(node, "the function that ends here is not a known activation")
 
 
 def _erf(z: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""TensorRT 10.3 to 11.4 by its Python API: parse a typed graph, build, run, and read the precision that is executed."""
+"""TensorRT 10.3 to 11.4 through its Python API: parse a typed graph, build, run, and read the executed precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a TensorRT engine: named tensors, pinned buffers, one synchronous request at a time."""
+"""Runner of a TensorRT engine: named tensors, pinned buffers, one synchronous request at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["TensorRTRunner"]
 class TensorRTRunner:
     """An engine on the first GPU. It belongs to the thread that loaded it.
 
-    With ``cuda_graph`` the copies and kernels of a request are recorded once a batch size and launched by one call.
+    With ``cuda_graph`` the copies and kernels of a request are recorded once per batch size and launched by one call.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TensorRTRunner:
         self,
         x: np.ndarray,  # [b, d] float32
     ) -> float:
-        """Time that one request takes on the GPU's own clock: its copies and kernels, not the call and the wait."""
+        """Return the time of one request by the GPU's own clock: its copies and kernels, not the call and the wait."""
         self._start(x)
         if self._stopwatch is None:
             self._stopwatch = Stopwatch(self._driver, self._stream)
@@ -68,7 +68,7 @@ class TensorRTRunner:
         return self._stopwatch.nanoseconds()
 
     def _start(self, x: np.ndarray) -> Buffer:
-        """Put the rows where they are copied from; returns where the answer will be."""
+        """Copy the rows into the pinned buffer; return the array that will hold the outputs."""
         if self._context is None:
             raise UserError("the engine was closed.", "Load it again.")
         if len(x) != self._batch:
@@ -93,7 +93,7 @@ class TensorRTRunner:
         target.download(self._stream)
 
     def _prepare(self, x: np.ndarray) -> None:
-        """Set shapes and addresses for the batch size of ``x``; buffers are kept, so going back to a size is cheap."""
+        """Set shapes and addresses for the batch size of ``x``; buffers are kept, so returning to a size is cheap."""
         self._batch = 0
         if (
             x.ndim != 1 + len(self._shape)
@@ -109,7 +109,7 @@ class TensorRTRunner:
         self._context.set_tensor_address(self._output, target.device)
         self._batch = len(x)
         if self._graphs is not None and len(x) not in self._graphs:
-            self._enqueue()  # once outside: the first call for a shape may allocate, which a capture forbids
+            self._enqueue()  # once outside: the first call for a shape may allocate, which is forbidden in a capture
             self._driver.call("cuStreamSynchronize", self._stream)
             self._graphs[len(x)] = self._driver.capture(self._stream, self._enqueue)
 

@@ -1,4 +1,4 @@
-"""Teachers in: one source per file; :func:`load_teacher` takes any of them."""
+"""Sources of teachers, one per file; :func:`load_teacher` accepts any of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_teacher(
     feature_names: Sequence[str] | None = None,
     target_names: Sequence[str] | None = None,
 ) -> Teacher:
-    """Return a teacher from whatever it is kept in.
+    """Return a teacher from any supported source.
 
     Parameters
     ----------
@@ -48,17 +48,17 @@ def load_teacher(
     weights : path, optional
         State dict for a factory: ``.safetensors``, or a ``.pt`` that loads with ``weights_only``.
     units : ``"raw"`` or ``"standardized"``
-        What a module takes and gives.
+        Units of a module's inputs and outputs.
     scalers : Scalers, optional
         For a module in standardized units: the scalers that it was trained with.
     feature_names, target_names : sequences of str, optional
-        Names of the inputs and outputs in their order; a data frame is then read by them.
+        Names of the inputs and outputs in order; a data frame is then read by them.
 
     Raises
     ------
     ModelError
-        Anything else, a module in training mode whose layers answer otherwise then, a factory or state dict that
-        cannot be used.
+        Another kind of source, a module whose layers behave differently in its current training mode, or an unusable
+        factory or state dict.
     RunFolderError
         No run folder, or one without a teacher.
     """
@@ -86,6 +86,6 @@ def load_teacher(
         teacher.differentiable = False
     if scalers is not None and teacher.units == "raw":
         raise ModelError(
-            "scalers belong to a module in standardized units.", "Add units='standardized', or leave scalers out."
+            "scalers belong to a module in standardized units.", "Add units='standardized', or omit scalers."
         )
     return teacher

@@ -1,7 +1,7 @@
-"""Teachers that are no torch network: a scikit-learn regressor, or any function on arrays.
+"""Teachers that are not torch networks: a scikit-learn regressor, or any function on arrays.
 
-They answer values and have no gradient. PM works, ABM picks among random candidates, GM is refused (or uses central
-differences when asked), the adversarial generator is refused; each says so.
+They return values and have no gradient. PM works, ABM picks among random candidates, GM is refused (or uses central
+differences on request), and the adversarial generator is refused, each with a message.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class ArrayFunction(nn.Module):
         rows = x.detach().double().cpu().numpy()
         try:
             y = np.asarray(self.ask(rows), dtype=np.float64)
-        except Exception as error:  # the user's own function: whatever it raises is the cause
+        except Exception as error:  # the user's own function may raise anything
             raise ModelError(
                 f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: {type(error).__name__}: {error}.",
-                "Mend it, or fit it first.",
+                "Fix it, or fit it first.",
             ) from error
         y = y[:, None] if y.ndim == 1 else y
         if y.ndim != 2 or len(y) != len(rows):
             raise ModelError(
-                f"the teacher answered an array of shape {list(y.shape)} to {len(rows)} rows.",
-                "It has to answer a row for each row.",
+                f"the teacher returned an array of shape {list(y.shape)} for {len(rows)} rows.",
+                "It must return one row per input row.",
             )
         return torch.from_numpy(y).to(x)
 

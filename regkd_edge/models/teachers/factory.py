@@ -25,9 +25,9 @@ def from_factory(
     Parameters
     ----------
     name : str
-        The factory; its module is looked for in the current folder too.
+        The factory; its module is looked up in the current folder too.
     units : ``"raw"`` or ``"standardized"``
-        What the module takes and gives.
+        Units of the module's inputs and outputs.
     tensors : mapping of str to Tensor, optional
         Its state dict, and ``where`` it came from.
 
@@ -35,12 +35,12 @@ def from_factory(
     ------
     ModelError
         A factory that cannot be imported or called, or that returns neither a module nor a regressor; a state dict
-        with other keys or shapes.
+        with different keys or shapes.
     """
     package, _, attribute = name.partition(":")
     form = "Write it as package.module:factory, importable from the current folder."
     if not package or not attribute.isidentifier():
-        raise ModelError(f"'{name}' names no factory.", form)
+        raise ModelError(f"'{name}' does not name a factory.", form)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -51,7 +51,7 @@ def from_factory(
         ) from error
     except AttributeError as error:
         raise ModelError(f"the factory '{name}' was not found: {error}.", form) from error
-    except Exception as error:  # the user's own code: whatever it raises is the cause
+    except Exception as error:  # the user's own code may raise anything
         raise ModelError(
             f"importing '{package}' failed: {type(error).__name__}: {error}.", "Fix that module."
         ) from error

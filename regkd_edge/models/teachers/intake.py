@@ -1,4 +1,4 @@
-"""Whether a teacher fits the data it is to teach on: widths, columns, outputs, numbers that are finite."""
+"""Checks that a teacher fits the data: widths, columns, outputs, finite values."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ __all__ = ["check_teacher", "open_teacher", "teacher_for"]
 
 
 def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | None = None) -> Teacher:
-    """The teacher that a configuration names, checked against the data.
+    """Return the teacher that a configuration names, checked against the data.
 
     Parameters
     ----------
     config : TeacherConfig
-        ``from_run`` or ``factory`` (with ``weights`` and ``inputs``) say where it comes from.
+        ``from_run`` or ``factory`` (with ``weights`` and ``inputs``) name its source.
     dataset : Dataset
         The data it will teach on; their widths and column order are checked.
     folder : path, optional
-        Where :func:`save_teacher` put it. When given it is read, and ``from_run`` and ``weights`` are not looked at:
+        The folder of :func:`save_teacher`. If given, it is read, and ``from_run`` and ``weights`` are ignored:
         a run keeps its own copy. A factory is still imported, and only when ``config`` names it.
 
     Raises
     ------
     ModelError
-        Widths that do not fit (both numbers are named), other columns, a factory that cannot be imported or called,
-        a state dict with other keys or shapes.
+        Widths that do not fit (both numbers are named), different columns, a factory that cannot be imported or called,
+        a state dict with different keys or shapes.
     RunFolderError
         The run folder or the saved teacher is missing or corrupt.
     """
@@ -44,8 +44,8 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
         if card.get("kind") == "factory":
             if config.factory != card.get("factory"):
                 raise ModelError(
-                    f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names '{config.factory}'.",
-                    "Name it with --factory, or take this teacher in again with --force.",
+                    f"the teacher in '{folder}' needs the factory '{card.get('factory')}', and the configuration names '{config.factory}'.",
+                    "Name it with --factory, or import this teacher again with --force.",
                 )
             teacher = from_factory(
                 config.factory, config.inputs, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'"
@@ -59,19 +59,17 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
 
 
 def open_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher that ``from_run`` or ``factory`` names, with no table to check it against; errors as
-    :func:`teacher_for`.
-    """
+    """Return the teacher that ``from_run`` or ``factory`` names, unchecked; errors as in :func:`teacher_for`."""
     if config.from_run is not None:
         return from_run(config.from_run)
     if config.factory is not None:
         tensors = read_tensors(config.weights) if config.weights is not None else None
         return from_factory(config.factory, config.inputs, tensors, f"'{config.weights}'")
-    raise ModelError("no teacher named.", "Train one with train-teacher, or name --from-run or --factory.")
+    raise ModelError("no teacher named.", "Train one with train-teacher, or give --from-run or --factory.")
 
 
 def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
-    """Refuse a teacher that does not fit the data: widths by the teacher's own word where it has one, else by asking it two rows."""
+    """Refuse a teacher that does not fit the data: by its metadata if it has any, else by evaluating two rows."""
     names = dataset.table.feature_names, dataset.table.target_names
     widths = teacher.widths
     for what, width, given, verb in (
@@ -91,8 +89,8 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     ):
         if own and own != given and sorted(own) == sorted(given):
             raise ModelError(
-                f"the teacher's {key.split('_')[0]} columns have another order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
-                "Bring the columns into the teacher's order.",
+                f"the teacher's {key.split('_')[0]} columns are in a different order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
+                "Put the columns into the teacher's order.",
             )
     _try(teacher, dataset)
 
@@ -108,7 +106,7 @@ def _try(teacher: Teacher, dataset: Dataset) -> None:
             y = probe(rows)
     except ModelError:
         raise
-    except Exception as error:  # whatever a foreign module raises on rows of this width
+    except Exception as error:  # a foreign module may raise anything on rows of this width
         hint = (
             f" (its first linear layer takes {first.in_features} inputs)"
             if first is not None and first.in_features != dataset.d
@@ -121,12 +119,12 @@ def _try(teacher: Teacher, dataset: Dataset) -> None:
         ) from error
     if tuple(y.shape) != (len(rows), dataset.o):
         raise ModelError(
-            f"the teacher ({teacher.source}) gives outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.",
-            "Name as many targets as it has outputs.",
+            f"the teacher ({teacher.source}) returns outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.",
+            "Name one target per output.",
         )
     if not torch.isfinite(y).all():
         raise ModelError(
-            f"the teacher ({teacher.source}) answers with a number that is not finite.",
+            f"the teacher ({teacher.source}) returns a value that is not finite.",
             "Check its weights, and whether it takes raw or standardized inputs.",
         )
     teacher.differentiable = bool(y.requires_grad)

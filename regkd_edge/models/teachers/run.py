@@ -19,7 +19,7 @@ __all__ = ["answers_of", "from_folder", "from_run", "save_teacher"]
 
 
 def from_run(path: str | Path) -> Teacher:
-    """The teacher that a run folder keeps; :class:`RunFolderError` where there is none."""
+    """Return the teacher of a run folder; :class:`RunFolderError` if there is none."""
     run = RunFolder.open(path)
     if not run.file("teacher", "model.json").is_file():
         raise RunFolderError(
@@ -27,14 +27,14 @@ def from_run(path: str | Path) -> Teacher:
         )
     if read_card(run.file("teacher")).get("kind") == "factory":
         raise ModelError(
-            f"the teacher of '{path}' was made by a factory.",
+            f"the teacher of '{path}' comes from a factory.",
             "Name that factory with --factory here too.",
         )
     return from_folder(run.file("teacher"))
 
 
 def from_folder(folder: str | Path) -> Teacher:
-    """The MLP with its scalers in a folder that :func:`~regkd_edge.models.save_model` wrote."""
+    """Return the MLP with its scalers from a folder that :func:`~regkd_edge.models.save_model` wrote."""
     saved = load_model(folder)
     return Teacher(
         saved.module, saved.scalers, "standardized", str(saved.extra.get("source") or folder), extra=saved.extra
@@ -42,7 +42,7 @@ def from_folder(folder: str | Path) -> Teacher:
 
 
 def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Keep a teacher with its answers to all rows in a run folder, so that the run stands alone.
+    """Save a teacher with its answers to all rows in a run folder, so that the run is self-contained.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tupl
 
 
 def answers_of(teacher: Teacher, dataset: Dataset) -> np.ndarray:  # [N, o] raw units
-    """A teacher's answers to all rows of a table, which reach it as they are."""
+    """Return a teacher's answers to all rows of a table, passed to it unchanged."""
     if teacher.units == "standardized" and teacher.scalers is None:  # standardized by the statistics of this table
         scalers = dataset.scalers()
         return predict(teacher.standardized(scalers), scalers, dataset.x)
