@@ -1,7 +1,8 @@
 """Points around real rows: perturbation matching with noise that respects what a row can be (ours).
 
 Kang & Kang 2024 move a row by isotropic noise. On collinear inputs such points leave the sheet on which the rows lie,
-and the teacher's answers there say nothing about any input that ever comes. Here the noise may follow the rows'
+and the
+teacher's answers there are irrelevant to every input that ever comes. Here the noise may follow the rows'
 covariance, or a point may take some of its columns from another row; either way every point is one that can occur:
 inside the observed ranges, whole numbers whole, codes among those observed, one-hot groups one-hot.
 """

@@ -43,7 +43,7 @@ def require_fit(config: DistillConfig, teacher: Teacher) -> None:
 
 
 def require_units(teacher: Teacher) -> None:
-    """Refuse a teacher in standardised space whose scalers nobody knows: without rows its units have no meaning."""
+    """Refuse a teacher in standardised space of unknown scalers: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
             f"this teacher ({teacher.source}) uses standardized values, and without rows nothing tells how "

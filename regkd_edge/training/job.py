@@ -56,7 +56,7 @@ class Training:
         A total of None: until it stops improving (:mod:`regkd_edge.training.ladder`), where the points of a step and
         the weights do not depend on the step; ``FIXED`` steps elsewhere.
     device, backend : str
-        As asked for; :meth:`decide` says what is used.
+        As requested; the member's ``decision`` says what is used.
     decided : dict
         What else decides the training, for its fingerprint.
     """

@@ -94,13 +94,15 @@ def climb(
             (branch,) = branches([member])
             outcome.steps += decay_steps(rung)
             rmse, score = validation.rmse(branch.student), validation.score(branch.student)
+            progressed = validation.progress(branch.student)
             if not math.isfinite(rmse):
                 raise diverged(rung, member)
             means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             first = not outcome.history
-            outcome.gain = None if first else 1.0 - score / outcome.best_score
+            outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
             outcome.history.append({"step": rung + decay_steps(rung), **means, "validation_rmse": rmse})
             outcome.idle = 0 if first or outcome.gain >= LEAST_GAIN else outcome.idle + 1
+            outcome.best_progress = min(outcome.best_progress, progressed)
             if score < outcome.best_score:
                 outcome.best_score, outcome.best_rmse, outcome.best_step = score, rmse, rung + decay_steps(rung)
                 outcome.best = {key: t.detach().clone() for key, t in branch.student.state_dict().items()}

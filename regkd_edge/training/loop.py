@@ -67,6 +67,10 @@ class Validation:
         share = len(self.x) / (len(self.x) + _AS_MANY)
         return rmse**share * self._rmse(module, *self.beside) ** (1.0 - share)
 
+    def progress(self, module: torch.nn.Module) -> float:
+        """What says whether more steps bring anything: the RMSE on neighbours where there are any, else on the rows."""
+        return self.rmse(module) if self.beside is None else self._rmse(module, *self.beside)
+
     def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
         with torch.no_grad():
             error = self.keep(module).to(x.device)(x).double() - y
@@ -84,6 +88,7 @@ class Outcome:
     done: bool = False
     steps: int = 0  # taken in all
     best_score: float = math.inf
+    best_progress: float = math.inf
     idle: int = 0  # doublings of the steps in a row that brought too little
     gain: float | None = None  # relative, of the last doubling of the steps
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -97,6 +102,7 @@ class Outcome:
             "done": self.done,
             "steps": self.steps,
             "best_score": self.best_score if math.isfinite(self.best_score) else None,
+            "best_progress": self.best_progress if math.isfinite(self.best_progress) else None,
             "idle": self.idle,
             "gain": self.gain,
         }
@@ -212,6 +218,5 @@ def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> 
     member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))
-    if facts["best_score"] is None:
-        facts["best_score"] = math.inf
+    facts |= {name: math.inf for name in ("best_score", "best_progress") if facts[name] is None}
     return Outcome(**facts, best=part("best."))

@@ -23,7 +23,7 @@ __all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
 _AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
 _ROWS_SHARE = 0.5  # of a table of rows and neighbours
-_UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobody knows
+_UNKNOWN = 1e9  # [standard deviations] in place of an unknown end of a range
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ __all__ = ["POINTS", "Pool", "teacher_answers"]
 POINTS = 32_768  # many enough that more of them did not help a student of some thousand weights
 _POINTS_IF_SLOW = 8_192  # of a teacher that is no MLP: a second of a large forest
 _NUMBERS = 4_000_000  # of inputs at most: 16 MB
-_LEAST = 2_048
+_HELD = 2_048
 
 
 class Pool:
@@ -47,11 +47,11 @@ class Pool:
 
     def points(self, noise: str, sigma: tuple[float, ...]) -> tuple[Tensor, Tensor]:  # [P, d], [P, o]
         """Return the points and what the teacher answers there."""
-        return self._of(noise, sigma, max(_LEAST, min(self.most, _NUMBERS // self.scalers.x.width)), self.seed)
+        return self._of(noise, sigma, min(self.most, _NUMBERS // self.scalers.x.width + 1), self.seed)
 
     def held(self, noise: str, sigma: tuple[float, ...]) -> tuple[Tensor, Tensor]:
         """Return points of the same kind on which no student trains."""
-        return self._of(noise, sigma, _LEAST, self.seed + 1)
+        return self._of(noise, sigma, min(self.most, _HELD), self.seed + 1)
 
     def _of(self, noise: str, sigma: tuple[float, ...], count: int, seed: int) -> tuple[Tensor, Tensor]:
         key = (noise, None if noise in MIXTURES else tuple(sigma), count, seed)

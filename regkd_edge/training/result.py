@@ -149,7 +149,7 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     write_json(folder / "history.json", trained.history)
     paths.append(folder / "history.json")
     if trained.race is not None:
-        write_json(folder / "race.json", trained.race)
+        write_json(folder / "race.json", {key: value for key, value in trained.race.items() if key != "seconds"})
         paths.append(folder / "race.json")
     Checkpoint.remove(trained.checkpoint)
     return paths, summary

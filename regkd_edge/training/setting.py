@@ -66,13 +66,14 @@ class Setting:
         rows = subset(dataset.split, config.fraction, seed)
         scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
         parts = standardized_rows(dataset, rows, scalers)
-        return cls(dataset, teacher, seed, rows, scalers, teacher.standardized(scalers), *parts)
+        drawn = POINTS if config.steps == "auto" else min(POINTS, config.steps * config.batch)
+        return cls(dataset, teacher, seed, rows, scalers, teacher.standardized(scalers), *parts, points=drawn)
 
     def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
         """The same with other row numbers to learn from and to be judged on."""
         rows = Split(train, held, self.rows.test)
         a, b = standardized_rows(self.dataset, rows, self.scalers)
-        return replace(self, rows=rows, train=a, held=b, points=points)
+        return replace(self, rows=rows, train=a, held=b, points=min(self.points, points))
 
     @cached_property
     def pool(self) -> Pool:

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
+from ..config.distill import AUTO
 from ..data import Dataset
 from ..models import Teacher, predict
 from ..objectives import StepRecipe
+from ..recipes import RECIPES
 from ..sampling.synthetic import summary_of_inputs
 from .fits import require_fit
 from .guard import better_than_its_teacher
@@ -113,6 +115,8 @@ def distill(
         Training diverged.
     """
     require_fit(config, teacher)
+    if config.recipe == AUTO and config.no_data:
+        config = without_rows(config)
     setting = Setting.of(dataset, teacher, config, seed)
     race = None
     if config.races:
@@ -152,3 +156,13 @@ def baseline(
     if not config.no_data:
         alone |= {"sampler": None, "describe": None, "like": None}
     return distill(dataset, teacher, config.model_copy(update=alone), seed, progress=progress, checkpoint=checkpoint)
+
+
+def without_rows(config: DistillConfig) -> DistillConfig:
+    """Return recipe auto without data: the recipe data-free, over whatever of its fields is still at its default.
+
+    Without rows a race has nothing to judge by.
+    """
+    defaults = DistillConfig(no_data=True)
+    kept = {k: v for k, v in RECIPES["data-free"].items() if getattr(config, k) == getattr(defaults, k)}
+    return config.model_copy(update={**kept, "recipe": None})
