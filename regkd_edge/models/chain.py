@@ -26,7 +26,7 @@ _GRID = _GRID.double()
 
 
 class NotAChain(Exception):
-    """Something that is no linear map and no known activation; the message names it."""
+    """Neither a linear map nor a known activation; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Chain:
         return self.linear(torch.eye(self.width, dtype=torch.float64)[index])
 
     def plus(self, other: Chain, sign: float = 1.0) -> Chain:
-        """The sum of two linear maps of the same row; after different activations it is no chain."""
+        """The sum of two linear maps of the same row; after different activations it is a residual connection."""
         a, b = self.settled()._whole(), other.settled()._whole()
         if not a._same_row(b) or a.width != b.width:
             raise NotAChain("a sum of two branches (a residual connection)")
@@ -145,7 +145,7 @@ class Chain:
         return mlp
 
     def _whole(self) -> Chain:
-        """The same with an identity in place of no linear map."""
+        """The same with an identity where there is no linear map yet."""
         if self.weight is not None:
             return self
         eye, zero = torch.eye(self.width, dtype=torch.float64), torch.zeros(self.width, dtype=torch.float64)

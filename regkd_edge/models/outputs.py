@@ -65,7 +65,7 @@ class Outputs:
             return self._rows(parts[0][1], n)
         name, tensor = self._chosen(kind, parts, n)
         rows = self._rows(tensor, n)
-        if len(parts) > 1 or isinstance(answer, (tuple, list, Mapping)):
+        if name:
             self.note = f"the teacher returns {_kind(answer)}; its output '{name}' is taken as the predictions"
             self.chosen = name
         return rows

@@ -128,7 +128,8 @@ class InStandardizedSpace(nn.Module):
             x = x.double() * self.x_mul + self.x_add
             x = self.snap(x) if self.snap is not None else x
             x = x if self.own_mul is None else (x - self.own_add) / self.own_mul
-        y = self.outputs(self.module(x.to(self.dtype)), len(x))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable):
+            y = self.outputs(self.module(x.to(self.dtype)), len(x))
         if self.y_mul is not None:
             if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
                 raise ModelError(

@@ -82,16 +82,12 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
     if suffix in PICKLES or suffix == ".skops":
         return _estimator(path, units, output, trust)
     raise ModelError(
-        f"'{path}' is no teacher of a kind that is known here ({suffix or 'no suffix'}).", f"Give {_KINDS}."
+        f"'{path}' is not a teacher of a kind that is known here ({suffix or 'no suffix'}).", f"Give {_KINDS}."
     )
 
 
 def _of(form: str, module: nn.Module, path: Path, units: str, output: str | None) -> Teacher:
-    try:
-        teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
-    except NotImplementedError:  # exported programs have no eval(); they were exported in one mode
-        module.eval = lambda: module  # type: ignore[method-assign]
-        teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
+    teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
     teacher.form, teacher.file = form, path
     teacher.found = [("the module", module)]
     return teacher
