@@ -86,25 +86,21 @@ def start(
     refused flag would stay in its run.yaml, since no earlier configuration exists to restore.
     """
     new = not Path(folder).exists()
-    if config is not None:
-        run = RunFolder.create(folder, config)
-    elif create and not (Path(folder) / "run.yaml").is_file():
-        run = RunFolder.create(folder, RunConfig().updated(absolute_paths(changes)))
-    else:
-        run = RunFolder.open(folder)
-    with run.lock():  # without the lock the folder must not be touched: it may be the holder's new run
+    first = config
+    if config is None and create and not (Path(folder) / "run.yaml").is_file():
+        first = RunConfig().updated(absolute_paths(changes))  # a mistake in it is said before a folder is made
+    run = RunFolder.open(folder) if first is None else RunFolder.prepare(folder)
+    with run.lock():  # without the lock the folder must not be touched: another command may be at work in it
         try:
+            before = run.config() if config is None and run.file("run.yaml").is_file() else None
+            config = first if before is None else before.updated(absolute_paths(changes))
+            run.write_config(config)
             with progress_bar(as_json) as progress:
-                if config is not None:
-                    yield Session(run, config, force, progress, [])
-                    return
-                before = run.config()
-                config = before.updated(absolute_paths(changes))
-                run.write_config(config)
                 try:
                     yield Session(run, config, force, progress, [])
                 except UserError:
-                    run.write_config(before)  # a refused flag must not stay, or the next command would refuse it again
+                    if before is not None:  # a refused flag must not stay, or the next command would refuse it again
+                        run.write_config(before)
                     raise
         except UserError:
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")

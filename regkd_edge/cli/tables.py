@@ -46,11 +46,19 @@ def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "bytes": graph["size_bytes"],
                 "Q/DQ pairs": graph["pairs"],
                 "multiply-adds": ", ".join(f"{name} {value:.0%}" for name, value in graph["share"].items() if value),
-                "RMS change from fp32": check.get("rmse"),
-                "largest change": check.get("max_abs"),
+                "RMS change against fp32": _by_target(check, "rmse"),
+                "largest change": _by_target(check, "max_abs"),
             }
         )
     return rows
+
+
+def _by_target(check: dict[str, Any], figure: str) -> Any:
+    """A figure with one target; with several, that of each in its own unit, by name."""
+    targets = check.get("targets") or []
+    if len(targets) < 2:
+        return check.get(figure)
+    return ", ".join(f"{target['name']} {target[figure]:.3g}" for target in targets)
 
 
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:

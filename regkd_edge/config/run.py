@@ -15,8 +15,9 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from ..errors import UserError
 from ..io.reading import read_yaml, yaml_line
 from ..recipes import RECIPES
+from .data import DataConfig
 from .distill import BASES, SAMPLERS, TERMS, DistillConfig
-from .fields import MOST_STEPS, Count, Names, Optimizer, Section, as_list, none_for_nothing
+from .fields import MOST_STEPS, Count, Optimizer, Section, as_list, none_for_nothing
 from .flags import flag_of
 from .problems import refuse
 from .quantize import CORRECTIONS, QuantizeConfig
@@ -41,6 +42,7 @@ __all__ = [
 # Fields that name a file or a folder.
 PATHS = (
     "data.source",
+    "data.test_data",
     "teacher.from_run",
     "teacher.weights",
     "teacher.teacher_from",
@@ -64,32 +66,6 @@ _GPU_OPTIONS = {
     "tensorrt-rtx": ("tf32",),
 }
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
-
-
-class DataConfig(Section):
-    """Where the rows come from and how they are split."""
-
-    source: str | None = Field(None, description="CSV, Parquet or NPZ file, or a bundled set: digits, diabetes.")
-    target: Names = Field(
-        default_factory=list,
-        description="Name of the target column, or several separated by commas. Quote a name that has a comma.",
-    )
-    whole: Names = Field(
-        default_factory=list, description="Inputs that are whole numbers: counts, steps. Detected where not named."
-    )
-    categorical: Names = Field(
-        default_factory=list, description="Inputs that are codes or words, whose order means nothing."
-    )
-    validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
-    test: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.15, description="Share of the rows held out for the final figures."
-    )
-
-    @model_validator(mode="after")
-    def _shares(self) -> DataConfig:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave no rows to train on")
-        return self
 
 
 class TeacherConfig(Section):
@@ -262,6 +238,12 @@ class RunConfig(Section):
     quantize: QuantizeConfig = Field(default_factory=QuantizeConfig)
     build: BuildConfig = Field(default_factory=BuildConfig)
     bench: BenchConfig = Field(default_factory=BenchConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, values: Any) -> Any:
+        """A section whose fields are all commented out is empty in YAML."""
+        return {key: v for key, v in values.items() if v is not None} if isinstance(values, dict) else values
 
     @classmethod
     def from_dict(

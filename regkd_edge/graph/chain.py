@@ -69,14 +69,11 @@ class Chain:
     def output_slopes(
         self,
         rows: np.ndarray,  # [n, d] raw units
+        unit: np.ndarray,  # [o] in which each output counts
     ) -> list[np.ndarray]:
-        """Return for each layer the root of ``sum_o (dy_o / dz)^2`` [n, n_out]: the sensitivity of the outputs to z.
-
-        Each output counts in units of its own standard deviation on the rows.
-        """
+        """For each layer the root of ``sum_o (dy_o / dz)^2`` [n, n_out]: how much an error of z moves the outputs."""
         _, outputs, y = self.activations(rows)
-        spread = np.maximum(y.std(axis=0), 1e-12)
-        last = self.layers[-1].after.slope(outputs[-1]) / spread  # [n, o]
+        last = self.layers[-1].after.slope(outputs[-1]) / unit  # [n, o]
         jacobians = last[:, :, None] * np.eye(y.shape[1])  # [n, o, o]: d y_k / d z_j
         slopes = [np.sqrt((jacobians**2).sum(axis=1))]
         for layer, following, z in zip(self.layers[-2::-1], self.layers[:0:-1], outputs[-2::-1]):

@@ -33,7 +33,7 @@ class Outputs:
         Name or index of the output that holds the predictions (``"1"``, ``"mean"``, ``"heads.speed"``); without it,
         the one output that can be it.
     width : int, optional
-        Number of targets, where it is known: an output of another width is no prediction.
+        Number of targets, where it is known: an output of another width cannot be it.
 
     Attributes
     ----------

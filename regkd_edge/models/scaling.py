@@ -17,7 +17,8 @@ import numpy as np
 
 from ..data import Scaler, Scalers
 from ..errors import ModelError
-from ..io.reading import archive_problem, read_json
+from ..io.arrays import read_npz
+from ..io.reading import read_json
 
 __all__ = ["find_scalers", "read_scalers", "scalers_in", "statistic_of"]
 
@@ -216,11 +217,7 @@ def _content(path: Path, trust: bool, forms: str) -> Any:
     if suffix == ".json":
         return read_json(path, forms)
     if suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except Exception as error:  # a damaged archive raises one of a dozen kinds
-            raise ModelError(f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.", forms) from None
+        return read_npz(path, kind=ModelError, remedy=forms)
     if suffix == ".safetensors":
         from .weights import read_weights
 

@@ -14,8 +14,9 @@ from ..errors import DataError, ModelError, RunFolderError
 from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
-from .spec import MLPSpec, build, parse_spec
-from .weights import fill, read_weights
+from .spec import MLPSpec, build, parameter_count, parse_spec
+from .state_dict import fill
+from .weights import read_tensors
 
 __all__ = [
     "SavedModel",
@@ -111,11 +112,6 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file that this project wrote; nothing in it is executed."""
-    return read_weights(path).tensors
-
-
 def load_model(folder: str | Path) -> SavedModel:
     """Load an MLP that :func:`save_model` wrote.
 
@@ -132,7 +128,9 @@ def load_model(folder: str | Path) -> SavedModel:
     try:
         spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
         scalers = Scalers.from_dict(card["scalers"])
-    except (KeyError, TypeError, ValueError, DataError) as error:
+        if not isinstance(card.get("extra") or {}, dict):
+            raise ValueError("'extra' holds no fields")
+    except (KeyError, TypeError, ValueError, DataError, ModelError) as error:
         raise RunFolderError(
             f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Create the model again with --force."
         ) from None
@@ -140,6 +138,14 @@ def load_model(folder: str | Path) -> SavedModel:
         raise ModelError(
             f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}."
         )
+    tensors = read_tensors(Path(folder) / "model.safetensors")
+    there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o)
+    if needed > max(2 * there, 1 << 20):  # before the network is made: the card may announce one of any size
+        raise ModelError(
+            f"the model in '{folder}' is {spec} with {d} inputs and {o} outputs, {needed:,} parameters; its weights are "
+            f"{there:,}.",
+            "Make the model again with --force.",
+        )
     module = build(spec, d, o, seed=0)
-    fill(module, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
+    fill(module, tensors, f"'{folder}'")
     return SavedModel(module.eval(), spec, scalers, dict(card.get("extra") or {}))

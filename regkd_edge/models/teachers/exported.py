@@ -41,7 +41,7 @@ def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
     try:
         program = torch.export.load(str(path))
         module = program.module()
-        module.train = lambda mode=True: module  # it was exported in one mode, and refuses to be asked for another
+        module.train = lambda mode=True: module  # it was exported in one mode, and refuses to switch
         module.eval = lambda: module
     except Exception as error:  # a damaged archive, operators of a library that is absent, another version
         raise ModelError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ...errors import ModelError
+from ...io.regular import file_problem
 from ..outputs import Outputs
 from ..teacher import Teacher
 from ..weights import torch_archive, unpickled
@@ -49,8 +50,11 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
         The library that reads this kind is not installed.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"no teacher '{path}'.", f"Give {_KINDS}.")
+    problem = file_problem(path)
+    if problem is not None:
+        raise ModelError(f"the teacher '{path}' cannot be read: {problem}.", f"Give {_KINDS}.")
     suffix = path.suffix.lower()
     if suffix in _FOREIGN:
         raise ModelError(

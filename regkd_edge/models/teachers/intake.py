@@ -12,9 +12,10 @@ from ...config.sources import factory_of
 from ...data import Columns, Dataset
 from ...errors import ModelError
 from ..scaling import find_scalers, read_scalers, scalers_in
+from ..state_dict import Weights
 from ..store import read_card, read_tensors
 from ..teacher import Teacher, reason_of
-from ..weights import Weights, read_weights
+from ..weights import read_weights
 from .factory import from_factory, imported
 from .file import from_file
 from .fit import compare_with_labels, settle_scalers
