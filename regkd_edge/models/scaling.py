@@ -134,7 +134,8 @@ def _scaler(value: Any, width: int) -> Scaler | None:
         center, scale = (np.zeros(width) if center is None else center), (np.ones(width) if scale is None else scale)
         return _checked(np.asarray(center, dtype=np.float64), np.asarray(scale, dtype=np.float64), width)
     if hasattr(value, "mean_") or hasattr(value, "scale_"):  # StandardScaler, with_mean or with_std False leave None
-        mean, scale = getattr(value, "mean_", None), getattr(value, "scale_", None)
+        mean = getattr(value, "mean_", None) if getattr(value, "with_mean", True) else None  # it is learnt all the same
+        scale = getattr(value, "scale_", None)
         mean, scale = (np.zeros(width) if mean is None else mean), (np.ones(width) if scale is None else scale)
         return _checked(np.asarray(mean, dtype=np.float64), np.asarray(scale, dtype=np.float64), width)
     found = {}

@@ -13,7 +13,21 @@ from .outputs import Outputs
 __all__ = ["InStandardizedSpace", "Snap", "same_scalers"]
 
 
-class Snap(nn.Module):
+class _Double(nn.Module):
+    """A module whose own buffers stay float64 when its type changes: a code of 2 in half precision is still 2, one of
+    4097 is not."""
+
+    def _apply(self, fn, recurse: bool = True):
+        kept = {name: b for name, b in self.named_buffers(recurse=False) if b is not None}
+        super()._apply(fn, recurse)
+        for name, before in kept.items():
+            after = getattr(self, name)
+            if after.dtype != before.dtype:
+                setattr(self, name, before.to(after.device))
+        return self
+
+
+class Snap(_Double):
     """Move raw points to the nearest ones that can occur, as :meth:`Columns.restrict`, for tensors on any device.
 
     Gradients pass as if nothing were moved (straight through).
@@ -55,7 +69,7 @@ class Snap(nn.Module):
         return y + (x - x.detach())  # exactly y, with the gradient of x
 
 
-class InStandardizedSpace(nn.Module):
+class InStandardizedSpace(_Double):
     """Any network behind scalers: standardized inputs [n, d] to standardized outputs [n, o].
 
     Parameters
@@ -109,15 +123,6 @@ class InStandardizedSpace(nn.Module):
         for part, value in zip(("mul", "add"), pair or (None, None)):
             tensor = None if value is None else torch.as_tensor(value, dtype=torch.float64)
             self.register_buffer(f"{name}_{part}", tensor)
-
-    def _apply(self, fn, recurse: bool = True):  # a change of type is the module's affair: the scaling stays float64
-        kept = {name: b for name, b in self.named_buffers(recurse=False) if b is not None}
-        super()._apply(fn, recurse)
-        for name, before in kept.items():
-            after = getattr(self, name)
-            if after.dtype != before.dtype:
-                setattr(self, name, before.to(after.device))
-        return self
 
     def forward(
         self,

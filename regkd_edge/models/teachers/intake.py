@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ...config import TeacherConfig
 from ...config.sources import factory_of
@@ -110,13 +111,30 @@ def open_teacher(config: TeacherConfig) -> Teacher:
             teacher = from_file(path, config.inputs, output=config.output, trust=config.trust)
     else:
         raise ModelError("no teacher named.", "Train one with train-teacher, or name one with --teacher-from.")
-    if config.teacher_scaler not in (None, "table"):
-        teacher.units = "standardized"
-        width = teacher.widths
-        if None not in width and teacher.scalers is None:
-            teacher.scalers = scalers_named(config.teacher_scaler, *width, trust=config.trust)
     teacher.trust = config.trust
+    _scale_without_data(teacher, config.teacher_scaler)
     return teacher
+
+
+def _scale_without_data(teacher: Teacher, named: str | None) -> None:
+    """Give a teacher on standardized values its scaler, where its own layers tell the numbers of columns."""
+    if named not in (None, "table"):
+        teacher.units = "standardized"
+    if teacher.units == "raw" or teacher.scalers is not None or named == "table":
+        return
+    linear = [m for m in teacher.module.modules() if isinstance(m, nn.Linear)]
+    d, o = teacher.widths
+    d = d or (linear[0].in_features if linear else None)
+    o = o or (linear[-1].out_features if linear else None)
+    if d is None or o is None:
+        return  # settled with the data
+    if named is not None:
+        teacher.scalers = scalers_named(named, d, o, trust=teacher.trust)
+        return
+    found = find_scalers(teacher.found, d, o)
+    if found is not None:
+        teacher.scalers, where = found
+        teacher.notes.append(f"the teacher is asked in the units of the scaler found in {where}")
 
 
 def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
@@ -249,9 +267,10 @@ def _require_gradient(teacher: Teacher, dataset: Dataset, rows: np.ndarray, answ
             return
         given = answers if teacher.units == "raw" else (teacher.scalers or scalers).y.restore(answers)
         off = np.abs(scalers.y.restore(y.detach().double().numpy()) - given)
-        if (off <= _SAME * np.ptp(given, axis=0) + _ROUNDING * 10 * np.abs(given).max(0)).all():
+        rounding = _ROUNDING * (scalers.y.scale + 10 * np.abs(given).max(0))
+        if (off <= _SAME * np.ptp(given, axis=0) + rounding).all():
             return
-        teacher.notes.append("its network looks like an MLP and answers these rows otherwise: PyTorch runs it as it is")
+        teacher.notes.append("the teacher's network looks like an MLP and answers these rows otherwise: PyTorch runs it as it is")
         teacher.not_an_mlp()
 
 
