@@ -150,7 +150,7 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         works.append(work)
         tables.append(losses)
     if backend == "cuda":
-        cuda.train(core, works, n, torch.cuda.current_stream(works[0].device).cuda_stream)
+        cuda.train(core, works, n, torch.cuda.current_stream(works[0].device))
     else:
         _run_on_cpu(core, [work.job for work in works], n)
     for member, work in zip(members, works):
