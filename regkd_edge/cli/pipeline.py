@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from ..config import PATHS, RunConfig
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
-from .output import progress_bar
+from .logs import log, logged
+from .progress import Watch, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
 
@@ -26,16 +28,22 @@ class Session:
     run: RunFolder
     config: RunConfig
     force: bool
-    progress: Any
+    progress: Watch
     ran: list[str]
 
     def do(self, *stages: str) -> list[Done]:
         """Run stages in order."""
         done = []
         for stage in stages:
+            self.progress.stage(stage)
+            began = time.monotonic()
+            log.debug("stage %s", stage)
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
             if done[-1].ran:
                 self.ran.append(stage)
+                log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
+            else:
+                log.info("stage %s: up to date", stage)
         return done
 
 
@@ -90,7 +98,7 @@ def start(
         run = RunFolder.open(folder)
     with run.lock():  # without the lock the folder must not be touched: it may be the holder's new run
         try:
-            with progress_bar(as_json) as progress:
+            with logged(run.path), progress_bar(as_json) as progress:
                 if config is not None:
                     yield Session(run, config, force, progress, [])
                     return

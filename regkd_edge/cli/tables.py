@@ -17,7 +17,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
-    table = console_table(report.rows, report.unit, recommended)
+    table = console_table(report.rows, recommended)
     overhead = loop_overhead(report.facts["benches"])
     return {
         "rows": report.rows,

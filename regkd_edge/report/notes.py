@@ -104,12 +104,16 @@ def deployed(record: dict[str, Any] | None) -> list[str]:
     """Return the results of comparing a bundle's engines with the expected outputs on the device."""
     if record is None:  # no bundle
         return []
-    said = [
-        f"{one['name']}: its outputs match its graph's "
-        f"(RMS difference {one['difference']:.3g}, {one['allowed']:.3g} allowed)."
-        for one in record["verified"]
-        if one["passed"]
-    ]
+    said = []
+    for one in record["verified"]:
+        if one["passed"]:
+            parts = one.get("targets") or [one]
+            figures = "; ".join(
+                f"{part['name'] + ': ' if len(parts) > 1 else ''}"
+                f"RMS difference {part['difference']:.3g}, {part['allowed']:.3g} allowed"
+                for part in parts
+            )
+            said.append(f"{one['name']}: its outputs match its graph's ({figures}).")
     return [*record["notes"], *said, *(f"Not built: {reason}" for reason in record["left_out"])]
 
 
