@@ -9,7 +9,24 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import bench, build, bundle, check, demo, deploy, distill, doctor, quantize, report, run, train_teacher
+from . import (
+    bench,
+    build,
+    bundle,
+    check,
+    compare,
+    demo,
+    deploy,
+    distill,
+    doctor,
+    init,
+    inspect,
+    quantize,
+    report,
+    run,
+    status,
+    train_teacher,
+)
 from .output import console, error_line
 from .screen import clear_screen_settings
 from .switches import add_switches
@@ -33,7 +50,24 @@ _HALF = ("torch", "onnx", "onnxruntime", "safetensors", "sklearn")
 
 _INTERRUPTED = 130
 
-for module in (train_teacher, distill, quantize, build, bench, report, check, bundle, deploy, run, demo, doctor):
+for module in (
+    init,
+    train_teacher,
+    distill,
+    quantize,
+    build,
+    bench,
+    report,
+    status,
+    compare,
+    inspect,
+    check,
+    bundle,
+    deploy,
+    run,
+    demo,
+    doctor,
+):
     module.register(app)
 add_switches(app)
 

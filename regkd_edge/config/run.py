@@ -221,6 +221,12 @@ class RunConfig(Section):
     build: BuildConfig = Field(default_factory=BuildConfig)
     bench: BenchConfig = Field(default_factory=BenchConfig)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, values: Any) -> Any:
+        """A section whose fields are all commented out is empty in YAML."""
+        return {key: v for key, v in values.items() if v is not None} if isinstance(values, dict) else values
+
     @classmethod
     def from_dict(
         cls,
