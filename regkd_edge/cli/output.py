@@ -79,7 +79,7 @@ def show(
         lines, hidden = (table or _table(rows)).lines(width(), settings.wide)
         put([(title, True), *lines])
         if hidden:
-            print(f"Not shown at this width: {', '.join(hidden)} (--wide shows all columns).")
+            print(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
         print()
     for note in notes:
         print(printable(note))

@@ -33,7 +33,7 @@ _LOSSES = {
     "total": "loss",
     "base": "base loss",
     "pm": "perturbation matching",
-    "abm": "adversarial boundary matching",
+    "abm": "adversarial belief matching",
     "gm": "gradient matching",
 }
 _STAGES = {

@@ -79,13 +79,15 @@ class TextTable:
                 return lines, [self.columns[i].heading for i in rest]
 
     def _natural(self, i: int) -> int:
-        return max([_longest_word(self.columns[i].heading), *(display_width(row[i]) for row in self.rows)])
+        heading = self.columns[i].heading if self.columns[i].text else ""
+        widest = max((display_width(row[i]) for row in self.rows), default=0)
+        return max(widest, display_width(heading), min(_longest_word(self.columns[i].heading), _LEAST_TEXT))
 
     def _least(self, i: int) -> int:
         natural = self._natural(i)
         if not self.columns[i].text:
             return natural
-        return min(natural, max(_LEAST_KEY if i == 0 else _LEAST_TEXT, _longest_word(self.columns[i].heading)))
+        return min(natural, _LEAST_KEY if i == 0 else _LEAST_TEXT)
 
     def _fitting(self, among: list[int], width: int | None) -> list[int]:
         """Return the columns that fit beside the first one, at least one of ``among``."""
@@ -113,9 +115,7 @@ class TextTable:
         return lines
 
     def _line(self, cells: list[str], shown: list[int], widths: dict[int, int], heading: bool = False) -> list[str]:
-        folded = [
-            fold(cell, widths[i]) if heading or self.columns[i].text else [cell] for cell, i in zip(cells, shown)
-        ]
+        folded = [fold(cell, widths[i]) if heading or self.columns[i].text else [cell] for cell, i in zip(cells, shown)]
         height = max(map(len, folded))
         lines = []
         for k in range(height):

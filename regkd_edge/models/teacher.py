@@ -11,7 +11,6 @@ from torch import nn
 from ..data import Scalers, as_rows, as_targets
 from ..data.scores import r2_score
 from ..errors import ModelError
-from ..io.progress import tick
 from .convert import InStandardizedSpace, as_mlp, folded
 from .mlp import MLP
 from .store import count_parameters
@@ -144,7 +143,6 @@ class Teacher:
         parts = []
         with torch.no_grad():
             for start in range(0, len(rows), _CHUNK):
-                tick("answers of the teacher", start, len(rows))
                 part = torch.from_numpy(rows[start : start + _CHUNK]).to(device, dtype)
                 parts.append(answer_rows(self.module(part), len(part), self.source).double().cpu().numpy())
         return np.concatenate(parts)

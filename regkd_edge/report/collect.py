@@ -21,6 +21,7 @@ from ..io.reading import archive_problem, read_json
 from ..measure.accuracy import POOLED
 from ..run import RunFolder
 from . import notes as notes_of
+from .evidence import Evidence, evidence_of
 from .recommend import recommend
 from .rows import rows_of
 
@@ -57,8 +58,11 @@ class Report:
         The notes that explain why a figure of a row is missing.
     facts : dict
         ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
-    truth, predictions, latencies
-        For the plots: y [n, o] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds [samples].
+    truth, inputs, feature_names, predictions, latencies
+        For the plots: y [n, o] and x [n, d] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds
+        [samples].
+    evidence : Evidence
+        Training curves, the race, layer errors, memory, files.
     """
 
     name: str
@@ -74,6 +78,9 @@ class Report:
     latencies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     dashes: list[str] = field(default_factory=list)
     allowed: dict[str, float] = field(default_factory=dict)
+    inputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    feature_names: list[str] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def collect(run: RunFolder) -> Report:
@@ -86,7 +93,8 @@ def collect(run: RunFolder) -> Report:
     """
     dataset = load_dataset(run)
     config = run.config().model_dump(mode="json")
-    truth = dataset.rows("test")[1]
+    inputs, truth = dataset.rows("test")
+    stages = run.state()
     models = _models(run, dataset)
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
@@ -119,7 +127,7 @@ def collect(run: RunFolder) -> Report:
                 "warnings": dataset.table.warnings,
             },
             "config": config,
-            "stages": run.state(),
+            "stages": stages,
             "benches": benches,
         },
         truth=truth,
@@ -128,6 +136,9 @@ def collect(run: RunFolder) -> Report:
         latencies=latencies,
         dashes=dashes,
         allowed=allowed,
+        inputs=inputs,
+        feature_names=dataset.table.feature_names,
+        evidence=evidence_of(run, stages, benches),
     )
 
 

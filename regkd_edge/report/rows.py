@@ -31,7 +31,12 @@ def rows_of(
         bench, model = benches.get(name), models.get(name)
         row: dict[str, Any] = {"name": name, "kind": "model" if bench is None else "engine"}
         if model is not None:
-            row |= {key: model[key] for key in ("what", "parameters", "size_bytes")} | {"precision": "fp32"}
+            row |= {
+                "what": model["what"],
+                "precision": "fp32",
+                "parameters": model["parameters"],
+                "size_bytes": model["size_bytes"],
+            }
         else:
             row |= {
                 "what": _computed(bench),
@@ -107,12 +112,12 @@ def error_figures(
 
 
 def kept_within(target: Mapping[str, Any]) -> str:
-    """Return the verdict on one target against its allowance: pass, FAIL, or that the interval spans it."""
+    """Return the verdict on one target: pass or FAIL, with a question mark if the interval holds the allowance."""
     if target["passed"] is None:
         return ""
     if target["passed"]:
-        return "pass" if target["rmse_high"] <= target["allowed"] else "pass (unsure)"
-    return "FAIL" if target["rmse_low"] > target["allowed"] else "FAIL (unsure)"
+        return "pass" if target["rmse_high"] <= target["allowed"] else "pass?"
+    return "FAIL" if target["rmse_low"] > target["allowed"] else "FAIL?"
 
 
 def _delta(found: Mapping[str, Any]) -> dict[str, Any]:

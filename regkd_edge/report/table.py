@@ -101,10 +101,7 @@ def console_table(rows: Sequence[dict[str, Any]], recommended: str | None = None
             if row["name"] == recommended:
                 bold.add(len(lines))
             lines.append(
-                [
-                    write(cell(row, target, key)) if number == 0 or key in OF_TARGET else ""
-                    for key, _, write, _ in shown
-                ]
+                [write(cell(row, target, key)) if number == 0 or key in OF_TARGET else "" for key, _, write, _ in shown]
             )
     heads = [
         Column(
