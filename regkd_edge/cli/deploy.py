@@ -60,6 +60,21 @@ def register(app: typer.Typer) -> None:
                 "--threads", help="ONNX Runtime: threads per request. [default: the bundle's]", show_default=False
             ),
         ] = None,
+        verify: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--verify",
+                metavar="PUBKEY",
+                help="Refuse a bundle that is not signed by this public Ed25519 key (PEM).",
+                show_default=False,
+            ),
+        ] = None,
+        run_code_of_plan: Annotated[
+            bool,
+            typer.Option(
+                "--run-code-of-plan", help="TensorRT: load version-compatible plans, which executes code from them."
+            ),
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         """Build a bundle's engines on this machine, compare their outputs with the expected ones, time them, report.
@@ -83,6 +98,8 @@ def register(app: typer.Typer) -> None:
             samples=samples,
             warmup=warmup,
             threads=threads,
+            verify=verify,
+            run_code_of_plan=run_code_of_plan,
             progress=say,
         )
         notes = (

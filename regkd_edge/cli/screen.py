@@ -15,7 +15,7 @@ __all__ = ["Settings", "clear_screen_settings", "console", "is_live", "put", "se
 
 @dataclass
 class Settings:
-    """What was asked for on the command line of this call."""
+    """The output options of this call."""
 
     wide: bool = False
     quiet: bool = False
@@ -28,7 +28,7 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def clear_screen_settings() -> None:
-    """Forget what an earlier call in this process asked for."""
+    """Forget the options of an earlier call in this process."""
     settings.wide = settings.quiet = settings.verbose = False
 
 

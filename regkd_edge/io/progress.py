@@ -1,4 +1,4 @@
-"""Ticks of long work, for whoever shows progress: the layers below say how far they are, without knowing of a screen."""
+"""Ticks of long work, for a display of progress: the layers below say how far they are, without knowing of a screen."""
 
 from __future__ import annotations
 

@@ -16,14 +16,17 @@ from ..config.budget import allowances
 from ..data import Dataset, load_dataset, load_predictions
 from ..engines import read_manifest
 from ..errors import RunFolderError
+from ..io.arrays import read_npz
 from ..io.command import command_line
-from ..io.reading import archive_problem, read_json
+from ..io.names import inside
+from ..io.reading import read_json_object
 from ..measure.accuracy import POOLED
 from ..run import RunFolder
 from . import notes as notes_of
 from .evidence import Evidence, evidence_of
 from .recommend import recommend
 from .rows import rows_of
+from .schema import check_bench, check_card, check_deployed
 
 __all__ = ["Report", "collect"]
 
@@ -149,7 +152,9 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
         command = "train-teacher" if name == "teacher" else "distill"
-        card = _read_json(folder / "model.json", f"Create it again: {command_line(command, run.path, '--force')}")
+        remedy = f"Create it again: {command_line(command, run.path, '--force')}"
+        card = read_json_object(folder / "model.json", remedy)
+        check_card(card, folder / "model.json", remedy)
         how = "" if name == "teacher" else notes_of.trained_by(card)
         weights = folder / "model.safetensors"
         found[name] = {
@@ -170,16 +175,14 @@ def _benches(
     shape = (len(dataset.split.test), dataset.o)
     remedy = f"Measure again: {command_line('bench', run.path, '--force')}"
     for path in sorted(run.file("bench").glob("*.json"), key=_order):
-        record = _read_json(path, remedy)
-        try:
-            name, engine, timings, _ = record["name"], record["engine"], record["latency"], record["machine"]
-            manifest = read_manifest(run.file("engines", name))
-            if manifest.engine_sha256 != engine["sha256"]:
-                notes.append(f"{name}: the engine was rebuilt after it was measured; its old figures are left out.")
-                continue
-            answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in timings], remedy)
-        except (KeyError, TypeError) as error:
-            raise RunFolderError(f"'{path}' is corrupt: it lacks the field {error}.", remedy) from None
+        record = read_json_object(path, remedy)
+        check_bench(record, path, remedy)
+        name, engine = record["name"], record["engine"]
+        manifest = read_manifest(inside(run.file("engines"), name, f"'{path}'", remedy=remedy))
+        if manifest.engine_sha256 != engine["sha256"]:
+            notes.append(f"{name}: the engine was rebuilt after it was measured; its old figures are left out.")
+            continue
+        answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in record["latency"]], remedy)
         if answers.shape != shape:
             notes.append(
                 f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures "
@@ -199,19 +202,25 @@ def _benches(
 
 
 def _measured(path: Path, batches: list[int], remedy: str) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Return an engine's predictions [n, o], and batch -> nanoseconds [samples]."""
-    if not path.is_file():
-        raise RunFolderError(f"no file '{path}'.", remedy)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["predictions"], {batch: stored[f"latency_ns_batch_{batch}"] for batch in batches}
-    except Exception as error:  # a damaged archive raises many types (zip, zlib, header, missing key)
-        raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
+    """An engine's predictions [n, o], and batch -> nanoseconds [samples]."""
+    arrays = read_npz(
+        path, ("predictions", *(f"latency_ns_batch_{batch}" for batch in batches)), RunFolderError, remedy
+    )
+    for name, array in arrays.items():
+        numbers = np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array)
+        if not numbers or array.ndim != (2 if name == "predictions" else 1) or not array.size:
+            raise RunFolderError(f"'{path}' is corrupt: '{name}' is {array.shape} of {array.dtype}.", remedy)
+    return arrays["predictions"], {batch: arrays[f"latency_ns_batch_{batch}"] for batch in batches}
 
 
 def _deployed(run: RunFolder) -> dict[str, Any] | None:
     path = run.file("deploy.json")
-    return _read_json(path, "Give the bundle to 'regkd-edge deploy' again.") if path.is_file() else None
+    if not path.is_file():
+        return None
+    remedy = "Give the bundle to 'regkd-edge deploy' again."
+    record = read_json_object(path, remedy)
+    check_deployed(record, path, remedy)
+    return record
 
 
 def _order(path: Path) -> tuple[str, int, str]:
@@ -221,11 +230,3 @@ def _order(path: Path) -> tuple[str, int, str]:
     return backend, known.index(precision) if precision in known else len(known), precision
 
 
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        content = read_json(path, remedy)
-    except FileNotFoundError:
-        raise RunFolderError(f"no file '{path}'.", remedy) from None
-    if not isinstance(content, dict):
-        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
-    return content

@@ -23,7 +23,7 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
     UserError
         Fewer than two runs.
     RunFolderError
-        A folder that is no run, or is damaged.
+        A folder that is not a run, or is damaged.
     """
     if len(folders) < 2:
         raise UserError(f"compare was given {len(folders)} run, expected at least 2.", "Name another run folder.")

@@ -61,7 +61,7 @@ def table_section(report: Report) -> str:
         f'<p class="quiet">{units} “vs FP32 student” is the relative difference of the RMSE; a negative one is a lower '
         f"error, which is better. Below it stands its 95 % interval (paired bootstrap over the held-out rows). "
         f"Rounding to INT8 moves each answer a little, and on a finite number of rows it may by luck move more answers "
-        f"towards their labels than away: a gain whose interval contains 0 is no gain. Latency is that of one "
+        f"towards their labels than away: a gain whose interval contains 0 may be chance. Latency is that of one "
         f"synchronous call from Python, NumPy array in and out, by the host clock; no outlier was removed"
         f"{f'; {e(overhead)}' if overhead else ''}. A dash marks what was not measured.</p>",
         pooled,

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from ..config import DistillConfig, RunConfig
 from ..data import Table
-from ..data.csv_reader import read_csv
+from ..data.named import column_names, read_inputs
 from ..errors import DataError
 from ..models import Teacher, open_teacher
 from ..sampling import InputDescription
 
-__all__ = ["described_rows", "described_table", "description_of", "like_rows", "require_units"]
+__all__ = ["described_rows", "described_table", "description_of", "require_units"]
 
 STANDARD = "standard"
 _ROWS = 4000  # of a table drawn for the reports
-
-
-def like_rows(path: str, names: Sequence[str]) -> np.ndarray:  # [n, d] raw units
-    """Return the named columns of a CSV of real inputs; other columns (targets, an index, text) are ignored."""
-    columns, values, lines = read_csv(Path(path), only=names)
-    for name in names:
-        if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1)
-            hint = f"Did you mean '{near[0]}'? " if near else ""
-            raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give one column per input, under its name.")
-    x = values[:, [columns.index(name) for name in names]]
-    bad = ~np.isfinite(x)
-    if bad.any():
-        row, column = (int(v) for v in np.argwhere(bad)[0])
-        raise DataError(
-            f"'{path}' line {lines[row]}, column '{names[column]}': met {x[row, column]:g}, expected a finite number.",
-            "Fill in or drop that row.",
-        )
-    return x
 
 
 def description_of(
@@ -54,7 +33,7 @@ def description_of(
     DataError
         The description has a different width, or nothing describes the inputs.
     """
-    like = None if config.like is None else InputDescription.from_rows(like_rows(config.like, names), names)
+    like = None if config.like is None else InputDescription.from_rows(read_inputs(config.like, names), names)
     if config.describe == STANDARD:  # in the space of the teacher's inputs
         known = teacher.scalers is not None
         description = (
@@ -141,7 +120,7 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
     if config.describe not in (None, STANDARD):
         return InputDescription.from_yaml(config.describe).names
     if config.like is not None:
-        return read_csv(Path(config.like))[0]
+        return column_names(config.like)
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
     if layer is None:
         raise DataError(

@@ -12,6 +12,7 @@ from ..config import DistillConfig
 from ..config.distill import LEARNING, ROUND
 from ..config.fields import weight_parts
 from ..data import Scalers
+from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from ..sampling import (
     AdversarialGenerator,
@@ -27,7 +28,6 @@ from ..sampling import (
 )
 from ..sampling.latent import fit_vae, tune
 from .free import POOLED, Spread
-from .inputs import like_rows
 from .pair import Pair
 from .recipe import schedule_of
 
@@ -46,6 +46,7 @@ class Known:
     scalers: Scalers
     description: InputDescription | None
     names: list[str]
+    answers: np.ndarray | None = None  # [N, o], the teacher's to the raw rows, where it is no MLP
 
 
 @dataclass(eq=False)
@@ -107,7 +108,7 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     x, y = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in known.train)
     if pair.teacher is None or not recipe.needs_teacher:
         return Source(batch, x, y)
-    t = answers(pair.teacher, x)
+    t = answers(pair.teacher, x) if known.answers is None else torch.from_numpy(known.answers).float()
     if not recipe.needs_labels:
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)
@@ -135,7 +136,7 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
 def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLatent:
     """Build it from the rows and labels; without data from ``like`` rows, the teacher's answers and uncertainty."""
     if config.no_data:
-        x = torch.from_numpy(known.scalers.x.standardize(like_rows(config.like, known.names))).float()
+        x = torch.from_numpy(known.scalers.x.standardize(read_inputs(config.like, known.names))).float()
         c, reward = answers(teacher, x), "uncertainty"
     else:
         (x, c), reward = (torch.from_numpy(v).float() for v in known.train), "label"
