@@ -100,7 +100,7 @@ def allowed_difference(
     """
     spread = exact.std(axis=0)
     spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
-    # The distance of nine rows in ten: rows beyond the calibrated range say nothing about rounding.
+    # The distance of nine rows in ten: rows beyond the calibrated range carry no information about rounding.
     own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
     factor = max(_OWN.get(part, 0.0 if part == "fp32" else _OWN_HALF) for part in precision.split("+"))
     return np.minimum(_EXACT * spread + factor * own, _MAXIMUM * spread)

@@ -38,7 +38,7 @@ _NO_STEP = "it is not a layer, scaler, activation or Q/DQ pair of an fp32 or int
 
 
 class UnknownNode(GraphError):
-    """A node that is no part of a chain; ``node`` is the ONNX node and ``why`` the reason."""
+    """A node that is not part of a chain; ``node`` is the ONNX node and ``why`` the reason."""
 
     def __init__(self, file: str, node: Any, why: str) -> None:
         self.node, self.why = node, why
