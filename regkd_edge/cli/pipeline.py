@@ -14,7 +14,7 @@ from ..config import PATHS, RunConfig
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
-from .output import progress_bar
+from .output import console, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
 
@@ -36,6 +36,12 @@ class Session:
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
             if done[-1].ran:
                 self.ran.append(stage)
+            if done[-1].kept:
+                console.print(f"kept, still right: {', '.join(done[-1].kept)}", style="dim", soft_wrap=True)
+            if done[-1].removed:
+                console.print(
+                    f"removed, made from what changed: {', '.join(done[-1].removed)}", style="dim", soft_wrap=True
+                )
         return done
 
 
