@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import PATHS, RunConfig
+from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
@@ -55,6 +56,9 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     for field in PATHS:
         value = result.get(field)
         if not value or value in BUNDLED or (field.startswith("distill.") and value in ("standard", "none")):
+            continue
+        if field.startswith("teacher."):
+            result[field] = value if value == "table" else absolute_source(value, base)
             continue
         path = Path(value).expanduser()
         if base is not None and (base / path).exists():

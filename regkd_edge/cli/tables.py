@@ -7,7 +7,15 @@ from typing import Any
 from ..run import RunFolder
 from .output import show
 
-__all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_report", "training_notes"]
+__all__ = [
+    "data_notes",
+    "graph_rows",
+    "measured",
+    "sensitivity_notes",
+    "show_report",
+    "teacher_notes",
+    "training_notes",
+]
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
@@ -74,6 +82,12 @@ def data_notes(summary: dict[str, Any]) -> list[str]:
     """Return the split in one line, and the warnings from reading the table."""
     counts = f"{summary['rows']:,} rows: {summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} held out."
     return [counts, *(f"warning: {warning}" for warning in summary["warnings"])]
+
+
+def teacher_notes(summary: dict[str, Any]) -> list[str]:
+    """What was taken as the teacher, in one line, and what was chosen or does not fit."""
+    loaded = summary.get("loaded")
+    return [*([f"teacher: {loaded}"] if loaded else []), *summary.get("notes", [])]
 
 
 def training_notes(summary: dict[str, Any]) -> list[str]:

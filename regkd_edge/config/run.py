@@ -21,6 +21,7 @@ from .fields import MOST_STEPS, Count, Optimizer, Section, as_list, none_for_not
 from .flags import flag_of
 from .problems import refuse
 from .quantize import CORRECTIONS, QuantizeConfig
+from .sources import factory_of
 
 __all__ = [
     "BASES",
@@ -44,6 +45,9 @@ PATHS = (
     "data.test_data",
     "teacher.from_run",
     "teacher.weights",
+    "teacher.teacher_from",
+    "teacher.factory",
+    "teacher.teacher_scaler",
     "distill.describe",
     "distill.like",
     "quantize.inputs",
@@ -69,10 +73,36 @@ class TeacherConfig(Section):
 
     teacher: str = Field("mlp:256,256:relu", description="Spec of the network to train: mlp:WIDTHS:ACTIVATION.")
     from_run: str | None = Field(None, description="Take the teacher of another run folder.")
-    factory: str | None = Field(None, description="package.module:factory that returns a torch module.")
-    weights: str | None = Field(None, description="State dict for --factory (.safetensors, or a weights_only .pt).")
+    teacher_from: str | None = Field(
+        None,
+        description=(
+            "Take a teacher that exists: a run folder, an ONNX, .pt2, TorchScript, XGBoost, LightGBM, CatBoost or skops "
+            "file, or package.module:factory."
+        ),
+    )
+    factory: str | None = Field(
+        None,
+        description="package.module:factory or path/to/file.py:factory that returns a torch module or a regressor.",
+    )
+    weights: str | None = Field(
+        None,
+        description="State dict or checkpoint for --factory (.safetensors, or a .pt that loads with weights_only).",
+    )
     inputs: Literal["raw", "standardized"] = Field(
-        "raw", description="Units of the factory module's inputs and outputs: raw, or standardized."
+        "raw", description="Units of the teacher's inputs and outputs: raw, or standardized."
+    )
+    teacher_scaler: str | None = Field(
+        None,
+        description=(
+            "Scaler that a teacher on standardized values was trained with: a JSON, NPZ, safetensors or skops file, or "
+            "file.py:NAME; table: the statistics of this table."
+        ),
+    )
+    output: str | None = Field(
+        None, description="Name or index of the teacher's output that holds the predictions, where it gives several."
+    )
+    trust: bool = Field(
+        False, description="Load pickles (.pkl, .joblib, whole torch modules), which runs code of those files."
     )
     epochs: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(300, description="Maximum epochs.")
     batch: Count = Field(64, description="Rows per step.")
@@ -89,11 +119,27 @@ class TeacherConfig(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:
-        if self.from_run and self.factory:
-            raise ValueError("from_run and factory exclude each other: a teacher has one source")
-        if self.weights and not self.factory:
+        named = [name for name in ("from_run", "factory", "teacher_from") if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(f"{named[0]} and {named[1]} exclude each other: a teacher has one source")
+        if self.weights and not self.factory_name:
             raise ValueError("weights needs factory: a state dict alone has no architecture")
         return self
+
+    @property
+    def brought(self) -> bool:
+        """Whether the teacher exists already, so that none is trained."""
+        return bool(self.from_run or self.factory or self.teacher_from)
+
+    @property
+    def factory_name(self) -> str | None:
+        """The factory that is named, by ``factory`` or by ``teacher_from``."""
+        return self.factory or (self.teacher_from if factory_of(self.teacher_from) else None)
+
+    @property
+    def path(self) -> str | None:
+        """The run folder or file that is named, by ``from_run`` or by ``teacher_from``."""
+        return self.from_run or (None if self.factory_name else self.teacher_from)
 
 
 class BuildConfig(Section):
@@ -240,7 +286,7 @@ class RunConfig(Section):
                 "Omit calibrate, or set it to synthetic.",
             )
         if self.distill.base == "hint":
-            to_train = None if self.teacher.from_run or self.teacher.factory else self.teacher.teacher
+            to_train = None if self.teacher.brought else self.teacher.teacher
             for who, spec, layer in zip(
                 ("student", "teacher"), (self.distill.student, to_train), self.distill.hint_layers
             ):

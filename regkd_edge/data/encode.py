@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from .reading import Frame
+from .typed import named_option
 
 __all__ = ["Category", "expand", "to_codes"]
 
@@ -41,7 +42,7 @@ def to_codes(frame: Frame, name: str, like: Sequence[Category] | None = None) ->
     if len(words) > _MOST:
         raise DataError(
             f"column '{name}' of '{frame.source}' holds {len(words):,} words, expected at most {_MOST} of a category.",
-            f"Add --drop {name}.",
+            f"Add: {named_option('drop', [name])}",
         )
     known = next((category for category in like or () if category.name == name), None)
     if known is not None:

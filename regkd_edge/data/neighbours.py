@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .typed import named_option
+
 __all__ = ["looks_grouped"]
 
 _ROWS, _BLOCKS, _FOLDS, _NEIGHBOURS = 3000, 30, 10, 5
@@ -50,7 +52,7 @@ def looks_grouped(
             return (
                 f"rows of one '{inputs[unit]}' look alike: the five nearest rows predict the target with {told} when "
                 f"whole units of '{inputs[unit]}' are held out. Held-out figures are too good for new units: add "
-                f"--group {inputs[unit]}"
+                f"{named_option('group', [inputs[unit]])}"
             )
     told = _compared(z, y, random, blocks, rng)
     if not told:

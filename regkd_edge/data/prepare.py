@@ -12,6 +12,7 @@ from .encode import Category
 from .neighbours import looks_grouped
 from .split import Split, repeated_rows, split, split_by_column, split_units
 from .table import Table, finished, read_table
+from .typed import named_option
 
 __all__ = ["prepare"]
 
@@ -129,7 +130,9 @@ def _filled(table: Table, parts: Split, config: DataConfig, categories: list[Cat
         name, seen = table.feature_names[j], table.x[parts.train, j]
         seen = seen[np.isfinite(seen)]
         if not len(seen):
-            raise DataError(f"input '{name}' has no value in the training rows.", f"Add --drop {name}.")
+            raise DataError(
+                f"input '{name}' has no value in the training rows.", f"Add: {named_option('drop', [name])}"
+            )
         distinct, counts = np.unique(seen, return_counts=True)
         if name in coded:
             value, what = distinct[np.argmax(counts)], "commonest value"

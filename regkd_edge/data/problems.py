@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import DataError
 from .reading import Frame, Odd
 from .reading.cells import GROUPED, shortened
+from .typed import named_option
 
 __all__ = ["require_numbers"]
 
@@ -34,40 +35,49 @@ _MARKS = {
     "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "nd", "n.d.", "?", "-", "--", "---", ".",
     "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
 }  # fmt: skip
+_PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")
 _BIG = re.compile(r"[+-]?\d{16,}")
 
 
 @dataclass
 class _Findings:
-    """What was found, and the options that would let the table be read."""
+    """What was found by column, and the options that would let the table be read."""
 
-    said: list[str] = field(default_factory=list)
+    rule: str  # what --missing needs beside it
+    said: dict[str, list[str]] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    point: list[str] = field(default_factory=list)
     by_hand: list[str] = field(default_factory=list)
     thousands: dict[str, list[str]] = field(default_factory=dict)
     decimal: str = ""
     blanks: str = ""
+
+    def say(self, name: str, what: str) -> None:
+        """What the column holds."""
+        self.said.setdefault(name, []).append(what)
+
+    def mark(self, texts: Sequence[str]) -> None:
+        """Texts that mean missing."""
+        if texts:
+            self.missing += texts
+            self.blanks = self.blanks or self.rule
 
     def options(self) -> str:
         """As they are typed."""
         parts = []
         for flag, names in (("drop", self.drop), ("categorical", self.categorical), ("missing", self.missing)):
             if names:
-                parts.append(f"--{flag} {shlex.quote(','.join(_listed(name) for name in dict.fromkeys(names)))}")
+                parts.append(named_option(flag, list(dict.fromkeys(names))))
         if len(self.thousands) == 1 and "." not in self.thousands:
-            parts.append(f"--thousands {shlex.quote(next(iter(self.thousands)))}")
+            mark = next(iter(self.thousands))
+            parts.append(f"--thousands {'apostrophe' if mark == chr(39) else mark}")
         elif self.thousands:
             marks = [f"{name}={mark}" for mark, names in self.thousands.items() for name in names]
             parts.append(f"--thousands {shlex.quote(','.join(marks))}")
         parts += [f"--decimal {shlex.quote(self.decimal)}"] if self.decimal else []
         return " ".join(parts + ([f"--blanks {self.blanks}"] if self.blanks else []))
-
-
-def _listed(name: str) -> str:
-    """A name as an element of a list of names: one that holds a comma in double quotes."""
-    return f'"{name}"' if "," in name else name
 
 
 def require_numbers(
@@ -91,28 +101,32 @@ def require_numbers(
     ------
     DataError
     """
-    found, rule = _Findings(), "drop" if blanks == "refuse" else ""  # what --missing needs beside it
+    found = _Findings("drop" if blanks == "refuse" else "")
     for name in frame.names:
         odd = frame.odd.get(name)
         if odd is not None and odd.count:
             numbers = int(np.isfinite(frame.values[:, frame.names.index(name)]).sum())
-            _judge(found, frame, name, odd, numbers, name in targets, rule)
-    _infinite(found, frame, rule)
+            _judge(found, frame, name, odd, numbers, name in targets)
+    _infinite(found, frame)
     _blanks(found, frame, targets, [*found.drop, *found.categorical], blanks)
     if not found.said:
         return
-    if found.drop:
-        found.drop += [name for name in counting() if name not in found.drop and name not in targets]
-    shown = "; ".join(found.said[:_LISTED])
-    more = f"; and {len(found.said) - _LISTED} more columns" if len(found.said) > _LISTED else ""
-    options = found.options()
-    by_hand = " ".join(dict.fromkeys(found.by_hand))
+    for name in counting():
+        if name not in targets and name not in found.said:
+            found.say(name, "the numbers of the rows")
+            found.drop.append(name)
+    if found.point:
+        shown = ", ".join(f"'{name}'" for name in found.point)
+        found.by_hand.append(f"Write {shown} with a decimal point, as the other columns are.")
+    columns = [f"column '{name}' holds {' and '.join(texts)}" for name, texts in found.said.items()]
+    more = f"; and {len(columns) - _LISTED} more columns" if len(columns) > _LISTED else ""
+    options, by_hand = found.options(), " ".join(dict.fromkeys(found.by_hand))
     remedy = f"Add: {options}{'.' * bool(by_hand)} {by_hand}".strip() if options else by_hand
     met = "met what is no number, expected numbers throughout" if frame.odd else "met cells without a finite number"
-    raise DataError(f"'{frame.source}': {met}: {shown}{more}.", remedy)
+    raise DataError(f"'{frame.source}': {met}: {'; '.join(columns[:_LISTED])}{more}.", remedy)
 
 
-def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool, rule: str) -> None:
+def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool) -> None:
     """Say what one column holds, and add what lets it be read."""
     marks = [text for text in odd.texts if text.lower() in _MARKS]
     texts = [text for text in odd.texts if text not in marks] or marks
@@ -122,7 +136,7 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
     cells = f"{odd.count} cells" if odd.count > 1 else "1 cell"
 
     def say(what: str) -> None:
-        found.said.append(f"column '{name}' holds {what}")
+        found.say(name, what)
 
     def leave_out(what: str, instead: str = "") -> None:
         say(what)
@@ -132,9 +146,9 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
             found.drop.append(name)
 
     if texts != marks:
-        found.missing += marks
+        found.mark(marks)
     elif numbers:
-        return _missing_marks(found, name, odd, texts, place, rule)
+        return _missing_marks(found, name, odd, texts, place)
     else:
         return leave_out(f"only '{shortened(first)}'")
     if all(_BIG.fullmatch(text) for text in texts):
@@ -142,7 +156,7 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
             f"{cells} with more digits than float64 keeps, such as {shortened(first)} in {place}",
             "subtract an offset first",
         )
-    if all(_DATE.fullmatch(text) for text in texts) and not all(_NUMBER.fullmatch(text) for text in texts):
+    if all(_DATE.fullmatch(text) and not _PLAIN.fullmatch(text) for text in texts):
         return leave_out(f"dates or times, such as {example}")
     grouped = [mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts)]
     commas = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
@@ -162,10 +176,10 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
             found.decimal = ","
         return None
     if commas and len(commas) == len(texts):
-        found.decimal = ","
         if _has_points(frame, name):
-            found.decimal = ""
-            found.by_hand.append(f"Write '{name}' with a decimal point, as the other columns are.")
+            found.point.append(name)
+        else:
+            found.decimal = ","
         return say(f"numbers with a decimal comma, such as {example}")
     if points and len(points) == len(texts):
         found.by_hand.append("The file was read with a decimal comma: add --decimal . if that is wrong.")
@@ -180,7 +194,7 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
         return None
     if numbers >= odd.count and len(texts) <= 3 and not odd.more:
-        return _missing_marks(found, name, odd, texts, place, rule)
+        return _missing_marks(found, name, odd, texts, place)
     if numbers < odd.count and len(texts) <= _FEW and not odd.more and (odd.count >= 2 * len(texts) or len(texts) < 4):
         say(f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}")
         if target:
@@ -191,11 +205,11 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
     return leave_out(f"{'text' if numbers < odd.count else f'{cells} of text'}, such as {example}")
 
 
-def _missing_marks(found: _Findings, name: str, odd: Odd, texts: list[str], place: str, rule: str) -> None:
-    found.missing += texts
-    found.blanks = found.blanks or rule
-    shown = ", ".join(f"'{shortened(text)}' in {odd.texts[text][0]:,} cells" for text in texts)
-    found.said.append(f"column '{name}' holds {shown} (first in {place}), a mark for missing values perhaps")
+def _missing_marks(found: _Findings, name: str, odd: Odd, texts: list[str], place: str) -> None:
+    found.mark(texts)
+    counts = [(shortened(text), odd.texts[text][0]) for text in texts]
+    shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
+    found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
 
 
 def _has_points(frame: Frame, name: str) -> bool:
@@ -206,18 +220,14 @@ def _has_points(frame: Frame, name: str) -> bool:
     return bool((sample != np.rint(sample)).any())
 
 
-def _infinite(found: _Findings, frame: Frame, rule: str) -> None:
+def _infinite(found: _Findings, frame: Frame) -> None:
     for j, name in enumerate(frame.names):
         infinite = np.isinf(frame.values[:, j])
         if infinite.any():
             row = int(np.argmax(infinite))
-            value = frame.values[row, j]
-            found.said.append(
-                f"column '{name}' holds {value:g} ({frame.place(row)}; {int(infinite.sum())} such cells), expected "
-                "a finite number"
-            )
-            found.missing.append(f"{value:g}")
-            found.blanks = found.blanks or rule
+            value, count = frame.values[row, j], int(infinite.sum())
+            found.say(name, f"{value:g} ({frame.place(row)}; {count} such cell{'s' * (count > 1)})")
+            found.mark([f"{value:g}"])
 
 
 def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Sequence[str], rule: str) -> None:
@@ -228,12 +238,12 @@ def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Seque
     counts = blank.sum(axis=0) - odd
     n = len(frame.values)
     empty = [frame.names[j] for j, count in zip(columns, counts) if count >= 0.5 * n]
-    for j, count in zip(columns, counts):
+    for j, count in zip(columns, counts.tolist()):
         name = frame.names[j]
         if count == n or (count > 0 and rule == "refuse"):
             first = int(np.argmax(blank[:, columns.index(j)]))
-            all_of = "only blank or nan cells" if count == n else f"{int(count):,} blank or nan cells of {n:,}"
-            found.said.append(f"column '{name}' holds {all_of} (first in {frame.place(first)})")
+            cells = f"{count:,} blank or nan cell{'s' * (count > 1)} of {n:,}"
+            found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {frame.place(first)})")
     if rule != "refuse":
         found.drop += [
             name for name in empty if name not in targets and counts[columns.index(frame.names.index(name))] == n

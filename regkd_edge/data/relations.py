@@ -7,6 +7,8 @@ from functools import cache
 
 import numpy as np
 
+from .typed import named_option
+
 __all__ = ["copied_inputs", "given_away"]
 
 _ROWS = 4000  # that are looked at
@@ -109,7 +111,7 @@ def _said(target: str, form: str, names: list[str], factors: np.ndarray, d: int)
     them = "it" if len(names) == 1 else "them"
     return (
         f"{told}: what is known only with the target must not be an input. To leave {them} out, add: "
-        f"--drop {','.join(names)}"
+        f"{named_option('drop', names)}"
     )
 
 
@@ -152,6 +154,6 @@ def copied_inputs(
             shown = ", ".join(f"'{name}'" for name in copies)
             notes.append(
                 f"input '{inputs[group[0]]}' is repeated as {shown}: one of them is enough, add: "
-                f"--drop {','.join(copies)}"
+                f"{named_option('drop', copies)}"
             )
     return notes

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .typed import missing_option, named_option
+
 __all__ = ["column_that_counts", "suspicious_values"]
 
 # What programs and sensors write for "no value", and the ends of the ranges of converters and integer types.
@@ -20,7 +22,9 @@ _KNOWN = {
     65534.0, 2147483647.0, -2147483648.0, 4294967295.0, 1e20, -1e20, 1e30, -1e30, 255.0, 1023.0, 4095.0, 16383.0,
 }  # fmt: skip
 _FAR_KNOWN, _FAR = 0.15, 0.35  # gap to the rest, as a share of the range of the rest
+_OUTSIDE = 3.0  # the same, from which no distribution repeats one value
 _LATTICE = 3  # a column whose rest repeats each value this often has levels, and one of them may stand apart
+_LEVELS = 50  # at most so many
 _NATURAL = {-100.0, -1.0, 0.0, 1.0, 100.0, 360.0}  # ends of ranges that values reach without being cut off
 _LISTED = 12  # findings of one kind that are listed
 
@@ -35,7 +39,7 @@ def suspicious_values(
     """Say which numbers of a table look like none; not-a-number is passed over."""
     found = [
         f"column '{name}' mixes whole numbers above 99 with d.ddd values: a dot as thousands separator? Then add: "
-        f"--thousands {name}=."
+        f"{named_option('thousands', [name + '=.'])}"
         for name in dotted
     ]
     kinds = [("input", inputs, x), ("target", targets, y)]
@@ -46,7 +50,7 @@ def suspicious_values(
     counting = column_that_counts(inputs, x)
     found += [
         f"input '{name}' numbers the rows or their times: it says nothing about another row unless time itself is an "
-        f"input. To leave it out, add: --drop {name}"
+        f"input. To leave it out, add: {named_option('drop', [name])}"
         for name in counting
     ]
     if len(found) > _LISTED:
@@ -67,11 +71,10 @@ def _of_column(kind: str, name: str, values: np.ndarray) -> list[str]:
         rest = np.setdiff1d(np.arange(len(distinct)), marks)
         shown = ", ".join(f"{distinct[i]:.10g} in {counts[i]:,}" for i in marks)
         share = counts[marks].sum() / len(values)
-        typed = ",".join(f"{name}={distinct[i]:.10g}" for i in marks)
+        typed = missing_option(name, distinct[marks])
         notes.append(
             f"{kind} '{name}' has {shown} of {len(values):,} rows ({_percent(share)}), far from the rest "
-            f"({distinct[rest[0]]:.6g} to {distinct[rest[-1]]:.6g}). If it means missing, add: --missing {typed} "
-            "--blanks drop"
+            f"({distinct[rest[0]]:.6g} to {distinct[rest[-1]]:.6g}). If it means missing, add: {typed} --blanks drop"
         )
         distinct, counts = distinct[rest], counts[rest]
     for end, side in ((0, "smallest"), (-1, "largest")):
@@ -79,7 +82,7 @@ def _of_column(kind: str, name: str, values: np.ndarray) -> list[str]:
             notes.append(
                 f"{kind} '{name}' has its {side} value {distinct[end]:.10g} in {counts[end]:,} of {len(values):,} rows "
                 f"({_percent(counts[end] / len(values))}): cut off or saturated there? To leave these rows out, add: "
-                f"--missing {name}={distinct[end]:.10g} --blanks drop"
+                f"{missing_option(name, [distinct[end]])} --blanks drop"
             )
     return notes
 
@@ -106,7 +109,7 @@ def _sentinels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, counts: np.ndarray, gap: float) -> bool:
     """Whether ``marks`` are no measurements of the quantity that ``rest`` measures."""
     span, n = rest[-1] - rest[0], counts.sum()
-    levels = n >= _LATTICE * len(rest)
+    levels = n >= _LATTICE * len(rest) and len(rest) <= _LEVELS
     known = all(float(mark) in _KNOWN for mark in marks)
     if marked.sum() > n or span <= 0:
         return False
@@ -117,23 +120,30 @@ def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, count
         negative = bool((marks < 0).all() and rest[0] >= 0)
         if np.abs(marks).max() <= 9:  # -1 and -9 are numbers too: only as the one negative value of a count or a size
             return negative and len(rest) >= 10
-        if levels and np.abs(marks).max() < 1000 and not negative:
+        if negative:
+            return gap > 0.02 * span
+        if levels and np.abs(marks).max() < 1000:
             return gap > span  # 99 among the codes 1 to 5, not 99 among 10, 20, ..., 90
         return gap > _FAR_KNOWN * span
-    if levels and not (gap > 100 * span):  # a designed level may stand apart: doses 1, 2, 5, 100
+    if len(rest) < 6:
         return False
-    # A value that skewed data repeat far out is still near its neighbours on the scale of their logarithm.
-    if rest[0] > 0 and (marks > 0).all():
-        logs = np.log(np.concatenate([rest[[0, -1]], marks]))
-        gap_log = abs(logs[2:] - (logs[1] if marks[0] > rest[0] else logs[0])).min()
-        if gap_log < _FAR * (logs[1] - logs[0]):
+    # A value that skewed data repeat far out is still near its neighbours on the scale of their logarithm: doses 1, 2,
+    # 5, 100; and a designed level may stand apart on any scale.
+    positive = rest[rest > 0]
+    if len(positive) and (marks > 0).all():
+        logs, ends = np.log(positive[[0, -1]]), np.log(marks)
+        gap_log = (ends.min() - logs[1]) if marks[0] > rest[0] else (logs[0] - ends.max())
+        if gap_log < _FAR * (logs[1] - logs[0]) or (levels and gap_log < 2 * (logs[1] - logs[0])):
             return False
-    typical = np.sort(counts)[int(0.95 * (len(counts) - 1))]
-    if marked.min() < 2 * typical:
+    elif levels and gap < _OUTSIDE * span:
         return False
     if (marks == 0).all():  # nothing flows, nothing falls: a natural value, even apart from the others
         return gap > 2 * span and marked.sum() < 0.2 * n
-    return gap > _FAR * span
+    if gap > _OUTSIDE * span:
+        return True
+    # Within reach of the others, it must be repeated more than they are.
+    typical = np.sort(counts)[int(0.95 * (len(counts) - 1))]
+    return marked.min() >= 2 * typical and gap > _FAR * span
 
 
 def _saturated(distinct: np.ndarray, counts: np.ndarray, end: int) -> bool:

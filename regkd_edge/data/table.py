@@ -20,6 +20,7 @@ from .problems import require_numbers
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
 from .relations import copied_inputs, given_away
 from .suspicious import column_that_counts, suspicious_values
+from .typed import missing_option, named_option
 
 __all__ = ["BUNDLED", "Table", "load_table", "read_table"]
 
@@ -123,6 +124,13 @@ def read_table(
         config.header,
     )
     frame = read_frame(source, form, skip=config.drop, texts=[*config.categorical, *aside])
+    unknown = [name for name in config.drop if name not in frame.left_out]
+    if unknown and not held_out:
+        near = difflib.get_close_matches(unknown[0], frame.names, n=1)
+        raise DataError(
+            f"--drop names '{unknown[0]}', which is no column of '{source}'.",
+            f"Did you mean '{near[0]}'?" if near else f"Its columns are: {_shown(frame.names)}.",
+        )
     wanted, inputs = _parted(frame, config, aside_needed=not held_out)
     aside = [name for name in aside if name in frame.names]
     beside = {name: _texts(frame, name) for name in aside}
@@ -130,7 +138,7 @@ def read_table(
         frame.without_column(name)
     categories = [to_codes(frame, name, like) for name in config.categorical if name in frame.odd]
     _in_order(frame, inputs + wanted)
-    require_numbers(frame, wanted, config.blanks, lambda: column_that_counts(frame.names, frame.values))
+    require_numbers(frame, wanted, config.blanks, lambda: _row_numbers(frame))
     rows = _with_values(frame, config, len(wanted))
     count = len(frame.values)
     warnings = list(frame.notes)
@@ -145,6 +153,12 @@ def read_table(
     warnings += [f"stored target '{name}' is not used" for name in frame.known if name not in wanted]
     warnings += suspicious_values(frame.dotted, x, y, inputs, wanted)
     return Table(x, y, inputs, wanted, str(source), warnings, aside=beside), categories
+
+
+def _row_numbers(frame: Frame) -> list[str]:
+    """Columns of whole numbers that count the rows; an even axis of times is left to the user."""
+    counting = column_that_counts(frame.names, frame.values)
+    return [name for name in counting if (frame.values[:2, frame.names.index(name)] % 1 == 0).all()]
 
 
 def _in_order(frame: Frame, names: list[str]) -> None:
@@ -241,7 +255,7 @@ def _with_values(frame: Frame, config: DataConfig, targets: int) -> np.ndarray:
         worst = frame.names[int(np.argmax(np.isnan(frame.values).sum(axis=0)))]
         raise DataError(
             f"every row of '{frame.source}' has a missing value (most of them in '{worst}').",
-            f"Add --drop '{worst}', or --blanks mean.",
+            f"Add: {named_option('drop', [worst])} (or --blanks mean).",
         )
     return rows
 
@@ -273,7 +287,7 @@ def _check_range(source: str, name: str, values: np.ndarray) -> None:
             raise DataError(
                 f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
                 "range of a float32 engine.",
-                f"Add --missing {name}={worst:g} if it means missing, or give the column in another unit.",
+                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or give the column in another unit.",
             )
         raise DataError(
             f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",

@@ -13,6 +13,7 @@ from ..objectives import TERMS, RowQuantities, StepRecipe, row_quantities
 from ..objectives.terms import Teacher
 from . import native
 from .choose import Choice, choose
+from .forms import core_forms
 from .optimizer import Optimizer, TrainState
 from .permutation import batch_rows
 from .points import clamp, gaussian_inputs
@@ -67,10 +68,18 @@ class Member:
     inputs: int | None = None
     shuffle: bool = True
     _choices: dict[str, Choice] = field(default_factory=dict, init=False, repr=False)
+    _forms: tuple[nn.Module, Teacher | None] | None = field(default=None, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
         return [p for p in self.student.parameters() if p.requires_grad]
+
+    def core_forms(self) -> tuple[nn.Module, Teacher | None]:
+        """Student and teacher as the fused core takes them, decided once; see :func:`core_forms`."""
+        if self._forms is None:
+            inputs = self.x.shape[1] if self.x is not None and self.x.ndim == 2 else self.inputs
+            self._forms = core_forms(self.student, self.teacher, inputs)
+        return self._forms
 
     @property
     def device(self) -> torch.device:
@@ -124,7 +133,7 @@ class Member:
         """Return the back end for this member, chosen once, since its networks and rows do not change."""
         if backend not in self._choices:
             self._choices[backend] = choose(
-                self.student, self.teacher, self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
+                *self.core_forms(), self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
             )
         return self._choices[backend]
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data import Scalers
@@ -16,7 +15,7 @@ from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
 from .spec import MLPSpec, build, parameter_count, parse_spec
-from .weights import read_tensors
+from .weights import fill, read_weights
 
 __all__ = [
     "SavedModel",
@@ -112,33 +111,9 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict into a module; the first key or shape that differs is named in a :class:`ModelError`."""
-    wanted = module.state_dict()
-    remedy = "Give the weights of this architecture."
-    missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
-    if missing or unknown:
-        parts = [
-            f"{len(keys)} keys {what} (first: '{keys[0]}')"
-            for keys, what in ((missing, "missing"), (unknown, "unexpected"))
-            if keys
-        ]
-        raise ModelError(
-            f"the state dict of {where} and the network have different keys: {' and '.join(parts)}.", remedy
-        )
-    for key, tensor in wanted.items():
-        if tensors[key].shape != tensor.shape:
-            raise ModelError(
-                f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy
-            )
-        if tensors[key].is_floating_point() and not torch.isfinite(tensors[key]).all():
-            raise ModelError(
-                f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training."
-            )
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:  # a type that the module cannot take
-        raise ModelError(f"the state dict of {where} cannot be loaded: {str(error).splitlines()[0]}.", remedy) from None
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file that this project wrote; nothing in it is executed."""
+    return read_weights(path).tensors
 
 
 def load_model(folder: str | Path) -> SavedModel:

@@ -139,7 +139,7 @@ def _below(get: Get, run: RunFolder, name: str) -> set[str]:
 
 def _command(get: Get, config: RunConfig, name: str) -> str:
     """Return the command to type for a stage; ``distill`` imports a teacher that exists already."""
-    brought = config.teacher.from_run or config.teacher.factory
+    brought = config.teacher.brought
     return "distill" if brought and name in ("data", "teacher") else get(name).command
 
 

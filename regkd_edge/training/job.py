@@ -134,6 +134,7 @@ def known_hash(known: Known, teacher: nn.Module) -> str:
     """Return the fingerprint of the training rows (from the feed if the member has none), the inputs' description
     and the answers of a teacher without accessible weights."""
     arrays, about = [*known.train], known.description
+    arrays += [] if known.answers is None else [known.answers]
     if about is not None:
         arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]
         arrays += [] if about.correlation is None else [about.correlation]
@@ -152,5 +153,6 @@ def _arrays_hash(*arrays: np.ndarray) -> str:
 def _module_hash(module: nn.Module | None) -> str:
     sha = hashlib.sha256()
     for key, tensor in (module.state_dict() if module is not None else {}).items():
-        sha.update(f"{key}{tuple(tensor.shape)}".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # NumPy has no bfloat16
+        sha.update(f"{key}{tuple(tensor.shape)}".encode() + raw.numpy().tobytes())
     return sha.hexdigest()

@@ -46,6 +46,7 @@ class Known:
     scalers: Scalers
     description: InputDescription | None
     names: list[str]
+    answers: np.ndarray | None = None  # [N, o], the teacher's to the raw rows, where it is no MLP
 
 
 @dataclass(eq=False)
@@ -107,7 +108,7 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     x, y = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in known.train)
     if pair.teacher is None or not recipe.needs_teacher:
         return Source(batch, x, y)
-    t = answers(pair.teacher, x)
+    t = answers(pair.teacher, x) if known.answers is None else torch.from_numpy(known.answers).float()
     if not recipe.needs_labels:
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)

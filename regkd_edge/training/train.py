@@ -125,7 +125,8 @@ def distill(
         scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
         module, train, validation = teacher.standardized(scalers), *_standardized(dataset, rows, scalers)
         about = description_of(config, teacher, names, dataset.x[rows.train]) if config.drawn in DESCRIBED else None
-        known = Known(train, scalers, about, names)
+        direct = None if teacher.mlp is not None else teacher.answers_in(scalers, dataset.x[rows.train])
+        known = Known(train, scalers, about, names, direct)
     pair = pair_of(config, module, dataset.d, dataset.o, seed)
     recipe = recipe_of(
         config,

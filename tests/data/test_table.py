@@ -58,7 +58,7 @@ def test_npz_of_columns(tmp_path):
         ({"a": np.arange(3), "y0": np.array(["p", "q", "r"])}, "column 'y0' holds 3 words, such as 'p' in row 1"),
         (
             {"x": np.array([[1.0], [np.nan], [2.0]]), "y": np.arange(3)},
-            r"column 'x0' holds 1 blank or nan cells of 3 \(first in row 2\)",
+            r"column 'x0' holds 1 blank or nan cell of 3 \(first in row 2\)",
         ),
         ({"x": np.array([[1j], [2], [3]]), "y": np.arange(3)}, "complex"),
         ({"x": np.array([[{}], [{}], [{}]], dtype=object), "y": np.arange(3)}, "not a readable NPZ file"),  # a pickle
@@ -91,7 +91,7 @@ def test_parquet(tmp_path):
     with pytest.raises(DataError, match="column 'a' holds 2 words, such as 'p' in row 1.*--categorical a"):
         load_table(path, ["b"])
     pq.write_table(pa.table({"a": pa.array([1, None], pa.int32()), "b": [1.0, 2.0]}), path)
-    with pytest.raises(DataError, match="column 'a' holds 1 blank or nan cells of 2 .first in row 2"):
+    with pytest.raises(DataError, match="column 'a' holds 1 blank or nan cell of 2 .first in row 2"):
         load_table(path, ["b"])
     path.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(DataError, match="not a readable Parquet"):

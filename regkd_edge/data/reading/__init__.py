@@ -136,12 +136,10 @@ def _leave_out_nothing(frame: Frame) -> None:
         frame.without_column(name)
     empty = np.isnan(frame.values).all(axis=1)
     if empty.any() and not empty.all():
-        with_text = np.zeros(len(empty), dtype=bool)
+        for odd in frame.odd.values():
+            empty[np.array(odd.rows, dtype=np.int64)] = False
         for cells in frame.texts.values():
-            with_text |= np.array([bool(cell.strip()) for cell in cells])
-        if set(frame.odd) - set(frame.texts):
-            with_text[:] = True  # which rows hold the odd cells is not known: none is left out
-        empty &= ~with_text
+            empty &= np.array([not cell.strip() for cell in cells])
         if empty.any():
             frame.without_rows(empty)
             frame.notes.append(f"{int(empty.sum())} empty rows are left out")

@@ -20,6 +20,7 @@ _BETWEEN = {",": ",", ".": r"\.", "'": "'", "space": "[ \u00a0\u202f\u2009]"}
 GROUPED = {m: re.compile(rf"[+-]?\d{{1,3}}(?:{_BETWEEN[m]}\d{{3}})+(?:{_ENDS[m]}\d*)?") for m in _ENDS}
 _COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,\d+(?:[eE][+-]?\d+)?")
 _POINT = re.compile(r"[+-]?\d*(?:,\d{3})*\.\d+(?:[eE][+-]?\d+)?")
+_FORTRAN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")  # a double of Fortran
 _WHOLE = re.compile(r"[+-]?\d+")
 _WORDS = {"true": 1.0, "false": 0.0}
 
@@ -135,7 +136,9 @@ class NumberReader:
         try:
             value = float(text)
         except ValueError:
-            return _WORDS.get(text.lower())
+            if not _FORTRAN.fullmatch(text):
+                return _WORDS.get(text.lower())
+            value = float(text.lower().replace("d", "e"))
         if abs(value) >= EXACT and _WHOLE.fullmatch(text) and not (math.isfinite(value) and int(value) == int(text)):
             return None
         return value

@@ -65,6 +65,7 @@ def read_delimited(
         if content is None and not kept:
             frame = read_numbers(path, layout, form, wanted)
             if frame is not None:
+                frame.left_out = [name for name in layout.names if name not in wanted]
                 frame.dotted = [name for name in layout.dotted if name in wanted]
                 frame.place = lambda row: f"line {_line_of(source, layout, row)}"
                 return frame
@@ -90,6 +91,7 @@ def _read(source: _Source, layout: Layout, form: Format, wanted: list[str], text
     readers = [form.reader(name, layout.decimal) for name in wanted]
     path = source.path
     frame = Frame(str(path), wanted, np.empty((0, len(wanted))), notes=list(layout.notes))
+    frame.left_out = [name for name in layout.names if name not in wanted]
     frame.texts = {name: [] for name in texts}
     frame.dotted = [name for name in layout.dotted if name in wanted]
     parts, row = [], 0

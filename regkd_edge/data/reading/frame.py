@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -22,10 +23,12 @@ class Odd:
     count: int = 0
     texts: dict[str, list[int]] = field(default_factory=dict)
     more: bool = False  # further texts were met and not remembered
+    rows: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, text: str, row: int) -> None:
         """Count one cell."""
         self.count += 1
+        self.rows.append(row)
         if text in self.texts:
             self.texts[text][0] += 1
         elif len(self.texts) < _DISTINCT:
@@ -59,6 +62,8 @@ class Frame:
         Where a row stands in the file, such as ``line 7``.
     notes : list of str
         How the file was read, where that is not a matter of course.
+    left_out : list of str
+        Columns of the file that are not here.
     dotted : list of str
         Columns whose cells look like thousands with a dot.
     """
@@ -71,6 +76,7 @@ class Frame:
     known: list[str] = field(default_factory=list)
     place: Callable[[int], str] = row_place
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     dotted: list[str] = field(default_factory=list)
 
     def without_rows(self, empty: np.ndarray) -> None:
@@ -87,6 +93,7 @@ class Frame:
         self.values, self.names = self.values[:, keep], [self.names[i] for i in keep]
         self.odd.pop(name, None)
         self.texts.pop(name, None)
+        self.left_out.append(name)
 
 
 def exact_float64(array: np.ndarray) -> tuple[np.ndarray, Odd | None]:

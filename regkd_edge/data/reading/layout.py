@@ -65,6 +65,10 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
     lines = list(io.StringIO(text, newline=""))
     if not whole and len(lines) > 1:
         lines = lines[:-1]
+    _refuse_other_kinds(path, text)
+    arff = _arff(lines)
+    if arff is not None:
+        return Layout(encoding, ",", _check_names(path, arff[0]), arff[1], ".")
     first, notes = 0, []
     named = _NAMED.get(form.separator.lower(), form.separator)
     if lines and re.fullmatch(r"sep=.[\r\n]*", lines[0], re.IGNORECASE):
@@ -121,11 +125,38 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
     return Layout(encoding, separator, names, end + 1, decimal, notes, dotted)
 
 
+def _refuse_other_kinds(path: Path, text: str) -> None:
+    """Say what a file is that is often met where a table is expected."""
+    begin = text.lstrip()[:400]
+    kinds = [
+        (r"<(!doctype )?html|<\?xml|<html", "an HTML or XML page", "Download the table itself."),
+        (r"[\[{]\s*[\[{\"]", "JSON", "Convert it to CSV."),
+        (r"version https://git-lfs", "a pointer of Git LFS, not the table", "Run: git lfs pull."),
+    ]
+    for form, what, remedy in kinds:
+        if re.match(form, begin, re.IGNORECASE):
+            raise DataError(f"'{path}' is {what}, expected a table.", remedy)
+
+
+def _arff(lines: list[str]) -> tuple[list[str], int] | None:
+    """Names and number of lines above the rows of a file of Weka's format."""
+    if not re.match(r"\s*(%.*\n\s*)*@relation", "".join(lines[:50]), re.IGNORECASE):
+        return None
+    names = []
+    for number, line in enumerate(lines, start=1):
+        attribute = re.match(r"\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)", line, re.IGNORECASE)
+        if attribute:
+            names.append(attribute[1].strip("'\""))
+        elif re.match(r"\s*@data", line, re.IGNORECASE):
+            return names, number
+    return None
+
+
 def parsed(lines: Iterable[str], separator: str, strict: bool = False) -> Iterator[list[str]]:
     """Rows of cells; ``csv.Error`` where ``strict`` and the quotes do not match."""
     if separator == SPACE:
         for line in lines:
-            yield re.findall(r'"[^"]*"|\S+', line) if '"' in line else line.split()
+            yield [cell.strip('"') for cell in re.findall(r'"[^"]*"|\S+', line)] if '"' in line else line.split()
         return
     yield from csv.reader(lines, delimiter=separator, strict=strict, skipinitialspace=separator != "\t")
 
@@ -179,11 +210,14 @@ def _separator(lines: list[str]) -> str:
         alike = count / len(rows) * (1.0 if len(header) in (usual, usual - 1) else 0.5)
         if alike > score + 0.02:
             best, score = separator, alike
-    if best:
-        return best
-    spaced = [len(line.split()) for line in lines[:_ROWS] if line.strip()]
+    spaced = [len(row) for row in parsed([line for line in lines[:_ROWS] if line.strip()], SPACE)]
     usual, count = Counter(spaced).most_common(1)[0]
-    return SPACE if usual > 1 and count >= 0.5 * len(spaced) else ","
+    if not best:
+        return SPACE if usual > 1 and count >= 0.5 * len(spaced) else ","
+    # Spaces with a tab here and there, as old collections have them.
+    parted = max(len(row) for _, row in _sample(lines, best))
+    even = spaced[0] == usual > 1 and count >= 0.95 * len(spaced)
+    return SPACE if even and ((best == "\t" and usual > parted) or score < 0.5) else best
 
 
 def _kind(cell: str) -> str:
@@ -200,7 +234,8 @@ def _like_rows(names: list[str], rows: list[tuple[int, list[str]]]) -> bool:
     if numbers == len(names):
         return True
     same = [[_kind(cell) for cell in row] for _, row in rows]
-    return bool(rows) and 2 * numbers >= len(names) and all(kind == kinds for kind in same)
+    alike = sum(kind == kinds for kind in same)
+    return bool(rows) and 2 * numbers >= len(names) and 2 * alike > len(same)
 
 
 def _units(names: list[str], body: list[list[str]]) -> bool:
