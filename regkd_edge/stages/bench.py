@@ -9,6 +9,7 @@ from typing import Any
 from ..config import RunConfig
 from ..errors import GraphError, NotAvailable
 from ..io.command import command_line
+from ..io.progress import tick
 from ..run import RunFolder
 from . import Parts, Progress, Stage
 
@@ -26,7 +27,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
         return None
     return {
         "engine": engine,
-        "bench": config.bench.model_dump(mode="json"),
+        "bench": config.bench.model_dump(mode="json", exclude={"allow"}),
         "batch_size": config.batch_size,
         "upstream": [run.outputs_hash(stage) for stage in ("data", "teacher", "distill", "export")],
     }
@@ -79,7 +80,6 @@ def _work(
         )
     if not folders:
         return
-    progress("bench", 0, 1, {}, None)
     # All in one call: they are timed in turns, so that background load affects all alike.
     for record in bench_engines(
         run,
@@ -95,6 +95,7 @@ def _work(
         threads=section.threads,
         sweep=section.sweep,
         run_code_of_plan=section.run_code_of_plan,
+        progress=tick,
     ):
         yield record["name"], record["outputs"], {"engine": record["name"]}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..config.distill import AUTO
 from ..run import RunFolder
 from . import Parts, Progress, Stage, external_hash
 
@@ -26,7 +27,10 @@ def _parts(run: RunFolder, config: RunConfig) -> list[str]:
 def _beside(config: RunConfig) -> bool:
     """Whether the base alone is trained for comparison: the recipe has more than that."""
     section = config.distill
-    return bool(section.baseline and (section.terms or (section.sampler is not None and not section.no_data)))
+    return bool(
+        section.baseline
+        and (section.recipe == AUTO or section.terms or (section.sampler is not None and not section.no_data))
+    )
 
 
 def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
@@ -46,11 +50,14 @@ def _work(
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, distill, require_fit, save_trained
+    from ..training import baseline, check_against_rows, distill, require_fit, require_teacher, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
-    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts to refuse
+    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
+    check = None if config.distill.no_data else check_against_rows(dataset, teacher)
+    if not config.distill.accept_teacher:
+        require_teacher(check, teacher.source)
     for name in parts:
         trained = (baseline if name == "baseline" else distill)(
             dataset,
@@ -61,6 +68,8 @@ def _work(
             checkpoint=run.file("checkpoint", name),
         )
         paths, summary = save_trained(run.file(name), trained, dataset)
+        if name == "student" and check is not None and check.problem is not None:
+            summary["notes"] = [f"the teacher {check.problem}; accepted by --accept-teacher", *summary["notes"]]
         yield name, paths, summary
 
 

@@ -26,7 +26,13 @@ def finished(tmp_path_factory):
         {
             "data": {"source": str(folder / "t.csv"), "target": ["y"]},
             "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-            "distill": {"student": "mlp:8:relu", "steps": 20, "evaluate_every": 10, "backend": "torch"},
+            "distill": {
+                "student": "mlp:8:relu",
+                "steps": 20,
+                "evaluate_every": 10,
+                "backend": "torch",
+                "accept_teacher": True,
+            },
             "quantize": {"precision": ["fp16", "int8"]},
             "build": {"backend": ["onnxruntime", "native"], "header": "pump"},
             "bench": {"samples": 20, "warmup": 2, "batches": [1], "sweep": False},
