@@ -86,7 +86,8 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
             f"'{config.test_data}' and '{config.source}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
         )
-    order = [other.feature_names.index(name) for name in table.feature_names]
+    place = {name: j for j, name in enumerate(other.feature_names)}
+    order = [place[name] for name in table.feature_names]
     aside = {name: [*cells, *other.aside.get(name, [""] * len(other))] for name, cells in table.aside.items()}
     return replace(
         table,

@@ -102,10 +102,10 @@ def require_numbers(
     DataError
     """
     found = _Findings("drop" if blanks == "refuse" else "")
-    for name in frame.names:
+    for j, name in enumerate(frame.names):
         odd = frame.odd.get(name)
         if odd is not None and odd.count:
-            numbers = int(np.isfinite(frame.values[:, frame.names.index(name)]).sum())
+            numbers = int(np.isfinite(frame.values[:, j]).sum())
             _judge(found, frame, name, odd, numbers, name in targets)
     _infinite(found, frame)
     _blanks(found, frame, targets, [*found.drop, *found.categorical], blanks)
@@ -232,35 +232,31 @@ def _infinite(found: _Findings, frame: Frame) -> None:
 
 def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Sequence[str], rule: str) -> None:
     """Count the blank cells of each column where the rule refuses them, or leaves no row."""
-    columns = [j for j, name in enumerate(frame.names) if name not in aside]
-    odd = np.array([frame.odd[frame.names[j]].count if frame.names[j] in frame.odd else 0 for j in columns], dtype=int)
-    blank = np.isnan(frame.values[:, columns])
-    counts = blank.sum(axis=0) - odd
-    n = len(frame.values)
-    empty = [frame.names[j] for j, count in zip(columns, counts) if count >= 0.5 * n]
-    for j, count in zip(columns, counts.tolist()):
-        name = frame.names[j]
-        if count == n or (count > 0 and rule == "refuse"):
-            first = int(np.argmax(blank[:, columns.index(j)]))
+    n, beside = len(frame.values), set(aside)
+    blank = np.isnan(frame.values)
+    for name, odd in frame.odd.items():
+        blank[np.array(odd.rows, dtype=np.int64), frame.names.index(name)] = False
+    counts = {
+        name: count for name, count in zip(frame.names, blank.sum(axis=0).tolist()) if count and name not in beside
+    }
+    for j, name in enumerate(frame.names):
+        count = counts.get(name, 0)
+        if count == n or (count and rule == "refuse"):
             cells = f"{count:,} blank or nan cell{'s' * (count > 1)} of {n:,}"
-            found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {frame.place(first)})")
-    if rule != "refuse":
-        found.drop += [
-            name for name in empty if name not in targets and counts[columns.index(frame.names.index(name))] == n
-        ]
+            place = frame.place(int(np.argmax(blank[:, j])))
+            found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {place})")
+    least = 0.5 * n if rule == "refuse" else n
+    found.drop += [name for name, count in counts.items() if count >= least and name not in targets]
+    kept = [j for j, name in enumerate(frame.names) if name in counts and name not in found.drop]
+    if rule != "refuse" or not kept:
         return
-    if (counts > 0).any():
-        found.drop += [name for name in empty if name not in targets]
-        kept = [i for i, j in enumerate(columns) if frame.names[j] not in found.drop]
-        if (counts[kept] > 0).any():
-            rows = int(blank[:, kept].any(axis=1).sum())
-            inputs = [i for i in kept if frame.names[columns[i]] not in targets and counts[i] > 0]
-            found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
-            if found.blanks == "mean":
-                found.by_hand.append(
-                    f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of "
-                    f"{n:,} rows."
-                )
-            else:
-                fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""
-                found.by_hand.append(f"That leaves out {rows:,} of {n:,} rows{fill}.")
+    rows = int(blank[:, kept].any(axis=1).sum())
+    inputs = [j for j in kept if frame.names[j] not in targets]
+    found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
+    if found.blanks == "mean":
+        found.by_hand.append(
+            f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of {n:,} rows."
+        )
+    else:
+        fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""
+        found.by_hand.append(f"That leaves out {rows:,} of {n:,} rows{fill}.")

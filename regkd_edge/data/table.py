@@ -164,7 +164,8 @@ def _row_numbers(frame: Frame) -> list[str]:
 def _in_order(frame: Frame, names: list[str]) -> None:
     """Keep the columns ``names`` in this order; nothing is copied where they stand so."""
     if names != frame.names:
-        frame.values = frame.values[:, [frame.names.index(name) for name in names]]
+        place = {name: j for j, name in enumerate(frame.names)}
+        frame.values = frame.values[:, [place[name] for name in names]]
         frame.names = names
 
 
