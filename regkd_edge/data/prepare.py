@@ -11,6 +11,7 @@ from ..errors import DataError
 from .encode import Category
 from .neighbours import looks_grouped
 from .split import Split, repeated_rows, split, split_by_column, split_units
+from .suspicious import column_that_counts
 from .table import Table, finished, read_table
 from .typed import named_option
 
@@ -34,7 +35,9 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     count = len(table)
     if config.test_data:
         table = _with_test_rows(table, config, categories)
-    repeats = repeated_rows(table.x)
+    counting = column_that_counts(table.feature_names, table.x[:count])  # numbered copies are copies
+    kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
+    repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
     parts = _parts(table, config, seed, count, repeats)
     if config.group or config.split_column or config.test_data:

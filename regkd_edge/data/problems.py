@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DataError
+from .neighbours import names_units
 from .reading import Frame, Odd
 from .reading.cells import GROUPED, shortened
 from .typed import named_option
@@ -201,6 +202,10 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
             found.by_hand.append(f"The target '{name}' must be numbers: encode it, or name another one.")
         else:
             found.categorical.append(name)
+            if names_units(name) and len(texts) > 2:
+                found.by_hand.append(
+                    f"If '{name}' names the unit a row came from, {named_option('group', [name])} instead."
+                )
         return None
     return leave_out(f"{'text' if numbers < odd.count else f'{cells} of text'}, such as {example}")
 

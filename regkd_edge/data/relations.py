@@ -15,6 +15,7 @@ _ROWS = 4000  # that are looked at
 _RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement says nothing
 _WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
 _MOST_DIGITS = 12
+_EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64
 
 # y itself, and what tables hold in place of it. Each with its derivative, which carries the rounding of y over.
 _FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
@@ -86,6 +87,8 @@ def _few_that_fit(
             return None
         factors = np.zeros(design.shape[1])
         factors[[*used, -1]], *_ = np.linalg.lstsq(design[:, [*used, -1]], value, rcond=1e-10)
+    if np.abs(design @ factors - value).max() <= _EXACT * spread:  # whatever the table is rounded to
+        return used, factors[used]
     slack = rounding + 0.5 * steps() @ np.abs(factors[:-1]) + 1e-9 * spread
     off = np.abs(design @ factors - value) / slack
     if off.max() > _WITHIN or np.median(off) > 1 or spread < _RESOLVED * np.median(slack):

@@ -119,7 +119,7 @@ def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, count
     if known:
         negative = bool((marks < 0).all() and rest[0] >= 0)
         if np.abs(marks).max() <= 9:  # -1 and -9 are numbers too: only as the one negative value of a count or a size
-            return negative and len(rest) >= 10
+            return negative and (len(rest) >= 10 or gap > 2 * span)
         if negative:
             return gap > 0.02 * span
         if levels and np.abs(marks).max() < 1000:

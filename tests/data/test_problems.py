@@ -101,6 +101,11 @@ def test_a_target_is_never_to_be_dropped(refused):
     assert "column 'y' holds dates" in error.cause and "--drop" not in error.remedy
 
 
+def test_words_that_name_units_may_be_a_group(refused):
+    _, error = refused("engine,a,y\n" + rows(30, lambda i: f"{'PQR'[i % 3]}7,{i * i % 11},{i % 7}"))
+    assert "--categorical engine" in error.remedy and "--group engine instead" in error.remedy
+
+
 def test_a_row_of_totals_is_told_from_text(refused):
     _, error = refused("site,a,y\n1,2,3\n2,3,4\n3,9,1\nTotal,14,8\n")
     assert "'Total' in line 5, a row of totals" in error.cause and "Remove that row" in error.remedy
