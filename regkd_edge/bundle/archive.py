@@ -204,7 +204,11 @@ def unpack(path: str | Path, folder: str | Path, contents: Contents | None = Non
 
 
 def _first(member: Member, path: Path) -> bytes:
-    if member.name != LIST or member.size > LIST_BYTES:
+    if member.name == LIST and member.size > LIST_BYTES:
+        raise RunFolderError(
+            f"'{path}' is not a bundle: its {LIST} has {member.size:,} bytes, expected at most {LIST_BYTES:,}.", REMEDY
+        )
+    if member.name != LIST:
         raise RunFolderError(f"'{path}' is not a bundle: its first member is '{member.name}', expected {LIST}.", REMEDY)
     return member.read()
 

@@ -23,7 +23,7 @@ from regkd_edge.stages import perform
 
 SMALL = {
     "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-    "distill": {"student": "mlp:16:silu", "steps": 20, "evaluate_every": 10, "baseline": False},
+    "distill": {"recipe": "kang2024", "student": "mlp:16:silu", "steps": 20, "evaluate_every": 10, "baseline": False},
     "build": {"backend": ["native"]},
     "bench": {"samples": 20, "warmup": 2, "batches": [1, 5]},
 }
@@ -104,7 +104,7 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
     run, config = start(tmp_path)
     for stage in STAGES[: STAGES.index("build")]:
         perform(run, config, stage, lambda *figures: None)
-    with pytest.raises(UserError, match="made of a native engine, and the back end is onnxruntime"):
+    with pytest.raises(UserError, match="made from a native engine, and the back end is onnxruntime"):
         perform(
             run,
             config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}),
