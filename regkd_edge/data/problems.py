@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,32 +11,13 @@ import numpy as np
 from ..errors import DataError
 from .neighbours import names_units
 from .reading import Frame, Odd
-from .reading.cells import GROUPED, shortened
+from .reading.cells import shortened
 from .typed import named_option
+from .verdict import kind_of, thousands_mark
 
 __all__ = ["require_numbers"]
 
-_LISTED = 8  # columns of one kind that are named
-_FEW = 40  # words of a column that may be a category
-_DATE = re.compile(
-    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?|\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?( ?[ap]m)?"
-    r"|\d{1,2}[- ]?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*.*"
-    r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ .,-].*\d.*",
-    re.IGNORECASE,
-)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
-_DECIMAL_POINT = re.compile(r"[+-]?\d+(,\d{3})*\.\d+([eE][+-]?\d+)?")
-_TOTAL = re.compile(r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg)s?:?", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
-_UNIT = re.compile(
-    r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*|[<>~]\s*\d[\d.,]*"
-)
-_MARKS = {
-    "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "nd", "n.d.", "?", "-", "--", "---", ".",
-    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
-}  # fmt: skip
-_PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")
-_BIG = re.compile(r"[+-]?\d{16,}")
+_LISTED = 8  # columns that are named
 
 
 @dataclass
@@ -129,92 +109,67 @@ def require_numbers(
 
 def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool) -> None:
     """Say what one column holds, and add what lets it be read."""
-    marks = [text for text in odd.texts if text.lower() in _MARKS]
-    texts = [text for text in odd.texts if text not in marks] or marks
+    kind, texts, marks = kind_of(odd, numbers)
     first = min(texts, key=lambda text: odd.texts[text][1])
     place = frame.place(odd.texts[first][1])
     example = f"'{shortened(first)}' in {place}"
-    cells = f"{odd.count} cells" if odd.count > 1 else "1 cell"
-
-    def say(what: str) -> None:
-        found.say(name, what)
-
-    def leave_out(what: str, instead: str = "") -> None:
-        say(what)
-        if target:
-            found.by_hand.append(f"The target '{name}' must be numbers: {instead or 'encode it, or name another one'}.")
-        else:
-            found.drop.append(name)
-
-    if texts != marks:
-        found.mark(marks)
-    elif numbers:
-        return _missing_marks(found, name, odd, texts, place)
-    else:
-        return leave_out(f"only '{shortened(first)}'")
-    if all(_BIG.fullmatch(text) for text in texts):
-        return leave_out(
-            f"{cells} with more digits than float64 keeps, such as {shortened(first)} in {place}",
-            "subtract an offset first",
-        )
-    if all(_DATE.fullmatch(text) and not _PLAIN.fullmatch(text) for text in texts):
-        return leave_out(f"dates or times, such as {example}")
-    grouped = [mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts)]
-    commas = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
-    points = [text for text in texts if _DECIMAL_POINT.fullmatch(text)]
-    if grouped and all(_NUMBER.fullmatch(re.sub(r"['\s]", "", text)) for text in texts):
-        mark = grouped[0]
-        sure = [text for text in commas if not GROUPED[","].fullmatch(text)]
-        if mark == "," and sure and not points:
-            found.decimal = ","
-            return say(f"numbers with a decimal comma, such as '{sure[0]}'")
-        say(f"numbers with a thousands separator, such as {example}")
-        if mark == "," and not points and not _has_points(frame, name):
-            value = first.replace(",", "")
-            found.by_hand.append(f"'{first}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
-        found.thousands.setdefault(mark, []).append(name)
-        if sure and mark != ",":
-            found.decimal = ","
-        return None
-    if commas and len(commas) == len(texts):
-        if _has_points(frame, name):
-            found.point.append(name)
-        else:
-            found.decimal = ","
-        return say(f"numbers with a decimal comma, such as {example}")
-    if points and len(points) == len(texts):
-        found.by_hand.append("The file was read with a decimal comma: add --decimal . if that is wrong.")
-        return say(f"numbers with a decimal point, such as {example}")
-    totals = [text for text in texts if _TOTAL.fullmatch(text)]
-    if totals and numbers + len(texts) > 2 and len(totals) == len(texts) and odd.count <= 3:
-        say(f"'{totals[0]}' in {frame.place(odd.texts[totals[0]][1])}, a row of totals or means")
+    found.mark(marks)
+    if kind == "marks":
+        counts = [(shortened(text), odd.texts[text][0]) for text in texts]
+        shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
+        found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
+        found.mark(texts)
+    elif kind in ("comma", "point", "grouped"):
+        _judge_numbers(found, frame, name, kind, texts, example)
+    elif kind == "total":
+        found.say(name, f"{example}, a row of totals or means")
         found.by_hand.append("Remove that row from the file: it is no measurement.")
-        return None
-    if all(_UNIT.fullmatch(text) for text in texts):
-        say(f"numbers with a unit, such as {example}")
+    elif kind == "unit":
+        found.say(name, f"numbers with a unit, such as {example}")
         found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
-        return None
-    if numbers >= odd.count and len(texts) <= 3 and not odd.more:
-        return _missing_marks(found, name, odd, texts, place)
-    if numbers < odd.count and len(texts) <= _FEW and not odd.more and (odd.count >= 2 * len(texts) or len(texts) < 4):
-        say(f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}")
+    else:
+        what = {
+            "only marks": f"only {example}",
+            "big": f"{odd.count:,} cell{'s' * (odd.count > 1)} with more digits than float64 keeps, such as {example}",
+            "dates": f"dates or times, such as {example}",
+            "words": f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}",
+            "text": f"text in {odd.count:,} cell{'s' * (odd.count > 1)}, such as {example}",
+        }[kind]
+        found.say(name, what)
         if target:
-            found.by_hand.append(f"The target '{name}' must be numbers: encode it, or name another one.")
+            instead = "subtract an offset first" if kind == "big" else "encode it, or name another one"
+            found.by_hand.append(f"The target '{name}' must be numbers: {instead}.")
+        elif kind != "words":
+            found.drop.append(name)
         else:
             found.categorical.append(name)
             if names_units(name) and len(texts) > 2:
-                found.by_hand.append(
-                    f"If '{name}' names the unit a row came from, {named_option('group', [name])} instead."
-                )
-        return None
-    return leave_out(f"{'text' if numbers < odd.count else f'{cells} of text'}, such as {example}")
+                group = named_option("group", [name])
+                found.by_hand.append(f"If '{name}' names the unit a row came from, {group} instead.")
 
 
-def _missing_marks(found: _Findings, name: str, odd: Odd, texts: list[str], place: str) -> None:
-    found.mark(texts)
-    counts = [(shortened(text), odd.texts[text][0]) for text in texts]
-    shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
-    found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
+def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: list[str], example: str) -> None:
+    """A column of numbers that are written in another way than the file was read."""
+    if kind == "point":
+        found.say(name, f"numbers with a decimal point, such as {example}")
+        found.by_hand.append("The file was read with a decimal comma: add --decimal . if that is wrong.")
+        return
+    points_elsewhere = _has_points(frame, name)
+    if kind == "comma":
+        found.say(name, f"numbers with a decimal comma, such as {example}")
+        if points_elsewhere:
+            found.point.append(name)
+        else:
+            found.decimal = ","
+        return
+    mark = thousands_mark(texts)
+    found.say(name, f"numbers with a thousands separator, such as {example}")
+    found.thousands.setdefault(mark, []).append(name)
+    if mark == "," and not points_elsewhere and not any("." in text for text in texts):
+        value = texts[0].replace(",", "")
+        found.by_hand.append(f"'{texts[0]}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
+    if mark != "," and any("," in text for text in texts):
+        found.decimal = ","
 
 
 def _has_points(frame: Frame, name: str) -> bool:

@@ -91,7 +91,7 @@ def test_a_remedy_fits_what_the_cells_are(refused, cells, words, never):
 
 
 def test_a_decimal_comma_among_decimal_points_is_not_read_as_thousands(refused):
-    _, error = refused('x,a,y\n"1,5",0.25,1\n"2,75",0.5,2\n"3,1",1.5,4\n')
+    _, error = refused('x,a,y\n"1,5",0.25,1\n"2,750",0.5,2\n"3,1",1.5,4\n')
     assert "column 'x' holds numbers with a decimal comma" in error.cause
     assert error.remedy == "Write 'x' with a decimal point, as the other columns are."
 
