@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import UserError
 from ..io.reading import read_yaml, yaml_line
+from .budget import checked_allowance
 from .data import DataConfig
 from .distill import BASES, SAMPLERS, TERMS, DistillConfig, begun_anew
 from .fields import MOST_STEPS, Count, Optimizer, Section, as_list, none_for_nothing
@@ -225,6 +226,16 @@ class BenchConfig(Section):
     sweep: bool = Field(True, description="Also time other settings of each engine: threads and spinning, CUDA graph.")
     run_code_of_plan: bool = Field(
         False, description="TensorRT: load version-compatible plans; loading runs code from the plan."
+    )
+    allow: Annotated[
+        list[Annotated[str, BeforeValidator(checked_allowance)]],
+        BeforeValidator(lambda value: [] if none_for_nothing(value) is None else as_list(value)),
+    ] = Field(
+        default_factory=list,
+        description=(
+            "Error budget: the largest RMSE allowed per target in its own unit, TARGET=RMSE (or RMSE with one target), "
+            "for pass or fail in tables and report; or none."
+        ),
     )
 
 

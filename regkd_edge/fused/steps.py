@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, RecipeError
+from ..io.progress import tick
 from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe, row_quantities
 from ..objectives.terms import Teacher
 from . import native
@@ -212,6 +213,7 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
         gradients = [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters)]
         member.optimizer.update(parameters, gradients, member.state, member.total)
         table[i] = terms
+        tick("steps", i + 1)
     return table
 
 

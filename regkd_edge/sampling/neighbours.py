@@ -26,13 +26,19 @@ MIXTURES = {
 """Parts of equal size, near and far: along columns and principal directions, or along the latter alone."""
 
 
+_MANY = 5  # rows per column from which their covariance is taken as it is
+
+
 def principal_factor(z: np.ndarray) -> np.ndarray:  # [N, d] standardised -> [d, d]
     """Return F with F F^T = the rows' covariance, shrunk by Ledoit and Wolf's rule where the rows are few.
 
     ``eps @ F.T`` with eps ~ N(0, I) is noise along the principal directions, as long as the rows are spread in each.
-    The shrinkage keeps directions in which few rows do not vary by chance; it falls to 0 as the rows become many.
+    The shrinkage keeps directions in which few rows do not vary by chance. Many rows need none, and on collinear ones
+    even a little of it would move points off the sheet on which they lie.
     """
-    values, vectors = np.linalg.eigh(shrunk_covariance(z))
+    values, vectors = np.linalg.eigh(
+        np.cov(z.T, bias=True).reshape(z.shape[1], -1) if len(z) >= _MANY * z.shape[1] else shrunk_covariance(z)
+    )
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 

@@ -69,6 +69,8 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
     if config.like is not None:
         return column_names(config.like)
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
+    if teacher.widths[0] is not None:
+        return [f"x{j}" for j in range(teacher.widths[0])]
     if layer is None:
         raise DataError(
             "the number of inputs is unknown: neither a table nor the teacher tells it.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..config import DistillConfig
+from ..config.distill import AUTO
 from ..errors import DataError, RecipeError
 from ..models import Teacher
 from ..recipes import TERMS
@@ -12,7 +13,9 @@ __all__ = ["needs_gradient", "require_fit", "require_units"]
 
 def needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
     """The parts of the objective that need the teacher's gradient, each with what to use in its place."""
-    parts = []
+    parts: list[tuple[str, str]] = []
+    if config.recipe == AUTO:  # it takes candidates that fit
+        return parts
     for name in config.active_terms:
         if TERMS[name].teacher_gradient:
             parts.append((f"the term {name}", f"omit {name} from --terms"))

@@ -199,6 +199,7 @@ def _arrays_hash(*arrays: np.ndarray) -> str:
 def _module_hash(module: nn.Module | None) -> str:
     sha = hashlib.sha256()
     for key, tensor in (module.state_dict() if module is not None else {}).items():
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)  # NumPy has no bfloat16
-        sha.update(f"{key}{tuple(tensor.shape)}".encode() + raw.numpy().tobytes())
+        values = tensor.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values  # which NumPy does not have
+        sha.update(f"{key}{tuple(tensor.shape)}".encode() + values.contiguous().numpy().tobytes())
     return sha.hexdigest()
