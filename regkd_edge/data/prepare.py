@@ -31,6 +31,8 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     DataError
         Anything that :func:`load_table` and the splits refuse, and a test file whose columns are others.
     """
+    if config.source is None:
+        raise DataError("no data given.", "Name the table as DataConfig.source.")
     table, categories = read_table(config, config.source)
     count = len(table)
     if config.test_data:
@@ -81,7 +83,7 @@ def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.
 
 def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]) -> Table:
     """The rows of the test file below those of the table."""
-    other, _ = read_table(config, config.test_data, like=categories)
+    other, _ = read_table(config, str(config.test_data), like=categories)
     if set(other.feature_names) != set(table.feature_names) or other.target_names != table.target_names:
         odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
         lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source

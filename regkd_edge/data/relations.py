@@ -135,9 +135,9 @@ def _resolution(column: np.ndarray) -> np.ndarray:
             break
     exponent = np.floor(np.log10(np.abs(np.where(column == 0, 1.0, column))))
     for digits in range(1, _MOST_DIGITS + 1):
-        step = 10.0 ** (exponent - digits + 1)
-        if (np.abs(column - np.rint(column / step) * step) <= 1e-9 * step).all():
-            return np.maximum(fixed, np.where(column == 0, 0.0, step))
+        steps = 10.0 ** (exponent - digits + 1)
+        if (np.abs(column - np.rint(column / steps) * steps) <= 1e-9 * steps).all():
+            return np.maximum(fixed, np.where(column == 0, 0.0, steps))
     return np.full(len(column), fixed)
 
 

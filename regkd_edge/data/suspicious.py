@@ -166,7 +166,7 @@ def column_that_counts(
 ) -> list[str]:
     """Columns that number the rows: evenly rising from row to row, or all whole numbers from 0 or 1 to N in any order."""
     n = len(values)
-    found = []
+    found: list[str] = []
     if n < 10:
         return found
     for name, column in zip(names, values.T):

@@ -24,7 +24,7 @@ _UNIT = re.compile(
     r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*|[<>~]\s*\d[\d.,]*"
 )
 _MARKS = {
-    "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "nd", "n.d.", "?", "-", "--", "---", ".",
+    "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "n.d.", "?", "-", "--", "---", ".",
     "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
 }  # fmt: skip
 _PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")

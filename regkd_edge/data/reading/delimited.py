@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class _Source:
     path: Path
     content: bytes | None
 
-    def opened(self) -> BinaryIO:
+    def opened(self) -> IO[bytes]:
         return opened(self.path) if self.content is None else io.BytesIO(self.content)
 
 
