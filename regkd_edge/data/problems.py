@@ -67,7 +67,7 @@ def require_numbers(
     blanks: str,
     counting: Callable[[], Sequence[str]] = tuple,
 ) -> None:
-    """Refuse a table in which a cell that is needed is no number, with every such column in one message.
+    """Refuse a table in which a required cell is not a number; one message lists every such column.
 
     Parameters
     ----------
@@ -103,7 +103,11 @@ def require_numbers(
     more = f"; and {len(columns) - _LISTED} more columns" if len(columns) > _LISTED else ""
     options, by_hand = found.options(), " ".join(dict.fromkeys(found.by_hand))
     remedy = f"Add: {options}{'.' * bool(by_hand)} {by_hand}".strip() if options else by_hand
-    met = "met what is no number, expected numbers throughout" if frame.odd else "met cells without a finite number"
+    met = (
+        "met cells that are not numbers, expected numbers throughout"
+        if frame.odd
+        else "met cells without a finite number"
+    )
     raise DataError(f"'{frame.source}': {met}: {'; '.join(columns[:_LISTED])}{more}.", remedy)
 
 
@@ -123,7 +127,7 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         _judge_numbers(found, frame, name, kind, texts, example)
     elif kind == "total":
         found.say(name, f"{example}, a row of totals or means")
-        found.by_hand.append("Remove that row from the file: it is no measurement.")
+        found.by_hand.append("Remove that row from the file: it is not a measurement.")
     elif kind == "unit":
         found.say(name, f"numbers with a unit, such as {example}")
         found.by_hand.append(f"Remove the unit from the cells of '{name}'.")

@@ -12,7 +12,7 @@ from .typed import named_option
 __all__ = ["copied_inputs", "given_away"]
 
 _ROWS = 4000  # that are looked at
-_RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement says nothing
+_RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement carries no information
 _WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
 _MOST_DIGITS = 12
 _EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64

@@ -1,4 +1,4 @@
-"""What the cells of a column are that are no numbers: dates, words, marks, numbers written in another way."""
+"""Classify the cells of a column that are not numbers: dates, words, marks, numbers written in another way."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_every_value_of_the_table_is_kept_to_the_bit(write):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"group": "z"}, "no column 'z' .asked for by --group"),
+        ({"group": "z"}, "no column 'z' .named by --group"),
         ({"drop": "z"}, "--drop names 'z'"),
         ({"categorical": "z"}, "no column 'z'"),
         ({"drop": ["a", "b"]}, "are targets"),

@@ -1,4 +1,4 @@
-"""Cells to numbers: decimal and thousands marks, what means missing, and what is no number."""
+"""Cells to numbers: decimal and thousands marks, what means missing, and cells that are not numbers."""
 
 from __future__ import annotations
 

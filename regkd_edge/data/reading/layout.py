@@ -198,7 +198,7 @@ def _decoded(path: Path, head: bytes, whole: bool) -> tuple[str, str]:
 
 
 def _separator(lines: list[str]) -> str:
-    """The separator under which most rows are as long as the usual one; commas where none parts the header."""
+    """Return the separator under which the largest share of rows has the same length; commas where none splits the header."""
     best, score = "", 0.0
     for separator in _TRIED:
         rows = [row for _, row in _sample(lines, separator)]
