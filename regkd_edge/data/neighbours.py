@@ -1,8 +1,8 @@
 """Rows that know each other: grouped by a unit or one after the other in time, so that random held-out rows leak.
 
 How it is judged: the five nearest neighbours (in standardised inputs) predict the target of held-out rows, once with
-random tenths of the rows held out, once with tenths that lie together in the table or belong to one unit. Where rows are
-independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a time), the
+random tenths of the rows held out, once with tenths that lie together in the table or belong to one unit. Where
+rows are independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a time), the
 random tenths err less, and so will every network.
 """
 
@@ -65,7 +65,7 @@ def looks_grouped(
 
 
 def names_units(name: str) -> bool:
-    """Whether a column is called as one that names the units which rows come from: ``unit``, ``cell_id``, ``engineNo``."""
+    """Whether the name of a column is that of a unit which rows come from: ``unit``, ``cell_id``, ``engineNo``."""
     return _UNIT.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
 
 

@@ -88,7 +88,8 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
         odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
         lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source
         raise DataError(
-            f"'{config.test_data}' and '{config.source}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
+            f"'{config.test_data}' and '{config.source}' have other columns: "
+            f"'{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
         )
     place = {name: j for j, name in enumerate(other.feature_names)}

@@ -219,7 +219,8 @@ def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Seque
     found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
     if found.blanks == "mean":
         found.by_hand.append(
-            f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of {n:,} rows."
+            f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of {n:,} "
+            "rows."
         )
     else:
         fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""

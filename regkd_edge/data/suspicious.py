@@ -1,4 +1,4 @@
-"""Numbers that are not measurements: marks for missing values, saturated sensors, dots as thousands marks, totals, row numbers.
+"""Numbers that are not measurements: missing-value marks, saturated sensors, thousands marks, totals, row numbers.
 
 Each finding names the column, the value, how often it occurs and what to type. The rules are made so that healthy
 skewed, rounded, zero-inflated and designed columns pass; each rule says below why.
@@ -49,8 +49,8 @@ def suspicious_values(
     found += _totals([*inputs, *targets], np.column_stack([x, y]) if len(x) <= 200_000 else None)
     counting = column_that_counts(inputs, x)
     found += [
-        f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time itself is "
-        f"an input. To leave it out, add: {named_option('drop', [name])}"
+        f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time itself "
+        f"is an input. To leave it out, add: {named_option('drop', [name])}"
         for name in counting
     ]
     if len(found) > _LISTED:
@@ -164,7 +164,7 @@ def column_that_counts(
     names: Sequence[str],
     values: np.ndarray,  # [N, c]
 ) -> list[str]:
-    """Columns that number the rows: evenly rising from row to row, or all whole numbers from 0 or 1 to N in any order."""
+    """Return the columns that number the rows: evenly rising, or all whole numbers from 0 or 1 on in any order."""
     n = len(values)
     found: list[str] = []
     if n < 10:

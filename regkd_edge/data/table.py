@@ -288,7 +288,7 @@ def _check_range(source: str, name: str, values: np.ndarray) -> None:
             raise DataError(
                 f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
                 "range of a float32 engine.",
-                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or give the column in another unit.",
+                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or use another unit.",
             )
         raise DataError(
             f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",

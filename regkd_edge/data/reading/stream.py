@@ -90,7 +90,8 @@ def lines_of(path: Path, stream: IO[bytes], encoding: str) -> Iterator[str]:
         size += len(line)
         if len(line) == LONGEST_LINE or size > _LARGEST:
             raise DataError(
-                f"'{path}' line {number} has more than {LONGEST_LINE:,} characters, or the file more than {_LARGEST:,}.",
+                f"'{path}' line {number} has more than {LONGEST_LINE:,} characters, or the file more than "
+                f"{_LARGEST:,}.",
                 "Give a table with shorter lines, or Parquet.",
             )
         yield line
