@@ -11,7 +11,7 @@ from ..config.distill import AUTO
 from ..run import RunFolder
 from . import Parts, Progress, Stage, external_hash
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "require_worthy_teacher"]
 
 
 def described_files(config: RunConfig) -> list[str]:
@@ -50,14 +50,12 @@ def _work(
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, check_against_rows, distill, require_fit, require_teacher, save_trained
+    from ..training import baseline, check_against_rows, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
     check = None if config.distill.no_data else check_against_rows(dataset, teacher)
-    if not config.distill.accept_teacher:
-        require_teacher(check, teacher.source)
     for name in parts:
         trained = (baseline if name == "baseline" else distill)(
             dataset,
@@ -69,8 +67,24 @@ def _work(
         )
         paths, summary = save_trained(run.file(name), trained, dataset)
         if name == "student" and check is not None and check.problem is not None:
-            summary["notes"] = [f"the teacher {check.problem}; accepted by --accept-teacher", *summary["notes"]]
+            summary["notes"] = [
+                f"WARNING: the teacher {check.problem}: a student that follows it learns its errors",
+                *summary["notes"],
+            ]
         yield name, paths, summary
+
+
+def require_worthy_teacher(run: RunFolder, config: RunConfig) -> None:
+    """Refuse to go on with a teacher that is not worth following; :class:`ModelError` says why and how to go on."""
+    from ..data import load_dataset
+    from ..models import teacher_for
+    from ..training import check_against_rows, require_teacher
+
+    if config.distill.accept_teacher or config.distill.no_data:
+        return
+    dataset = load_dataset(run)
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
+    require_teacher(check_against_rows(dataset, teacher), teacher.source)
 
 
 def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
