@@ -270,7 +270,9 @@ def _require_gradient(teacher: Teacher, dataset: Dataset, rows: np.ndarray, answ
         rounding = _ROUNDING * (scalers.y.scale + 10 * np.abs(given).max(0))
         if (off <= _SAME * np.ptp(given, axis=0) + rounding).all():
             return
-        teacher.notes.append("the teacher's network looks like an MLP and answers these rows otherwise: PyTorch runs it as it is")
+        teacher.notes.append(
+            "the teacher's network looks like an MLP and answers these rows otherwise: PyTorch runs it as it is"
+        )
         teacher.not_an_mlp()
 
 
