@@ -27,6 +27,7 @@ from .archive import Contents, read_archive, read_contents, read_folder, unpack
 from .schema import LIST
 from .signature import signer
 from .signature import verify as verify_signature
+from .verify import accuracies, compared
 
 __all__ = ["DEPLOYED", "Deployed", "deploy"]
 
@@ -192,11 +193,10 @@ def _work(
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
         with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
-        found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
-        found |= {
-            "rmse": accuracy(y, answers, names)["rmse"],
-            "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"],
-        }
+        described = content["graphs"][graph]
+        found = compared(name, answers, expected[graph], described["allowed"], names)
+        if found["difference"] is not None:
+            found |= accuracies(accuracy(y, answers, names), described["accuracy"], found.pop("targets"))
         result.verified.append(found)
         if found["passed"]:
             folders.append(run.file("engines", name))
@@ -207,7 +207,7 @@ def _work(
                 else f"RMS difference {found['difference']:.3g}"
             )
             result.notes.append(
-                f"the outputs of {name} differ from its graph's, so it was not timed: {met}, "
+                f"the outputs of {name} differ from its graph's, so it was not timed: {met} in '{found['target']}', "
                 f"at most {found['allowed']:.3g} is allowed."
             )
     if not result.verified:
@@ -310,26 +310,6 @@ def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -
                 "Create the bundle again.",
             )
     return answers
-
-
-def _compared(
-    name: str,
-    answers: np.ndarray,  # [n, o] of the engine
-    expected: np.ndarray,  # [n, o] of its graph
-    allowed: Sequence[float],  # [o]
-) -> dict[str, Any]:
-    error = np.abs(answers - expected)
-    rms = np.sqrt(np.mean(error**2, axis=0))
-    limit = np.asarray(allowed)
-    worst = int(np.argmax(rms / limit)) if np.isfinite(rms).all() else int(np.argmin(np.isfinite(rms)))
-    finite = bool(np.isfinite(rms).all())
-    return {
-        "name": name,
-        "passed": finite and bool((rms <= limit).all()),
-        "difference": float(rms[worst]) if finite else None,
-        "allowed": float(limit[worst]),
-        "largest": float(error.max()) if finite else None,
-    }
 
 
 def _other_machine(content: dict[str, Any]) -> list[str]:

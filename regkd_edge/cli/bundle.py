@@ -63,7 +63,7 @@ def register(app: typer.Typer) -> None:
             {
                 "graph": name,
                 "computes in": graph["precision"],
-                "RMSE expected": graph["accuracy"]["rmse"],
+                **{f"RMSE expected, {t['name']}": t["rmse"] for t in graph["accuracy"]["targets"]},
                 "bytes": content["files"][graph["file"]]["bytes"],
             }
             for name, graph in content["graphs"].items()

@@ -9,6 +9,7 @@ import typer
 
 from .options import AsJson
 from .output import console, show
+from .screen import settings
 from .tables import measured
 
 
@@ -85,7 +86,7 @@ def register(app: typer.Typer) -> None:
         from .. import bundle
 
         def say(text: str) -> None:
-            if not as_json:
+            if not as_json and not settings.quiet:
                 console.print(text, style="dim")
 
         names = None if backend is None else [name.strip() for name in backend.split(",") if name.strip()]
@@ -123,5 +124,9 @@ def _verdict(one: dict) -> str:
     if one["difference"] is None:
         return f"{one['name']}: FAILED, its outputs are not finite"
     said = "its outputs match its graph's" if one["passed"] else "FAILED, its outputs differ from its graph's"
-    figures = f"RMS difference {one['difference']:.3g}, allowed {one['allowed']:.3g}"
-    return f"{one['name']}: {said} ({figures}; RMSE {one['rmse']:.4g}, expected {one['expected_rmse']:.4g})"
+    figures = "; ".join(
+        f"{t['name']}: RMS difference {t['difference']:.3g}, allowed {t['allowed']:.3g}, RMSE {t['rmse']:.4g}, "
+        f"expected {t['expected_rmse']:.4g}"
+        for t in one["targets"]
+    )
+    return f"{one['name']}: {said} ({figures})"

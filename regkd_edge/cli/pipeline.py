@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
-from .output import progress_bar
+from .logs import log, logged
+from .progress import Watch, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
 
@@ -27,16 +29,22 @@ class Session:
     run: RunFolder
     config: RunConfig
     force: bool
-    progress: Any
+    progress: Watch
     ran: list[str]
 
     def do(self, *stages: str) -> list[Done]:
         """Run stages in order."""
         done = []
         for stage in stages:
+            self.progress.stage(stage)
+            began = time.monotonic()
+            log.debug("stage %s", stage)
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
             if done[-1].ran:
                 self.ran.append(stage)
+                log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
+            else:
+                log.info("stage %s: up to date", stage)
         return done
 
 
@@ -95,7 +103,7 @@ def start(
             before = run.config() if config is None and run.file("run.yaml").is_file() else None
             config = first if before is None else before.updated(absolute_paths(changes))
             run.write_config(config)
-            with progress_bar(as_json) as progress:
+            with logged(run.path), progress_bar(as_json) as progress:
                 try:
                     yield Session(run, config, force, progress, [])
                 except UserError:

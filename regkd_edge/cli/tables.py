@@ -25,13 +25,25 @@ def measured(run: RunFolder) -> dict[str, Any]:
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
-    table = console_table(report.rows, report.unit, recommended)
+    table = console_table(report.rows, recommended)
     overhead = loop_overhead(report.facts["benches"])
     return {
         "rows": report.rows,
         "table": table,
-        "footnotes": [*report.dashes, *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else [])],
+        "footnotes": [
+            *report.dashes,
+            *budget_notes(report),
+            *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else []),
+        ],
     }
+
+
+def budget_notes(report: Any) -> list[str]:
+    """Return what a question mark beside pass or FAIL means, if there is one."""
+    from ..report.rows import kept_within
+
+    unsure = any(kept_within(target).endswith("?") for row in report.rows for target in row["targets"])
+    return ["pass? and FAIL?: the 95 % interval of the RMSE contains the allowed value."] if unsure else []
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config.budget import allowances
 from ..data import Dataset, load_dataset, load_predictions
 from ..engines import read_manifest
 from ..errors import RunFolderError
@@ -19,10 +20,12 @@ from ..io.arrays import read_npz
 from ..io.command import command_line
 from ..io.names import inside
 from ..io.reading import read_json_object
-from ..measure import accuracy, compare
+from ..measure.accuracy import POOLED
 from ..run import RunFolder
 from . import notes as notes_of
+from .evidence import Evidence, evidence_of
 from .recommend import recommend
+from .rows import rows_of
 from .schema import check_bench, check_card, check_deployed
 
 __all__ = ["Report", "collect"]
@@ -38,14 +41,18 @@ class Report:
         Name of the run folder.
     rows : list of dict
         One line of the table each, all with the same keys: ``name``, ``kind`` ("model" | "engine"), ``what``,
-        ``precision``, ``parameters``, ``size_bytes``, ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with
-        its 95 % interval ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE
-        against the teacher's answers), ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in
-        microseconds. None where something was not measured.
+        ``precision``, ``parameters``, ``size_bytes``; ``targets``, the error of each target in its own unit (see
+        :func:`~regkd_edge.report.rows.error_figures`); ``passed`` (all allowances kept, None without any); then the
+        pooled ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with its 95 % interval ``delta_low`` ..
+        ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the teacher's answers); then
+        ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in microseconds. None where something
+        was not measured.
     recommended : dict or None
         ``name``, ``why`` and ``rule``.
     unit : str
-        Unit of rmse, mae and max_error: the target's name, or "standard deviations" with several targets.
+        Unit of the pooled figures: the target's name, or "standard deviations" with several targets.
+    allowed : dict
+        Target -> largest RMSE allowed, where a budget was given.
     batches : list of int
         Batch sizes that were timed, ascending.
     notes : list of str
@@ -54,8 +61,11 @@ class Report:
         The notes that explain why a figure of a row is missing.
     facts : dict
         ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
-    truth, predictions, latencies
-        For the plots: y [n, o] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds [samples].
+    truth, inputs, feature_names, predictions, latencies
+        For the plots: y [n, o] and x [n, d] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds
+        [samples].
+    evidence : Evidence
+        Training curves, the race, layer errors, memory, files.
     """
 
     name: str
@@ -70,6 +80,10 @@ class Report:
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     latencies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     dashes: list[str] = field(default_factory=list)
+    allowed: dict[str, float] = field(default_factory=dict)
+    inputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    feature_names: list[str] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def collect(run: RunFolder) -> Report:
@@ -82,7 +96,8 @@ def collect(run: RunFolder) -> Report:
     """
     dataset = load_dataset(run)
     config = run.config().model_dump(mode="json")
-    truth = dataset.rows("test")[1]
+    inputs, truth = dataset.rows("test")
+    stages = run.state()
     models = _models(run, dataset)
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
@@ -94,52 +109,15 @@ def collect(run: RunFolder) -> Report:
         *notes_of.deployed(_deployed(run)),
     ]
     batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
-    reference, teacher = predictions.get("student"), predictions.get("teacher")
     names = dataset.table.target_names
 
-    rows = []
-    for name, values in predictions.items():
-        figures = accuracy(truth, values, names)
-        row = {"name": name, "kind": "engine" if name in benches else "model"}
-        if name in models:
-            row |= {
-                "what": models[name]["what"],
-                "precision": "fp32",
-                "parameters": models[name]["parameters"],
-                "size_bytes": models[name]["size_bytes"],
-            }
-        else:
-            bench = benches[name]
-            parameters = models["student"]["parameters"] if "student" in models else None
-            row |= {
-                "what": _computed(bench),
-                "precision": bench["precision"],
-                "parameters": parameters,
-                "size_bytes": bench["engine"]["size_bytes"],
-            }
-        row["rmse"] = figures["rmse"]
-        difference = compare(truth, values, reference) if reference is not None and name != "student" else {}
-        row |= {
-            "delta": difference.get("relative"),
-            "delta_low": difference.get("low"),
-            "delta_high": difference.get("high"),
-        }
-        row |= {key: figures[key] for key in ("mae", "r2", "max_error")}
-        row["teacher_rmse"] = (
-            accuracy(teacher, values, names)["rmse"] if teacher is not None and name != "teacher" else None
-        )
-        timings = {timing["batch"]: timing for timing in benches[name]["latency"]} if name in benches else {}
-        row["samples"] = min((timing["samples"] for timing in timings.values()), default=None)
-        for batch in batches:
-            for key in ("p50", "p99"):
-                row[f"{key}_us_b{batch}"] = _microseconds(timings.get(batch, {}).get(f"{key}_ns"))
-        rows.append(row)
-
+    allowed = allowances(run.config().bench.allow, names)
+    rows = rows_of(models, benches, predictions, truth, names, batches, allowed)
     return Report(
         name=run.path.resolve().name,
         rows=rows,
         recommended=recommend(rows, batches),
-        unit=names[0] if len(names) == 1 else "standard deviations",
+        unit=names[0] if len(names) == 1 else POOLED,
         batches=batches,
         notes=notes,
         facts={
@@ -152,7 +130,7 @@ def collect(run: RunFolder) -> Report:
                 "warnings": dataset.table.warnings,
             },
             "config": config,
-            "stages": run.state(),
+            "stages": stages,
             "benches": benches,
         },
         truth=truth,
@@ -160,6 +138,10 @@ def collect(run: RunFolder) -> Report:
         predictions=predictions,
         latencies=latencies,
         dashes=dashes,
+        allowed=allowed,
+        inputs=inputs,
+        feature_names=dataset.table.feature_names,
+        evidence=evidence_of(run, stages, benches),
     )
 
 
@@ -246,12 +228,3 @@ def _order(path: Path) -> tuple[str, int, str]:
     backend, _, precision = path.stem.partition(".")
     known = ("fp32", "fp16", "bf16", "fp8", "int8")
     return backend, known.index(precision) if precision in known else len(known), precision
-
-
-def _computed(bench: dict[str, Any]) -> str:
-    executed = bench.get("executed")
-    return f"{bench['precision']} graph" + (f", {'+'.join(executed)} kernels" if executed else "")
-
-
-def _microseconds(nanoseconds: float | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1000

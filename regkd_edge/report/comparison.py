@@ -16,14 +16,14 @@ __all__ = ["compare_runs"]
 
 
 def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a row per model and engine of several runs, and notes on what makes them comparable or not.
+    """Return a row per model or engine and target of several runs, and notes on what makes them comparable or not.
 
     Raises
     ------
     UserError
         Fewer than two runs.
     RunFolderError
-        A folder that is no run, or is damaged.
+        A folder that is not a run, or is damaged.
     """
     if len(folders) < 2:
         raise UserError(f"compare was given {len(folders)} run, expected at least 2.", "Name another run folder.")
@@ -32,14 +32,16 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
         {
             "run": str(folder),
             "name": row["name"],
-            "what": row["what"],
-            "RMSE": row["rmse"],
-            "R2": row["r2"],
-            "bytes": row["size_bytes"],
+            "target": target["name"],
+            "RMSE": target["rmse"],
+            "R2": target["r2"],
             "p50 us, batch 1": row.get("p50_us_b1"),
+            "bytes": row["size_bytes"],
+            "what": row["what"],
         }
         for folder, report in zip(folders, reports)
         for row in report.rows
+        for target in row["targets"]
     ]
     first, notes = reports[0], []
     for folder, report in zip(folders[1:], reports[1:]):

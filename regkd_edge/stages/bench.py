@@ -8,6 +8,7 @@ from typing import Any
 from ..config import RunConfig
 from ..errors import GraphError, NotAvailable
 from ..io.command import command_line
+from ..io.progress import tick
 from ..run import RunFolder
 from . import Progress, Stage
 
@@ -15,7 +16,7 @@ __all__ = ["STAGE"]
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"bench": config.bench.model_dump(mode="json")}
+    return {"bench": config.bench.model_dump(mode="json", exclude={"allow"})}  # a budget changes no measurement
 
 
 def _runs_code(section: Any, manifest: Any) -> bool:
@@ -62,7 +63,6 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         )
     paths: list[Path] = []
     engines: list[dict[str, Any]] = []
-    progress("bench", 0, 1, {}, None)
     # All in one call: they are timed in turns, so that background load affects all alike.
     for record in bench_engines(
         run,
@@ -78,6 +78,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         threads=section.threads,
         sweep=section.sweep,
         run_code_of_plan=section.run_code_of_plan,
+        progress=tick,
     ):
         paths += record["outputs"]
         engines.append({key: value for key, value in record.items() if key != "outputs"})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..config.distill import AUTO
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
 
@@ -32,16 +33,19 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, distill, require_fit, save_trained
+    from ..training import baseline, check_against_rows, distill, require_fit, require_teacher, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
-    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts to refuse
+    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
+    check = None if config.distill.no_data else check_against_rows(dataset, teacher)
+    if not config.distill.accept_teacher:
+        require_teacher(check, teacher.source)
     paths: list[Path] = []
     summary: dict[str, Any] = {}
     students = [("student", distill)]
     beside = config.distill.sampler is not None and not config.distill.no_data
-    wanted = config.distill.baseline and (config.distill.terms or beside)
+    wanted = config.distill.baseline and (config.distill.recipe == AUTO or config.distill.terms or beside)
     if wanted and config.distill.base_learns:
         students.insert(0, ("baseline", baseline))
     for name, train in students:
@@ -60,6 +64,8 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             *summary["student"]["notes"],
             "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
+    if check is not None and check.problem is not None:
+        summary["student"]["notes"].insert(0, f"the teacher {check.problem}; accepted by --accept-teacher")
     return paths, {
         **summary,
         "external": {path: external_hash(run, "distill", path) for path in described_files(config)},

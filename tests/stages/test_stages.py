@@ -12,7 +12,7 @@ from regkd_edge.stages import get, perform, stale_reason
 
 SMALL = {
     "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-    "distill": {"student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
+    "distill": {"recipe": "kang2024", "student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
     "bench": {"samples": 20, "warmup": 2, "batches": [1]},
 }
 

@@ -77,6 +77,27 @@ class Program:
     operations: list[Operation] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # [inputs + outputs], or empty
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds per row."""
+        return sum(op.multiply_adds for op in self.operations)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of weights and other constants: what a microcontroller keeps in flash."""
+        return sum(
+            a.nbytes
+            for op in self.operations
+            for a in (op.values, op.codes, op.bias, op.low_codes, *[op.scale] * op.parts)
+            if a is not None
+        )
+
+    @property
+    def stack_bytes(self) -> int:
+        """Bytes of working memory per row: two buffers of the widest layer, and its input in int8."""
+        widest = max([self.inputs, *(op.width for op in self.operations)])
+        return 8 * widest + max([0, *(op.codes.shape[1] for op in self.operations if op.codes is not None)])
+
     def share(self) -> dict[str, float]:
         """Return the share of the multiply-adds by the precision they are computed in, largest first."""
         sums: dict[str, int] = {}

@@ -180,13 +180,6 @@ def _assemble(
     capitals = prefix.upper()
     widest = max([program.inputs, *(op.width for op in program.operations)])
     codes = max([0, *(op.codes.shape[1] for op in program.operations if op.codes is not None)])
-    stack = 8 * widest + codes
-    flash = sum(
-        a.nbytes
-        for op in program.operations
-        for a in (op.values, op.codes, op.bias, op.low_codes, *[op.scale] * op.parts)
-        if a is not None
-    )
     needs = f"It calls {', '.join(libm)} of libm." if libm else "It calls no library."
     names = [
         f"   x[{i}]  {name}" if i < program.inputs else f"   y[{i - program.inputs}]  {name}"
@@ -195,7 +188,7 @@ def _assemble(
     head = [
         f"/* A regression network by regkd-edge, from {_comment(origin)}.",
         *textwrap.wrap(
-            f"C99, no heap, no state: about {stack} bytes of stack and {flash} bytes of constants. {needs} In exactly one source file, define {capitals}_IMPLEMENTATION before including it.",
+            f"C99, no heap, no state: about {program.stack_bytes} bytes of stack and {program.constant_bytes} bytes of constants. {needs} In exactly one source file, define {capitals}_IMPLEMENTATION before including it.",
             116, initial_indent="   ", subsequent_indent="   ",
         ),
         f"   {prefix}_infer takes {program.inputs} inputs in raw units and gives {program.outputs} outputs in raw units. It returns 0, or 1 + the index of an",
