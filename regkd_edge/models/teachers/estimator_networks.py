@@ -65,7 +65,7 @@ def _layers(estimator: Any) -> list[nn.Module] | None:
         return None if found is None else [*inner, _Affine(found.x.scale, found.x.mean)]
     if name == "MLPRegressor":
         return _perceptron(estimator)
-    # A prediction through a link (Poisson, Gamma, Tweedie) or of classes is no linear map of the inputs.
+    # A prediction through a link (Poisson, Gamma, Tweedie) or of classes is not a linear map of the inputs.
     if hasattr(estimator, "coef_") and not hasattr(estimator, "_base_loss") and not hasattr(estimator, "classes_"):
         weight = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
         return [_linear(weight, np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64), len(weight)))]
