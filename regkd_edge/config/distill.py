@@ -136,6 +136,13 @@ class DistillConfig(_TermWeights):
             "teacher without gradients)."
         ),
     )
+    ascent_start: Literal["row", "inputs"] = Field(
+        "row",
+        description=(
+            "Where abm starts: sigma around the rows; or without data at inputs of their own, N(0,1) or as described, "
+            "as sampler direct does."
+        ),
+    )
     ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
     ascent_size: Positive = Field(
         defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."
@@ -318,7 +325,7 @@ class DistillConfig(_TermWeights):
 OBJECTIVE = frozenset(
     {"base", "alpha", "nu", "margin", "imitate", "outlier_rule", "outlier_k", "outlier_loss", "hint_layers", "heads",
      "head_weight", "export_head", "w_base", "terms", "gm_on", "gm_scale", "sigma", "draws", "ascent_rule",
-     "ascent_steps", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
+     "ascent_start", "ascent_steps", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
 )  # fmt: skip
 
 
