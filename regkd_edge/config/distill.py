@@ -246,7 +246,7 @@ class DistillConfig(_TermWeights):
     )
     accept_teacher: bool = Field(
         False,
-        description="Go on with a teacher that is worse than a linear model on the held-out rows.",
+        description="run: go on with a teacher that is worse than the mean or than a linear model on held-out rows.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(

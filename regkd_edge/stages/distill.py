@@ -10,7 +10,7 @@ from ..config.distill import AUTO
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "refuse_bad_teacher"]
 
 
 def described_files(config: RunConfig) -> list[str]:
@@ -33,14 +33,12 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, check_against_rows, distill, require_fit, require_teacher, save_trained
+    from ..training import baseline, check_against_rows, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
     check = None if config.distill.no_data else check_against_rows(dataset, teacher)
-    if not config.distill.accept_teacher:
-        require_teacher(check, teacher.source)
     paths: list[Path] = []
     summary: dict[str, Any] = {}
     students = [("student", distill)]
@@ -65,11 +63,32 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
     if check is not None and check.problem is not None:
-        summary["student"]["notes"].insert(0, f"the teacher {check.problem}; accepted by --accept-teacher")
+        summary["student"]["notes"].insert(
+            0, f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
+        )
     return paths, {
         **summary,
         "external": {path: external_hash(run, "distill", path) for path in described_files(config)},
     }
+
+
+def refuse_bad_teacher(run: RunFolder, config: RunConfig) -> None:
+    """Stop before a student is trained on a teacher that is not worth following.
+
+    Raises
+    ------
+    ModelError
+        It is worse than the mean of the targets, or than a linear model, on held-out rows.
+    """
+    if config.distill.no_data:
+        return
+    from ..data import load_dataset
+    from ..models import teacher_for
+    from ..training import check_against_rows, require_teacher
+
+    dataset = load_dataset(run)
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
+    require_teacher(check_against_rows(dataset, teacher), teacher.source)
 
 
 STAGE = Stage("distill", "distill", ("data", "teacher"), _inputs, _work)
