@@ -49,6 +49,15 @@ cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) 
     return cuda::plan_blocks(plan, resident);
 }
 
+// A plan belongs to the device it was made for: another may have less shared memory.
+void check_fits(const cuda::Plan& plan, int device_index) {
+    const cuda::Device device = cuda::device(device_index);
+    if (plan.shared_bytes > device.shared_bytes)
+        throw std::invalid_argument("the plan needs " + std::to_string(plan.shared_bytes) +
+                                    " bytes of shared memory per block and device " + std::to_string(device.index) +
+                                    " gives " + std::to_string(device.shared_bytes) + "; make a plan for this device");
+}
+
 }  // namespace
 
 void bind_cuda(py::module_& core) {
@@ -65,8 +74,9 @@ void bind_cuda(py::module_& core) {
     module.def(
         "device",
         [](int index) {
-            const cuda::Device d = cuda::device(index);
+            const cuda::Device d = cuda::device(index < 0 ? cuda::current_device() : index);
             py::dict out;
+            out["index"] = d.index;
             out["name"] = d.name;
             out["capability"] = py::make_tuple(d.major, d.minor);
             out["multiprocessors"] = d.multiprocessors;
@@ -74,7 +84,7 @@ void bind_cuda(py::module_& core) {
             out["cooperative"] = d.cooperative != 0;
             return out;
         },
-        py::arg("index") = 0, "What the kernels need to know of a device.");
+        py::arg("index") = -1, "What the kernels need to know of a device; -1: the calling thread's current one.");
     module.def(
         "perturb",
         [](uintptr_t x, uintptr_t sigma, int64_t samples, int features, int draws, uint64_t seed, int64_t step,
@@ -130,6 +140,7 @@ void bind_cuda(py::module_& core) {
         "train",
         [](const cuda::Plan& plan, uintptr_t jobs, uintptr_t workspace, int steps, int64_t offset, int device,
            uintptr_t stream, uintptr_t step_address) {
+            check_fits(plan, device);
             const cuda::OnDevice here(device);
             const cuda::TrainCall call = {pointer<const Job>(jobs),
                                           pointer<unsigned char>(workspace),
@@ -152,6 +163,7 @@ void bind_cuda(py::module_& core) {
            uintptr_t step_address) {
             if (plan.members != 1)
                 throw std::invalid_argument("the plan is for " + std::to_string(plan.members) + " jobs, not for one");
+            check_fits(plan, device);
             const cuda::OnDevice here(device);
             const cuda::TrainCall call = {nullptr, pointer<unsigned char>(workspace),    plan, steps,
                                           0,       pointer<const int64_t>(step_address), job,  true};

@@ -179,7 +179,8 @@ def quantize(
     path : path, optional
         The file to write. Without it the graph is kept in a temporary folder as long as the object lives.
     validation : (x, y), optional
-        For ``max_increase``: rows that judge the rise of the RMSE.
+        Rows with labels that the student was not trained on. For int8 they say how exact the student is, and so how
+        exact its layers have to be; for ``max_increase`` they judge the rise of the RMSE.
     check : [n, d], optional
         Rows on which the graph is compared with the FP32 graph; the calibration rows when absent.
     config : QuantizeConfig, optional
@@ -202,19 +203,21 @@ def quantize(
     with tempfile.TemporaryDirectory() as scratch:
         source = model.export(Path(scratch, "fp32.onnx")).path if isinstance(model, Student) else Path(model)
         rows = _calibration_rows(model, calibrate, precision, config, seed, names)
-        bound = None
-        if config.max_increase is not None:
-            if validation is None:
-                raise UserError("max_increase needs rows that judge it.", "Give validation=(x, y).")
+        bound = labelled = None
+        if config.max_increase is not None and validation is None:
+            raise UserError("max_increase needs rows that judge it.", "Give validation=(x, y).")
+        if validation is not None:
             x, _ = as_rows(validation[0], names=names if hasattr(validation[0], "columns") else None)
             y, _ = as_targets(validation[1], len(x))
-            bound = Bound(config.max_increase, x.astype(np.float32), y, config.high)
+            labelled = (x.astype(np.float32), y)
+            if config.max_increase is not None:
+                bound = Bound(config.max_increase, *labelled, config.high)
         checked = None if check is None else as_rows(check, width=None, what="check")[0].astype(np.float32)
         kept = None
         if path is None:
             kept = tempfile.TemporaryDirectory(prefix="regkd-edge-")
             path = Path(kept.name, f"student.{precision}.onnx")
-        done = quantize_graph(source, path, precision, rows, config, bound=bound, check_rows=checked)
+        done = quantize_graph(source, path, precision, rows, config, bound=bound, labelled=labelled, check_rows=checked)
     return Graph(Path(path), done.to_dict(), names or (), list(getattr(model, "target_names", ())), kept)
 
 

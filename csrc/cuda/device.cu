@@ -64,6 +64,15 @@ void check(int status, const char* what) {
     throw std::runtime_error(std::string(what) + ": " + explain(static_cast<cudaError_t>(status)));
 }
 
+int32_t current_device() {
+    int index = 0;
+    if (cudaGetDevice(&index) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    return index;
+}
+
 Device device(int32_t index) {
     std::string why;
     const int32_t count = device_count(why);

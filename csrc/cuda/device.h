@@ -22,6 +22,9 @@ int32_t device_count(std::string& why);
 // Throws std::runtime_error with the reason.
 Device device(int32_t index);
 
+// The calling thread's device; 0 where there is none.
+int32_t current_device();
+
 // The architectures this file was compiled for, for example "75-virtual 80 86"; from the build.
 const char* compiled_architectures();
 

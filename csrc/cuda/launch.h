@@ -8,6 +8,10 @@
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
+
+#include <mutex>
+#include <set>
+#include <utility>
 #define REGKD_CALL __device__ __noinline__
 #else
 #include "cuda_on_cpu.h"
@@ -26,7 +30,7 @@ namespace cuda {
 struct Grid {
     unsigned blocks_x, blocks_y;  // y: the member of an ensemble
     unsigned threads;
-    size_t shared_bytes;  // dynamic; more than 48 KB needs the opt-in that `launch` makes
+    size_t shared_bytes;  // dynamic; more than 48 KB needs the opt-in of `allow_shared`
     bool cooperative;     // all blocks resident at once: a grid barrier may be used
 };
 
@@ -61,12 +65,27 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
 }
 __device__ __forceinline__ void wait_a_little() { __nanosleep(32); }
 
+// Lets a kernel have all the dynamic shared memory of the current device; asked of the driver once per kernel and
+// device.
+inline cudaError_t allow_shared(const void* kernel) {
+    int device = 0, most = 0;
+    cudaError_t status = cudaGetDevice(&device);
+    if (status != cudaSuccess) return status;
+    static std::mutex lock;
+    static std::set<std::pair<const void*, int>> done;
+    const std::lock_guard<std::mutex> hold(lock);
+    if (done.count({kernel, device})) return cudaSuccess;
+    status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (status == cudaSuccess) status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+    if (status == cudaSuccess) done.insert({kernel, device});
+    return status;
+}
+
 // Asynchronous on `stream`, no allocation, no synchronisation: legal while the stream is being captured.
 template <class... Parameters>
 Status launch(void (*kernel)(Parameters...), Grid grid, Stream stream, Parameters... arguments) {
     if (grid.shared_bytes > 48 * 1024) {
-        const cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                        static_cast<int>(grid.shared_bytes));
+        const cudaError_t status = allow_shared(reinterpret_cast<const void*>(kernel));
         if (status != cudaSuccess) return status;
     }
     cudaLaunchAttribute attribute = {};

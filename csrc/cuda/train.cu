@@ -156,15 +156,13 @@ const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit) {
 
 #ifdef __CUDACC__  // asks the device
 Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks) {
-    *blocks = 1;
-    if (!cooperative) return cudaSuccess;
-    cudaError_t status =
-        cudaFuncSetAttribute(train_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes);
+    *blocks = 0;
+    cudaError_t status = allow_shared(reinterpret_cast<const void*>(train_kernel));
     if (status != cudaSuccess) return status;
     int each = 0;
     status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, train_kernel, plan.threads,
                                                            static_cast<size_t>(plan.shared_bytes));
-    *blocks = static_cast<int64_t>(each) * multiprocessors;
+    *blocks = cooperative ? static_cast<int64_t>(each) * multiprocessors : (each > 0 ? 1 : 0);
     return status;
 }
 #endif

@@ -21,8 +21,8 @@ static_assert(sizeof(TrainCall) <= 4096, "kernel parameters");
 // Why the device cannot run these jobs, or null. Static text.
 const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit);
 
-// Blocks of this shape that the current device holds at once, 0 when not even one fits; 1 where it has no cooperative
-// launch.
+// Blocks of this shape that the current device holds at once, 0 when not even one fits; without cooperative launches at
+// most 1.
 Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks);
 
 Status train(const TrainCall& call, Stream stream);

@@ -16,12 +16,18 @@ from ..engines import available, get_backend, load_runner, read_manifest
 from ..engines.base import MANIFEST
 from ..engines.engine import predict
 from ..engines.host import device_model
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..io.arrays import read_npz
 from ..io.files import write_json
 from ..measure import accuracy, bench_engines
 from ..report import collect, write_report
 from ..run import RunFolder
-from .archive import LIST, read_archive, unpack, verify_folder
+from .archive import Contents, read_archive, read_contents, read_folder, unpack
+from .schema import LIST
+from .signature import signer
+from .signature import verify as verify_signature
+from .verify import accuracies, compared
 
 __all__ = ["DEPLOYED", "Deployed", "deploy"]
 
@@ -66,6 +72,8 @@ def deploy(
     samples: int | None = None,
     warmup: int | None = None,
     threads: int | None = None,
+    verify: str | Path | None = None,
+    run_code_of_plan: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Deployed:
     """Build, verify, time and report a bundle on this machine.
@@ -81,11 +89,17 @@ def deploy(
         The back ends to use; each must be usable. By default all that are usable here.
     batches, samples, warmup, threads
         As in ``BenchConfig``; the bundle's own by default.
+    verify : path, optional
+        A public Ed25519 key: the bundle must be signed by it (:mod:`.signature`), or nothing is unpacked.
+    run_code_of_plan : bool
+        Load version-compatible TensorRT plans, which executes code from them. The bundle's own setting is not
+        consent.
 
     Raises
     ------
     RunFolderError
-        A file is damaged, changed or foreign (it is named), or ``folder`` holds something else.
+        A damaged, changed or foreign file, by its name; a signature that is required and is absent or wrong; or
+        ``folder`` holds something else.
     NotAvailable
         No back end can be used here, or a requested one cannot.
     GraphError
@@ -97,15 +111,28 @@ def deploy(
     chosen, left_out = _backends(backends)
     if archive.is_dir():
         folder = _unpacked(archive, folder)
-        content = verify_folder(folder)
+        contents = read_folder(folder)
+        signed = _signed(contents, verify, archive)
     else:
         folder = _folder_for(archive, folder)
-        content = unpack(archive, folder)
+        contents = read_contents(archive)
+        signed = _signed(contents, verify, archive)
+        unpack(archive, folder, contents)
     run = RunFolder.open(folder)
-    result = Deployed(run, left_out=left_out, notes=_other_machine(content))
+    result = Deployed(run, left_out=left_out, notes=[signed, *_other_machine(contents.list)])
     with run.lock():
-        _work(run, content, result, chosen, asked, say)
+        _work(run, contents.list, result, chosen, {**asked, "run_code_of_plan": run_code_of_plan}, say)
     return result
+
+
+def _signed(contents: Contents, key: str | Path | None, path: Path) -> str:
+    """Return what is known of who made the bundle; refuse it when ``key`` did not sign it."""
+    if key is not None:
+        return f"signed by the key {verify_signature(contents.listing, contents.signature, key, path)}, verified"
+    if contents.signature is None:
+        return "the bundle is not signed: nothing says who made it"
+    named = signer(contents.signature, path)
+    return f"the bundle names the key {named} as its signer; give --verify PUBKEY to verify that"
 
 
 def _unpacked(archive: Path, folder: str | Path | None) -> Path:
@@ -166,11 +193,10 @@ def _work(
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
         with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
-        found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
-        found |= {
-            "rmse": accuracy(y, answers, names)["rmse"],
-            "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"],
-        }
+        described = content["graphs"][graph]
+        found = compared(name, answers, expected[graph], described["allowed"], names)
+        if found["difference"] is not None:
+            found |= accuracies(accuracy(y, answers, names), described["accuracy"], found.pop("targets"))
         result.verified.append(found)
         if found["passed"]:
             folders.append(run.file("engines", name))
@@ -181,7 +207,7 @@ def _work(
                 else f"RMS difference {found['difference']:.3g}"
             )
             result.notes.append(
-                f"the outputs of {name} differ from its graph's, so it was not timed: {met}, "
+                f"the outputs of {name} differ from its graph's, so it was not timed: {met} in '{found['target']}', "
                 f"at most {found['allowed']:.3g} is allowed."
             )
     if not result.verified:
@@ -257,35 +283,33 @@ def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, th
 
 
 def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    with np.load(run.file("expected.npz"), allow_pickle=False) as stored:  # its hash was checked
-        answers = {name: stored[name].astype(np.float64) for name in stored.files}
+    answers = {name: y.astype(np.float64) for name, y in read_npz(run.file("expected.npz")).items()}
     for name in content["graphs"]:
         if name not in answers or answers[name].shape != shape:
             raise RunFolderError(
                 f"'expected.npz' of '{run.path}' holds no outputs of the {name} graph for its {shape[0]} rows.",
                 "Create the bundle again.",
             )
+        if not np.isfinite(answers[name]).all():
+            raise RunFolderError(
+                f"'expected.npz' of '{run.path}' holds an answer of the {name} graph that is not finite.",
+                "Create the bundle again.",
+            )
+    for name, described in content["graphs"].items():
+        if len(described["allowed"]) != shape[1]:
+            raise RunFolderError(
+                f"'{run.path}' allows {len(described['allowed'])} differences of the {name} graph, it has {shape[1]} targets.",
+                "Create the bundle again.",
+            )
+        most = allowed_difference(answers["fp32"], answers[name])
+        # Made from float64 answers, judged by their float32: a hundredth covers that.
+        if (np.asarray(described["allowed"]) > 1.01 * most + 1e-6 * np.abs(answers["fp32"]).max(axis=0)).any():
+            raise RunFolderError(
+                f"'{run.path}' allows a difference of {max(described['allowed']):.3g} to the {name} graph, its answers "
+                f"justify at most {most.max():.3g}.",
+                "Create the bundle again.",
+            )
     return answers
-
-
-def _compared(
-    name: str,
-    answers: np.ndarray,  # [n, o] of the engine
-    expected: np.ndarray,  # [n, o] of its graph
-    allowed: Sequence[float],  # [o]
-) -> dict[str, Any]:
-    error = np.abs(answers - expected)
-    rms = np.sqrt(np.mean(error**2, axis=0))
-    limit = np.asarray(allowed)
-    worst = int(np.argmax(rms / limit)) if np.isfinite(rms).all() else int(np.argmin(np.isfinite(rms)))
-    finite = bool(np.isfinite(rms).all())
-    return {
-        "name": name,
-        "passed": finite and bool((rms <= limit).all()),
-        "difference": float(rms[worst]) if finite else None,
-        "allowed": float(limit[worst]),
-        "largest": float(error.max()) if finite else None,
-    }
 
 
 def _other_machine(content: dict[str, Any]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
-from ..io.files import file_hash
+from ..io.files import file_hash, scratch_folder
+from ..io.reading import read_json_object
 from ..measure import accuracy
 from ..quantization import graph_precision
 from ..run import RunFolder
@@ -28,18 +29,11 @@ from ..stages import require_fresh
 from ..stages.build import graphs
 from .archive import write_archive
 
-__all__ = ["ROWS", "allowed_difference", "make_bundle"]
+__all__ = ["ROWS", "make_bundle"]
 
 ROWS = ("held-out", "synthetic")
 _MODELS = ("teacher", "baseline", "student")
 _CARD = ("format", "kind", "spec", "d", "o", "parameters")  # fields of model.json; the rest names paths and weights
-
-# Allowed RMS difference over the rows, per target, between an engine's outputs and its graph's: sums in another
-# order, another tanh and fused scalers change only the last bits, so 1e-4 of a standard deviation is ample for FP32.
-# In a lower precision a value near a rounding boundary may fall on the other side, which costs what the precision
-# itself costs. So twice the graph's own distance from FP32 is allowed (over nine rows in ten: rows beyond the
-# calibrated range carry no information about rounding), and never more than a quarter of a standard deviation.
-_EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
 
 
 def make_bundle(
@@ -50,6 +44,7 @@ def make_bundle(
     rows: str = "held-out",
     most_rows: int = 1000,
     tensorrt: str | None = None,
+    key: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
@@ -67,7 +62,9 @@ def make_bundle(
     most_rows : int
         Maximum number of held-out rows (more are sampled), or the number of synthetic rows.
     tensorrt : str, optional
-        Version to check graphs for; by default the oldest that the target ships with.
+        Version to check graphs for; the oldest that the target ships with by default.
+    key : path, optional
+        A private Ed25519 key that signs the bundle (:mod:`.signature`).
 
     Returns
     -------
@@ -106,7 +103,7 @@ def make_bundle(
                 if index is None
                 else load_predictions(run.file(model, "predictions.npz"))[index]
             )
-            card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
+            card = read_json_object(run.file(model, "model.json"), "Make the model again with --force.")
             files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
             files[f"{model}/predictions.npz"] = _npz(y=predictions)
     files["run.yaml"] = _without_paths(config).to_yaml().encode()
@@ -121,7 +118,7 @@ def make_bundle(
             "accuracy": accuracy(y, answers[name], dataset.table.target_names),
             "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
         }
-        files |= _native(graph, name)
+        files |= _native(graph, name, run.file(f"native.{name}"))
     name = run.path.resolve().name
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     header = {
@@ -140,7 +137,7 @@ def make_bundle(
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files["README.txt"] = _readme(header).encode()
-    return path, write_archive(path, header, files)
+    return path, write_archive(path, header, files, key)
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
@@ -150,17 +147,6 @@ def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
     if "setup" in kept:
         kept["setup"] = {key: value for key, value in kept["setup"].items() if key not in ("describe", "like")}
     return {"extra": kept} if kept else {}
-
-
-def allowed_difference(
-    exact: np.ndarray,  # [n, o] answers of the FP32 graph
-    answers: np.ndarray,  # [n, o] answers of the graph that the engine is built from
-) -> np.ndarray:  # [o]
-    """Return the RMS difference from ``answers`` that an engine of that graph may have, in target units."""
-    spread = exact.std(axis=0)
-    spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
-    own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
-    return np.minimum(_EXACT * spread + _OWN * own, _MOST * spread)
 
 
 def _check_fresh(run: RunFolder, config: RunConfig) -> None:
@@ -201,7 +187,7 @@ def _rows(
         return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
     from ..models import predict, teacher_for
 
-    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    card = read_json_object(run.file("student", "model.json"), "Make the model again with --force.")
     scaler = Scalers.from_dict(card["scalers"]).x
     x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
@@ -232,12 +218,12 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
     return {"data.npz": arrays, "data.json": _json(names)}
 
 
-def _native(graph: Path, name: str) -> dict[str, bytes]:
-    """Return the native engine of a graph; it is the same on every machine, so a device needs no ONNX package."""
+def _native(graph: Path, name: str, beside: Path) -> dict[str, bytes]:
+    """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
     backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
-    with tempfile.TemporaryDirectory() as work:
+    with scratch_folder(beside) as work:
         manifest = backend.build(graph, work)
         same = dataclasses.replace(manifest, built="", seconds=0.0, machine={})
         folder = f"engines/native.{name}"

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import bench, build, bundle, check, demo, deploy, distill, doctor, quantize, report, run, train_teacher
+from . import (
+    bench,
+    build,
+    bundle,
+    check,
+    compare,
+    demo,
+    deploy,
+    distill,
+    doctor,
+    init,
+    inspect,
+    quantize,
+    report,
+    run,
+    status,
+    train_teacher,
+)
 from .output import console, error_line
+from .screen import clear_screen_settings
+from .switches import add_switches
 
 __all__ = ["app", "run_app"]
 
@@ -20,7 +40,7 @@ app = typer.Typer(
     name="regkd-edge",
     help="Distil, quantize, build and measure regression networks for edge devices.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -30,8 +50,26 @@ _HALF = ("torch", "onnx", "onnxruntime", "safetensors", "sklearn")
 
 _INTERRUPTED = 130
 
-for module in (train_teacher, distill, quantize, build, bench, report, check, bundle, deploy, run, demo, doctor):
+for module in (
+    init,
+    train_teacher,
+    distill,
+    quantize,
+    build,
+    bench,
+    report,
+    status,
+    compare,
+    inspect,
+    check,
+    bundle,
+    deploy,
+    run,
+    demo,
+    doctor,
+):
     module.register(app)
+add_switches(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -46,6 +84,10 @@ def _top(
 def run_app() -> None:
     """Run the app and return 0 on success, 2 (with one line) on a user's mistake, 130 after Ctrl-C."""
     as_json = "--json" in sys.argv[1:]
+    clear_screen_settings()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another, not a traceback
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")
     try:
         code = app(prog_name="regkd-edge", standalone_mode=False) or 0
         if code == _INTERRUPTED:  # how Typer's copy of click ends Ctrl-C; older click raised Abort

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
                 ran=session.ran,
                 notes=[
                     *done.summary.get("headers", []),
+                    *done.summary.get("repaired", []),
                     *(f"left out: {reason}" for reason in done.summary.get("left_out", [])),
                 ],
                 next_command=command_line("bench", folder),

@@ -9,6 +9,7 @@ import typer
 
 from .options import AsJson
 from .output import console, show
+from .screen import settings
 from .tables import measured
 
 
@@ -59,6 +60,21 @@ def register(app: typer.Typer) -> None:
                 "--threads", help="ONNX Runtime: threads per request. [default: the bundle's]", show_default=False
             ),
         ] = None,
+        verify: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--verify",
+                metavar="PUBKEY",
+                help="Refuse a bundle that is not signed by this public Ed25519 key (PEM).",
+                show_default=False,
+            ),
+        ] = None,
+        run_code_of_plan: Annotated[
+            bool,
+            typer.Option(
+                "--run-code-of-plan", help="TensorRT: load version-compatible plans, which executes code from them."
+            ),
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         """Build a bundle's engines on this machine, compare their outputs with the expected ones, time them, report.
@@ -70,7 +86,7 @@ def register(app: typer.Typer) -> None:
         from .. import bundle
 
         def say(text: str) -> None:
-            if not as_json:
+            if not as_json and not settings.quiet:
                 console.print(text, style="dim")
 
         names = None if backend is None else [name.strip() for name in backend.split(",") if name.strip()]
@@ -82,6 +98,8 @@ def register(app: typer.Typer) -> None:
             samples=samples,
             warmup=warmup,
             threads=threads,
+            verify=verify,
+            run_code_of_plan=run_code_of_plan,
             progress=say,
         )
         notes = (
@@ -106,5 +124,9 @@ def _verdict(one: dict) -> str:
     if one["difference"] is None:
         return f"{one['name']}: FAILED, its outputs are not finite"
     said = "its outputs match its graph's" if one["passed"] else "FAILED, its outputs differ from its graph's"
-    figures = f"RMS difference {one['difference']:.3g}, allowed {one['allowed']:.3g}"
-    return f"{one['name']}: {said} ({figures}; RMSE {one['rmse']:.4g}, expected {one['expected_rmse']:.4g})"
+    figures = "; ".join(
+        f"{t['name']}: RMS difference {t['difference']:.3g}, allowed {t['allowed']:.3g}, RMSE {t['rmse']:.4g}, "
+        f"expected {t['expected_rmse']:.4g}"
+        for t in one["targets"]
+    )
+    return f"{one['name']}: {said} ({figures})"

@@ -1,21 +1,16 @@
-"""Output of a command: a progress bar on stderr, one table, the next command; or one JSON object on stdout."""
+"""Output of a command: one table, its notes and the next command; or one JSON object on stdout."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from ..io.text import Column, TextTable, printable
+from .screen import console, put, settings, width
 
-__all__ = ["console", "error_line", "number", "progress_bar", "show"]
-
-console = Console(stderr=True, highlight=False)
+__all__ = ["console", "error_line", "number", "show"]
 
 
 def error_line(cause: str, remedy: str, as_json: bool) -> None:
@@ -45,7 +40,7 @@ def show(
     ran: Sequence[str] = (),
     notes: Sequence[str] = (),
     next_command: str | None = None,
-    table: Any = None,
+    table: TextTable | None = None,
     footnotes: Sequence[str] = (),
 ) -> None:
     """Print the result of a command.
@@ -64,7 +59,7 @@ def show(
         Lines to print below the table.
     next_command : str, optional
         What to type next.
-    table : rich renderable, optional
+    table : TextTable, optional
         A finished table to print in place of the one made of ``rows``.
     footnotes : sequence of str
         Notes on the table itself: printed before the others.
@@ -78,52 +73,24 @@ def show(
             )
         )
         return
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out = Console(highlight=False, width=160)
-    if rows and table is not None:
-        out.print(escape(title), style="bold")
-    elif rows:
-        table = Table(title=escape(title), title_justify="left", title_style="bold")
-        for key in rows[0]:
-            numeric = all(isinstance(row.get(key), (int, float, type(None))) for row in rows)
-            table.add_column(escape(key), justify="right" if numeric else "left", no_wrap=numeric)
-        for row in rows:
-            table.add_row(*(escape(number(row.get(key))) for key in rows[0]))
-    if rows:
-        out.print(table)
-    for note in notes:
-        out.print(escape(note), soft_wrap=True)
-    if run is not None and not ran:
-        out.print("Nothing to do: everything is up to date (--force runs it again).", soft_wrap=True)
-    if next_command:
-        out.print(f"next: {escape(next_command)}", soft_wrap=True)
-
-
-@contextlib.contextmanager
-def progress_bar(as_json: bool) -> Iterator[Any]:
-    """Yield a callback ``progress(label, step, total, losses, validation_rmse)`` that draws one bar per label."""
-    if as_json or not console.is_terminal:
-        yield lambda *args: None
+    if settings.quiet:
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, Any] = {}
+    if rows:
+        lines, hidden = (table or _table(rows)).lines(width(), settings.wide)
+        put([(title, True), *lines])
+        if hidden:
+            print(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
+        print()
+    for note in notes:
+        print(printable(note))
+    if run is not None and not ran:
+        print("Nothing to do: everything is up to date (--force runs it again).")
+    if next_command:
+        print(f"next: {next_command}")
 
-        def progress(
-            label: str, step: int, total: int, losses: dict[str, float], validation_rmse: float | None
-        ) -> None:
-            if label not in tasks:
-                tasks[label] = bars.add_task(label, total=total, figures="")
-            figures = "  ".join(f"{name} {value:.3g}" for name, value in losses.items() if value)
-            if validation_rmse is not None:
-                figures += f"  validation RMSE {validation_rmse:.4g}"
-            bars.update(tasks[label], completed=step, total=total, figures=figures)
 
-        yield progress
+def _table(rows: Sequence[dict[str, Any]]) -> TextTable:
+    keys = list(rows[0])
+    numeric = {key: all(isinstance(row.get(key), (int, float, type(None))) for row in rows) for key in keys}
+    columns = [Column(key, text=not numeric[key], rank=place) for place, key in enumerate(keys)]
+    return TextTable(columns, [[number(row.get(key)) for key in keys] for row in rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..config import PATHS, RunConfig
+from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
-from .output import progress_bar
+from .logs import log, logged
+from .progress import Watch, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
 
@@ -26,16 +29,22 @@ class Session:
     run: RunFolder
     config: RunConfig
     force: bool
-    progress: Any
+    progress: Watch
     ran: list[str]
 
     def do(self, *stages: str) -> list[Done]:
         """Run stages in order."""
         done = []
         for stage in stages:
+            self.progress.stage(stage)
+            began = time.monotonic()
+            log.debug("stage %s", stage)
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
             if done[-1].ran:
                 self.ran.append(stage)
+                log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
+            else:
+                log.info("stage %s: up to date", stage)
         return done
 
 
@@ -49,6 +58,9 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     for field in PATHS:
         value = result.get(field)
         if not value or value in BUNDLED or (field.startswith("distill.") and value in ("standard", "none")):
+            continue
+        if field.startswith("teacher."):
+            result[field] = value if value == "table" else absolute_source(value, base)
             continue
         path = Path(value).expanduser()
         if base is not None and (base / path).exists():
@@ -82,25 +94,21 @@ def start(
     refused flag would stay in its run.yaml, since no earlier configuration exists to restore.
     """
     new = not Path(folder).exists()
-    if config is not None:
-        run = RunFolder.create(folder, config)
-    elif create and not (Path(folder) / "run.yaml").is_file():
-        run = RunFolder.create(folder, RunConfig().updated(absolute_paths(changes)))
-    else:
-        run = RunFolder.open(folder)
-    with run.lock():  # without the lock the folder must not be touched: it may be the holder's new run
+    first = config
+    if config is None and create and not (Path(folder) / "run.yaml").is_file():
+        first = RunConfig().updated(absolute_paths(changes))  # a mistake in it is said before a folder is made
+    run = RunFolder.open(folder) if first is None else RunFolder.prepare(folder)
+    with run.lock():  # without the lock the folder must not be touched: another command may be at work in it
         try:
-            with progress_bar(as_json) as progress:
-                if config is not None:
-                    yield Session(run, config, force, progress, [])
-                    return
-                before = run.config()
-                config = before.updated(absolute_paths(changes))
-                run.write_config(config)
+            before = run.config() if config is None and run.file("run.yaml").is_file() else None
+            config = first if before is None else before.updated(absolute_paths(changes))
+            run.write_config(config)
+            with logged(run.path), progress_bar(as_json) as progress:
                 try:
                     yield Session(run, config, force, progress, [])
                 except UserError:
-                    run.write_config(before)  # a refused flag must not stay, or the next command would refuse it again
+                    if before is not None:  # a refused flag must not stay, or the next command would refuse it again
+                        run.write_config(before)
                     raise
         except UserError:
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")

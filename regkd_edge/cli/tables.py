@@ -7,7 +7,15 @@ from typing import Any
 from ..run import RunFolder
 from .output import show
 
-__all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_report", "training_notes"]
+__all__ = [
+    "data_notes",
+    "graph_rows",
+    "measured",
+    "sensitivity_notes",
+    "show_report",
+    "teacher_notes",
+    "training_notes",
+]
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
@@ -17,13 +25,25 @@ def measured(run: RunFolder) -> dict[str, Any]:
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
-    table = console_table(report.rows, report.unit, recommended)
+    table = console_table(report.rows, recommended)
     overhead = loop_overhead(report.facts["benches"])
     return {
         "rows": report.rows,
         "table": table,
-        "footnotes": [*report.dashes, *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else [])],
+        "footnotes": [
+            *report.dashes,
+            *budget_notes(report),
+            *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else []),
+        ],
     }
+
+
+def budget_notes(report: Any) -> list[str]:
+    """Return what a question mark beside pass or FAIL means, if there is one."""
+    from ..report.rows import kept_within
+
+    unsure = any(kept_within(target).endswith("?") for row in report.rows for target in row["targets"])
+    return ["pass? and FAIL?: the 95 % interval of the RMSE contains the allowed value."] if unsure else []
 
 
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -38,11 +58,19 @@ def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "bytes": graph["size_bytes"],
                 "Q/DQ pairs": graph["pairs"],
                 "multiply-adds": ", ".join(f"{name} {value:.0%}" for name, value in graph["share"].items() if value),
-                "RMS change from fp32": check.get("rmse"),
-                "largest change": check.get("max_abs"),
+                "RMS change against fp32": _by_target(check, "rmse"),
+                "largest change": _by_target(check, "max_abs"),
             }
         )
     return rows
+
+
+def _by_target(check: dict[str, Any], figure: str) -> Any:
+    """A figure with one target; with several, that of each in its own unit, by name."""
+    targets = check.get("targets") or []
+    if len(targets) < 2:
+        return check.get(figure)
+    return ", ".join(f"{target['name']} {target[figure]:.3g}" for target in targets)
 
 
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
@@ -66,6 +94,12 @@ def data_notes(summary: dict[str, Any]) -> list[str]:
     """Return the split in one line, and the warnings from reading the table."""
     counts = f"{summary['rows']:,} rows: {summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} held out."
     return [counts, *(f"warning: {warning}" for warning in summary["warnings"])]
+
+
+def teacher_notes(summary: dict[str, Any]) -> list[str]:
+    """What was taken as the teacher, in one line, and what was chosen or does not fit."""
+    loaded = summary.get("loaded")
+    return [*([f"teacher: {loaded}"] if loaded else []), *summary.get("notes", [])]
 
 
 def training_notes(summary: dict[str, Any]) -> list[str]:

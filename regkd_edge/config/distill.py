@@ -400,7 +400,7 @@ def _contradictions(c: DistillConfig) -> list[str]:
             found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
         elif not c.no_data and not (kind is not None and kind.described):
             found.append(
-                f"{name} belongs to no_data or to the samplers "
+                f"{name} needs no_data or one of the samplers "
                 f"{', '.join(k.name for k in KINDS.values() if k.described)}: with rows alone the inputs "
                 "are the rows'"
             )
@@ -410,7 +410,7 @@ def _contradictions(c: DistillConfig) -> list[str]:
             + ("use sampler described or gaussian" if c.no_data else "omit the sampler")
         )
     if c.searched and c.batch < 2:
-        found.append(f"batch 1 has no room for rows and points of sampler {drawn}: use at least 2")
+        found.append(f"batch 1 cannot hold both rows and points of sampler {drawn}: use at least 2")
     if kind is not None and kind.learns and c.evaluate_every % ROUND:
         found.append(
             f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "

@@ -10,7 +10,7 @@ from .fields import MOST_STEPS, Names, Section, as_list
 
 __all__ = ["CORRECTIONS", "QuantizeConfig"]
 
-CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
+CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine", "split")
 
 
 def _as_share(value: Any) -> Any:

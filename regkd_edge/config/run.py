@@ -14,11 +14,14 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import UserError
 from ..io.reading import read_yaml, yaml_line
+from .budget import checked_allowance
+from .data import DataConfig
 from .distill import BASES, SAMPLERS, TERMS, DistillConfig, begun_anew
-from .fields import MOST_STEPS, Count, Names, Optimizer, Section, as_list, none_for_nothing
+from .fields import MOST_STEPS, Count, Optimizer, Section, as_list, none_for_nothing
 from .flags import flag_of
 from .problems import refuse
 from .quantize import CORRECTIONS, QuantizeConfig
+from .sources import factory_of
 
 __all__ = [
     "BASES",
@@ -37,7 +40,18 @@ __all__ = [
 ]
 
 # Fields that name a file or a folder.
-PATHS = ("data.source", "teacher.from_run", "teacher.weights", "distill.describe", "distill.like", "quantize.inputs")
+PATHS = (
+    "data.source",
+    "data.test_data",
+    "teacher.from_run",
+    "teacher.weights",
+    "teacher.teacher_from",
+    "teacher.factory",
+    "teacher.teacher_scaler",
+    "distill.describe",
+    "distill.like",
+    "quantize.inputs",
+)
 # Fields that a back end for GPUs takes.
 _GPU_OPTIONS = {
     "tensorrt": (
@@ -54,41 +68,41 @@ _GPU_OPTIONS = {
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 
 
-class DataConfig(Section):
-    """Where the rows come from and how they are split."""
-
-    source: str | None = Field(None, description="CSV, Parquet or NPZ file, or a bundled set: digits, diabetes.")
-    target: Names = Field(
-        default_factory=list,
-        description="Name of the target column, or several separated by commas. Quote a name that has a comma.",
-    )
-    whole: Names = Field(
-        default_factory=list, description="Inputs that are whole numbers: counts, steps. Detected where not named."
-    )
-    categorical: Names = Field(
-        default_factory=list, description="Inputs that are codes or words, whose order means nothing."
-    )
-    validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
-    test: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.15, description="Share of the rows held out for the final figures."
-    )
-
-    @model_validator(mode="after")
-    def _shares(self) -> DataConfig:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave no rows to train on")
-        return self
-
-
 class TeacherConfig(Section):
     """A teacher to train, or an existing one."""
 
     teacher: str = Field("mlp:256,256:relu", description="Spec of the network to train: mlp:WIDTHS:ACTIVATION.")
     from_run: str | None = Field(None, description="Take the teacher of another run folder.")
-    factory: str | None = Field(None, description="package.module:factory that returns a torch module.")
-    weights: str | None = Field(None, description="State dict for --factory (.safetensors, or a weights_only .pt).")
+    teacher_from: str | None = Field(
+        None,
+        description=(
+            "Take a teacher that exists: a run folder, an ONNX, .pt2, TorchScript, XGBoost, LightGBM, CatBoost or skops "
+            "file, or package.module:factory."
+        ),
+    )
+    factory: str | None = Field(
+        None,
+        description="package.module:factory or path/to/file.py:factory that returns a torch module or a regressor.",
+    )
+    weights: str | None = Field(
+        None,
+        description="State dict or checkpoint for --factory (.safetensors, or a .pt that loads with weights_only).",
+    )
     inputs: Literal["raw", "standardized"] = Field(
-        "raw", description="Units of the factory module's inputs and outputs: raw, or standardized."
+        "raw", description="Units of the teacher's inputs and outputs: raw, or standardized."
+    )
+    teacher_scaler: str | None = Field(
+        None,
+        description=(
+            "Scaler that a teacher on standardized values was trained with: a JSON, NPZ, safetensors or skops file, or "
+            "file.py:NAME; table: the statistics of this table."
+        ),
+    )
+    output: str | None = Field(
+        None, description="Name or index of the teacher's output that holds the predictions, where it gives several."
+    )
+    trust: bool = Field(
+        False, description="Load pickles (.pkl, .joblib, whole torch modules), which runs code of those files."
     )
     epochs: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(300, description="Maximum epochs.")
     batch: Count = Field(64, description="Rows per step.")
@@ -105,9 +119,10 @@ class TeacherConfig(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> TeacherConfig:
-        if self.from_run and self.factory:
-            raise ValueError("from_run and factory exclude each other: a teacher has one source")
-        if self.weights and not self.factory:
+        named = [name for name in ("from_run", "factory", "teacher_from") if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(f"{named[0]} and {named[1]} exclude each other: a teacher has one source")
+        if self.weights and not self.factory_name:
             raise ValueError("weights needs factory: a state dict alone has no architecture")
         trained = [n for n in ("epochs", "patience") if getattr(self, n) != type(self).model_fields[n].default]
         if self.factory and trained:
@@ -116,6 +131,21 @@ class TeacherConfig(Section):
                 f"{name} {value} is for a teacher to be trained here, factory brings one: give one of them"
             )
         return self
+
+    @property
+    def brought(self) -> bool:
+        """Whether the teacher exists already, so that none is trained."""
+        return bool(self.from_run or self.factory or self.teacher_from)
+
+    @property
+    def factory_name(self) -> str | None:
+        """The factory that is named, by ``factory`` or by ``teacher_from``."""
+        return self.factory or (self.teacher_from if factory_of(self.teacher_from) else None)
+
+    @property
+    def path(self) -> str | None:
+        """The run folder or file that is named, by ``from_run`` or by ``teacher_from``."""
+        return self.from_run or (None if self.factory_name else self.teacher_from)
 
 
 class BuildConfig(Section):
@@ -197,6 +227,16 @@ class BenchConfig(Section):
     run_code_of_plan: bool = Field(
         False, description="TensorRT: load version-compatible plans; loading runs code from the plan."
     )
+    allow: Annotated[
+        list[Annotated[str, BeforeValidator(checked_allowance)]],
+        BeforeValidator(lambda value: [] if none_for_nothing(value) is None else as_list(value)),
+    ] = Field(
+        default_factory=list,
+        description=(
+            "Error budget: the largest RMSE allowed per target in its own unit, TARGET=RMSE (or RMSE with one target), "
+            "for pass or fail in tables and report; or none."
+        ),
+    )
 
 
 class RunConfig(Section):
@@ -214,6 +254,12 @@ class RunConfig(Section):
     quantize: QuantizeConfig = Field(default_factory=QuantizeConfig)
     build: BuildConfig = Field(default_factory=BuildConfig)
     bench: BenchConfig = Field(default_factory=BenchConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, values: Any) -> Any:
+        """A section whose fields are all commented out is empty in YAML."""
+        return {key: v for key, v in values.items() if v is not None} if isinstance(values, dict) else values
 
     @classmethod
     def from_dict(
@@ -256,7 +302,7 @@ class RunConfig(Section):
                 "Omit calibrate, or set it to synthetic.",
             )
         if self.distill.base == "hint":
-            to_train = None if self.teacher.from_run or self.teacher.factory else self.teacher.teacher
+            to_train = None if self.teacher.brought else self.teacher.teacher
             for who, spec, layer in zip(
                 ("student", "teacher"), (self.distill.student, to_train), self.distill.hint_layers
             ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .arrays import as_rows, as_targets, dataset_of
 from .columns import Columns, Kind
+from .prepare import prepare
 from .scaler import Scaler, Scalers
 from .split import Split, split, subset
 from .store import Dataset, load_dataset, load_predictions, save_dataset, save_predictions
@@ -24,6 +25,7 @@ __all__ = [
     "load_dataset",
     "load_predictions",
     "load_table",
+    "prepare",
     "save_dataset",
     "save_predictions",
     "split",

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, RunFolderError
+from ..io.arrays import read_npz
 from ..io.command import command_line
 from ..io.files import write_atomic, write_json
-from ..io.reading import archive_problem, read_json
+from ..io.reading import read_json_object
 from ..run import RunFolder
 from .columns import Columns
 from .scaler import Scalers
@@ -107,8 +108,8 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
 def load_dataset(run: RunFolder) -> Dataset:
     """Load the files of :func:`save_dataset`; a missing, corrupt or contradictory one is a RunFolderError."""
     remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
-    arrays = _read_npz(run.file("data.npz"), ("x", "y", *_PARTS), remedy)
-    names = _read_json(run.file("data.json"), remedy)
+    arrays = read_npz(run.file("data.npz"), ("x", "y", *_PARTS), RunFolderError, remedy)
+    names = read_json_object(run.file("data.json"), remedy)
     problem = _problem(arrays, names)
     if problem:
         raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
@@ -163,33 +164,12 @@ def save_predictions(
 
 
 def load_predictions(path: str | Path, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Read predictions [N, o], float64, raw units; a shape other than ``shape`` is a RunFolderError."""
-    remedy = "Repeat the command that wrote it with --force."
-    y = _read_npz(Path(path), ("y",), remedy)["y"]
+    """Read predictions [N, o], float64, raw units; another shape than ``shape`` is a :class:`RunFolderError`."""
+    remedy = "Make it again with --force on the command that wrote it."
+    y = read_npz(path, ("y",), RunFolderError, remedy)["y"]
     if y.ndim != 2 or y.dtype != np.float64 or (shape is not None and y.shape != tuple(shape)):
         raise RunFolderError(
             f"'{path}' holds predictions {y.shape} of {y.dtype}, expected {tuple(shape) if shape else '[N, o]'} of float64.",
             remedy,
         )
     return y
-
-
-def _read_npz(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise RunFolderError(f"no file '{path}'.", remedy)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in keys}
-    except Exception as error:  # a damaged archive raises many types (zip, zlib, header, missing key)
-        raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
-    return arrays
-
-
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        content = read_json(path, remedy)
-    except FileNotFoundError:
-        raise RunFolderError(f"no file '{path}'.", remedy) from None
-    if not isinstance(content, dict):
-        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
-    return content

@@ -8,13 +8,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs that of Python 3.12
 
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import file_hash, write_json
+from ..io.limits import ENGINE_BYTES
+from ..io.names import inside, plain_name
 from ..io.reading import read_json
+from ..io.regular import file_problem, read_bytes
 
 __all__ = [
     "Backend",
@@ -62,7 +67,10 @@ class Backend(Protocol):
     ``cannot_run() -> str | None``
         Why an engine that can be built here cannot be run here, or None.
     ``variants(manifest) -> dict``
-        Other ways to run an engine that are worth timing: name -> arguments of :meth:`load`.
+        Other ways to run an engine that are worth timing: name -> what :meth:`load` takes.
+    ``plainer(options) -> iterator of dict``
+        Options of further builds, each with fewer optimizations than the one before it: what is tried when an engine
+        does not answer as its graph.
     """
 
     name: str
@@ -82,6 +90,14 @@ class Backend(Protocol):
     def load(self, folder: str | Path, threads: int | None = None) -> Runner:
         """Load the engine of a folder after checking its hash."""
         ...
+
+
+class Port(TypedDict):
+    """An input or output of an engine: ``shape`` is [batch, columns], where a name stands for any size."""
+
+    name: str
+    shape: Annotated[list[int | str], Field(min_length=1)]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,8 @@ class Manifest:
     executed : dict of str to float, or None
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
+    verified : dict or None
+        Its comparison with the graph (:class:`regkd_edge.engines.verify.Verified`); None when it was not compared.
     options, versions, machine, notes, built, seconds
         The requested options, library versions, machine, remarks, time (UTC) and duration of the build.
     feature_names, target_names : lists of str
@@ -120,8 +138,8 @@ class Manifest:
     source_sha256: str
     batch: int | None
     max_batch: int | None
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
+    inputs: Annotated[list[Port], Field(min_length=1)]
+    outputs: Annotated[list[Port], Field(min_length=1)]
     executed: dict[str, float] | None
     options: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -129,8 +147,7 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
-    feature_names: list[str] = field(default_factory=list)
-    target_names: list[str] = field(default_factory=list)
+    verified: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
@@ -156,8 +173,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     absent = sorted(needed - content.keys())
     if absent:
         raise RunFolderError(f"'{path}' lacks {', '.join(absent)}.", remedy)
-    manifest = Manifest(**{name: content[name] for name in fields if name in content})
-    if not isinstance(manifest.engine, str) or Path(manifest.engine).name != manifest.engine or not manifest.engine:
+    try:
+        manifest = TypeAdapter(Manifest).validate_python({name: content[name] for name in fields if name in content})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part)[:40] for part in problem["loc"])
+        raise RunFolderError(f"'{path}' is corrupt: {place}: {problem['msg']}.", remedy) from None
+    if not plain_name(manifest.engine):
         raise RunFolderError(
             f"'{path}' names the engine {manifest.engine!r}, expected a file of its own folder.", remedy
         )
@@ -179,10 +201,11 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
         )
     path = Path(folder, manifest.engine)
     try:
-        content = path.read_bytes()
+        content = read_bytes(inside(folder, manifest.engine, f"{MANIFEST} of '{folder}'"), ENGINE_BYTES)
     except OSError as error:
         raise RunFolderError(
-            f"'{path}' cannot be read: {error.strerror}.", "Build the engine again: regkd-edge build RUN --force."
+            f"'{path}' cannot be read: {error.strerror or error}.",
+            "Build the engine again: regkd-edge build RUN --force.",
         ) from None
     met = hashlib.sha256(content).hexdigest()
     if met != manifest.engine_sha256:
@@ -223,8 +246,11 @@ def require(backend: Backend) -> None:
 def checked_source(onnx_path: str | Path) -> Path:
     """Return the path of an existing ONNX file."""
     path = Path(onnx_path)
-    if not path.is_file():
+    if not path.exists():
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' and 'quantize' first: they write the graphs.")
+    problem = file_problem(path, ENGINE_BYTES)
+    if problem is not None:
+        raise GraphError(f"'{path}' cannot be read: {problem}.", "Give a readable ONNX file.")
     return path
 
 

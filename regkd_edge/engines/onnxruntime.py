@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ from .host import cpu_model
 __all__ = ["BACKEND", "OnnxRuntimeBackend", "OnnxRuntimeRunner"]
 
 _FILE = "engine.onnx"
-_DEFAULTS = {"threads": 1}
+_DEFAULTS = {"threads": 1, "optimization": "extended"}
+_LEVELS = ("extended", "basic", "none")
 # Would put a MatMul between Q/DQ pairs and its bias back into a Gemm, for which there is no INT8 kernel with a float
 # bias: the layer would then run in FP32 behind dequantized weights. Floating-point graphs keep it.
-_BREAKS_INT8 = ["MatMulAddFusion"]
+# ReluQuantRewrite takes a ReLU in front of a quantizer for one that saturation makes superfluous, which FP8's does not.
+# CommonSubexpressionElimination makes one pair of the Q/DQ pairs of one tensor, and a product whose pair has other
+# readers is no integer kernel.
+_BREAKS_QUANTIZED = ["MatMulAddFusion", "ReluQuantRewrite", "CommonSubexpressionElimination"]
 
 
 class OnnxRuntimeRunner:
@@ -85,6 +89,18 @@ class OnnxRuntimeBackend:
     def require(self) -> None:
         require(self)
 
+    def refuses(self, onnx_path: str | Path) -> str | None:
+        try:
+            label, _ = _precision(checked_source(onnx_path))
+        except GraphError:
+            return None  # build says what is wrong with the file
+        return "ONNX Runtime has no bf16 kernels on CPUs" if "bf16" in label.split("+") else None
+
+    def plainer(self, options: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        chosen = checked_options(self.name, options, _DEFAULTS)
+        for level in _LEVELS[_LEVELS.index(chosen["optimization"]) + 1 :]:
+            yield {**chosen, "optimization": level}
+
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
         """Optimise a graph for this machine and save it.
 
@@ -94,25 +110,32 @@ class OnnxRuntimeBackend:
             A typed graph of ``export`` or ``quantize``.
         folder : path
             Gets ``engine.onnx`` and ``manifest.json``.
-        options : {"threads": int}
-            Threads per request, 1 by default: waking other threads slows small networks down.
+        options : mapping
+            ``threads`` of one request, 1 by default: small networks lose time by waking others. ``optimization``:
+            "extended" (the default), "basic" or "none".
         """
         ort = _import()
         source = checked_source(onnx_path)
         started = time.monotonic()
         chosen = checked_options(self.name, options, _DEFAULTS)
+        if chosen["optimization"] not in _LEVELS:
+            raise UserError(f"unknown optimization {chosen['optimization']!r}.", f"Use one of: {', '.join(_LEVELS)}.")
         precision, quantized = _precision(source)
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             settings = _settings(ort, chosen["threads"])
-            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            settings.graph_optimization_level = {
+                "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+                "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+                "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+            }[chosen["optimization"]]
             settings.optimized_model_filepath = os.fspath(temporary)
             try:
                 session = ort.InferenceSession(
                     os.fspath(source),
                     settings,
                     providers=["CPUExecutionProvider"],
-                    disabled_optimizers=_BREAKS_INT8 if quantized else None,
+                    disabled_optimizers=_BREAKS_QUANTIZED if quantized else None,
                 )
             except Exception as error:  # onnxruntime's exceptions share no public base class
                 raise GraphError(
@@ -193,6 +216,8 @@ def _settings(ort: Any, threads: int) -> Any:
     settings.log_severity_level = 3
     # On x86 without VNNI the fast INT8 kernel saturates its 16-bit sums; this asks for the exact one.
     settings.add_session_config_entry("session.x64quantprecision", "1")
+    # Weights in INT8 beside float data: multiplied as floats, not with data that the kernel rounds to INT8 on its own.
+    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return settings
 
 

@@ -16,6 +16,7 @@ from ..errors import NotAvailable, RecipeError
 from ..models.mlp import MLP
 from ..objectives import StepRecipe, is_differentiable
 from ..objectives.terms import Teacher
+from .forms import core_forms
 
 __all__ = ["BACKENDS", "Choice", "choose", "covered"]
 
@@ -89,6 +90,7 @@ def choose(
         raise RecipeError(f"backend '{backend}' is unknown.", f"Use one of: {', '.join(BACKENDS)}.")
     if backend == "torch":
         return Choice("torch", "requested")
+    student, teacher = core_forms(student, teacher, x.shape[1] if x is not None and x.ndim == 2 else None)
     device = next((p.device for p in student.parameters()), torch.device("cpu"))
     target = device.type if backend == "auto" else backend
     why = f"the core does not support tensors on '{device.type}'" if target not in ("cpu", "cuda") else None

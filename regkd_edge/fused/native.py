@@ -150,7 +150,7 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         works.append(work)
         tables.append(losses)
     if backend == "cuda":
-        cuda.train(core, works, n, torch.cuda.current_stream(works[0].device).cuda_stream)
+        cuda.train(core, works, n, torch.cuda.current_stream(works[0].device))
     else:
         _run_on_cpu(core, [work.job for work in works], n)
     for member, work in zip(members, works):
@@ -182,8 +182,9 @@ def _run_on_cpu(core, jobs: list, n: int) -> None:
 
 
 def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
-    student = Net.of(member.student)
-    teacher = Net.of(member.teacher) if member.recipe.asks_teacher(member.x is not None) else None
+    own, asked = member.core_forms()
+    student = Net.of(own)
+    teacher = Net.of(asked) if member.recipe.asks_teacher(member.x is not None) else None
     work = Workspace(_load()[0], member.recipe, student, teacher, member.device)
     job, optimizer, state = work.job, member.optimizer, member.state
     work.base(member.rows)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, RecipeError
+from ..io.progress import tick
 from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe, row_quantities
 from ..objectives.terms import Teacher
 from . import native
 from .choose import Choice, choose
+from .forms import core_forms
 from .optimizer import Optimizer, TrainState
 from .permutation import batch_rows
 from .points import clamp, gaussian_inputs
@@ -72,10 +74,18 @@ class Member:
     inputs: int | None = None
     shuffle: bool = True
     decision: Choice | None = field(default=None, init=False, repr=False)
+    _forms: tuple[nn.Module, Teacher | None] | None = field(default=None, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
         return [p for p in self.student.parameters() if p.requires_grad]
+
+    def core_forms(self) -> tuple[nn.Module, Teacher | None]:
+        """Student and teacher as the fused core takes them, decided once; see :func:`core_forms`."""
+        if self._forms is None:
+            inputs = self.x.shape[1] if self.x is not None and self.x.ndim == 2 else self.inputs
+            self._forms = core_forms(self.student, self.teacher, inputs)
+        return self._forms
 
     @property
     def device(self) -> torch.device:
@@ -126,10 +136,10 @@ class Member:
             )
 
     def decide(self, backend: str) -> Choice:
-        """The back end for this member, decided once: its networks stay what they are."""
+        """Return the back end for this member, decided once, since its networks do not change."""
         if self.decision is None:
             self.decision = choose(
-                self.student, self.teacher, self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
+                *self.core_forms(), self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
             )
         return self.decision
 
@@ -203,6 +213,7 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
         gradients = [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters)]
         member.optimizer.update(parameters, gradients, member.state, member.total)
         table[i] = terms
+        tick("steps", i + 1)
     return table
 
 

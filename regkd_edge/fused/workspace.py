@@ -15,6 +15,9 @@ __all__ = ["Workspace", "flatten"]
 
 _POINT_BITS = {"original": 1, "perturbed": 2, "ascended": 4}
 _ABSENT = 0  # a null address
+# What captured graphs point at and no one else holds. A graph may be replayed as long as the process lives and does not
+# say when it goes, so neither do these few floats.
+_captured: dict[int, tuple[Tensor, ...]] = {}
 
 
 class Workspace:
@@ -44,6 +47,8 @@ class Workspace:
             teacher = None
         shapes = [None if net is None else (_widths(net), net.activation) for net in (student, teacher)]
         template, kept = _template(core.Job, recipe, *shapes, device)
+        if kept and _capturing(device):
+            _captured[id(kept)] = kept
         self.job = template.copy()
         self.recipe, self.device = recipe, device
         self.slots: list[Tensor] = []  # the optimizer's averages, flat
@@ -96,6 +101,10 @@ class Workspace:
             job.x, job.rows = self.address(x), x.shape[0]
         if self.recipe.needs_labels:
             job.y = self.address(y)
+
+
+def _capturing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def flatten(net: Net) -> Tensor:

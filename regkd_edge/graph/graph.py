@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, NotAvailable
+from ..io.limits import ENGINE_BYTES
+from ..io.regular import file_problem
 
 __all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph"]
 
@@ -25,6 +28,7 @@ _LAYERS = {
     "QGemm": (0, 3),
     "QLinearMatMul": (0, 3),
     "QLinearConv": (0, 3),
+    "MatMulNBits": (0, 1),
 }
 _INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
 # Operators between a layer and its weights or its Q/DQ pair that change no value.
@@ -78,12 +82,33 @@ def load_graph(path: str | Path) -> Any:
     except ImportError:
         raise NotAvailable("onnx is not installed.", "Run: pip install 'regkd-edge[distill]'.") from None
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' first: it exports the student.")
+    problem = file_problem(path, ENGINE_BYTES)
+    if problem is not None:
+        raise GraphError(f"'{path}' cannot be read: {problem}.", "Give a readable ONNX file.")
     try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf raises its own types, which changed between versions
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises its own classes, and they changed between versions
         raise GraphError(f"'{path}' is not an ONNX graph: {error}.", "Export the student again.") from None
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise GraphError(
+                f"'{path}' keeps the values of '{tensor.name}' in another file, which is not read.",
+                "Save the graph with its weights inside (onnx.save without external data).",
+            )
+    return model
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield all constants of a graph and of the graphs in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if len(inner.node) or len(inner.initializer):
+                    yield from _tensors(inner)
 
 
 def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecision:
@@ -116,14 +141,18 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
         if weights is None:
             continue  # both factors depend on the input: an attention product, not a layer with weights
         data_pair = _pair(node.input[data_index], producers)
-        if node.op_type in _INTEGER:
+        if node.op_type in _INTEGER or _rounds_its_data(node):
             precision = "int8"
+        elif node.op_type == "MatMulNBits":
+            precision = "fp32"
         elif executed or not weight_pair:
             precision = _NAMES.get(_compute_type(node.input[weight_index], weights, producers, executed), "unknown")
         else:
             stored = _NAMES.get(_quantized_type(weight_pair, producers, constants), "unknown")
             precision = stored if data_pair is not None else f"{stored}-weights"
         macs = math.prod(weights.dims)
+        if node.op_type == "MatMulNBits":  # its weights are stored in blocks
+            macs = math.prod(a.i for a in node.attribute if a.name in ("K", "N"))
         if "Conv" in node.op_type:
             shapes = _shapes(model) if shapes is None else shapes
             macs *= _positions(node, shapes, path)
@@ -145,10 +174,11 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
     }
     pairs = sum(node.op_type == "DequantizeLinear" and node.input[0] in quantized for node in graph.node)
     total = sum(layer.multiply_adds for layer in layers)
-    share: dict[str, float] = {}
+    counts: dict[str, int] = {}
     for layer in layers:
-        share[layer.precision] = share.get(layer.precision, 0.0) + layer.multiply_adds / total
-    return GraphPrecision(layers, pairs, dict(sorted(share.items(), key=lambda item: -item[1])))
+        counts[layer.precision] = counts.get(layer.precision, 0) + layer.multiply_adds
+    share = {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+    return GraphPrecision(layers, pairs, share)
 
 
 # onnx.TensorProto type -> our name. The numbers are the format's own and never change.
@@ -221,6 +251,11 @@ def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: 
             return 1
         node = producers.get(node.input[0]) if node.op_type in _TRANSPARENT else None
     return weights.data_type
+
+
+def _rounds_its_data(node: Any) -> bool:
+    """Whether a MatMulNBits rounds its data to INT8 on its own."""
+    return node.op_type == "MatMulNBits" and any(a.name == "accuracy_level" and a.i == 4 for a in node.attribute)
 
 
 def _shapes(model: Any) -> dict[str, list[int]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GraphError, NotAvailable
+from ..errors import GraphError, NotAvailable, UserError
 from .graph import load_graph
 
 __all__ = ["fixed_batch", "reference_outputs"]
@@ -21,13 +21,23 @@ def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
 
 
 def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, o] float64
-    """Compute a graph's reference outputs by ONNX Runtime on the CPU with every optimisation off.
+    """Return what a graph means: its outputs by ONNX Runtime on the CPU with every optimization off.
+
+    Where the onnx package is absent (on a device), FP16 is computed as ONNX Runtime does it, with fewer roundings than
+    a GPU has.
 
     Parameters
     ----------
     path : path of an ONNX file with one input and one output
     rows : float32 [n, d]
         Inputs in raw units.
+
+    Raises
+    ------
+    NotAvailable
+        ONNX Runtime is not installed, or the graph has a BF16 part and the onnx package is not installed.
+    GraphError
+        The graph cannot be run.
     """
     try:
         import onnxruntime as ort
@@ -38,11 +48,21 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(_with_half_roundings(path), options, providers=["CPUExecutionProvider"])
+        try:
+            content = _with_half_roundings(path)
+        except NotAvailable:
+            content = Path(path).read_bytes()
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         [value] = session.get_inputs()
         batch = value.shape[0] if isinstance(value.shape[0], int) else None
         parts = [session.run(None, {value.name: part})[0] for part in fixed_batch(rows, batch)]
+    except UserError:
+        raise
     except Exception as error:  # onnxruntime's exceptions share no public base class
+        if "NOT_IMPLEMENTED" in str(error):
+            raise NotAvailable(
+                f"ONNX Runtime has no kernel for a node of '{path}'.", "Run: pip install 'regkd-edge[distill]'."
+            ) from None
         raise GraphError(f"ONNX Runtime cannot run '{path}': {error}.", "Export and quantize again.") from None
     return np.concatenate(parts)[: len(rows)].astype(np.float64)
 
@@ -54,9 +74,9 @@ def _with_half_roundings(path: str | Path) -> bytes:
     pairs between two nodes, and with them the rounding and the overflow that a GPU would have. An Identity keeps them.
     It lacks BF16 products: here one is computed in float32 from the BF16 operands, and its result cast back.
     """
+    model = load_graph(path)
     from onnx import TensorProto, helper, shape_inference
 
-    model = load_graph(path)
     graph = shape_inference.infer_shapes(model).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
     nodes = []

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunFolderError
+from .regular import file_problem
 
-__all__ = ["digest", "file_hash", "write_atomic", "write_json"]
+__all__ = ["digest", "file_hash", "folder_mode", "scratch_folder", "write_atomic", "write_json"]
 
 
 def digest(value: Any) -> str:
@@ -22,13 +23,19 @@ def digest(value: Any) -> str:
 
 
 def file_hash(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of a folder's files with their names."""
+    """Return the SHA-256 of a file's bytes, or of a folder's files with their names.
+
+    Anything but a readable ordinary file is a :class:`RunFolderError`.
+    """
     path = Path(path)
     sha = hashlib.sha256()
     if path.is_dir():
         for inner in sorted(p for p in path.rglob("*") if p.is_file()):
             sha.update(inner.relative_to(path).as_posix().encode() + b"\0" + file_hash(inner).encode())
         return sha.hexdigest()
+    problem = file_problem(path)
+    if problem is not None:
+        raise RunFolderError(f"'{path}' cannot be read: {problem}.", "Give a readable file.")
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             sha.update(block)
@@ -68,6 +75,22 @@ def write_json(path: str | Path, value: Any) -> None:
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with write_atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def folder_mode() -> int:
+    """Return the mode that a new folder gets: what :mod:`tempfile` makes is for its owner only."""
+    return 0o777 & ~_umask()
+
+
+@contextlib.contextmanager
+def scratch_folder(beside: str | Path) -> Iterator[Path]:
+    """Give an empty folder that is removed at the end; it lies beside a file that is being written.
+
+    So it needs no temporary directory of the system, and what a killed process leaves is found by the next one.
+    """
+    beside = Path(beside)
+    with tempfile.TemporaryDirectory(prefix=f".{beside.name}.", suffix=".tmp", dir=beside.parent) as folder:
+        yield Path(folder)
 
 
 def _umask() -> int:

@@ -1,28 +1,47 @@
-"""Readers of possibly damaged files, whose errors say where the damage is and what was read there.
+"""Files that may be damaged or hostile, read so that the message says where, and what stood there.
 
-A truncated file ends in the middle of something, and a garbled one holds unexpected content. Both are for the
-user to fix, so the cause names the line and column (text) or the bytes met and expected (binary).
+A file that was cut ends in the middle of something, a garbled one holds something else than was expected: so the
+cause names the line and column (text) or the bytes met and expected (binary). A pipe, a device, or a file larger than its kind ever is (:mod:`.limits`) is refused before it is read.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..errors import RunFolderError, UserError
+from .limits import (
+    JSON_BYTES,
+    JSON_VALUES,
+    NESTING,
+    NUMBER_DIGITS,
+    TENSORS_HEADER_BYTES,
+    YAML_BYTES,
+    YAML_NODES,
+)
+from .regular import read_bytes
 
-__all__ = ["archive_problem", "read_json", "read_yaml", "tensors_problem", "unreadable", "yaml_line"]
+__all__ = [
+    "parse_json",
+    "read_json",
+    "read_json_object",
+    "read_yaml",
+    "tensors_problem",
+    "unreadable",
+]
 
-_MOST = 40  # characters of a line shown in messages
-_LARGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
+_MOST = 40  # characters of a line that are shown
 
 
 def read_json(path: str | Path, remedy: str) -> Any:
-    """Read a JSON file of a run.
+    """Return the content of a JSON file of a run.
 
     Raises
     ------
@@ -32,17 +51,95 @@ def read_json(path: str | Path, remedy: str) -> Any:
         The file does not exist; the caller decides what that means.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(read_bytes(path, JSON_BYTES))
     except FileNotFoundError:
         raise
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read: {unreadable(error)}.", remedy) from None
+    except ValueError as error:
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+
+
+def read_json_object(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object; a missing one is a :class:`RunFolderError` too."""
+    try:
+        content = read_json(path, remedy)
+    except FileNotFoundError:
+        raise RunFolderError(f"no file '{path}'.", remedy) from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
+    return content
+
+
+def parse_json(content: bytes) -> Any:
+    """Return the value of strict JSON text in UTF-8.
+
+    Without NaN and infinities, without equal keys, with numbers, depth and count within :mod:`.limits`.
+
+    Raises
+    ------
+    ValueError
+        One line that says where and what.
+    """
+    try:
+        text = content.decode("utf-8")
+        _check_shape(content)
+        return json.loads(
+            text, parse_int=_integer, parse_float=_real, parse_constant=_constant, object_pairs_hook=_object
+        )
     except json.JSONDecodeError as error:
-        raise RunFolderError(f"'{path}' is corrupt: {_json_problem(error)}.", remedy) from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise RunFolderError(f"'{path}' is corrupt: {unreadable(error)}.", remedy) from None
+        raise ValueError(_json_problem(error)) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(unreadable(error)) from None
+
+
+_OPEN, _CLOSE = [[ord(c) for c in pair] for pair in ("[{", "]}")]
+
+
+def _check_shape(content: bytes) -> None:
+    """Refuse too many or too deeply nested values before any is made."""
+    if len(content) < NESTING:
+        return
+    outside = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
+    opens, commas = np.isin(outside, _OPEN), outside == ord(",")
+    values = int(opens.sum()) + int(commas.sum()) + 1
+    if values > JSON_VALUES:
+        raise ValueError(f"it holds about {values:,} values, expected at most {JSON_VALUES:,}")
+    steps = opens.astype(np.int8) - np.isin(outside, _CLOSE)
+    deepest = int(np.cumsum(steps[steps != 0], dtype=np.int64).max(initial=0))
+    if deepest > NESTING:
+        raise ValueError(f"its brackets are nested too deep: {deepest:,} levels, expected at most {NESTING}")
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > NUMBER_DIGITS:
+        raise ValueError(f"it holds a whole number of {len(digits.lstrip('-')):,} digits, expected at most 20")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    value = float(digits) if len(digits) <= 100 else math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"it holds the number {digits[:_MOST]}, which is beyond the range of float64")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"it holds {name}, expected finite numbers")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        names = [name for name, _ in pairs]
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))
+        raise ValueError(f"it holds the field {twice[:_MOST]!r} twice")
+    return content
 
 
 def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
-    """Read a YAML file; a duplicate field is an error, since it is unknown which one was meant.
+    """Return the content of a YAML file; a field that stands there twice is an error, for either may be meant.
 
     Raises
     ------
@@ -51,7 +148,7 @@ def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, YAML_BYTES).decode("utf-8-sig")
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise kind(f"no file '{path}'.", "Give the path of a YAML file.") from None
@@ -81,7 +178,7 @@ def yaml_line(path: str | Path, field: str) -> int | None:
 
 
 def unreadable(error: OSError | UnicodeDecodeError | RecursionError) -> str:
-    """Return why a text file could not be read, in plain words."""
+    """Return why a text file could not be read, without Python's words for it."""
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8 text"
     if isinstance(error, RecursionError):
@@ -99,38 +196,24 @@ def tensors_problem(path: str | Path) -> str | None:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8:
             return f"it has {size} bytes, too few for a header"
-        if length > min(size - 8, _LARGEST_HEADER):
+        if length > min(size - 8, TENSORS_HEADER_BYTES):
             return (
                 f"it declares a header of {length:,} bytes but {size - 8:,} follow: it is truncated, or not safetensors"
             )
         content = stream.read(length)
     try:
-        header = json.loads(content.decode("utf-8"))
+        header = parse_json(content)
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         if not all(type(end) is int for end in ends):
             raise TypeError  # the same answer as for a header of another shape
         data = max(ends, default=0)
-    except json.JSONDecodeError as error:
-        return f"its header is not JSON: {_json_problem(error)}"
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except ValueError as error:
+        return f"its header is not JSON: {error}"
+    except (KeyError, TypeError, IndexError, AttributeError):
         return "its header does not describe tensors"
     if data != size - 8 - length:
         return f"its header describes {data:,} bytes of numbers, but the file holds {size - 8 - length:,}"
     return None
-
-
-def archive_problem(path: str | Path, error: Exception) -> str:
-    """Return what is wrong with an NPZ file (a zip archive of arrays)."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as stream:
-        begin = stream.read(4)
-    if size < 4:
-        return f"it has {size} bytes" if size else "it is empty"
-    if not begin.startswith(b"PK"):
-        return f"it begins with {begin!r}, and an NPZ file begins with b'PK'"
-    if "not a zip file" in str(error):
-        return f"after {size:,} bytes it ends without the list of its arrays: it is truncated"
-    return str(error).strip(".") or type(error).__name__
 
 
 def _json_problem(error: json.JSONDecodeError) -> str:
@@ -169,7 +252,29 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Loader that refuses duplicate keys, of which PyYAML silently takes the last."""
+    """PyYAML takes the last of two equal keys without a word, and believes any alias, depth and number."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        """Compose a node and count what it stands for: a chain of aliases doubles with every line."""
+        self._depth = getattr(self, "_depth", 0) + 1
+        if self._depth > NESTING:
+            self._refuse(f"its values are nested too deep, more than {NESTING} levels")
+        alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        sizes = self.__dict__.setdefault("_sizes", {})
+        if alias and node not in sizes:
+            self._refuse("an alias stands inside of what it names")
+        if not alias:
+            children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else (
+                node.value if isinstance(node, yaml.SequenceNode) else [])  # fmt: skip
+            sizes[node] = 1 + sum(sizes[child] for child in children)
+        if sizes[node] > YAML_NODES:
+            self._refuse(f"it holds more than {YAML_NODES:,} values, with its aliases written out")
+        return node
+
+    def _refuse(self, problem: str) -> None:
+        raise yaml.MarkedYAMLError(None, None, problem, self.get_mark())
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, yaml.Node] = {}
@@ -180,3 +285,15 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError("the first", first, f"met the field '{key.value}' twice", key.start_mark)
                 seen[key.value] = key
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        digits = len(node.value)
+        if digits > 3 * NUMBER_DIGITS:  # it may be written in base 2 and with underscores
+            raise ValueError(f"a whole number of {digits:,} digits, expected at most {NUMBER_DIGITS}")
+        value = super().construct_yaml_int(node)
+        if abs(value) >= 10**NUMBER_DIGITS:
+            raise ValueError(f"a whole number of {digits} digits, expected at most {NUMBER_DIGITS}")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)

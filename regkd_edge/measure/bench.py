@@ -160,7 +160,7 @@ def measure_engines(
         }
         if reference is not None:
             record["against_fp32"] = {
-                **compare(teacher if y is None else y, one.predictions, reference),
+                **compare(teacher if y is None else y, one.predictions, reference, target_names=target_names),
                 "judged_by": "teacher" if y is None else "labels",
             }
         records.append(Measurement(record, one.predictions, one.raw))

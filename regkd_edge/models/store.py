@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data import Scalers
@@ -15,7 +14,9 @@ from ..errors import DataError, ModelError, RunFolderError
 from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
-from .spec import MLPSpec, build, parse_spec
+from .spec import MLPSpec, build, parameter_count, parse_spec
+from .state_dict import fill
+from .weights import read_tensors
 
 __all__ = [
     "SavedModel",
@@ -111,73 +112,6 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read a safetensors file, or a ``torch.save`` file with ``weights_only``; nothing in it is executed.
-
-    A dictionary with one entry ``state_dict`` or ``model_state_dict`` of tensors (a usual checkpoint) is unwrapped.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            f"no weights file '{path}'.", "Give a .safetensors file, or a .pt file with a state dict from torch.save."
-        )
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            problem = tensors_problem(path) or error
-            raise ModelError(
-                f"'{path}' is not a readable safetensors file: {problem}.",
-                "Save it again with safetensors.torch.save_file.",
-            ) from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; a refused pickle is among them
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"'{path}' is not a state dict that loads with weights_only: {first}",
-            "Save module.state_dict(), not the module, preferably as .safetensors.",
-        ) from None
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ModelError(
-            f"'{path}' holds {type(content).__name__}, expected a state dict (names to tensors).",
-            "Save module.state_dict().",
-        )
-    return dict(content)
-
-
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict into a module; the first key or shape that differs is named in a :class:`ModelError`."""
-    wanted = module.state_dict()
-    remedy = "Give the weights of this architecture."
-    missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
-    if missing or unknown:
-        parts = [
-            f"{len(keys)} keys {what} (first: '{keys[0]}')"
-            for keys, what in ((missing, "missing"), (unknown, "unexpected"))
-            if keys
-        ]
-        raise ModelError(
-            f"the state dict of {where} and the network have different keys: {' and '.join(parts)}.", remedy
-        )
-    for key, tensor in wanted.items():
-        if tensors[key].shape != tensor.shape:
-            raise ModelError(
-                f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy
-            )
-        if tensors[key].is_floating_point() and not torch.isfinite(tensors[key]).all():
-            raise ModelError(
-                f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training."
-            )
-    module.load_state_dict(tensors)
-
-
 def load_model(folder: str | Path) -> SavedModel:
     """Load an MLP that :func:`save_model` wrote.
 
@@ -194,7 +128,9 @@ def load_model(folder: str | Path) -> SavedModel:
     try:
         spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
         scalers = Scalers.from_dict(card["scalers"])
-    except (KeyError, TypeError, ValueError, DataError) as error:
+        if not isinstance(card.get("extra") or {}, dict):
+            raise ValueError("'extra' holds no fields")
+    except (KeyError, TypeError, ValueError, DataError, ModelError) as error:
         raise RunFolderError(
             f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Create the model again with --force."
         ) from None
@@ -202,6 +138,14 @@ def load_model(folder: str | Path) -> SavedModel:
         raise ModelError(
             f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}."
         )
+    tensors = read_tensors(Path(folder) / "model.safetensors")
+    there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o)
+    if needed > max(2 * there, 1 << 20):  # before the network is made: the card may announce one of any size
+        raise ModelError(
+            f"the model in '{folder}' is {spec} with {d} inputs and {o} outputs, {needed:,} parameters; its weights are "
+            f"{there:,}.",
+            "Make the model again with --force.",
+        )
     module = build(spec, d, o, seed=0)
-    fill(module, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
+    fill(module, tensors, f"'{folder}'")
     return SavedModel(module.eval(), spec, scalers, dict(card.get("extra") or {}))

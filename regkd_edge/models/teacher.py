@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..data import Scalers, as_rows, as_targets
+from ..data import Columns, Scalers, as_rows, as_targets
 from ..data.scores import r2_score
-from ..errors import ModelError
-from .convert import InStandardizedSpace, as_mlp, folded
+from ..errors import ModelError, UserError
+from .convert import as_mlp, between
 from .mlp import MLP
+from .outputs import Outputs, Picked
+from .space import InStandardizedSpace, same_scalers
 from .store import count_parameters
 
-__all__ = ["Teacher"]
+__all__ = ["Teacher", "reason_of"]
 
 _CHUNK = 4096  # rows per call
 
@@ -38,6 +41,19 @@ class Teacher:
         ``package.module:factory`` that makes the module again.
     extra : dict, optional
         ``feature_names``, ``target_names``, and whatever else is stored with it.
+    output : str, optional
+        Name or index of the module's output that holds the predictions, where it returns several.
+
+    Attributes
+    ----------
+    differentiable : bool
+        Whether gradients pass through the module.
+    columns : Columns or None
+        What its inputs are, once it has been checked against data: restored points keep codes and counts whole.
+    form, file : str and Path, or None
+        Kind and place of the file that it was read from, where a run keeps a copy of that file.
+    notes : list of str
+        What its user should know: what was chosen among several possibilities, and what does not fit.
     """
 
     def __init__(
@@ -49,6 +65,7 @@ class Teacher:
         *,
         factory: str | None = None,
         extra: dict[str, Any] | None = None,
+        output: str | None = None,
     ):
         for parameter in module.parameters():  # one by one: TorchScript has no requires_grad_ of its own
             parameter.requires_grad_(False)
@@ -59,7 +76,18 @@ class Teacher:
         self.factory = factory
         self.extra = dict(extra or {})
         self.differentiable = bool(getattr(module, "differentiable", True))
+        self.outputs = Outputs(source, output)
+        self.output = output
+        self.values: nn.Module | None = None  # what answers in place of the module, which then gives gradients alone
+        self.found: list[tuple[str, Any]] = []  # where its scaler may be
+        self.trust = False
+        self.columns: Columns | None = None
+        self.form: str | None = None
+        self.file: Path | None = None
+        self.notes: list[str] = []
+        self.checked: tuple[int | None, int | None] = (None, None)
         self._mlp: MLP | None | bool = False  # not looked for yet
+        self._dtype: torch.dtype | None = None  # not tried yet
 
     # What it is ------------------------------------------------------------------------------------------------
 
@@ -72,8 +100,21 @@ class Teacher:
     def mlp(self) -> MLP | None:
         """The network as an :class:`MLP` if it is equivalent to one, so that the fused core supports it, else None."""
         if self._mlp is False:
-            self._mlp = self.module if type(self.module) is MLP else as_mlp(self.module)
+            picked = self.outputs.chosen or self.outputs.pick
+            own = type(self.module) is MLP and picked is None
+            module = self.module if picked is None else Picked(self.module, picked)
+            self._mlp = module if own else as_mlp(module, self.checked[0])  # type: ignore[assignment]
         return self._mlp  # type: ignore[return-value]
+
+    def checked_on(self, inputs: int, outputs: int) -> None:
+        """Remember the widths that it was found to have, and look again for an MLP where they tell more than before."""
+        self.checked = (inputs, outputs)
+        if self._mlp is None:
+            self._mlp = False
+
+    def not_an_mlp(self) -> None:
+        """Leave the network to PyTorch: its folded form was compared on rows and differs."""
+        self._mlp = None
 
     @property
     def feature_names(self) -> list[str] | None:
@@ -94,7 +135,9 @@ class Teacher:
         if mlp is not None:
             return mlp.widths[0], mlp.widths[-1]
         features, targets = self.feature_names, self.target_names
-        return (len(features) if features else None), (len(targets) if targets else None)
+        inputs = getattr(self.module, "features", None)  # an estimator or a graph may know it
+        inputs = len(features) if features else inputs or self.checked[0]
+        return inputs, len(targets) if targets else self.checked[1]
 
     # What it answers -------------------------------------------------------------------------------------------
 
@@ -128,6 +171,22 @@ class Teacher:
             return self.scalers.y.restore(self._ask(self.scalers.x.standardize(rows)))
         return self._ask(rows)
 
+    def answers_in(
+        self,
+        scalers: Scalers,
+        x: np.ndarray,  # [n, d] raw units
+    ) -> np.ndarray:  # [n, o] float64, standardized by ``scalers``
+        """Return the answers to rows as they are, in the space of ``scalers``.
+
+        This is what training has for real rows. The network of :meth:`standardized` gives the same to float32's
+        precision for rows that went through that space, which a threshold or a code may not forgive.
+        """
+        if self.units == "raw":
+            return scalers.y.standardize(self._ask(x))
+        own = self.scalers or scalers
+        given = self._ask(own.x.standardize(x))
+        return given if own is scalers else scalers.y.standardize(own.y.restore(given))
+
     def score(self, x: Any, y: Any) -> float:
         """Return R2 of the answers to x against labels y [n, o], the mean over the outputs (as scikit-learn has it)."""
         answers = self.predict(x)
@@ -135,69 +194,105 @@ class Teacher:
         return r2_score(truth, answers)
 
     def _ask(self, rows: np.ndarray) -> np.ndarray:  # [n, d] in its own units -> [n, o] float64
-        own = next((p for p in (*self.module.parameters(), *self.module.buffers()) if p.is_floating_point()), None)
-        if own is None:
-            device, dtype = torch.device("cpu"), torch.float64 if hasattr(self.module, "function") else torch.float32
-        else:
-            device, dtype = own.device, own.dtype
-        parts = []
         with torch.no_grad():
-            for start in range(0, len(rows), _CHUNK):
-                part = torch.from_numpy(rows[start : start + _CHUNK]).to(device, dtype)
-                parts.append(answer_rows(self.module(part), len(part), self.source).double().cpu().numpy())
-        return np.concatenate(parts)
+            parts = [self._call(rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK)]
+        return np.concatenate([part.double().cpu().numpy() for part in parts])
+
+    def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
+        x = torch.from_numpy(np.ascontiguousarray(rows))
+        try:
+            return self.outputs(self._asked(x.to(self._device, self.dtype_for(rows))), len(x))
+        except UserError:
+            raise
+        except Exception as error:  # whatever a foreign module raises
+            raise ModelError(
+                f"the teacher ({self.source}) fails on rows of {x.shape[1]} inputs{self._hint(x.shape[1])}: "
+                f"{reason_of(error)}.",
+                "Give the data it was trained on.",
+            ) from error
+
+    def _hint(self, d: int) -> str:
+        first = next((m for m in self.module.modules() if isinstance(m, nn.Linear)), None)
+        other = first is not None and first.in_features != d
+        return f" (its first linear layer takes {first.in_features} inputs)" if other else ""
+
+    @property
+    def _asked(self) -> nn.Module:
+        """What gives the answers."""
+        return self.values if self.values is not None else self.module
+
+    @property
+    def _device(self) -> torch.device:
+        return next((p.device for p in (*self.module.parameters(), *self.module.buffers())), torch.device("cpu"))
+
+    def dtype_for(self, rows: np.ndarray) -> torch.dtype:
+        """The type in which the module takes its inputs: that of its parameters, or the first one that it accepts."""
+        if self._dtype is None:
+            asked = self._asked
+            own = next((p for p in (*asked.parameters(), *asked.buffers()) if p.is_floating_point()), None)
+            first = getattr(asked, "dtype", None) or (own.dtype if own is not None else torch.float32)
+            first = first if isinstance(first, torch.dtype) else torch.float32
+            whole = [torch.int64] if (rows == np.rint(rows)).all() else []
+            self._dtype = first
+            for dtype in dict.fromkeys([first, torch.float32, torch.float64, *whole]):
+                try:
+                    with torch.no_grad():
+                        asked(torch.from_numpy(np.ascontiguousarray(rows[:2])).to(self._device, dtype))
+                except (RuntimeError, TypeError) as error:  # another type, or something else: then the first is asked
+                    if not any(word in str(error) for word in ("dtype", "Long", "Double", "Float", "scalar type")):
+                        break
+                else:
+                    self._dtype = dtype
+                    break
+        return self._dtype
 
     def standardized(self, scalers: Scalers) -> nn.Module:
         """The teacher between the standardized spaces of ``scalers``: an :class:`MLP` where that is exact, so that the
-        fused core supports it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
+        fused core can take it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
+        own = None if self.units == "raw" else self.scalers or scalers
         mlp = self.mlp
-        if self.units == "raw":
-            out = (
-                folded(mlp, scalers)
-                if mlp is not None
-                else InStandardizedSpace(self.module, scalers, None, self.differentiable)
+        if mlp is None:
+            out: nn.Module = InStandardizedSpace(
+                self.module,
+                scalers,
+                own,
+                self.differentiable,
+                columns=self.columns,
+                dtype=self._dtype if self.values is None else getattr(self.module, "dtype", None),
+                outputs=self.outputs,
             )
-        elif self.scalers is None or _same(self.scalers, scalers):
-            out = mlp if mlp is not None else InStandardizedSpace(self.module, None, None, self.differentiable)
+        elif own is not None and same_scalers(own, scalers):
+            out = mlp if mlp.layers[0].weight.dtype == torch.float32 else between(mlp, None, None)
         else:
-            out = InStandardizedSpace(self.module, scalers, self.scalers, self.differentiable)
+            out = between(mlp, scalers, own)
         out.eval()
         for parameter in out.parameters():
             parameter.requires_grad_(False)
         return out
 
+    def summary(self) -> str:
+        """What it is, in one line: inputs, outputs, parameters, types, units, gradients, fused core or not."""
+        inputs, outputs = self.widths
+        some = lambda n, what: f"{'?' if n is None else n} {what}{'' if n == 1 else 's'}"  # noqa: E731
+        count = f"{self.parameters_count:,} parameters"
+        own = next((str(p.dtype).removeprefix("torch.") for p in self.module.parameters()), None)
+        kind = f"{count} ({own})" if own else "no torch parameters"
+        how = "values only, no gradients"
+        if self.mlp is not None:
+            how = f"gradients, fused core (as {_spec(self.mlp)})"
+        elif self.differentiable:
+            how = "gradients, by PyTorch"
+        return f"{self.source}: {some(inputs, 'input')}, {some(outputs, 'output')}, {kind}, {self.units} units, {how}"
+
     def __repr__(self) -> str:
-        inputs, outputs = ("?" if width is None else width for width in self.widths)
-        how = "fused core" if self.mlp is not None else "autograd" if self.differentiable else "values only"
-        return (
-            f"Teacher({self.source}: {inputs} inputs, {outputs} output{'' if outputs == 1 else 's'}, "
-            f"{self.parameters_count:,} parameters, {self.units} units, {how})"
-        )
+        return f"Teacher({self.summary()})"
 
 
-def answer_rows(y: Any, n: int, source: str) -> torch.Tensor:  # [n, o]
-    """What a network gave for n rows as a tensor [n, o]; :class:`ModelError` names any other kind or shape."""
-    if not isinstance(y, torch.Tensor):
-        inner = f" of {', '.join(type(v).__name__ for v in y)}" if isinstance(y, (tuple, list)) else ""
-        inner = f" with the keys {', '.join(map(repr, list(y)[:6]))}" if isinstance(y, dict) else inner
-        raise ModelError(
-            f"the teacher ({source}) returned a {type(y).__name__}{inner}, expected one tensor.",
-            "Return the tensor of the predictions alone.",
-        )
-    if y.ndim == 0 and n == 1:
-        return y.reshape(1, 1)
-    if y.ndim == 1 and len(y) == n:
-        return y[:, None]
-    if y.ndim != 2 or len(y) != n:
-        squeeze = y.ndim > 2 and len(y) == n and y[0].numel() == max(y.shape[1:])
-        raise ModelError(
-            f"the teacher ({source}) returned shape {list(y.shape)} for {n} rows, expected [{n}, outputs].",
-            "Squeeze the dimensions of size 1." if squeeze else "Return one row of predictions for each row.",
-        )
-    return y
+def _spec(mlp: MLP) -> str:
+    hidden = ",".join(map(str, mlp.widths[1:-1]))
+    return f"mlp:{hidden}:{mlp.activation}" if hidden else "a linear map"
 
 
-def _same(a: Scalers, b: Scalers) -> bool:
-    return a is b or all(
-        (getattr(p, k) == getattr(q, k)).all() for p, q in ((a.x, b.x), (a.y, b.y)) if p.width == q.width for k in ("mean", "scale")
-    ) and (a.x.width, a.y.width) == (b.x.width, b.y.width)  # fmt: skip
+def reason_of(error: Exception) -> str:
+    """The first line of what was raised, without its full stop."""
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

@@ -23,6 +23,7 @@ def quantize_graph(
     options: QuantizeConfig,
     *,
     bound: Bound | None = None,
+    labelled: tuple[Any, Any] | None = None,
     check_rows: Any = None,
 ) -> QuantizeSummary:
     """Write the FP32 graph ``source`` as ``target`` in one precision.
@@ -37,6 +38,8 @@ def quantize_graph(
         Method, percentile, corrections, placer and report.
     bound : Bound, optional
         For int8 and fp8: keep layers in a higher precision until it holds.
+    labelled : (rows [n, d], targets [n, o]), optional
+        Rows with labels that the student was not trained on: they say how exact int8 has to be.
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; the calibration rows when absent.
 
@@ -55,5 +58,5 @@ def quantize_graph(
         "report": options.report,
     }
     if precision == "int8":
-        return quantize_int8(source, target, rows, placer=options.placer, bound=bound, **shared)
+        return quantize_int8(source, target, rows, placer=options.placer, bound=bound, labelled=labelled, **shared)
     return quantize_layers(source, target, rows, precision, bound=bound if precision == "fp8" else None, **shared)

@@ -21,7 +21,8 @@ from ..graph.graph import input_of
 from ..models import SavedModel
 from ..models.mlp import ACTIVATIONS, MLP
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from .layers import student_chain, write_quantized
+from .calibration import allowed_change
+from .layers import split_notes, student_chain, write_quantized
 from .mixed import cautious_rise
 from .plan import Plan
 from .posttraining import CORRECTIONS, plan_layers
@@ -204,9 +205,9 @@ def quantize_finetuned(
     chain = student_chain(source)
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
-    outcome = plan_layers(
-        chain, rows, ["int8"] * len(chain.layers), method=method, percentile=percentile, corrections=corrections
-    )
+    options = {"method": method, "percentile": percentile, "tolerance": allowed_change(chain, *validation)}
+    whole = [name for name in corrections if name != "split"]  # what is trained has its numbers in one part
+    outcome = plan_layers(chain, rows, ["int8"] * len(chain.layers), corrections=whole, **options)
     x, y = (
         torch.tensor(s.standardize(v), dtype=torch.float32)
         for s, v in zip((student.scalers.x, student.scalers.y), train)
@@ -233,10 +234,20 @@ def quantize_finetuned(
             f"training through the quantizers did not lower the validation RMSE significantly (upper bound of the rise over FP32: {done.before:+.2%} before, {done.after:+.2%} after), so it is not used"
         ]
     )
+    chosen = done.plan
+    if "split" in corrections:
+        split = plan_layers(chain, rows, ["int8"] * len(chain.layers), corrections=corrections, **options)
+        if judge(split.plan) < judge(chosen):
+            outcome, chosen = split, split.plan
+            notes = [
+                *split_notes(chosen),
+                f"training through the quantizers is not used: without it, in two parts, the rise is {judge(chosen):+.2%}"
+                f" (with it {done.after:+.2%}, both with allowance for chance)",
+            ]
     extra = {
         "corrections": outcome.record(),
-        "finetune": done.record(),
-        **({"sensitivity": sensitivity(done.plan, check)} if report else {}),
+        "finetune": {**done.record(), "kept": done.trained and chosen is done.plan},
+        **({"sensitivity": sensitivity(chosen, check)} if report else {}),
     }
     calibration = {"rows": len(rows), "method": method}
-    return write_quantized(done.plan, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)
+    return write_quantized(chosen, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

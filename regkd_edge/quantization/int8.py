@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import GraphError, NotAvailable, UserError
 from ..graph.chain import read_chain
 from ..graph.graph import graph_precision, input_of, load_graph
 from ..graph.reference import fixed_batch
-from ..io.files import write_atomic
+from ..io.files import scratch_folder, write_atomic
 from .layers import quantize_layers
 from .modelopt import calibration_method, place_modelopt
 from .ranges import check_method
@@ -84,6 +83,7 @@ def quantize_int8(
             check_rows=check_rows,
             **options,
         )
+    options.pop("labelled", None)  # what is exact enough is a question of how the own placer splits numbers
     _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
     if placer == "modelopt":
@@ -98,7 +98,7 @@ def quantize_int8(
     rows = checked_rows(calibration_rows, width, "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
     _split_gemm(model)
-    with write_atomic(target) as temporary, tempfile.TemporaryDirectory() as folder:
+    with write_atomic(target) as temporary, scratch_folder(target) as folder:
         prepared = Path(folder, "prepared.onnx")
         onnx.save(model, prepared)
         if placer == "modelopt":

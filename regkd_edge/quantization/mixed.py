@@ -60,12 +60,14 @@ class Bound:
         """Return ``(rise, upper)``: relative rise of the RMSE on the rows, and an upper estimate for unseen rows.
 
         With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e), and the second
-        part has the standard error |d| |e| / sqrt(n). The FP32 RMSE itself is uncertain on few rows, and a smaller one
+        part has the standard error |d| |e| / sqrt(n). With several targets both are those of the target that rises
+        most: a target that nothing predicts must not hide what is lost in another. The FP32 RMSE itself is uncertain on few rows, and a smaller one
         makes the same d weigh more: for the margin it is taken one standard error lower.
         """
         rise, change, luck = _against_exact(plan, self.rows, self.targets)
-        change /= np.sqrt(max(1.0 - luck, _SURE))
-        return rise, rise + self.margin * change / float(np.sqrt(self.targets.size))
+        change = change / np.sqrt(np.maximum(1.0 - luck, _SURE))
+        upper = rise + self.margin * change / np.sqrt(len(self.targets))
+        return float(rise.max()), float(upper.max())
 
 
 def cautious_rise(
@@ -74,25 +76,28 @@ def cautious_rise(
     targets: np.ndarray,  # [n, o]
     margin: float = 1.5,
 ) -> float:
-    """Return the relative rise of the RMSE over FP32 on rows, plus ``margin`` standard errors of its sampling noise.
+    """Return the relative rise of the RMSE over FP32 on rows, plus ``margin`` standard errors of what chance
+    contributes to it, of the target that rises most.
 
     Used to compare two plans: one far from FP32 must be better by a larger margin than a close one, the more so on few
     rows.
     """
     rise, change, _ = _against_exact(plan, rows, targets)
-    return rise + margin * change / float(np.sqrt(targets.size))
+    return float((rise + margin * change / np.sqrt(len(targets))).max())
 
 
-def _against_exact(plan: Plan, rows: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
-    """Return (relative rise of the RMSE, RMS change of the output in units of the FP32 RMSE, relative standard error of
-    the FP32 RMSE's square), outputs in units of their deviation."""
+def _against_exact(
+    plan: Plan, rows: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [o] each
+    """For each target the relative rise of the RMSE, the RMS change of the output in units of the FP32 RMSE, and the
+    relative standard error of the FP32 RMSE's square."""
     spread = np.maximum(targets.std(axis=0), 1e-12)
     exact, got = plan.chain(rows), plan(rows)
-    squares = ((exact - targets) / spread) ** 2
-    base = max(float(np.sqrt(squares.mean())), 1e-12)
-    rise = float(np.sqrt(np.mean(((got - targets) / spread) ** 2))) / base - 1.0
-    change = float(np.sqrt(np.mean(((got - exact) / spread) ** 2))) / base
-    return rise, change, float(squares.std() / np.sqrt(squares.size)) / base**2
+    squares = ((exact - targets) / spread).astype(np.float64) ** 2
+    base = np.maximum(np.sqrt(squares.mean(axis=0)), 1e-12)
+    rise = np.sqrt(np.mean(((got - targets) / spread) ** 2, axis=0)) / base - 1.0
+    change = np.sqrt(np.mean(((got - exact) / spread) ** 2, axis=0)) / base
+    return rise, change, squares.std(axis=0) / np.sqrt(len(squares)) / base**2
 
 
 def search_mixed(
@@ -100,13 +105,16 @@ def search_mixed(
     make: Callable[[Sequence[str]], Outcome],
     forms: Sequence[str],
     bound: Bound,
+    *,
+    split: bool = True,
 ) -> tuple[Outcome, list[str]]:
     """Return the plan with the fewest layers in ``bound.high`` that meets the bound, and notes on it.
 
-    Candidates are tried in order of their number of kept layers, then of their multiply-adds. With more than
-    three layers each is first estimated by switching layers of the ``full`` plan, which costs a forward pass, and
-    requantized only if that is near the bound. The estimate can be far too high: the ranges and scales that were chosen
-    for a layer in the lower precision stay in it, so with up to three layers all candidates are requantized.
+    INT8 numbers in two parts are tried first (unless ``split`` is False): they cost a second product, and no layer is
+    kept. Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more than
+    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made anew
+    only when that comes near the bound. That estimate can be far too high: the ranges and scales that were chosen for a
+    layer in the lower precision stay in it, so that a few layers are made anew without asking it.
     """
     chain = full.plan.chain
     macs = chain.multiply_adds
@@ -117,6 +125,14 @@ def search_mixed(
     if upper <= bound.increase:
         return full, said
     best, best_upper = full, upper
+    if split and "int8" in forms:
+        full = make(["int8-split" if form == "int8" else form for form in forms])
+        rise, upper = bound.judge(full.plan)
+        said.append(f"all layers in two INT8 parts: RMSE {rise:+.2%}, at most {upper:+.2%}")
+        if upper <= bound.increase:
+            return full, said
+        if upper < best_upper:
+            best, best_upper = full, upper
     for kept in _candidates(len(macs), macs, full.plan, bound):
         estimated = _ALL_MADE < len(macs) > len(kept)
         if estimated and bound.judge(_switched(full.plan, kept, bound.high))[1] > 2 * bound.increase:

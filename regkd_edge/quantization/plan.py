@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..graph.chain import Chain
-from ..graph.formats import FORMATS, Format, round_to
+from ..graph.formats import FORMATS, Format, round_to, rounded_parts
 
 __all__ = ["TINY", "Plan", "PlannedLayer", "nearest_plan", "weight_scales"]
 
@@ -44,27 +44,43 @@ class PlannedLayer:
     codes: np.ndarray | None = None
 
     @property
-    def stored(self) -> np.ndarray:  # [n_out, n_in] float32
-        """Return the weights that the layer multiplies by."""
+    def stored_parts(self) -> tuple[np.ndarray, ...]:  # [n_out, n_in] float32 each
+        """The weights that the layer multiplies by, in one or two parts."""
         if self.codes is not None:
-            return self.codes * self.weight_scale[:, None]
-        return round_to(self.weight, self.form, self.weight_scale[:, None] if self.form.scaled else 1.0)
+            return (self.codes * self.weight_scale[:, None],)
+        scale = self.weight_scale[:, None] if self.form.scaled else 1.0
+        return rounded_parts(self.weight, self.form, scale, self.form.weight_parts)
+
+    @property
+    def stored(self) -> np.ndarray:  # [n_out, n_in] float32
+        """The weights that the layer multiplies by, as their sum."""
+        return sum(self.stored_parts)
 
     @property
     def scaled_data(self) -> bool:
         """Whether the layer's input passes a Q/DQ pair."""
         return self.form.scaled and self.form.data
 
-    def data(self, a: np.ndarray) -> np.ndarray:  # [n, n_in]
-        """Return the layer's input as it is multiplied."""
+    def data_parts(self, a: np.ndarray) -> tuple[np.ndarray, ...]:  # [n, n_in] each
+        """The layer's input as it is multiplied, in one or two parts."""
         if self.shift is not None:
             a = a - self.shift
         if self.rate is not None:
             a = a * self.rate
-        return round_to(a, self.form, self.data_scale) if self.form.data else a
+        return rounded_parts(a, self.form, self.data_scale, self.form.data_parts) if self.form.data else (a,)
+
+    def data(self, a: np.ndarray) -> np.ndarray:  # [n, n_in]
+        """The layer's input as it is multiplied, as the sum of its parts."""
+        return sum(self.data_parts(a))
 
     def product(self, a: np.ndarray) -> np.ndarray:  # [n, n_out]
-        z = self.data(a) @ self.stored.T
+        high, *low = self.data_parts(a)
+        weight, *low_weight = self.stored_parts
+        z = high @ weight.T
+        for part in low:
+            z = z + part @ weight.T
+        for part in low_weight:
+            z = z + high @ part.T
         if not self.form.scaled:
             z = round_to(z, self.form)
         return z + self.bias
@@ -113,7 +129,7 @@ class Plan:
         total = sum(layer.weight.size for layer in self.layers)
         found: dict[str, float] = {}
         for layer in self.layers:
-            found[layer.form.name] = found.get(layer.form.name, 0.0) + layer.weight.size / total
+            found[layer.form.label] = found.get(layer.form.label, 0.0) + layer.weight.size / total
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, GraphError
-from ..graph.graph import GraphPrecision, graph_precision
+from ..graph.graph import GraphPrecision, graph_precision, load_graph
 from ..graph.reference import reference_outputs
 from ..io.files import file_hash
 
-__all__ = ["QuantizeSummary", "checked_rows", "summarize"]
+__all__ = ["QuantizeSummary", "checked_rows", "summarize", "target_names"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class QuantizeSummary:
     """The result of a quantization.
 
     ``check`` compares the new graph with the FP32 graph on rows, both run by ONNX Runtime with all optimisations off
-    (the meaning of the graph, independent of kernels): root mean square and largest difference, in target units.
+    (what the graph means, not what a kernel makes of it): root mean square and largest difference of each target in its
+    own unit, under ``targets``. The same over all targets is given as ``rmse`` and ``max_abs`` in ``unit``: the target's
+    own with one target, and standard deviations of the FP32 answers with several, since watts and strains do not add up.
     """
 
     precision: str
@@ -101,12 +104,7 @@ def summarize(
                 f"the {precision} graph gives {got[~np.isfinite(got)][0]} on a row where FP32 is finite.",
                 "Use fp32 for this student, or scale its inputs.",
             )
-        difference = np.abs(got - want)
-        check = {
-            "rows": len(check_rows),
-            "rmse": float(np.sqrt(np.mean(difference**2))),
-            "max_abs": float(difference.max()),
-        }
+        check = {"rows": len(check_rows), **_differences(want, got, target_names(source, want.shape[1]))}
     return QuantizeSummary(
         precision,
         str(source),
@@ -119,3 +117,46 @@ def summarize(
         notes,
         extra or {},
     )
+
+
+def _differences(
+    want: np.ndarray,  # [n, o]
+    got: np.ndarray,  # [n, o]
+    names: list[str],
+) -> dict[str, Any]:
+    """``rmse`` and ``max_abs`` over all targets with their ``unit``, and of each under ``targets``."""
+    error = np.abs(got - want)
+    spread = want.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)  # one row, or a dead output
+    figures = [
+        {
+            "name": name,
+            "rmse": float(np.sqrt(np.mean(error[:, j] ** 2))),
+            "max_abs": float(error[:, j].max()),
+            "share_of_deviation": float(np.sqrt(np.mean(error[:, j] ** 2)) / spread[j]),
+        }
+        for j, name in enumerate(names)
+    ]
+    if len(figures) == 1:
+        overall = {"rmse": figures[0]["rmse"], "max_abs": figures[0]["max_abs"], "unit": names[0]}
+    else:
+        scaled = error / spread
+        overall = {
+            "rmse": float(np.sqrt(np.mean(scaled**2))),
+            "max_abs": float(scaled.max()),
+            "unit": "standard deviations",
+        }
+    return {**overall, "targets": figures}
+
+
+def target_names(source: str | Path, count: int) -> list[str]:
+    """Return the targets' names as the exporter stored them in a graph; ``target 0``, ... where it did not."""
+    for item in load_graph(source).metadata_props:
+        if item.key == "regkd.target_names":
+            try:
+                names = json.loads(item.value)
+            except ValueError:
+                break
+            if isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names):
+                return names
+    return [f"target {j}" for j in range(count)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.formats import Format
+from ..graph.formats import Format, low_scale
 from .equalize import fold_rates
 from .plan import Plan, PlannedLayer
 
@@ -80,26 +80,61 @@ def _layer(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str
         weight = build.typed(f"{name}/weight", layer.weight.T, form)
         product = build.node("Cast", [build.node("MatMul", [data, weight], name)], f"{name}/to_fp32", to=1)
     else:
-        data = current
-        if form.data:
-            point = [
-                build.constant(f"{name}/data/scale", np.float32(layer.data_scale)),
-                build.zeros(f"{name}/data/zero", (), form),
-            ]
-            data = build.node(
-                "DequantizeLinear",
-                [build.node("QuantizeLinear", [current, *point], f"{name}/data/quantize"), *point],
-                f"{name}/data/dequantize",
-            )
-        codes = layer.codes if layer.codes is not None else layer.stored / layer.weight_scale[:, None]
-        point = [
-            build.constant(f"{name}/weight/scale", layer.weight_scale),
-            build.zeros(f"{name}/weight/zero", layer.weight_scale.shape, form),
-        ]
-        stored = build.typed(f"{name}/weight", codes.T, form)
-        weight = build.node("DequantizeLinear", [stored, *point], f"{name}/weight/dequantize", axis=1)
-        product = build.node("MatMul", [data, weight], name)
+        product = _scaled_product(build, layer, name, current)
     return build.node("Add", [product, build.constant(f"{name}/bias", layer.bias)], f"{name}/bias_add")
+
+
+def _scaled_product(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str:
+    """The product of Q/DQ pairs; with data or weights in two parts, the sum of two or three such products.
+
+    high = DQ(Q(a)), low = DQ(Q(a - high)): the subtraction is exact in float32, so nothing is lost between the parts.
+    The product of the two low parts is left out: it is below float32's own rounding of the sum. Each product has its own
+    Q/DQ pair of the data and its own weights, since ONNX Runtime makes an integer kernel of a product only where nothing
+    else reads its operands.
+    """
+    form, scales = layer.form, (layer.weight_scale, low_scale(layer.weight_scale))
+    if layer.codes is not None:
+        codes = [layer.codes]
+    else:
+        codes = [part / scale[:, None] for part, scale in zip(layer.stored_parts, scales)]
+    if form.data:
+        high = _Quantized(build, layer, f"{name}/data", current, layer.data_scale)
+        data = [high]
+        if form.data_parts == 2:
+            rest = build.node("Sub", [current, high.values("/rest")], f"{name}/data/rest")
+            data.append(_Quantized(build, layer, f"{name}/data/low", rest, low_scale(layer.data_scale)))
+    products = [("", 0, 0)]  # suffix of the name, part of the data, part of the weights
+    products += [("/low_data", 1, 0)] if form.data_parts == 2 else []
+    products += [("/low_weight", 0, 1)] if len(codes) == 2 else []
+    total = ""
+    for suffix, of_data, of_weight in products:
+        operand = data[of_data].values(suffix) if form.data else current
+        point = [
+            build.constant(f"{name}{suffix}/weight/scale", scales[of_weight]),
+            build.zeros(f"{name}{suffix}/weight/zero", layer.weight_scale.shape, form),
+        ]
+        stored = build.typed(f"{name}{suffix}/weight", codes[of_weight].T, form)
+        weight = build.node("DequantizeLinear", [stored, *point], f"{name}{suffix}/weight/dequantize", axis=1)
+        product = build.node("MatMul", [operand, weight], f"{name}{suffix}")
+        total = build.node("Add", [total, product], f"{name}{suffix}/sum") if total else product
+    return total
+
+
+class _Quantized:
+    """A tensor to be rounded: a Q/DQ pair for each of its readers, all with the same constants."""
+
+    def __init__(self, build: _Builder, layer: PlannedLayer, name: str, current: str, scale: Any) -> None:
+        self._build, self._name, self._current = build, name, current
+        self._point = [
+            build.constant(f"{name}/scale", np.float32(scale)),
+            build.zeros(f"{name}/zero", (), layer.form),
+        ]
+
+    def values(self, reader: str) -> str:
+        """The tensor of the rounded values, for one reader."""
+        name = f"{self._name}{reader}"
+        codes = self._build.node("QuantizeLinear", [self._current, *self._point], f"{name}/quantize")
+        return self._build.node("DequantizeLinear", [codes, *self._point], f"{name}/dequantize")
 
 
 class _Builder:

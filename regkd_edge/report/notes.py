@@ -64,7 +64,8 @@ def loop_overhead(benches: dict[str, dict[str, Any]]) -> str | None:
     values = [timing["overhead_ns"] for record in benches.values() for timing in record["latency"]]
     if not values:
         return None
-    return f"each latency includes {min(values):.0f} to {max(values):.0f} ns of the timing loop"
+    low, high = (f"{v:.0f}" for v in (min(values), max(values)))
+    return f"each latency includes {low if low == high else f'{low} to {high}'} ns of the timing loop"
 
 
 def other_settings(name: str, record: dict[str, Any]) -> list[str]:
@@ -91,12 +92,13 @@ def other_settings(name: str, record: dict[str, Any]) -> list[str]:
         theirs = here[best] / 1000
         if theirs < ours * (1 - SAME_SPEED):
             notes.append(
-                f"{name}: batch {timing['batch']} takes {theirs:.3g} µs with {best}, {ours:.3g} µs without (p50)."
+                f'{name}: at batch {timing["batch"]} the setting "{best}" is faster: median {theirs:.3g} µs, '
+                f"{ours:.3g} µs as measured."
             )
         else:
             notes.append(
-                f"{name}: batch {timing['batch']} is not faster with {', '.join(here)} "
-                f"({theirs:.3g} µs at best, {ours:.3g} µs without; p50)."
+                f"{name}: no other setting is faster at batch {timing['batch']} (tried: {'; '.join(here)}; median "
+                f"{theirs:.3g} µs at best, {ours:.3g} µs as measured)."
             )
     return notes
 
@@ -105,12 +107,16 @@ def deployed(record: dict[str, Any] | None) -> list[str]:
     """Return the results of comparing a bundle's engines with the expected outputs on the device."""
     if record is None:  # no bundle
         return []
-    said = [
-        f"{one['name']}: its outputs match its graph's "
-        f"(RMS difference {one['difference']:.3g}, {one['allowed']:.3g} allowed)."
-        for one in record["verified"]
-        if one["passed"]
-    ]
+    said = []
+    for one in record["verified"]:
+        if one["passed"]:
+            parts = one.get("targets") or [one]
+            figures = "; ".join(
+                f"{part['name'] + ': ' if len(parts) > 1 else ''}"
+                f"RMS difference {part['difference']:.3g}, {part['allowed']:.3g} allowed"
+                for part in parts
+            )
+            said.append(f"{one['name']}: its outputs match its graph's ({figures}).")
     return [*record["notes"], *said, *(f"Not built: {reason}" for reason in record["left_out"])]
 
 

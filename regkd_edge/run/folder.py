@@ -15,6 +15,7 @@ One run is one folder. Every command opens it, does what is missing or stale, an
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,14 +26,13 @@ from ..config import RunConfig
 from ..errors import RunFolderError, UserError
 from ..io.command import command_line
 from ..io.files import digest, file_hash, write_atomic, write_json
-from ..io.reading import read_json
+from ..io.names import inside
+from .state import STAGES, may_write, read_state, write_state
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
 
-#: The stages in their order; each reads what the ones before it wrote.
-STAGES = ("data", "teacher", "distill", "export", "quantize", "build", "bench", "report")
-
-_FORMAT = 1
+# Names of temporary files and folders: those of write_atomic and scratch_folder.
+_LEFT = re.compile(r"\..+\.\w+\.tmp(\.\w+)?")
 _MAKE_IT = "Create it with: {} --data FILE.csv --target NAME"
 
 
@@ -71,7 +71,24 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
-        """Create or open the run folder ``path`` and write ``config`` to it; finished stages are kept."""
+        """Create or open the run folder ``path`` and write ``config`` to it; finished stages are kept.
+
+        A run that another command is working on is refused and left as it is.
+        """
+        run = cls.prepare(path)
+        with run.lock():
+            run.write_config(config)
+        return run
+
+    @classmethod
+    def prepare(cls, path: str | Path) -> RunFolder:
+        """Return the run folder ``path``, made if it does not exist; nothing is written into it.
+
+        Raises
+        ------
+        RunFolderError
+            It is a file, cannot be made, or holds files and is not a run. What a killed command left is not counted.
+        """
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"'{path}' is a file, expected a folder.", "Choose another name for the run.")
@@ -84,17 +101,20 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(f"cannot create '{path}': {error.strerror}.", "Choose a writable folder.") from error
         run.state()
-        run.write_config(config)
         return run
 
     def _holds_files(self) -> bool:
-        return any(inner.name != ".lock" for inner in self.path.iterdir())
+        """Whether there is more than what a command leaves that was killed before it wrote run.yaml."""
+        return any(inner.name != ".lock" and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir())
 
     # -- names --------------------------------------------------------------------------------------------------
 
     def file(self, *names: str) -> Path:
-        """Return the path of a file of the run, from its names: ``run.file("onnx", "student.fp32.onnx")``."""
-        return self.path.joinpath(*names)
+        """Return the path of a file of the run: ``run.file("onnx", "student.fp32.onnx")``.
+
+        Names may come from a file: one that leads out of the folder is a :class:`RunFolderError`.
+        """
+        return inside(self.path, "/".join(names), "the run")
 
     def relative(self, path: str | Path) -> str:
         """Return ``path`` as written in state.json: relative to the folder, with forward slashes."""
@@ -116,24 +136,8 @@ class RunFolder:
     # -- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return the finished stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
-        path = self.file("state.json")
-        remedy = f"Delete '{path}' to redo every stage, or start a new run folder."
-        try:
-            content = read_json(path, remedy)
-        except FileNotFoundError:
-            return {}
-        if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
-            raise RunFolderError(f"'{path}' is corrupt: it holds no stages.", remedy)
-        for stage, record in content["stages"].items():
-            if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
-                raise RunFolderError(f"'{path}' is corrupt: stage '{stage}' names no outputs.", remedy)
-        if content.get("format") != _FORMAT:
-            raise RunFolderError(
-                f"'{path}' has format {content.get('format')!r}, expected {_FORMAT}.",
-                "Use the version of regkd-edge that wrote it, or start a new run folder.",
-            )
-        return content["stages"]
+        """Return the records of the stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
+        return read_state(self.path)
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """Return the record of a finished stage in state.json, or None."""
@@ -201,19 +205,18 @@ class RunFolder:
             return False, record["summary"]
         # Until the work is done the stage counts as missing; its old outputs stay recorded, to be removed.
         before = self.known_outputs(stage)
-        self._write_state({**self.state(), stage: {"fingerprint": None, "outputs": before}})
+        write_state(self.path, {**self.state(), stage: {"fingerprint": None, "outputs": before}})
         started = time.monotonic()
         try:
             paths, summary = work()
         except UserError:
             # Refused before it wrote anything, e.g. for a missing file: the earlier result is still valid.
             if record is not None and all(self._is_as_recorded(name, recorded) for name, recorded in before.items()):
-                with contextlib.suppress(
-                    RunFolderError
-                ):  # a full disk: the stage counts as missing, nothing else is lost
-                    self._write_state({**self.state(), stage: record})
+                with contextlib.suppress(RunFolderError):  # a full disk: it counts as missing, no more is lost
+                    write_state(self.path, {**self.state(), stage: record})
             raise
         outputs = {self.relative(path): file_hash(path) for path in paths}
+        assert all(may_write(stage, name) for name in outputs), f"add to OUTPUTS['{stage}']: {', '.join(outputs)}"
         record = {
             "fingerprint": fingerprint,
             "machine": machine,
@@ -222,7 +225,7 @@ class RunFolder:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "summary": summary,
         }
-        self._write_state({**self.state(), stage: record})
+        write_state(self.path, {**self.state(), stage: record})
         self._remove(set(before) - set(outputs))
         return True, summary
 
@@ -239,7 +242,7 @@ class RunFolder:
         stages = self.state()
         record = stages.pop(stage, None)
         if record is not None:
-            self._write_state(stages)
+            write_state(self.path, stages)
             self._remove(record["outputs"])
 
     def _remove(self, names: Iterable[str]) -> None:
@@ -251,10 +254,6 @@ class RunFolder:
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty
                 path.parent.rmdir()
-
-    def _write_state(self, stages: Mapping[str, Any]) -> None:
-        ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
-        write_json(self.file("state.json"), {"format": _FORMAT, "stages": ordered})
 
     # -- one writer at a time -----------------------------------------------------------------------------------
 
@@ -286,7 +285,7 @@ class RunFolder:
     def _sweep(self) -> None:
         """Remove temporary files of a command that was killed; only the lock's holder may."""
         for left in self.path.rglob(".*.tmp*"):
-            if left.is_dir():
+            if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)

@@ -136,10 +136,24 @@ class Feed:
         member.x = self.draw(step).to(member.device)
         member.y, member.shuffle = None, False
         weights = self.row_weights(step, member.total)
-        t = answers(member.teacher, member.x)
+        t = self._with_known_answers(answers(member.teacher, member.x), step)
         member.rows = RowQuantities(t, weight=weights if weights is None else weights.to(member.device))
         if self.labelled:
             self._label(member, t, step)
+
+    def _with_known_answers(self, t: Tensor, step: int) -> Tensor:  # [steps * batch, o]
+        """The same with the stored answers of the real rows, which the teacher saw in raw units."""
+        rows = self._indices(step)
+        if not any(i is not None and part.sampler.quantities.t is not None for part, i in zip(self.parts, rows)):
+            return t
+        of_parts = t.reshape(self.steps, self.batch, -1).split([part.rows for part in self.parts], 1)
+        known = [
+            asked.flatten(0, 1)
+            if i is None or part.sampler.quantities.t is None
+            else part.sampler.quantities.t.to(t.device)[i.to(t.device)]
+            for part, i, asked in zip(self.parts, rows, of_parts)
+        ]
+        return self._interleaved(known)
 
     def _label(self, member: Member, t: Tensor, step: int) -> None:
         """Return labels and quantities of the real rows, with answers as labels of the synthetic points."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..data import Scaler, Scalers
 from ..errors import DataError
+from ..io.reading import read_json_object
 from .describe import InputDescription
 
 __all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
@@ -77,7 +77,7 @@ def described_inputs(student: str | Path, described: str | Path | None = None) -
     student : path of a folder with model.json
     described : path of a YAML file, optional
     """
-    card = json.loads(Path(student, "model.json").read_text(encoding="utf-8"))
+    card = read_json_object(Path(student, "model.json"), "Distil the student again with --force.")
     scaler = Scalers.from_dict(card["scalers"]).x
     if described is not None:
         description = InputDescription.from_yaml(described)

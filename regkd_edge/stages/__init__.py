@@ -18,6 +18,7 @@ from ..config import RunConfig
 from ..errors import RunFolderError
 from ..io.command import command_line
 from ..io.files import digest, file_hash
+from ..io.regular import file_problem
 from ..run import STAGES, RunFolder
 
 __all__ = [
@@ -171,8 +172,8 @@ def _below(run: RunFolder, name: str) -> set[str]:
 
 
 def _command(config: RunConfig, name: str) -> str:
-    """Return the command to type for a stage; ``distill`` imports a teacher that exists already."""
-    brought = config.teacher.from_run or config.teacher.factory
+    """What to type for a stage; a teacher that exists already is taken in by ``distill``."""
+    brought = config.teacher.brought
     return "distill" if brought and name in ("data", "teacher") else get(name).command
 
 
@@ -182,10 +183,9 @@ def external_hash(run: RunFolder, stage: str, path: str) -> str:
     If the file is gone but the stage has recorded it (the run folder was copied to another machine), the recorded
     hash is used: what was made from the file is in the folder.
     """
-    if Path(path).is_dir():
-        return "a folder"  # refused by the stage that reads it; it may be too large to hash
     if Path(path).exists():
-        return file_hash(path)
+        problem = file_problem(path)  # refused by the stage that reads it: it may be a pipe, or as large as a disk
+        return file_hash(path) if problem is None else problem
     record = run.record(stage) or {}
     return record.get("summary", {}).get("external", {}).get(str(path), "absent")
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..config import RunConfig
 from ..errors import GraphError, UserError
 from ..run import RunFolder
 from . import Progress, Stage
 
-__all__ = ["STAGE", "graphs"]
+if TYPE_CHECKING:
+    from ..engines import Backend, Manifest
+    from ..engines.verify import Oracle
+
+__all__ = ["STAGE", "graphs", "oracle_of"]
+
+_VERIFY_ROWS = 1000  # held-out rows on which engines are compared with their graphs
 
 
 def graphs(run: RunFolder) -> dict[str, Path]:
@@ -24,6 +33,42 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         "build": config.build.model_dump(mode="json"),
         "options": {name: config.build.options(name) for name in config.build.backend},
     }
+
+
+def oracle_of(run: RunFolder) -> Oracle:
+    """Return what the run's graphs mean on its held-out rows, at most 1,000 of them."""
+    from ..data import load_dataset
+    from ..engines.verify import Oracle
+
+    rows = load_dataset(run).rows("test")[0]
+    return Oracle(rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)], graphs(run)["fp32"])
+
+
+def _built(
+    backend: Backend, graph: Path, folder: Path, options: dict[str, Any], oracle: Oracle
+) -> tuple[Manifest, str | None]:
+    """Build an engine that answers as its graph: ``(manifest, note or None)``.
+
+    An engine that answers otherwise is built again with fewer optimizations. If that does not help, the folder is
+    removed, so that nothing measures it, and a :class:`GraphError` says how far off it was.
+    """
+    from ..engines.verify import verify_engine
+
+    manifest = backend.build(graph, folder, options)
+    trusted = {"run_code_of_plan": True} if options.get("version_compatible") else {}  # it was built right here
+    try:
+        return verify_engine(folder, graph, oracle, **trusted), None
+    except GraphError as error:
+        refusal = error
+    for plainer in backend.plainer(options) if hasattr(backend, "plainer") else ():
+        manifest = backend.build(graph, folder, plainer)
+        try:
+            manifest = verify_engine(folder, graph, oracle)
+        except GraphError:
+            continue
+        return manifest, f"{folder.name}: built with optimization '{plainer['optimization']}': {refusal.cause}"
+    shutil.rmtree(folder, ignore_errors=True)
+    raise refusal
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
@@ -41,6 +86,8 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     for backend in backends.values():
         backend.require()
     left_out: list[str] = []
+    repaired: list[str] = []
+    oracle = oracle_of(run)
     headers: list[str] = []
     for name, backend in backends.items():
         for precision, graph in graphs(run).items():
@@ -53,19 +100,32 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             options = config.build.options(name)
             if name == "tensorrt":
                 options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
-            manifest = backend.build(graph, folder, options)
+            try:
+                manifest, note = _built(backend, graph, folder, options, oracle)
+            except GraphError as error:
+                left_out.append(f"{folder.name}: {error.cause.removeprefix(f'{folder.name}: ')}")
+                continue
             paths.append(folder)
-            engines.append({"engine": folder.name, "bytes": manifest.size_bytes, "seconds": manifest.seconds})
+            repaired += [note] if note else []
+            engines.append(
+                {
+                    "engine": folder.name,
+                    "bytes": manifest.size_bytes,
+                    "seconds": manifest.seconds,
+                    "answers as its graph": "yes" if manifest.verified else "not run here",
+                }
+            )
             if options.get("header"):
                 headers.append(f"{folder.name}: C header {run.relative(folder / (options['header'] + '.h'))}")
     if not engines:
         raise GraphError(
-            f"no engine could be built: {'; '.join(left_out)}", "Choose another back end, for example 'onnxruntime'."
+            f"no engine could be built: {'; '.join(left_out)}.", "Choose another back end, for example 'onnxruntime'."
         )
     return paths, {
         "engines": engines,
         **({"left_out": left_out} if left_out else {}),
         **({"headers": headers} if headers else {}),
+        **({"repaired": repaired} if repaired else {}),
     }
 
 

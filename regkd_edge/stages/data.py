@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..data import BUNDLED, load_table, save_dataset, split
+from ..data import BUNDLED, prepare, save_dataset, split
 from ..errors import DataError
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
@@ -24,7 +24,7 @@ def _source(config: RunConfig) -> str | None:
 
 
 def _without(config: RunConfig) -> bool:
-    return config.distill.no_data and bool(config.teacher.from_run or config.teacher.factory)
+    return config.distill.no_data and config.teacher.brought
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
@@ -32,14 +32,20 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     if source is None:
         return _described(run, config)
     content = source if source in BUNDLED else external_hash(run, "data", source)
-    return {"content": content, "data": config.data.model_dump(mode="json", exclude={"source"}), "seed": config.seed}
+    held_out = config.data.test_data
+    inputs = {
+        "content": content,
+        "data": config.data.model_dump(mode="json", exclude={"source", "test_data"}),
+        "seed": config.seed,
+    }
+    return {**inputs, "test": external_hash(run, "data", held_out)} if held_out else inputs
 
 
 def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     """Return what decides a table that is drawn from a description of the inputs."""
     files = [external_hash(run, "data", path) for path in (*described_files(config), *teacher_files(config))]
     teacher, about = (
-        config.teacher.model_dump(mode="json", include={"factory", "inputs"}),
+        config.teacher.model_dump(mode="json", include={"factory", "inputs", "output"}),
         config.distill.describe == "standard",
     )
     shares = config.data.model_dump(mode="json", include={"validation", "test"})
@@ -52,11 +58,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         from ..training import described_table
 
         table, files = described_table(config), [*described_files(config), *teacher_files(config)]
+        parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
     else:
-        about = config.data
-        table = load_table(source, about.target, whole=about.whole, categorical=about.categorical)
-        files = [] if source in BUNDLED else [source]
-    parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
+        table, parts = prepare(config.data, config.seed)
+        files = [path for path in (source, config.data.test_data) if path and path not in BUNDLED]
     paths = save_dataset(run, table, parts)
     return paths, {
         "source": str(table.source),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,27 @@ def _bound(run: RunFolder, config: RunConfig) -> Any:
     return Bound(increase, x.astype(np.float32), y, section.high)
 
 
+def _labelled(run: RunFolder, config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """The validation rows, which say how exact the student is; None without data, since on synthetic inputs a student is
+    further from its teacher than on those that occur."""
+    if config.distill.no_data:
+        return None
+    x, y = _answered(run, config, "validation")
+    return x.astype(np.float32), y
+
+
+def _renamed(run: RunFolder, target: Path, done: Any, wanted: list[str]) -> tuple[Path | None, Any]:
+    """A graph in which no layer is of the precision asked for, under the name of what it is; None where the run has a
+    graph of that precision anyway."""
+    label = done.precision
+    if label in wanted or label == "fp32":
+        target.unlink()
+        return None, done
+    renamed = run.file("onnx", f"student.{label}.onnx")
+    os.replace(target, renamed)
+    return renamed, replace(done, target=str(renamed))
+
+
 def _finetuned(
     run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray
 ) -> Any:
@@ -179,13 +202,22 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
     paths: list[Path] = []
     graphs: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    labelled = _labelled(run, config) if "int8" in wanted else None
     for precision in wanted:
         target = run.file("onnx", f"student.{precision}.onnx")
         if precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
         else:
             rows = None if precision == "fp16" else calibration_rows(run, config)
-            done = quantize_graph(source, target, precision, rows, section, bound=bound, check_rows=check_rows)
+            done = quantize_graph(
+                source, target, precision, rows, section, bound=bound, labelled=labelled, check_rows=check_rows
+            )
+        if precision not in done.precision.split("+") and done.precision not in ("mixed", precision):
+            target, done = _renamed(run, target, done, wanted)
+        if target is None:
+            left_out.append(f"{precision}: {done.notes[-1]}")
+            continue
         paths.append(target)
         graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
     for left in run.file("onnx").glob("student.*.onnx"):
@@ -194,7 +226,7 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             left.unlink()
     described = _description(config)
     external = {described: external_hash(run, "quantize", described)} if described else {}
-    return paths, {"graphs": graphs, "external": external}
+    return paths, {"graphs": graphs, "external": external, **({"left_out": left_out} if left_out else {})}
 
 
 STAGE = Stage("quantize", "quantize", ("data", "distill", "export"), _inputs, _work)

@@ -13,7 +13,7 @@ __all__ = ["STAGE"]
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {}
+    return {"allow": config.bench.allow}
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:

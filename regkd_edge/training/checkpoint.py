@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..io.reading import parse_json
 from ..models.store import write_tensors
 
 __all__ = ["Checkpoint"]
@@ -56,8 +57,10 @@ class Checkpoint:
 
         try:
             with safe_open(self.path, framework="pt") as stored:
-                header = json.loads((stored.metadata() or {})["regkd_edge"])
+                header = parse_json((stored.metadata() or {})["regkd_edge"].encode())
                 tensors = {key: stored.get_tensor(key) for key in stored.keys()}
+            if not isinstance(header, dict) or not isinstance(header.get("facts"), dict):
+                raise ValueError("it holds no facts")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             _log.warning("the checkpoint '%s' is damaged (%s): training starts from the beginning", self.path, error)
             return None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from torch import nn
 
 from ..config import DistillConfig, RunConfig
 from ..data import Table
-from ..data.csv_reader import read_csv
+from ..data.named import column_names
 from ..errors import DataError
 from ..models import Teacher, open_teacher
 from ..sampling import InputDescription
@@ -69,8 +67,10 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
     if config.describe not in (None, STANDARD):
         return InputDescription.from_yaml(config.describe).names
     if config.like is not None:
-        return read_csv(Path(config.like))[0]
+        return column_names(config.like)
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
+    if teacher.widths[0] is not None:
+        return [f"x{j}" for j in range(teacher.widths[0])]
     if layer is None:
         raise DataError(
             "the number of inputs is unknown: neither a table nor the teacher tells it.",

@@ -49,7 +49,7 @@ def require_units(teacher: Teacher) -> None:
     """Refuse a teacher in standardised space of unknown scalers: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
-            f"this teacher ({teacher.source}) uses standardized values, and without rows nothing tells how "
+            f"this teacher ({teacher.source}) uses standardized values, and without rows nothing says how "
             "they are standardized.",
             "Let the factory's module take raw units and give --inputs raw, or distil with rows.",
         )

@@ -180,6 +180,7 @@ def known_hash(known: Known, teacher: nn.Module) -> str:
     """Return the fingerprint of the training rows (from the feed if the member has none), the inputs' description
     and the answers of a teacher without accessible weights."""
     arrays, about = [*known.train], known.description
+    arrays += [] if known.answers is None else [known.answers]
     if about is not None:
         arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]
         arrays += [] if about.correlation is None else [about.correlation]
@@ -198,5 +199,7 @@ def _arrays_hash(*arrays: np.ndarray) -> str:
 def _module_hash(module: nn.Module | None) -> str:
     sha = hashlib.sha256()
     for key, tensor in (module.state_dict() if module is not None else {}).items():
-        sha.update(f"{key}{tuple(tensor.shape)}".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        values = tensor.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values  # which NumPy does not have
+        sha.update(f"{key}{tuple(tensor.shape)}".encode() + values.contiguous().numpy().tobytes())
     return sha.hexdigest()

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..config import DistillConfig
+from ..data.named import read_inputs
 from ..errors import DataError
 from ..models import Teacher
 from ..sampling import InputDescription
-from ..sampling.like import like_rows
 
 __all__ = ["STANDARD", "description_of"]
 
@@ -30,7 +30,7 @@ def description_of(
     DataError
         The description has a different width, or nothing describes the inputs.
     """
-    like = None if config.like is None else InputDescription.from_rows(like_rows(config.like, names), names)
+    like = None if config.like is None else InputDescription.from_rows(read_inputs(config.like, names), names)
     if config.describe == STANDARD:  # in the space of the teacher's inputs
         known = teacher.scalers is not None
         description = (

@@ -12,6 +12,7 @@ from torch import nn
 from ..config import DistillConfig
 from ..fused import Member
 from ..models import MLP, build
+from ..models.spec import TRAINING
 from ..objectives import is_differentiable
 from ..objectives.central import CentralDifferences
 from ..objectives.heads import one_head, two_heads
@@ -43,8 +44,8 @@ class Pair:
 
 
 def plain_pair(spec: str, d: int, o: int, seed: int) -> Pair:
-    """Return a network to train on labels alone."""
-    return Pair(build(spec, d, o, seed), None, None, lambda student: student)
+    """A network to train on labels alone."""
+    return Pair(build(spec, d, o, seed, copies=TRAINING), None, None, lambda student: student)
 
 
 def pair_of(config: DistillConfig, teacher: nn.Module, d: int, o: int, seed: int) -> Pair:
@@ -57,7 +58,7 @@ def pair_of(config: DistillConfig, teacher: nn.Module, d: int, o: int, seed: int
     """
     if config.teacher_gradient == "central" and not is_differentiable(teacher):
         teacher = CentralDifferences(teacher, config.teacher_step)
-    student, generator = build(config.student, d, o, seed), torch.Generator().manual_seed(seed + 1)
+    student, generator = build(config.student, d, o, seed, copies=TRAINING), torch.Generator().manual_seed(seed + 1)
     if config.heads == 2:
         return Pair(two_heads(student, generator), teacher, teacher, lambda whole: one_head(whole, config.export_head))
     if config.base == "hint":

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..config import DistillConfig
 from ..config.distill import ROUND
 from ..data import Scalers
+from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from ..objectives.schedule import weight
 from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Sampler, Spread
 from ..sampling.kinds import Context
-from ..sampling.like import like_rows
 from .pair import Pair
 from .pool import Pool
 
@@ -34,6 +34,7 @@ class Known:
     scalers: Scalers
     description: InputDescription | None
     names: list[str]
+    answers: np.ndarray | None = None  # [N, o], the teacher's to the raw rows, where it is no MLP
     pool: Pool | None = None  # of the sampler neighbours
 
 
@@ -98,7 +99,7 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     x, y = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in known.train)
     if pair.teacher is None or not recipe.needs_teacher:
         return Source(batch, x, y)
-    t = answers(pair.teacher, x)
+    t = answers(pair.teacher, x) if known.answers is None else torch.from_numpy(known.answers).float()
     if not recipe.needs_labels:
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)
@@ -145,7 +146,7 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
             scaler=known.scalers.x,
             description=known.description,
             rows=None if config.no_data else known.train,
-            like=None if config.like is None or not kind.needs_rows else like_rows(config.like, known.names),
+            like=None if config.like is None or not kind.needs_rows else read_inputs(config.like, known.names),
             many=many,
             sigma=tuple(config.sigma),
             seed=seed,

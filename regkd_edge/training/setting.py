@@ -12,11 +12,11 @@ from torch import nn
 from ..config import DistillConfig
 from ..data import Dataset, Scalers, Split, subset
 from ..data.columns import Columns
+from ..data.named import read_inputs
 from ..models import Teacher
 from ..objectives import Schedule, StepRecipe, is_differentiable
 from ..objectives.terms import Teacher as Network
 from ..objectives.terms import jacobian_products
-from ..sampling.like import like_rows
 from .free import Synthetic, synthetic_rows
 from .job import Training, known_hash
 from .known import description_of
@@ -85,6 +85,13 @@ class Setting:
         """What the teacher answers to the rows to be judged on."""
         return teacher_answers(self.teacher, self.scalers, self.dataset.x[self.rows.validation])
 
+    @cached_property
+    def exact_answers(self) -> np.ndarray | None:  # [n, o] standardized
+        """The teacher's answers to the rows as they are, where it is no MLP that the core evaluates itself."""
+        if self.free is not None or self.teacher.mlp is not None:
+            return None
+        return self.teacher.answers_in(self.scalers, self.dataset.x[self.rows.train])
+
     def _pool(self, raw: np.ndarray, columns: Columns) -> Pool:
         return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points)
 
@@ -99,9 +106,9 @@ class Setting:
         if kind is not None and kind.pooled:
             pool = self.pool
             if self.free is not None:
-                raw = like_rows(config.like, names)
+                raw = read_inputs(config.like, names)
                 pool = self._pool(raw, Columns.detect(raw, names))
-        return Known(self.train, self.scalers, about, names, pool)
+        return Known(self.train, self.scalers, about, names, self.exact_answers, pool)
 
     def training(self, config: DistillConfig) -> Training:
         """One student's training by ``config``, which names its objective field by field.

@@ -1,15 +1,25 @@
-"""Builds the kernel files of csrc/cuda for the CPU, with g++ and ``cuda_on_cpu.h``: a library, or a program."""
+"""The kernels of csrc/cuda on the CPU, in two ways: the sources by g++ and ``cuda_on_cpu.h``, a device thread a CPU
+thread; and the PTX that nvcc makes of them, a device thread a fiber (tools/lib/ptx)."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tools" / "lib"))
+
+import ptx  # noqa: E402
+
+WAYS = ["threads", "ptx"]
 # The same rounding as the product: nothing contracted, no fast-math. -mfma: one rounding in `fused`, as on the device.
 FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-pthread", f"-I{HERE}"]
 
@@ -46,3 +56,42 @@ def thread_sanitizer_works(folder: Path) -> str:
     if subprocess.run([str(program)], capture_output=True).returncode:
         return "ThreadSanitizer's runtime does not start here"
     return ""
+
+
+class Emulation:
+    """A driver's library; with ``ptx`` its kernels are PTX, and only the arrays given to ``memory`` can be accessed."""
+
+    def __init__(self, way: str, driver: str, kernel: str, folder: Path, cache: Path, architecture: str = "80"):
+        self.machine = None
+        if way == "threads":
+            self.lib = ctypes.CDLL(str(library(driver, folder / "library.so")))
+            return
+        try:
+            self.machine = ptx.build([ROOT / "csrc" / "cuda" / kernel], HERE / driver, cache, architecture=architecture)
+        except ptx.Unavailable as why:
+            pytest.skip(f"PTX cannot be compiled and run here: {why}")
+        self.lib = self.machine.lib
+
+    @contextlib.contextmanager
+    def memory(self, **arrays: np.ndarray | None):
+        """Launches inside may access these arrays; afterwards no access may have been wrong and no race seen."""
+        if self.machine is None:
+            yield
+            return
+        self.machine.forget()
+        for name, array in arrays.items():
+            if array is not None:
+                self.machine.window(array, name)
+        try:
+            yield
+        except AssertionError as failed:  # a launch's status
+            raise AssertionError(self.machine.error() or failed) from failed
+        assert not self.machine.error()
+        races = self.machine.races()
+        assert not races, "\n".join(map(str, races[:10]))
+
+
+@pytest.fixture(scope="module")
+def ptx_cache(request) -> Path:
+    """Compiled translations, kept from one run of the tests to the next."""
+    return Path(request.config.cache.mkdir("ptx"))

@@ -6,7 +6,15 @@
 //   CUDA_ON_CPU_SKIP_BARRIER=n   the n-th block barrier of a launch (0 is the first) does nothing, in every thread
 //   CUDA_ON_CPU_MAX_THREADS=n    threads alive at once for a launch that is not cooperative (default 512)
 // Shared memory starts as signalling garbage (NaN), as a kernel must not count on zeros.
+//
+// With REGKD_PTX, `launch` runs the kernel's compiled PTX instead (tools/lib/ptx), found by the kernel's mangled name.
 #pragma once
+
+#ifdef REGKD_PTX
+#include <dlfcn.h>
+extern "C" int ptx_launch(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads,
+                          uint64_t shared_bytes, const void* parameters, uint64_t bytes);
+#endif
 
 #include <pthread.h>
 
@@ -95,6 +103,15 @@ inline void store_release(unsigned* p, unsigned v) { __atomic_store_n(p, v, __AT
 inline unsigned load_acquire(const unsigned* p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 inline void wait_a_little() { std::this_thread::yield(); }
 
+#ifdef REGKD_PTX
+template <class G, class Parameter>
+Status launch(void (*kernel)(Parameter), G grid, Stream, Parameter argument) {
+    Dl_info found;
+    if (!dladdr(reinterpret_cast<const void*>(kernel), &found) || !found.dli_sname) return 1;
+    return ptx_launch(found.dli_sname, grid.blocks_x, grid.blocks_y, grid.threads, grid.shared_bytes, &argument,
+                      sizeof argument);
+}
+#else
 // Runs the blocks in waves; returns when all are done.
 template <class G, class... Parameters>
 Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... arguments) {
@@ -107,7 +124,7 @@ Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... argum
         grid.cooperative || most < grid.threads ? (grid.cooperative ? blocks : 1u) : most / grid.threads;
     for (unsigned first = 0; first < blocks; first += wave) {
         const unsigned last = first + wave < blocks ? first + wave : blocks;
-        std::vector<std::unique_ptr<Block>> own;
+        std::vector<std::unique_ptr<Block> > own;
         std::vector<std::thread> threads;
         for (unsigned b = first; b < last; ++b) {
             own.push_back(std::make_unique<Block>(grid.threads, grid.shared_bytes));
@@ -129,6 +146,7 @@ Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... argum
     }
     return 0;
 }
+#endif
 
 }  // namespace cuda
 }  // namespace regkd

@@ -1,4 +1,4 @@
-"""The perturb kernel, run as CPU threads, gives the twin's bits."""
+"""The perturb kernel, run as CPU threads and as PTX, gives the twin's bits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cuda_emulation import library  # noqa: E402
+from cuda_emulation import WAYS, Emulation, ptx_cache  # noqa: E402, F401
 
 from regkd_edge.fused.points import perturb_twin  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory):
-    lib = ctypes.CDLL(str(library("perturb_driver.cpp", tmp_path_factory.mktemp("perturb") / "perturb.so")))
+@pytest.fixture(scope="module", params=WAYS)
+def kernel(request, tmp_path_factory, ptx_cache):  # noqa: F811
+    emulation = Emulation(
+        request.param, "perturb_driver.cpp", "perturb.cu", tmp_path_factory.mktemp("perturb"), ptx_cache
+    )
+    lib = emulation.lib
     floats = np.ctypeslib.ndpointer(np.float32, flags="C")
     lib.perturb.argtypes = [
         floats,
@@ -34,7 +37,8 @@ def kernel(tmp_path_factory):
         out = np.full((x.shape[0], draws, x.shape[1]), np.nan, np.float32)
         counter = None if device_step is None else np.array([device_step], np.int64)
         address = None if counter is None else counter.ctypes.data
-        assert lib.perturb(x, sigma, out, x.shape[0], draws, x.shape[1], seed, step, address) == 0
+        with emulation.memory(x=x, sigma=sigma, out=out, counter=counter):
+            assert lib.perturb(x, sigma, out, x.shape[0], draws, x.shape[1], seed, step, address) == 0
         return out
 
     return run

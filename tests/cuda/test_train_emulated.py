@@ -1,4 +1,4 @@
-"""The training kernel, run as CPU threads, takes the steps of the CPU core and has the gradient of torch in float64."""
+"""The training kernel, run as CPU threads and as PTX, takes the steps of the CPU core and has the gradient of torch in float64."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
-from cuda_emulation import library
+from cuda_emulation import WAYS, Emulation, ptx_cache  # noqa: F401
 from cuda_jobs import Case, assert_close
 
 core = pytest.importorskip("regkd_edge._core")
@@ -18,8 +18,9 @@ CLOSE = 2e-5
 
 
 class Emulator:
-    def __init__(self, path):
-        self.lib = lib = ctypes.CDLL(str(path))
+    def __init__(self, emulation):
+        self.emulation, self.lib = emulation, emulation.lib
+        lib = self.lib
         whole, word, bytes_ = ctypes.c_int64, ctypes.c_int32, ctypes.c_char_p
         lib.job_bytes.restype = whole
         lib.plan.argtypes = [bytes_, word, whole, ctypes.c_int, whole, ctypes.POINTER(word), ctypes.POINTER(whole)]
@@ -28,25 +29,37 @@ class Emulator:
 
     def run(self, cases, *, shared=SHARED, threads=64, blocks=2, calls=None, step_on_device=None):
         """Advances the cases; returns the plan: blocks, and what lies in shared memory."""
-        table, members = b"".join(case.job.to_bytes() for case in cases), len(cases)
+        members = len(cases)
+        table = np.frombuffer(b"".join(case.job.to_bytes() for case in cases), np.uint8).copy()
+        jobs = table.ctypes.data_as(ctypes.c_char_p)
         plan, size = (ctypes.c_int32 * 8)(), ctypes.c_int64()
-        self.lib.plan(table, members, shared, threads, blocks * members, plan, ctypes.byref(size))
-        memory = np.zeros(size.value + 128, np.uint8)
-        workspace = memory.ctypes.data + -memory.ctypes.data % 128
+        self.lib.plan(jobs, members, shared, threads, blocks * members, plan, ctypes.byref(size))
+        workspace = aligned(size.value)
         counter = None if step_on_device is None else np.array([step_on_device], np.int64)
-        for steps, offset in calls or [(cases[0].steps, 0)]:
-            address = None if counter is None else counter.ctypes.data
-            assert (
-                self.lib.train(table, members, shared, threads, blocks * members, workspace, steps, offset, address)
-                == 0
-            )
+        address = None if counter is None else counter.ctypes.data
+        place = (jobs, members, shared, threads, blocks * members, workspace.ctypes.data)
+        with self.memory(cases, table=table, workspace=workspace, counter=counter):
+            for steps, offset in calls or [(cases[0].steps, 0)]:
+                assert self.lib.train(*place, steps, offset, address) == 0
         keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles")
         return dict(zip(keys, plan))
 
+    def memory(self, cases, **more):
+        arrays = {f"{name}_{i}": array for i, case in enumerate(cases) for name, array in case.arrays.items()}
+        return self.emulation.memory(**arrays, **more)
 
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    found = Emulator(library("train_driver.cpp", tmp_path_factory.mktemp("train") / "train.so"))
+
+def aligned(size: int) -> np.ndarray:
+    """Zeroed bytes at an address that is a multiple of 128."""
+    memory = np.zeros(size + 128, np.uint8)
+    begin = -memory.ctypes.data % 128
+    return memory[begin : begin + size]
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def emulator(request, tmp_path_factory, ptx_cache):  # noqa: F811
+    folder = tmp_path_factory.mktemp("train")
+    found = Emulator(Emulation(request.param, "train_driver.cpp", "train.cu", folder, ptx_cache))
     assert found.lib.job_bytes() == len(core.Job().to_bytes())
     return found
 
@@ -183,9 +196,9 @@ def test_a_job_that_travels_with_the_launch(emulator):
     plan, size = (ctypes.c_int32 * 8)(), ctypes.c_int64()
     image, counter = alone.job.to_bytes(), np.array([3], np.int64)  # the case begins at step 2
     emulator.lib.plan(image, 1, SHARED, 64, 2, plan, ctypes.byref(size))
-    memory = np.zeros(size.value + 128, np.uint8)
-    workspace = memory.ctypes.data + -memory.ctypes.data % 128
-    assert emulator.lib.one_step(image, SHARED, 64, 2, workspace, counter.ctypes.data) == 0
+    workspace = aligned(size.value)
+    with emulator.memory([alone], workspace=workspace, counter=counter):
+        assert emulator.lib.one_step(image, SHARED, 64, 2, workspace.ctypes.data, counter.ctypes.data) == 0
     for name, value in given.results().items():
         np.testing.assert_array_equal(alone.results()[name], value, err_msg=name)
 

@@ -128,40 +128,49 @@ parser = spec(trt.OnnxParser, num_errors=1)
 parser.parse_from_file.return_value, parser.get_error.return_value = True, error
 
 # -- an engine that sums its inputs, on the memory of the stub driver ----------------------------------------------
-addresses: dict[str, int] = {}
-shape: dict[str, tuple] = {}
-context = spec(trt.IExecutionContext)
-context.set_input_shape.side_effect = lambda name, value: shape.update({name: value}) or value[0] <= 8
-context.get_tensor_shape.side_effect = lambda name: (shape["x"][0], 1)
-context.set_tensor_address.side_effect = lambda name, address: addresses.update({name: address}) or True
-
-
 library = ctypes.CDLL(libcuda)
 CALL = ctypes.CFUNCTYPE(None)
+recorded = []  # what the stub driver may call later
 
 
-def sum_rows():
-    rows, columns = shape["x"]
-    source = np.ctypeslib.as_array(ctypes.cast(addresses["x"], ctypes.POINTER(ctypes.c_float)), (rows, columns))
-    target = np.ctypeslib.as_array(ctypes.cast(addresses["y"], ctypes.POINTER(ctypes.c_float)), (rows, 1))
-    target[:] = source.sum(axis=1, keepdims=True)
+def new_context():
+    """Its own shape and addresses. What a graph recorded is void once the shape has been set anew: it answers NaN."""
+    state = {"addresses": {}, "shape": None, "settings": 0}
+    context = spec(trt.IExecutionContext)
+
+    def set_shape(name, value):
+        state.update(shape=value, settings=state["settings"] + 1)
+        return value[0] <= 8
+
+    def sum_rows(settings=None):
+        rows, columns = state["shape"]
+        x, y = (ctypes.cast(state["addresses"][n], ctypes.POINTER(ctypes.c_float)) for n in "xy")
+        target = np.ctypeslib.as_array(y, (rows, 1))
+        target[:] = np.ctypeslib.as_array(x, (rows, columns)).sum(axis=1, keepdims=True)
+        if settings not in (None, state["settings"]):
+            target[:] = np.nan
+
+    def execute(stream):
+        later = CALL(lambda settings=state["settings"]: sum_rows(settings))
+        recorded.append(later)
+        if not library.fake_record(later):  # not while the stream is captured
+            sum_rows()
+        return True
+
+    context.set_input_shape.side_effect = set_shape
+    context.get_tensor_shape.side_effect = lambda name: (state["shape"][0], 1)
+    context.set_tensor_address.side_effect = lambda name, address: state["addresses"].update({name: address}) or True
+    context.execute_async_v3.side_effect = execute
+    contexts.append(context)
+    return context
 
 
-sum_rows_later = CALL(sum_rows)
-
-
-def execute(stream):
-    if not library.fake_record(sum_rows_later):  # not while the stream is captured
-        sum_rows()
-    return True
-
-
-context.execute_async_v3.side_effect = execute
+contexts: list = []
 cuda_engine = spec(trt.ICudaEngine, num_io_tensors=2)
 cuda_engine.get_tensor_name.side_effect = ["x", "y"].__getitem__
 cuda_engine.get_tensor_mode.side_effect = {"x": trt.TensorIOMode.INPUT, "y": trt.TensorIOMode.OUTPUT}.__getitem__
 cuda_engine.get_tensor_dtype.return_value = trt.DataType.FLOAT
-cuda_engine.create_execution_context.return_value = context
+cuda_engine.create_execution_context.side_effect = new_context
 inspector = spec(trt.EngineInspector)
 ran = {
     "Name": "layers.0",
@@ -263,8 +272,9 @@ try:
         result["gpu_nanoseconds_by_graph"] = graph.gpu_nanoseconds(rows)
         result["launches"], result["enqueued"] = (
             ctypes.c_int.in_dll(library, "launches").value,
-            context.execute_async_v3.call_count,
+            sum(context.execute_async_v3.call_count for context in contexts),
         )
+        result["contexts"] = len(contexts)
     result["live"] = ctypes.c_int.in_dll(ctypes.CDLL(libcuda), "live").value
     backend.build(onnx_path, folder / "portable", {"version_compatible": True})
     try:
@@ -314,6 +324,15 @@ try:
         backend.build(onnx_path, folder / "engine", {})
     except Exception as problem:
         result["parser_error"] = f"{type(problem).__name__}: {problem}"
+    if tensorrt_network.strong_typing_flag(trt) is None:  # a graph in BF16, and one in FP8
+        product.dtype = data.dtype = weights.dtype = trt.DataType.BF16
+        plain = [layers[-1]]
+        network.num_layers, network.get_layer.side_effect = 1, plain.__getitem__
+        result["bf16"] = tensorrt_network.allow_weak_types(trt, network, config)
+        result["bf16_flag"] = config.set_flag.call_args.args[0] == trt.BuilderFlag.BF16
+        network.num_layers, network.get_layer.side_effect = len(layers), layers.__getitem__
+        stored.dtype = codes.dtype = trt.DataType.FP8
+        result["fp8"] = tensorrt_network.allow_weak_types(trt, network, config)
     result["wrong_calls"] = wrong_calls()
 except Exception as problem:
     result["failure"] = f"{type(problem).__name__}: {problem}"

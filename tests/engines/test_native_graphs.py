@@ -13,14 +13,19 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from onnx import TensorProto, helper, numpy_helper
 
+from regkd_edge.config import CORRECTIONS
 from regkd_edge.engines import load_runner
 from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.program import program_of
 from regkd_edge.errors import GraphError
+from regkd_edge.graph.formats import FORMATS
+from regkd_edge.graph.reader import read_network
 from regkd_edge.graph.reference import reference_outputs
 from regkd_edge.quantization import quantize_int8, quantize_layers
 
 EXPORTED = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus")
+
+PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
 
 
 def graph_of(tmp_path, nodes, constants=(), d=3, o=3, opset=18):
@@ -126,7 +131,7 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
     source = write_mlp(
         tmp_path / "s.onnx", (7, 32, 16, 2), activation, mean=np.full(7, 40.0), scale=np.geomspace(0.1, 90, 7)
     )
-    quantize_layers(source, tmp_path / "q.onnx", x, forms)
+    quantize_layers(source, tmp_path / "q.onnx", x, forms, corrections=PLAIN)
     manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     integer = {
         "int8": 1.0,
@@ -136,6 +141,44 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
     }[forms]
     assert manifest.executed.get("int8") == (None if integer is None else pytest.approx(integer))
     check_answers(program_of(tmp_path / "q.onnx"), x, load_runner(tmp_path / "engine").infer(x))
+
+
+@pytest.mark.parametrize(
+    "forms", ["int8-split", ("int8-split-data", "int8", "int8-split-weights"), ("fp32", "int8-split", "int8")]
+)
+@pytest.mark.parametrize("activation", ["Relu", "Tanh"])
+def test_int8_in_two_parts_is_one_layer_and_is_computed_as_it_means(tmp_path, activation, forms):
+    source = write_mlp(tmp_path / "s.onnx", (7, 32, 16, 2), activation)
+    x = rows(d=7)
+    quantize_layers(source, tmp_path / "q.onnx", x, forms, corrections=PLAIN)
+    network = read_network(tmp_path / "q.onnx")
+    assert [layer.name for layer in network.layers] == ["layers.0", "layers.1", "layers.2"]
+    names = [forms] * 3 if isinstance(forms, str) else forms
+    assert [layer.low_data for layer in network.layers] == [FORMATS[name].data_parts == 2 for name in names]
+    assert [layer.low_codes is not None for layer in network.layers] == [
+        FORMATS[name].weight_parts == 2 for name in names
+    ]
+    manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
+    assert manifest.executed == program_of(tmp_path / "q.onnx").share()
+    # A low code at a tie may be one step off, which is a 254th of a step of INT8.
+    check_answers(program_of(tmp_path / "q.onnx"), x, load_runner(tmp_path / "engine").infer(x), tolerance=2e-4)
+
+
+def test_parts_that_do_not_belong_together_are_refused(tmp_path):
+    """Low parts in steps that are no 254th of the high ones, and low products with other weights."""
+    import onnx
+    from onnx import numpy_helper
+
+    source = write_mlp(tmp_path / "s.onnx", (7, 32, 16, 2))
+    quantize_layers(source, tmp_path / "q.onnx", rows(d=7), "int8-split", corrections=PLAIN)
+    for name in ("layers.0/data/low/scale", "layers.0/low_data/weight", "layers.0/low_weight/weight/scale"):
+        model = onnx.load(tmp_path / "q.onnx")
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        values = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array((values * 2 if values.dtype == np.float32 else -values), name))
+        onnx.save(model, tmp_path / "wrong.onnx")
+        with pytest.raises(GraphError, match="layers.0.*(two parts|same scale)"):
+            program_of(tmp_path / "wrong.onnx")
 
 
 def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):

@@ -120,7 +120,8 @@ def test_missing_files_are_refused_by_name(built, tmp_path):
     ("changes", "message"),
     [
         ({"engine": "../../secret.onnx"}, "a file of its own folder"),
-        ({"engine": 7}, "a file of its own folder"),
+        ({"engine": 7}, "engine: Input should be a valid string"),
+        ({"inputs": []}, "inputs: List should have at least 1 item"),
         ({"format": 99}, "format 99"),
         ({"backend": "magic"}, "unknown back end 'magic'"),
     ],

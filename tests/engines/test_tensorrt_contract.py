@@ -55,6 +55,8 @@ def test_every_name_and_call_exists(contract, version):
     if version == "10.3":
         assert found["network_flags"] == 0 and found["flags_set"][:2] == ["FP16", "INT8"]
         assert "hints (FP16, INT8 allowed)" in found["notes"][0]
+        assert "hints (BF16 allowed)" in found["bf16"][0] and found["bf16_flag"]
+        assert "hints (BF16, FP16, FP8 allowed)" in found["fp8"][0]
     else:
         assert found["network_flags"] == 1 << found["strongly_typed"]
         assert not {"FP16", "INT8"} & set(found["flags_set"])
@@ -74,7 +76,9 @@ def test_every_name_and_call_exists(contract, version):
     )
     assert found["other_written"] is False
 
-    # CUDA graph: captured once a batch size after one plain call each, then launched; the answers are those without
+    # CUDA graph: captured once a batch size after one plain call each, then launched; the answers are those without.
+    # Each has a context of its own: one for the runner without graphs, one for each of the two batch sizes.
+    assert found["contexts"] == 1 + 2
     assert found["by_graph"] == [[3, 12, 21, 30], [6, 15, 24, 33], [3], [3, 12, 21, 30]]
     assert found["launches"] == 5 and found["enqueued"] == 3 + 1 + 2 * 2
     assert (

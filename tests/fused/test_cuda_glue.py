@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from regkd_edge.errors import NotAvailable
-from regkd_edge.fused import Member, Optimizer, advance, choose, cuda, native
+from regkd_edge.fused import Member, Optimizer, advance, choose, cuda, native, workspace
 from regkd_edge.fused.passes import Net
 from regkd_edge.fused.workspace import Workspace
 from regkd_edge.models.mlp import MLP
@@ -24,20 +26,26 @@ class Device:
     """Stands where ``_core.cuda`` does: checks the addresses it gets and lets the CPU core do the work."""
 
     def __init__(self, core):
-        self.core = core
+        self.core, self.launches = core, []
 
     def plan(self, jobs, device):
         assert device == 0
         return SimpleNamespace(jobs=jobs, workspace_bytes=512)
 
     def train(self, plan, jobs, workspace, steps, offset, device, stream):
-        assert (offset, device, stream) == (0, 0, 1234)
+        assert (device, stream) == (0, 1234)
+        self.launches.append((offset, steps))
         image = b"".join(job.to_bytes() for job in plan.jobs)
         assert ctypes.string_at(jobs, len(image)) == image
         assert ctypes.string_at(workspace, 512) == bytes(512)
-        self.core.run(plan.jobs, steps)
+        moved = [job.copy() for job in plan.jobs]
+        for job in moved:
+            job.first_step += offset
+            job.losses += offset * 5 * 8
+        self.core.run(moved, steps)
 
-    def train_one(self, plan, job, workspace, steps, device, stream, step_address):
+    def train_one(self, plan, job, workspace, steps, device, stream, step_address=0):
+        self.launches.append((job.first_step, steps))
         assert (device, stream) == (0, 1234) and ctypes.string_at(workspace, 512) == bytes(512)
         if step_address:  # on a device the kernel reads it
             job.first_step += ctypes.c_int64.from_address(step_address).value
@@ -61,25 +69,34 @@ def world():
 
 def core_with(device):
     core = native._load()[0]
-    return SimpleNamespace(cuda=device, Job=core.Job, run=core.run)
+    return SimpleNamespace(cuda=device, Job=core.Job, run=core.run, cost=core.cost)
+
+
+STREAM = SimpleNamespace(cuda_stream=1234, synchronize=lambda: None)
 
 
 @pytest.mark.skipif(
     not hasattr(native._load()[0] and native._load()[0].Job, "to_bytes"), reason="the core was built without CUDA"
 )
-def test_an_ensemble_reaches_the_device_whole(world):
+@pytest.mark.parametrize("members, launch", [(3, 2000), (3, 4), (1, 2000), (1, 2)])
+def test_a_run_reaches_the_device_whole_in_launches_of_bounded_length(world, members, launch, monkeypatch):
     student, teacher, x, y = world
     core = native._load()[0]
+    monkeypatch.setattr(cuda, "_FIRST_STEPS", launch)
+    monkeypatch.setattr(cuda, "_LAUNCH_SECONDS", 0.0)  # a later launch is one step
     make = lambda: [  # noqa: E731
         Member(copy.deepcopy(student), teacher, x, y, StepRecipe.kang2024(), Optimizer(), 9, 8, seed=i)
-        for i in range(3)
+        for i in range(members)
     ]
     ours, expected = make(), make()
     losses = advance(expected, 9, "cpu")
     for member in ours:
         member.prepare(9)
     prepared = [native._prepare(member, 9) for member in ours]
-    cuda.train(core_with(Device(core)), [work for work, _ in prepared], 9, 1234)
+    device = Device(core)
+    cuda.train(core_with(device), [work for work, _ in prepared], 9, STREAM)
+    first = min(launch, 9)
+    assert device.launches == [(0, first), *((step, 1) for step in range(first, 9))]
     for member, (work, table), reference, progress in zip(ours, prepared, expected, losses):
         native._bring_back(member, work, 9)
         assert torch.equal(table.float(), progress.losses)
@@ -104,6 +121,47 @@ def test_a_single_job_travels_with_the_launch(world, counter, monkeypatch):
         monkeypatch.setattr(torch, name, None)
     cuda.train_one(core_with(Device(core)), work, 1, 1234, counter)
     assert torch.equal(losses.float(), expected[0]) and torch.equal(gradient, expected[1])
+
+
+@pytest.mark.parametrize("seconds_per_step", [1e-6, 1e-3, 0.4])
+def test_launches_settle_at_a_fraction_of_a_second(seconds_per_step, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(cuda.time, "perf_counter", lambda: clock.now)
+    cut, n, waited = [], 3_000_000 if seconds_per_step < 1e-4 else 2000, []
+    for first, steps in cuda.pieces(n, 5e6, lambda: waited.append(clock.now)):
+        assert first == sum(cut)
+        cut.append(steps)
+        clock.now += steps * seconds_per_step
+    assert sum(cut) == n and len(waited) == len(cut) - 1
+    assert max(cut[1:]) * seconds_per_step <= max(0.15, seconds_per_step) * 1.01
+    assert all(b <= 4 * a for a, b in zip(cut, cut[1:]))
+    assert cut[-2] * seconds_per_step >= min(0.1, 0.15)
+
+
+def test_constants_of_a_captured_graph_outlive_every_cache(world, monkeypatch):
+    """The template is evicted, the workspace is gone; what a graph points at is still there."""
+    student, teacher, _, _ = world
+    core = native._load()[0]
+
+    def constant(sigma, capturing):
+        monkeypatch.setattr(workspace, "_capturing", lambda device: capturing)
+        recipe = StepRecipe(w_pm=1.0, sigma=sigma)
+        work = Workspace(core, recipe, Net.of(student), Net.of(teacher), torch.device("cpu"))
+        found = [weakref.ref(t) for t in work._kept if t.numel() == 3 and t[0] == sigma[0]]
+        assert found and work.job.sigma == found[0]().data_ptr()
+        return found[0]
+
+    plain, captured = constant((0.25, 0.1, 0.1), False), constant((0.5, 0.1, 0.1), True)
+    workspace._template.cache_clear()
+    gc.collect()
+    assert plain() is None and captured() is not None
+
+
+def test_a_device_without_a_number_is_the_current_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    found = [cuda.index_of(torch.device(*d)) for d in (("cuda",), ("cuda", 1), ("cpu",))]
+    assert found == [3, 1, 3]
 
 
 def test_matching_loss_reaches_the_device(world):

@@ -37,6 +37,7 @@ def gpu(monkeypatch):
     there.__dict__.update({name: getattr(core, name) for name in names})
     monkeypatch.setattr(native, "_load", lambda: (there, None))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     return SimpleNamespace(core=there, device=device)
 
 

@@ -10,7 +10,8 @@ import yaml
 
 from regkd_edge.config import RunConfig
 from regkd_edge.errors import DataError, RunFolderError, UserError
-from regkd_edge.io.reading import archive_problem, read_json, read_yaml, tensors_problem
+from regkd_edge.io.arrays import archive_problem
+from regkd_edge.io.reading import read_json, read_yaml, tensors_problem
 
 
 @pytest.fixture

@@ -14,13 +14,15 @@ def test_a_setting_that_gains_is_named_with_both_figures():
         "latency": [timing(1, 20_000.0)],
         "settings": {"2 threads": [timing(1, 30_000.0)], "CUDA graph": [timing(1, 12_000.0)]},
     }
-    assert other_settings("e", record) == ["e: batch 1 takes 12 µs with CUDA graph, 20 µs without (p50)."]
+    assert other_settings("e", record) == [
+        'e: at batch 1 the setting "CUDA graph" is faster: median 12 µs, 20 µs as measured.'
+    ]
 
 
 def test_a_setting_within_the_noise_is_no_gain():
     record = {"latency": [timing(1, 20_000.0)], "settings": {"2 threads": [timing(1, 19_500.0)]}}
     assert other_settings("e", record) == [
-        "e: batch 1 is not faster with 2 threads (19.5 µs at best, 20 µs without; p50)."
+        "e: no other setting is faster at batch 1 (tried: 2 threads; median 19.5 µs at best, 20 µs as measured)."
     ]
 
 

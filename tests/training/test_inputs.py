@@ -9,9 +9,9 @@ from torch import nn
 
 from regkd_edge.config import RunConfig, TeacherConfig
 from regkd_edge.data import Scaler, Scalers
+from regkd_edge.data.named import read_inputs
 from regkd_edge.errors import DataError
 from regkd_edge.models import MLP, Teacher
-from regkd_edge.sampling.like import like_rows
 from regkd_edge.training import distill, save_trained, train_teacher
 from regkd_edge.training.described import described_table
 from regkd_edge.training.known import description_of
@@ -139,7 +139,7 @@ def test_a_run_without_a_table_is_reported_on_described_inputs(yaml):
     [
         ("a0,a1\n1,2\n3,4\n", "no column 'a2'"),
         ("a0,a1,a2\n1,2,3\n", "at least 2 rows"),
-        ("a0,a1,a2\n1,2,3\n1,nan,3\n", "line 3, column 'a1': met nan"),
+        ("a0,a1,a2\n1,2,3\n1,nan,3\n", "line 3, column 'a1': met nan or an empty cell"),
     ],
 )
 def test_rows_that_do_not_do_are_named(teacher, tmp_path, text, says):
@@ -152,10 +152,10 @@ def test_rows_that_do_not_do_are_named(teacher, tmp_path, text, says):
 def test_text_in_other_columns_is_passed_over(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("id,a0,a1,a2\nfirst,1,2,3\nsecond,4,5,6\n")
-    assert like_rows(str(path), ["a2", "a0", "a1"]).tolist() == [[3, 1, 2], [6, 4, 5]]
+    assert read_inputs(str(path), ["a2", "a0", "a1"]).tolist() == [[3, 1, 2], [6, 4, 5]]
     path.write_text("id,a0,a1,a2\nfirst,1,much,3\n")
     with pytest.raises(DataError, match="line 2, column 'a1': met 'much'"):
-        like_rows(str(path), NAMES)
+        read_inputs(str(path), NAMES)
 
 
 def test_scalers_that_differ_from_the_description_are_the_teachers(yaml):

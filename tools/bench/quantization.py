@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from students import ACTIVATIONS, ROOT, SEEDS, SETS, Case, cases, dataset, prepare
+from students import ACTIVATIONS, ROOT, SEEDS, SETS, Case, cases, dataset, prepare  # puts the project on the path
+
+from regkd_edge.config import CORRECTIONS
 
 RESULTS = ROOT / "runs" / "bench-quantization.jsonl"
 ROWS = 2048
@@ -40,6 +42,12 @@ class Subject:
 
     def error(self, y: np.ndarray) -> float:
         return float(np.sqrt(np.mean((y - self.test_y) ** 2)))
+
+    @property
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Validation rows, which the student was not trained on: they say how exact it is."""
+        x, y = self.data.rows("validation")
+        return x.astype(np.float32), y
 
     def real(self) -> np.ndarray:
         x, _ = self.data.rows("train")
@@ -86,11 +94,13 @@ def bounded(subject: Subject, target: Path) -> None:
     quantize_int8(subject.graph, target, subject.real(), bound=Bound(0.01, x.astype(np.float32), y))
 
 
-def int8(rows):
+def int8(rows, *, labels=False, corrections=CORRECTIONS):
     def method(subject: Subject, target: Path) -> None:
         from regkd_edge.quantization import quantize_int8
 
-        quantize_int8(subject.graph, target, rows(subject))
+        quantize_int8(
+            subject.graph, target, rows(subject), corrections=corrections, labelled=subject.labelled if labels else None
+        )
 
     return method
 
@@ -104,7 +114,8 @@ def percentile(subject: Subject, target: Path) -> None:
 METHODS = {
     "onnxruntime-defaults": plain_onnxruntime,
     "per-channel-percentile": percentile,  # symmetric, weights per channel, nothing else
-    "int8-real": int8(Subject.real),
+    "int8-one-part": int8(Subject.real, corrections=tuple(name for name in CORRECTIONS if name != "split")),
+    "int8-real": int8(Subject.real, labels=True),
     "int8-synthetic": int8(lambda s: s.synthetic(True)),
     "int8-gaussian": int8(lambda s: s.synthetic(False)),  # the scaler is all that is known
     "mixed-1%": bounded,

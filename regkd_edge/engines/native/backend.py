@@ -16,6 +16,8 @@ import numpy as np
 
 from ...errors import DataError, GraphError, NotAvailable, UserError
 from ...io.files import write_atomic
+from ...io.limits import ENGINE_BYTES
+from ...io.regular import read_bytes
 from .. import base
 from ..base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
 from ..host import cpu_model
@@ -180,8 +182,11 @@ def write_c_header(
     if engine.is_dir():
         manifest, content = load_checked(engine, BACKEND.name)
         origin = f"{manifest.source}, SHA-256 {manifest.source_sha256}"
-    elif engine.is_file():
-        content, origin = engine.read_bytes(), engine.name
+    elif engine.exists():
+        try:
+            content, origin = read_bytes(engine, ENGINE_BYTES), engine.name
+        except OSError as error:
+            raise GraphError(f"'{engine}' cannot be read: {error.strerror or error}.", "Build it again.") from None
     else:
         raise GraphError(f"no engine '{engine}'.", "Build it first: regkd-edge build RUN --backend native.")
     text = header_of(from_bytes(content), prefix, origin)

@@ -20,7 +20,7 @@ VERSION = 1
 KINDS = ("", "add", "subtract", "multiply", "divide", "activation", "dense", "dense_int8", "quantize", "clip")
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus", "sigmoid")
 CONSTANT = ("add", "subtract", "multiply", "divide")
-MAX_WIDTH = 65536
+_LOW_DATA, _LOW_CODES = 2, 4  # of the detail of dense_int8, beside 1 for a bias
 _HEADER = struct.Struct("<8sIIIIIIII")
 _OPERATION = struct.Struct("<IIIf")
 
@@ -41,6 +41,9 @@ class Operation:
     codes : int8 [width, n], scale : float32 [width]
         Weights of dense_int8 and their scale.
     bias : float32 [width] or None
+    low_data : bool, low_codes : int8 [width, n] or None
+        Whether dense_int8 also multiplies what the rounding of its data leaves over, and what the codes leave over of
+        its weights; both in steps 254 times finer.
     """
 
     kind: str
@@ -51,11 +54,18 @@ class Operation:
     codes: np.ndarray | None = None
     scale: np.ndarray | None = None
     bias: np.ndarray | None = None
+    low_data: bool = False
+    low_codes: np.ndarray | None = None
+
+    @property
+    def parts(self) -> int:
+        """Number of integer products that a dense_int8 is the sum of."""
+        return 1 + self.low_data + (self.low_codes is not None)
 
     @property
     def multiply_adds(self) -> int:
         weights = self.values if self.kind == "dense" else self.codes if self.kind == "dense_int8" else None
-        return 0 if weights is None else weights.size
+        return 0 if weights is None else weights.size * self.parts
 
 
 @dataclass
@@ -66,6 +76,27 @@ class Program:
     outputs: int
     operations: list[Operation] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # [inputs + outputs], or empty
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds per row."""
+        return sum(op.multiply_adds for op in self.operations)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of weights and other constants: what a microcontroller keeps in flash."""
+        return sum(
+            a.nbytes
+            for op in self.operations
+            for a in (op.values, op.codes, op.bias, op.low_codes, *[op.scale] * op.parts)
+            if a is not None
+        )
+
+    @property
+    def stack_bytes(self) -> int:
+        """Bytes of working memory per row: two buffers of the widest layer, and its input in int8."""
+        widest = max([self.inputs, *(op.width for op in self.operations)])
+        return 8 * widest + max([0, *(op.codes.shape[1] for op in self.operations if op.codes is not None)])
 
     def share(self) -> dict[str, float]:
         """Return the share of the multiply-adds by the precision they are computed in, largest first."""
@@ -92,6 +123,7 @@ def to_bytes(program: Program) -> bytes:
     parts = [_padded(names)]
     for op in program.operations:
         detail = ACTIVATIONS.index(op.activation) if op.kind == "activation" else int(op.bias is not None)
+        detail |= op.low_data * _LOW_DATA | (op.low_codes is not None) * _LOW_CODES
         parts.append(_OPERATION.pack(KINDS.index(op.kind), op.width, detail, op.number))
         if op.kind == "dense_int8":
             parts.append(_floats(op.scale))
@@ -99,8 +131,9 @@ def to_bytes(program: Program) -> bytes:
             parts.append(_floats(op.values))
         if op.bias is not None:
             parts.append(_floats(op.bias))
-        if op.codes is not None:
-            parts.append(_padded(np.ascontiguousarray(op.codes, dtype=np.int8).tobytes()))
+        for codes in (op.codes, op.low_codes):
+            if codes is not None:
+                parts.append(_padded(np.ascontiguousarray(codes, dtype=np.int8).tobytes()))
     body = b"".join(parts)
     size = _HEADER.size + len(body)
     rest = struct.pack("<IIIIII", size, program.inputs, program.outputs, len(program.operations), len(names), 0) + body
@@ -155,9 +188,11 @@ def _read(content: bytes, inputs: int, outputs: int, count: int, names: int) -> 
                 op.values = take("<f4", n, width)
             else:
                 op.scale = take("<f4", n)
-            op.bias = take("<f4", n) if detail else None
+            op.bias = take("<f4", n) if detail & 1 else None
             if op.kind == "dense_int8":
                 op.codes = take("i1", n, width)
+                op.low_data = bool(detail & _LOW_DATA)
+                op.low_codes = take("i1", n, width) if detail & _LOW_CODES else None
         program.operations.append(op)
         width = n
     if width != outputs or at != len(content):

@@ -1,6 +1,6 @@
-"""Conversion of a typed ONNX graph to TensorRT's network and configuration, for versions 10.3 to 11.x.
+"""From a typed ONNX graph to TensorRT's network and configuration, on every version from 10.3 to 11.x.
 
-Names that differ between versions are looked up, never numbered: TensorRT 11 moved the flags' values and dropped every
+Names that differ between versions are asked for, never numbered: TensorRT 11 moved the flags' values and dropped every
 precision flag.
 """
 
@@ -28,7 +28,7 @@ OLDEST, TOO_NEW = (10, 3), (12, 0)
 
 
 def import_tensorrt() -> Any:
-    """Return the module if its version is supported."""
+    """The module, when its version is one that we know."""
     try:
         import tensorrt as trt
     except ImportError as error:
@@ -58,7 +58,7 @@ _LOGGERS: dict[str, Any] = {}
 
 
 def logger(trt: Any) -> Any:
-    """Return the process's logger, emptied. TensorRT keeps the first logger and ignores every later one."""
+    """The process's logger, emptied. TensorRT keeps the first one that it is given and ignores every later one."""
     if trt.__name__ not in _LOGGERS:
         _LOGGERS[trt.__name__] = _make_logger(trt)
     _LOGGERS[trt.__name__].lines.clear()
@@ -67,7 +67,7 @@ def logger(trt: Any) -> Any:
 
 def _make_logger(trt: Any) -> Any:
     class Logger(trt.ILogger):
-        """Logger that keeps errors, so that they reach the user with the exception and not on the terminal."""
+        """Keeps errors, so that they reach the user with the exception and not on the terminal."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -78,13 +78,13 @@ def _make_logger(trt: Any) -> Any:
                 self.lines.append(message)
 
         def said(self) -> str:
-            return " | ".join(self.lines[-3:]) or "no reason was given."
+            return " | ".join(self.lines[-3:]) or "it gave no reason."
 
     return Logger()
 
 
 def strong_typing_flag(trt: Any) -> int | None:
-    """Return the flags of a strongly typed network, or None if types are only hints.
+    """Flags of a strongly typed network, or None where types are hints.
 
     NVIDIA calls strong typing complete from 10.12 on. The flag is absent in 8.6, 1 in 10.x and 0 in 11.x.
     """
@@ -95,7 +95,7 @@ def strong_typing_flag(trt: Any) -> int | None:
 
 
 def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label: str) -> None:
-    """Return the builder configuration for the options, except batches and timing cache, which need the network."""
+    """What the options ask for, less batches and timing cache, which need the network."""
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(chosen["workspace_mib"]) << 20)
     config.builder_optimization_level = int(chosen["optimization_level"])
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -106,7 +106,7 @@ def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label
     if chosen["hardware_compatible"]:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if chosen["refit"] not in ("off", "refit", "strip"):
-        raise UserError(f"refit is '{chosen['refit']}', expected off, refit or strip.", "Omit it if in doubt.")
+        raise UserError(f"refit is '{chosen['refit']}', expected off, refit or strip.", "Leave it out if in doubt.")
     if chosen["refit"] == "refit":
         config.set_flag(trt.BuilderFlag.REFIT)
     if chosen["refit"] == "strip":  # the weights come back from the graph when the plan is loaded
@@ -116,12 +116,12 @@ def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label
         cores = builder.num_DLA_cores
         if not 0 <= int(chosen["dla"]) < cores:
             raise NotAvailable(
-                f"this device has {cores} DLA cores, and core {chosen['dla']} was requested.",
-                "Omit 'dla' to use the GPU.",
+                f"this device has {cores} DLA cores, core {chosen['dla']} was asked for.",
+                "Leave 'dla' out to use the GPU.",
             )
         if label == "fp32":
             raise UserError(
-                "a DLA computes in FP16 and INT8, and the graph is FP32.", "Give an FP16 or INT8 graph, or omit 'dla'."
+                "a DLA computes in FP16 and INT8, the graph is FP32.", "Give an FP16 or INT8 graph, or leave 'dla' out."
             )
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = int(chosen["dla"])
@@ -129,26 +129,29 @@ def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label
 
 
 def refit_weights(trt: Any, engine: Any, log: Any, graph: Path) -> None:
-    """Load the weights of an ONNX file into an engine."""
+    """Put the weights of an ONNX file into a loaded engine."""
     refitter = trt.Refitter(engine, log)
     parser = trt.OnnxParserRefitter(refitter, log)
     if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
         raise GraphError(
-            f"TensorRT {trt.__version__} cannot load the weights of '{graph.name}' into the engine: {log.said()}",
-            "Give a graph with the same layers and precision.",
+            f"TensorRT {trt.__version__} cannot take the weights of '{graph.name}' into the engine: {log.said()}",
+            "Give a graph of the same layers and precision.",
         )
 
 
 def allow_weak_types(trt: Any, network: Any, config: Any) -> list[str]:
-    """Allow, below 10.12, the lower precisions that the parsed network uses, by flags that TensorRT 11 dropped."""
-    wanted = []
+    """Below 10.12: allow the lower precisions that the parsed network asks for, by flags that TensorRT 11 dropped."""
+    flags = {trt.DataType.HALF: "FP16", trt.DataType.BF16: "BF16", trt.DataType.FP8: "FP8", trt.DataType.INT8: "INT8"}
+    wanted = set()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        if layer.type == trt.LayerType.DEQUANTIZE:
-            wanted += ["INT8", "FP16"]
-        elif layer.num_outputs and layer.get_output(0).dtype == trt.DataType.HALF:
-            wanted.append("FP16")
-    chosen = sorted(set(wanted))
+        kinds = [layer.get_output(0).dtype] if layer.num_outputs else []
+        if layer.type == trt.LayerType.DEQUANTIZE:  # its codes, and what a product over them may come out in
+            kinds += [layer.get_input(0).dtype, trt.DataType.HALF]
+        elif layer.type in (trt.LayerType.QUANTIZE, trt.LayerType.CONSTANT):
+            kinds = []
+        wanted |= {flags[kind] for kind in kinds if kind in flags}
+    chosen = sorted(wanted)
     for name in chosen:
         config.set_flag(trt.BuilderFlag.__members__[name])
     if not chosen:
@@ -160,7 +163,7 @@ def allow_weak_types(trt: Any, network: Any, config: Any) -> list[str]:
 
 
 def parse_graph(trt: Any, network: Any, logger: Any, source: Path) -> Any:
-    """Fill the network from an ONNX file; return the parser, which owns the weights until the network is built."""
+    """Fill the network from an ONNX file; returns the parser, which owns the weights until the network is built."""
     parser = trt.OnnxParser(network, logger)
     if parser.parse_from_file(str(source)):
         return parser
@@ -173,15 +176,15 @@ def parse_graph(trt: Any, network: Any, logger: Any, source: Path) -> Any:
 
 
 def add_profile(builder: Any, network: Any, config: Any, chosen: dict[str, Any]) -> None:
-    """Add one optimization profile; store the batches used in ``chosen``."""
+    """One optimization profile; fills ``chosen``'s batches with what was built."""
     tensor = network.get_input(0)
     shape = list(tensor.shape)
     asked = [chosen[key] for key in ("min_batch", "opt_batch", "max_batch")]
     if shape[0] != -1:
         if any(n not in (None, shape[0]) for n in asked):
             raise UserError(
-                f"the graph has batch {shape[0]}, and the options ask for {asked}.",
-                "Export with a dynamic batch, or omit the batches.",
+                f"the graph has batch {shape[0]}, the options ask for {asked}.",
+                "Export with a dynamic batch, or leave the batches out.",
             )
         asked = [shape[0]] * 3
     else:
@@ -197,7 +200,7 @@ def add_profile(builder: Any, network: Any, config: Any, chosen: dict[str, Any])
 
 
 def read_timing_cache(config: Any, path: str | Path | None) -> Any:
-    """Return a cache that lets later builds reuse timings; TensorRT ignores a cache of another device."""
+    """A cache that lets a second build reuse the first one's timings; one of another device is ignored by TensorRT."""
     if path is None:
         return None
     content = Path(path).read_bytes() if Path(path).is_file() else b""
@@ -207,5 +210,5 @@ def read_timing_cache(config: Any, path: str | Path | None) -> Any:
 
 
 def tensor_of(tensor: Any) -> dict[str, Any]:
-    """Return the name, shape and type of a network's input or output, as stored in a manifest."""
+    """Name, shape and type of a network's input or output, as a manifest holds them."""
     return {"name": tensor.name, "shape": ["batch" if n == -1 else int(n) for n in tensor.shape], "dtype": "float"}

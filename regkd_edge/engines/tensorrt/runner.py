@@ -1,4 +1,4 @@
-"""Runner of a TensorRT engine: named tensors, pinned buffers, one synchronous request at a time."""
+"""Running a TensorRT engine: named tensors, pinned buffers, one synchronous request at a time."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class TensorRTRunner:
     """An engine on the first GPU. It belongs to the thread that loaded it.
 
     With ``cuda_graph`` the copies and kernels of a request are recorded once per batch size and launched by one call.
+    Each recording has an execution context of its own: a graph holds addresses inside its context, which a later change
+    of that context's shape would invalidate (TensorRT developer guide, "CUDA graphs").
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class TensorRTRunner:
             )
         self._input, self._output = inputs[0], outputs[0]
         self._shape = tuple(manifest.inputs[0]["shape"][1:])
-        self._context = engine.create_execution_context()
+        self._context = self._new_context()  # without graphs the only one; with them that of the latest batch size
+        self._contexts = [self._context]
         self._stream = driver.stream()
         self._buffers: dict[int, tuple[Buffer, Buffer]] = {}
         self._batch = 0
@@ -57,7 +60,7 @@ class TensorRTRunner:
         self,
         x: np.ndarray,  # [b, d] float32
     ) -> float:
-        """Return the time of one request by the GPU's own clock: its copies and kernels, not the call and the wait."""
+        """Time that one request takes on the GPU's own clock: its copies and kernels, not the call and the wait."""
         self._start(x)
         if self._stopwatch is None:
             self._stopwatch = Stopwatch(self._driver, self._stream)
@@ -68,7 +71,7 @@ class TensorRTRunner:
         return self._stopwatch.nanoseconds()
 
     def _start(self, x: np.ndarray) -> Buffer:
-        """Copy the rows into the pinned buffer; return the array that will hold the outputs."""
+        """Put the rows where they are copied from; returns where the answer will be."""
         if self._context is None:
             raise UserError("the engine was closed.", "Load it again.")
         if len(x) != self._batch:
@@ -93,14 +96,19 @@ class TensorRTRunner:
         target.download(self._stream)
 
     def _prepare(self, x: np.ndarray) -> None:
-        """Set shapes and addresses for the batch size of ``x``; buffers are kept, so returning to a size is cheap."""
+        """Set shapes and addresses for the batch size of ``x``; buffers, graphs and their contexts are kept."""
         self._batch = 0
-        if (
-            x.ndim != 1 + len(self._shape)
-            or tuple(x.shape[1:]) != self._shape
-            or not self._context.set_input_shape(self._input, tuple(x.shape))
-        ):
+        if x.ndim != 1 + len(self._shape) or tuple(x.shape[1:]) != self._shape:
             raise self._refusal(x)
+        if self._graphs is not None and len(x) in self._graphs:
+            self._batch = len(x)
+            return
+        if self._graphs:  # some graph holds the context at hand
+            self._context = self._new_context()
+        if not self._context.set_input_shape(self._input, tuple(x.shape)):
+            raise self._refusal(x)
+        if self._context is not self._contexts[-1]:
+            self._contexts.append(self._context)
         if len(x) not in self._buffers:
             output = tuple(self._context.get_tensor_shape(self._output))
             self._buffers[len(x)] = (Buffer(self._driver, tuple(x.shape)), Buffer(self._driver, output))
@@ -108,10 +116,18 @@ class TensorRTRunner:
         self._context.set_tensor_address(self._input, source.device)
         self._context.set_tensor_address(self._output, target.device)
         self._batch = len(x)
-        if self._graphs is not None and len(x) not in self._graphs:
-            self._enqueue()  # once outside: the first call for a shape may allocate, which is forbidden in a capture
+        if self._graphs is not None:
+            self._enqueue()  # once outside: the first call for a shape may allocate, which a capture forbids
             self._driver.call("cuStreamSynchronize", self._stream)
             self._graphs[len(x)] = self._driver.capture(self._stream, self._enqueue)
+
+    def _new_context(self) -> Any:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise GraphError(
+                "TensorRT could not make an execution context.", "Free GPU memory, or use fewer batch sizes at once."
+            )
+        return context
 
     def _refusal(self, x: np.ndarray) -> DataError:
         options = self.manifest.options
@@ -133,6 +149,7 @@ class TensorRTRunner:
             for buffer in pair:
                 buffer.free()
         self._buffers.clear()
+        self._contexts.clear()
         self._context = self._engine = self._runtime = None  # in this order: each lives in the next
         self._driver.call("cuStreamDestroy_v2", self._stream)
         self._driver.release(0)

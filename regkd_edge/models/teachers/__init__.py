@@ -8,13 +8,15 @@ from typing import Any
 
 from torch import nn
 
+from ...config.sources import factory_of
 from ...data import Scalers
 from ...errors import ModelError
-from ..store import read_tensors
 from ..teacher import Teacher
+from ..weights import read_weights
 from .callables import ArrayFunction
 from .factory import from_factory
-from .intake import check_teacher, open_teacher, teacher_for
+from .file import from_file
+from .intake import check_teacher, open_teacher, scalers_named, teacher_for
 from .module import from_module
 from .run import answers_of, from_run, save_teacher
 
@@ -34,9 +36,11 @@ def load_teacher(
     *,
     weights: str | Path | None = None,
     units: str = "raw",
-    scalers: Scalers | None = None,
+    scalers: Scalers | str | Path | None = None,
     feature_names: Sequence[str] | None = None,
     target_names: Sequence[str] | None = None,
+    output: str | int | None = None,
+    trust: bool = False,
 ) -> Teacher:
     """Return a teacher from any supported source.
 
@@ -44,15 +48,20 @@ def load_teacher(
     ----------
     source : Teacher, nn.Module, regressor, callable, str or path
         A torch module (a copy is taken), an object with ``predict(x)``, a function on float64 arrays
-        [n, d] -> [n, o] or [n]; a run folder; or ``"package.module:factory"``.
+        [n, d] -> [n, o] or [n]; a run folder; a file (ONNX, ``torch.export``, TorchScript, XGBoost, LightGBM, CatBoost,
+        skops); or ``"package.module:factory"`` or ``"path/to/file.py:factory"``.
     weights : path, optional
-        State dict for a factory: ``.safetensors``, or a ``.pt`` that loads with ``weights_only``.
+        State dict or checkpoint for a factory: ``.safetensors``, or a ``.pt`` that loads with ``weights_only``.
     units : ``"raw"`` or ``"standardized"``
         Units of a module's inputs and outputs.
-    scalers : Scalers, optional
-        For a module in standardized units: the scalers that it was trained with.
+    scalers : Scalers or path, optional
+        For a module in standardized units: the scalers that it was trained with, or a file of them.
     feature_names, target_names : sequences of str, optional
-        Names of the inputs and outputs in order; a data frame is then read by them.
+        Names of the inputs and outputs in their order; a data frame is then read by them.
+    output : str or int, optional
+        Name or index of the output that holds the predictions, where the module returns several.
+    trust : bool
+        Load pickles, which runs code of those files.
 
     Raises
     ------
@@ -68,22 +77,33 @@ def load_teacher(
         raise ModelError(f"units is {units!r}.", "Use 'raw' or 'standardized'.")
     names = {"feature_names": feature_names, "target_names": target_names}
     extra = {key: [str(name) for name in value] for key, value in names.items() if value is not None}
+    output = None if output is None else str(output)
+    name = str(source) if isinstance(source, (str, Path)) else None
     if isinstance(source, nn.Module):
-        teacher = from_module(source, scalers, units, extra)
-    elif isinstance(source, (str, Path)) and ":" in str(source) and not Path(source).exists():
-        tensors = read_tensors(weights) if weights is not None else None
-        teacher = from_factory(str(source), units, tensors, f"'{weights}'")
-        teacher.scalers = scalers
-        teacher.extra.update(extra)
-    elif isinstance(source, (str, Path)):
-        teacher = from_run(source)
-        teacher.extra.update(extra)
+        teacher = from_module(source, None, units, extra, output)
+    elif name is not None and factory_of(name) is not None:
+        tensors = read_weights(weights, trust=trust) if weights is not None else None
+        teacher = from_factory(name, units, tensors, f"'{weights}'", output)
+    elif name is not None and (Path(name).is_file() or (Path(name).suffix and not Path(name).exists())):
+        teacher = from_file(name, units, output=output, trust=trust)
+    elif name is not None:
+        teacher = from_run(name, trust=trust)
     else:
         learnt = getattr(source, "feature_names_in_", None)  # scikit-learn keeps the columns that it was fitted on
         if learnt is not None and "feature_names" not in extra:
             extra["feature_names"] = [str(name) for name in learnt]
-        teacher = Teacher(ArrayFunction(source), scalers, units, type(source).__name__, extra=extra)
-        teacher.differentiable = False
+        teacher = Teacher(ArrayFunction(source), None, units, type(source).__name__, extra=extra, output=output)
+    teacher.extra.update(extra)
+    teacher.trust = trust
+    if isinstance(scalers, (str, Path)):
+        if None in teacher.widths:
+            raise ModelError(
+                "the numbers of inputs and outputs are unknown before the scaler is read.",
+                "Give feature_names and target_names, or the scalers themselves.",
+            )
+        scalers = scalers_named(str(scalers), *teacher.widths, trust=trust)
+    if scalers is not None and teacher.scalers is None and teacher.units == "standardized":
+        teacher.scalers = scalers
     if scalers is not None and teacher.units == "raw":
         raise ModelError(
             "scalers belong to a module in standardized units.", "Add units='standardized', or omit scalers."

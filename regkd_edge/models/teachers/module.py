@@ -18,7 +18,11 @@ _MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
 def from_module(
-    module: nn.Module, scalers: Scalers | None = None, units: str = "raw", extra: dict[str, Any] | None = None
+    module: nn.Module,
+    scalers: Scalers | None = None,
+    units: str = "raw",
+    extra: dict[str, Any] | None = None,
+    output: str | None = None,
 ) -> Teacher:
     """Return a copy of ``module`` as a teacher; the module itself is unchanged.
 
@@ -40,4 +44,6 @@ def from_module(
             "differently in evaluation mode.",
             "Call module.eval() first.",
         )
-    return Teacher(copy.deepcopy(module), scalers, units, type(module).__name__, extra=extra)
+    teacher = Teacher(copy.deepcopy(module), scalers, units, type(module).__name__, extra=extra, output=output)
+    teacher.found = [("the module", module)]
+    return teacher

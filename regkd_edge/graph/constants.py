@@ -1,4 +1,4 @@
-"""The constants of an ONNX graph for the native back end: values, and the integer codes behind Q/DQ pairs."""
+"""The constants of an ONNX graph: values, and the integer codes behind Q/DQ pairs."""
 
 from __future__ import annotations
 

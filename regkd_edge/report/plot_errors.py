@@ -1,4 +1,4 @@
-"""The three plots: predicted versus true, error by range of the target, latency distribution."""
+"""Plots of errors: predicted versus true, error by range of the target, residuals over an input."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .axes import Frame, log_ticks, number, text
+from .axes import Frame, number
 
-__all__ = ["MOST_POINTS", "error_by_range", "latency_distribution", "predicted_against_true", "range_edges"]
+__all__ = [
+    "MOST_POINTS",
+    "error_by_range",
+    "influence",
+    "predicted_against_true",
+    "range_edges",
+    "residuals_over",
+]
 
 MOST_POINTS = 700  # per scatter plot: more only makes the page larger and the plot darker
 
@@ -25,7 +32,7 @@ def predicted_against_true(
         pick = np.sort(np.random.default_rng(0).choice(len(truth), MOST_POINTS, replace=False))
     values = np.concatenate([truth[pick], *(p[pick] for _, p in series.values())])
     low, high = _padded(values.min(), values.max())
-    frame = Frame((low, high), (low, high), height=400)
+    frame = Frame((low, high), (low, high), height=360)
     parts = frame.axes(f"true {label}", f"predicted {label}")
     parts.append(
         f'<line x1="{frame.px(low):.1f}" y1="{frame.py(low):.1f}" x2="{frame.px(high):.1f}" '
@@ -67,7 +74,7 @@ def error_by_range(
         squares = np.bincount(bins, weights=(predicted - truth) ** 2, minlength=len(edges) - 1)
         heights[name] = np.sqrt(squares / np.maximum(rows, 1))
     top = max(float(h.max()) for h in heights.values())
-    frame = Frame((float(edges[0]), float(edges[-1])), (0.0, top * 1.06 or 1.0), height=400)
+    frame = Frame((float(edges[0]), float(edges[-1])), (0.0, top * 1.06 or 1.0), height=360)
     parts = frame.axes(f"true {label}", f"RMSE ({label})")
     for name, (css, _) in series.items():
         x, y = frame.px(edges), frame.py(heights[name])
@@ -89,82 +96,57 @@ def _tip(name: str, low: float, high: float, rows: int, value: float) -> str:
     )
 
 
-def latency_distribution(
-    raw: Mapping[str, np.ndarray],  # engine -> nanoseconds [samples]
-    batch: int,
-    chosen: str | None = None,
-) -> str:
-    """Draw one strip per engine: requests over a logarithmic time axis, p50 and p99 marked, ``chosen`` highlighted.
+def influence(
+    inputs: np.ndarray,  # [n, d]
+    truth: np.ndarray,  # [n]
+) -> np.ndarray:  # [d]
+    """Return the share of the target's variance that the ranges of each single input explain (correlation ratio)."""
+    variance = truth.var()
+    shares = np.zeros(inputs.shape[1])
+    for j, column in enumerate(inputs.T):
+        edges = range_edges(column)
+        bins = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
+        rows = np.bincount(bins, minlength=len(edges) - 1)
+        means = np.bincount(bins, weights=truth, minlength=len(edges) - 1) / np.maximum(rows, 1)
+        between = float((rows * (means - truth.mean()) ** 2).sum() / len(truth))
+        shares[j] = between / variance if variance > 0 else 0.0
+    return shares
 
-    The axis ends a little beyond the largest p99; each strip states how many requests lie beyond it.
-    """
-    low = min(float(ns.min()) for ns in raw.values()) / 1000
-    high = max(float(np.quantile(ns, 0.99)) for ns in raw.values()) / 1000
-    low, high = low / 1.05, max(high * 1.1, low * 1.3) * 1.05
-    strip, top = 74, 8
-    frame = Frame(
-        (low, high),
-        (0, 1),
-        width=900,
-        height=top + strip * len(raw) + 42,
-        left=14,
-        right=14,
-        top=top,
-        bottom=42,
-        log_x=True,
-    )
-    base = frame.height - frame.bottom
-    parts = []
-    for value in log_ticks(low, high):
-        x = float(frame.px(value))
-        parts += [
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{base}" class="grid"/>',
-            text(x, base + 17, number(value)),
-        ]
-    parts.append(
-        text(
-            (frame.left + frame.width - frame.right) / 2,
-            frame.height - 6,
-            f"microseconds per request of {batch} row{'s' if batch > 1 else ''} (logarithmic)",
-            "label",
+
+def residuals_over(
+    values: np.ndarray,  # [n] of an input
+    residuals: Mapping[str, tuple[str, np.ndarray]],  # name -> (CSS class, predicted - true [n]); the last has the band
+    label: str,
+    target: str,
+) -> str:
+    """Draw the mean residual inside each range of an input; the last series with the band that holds 80 % of its rows."""
+    edges = range_edges(values)
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    filled = [i for i in range(len(edges) - 1) if (bins == i).any()]
+    *_, (last_css, last) = residuals.values()
+    band = {i: np.quantile(last[bins == i], [0.1, 0.9]) for i in filled}
+    means = {name: {i: float(r[bins == i].mean()) for i in filled} for name, (_, r) in residuals.items()}
+    heights = [0.0, *(v for ends in band.values() for v in ends), *(v for m in means.values() for v in m.values())]
+    frame = Frame((float(edges[0]), float(edges[-1])), _padded(min(heights), max(heights)), height=300, left=66)
+    parts = frame.axes(label, f"predicted − true ({target})")
+    zero = float(frame.py(0.0))
+    for i in filled:
+        x0, x1 = float(frame.px(edges[i])), float(frame.px(edges[i + 1]))
+        y0, y1 = float(frame.py(band[i][1])), float(frame.py(band[i][0]))
+        parts.append(
+            f'<rect x="{x0:.1f}" y="{y0:.1f}" width="{max(x1 - x0, 1):.1f}" height="{max(y1 - y0, 1):.1f}" '
+            f'class="band {last_css}"/>'
         )
+    parts.append(
+        f'<line x1="{frame.left}" x2="{frame.width - frame.right}" y1="{zero:.1f}" y2="{zero:.1f}" class="diagonal"/>'
     )
-    edges = np.geomspace(low, high, 121)
-    for i, (name, ns) in enumerate(raw.items()):
-        us = ns / 1000
-        floor = top + strip * (i + 1) - 4
-        css = "s1" if name == chosen else "s3"
-        counts = np.histogram(us, edges)[0].astype(float)
-        smooth = np.convolve(
-            counts, [0.25, 0.5, 0.25], mode="same"
-        )  # smooths the comb of a clock with steps of tens of ns
-        x = frame.px(np.sqrt(edges[1:] * edges[:-1]))
-        y = floor - smooth / max(smooth.max(), 1) * (strip - 30)
-        area = f"M{x[0]:.1f} {floor}" + "".join(f"L{a:.1f} {b:.1f}" for a, b in zip(x, y)) + f"L{x[-1]:.1f} {floor}Z"
-        parts += [
-            f'<path d="{area}" class="area {css}"/>',
-            f'<line x1="{frame.left}" x2="{frame.width - frame.right}" y1="{floor}" y2="{floor}" class="axis"/>',
-        ]
-        beyond = int((us > high).sum())
-        tail = f" · {beyond} beyond the axis, longest {number(float(us.max()))} µs" if beyond else ""
-        parts.append(text(frame.left + 2, floor - strip + 20, f"{name} · n = {len(ns):,}{tail}", "strip", "start"))
-        quantiles = [("p50", 0.5)] + ([("p99", 0.99)] if len(ns) >= 1000 else [])
-        for label, q in quantiles:
-            at = float(np.quantile(us, q))
-            if low <= at <= high:
-                px = float(frame.px(at))
-                right = px > frame.width - 130
-                parts += [
-                    f'<line x1="{px:.1f}" x2="{px:.1f}" y1="{floor - strip + 28}" y2="{floor}" class="mark"/>',
-                    text(
-                        px + (-5 if right else 5),
-                        floor - strip + 40,
-                        f"{label} {number(float(f'{at:.3g}'))}",
-                        "tick",
-                        "end" if right else "start",
-                    ),
-                ]
-    return frame.svg(f"distribution of the latency at batch {batch}", parts)
+    for name, (css, _) in residuals.items():
+        path = "".join(
+            f"M{float(frame.px(edges[i])):.1f} {float(frame.py(means[name][i])):.1f}H{float(frame.px(edges[i + 1])):.1f}"
+            for i in filled
+        )
+        parts.append(f'<path d="{path}" class="line {css}"/>')
+    return frame.svg(f"residuals of {target} over {label}", parts)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

@@ -1,0 +1,153 @@
+#!/usr/bin/env python
+"""How many instructions does the CUDA kernel need? Its PTX, executed on the CPU and counted; no GPU is looked at.
+
+    python tools/bench/ptx.py                  # all shapes, about a minute with nvcc and g++
+    python tools/bench/ptx.py --shapes small   # one of them
+
+A warp's instructions per tile of rows, by kind and by phase, for a step of gradient matching with tanh (the mode
+`gradient` of step.py), and the critical chain: between two barriers of the block the warp with the most instructions,
+added up. PTX is not machine code: ptxas fuses address arithmetic and predicates, so figures compare kernels with each
+other, and are no times. `move` (copies, constants) and `parameter` (arguments) are left out: most of them vanish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import datetime
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools" / "lib"), str(ROOT / "tests" / "cuda")]
+
+import ptx  # noqa: E402
+from cuda_jobs import Case  # noqa: E402
+
+from regkd_edge import _core  # noqa: E402
+
+SHAPES = {  # teacher, student: those of step.py
+    "small": ((8, 64, 64, 1), (8, 32, 32, 1)),
+    "wide": ((13, 500, 1), (13, 50, 1)),
+    "medium": ((16, 128, 128, 1), (16, 64, 64, 1)),
+    "large": ((64, 256, 256, 256, 1), (64, 64, 64, 1)),
+}
+VANISH = ("move", "parameter")
+THREADS, SHARED = 256, 227 * 1024  # of the product; sm_90
+GROUPS = {
+    "FMA": ("fma",),
+    "other float": ("float", "special", "double"),
+    "integer": ("integer",),
+    "shared loads": ("load shared",),
+    "generic loads": ("load generic",),
+    "global loads": ("load global",),
+    "local": ("load local", "store local"),
+    "stores": ("store shared", "store global", "store generic"),
+    "branches, calls": ("branch", "call"),
+    "other": ("atomic", "exchange", "barrier"),
+}
+
+
+class Counter:
+    """The training kernel's PTX with its driver; ``step`` counts one step of a shape."""
+
+    def __init__(self, cache: Path, architecture: str):
+        self.machine = ptx.build(
+            [ROOT / "csrc" / "cuda" / "train.cu"],
+            ROOT / "tests" / "cuda" / "train_driver.cpp",
+            cache,
+            architecture=architecture,
+            mode="count",
+        )
+        lib, whole, word, text = self.machine.lib, ctypes.c_int64, ctypes.c_int32, ctypes.c_char_p
+        lib.plan.argtypes = [text, word, whole, ctypes.c_int, whole, ctypes.POINTER(word), ctypes.POINTER(whole)]
+        lib.train.argtypes = [text, word, whole, ctypes.c_int, whole, ctypes.c_void_p, word, whole, ctypes.c_void_p]
+
+    def _run(self, teacher, student, rows: int, steps: int) -> tuple[dict, int]:
+        case = Case(
+            _core, teacher=teacher, student=student, teacher_activation="tanh", student_activation="tanh", rows=rows,
+            batch=rows, steps=steps, total=100, first_step=0, base="none", weights={"pm": (1, 1), "gm": (0.1, 0.1)},
+            draws=1, gm_on=2, optimizer="rmsprop", weight_decay=1e-5,
+        )  # fmt: skip
+        table = case.job.to_bytes()
+        plan, size, lib = (ctypes.c_int32 * 8)(), ctypes.c_int64(), self.machine.lib
+        lib.plan(table, 1, SHARED, THREADS, 1, plan, ctypes.byref(size))
+        memory = np.zeros(size.value + 128, np.uint8)
+        workspace = memory.ctypes.data + -memory.ctypes.data % 128
+        self.machine.counts()
+        if lib.train(table, 1, SHARED, THREADS, 1, workspace, steps, 0, None):
+            raise SystemExit(f"the kernel failed: {self.machine.error()}")
+        return self.machine.counts(), plan[7]
+
+    def step(self, teacher, student, rows: int = 32) -> tuple[dict[str, dict[str, int]], int]:
+        """Phase -> counts of one step in the middle of a launch by one block, and the number of its tiles."""
+        one, tiles = self._run(teacher, student, rows, 1)
+        two, _ = self._run(teacher, student, rows, 2)
+        return {p: {k: n - one.get(p, {}).get(k, 0) for k, n in two[p].items()} for p in two}, tiles
+
+
+def size(counts: dict[str, int]) -> int:
+    return sum(n for k, n in counts.items() if k not in (*VANISH, "chain", "barriers"))
+
+
+def total(phases: dict[str, dict[str, int]]) -> dict[str, int]:
+    return {k: sum(p[k] for p in phases.values()) for k in next(iter(phases.values()))}
+
+
+def page(about: dict, steps: dict[str, tuple]) -> str:
+    lines = ["# The training kernel by counts", "", *[f"- {k}: {v}" for k, v in about.items()]]
+    lines += [
+        "- warp instructions of one step over 32 rows by one block, gradients, tanh; the chain adds, between barriers,"
+        " the warp with the most. No times: PTX is not what the device executes.",
+        "",
+    ]
+    head = ["networks", "all", *GROUPS, "critical chain", "barriers"]
+    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, (teacher, student, phases, _) in steps.items():
+        whole = total(phases)
+        cells = [f"{name} {'-'.join(map(str, teacher))} -> {'-'.join(map(str, student))}", f"{size(whole):,}"]
+        cells += [f"{sum(whole[k] for k in kinds):,}" for kinds in GROUPS.values()]
+        lines.append("| " + " | ".join([*cells, f"{whole['chain']:,}", str(whole["barriers"])]) + " |")
+    for name, (_, _, phases, _) in steps.items():
+        lines += ["", f"## {name}, by phase", "", "| phase | " + " | ".join(head[1:]) + " |", "|" + "---|" * len(head)]
+        for phase, c in sorted(phases.items(), key=lambda item: -size(item[1])):
+            if size(c) or c["barriers"]:
+                cells = [phase, f"{size(c):,}", *(f"{sum(c[k] for k in kinds):,}" for kinds in GROUPS.values())]
+                lines.append("| " + " | ".join([*cells, f"{c['chain']:,}", str(c["barriers"])]) + " |")
+    return "\n".join([*lines, ""])
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", default=",".join(SHAPES))
+    parser.add_argument("--architecture", default="90", help="virtual architecture of the PTX [%(default)s]")
+    parser.add_argument("--cache", type=Path, default=None, help="keep compiled translations here")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the table")
+    arguments = parser.parse_args(given)
+    with tempfile.TemporaryDirectory() as folder:
+        counter = Counter(arguments.cache or Path(folder), arguments.architecture)
+        steps = {}
+        for name in arguments.shapes.split(","):
+            teacher, student = SHAPES[name]
+            steps[name] = (teacher, student, *counter.step(teacher, student))
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "PTX": f"compute_{arguments.architecture}, nvcc's flags are the product's",
+        "block": f"{THREADS} threads, {SHARED // 1024} KB of shared memory",
+        "command": "python tools/bench/ptx.py " + " ".join(sys.argv[1:] if given is None else given),
+    }
+    text = page(about, steps)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "ptx.md").write_text(text)
+    (arguments.out / "ptx.json").write_text(
+        json.dumps({"about": about, "phases": {n: s[2] for n, s in steps.items()}}, indent=1) + "\n"
+    )
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
