@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..config.distill import AUTO
+from ..config.objective import AUTO
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
-from ..config.distill import AUTO
+from ..config.objective import AUTO
 from ..data import Dataset
 from ..models import Teacher, predict
 from ..objectives import StepRecipe
