@@ -181,7 +181,7 @@ def _column(entry: Any, j: int, where: str) -> tuple:
         raise DataError(f"{where}: input {j + 1} is {entry!r}, expected fields.", _REMEDY)
     name = str(entry.get("name", f"x{j}"))
     place = f"{where}: input {j + 1} ('{name}')"
-    unknown = sorted(set(entry) - set(_FIELDS))
+    unknown = sorted(set(map(str, entry)) - set(_FIELDS))
     if unknown:
         raise DataError(f"{place} has the unknown field '{unknown[0]}'.", f"Known fields: {', '.join(_FIELDS)}.")
     number = {}

@@ -102,3 +102,9 @@ def test_without_labels_no_candidate_reads_them(teacher, data):
     unlabelled = Dataset(replace(data.table, y=teacher.predict(data.x)), data.split)
     race = distill(unlabelled, teacher, DistillConfig(student="mlp:4:tanh", steps=24), 0).race
     assert not any("labels" in c["title"] for c in race["candidates"])
+
+
+def test_a_budget_that_is_up_ends_race_and_training_after_their_first_rung(data, teacher):
+    student = distill(data, teacher, DistillConfig(student="mlp:4:tanh", budget="0.001s", fraction=0.25), 0)
+    assert len(student.race["rungs"]) == 1 and len(student.history) == 1
+    assert any("the time was up" in note for note in student.notes)
