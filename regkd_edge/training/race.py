@@ -29,7 +29,7 @@ __all__ = ["Entrant", "Race", "hold_race"]
 
 _RUNGS = 3
 _KEPT = 0.4  # of the candidates after each rung
-_AHEAD = 0.95  # of another's distance: what is not below is no better
+_AHEAD = 0.95  # of another's distance: what is not below it counts as equal
 _SHARE = 0.5  # of a budget that the race may take
 _FIRST_OF_FIXED = 8  # with a given number of steps, the first rung is this part of it
 
