@@ -57,6 +57,7 @@ class Watch:
     step: int = 0
     total: int = 0
     figures: str = ""
+    unit: str = ""  # of the validation RMSE: the only target, or standard deviations
     doing: str = ""
     began: float = 0.0
     first: tuple[float, int] | None = None  # when steps were first counted for this label, and at which step
@@ -81,7 +82,7 @@ class Watch:
             self.step, self.base, self.total, self.doing = step, step, total, ""
             words = [f"{_LOSSES.get(name, name)} {value:.3g}" for name, value in losses.items() if value]
             if validation_rmse is not None:
-                words.append(f"validation RMSE {validation_rmse:.4g}")
+                words.append(f"validation RMSE {validation_rmse:.4g} {self.unit}".rstrip())
             self.figures = ", ".join(words)
 
     def tick(self, what: str, done: int, total: int | None) -> None:

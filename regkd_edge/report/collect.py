@@ -228,5 +228,3 @@ def _order(path: Path) -> tuple[str, int, str]:
     backend, _, precision = path.stem.partition(".")
     known = ("fp32", "fp16", "bf16", "fp8", "int8")
     return backend, known.index(precision) if precision in known else len(known), precision
-
-
