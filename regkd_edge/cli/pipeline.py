@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
 from .logs import log, logged
+from .output import console
 from .progress import Watch, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
@@ -46,6 +47,12 @@ class Session:
                 log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
             else:
                 log.info("stage %s: up to date", stage)
+            if done[-1].kept:
+                console.print(f"kept, still right: {', '.join(done[-1].kept)}", style="dim", soft_wrap=True)
+            if done[-1].removed:
+                console.print(
+                    f"removed, made from what changed: {', '.join(done[-1].removed)}", style="dim", soft_wrap=True
+                )
         return done
 
 

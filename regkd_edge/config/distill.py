@@ -8,60 +8,90 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, create_model, model_validator
 
-from ..recipes import RECIPES
-from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, OrNone, Section, Weight, as_list, panel, weight_parts
+from ..recipes import RECIPES, defaults
+from ..recipes import TERMS as TABLE
+from ..sampling.kinds import KINDS, NOISES, SamplerKind
+from .fields import (
+    MOST_STEPS,
+    Count,
+    Fraction,
+    Names,
+    Optimizer,
+    OrNone,
+    Section,
+    Weight,
+    as_list,
+    none_for_nothing,
+    panel,
+    seconds,
+    weight_parts,
+)
 
-__all__ = ["BASES", "DESCRIBED", "GM_ON", "LEARNING", "ROUND", "SAMPLERS", "TERMS", "DistillConfig"]
+__all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
 
 BASES = ("mimic", "blend", "ail", "mix", "tbr", "tor", "rkd", "hint")
-TERMS = ("pm", "abm", "gm")
-GM_ON = ("original", "perturbed", "ascended")
-SAMPLERS = ("gaussian", "described", "heavy-tailed", "mixed", "generator", "direct", "anchored", "latent")
+TERMS = tuple(TABLE)
+GM_ON = defaults.POINT_KINDS
+SAMPLERS = tuple(KINDS)
+AUTO = "auto"
+LEAST_GAIN = 0.02  # of the distance to the teacher, by a doubling of the steps
+MOST_AUTO = 40_000  # [steps]
 
-WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that use the teacher's answers alone
-DESCRIBED = ("described", "heavy-tailed", "mixed", "anchored")  # samplers that draw from a description of the inputs
-LEARNING = ("generator", "anchored")  # samplers that use the student once per round
-SEARCHING = ("generator", "direct", "anchored", "latent")
-ROUND = 10  # [steps] per round, as in Zhou & Chiam 2023
+WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
+ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
 
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 Positive = Annotated[float, Field(gt=0)]
 AtLeast0 = Annotated[float, Field(ge=0)]
 
 
-class DistillConfig(Section):
+_TermWeights = create_model(
+    "_TermWeights",
+    __base__=Section,
+    **{f"w_{t.name}": (Weight, Field(t.weight, description=f"Weight of {t.title}.")) for t in TABLE.values()},
+)
+
+
+class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
-    recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(
-        None,
-        description="Named set of the fields below: " + ", ".join(RECIPES) + ".An explicit field takes precedence.",
+    recipe: Annotated[Literal[(AUTO, *RECIPES)] | None, OrNone] = Field(
+        AUTO,
+        description=(
+            "auto: a race on rows kept aside chooses base, terms, weights and noise. Or a named set of the fields "
+            "below: " + ", ".join(RECIPES) + "; a field given beside it wins. none: the fields as they are, which is "
+            "meant too where one of them is given and no recipe is."
+        ),
     )
     student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
     base: Literal[BASES] = Field(
         "mimic",
         description=(
             "How label and teacher are combined: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
-            "tor; rkd adds distances between outputs, hint a hidden layer."
+            "tor; rkd adds distances between answers, hint a hidden layer."
         ),
     )
-    alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
-    nu: AtLeast0 = Field(
-        0.5, description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint."
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+        defaults.ALPHA, description="Share of the label in blend and ail."
     )
-    margin: AtLeast0 = Field(0.0, description="Margin m of tbr's gate.")
+    nu: AtLeast0 = Field(
+        defaults.NU,
+        description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint.",
+    )
+    margin: AtLeast0 = Field(defaults.MARGIN, description="Margin m of tbr's gate.")
     imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
     outlier_rule: Literal["mean", "median"] = Field(
-        "mean",
+        defaults.OUTLIER_RULE,
         description=(
             "tor: an outlier lies k deviations above the mean of |T-y|, or above the median (which gross outliers "
             "hardly affect)."
         ),
     )
-    outlier_k: AtLeast0 = Field(2.0, description="tor: the k of outlier_about.")
+    outlier_k: AtLeast0 = Field(defaults.OUTLIER_K, description="tor: that k.")
     outlier_loss: Literal["root", "squared", "drop"] = Field(
-        "root", description="tor: the loss of an outlier: sqrt|S-T|, |S-T|^2, or none."
+        defaults.OUTLIER_LOSS, description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
     )
     hint_layers: Annotated[
         list[Annotated[int, Field(ge=-1)]], BeforeValidator(as_list), Field(min_length=2, max_length=2)
@@ -72,8 +102,8 @@ class DistillConfig(Section):
     heads: Annotated[int, Field(ge=1, le=2)] = Field(
         1, description="2: one head learns the labels with the base, the other learns the teacher."
     )
-    head_weight: Positive = Field(0.5, description="Weight of the teacher's head.")
-    export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: the one to export.")
+    head_weight: Positive = Field(defaults.HEAD_WEIGHT, description="Weight of the teacher's head.")
+    export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: which one is kept.")
     w_base: Weight = Field(
         1.0,
         description=(
@@ -81,37 +111,48 @@ class DistillConfig(Section):
             "START..END over the steps."
         ),
     )
-    terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
-    w_pm: Weight = Field(1.0, description="Weight of perturbation matching.")
-    w_abm: Weight = Field("1..0", description="Weight of adversarial belief matching.")
-    w_gm: Weight = Field(0.1, description="Weight of gradient matching.")
+    terms: Names = Field(
+        default_factory=lambda: list(TERMS), description=f"Matching terms: any of {','.join(TERMS)}, or none."
+    )
+    gm_scale: Literal["none", "teacher"] = Field(
+        "none",
+        description=(
+            "teacher: w_gm counts in units of the teacher's mean squared gradient over the rows, so that one weight "
+            "means the same on every table."
+        ),
+    )
     gm_on: Names = Field(
         default_factory=lambda: list(GM_ON), description="Points that gm uses: any of original,perturbed,ascended."
     )
     sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: [0.3],
+        default_factory=lambda: [defaults.SIGMA],
         description="Perturbation per standardized feature: one number, or one per feature.",
     )
-    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations per row and step.")
+    draws: Annotated[int, Field(ge=1, le=1024)] = Field(defaults.DRAWS, description="Perturbations per row and step.")
     ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
-        "rmsprop",
+        defaults.ASCENT_RULE,
         description=(
             "How abm and direct search: along the gradient, or the worst of random candidates (used for a "
             "teacher without gradients)."
         ),
     )
-    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Gradient steps of the search.")
-    ascent_size: Positive = Field(0.03, description="Step size of the search (rmsprop: learning rate).")
-    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Candidates per row and step.")
+    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
+    ascent_size: Positive = Field(
+        defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."
+    )
+    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(
+        defaults.CANDIDATES, description="Candidates per row and step."
+    )
     teacher_gradient: Literal["exact", "central"] = Field(
         "exact",
         description=(
-            "For a teacher without gradients: refuse what needs them (exact), or use central differences "
-            "(central), 2 d teacher evaluations per point."
+            "A teacher without gradients: what needs them is refused (exact), or gets central differences (central), "
+            "2 d teacher evaluations per point."
         ),
     )
     teacher_step: Positive = Field(
-        0.1, description="Half width of the central differences, standardized. Trees are flat over smaller steps."
+        defaults.TEACHER_STEP,
+        description="Half width of those differences, standardized: trees are flat over shorter ones.",
     )
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
     no_data: bool = Field(
@@ -138,6 +179,15 @@ class DistillConfig(Section):
         ),
         json_schema_extra=_POINTS,
     )
+    noise: Literal[NOISES] = Field(
+        "mixed",
+        description=(
+            "neighbours: isotropic (sigma in every column), principal (sigma times the rows' own covariance), "
+            "crossover (each column from another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
+            "sizes (mixed-principal)."
+        ),
+        json_schema_extra=_POINTS,
+    )
     describe: Annotated[str | None, OrNone] = Field(
         None,
         description=(
@@ -154,15 +204,28 @@ class DistillConfig(Section):
         ),
         json_schema_extra=_POINTS,
     )
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
-        5000, description="Training steps.", json_schema_extra=_TRAINING
+    steps: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
+        "auto",
+        description=(
+            "Training steps; auto: doubled, each time with a learning rate that falls to 0 at the end, until a "
+            f"doubling brings less than {LEAST_GAIN:.0%} (at most {MOST_AUTO:,})."
+        ),
+        json_schema_extra=_TRAINING,
+    )
+    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(seconds)] = Field(
+        None,
+        description="Time for race and training together: 60s, 2m, or a number of seconds. The result depends on it.",
+        json_schema_extra=_TRAINING,
     )
     batch: Count = Field(64, description="Points per step.", json_schema_extra=_TRAINING)
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
-    lr: Positive = Field(3e-3, description="Learning rate.", json_schema_extra=_TRAINING)
+    lr: Positive = Field(5e-3, description="Learning rate.", json_schema_extra=_TRAINING)
     lr_schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine",
-        description="Decay of the learning rate to 0: cosine, linear, or constant (no decay).",
+        description=(
+            "How the learning rate falls to 0 over a given number of steps: cosine, linear, or not (constant). "
+            "Steps auto has its own."
+        ),
         json_schema_extra=_TRAINING,
     )
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
@@ -171,7 +234,12 @@ class DistillConfig(Section):
     )
     baseline: bool = Field(
         True,
-        description="Also train the same student with the base alone, to measure what the terms add.",
+        description="Train the same student by its base alone too, to measure what the terms add.",
+        json_schema_extra=_TRAINING,
+    )
+    accept_teacher: bool = Field(
+        False,
+        description="Go on with a teacher that is worse than a linear model on the held-out rows.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -186,14 +254,29 @@ class DistillConfig(Section):
     )
 
     @property
+    def races(self) -> bool:
+        """Whether the objective is chosen by a race among candidates."""
+        return self.recipe == AUTO and not self.no_data
+
+    @property
     def drawn(self) -> str | None:
         """Return the sampler, with its default resolved."""
         return self.sampler or ("described" if self.no_data else None)
 
     @property
     def searched(self) -> bool:
-        """Return whether the sampler's points are a separate part, added to rows or to described inputs."""
-        return self.drawn is not None and (not self.no_data or self.drawn in SEARCHING)
+        """Whether the points of the sampler are a part of their own, beside rows or beside inputs as described."""
+        return self.kind is not None and (not self.no_data or not self.kind.plain)
+
+    @property
+    def kind(self) -> SamplerKind | None:
+        """What the sampler needs and does."""
+        return None if self.drawn is None else KINDS[self.drawn]
+
+    @property
+    def active_terms(self) -> tuple[str, ...]:
+        """The terms that are named and have a weight, in the order of the table."""
+        return tuple(name for name in TERMS if name in self.terms and _active(getattr(self, f"w_{name}")))
 
     @property
     def base_learns(self) -> bool:
@@ -203,7 +286,11 @@ class DistillConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
-        known = isinstance(values, dict) and isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
+        if not isinstance(values, dict):
+            return values
+        if "recipe" not in values and OBJECTIVE & set(values):
+            return {**values, "recipe": None}  # what is minimised is said field by field
+        known = isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
         return {**RECIPES[values["recipe"]], **values} if known else values
 
     @model_validator(mode="after")
@@ -227,9 +314,50 @@ class DistillConfig(Section):
         return self
 
 
+#: Fields that say what is minimised, and on which points.
+OBJECTIVE = frozenset(
+    {"base", "alpha", "nu", "margin", "imitate", "outlier_rule", "outlier_k", "outlier_loss", "hint_layers", "heads",
+     "head_weight", "export_head", "w_base", "terms", "gm_on", "gm_scale", "sigma", "draws", "ascent_rule",
+     "ascent_steps", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
+)  # fmt: skip
+
+
+def begun_anew(before: DistillConfig, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``before`` as they stand when ``given`` ones are put over them.
+
+    A new recipe takes back what the former one set; a field of the objective given by itself ends recipe auto.
+    """
+    values = before.model_dump(mode="json")
+    if "recipe" not in given:
+        if before.recipe == AUTO and OBJECTIVE & set(given):
+            values["recipe"] = None
+        return values
+    name = none_for_nothing(given["recipe"])
+    default = lambda field: DistillConfig.model_fields[field].get_default(call_default_factory=True)
+    for field, value in RECIPES.get(str(before.recipe), {}).items():
+        if getattr(before, field) == value:
+            values[field] = default(field)
+    if name == AUTO:
+        values |= {field: default(field) for field in OBJECTIVE}
+    values.update(RECIPES.get(name, {}))
+    return values
+
+
 def _contradictions(c: DistillConfig) -> list[str]:
-    """Return the contradictions between fields, each with its reason and its remedy."""
-    found, drawn = [], c.drawn
+    """What does not go together, each with its reason and its remedy."""
+    found, drawn, kind = [], c.drawn, c.kind
+    changed = sorted(
+        name
+        for name in OBJECTIVE
+        if getattr(c, name) != type(c).model_fields[name].get_default(call_default_factory=True)
+    )
+    if c.recipe == AUTO and changed:
+        found.append(
+            f"recipe auto chooses {changed[0]} itself, and {changed[0]} {getattr(c, changed[0])} is given: leave it "
+            "out, or use recipe none"
+        )
+    if drawn == "neighbours" and any(isinstance(w, str) for w in (c.w_base, c.w_sampler)):
+        found.append("sampler neighbours takes constant weights: give w_base and w_sampler one number each")
     if c.no_data and c.base not in WITHOUT_LABELS:
         found.append(
             f"no_data needs one of the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
@@ -254,19 +382,20 @@ def _contradictions(c: DistillConfig) -> list[str]:
             "sampler direct is abm from random starts, and both are one search: leave abm out of terms, or "
             "sampler direct"
         )
-    if drawn == "latent" and c.no_data and c.like is None:
+    if kind is not None and kind.needs_rows and c.no_data and c.like is None:
         found.append(
-            "sampler latent learns the input distribution from rows, and no_data has none: give like, or use another"
+            f"sampler {drawn} learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
         )
     for name in ("describe", "like"):
         if getattr(c, name) is None:
             continue
         if drawn == "gaussian":
-            found.append(f"sampler gaussian draws N(0,1) and ignores {name}: use sampler described")
-        elif not c.no_data and drawn not in DESCRIBED:
+            found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
+        elif not c.no_data and not (kind is not None and kind.described):
             found.append(
-                f"{name} needs no_data or one of the samplers {', '.join(DESCRIBED)}: without them the inputs "
-                "come from the rows"
+                f"{name} needs no_data or one of the samplers "
+                f"{', '.join(k.name for k in KINDS.values() if k.described)}: with rows alone the inputs "
+                "are the rows'"
             )
     if c.searched and not _active(c.w_sampler):
         found.append(
@@ -275,15 +404,14 @@ def _contradictions(c: DistillConfig) -> list[str]:
         )
     if c.searched and c.batch < 2:
         found.append(f"batch 1 cannot hold both rows and points of sampler {drawn}: use at least 2")
-    if drawn in LEARNING and c.evaluate_every % ROUND:
+    if kind is not None and kind.learns and c.evaluate_every % ROUND:
         found.append(
             f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
             f"{ROUND}"
         )
-    weights = {"pm": c.w_pm, "abm": c.w_abm, "gm": c.w_gm}
-    if not _active(c.w_base) and not (c.searched or any(_active(weights[t]) for t in c.terms)):
+    if not _active(c.w_base) and not (c.searched or c.active_terms):
         found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
-    if "gm" in c.terms and _active(c.w_gm) and not set(c.gm_on) & _made(c):
+    if "gm" in c.active_terms and not set(c.gm_on) & _made(c):
         found.append(
             f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms produce: add original, or the "
             "term pm or abm"
@@ -292,13 +420,9 @@ def _contradictions(c: DistillConfig) -> list[str]:
 
 
 def _made(c: DistillConfig) -> set[str]:
-    """Return the kinds of points that the steps use."""
-    searched = (c.drawn == "direct" and _active(c.w_sampler)) or ("abm" in c.terms and _active(c.w_abm))
-    return (
-        {"original"}
-        | ({"perturbed"} if "pm" in c.terms and _active(c.w_pm) else set())
-        | ({"ascended"} if searched else set())
-    )
+    """The kinds of points that the steps have."""
+    searched = {"ascended"} if c.drawn == "direct" and _active(c.w_sampler) else set()
+    return {"original"} | {TABLE[name].points for name in c.active_terms} - {None} | searched
 
 
 def _active(weight: float | str) -> bool:

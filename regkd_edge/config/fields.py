@@ -21,6 +21,7 @@ __all__ = [
     "as_list",
     "none_for_nothing",
     "panel",
+    "seconds",
     "weight_parts",
 ]
 
@@ -78,6 +79,20 @@ def _as_weight(value: Any) -> float | str:
     if line[0] == line[-1]:
         return line[0]
     return f"{line[0]:.12g}..{line[1]:.12g}" + (f"/{hold}" if hold > 1 else "")
+
+
+def seconds(value: Any) -> Any:
+    """``"60s"``, ``"2m"``, ``"1h"`` or a number -> seconds; ``"none"`` -> None."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if text == "none":
+        return None
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], None)
+    try:
+        return float(text) if factor is None else factor * float(text[:-1])
+    except ValueError:
+        raise ValueError("expected seconds, such as 60s, 2m, 1h, or a number") from None
 
 
 def none_for_nothing(value: Any) -> Any:

@@ -14,10 +14,9 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import UserError
 from ..io.reading import read_yaml, yaml_line
-from ..recipes import RECIPES
 from .budget import checked_allowance
 from .data import DataConfig
-from .distill import BASES, SAMPLERS, TERMS, DistillConfig
+from .distill import BASES, SAMPLERS, TERMS, DistillConfig, begun_anew
 from .fields import MOST_STEPS, Count, Optimizer, Section, as_list, none_for_nothing
 from .flags import flag_of
 from .problems import refuse
@@ -125,6 +124,12 @@ class TeacherConfig(Section):
             raise ValueError(f"{named[0]} and {named[1]} exclude each other: a teacher has one source")
         if self.weights and not self.factory_name:
             raise ValueError("weights needs factory: a state dict alone has no architecture")
+        trained = [n for n in ("epochs", "patience") if getattr(self, n) != type(self).model_fields[n].default]
+        if self.factory and trained:
+            name, value = trained[0], getattr(self, trained[0])
+            raise ValueError(
+                f"{name} {value} is for a teacher to be trained here, factory brings one: give one of them"
+            )
         return self
 
     @property
@@ -317,14 +322,10 @@ class RunConfig(Section):
     ) -> RunConfig:
         """Return a copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; errors name flags."""
         values = self.model_dump(mode="json")
-        name = str(changes.get("distill.recipe", "")).strip()
-        if (
-            name in RECIPES or name.lower() == "none"
-        ):  # before the fields given beside it; what is left of the former one goes
-            for field, value in RECIPES.get(str(self.distill.recipe), {}).items():
-                if getattr(self.distill, field) == value:
-                    values["distill"][field] = DistillConfig.model_fields[field].get_default(call_default_factory=True)
-            values["distill"].update(RECIPES.get(name, {}))
+        given = {name.removeprefix("distill."): value for name, value in changes.items() if name.startswith("distill.")}
+        values["distill"] = begun_anew(self.distill, given)
+        if changes.get("teacher.factory"):  # what an earlier training was told does not concern it
+            values["teacher"] |= {name: TeacherConfig.model_fields[name].default for name in ("epochs", "patience")}
         for dotted, value in changes.items():
             *sections, field = dotted.split(".")
             place = values

@@ -28,7 +28,7 @@ def read_inputs(
     Raises
     ------
     DataError
-        No such file or column, or a cell that is no finite number.
+        No such file or column, or a cell that is not a finite number.
     """
     frame = read_frame(path, only=names)
     for name in names:

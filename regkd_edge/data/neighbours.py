@@ -1,8 +1,8 @@
 """Rows that know each other: grouped by a unit or one after the other in time, so that random held-out rows leak.
 
 How it is judged: the five nearest neighbours (in standardised inputs) predict the target of held-out rows, once with
-random tenths of the rows held out, once with tenths that lie together in the table or belong to one unit. Where rows are
-independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a time), the
+random tenths of the rows held out, once with tenths that lie together in the table or belong to one unit. Where
+rows are independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a time), the
 random tenths err less, and so will every network.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from .typed import named_option
 
-__all__ = ["looks_grouped"]
+__all__ = ["looks_grouped", "names_units"]
 
 _ROWS, _BLOCKS, _FOLDS, _NEIGHBOURS = 3000, 30, 10, 5
 _RATIO = 1.5  # squared error of blocks over that of random rows from which it is worth a warning
@@ -64,6 +64,11 @@ def looks_grouped(
     )
 
 
+def names_units(name: str) -> bool:
+    """Whether the name of a column is that of a unit which rows come from: ``unit``, ``cell_id``, ``engineNo``."""
+    return _UNIT.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+
+
 def _pieces(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """At most 3,000 rows in 30 contiguous pieces, and the piece of each."""
     if n <= _ROWS:
@@ -83,8 +88,7 @@ def _folds(units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _unit_column(x: np.ndarray, inputs: Sequence[str]) -> int | None:
     """The first input whose name and values are those of a unit: repeated whole numbers."""
     for j, name in enumerate(inputs):
-        spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-        if not _UNIT.search(spaced) or (x[:, j] != np.rint(x[:, j])).any():
+        if not names_units(name) or (x[:, j] != np.rint(x[:, j])).any():
             continue
         count = len(np.unique(x[:, j]))
         if 3 <= count <= len(x) // 3:

@@ -11,6 +11,7 @@ from ..errors import DataError
 from .encode import Category
 from .neighbours import looks_grouped
 from .split import Split, repeated_rows, split, split_by_column, split_units
+from .suspicious import column_that_counts
 from .table import Table, finished, read_table
 from .typed import named_option
 
@@ -30,11 +31,15 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     DataError
         Anything that :func:`load_table` and the splits refuse, and a test file whose columns are others.
     """
+    if config.source is None:
+        raise DataError("no data given.", "Name the table as DataConfig.source.")
     table, categories = read_table(config, config.source)
     count = len(table)
     if config.test_data:
         table = _with_test_rows(table, config, categories)
-    repeats = repeated_rows(table.x)
+    counting = column_that_counts(table.feature_names, table.x[:count])  # numbered copies are copies
+    kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
+    repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
     parts = _parts(table, config, seed, count, repeats)
     if config.group or config.split_column or config.test_data:
@@ -78,15 +83,17 @@ def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.
 
 def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]) -> Table:
     """The rows of the test file below those of the table."""
-    other, _ = read_table(config, config.test_data, like=categories)
+    other, _ = read_table(config, str(config.test_data), like=categories)
     if set(other.feature_names) != set(table.feature_names) or other.target_names != table.target_names:
         odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
         lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source
         raise DataError(
-            f"'{config.test_data}' and '{config.source}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
+            f"'{config.test_data}' and '{config.source}' have other columns: "
+            f"'{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
         )
-    order = [other.feature_names.index(name) for name in table.feature_names]
+    place = {name: j for j, name in enumerate(other.feature_names)}
+    order = [place[name] for name in table.feature_names]
     aside = {name: [*cells, *other.aside.get(name, [""] * len(other))] for name, cells in table.aside.items()}
     return replace(
         table,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,33 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DataError
+from .neighbours import names_units
 from .reading import Frame, Odd
-from .reading.cells import GROUPED, shortened
+from .reading.cells import shortened
 from .typed import named_option
+from .verdict import kind_of, thousands_mark
 
 __all__ = ["require_numbers"]
 
-_LISTED = 8  # columns of one kind that are named
-_FEW = 40  # words of a column that may be a category
-_DATE = re.compile(
-    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?|\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?( ?[ap]m)?"
-    r"|\d{1,2}[- ]?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*.*"
-    r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ .,-].*\d.*",
-    re.IGNORECASE,
-)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
-_DECIMAL_POINT = re.compile(r"[+-]?\d+(,\d{3})*\.\d+([eE][+-]?\d+)?")
-_TOTAL = re.compile(r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg)s?:?", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
-_UNIT = re.compile(
-    r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*|[<>~]\s*\d[\d.,]*"
-)
-_MARKS = {
-    "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "nd", "n.d.", "?", "-", "--", "---", ".",
-    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
-}  # fmt: skip
-_PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")
-_BIG = re.compile(r"[+-]?\d{16,}")
+_LISTED = 8  # columns that are named
 
 
 @dataclass
@@ -86,7 +67,7 @@ def require_numbers(
     blanks: str,
     counting: Callable[[], Sequence[str]] = tuple,
 ) -> None:
-    """Refuse a table in which a cell that is needed is no number, with every such column in one message.
+    """Refuse a table in which a required cell is not a number; one message lists every such column.
 
     Parameters
     ----------
@@ -102,10 +83,10 @@ def require_numbers(
     DataError
     """
     found = _Findings("drop" if blanks == "refuse" else "")
-    for name in frame.names:
+    for j, name in enumerate(frame.names):
         odd = frame.odd.get(name)
         if odd is not None and odd.count:
-            numbers = int(np.isfinite(frame.values[:, frame.names.index(name)]).sum())
+            numbers = int(np.isfinite(frame.values[:, j]).sum())
             _judge(found, frame, name, odd, numbers, name in targets)
     _infinite(found, frame)
     _blanks(found, frame, targets, [*found.drop, *found.categorical], blanks)
@@ -122,94 +103,77 @@ def require_numbers(
     more = f"; and {len(columns) - _LISTED} more columns" if len(columns) > _LISTED else ""
     options, by_hand = found.options(), " ".join(dict.fromkeys(found.by_hand))
     remedy = f"Add: {options}{'.' * bool(by_hand)} {by_hand}".strip() if options else by_hand
-    met = "met what is no number, expected numbers throughout" if frame.odd else "met cells without a finite number"
+    met = (
+        "met cells that are not numbers, expected numbers throughout"
+        if frame.odd
+        else "met cells without a finite number"
+    )
     raise DataError(f"'{frame.source}': {met}: {'; '.join(columns[:_LISTED])}{more}.", remedy)
 
 
 def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool) -> None:
     """Say what one column holds, and add what lets it be read."""
-    marks = [text for text in odd.texts if text.lower() in _MARKS]
-    texts = [text for text in odd.texts if text not in marks] or marks
+    kind, texts, marks = kind_of(odd, numbers)
     first = min(texts, key=lambda text: odd.texts[text][1])
     place = frame.place(odd.texts[first][1])
     example = f"'{shortened(first)}' in {place}"
-    cells = f"{odd.count} cells" if odd.count > 1 else "1 cell"
-
-    def say(what: str) -> None:
-        found.say(name, what)
-
-    def leave_out(what: str, instead: str = "") -> None:
-        say(what)
-        if target:
-            found.by_hand.append(f"The target '{name}' must be numbers: {instead or 'encode it, or name another one'}.")
-        else:
-            found.drop.append(name)
-
-    if texts != marks:
-        found.mark(marks)
-    elif numbers:
-        return _missing_marks(found, name, odd, texts, place)
+    found.mark(marks)
+    if kind == "marks":
+        counts = [(shortened(text), odd.texts[text][0]) for text in texts]
+        shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
+        found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
+        found.mark(texts)
+    elif kind in ("comma", "point", "grouped"):
+        _judge_numbers(found, frame, name, kind, texts, example)
+    elif kind == "total":
+        found.say(name, f"{example}, a row of totals or means")
+        found.by_hand.append("Remove that row from the file: it is not a measurement.")
+    elif kind == "unit":
+        found.say(name, f"numbers with a unit, such as {example}")
+        found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
     else:
-        return leave_out(f"only '{shortened(first)}'")
-    if all(_BIG.fullmatch(text) for text in texts):
-        return leave_out(
-            f"{cells} with more digits than float64 keeps, such as {shortened(first)} in {place}",
-            "subtract an offset first",
-        )
-    if all(_DATE.fullmatch(text) and not _PLAIN.fullmatch(text) for text in texts):
-        return leave_out(f"dates or times, such as {example}")
-    grouped = [mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts)]
-    commas = [text for text in texts if _DECIMAL_COMMA.fullmatch(text)]
-    points = [text for text in texts if _DECIMAL_POINT.fullmatch(text)]
-    if grouped and all(_NUMBER.fullmatch(re.sub(r"['\s]", "", text)) for text in texts):
-        mark = grouped[0]
-        sure = [text for text in commas if not GROUPED[","].fullmatch(text)]
-        if mark == "," and sure and not points:
-            found.decimal = ","
-            return say(f"numbers with a decimal comma, such as '{sure[0]}'")
-        say(f"numbers with a thousands separator, such as {example}")
-        if mark == "," and not points and not _has_points(frame, name):
-            value = first.replace(",", "")
-            found.by_hand.append(f"'{first}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
-        found.thousands.setdefault(mark, []).append(name)
-        if sure and mark != ",":
-            found.decimal = ","
-        return None
-    if commas and len(commas) == len(texts):
-        if _has_points(frame, name):
+        what = {
+            "only marks": f"only {example}",
+            "big": f"{odd.count:,} cell{'s' * (odd.count > 1)} with more digits than float64 keeps, such as {example}",
+            "dates": f"dates or times, such as {example}",
+            "words": f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}",
+            "text": f"text in {odd.count:,} cell{'s' * (odd.count > 1)}, such as {example}",
+        }[kind]
+        found.say(name, what)
+        if target:
+            instead = "subtract an offset first" if kind == "big" else "encode it, or name another one"
+            found.by_hand.append(f"The target '{name}' must be numbers: {instead}.")
+        elif kind != "words":
+            found.drop.append(name)
+        else:
+            found.categorical.append(name)
+            if names_units(name) and len(texts) > 2:
+                group = named_option("group", [name])
+                found.by_hand.append(f"If '{name}' names the unit a row came from, {group} instead.")
+
+
+def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: list[str], example: str) -> None:
+    """A column of numbers that are written in another way than the file was read."""
+    if kind == "point":
+        found.say(name, f"numbers with a decimal point, such as {example}")
+        found.by_hand.append("The file was read with a decimal comma: add --decimal . if that is wrong.")
+        return
+    points_elsewhere = _has_points(frame, name)
+    if kind == "comma":
+        found.say(name, f"numbers with a decimal comma, such as {example}")
+        if points_elsewhere:
             found.point.append(name)
         else:
             found.decimal = ","
-        return say(f"numbers with a decimal comma, such as {example}")
-    if points and len(points) == len(texts):
-        found.by_hand.append("The file was read with a decimal comma: add --decimal . if that is wrong.")
-        return say(f"numbers with a decimal point, such as {example}")
-    totals = [text for text in texts if _TOTAL.fullmatch(text)]
-    if totals and numbers + len(texts) > 2 and len(totals) == len(texts) and odd.count <= 3:
-        say(f"'{totals[0]}' in {frame.place(odd.texts[totals[0]][1])}, a row of totals or means")
-        found.by_hand.append("Remove that row from the file: it is no measurement.")
-        return None
-    if all(_UNIT.fullmatch(text) for text in texts):
-        say(f"numbers with a unit, such as {example}")
-        found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
-        return None
-    if numbers >= odd.count and len(texts) <= 3 and not odd.more:
-        return _missing_marks(found, name, odd, texts, place)
-    if numbers < odd.count and len(texts) <= _FEW and not odd.more and (odd.count >= 2 * len(texts) or len(texts) < 4):
-        say(f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}")
-        if target:
-            found.by_hand.append(f"The target '{name}' must be numbers: encode it, or name another one.")
-        else:
-            found.categorical.append(name)
-        return None
-    return leave_out(f"{'text' if numbers < odd.count else f'{cells} of text'}, such as {example}")
-
-
-def _missing_marks(found: _Findings, name: str, odd: Odd, texts: list[str], place: str) -> None:
-    found.mark(texts)
-    counts = [(shortened(text), odd.texts[text][0]) for text in texts]
-    shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
-    found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
+        return
+    mark = thousands_mark(texts)
+    found.say(name, f"numbers with a thousands separator, such as {example}")
+    found.thousands.setdefault(mark, []).append(name)
+    if mark == "," and not points_elsewhere and not any("." in text for text in texts):
+        value = texts[0].replace(",", "")
+        found.by_hand.append(f"'{texts[0]}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
+    if mark != "," and any("," in text for text in texts):
+        found.decimal = ","
 
 
 def _has_points(frame: Frame, name: str) -> bool:
@@ -232,35 +196,32 @@ def _infinite(found: _Findings, frame: Frame) -> None:
 
 def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Sequence[str], rule: str) -> None:
     """Count the blank cells of each column where the rule refuses them, or leaves no row."""
-    columns = [j for j, name in enumerate(frame.names) if name not in aside]
-    odd = np.array([frame.odd[frame.names[j]].count if frame.names[j] in frame.odd else 0 for j in columns], dtype=int)
-    blank = np.isnan(frame.values[:, columns])
-    counts = blank.sum(axis=0) - odd
-    n = len(frame.values)
-    empty = [frame.names[j] for j, count in zip(columns, counts) if count >= 0.5 * n]
-    for j, count in zip(columns, counts.tolist()):
-        name = frame.names[j]
-        if count == n or (count > 0 and rule == "refuse"):
-            first = int(np.argmax(blank[:, columns.index(j)]))
+    n, beside = len(frame.values), set(aside)
+    blank = np.isnan(frame.values)
+    for name, odd in frame.odd.items():
+        blank[np.array(odd.rows, dtype=np.int64), frame.names.index(name)] = False
+    counts = {
+        name: count for name, count in zip(frame.names, blank.sum(axis=0).tolist()) if count and name not in beside
+    }
+    for j, name in enumerate(frame.names):
+        count = counts.get(name, 0)
+        if count == n or (count and rule == "refuse"):
             cells = f"{count:,} blank or nan cell{'s' * (count > 1)} of {n:,}"
-            found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {frame.place(first)})")
-    if rule != "refuse":
-        found.drop += [
-            name for name in empty if name not in targets and counts[columns.index(frame.names.index(name))] == n
-        ]
+            place = frame.place(int(np.argmax(blank[:, j])))
+            found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {place})")
+    least = 0.5 * n if rule == "refuse" else n
+    found.drop += [name for name, count in counts.items() if count >= least and name not in targets]
+    kept = [j for j, name in enumerate(frame.names) if name in counts and name not in found.drop]
+    if rule != "refuse" or not kept:
         return
-    if (counts > 0).any():
-        found.drop += [name for name in empty if name not in targets]
-        kept = [i for i, j in enumerate(columns) if frame.names[j] not in found.drop]
-        if (counts[kept] > 0).any():
-            rows = int(blank[:, kept].any(axis=1).sum())
-            inputs = [i for i in kept if frame.names[columns[i]] not in targets and counts[i] > 0]
-            found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
-            if found.blanks == "mean":
-                found.by_hand.append(
-                    f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of "
-                    f"{n:,} rows."
-                )
-            else:
-                fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""
-                found.by_hand.append(f"That leaves out {rows:,} of {n:,} rows{fill}.")
+    rows = int(blank[:, kept].any(axis=1).sum())
+    inputs = [j for j in kept if frame.names[j] not in targets]
+    found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
+    if found.blanks == "mean":
+        found.by_hand.append(
+            f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of {n:,} "
+            "rows."
+        )
+    else:
+        fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""
+        found.by_hand.append(f"That leaves out {rows:,} of {n:,} rows{fill}.")

@@ -12,9 +12,10 @@ from .typed import named_option
 __all__ = ["copied_inputs", "given_away"]
 
 _ROWS = 4000  # that are looked at
-_RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement says nothing
+_RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement carries no information
 _WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
 _MOST_DIGITS = 12
+_EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64
 
 # y itself, and what tables hold in place of it. Each with its derivative, which carries the rounding of y over.
 _FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
@@ -86,6 +87,8 @@ def _few_that_fit(
             return None
         factors = np.zeros(design.shape[1])
         factors[[*used, -1]], *_ = np.linalg.lstsq(design[:, [*used, -1]], value, rcond=1e-10)
+    if np.abs(design @ factors - value).max() <= _EXACT * spread:  # whatever the table is rounded to
+        return used, factors[used]
     slack = rounding + 0.5 * steps() @ np.abs(factors[:-1]) + 1e-9 * spread
     off = np.abs(design @ factors - value) / slack
     if off.max() > _WITHIN or np.median(off) > 1 or spread < _RESOLVED * np.median(slack):
@@ -132,9 +135,9 @@ def _resolution(column: np.ndarray) -> np.ndarray:
             break
     exponent = np.floor(np.log10(np.abs(np.where(column == 0, 1.0, column))))
     for digits in range(1, _MOST_DIGITS + 1):
-        step = 10.0 ** (exponent - digits + 1)
-        if (np.abs(column - np.rint(column / step) * step) <= 1e-9 * step).all():
-            return np.maximum(fixed, np.where(column == 0, 0.0, step))
+        steps = 10.0 ** (exponent - digits + 1)
+        if (np.abs(column - np.rint(column / steps) * steps) <= 1e-9 * steps).all():
+            return np.maximum(fixed, np.where(column == 0, 0.0, steps))
     return np.full(len(column), fixed)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that are none: marks for missing values, saturated sensors, dots as thousands marks, totals, row numbers.
+"""Numbers that are not measurements: missing-value marks, saturated sensors, thousands marks, totals, row numbers.
 
 Each finding names the column, the value, how often it occurs and what to type. The rules are made so that healthy
 skewed, rounded, zero-inflated and designed columns pass; each rule says below why.
@@ -36,7 +36,7 @@ def suspicious_values(
     inputs: Sequence[str],
     targets: Sequence[str],
 ) -> list[str]:
-    """Say which numbers of a table look like none; not-a-number is passed over."""
+    """Say which numbers of a table look like markers; not-a-number is passed over."""
     found = [
         f"column '{name}' mixes whole numbers above 99 with d.ddd values: a dot as thousands separator? Then add: "
         f"{named_option('thousands', [name + '=.'])}"
@@ -49,8 +49,8 @@ def suspicious_values(
     found += _totals([*inputs, *targets], np.column_stack([x, y]) if len(x) <= 200_000 else None)
     counting = column_that_counts(inputs, x)
     found += [
-        f"input '{name}' numbers the rows or their times: it says nothing about another row unless time itself is an "
-        f"input. To leave it out, add: {named_option('drop', [name])}"
+        f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time itself "
+        f"is an input. To leave it out, add: {named_option('drop', [name])}"
         for name in counting
     ]
     if len(found) > _LISTED:
@@ -107,19 +107,19 @@ def _sentinels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, counts: np.ndarray, gap: float) -> bool:
-    """Whether ``marks`` are no measurements of the quantity that ``rest`` measures."""
+    """Whether ``marks`` are not measurements of the quantity that ``rest`` measures."""
     span, n = rest[-1] - rest[0], counts.sum()
     levels = n >= _LATTICE * len(rest) and len(rest) <= _LEVELS
     known = all(float(mark) in _KNOWN for mark in marks)
     if marked.sum() > n or span <= 0:
         return False
-    # One reading can be an outlier of any size; only an impossible one is no reading.
+    # One reading can be an outlier of any size; only an impossible one is not a reading.
     if marked.min() < 3 and not (known and gap > 3 * span and marked.sum() >= 1 and np.abs(marks).min() >= 99):
         return gap > 1000 * span and np.abs(marks).min() > 1e3
     if known:
         negative = bool((marks < 0).all() and rest[0] >= 0)
         if np.abs(marks).max() <= 9:  # -1 and -9 are numbers too: only as the one negative value of a count or a size
-            return negative and len(rest) >= 10
+            return negative and (len(rest) >= 10 or gap > 2 * span)
         if negative:
             return gap > 0.02 * span
         if levels and np.abs(marks).max() < 1000:
@@ -164,9 +164,9 @@ def column_that_counts(
     names: Sequence[str],
     values: np.ndarray,  # [N, c]
 ) -> list[str]:
-    """Columns that number the rows: evenly rising from row to row, or all whole numbers from 0 or 1 to N in any order."""
+    """Return the columns that number the rows: evenly rising, or all whole numbers from 0 or 1 on in any order."""
     n = len(values)
-    found = []
+    found: list[str] = []
     if n < 10:
         return found
     for name, column in zip(names, values.T):

@@ -42,14 +42,14 @@ class Table:
     source : str
         The file or bundled set it came from.
     warnings : list of str
-        What is allowed but noteworthy: constant columns, columns that float32 resolves coarsely, numbers that look
-        like none.
+        What is allowed but noteworthy: constant columns, columns that float32 resolves coarsely, numbers that do
+        not look like measurements.
     labelled : bool
         Whether y holds labels; False where there are none and a teacher's answers stand in their place.
     columns : Columns, optional
         Kind of each input, with declared kinds; by default inferred from the rows alone.
     aside : dict of str to list of str, length N
-        Columns that are no inputs: the unit or the part of the split that a row belongs to.
+        Columns that are not inputs: the unit or the part of the split that a row belongs to.
     """
 
     x: np.ndarray
@@ -128,7 +128,7 @@ def read_table(
     if unknown and not held_out:
         near = difflib.get_close_matches(unknown[0], frame.names, n=1)
         raise DataError(
-            f"--drop names '{unknown[0]}', which is no column of '{source}'.",
+            f"--drop names '{unknown[0]}', which is not a column of '{source}'.",
             f"Did you mean '{near[0]}'?" if near else f"Its columns are: {_shown(frame.names)}.",
         )
     wanted, inputs = _parted(frame, config, aside_needed=not held_out)
@@ -164,7 +164,8 @@ def _row_numbers(frame: Frame) -> list[str]:
 def _in_order(frame: Frame, names: list[str]) -> None:
     """Keep the columns ``names`` in this order; nothing is copied where they stand so."""
     if names != frame.names:
-        frame.values = frame.values[:, [frame.names.index(name) for name in names]]
+        place = {name: j for j, name in enumerate(frame.names)}
+        frame.values = frame.values[:, [place[name] for name in names]]
         frame.names = names
 
 
@@ -205,7 +206,7 @@ def _parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[
     for flag in ("categorical", "whole"):
         for name in getattr(config, flag):
             _require_column(frame, flag, name)
-    # a stored target that is not wanted is no input either
+    # a stored target that is not wanted is not an input either
     beside = {
         *wanted,
         *(n for n in frame.known if n not in wanted),
@@ -235,7 +236,7 @@ def _require_column(frame: Frame, flag: str, name: str) -> None:
     holding = next((n for n in names if "," in n and name in (part.strip() for part in n.split(","))), None)
     if holding is not None:
         remedy = f"""Write a name that holds a comma in double quotes: --{flag} '"{holding}"'."""
-    asked = "" if flag == "target" else f" (asked for by --{flag.replace('_', '-')})"
+    asked = "" if flag == "target" else f" (named by --{flag.replace('_', '-')})"
     raise DataError(f"'{frame.source}' has no column '{name}'{asked}.", remedy)
 
 
@@ -287,7 +288,7 @@ def _check_range(source: str, name: str, values: np.ndarray) -> None:
             raise DataError(
                 f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
                 "range of a float32 engine.",
-                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or give the column in another unit.",
+                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or use another unit.",
             )
         raise DataError(
             f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",

@@ -33,11 +33,13 @@ class Choice:
     reason: str
 
 
-def covered(student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device) -> str | None:
-    """Return why the fused core cannot run this member on this kind of device, or None if it can."""
+def covered(
+    student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device, rows: bool = True
+) -> str | None:
+    """Why the fused core cannot run this member on this kind of device, or None where it can."""
     if recipe.torch_only:
         return recipe.torch_only
-    for name, net in (("student", student), ("teacher", teacher if recipe.needs_teacher else None)):
+    for name, net in (("student", student), ("teacher", teacher if recipe.asks_teacher(rows) else None)):
         if net is None:
             continue
         if type(net) is not MLP:
@@ -98,7 +100,7 @@ def choose(
         why = f"the tensors are on {device.type} and the back end is {target}"
     why = (
         why
-        or covered(student, teacher, recipe, device)
+        or covered(student, teacher, recipe, device, x is not None)
         or native.unavailable(target)
         or native.refuses(student, teacher, recipe, batch, x, y, target)
     )

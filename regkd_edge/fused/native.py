@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.mlp import MLP
-from ..objectives import TERMS, RowQuantities, StepRecipe
+from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.terms import Teacher
 from . import cuda
 from .passes import Net
@@ -81,7 +81,7 @@ def refuses(
     """Return why the core cannot run this job although it supports every part of it, or None."""
     core, device = _load()[0], next(student.parameters()).device
     why = _why_not({"x": x, "y": y}, device)
-    nets = {"student": student, "teacher": teacher if recipe.needs_teacher else None}
+    nets = {"student": student, "teacher": teacher if recipe.asks_teacher(x is not None) else None}
     for name, net in nets.items():
         if net is not None and len(net.widths) - 1 > core.MAX_LAYERS:
             why = (
@@ -125,7 +125,7 @@ def slower(
     weights = sum(a * b for a, b in zip(student.widths[:-1], student.widths[1:]))
     if backend == "cpu" and weights < _LARGE_STUDENT:
         return None
-    asked = teacher if recipe.needs_teacher else None
+    asked = teacher if recipe.asks_teacher(x is not None) else None
     flops = _load()[0].cost(_shape_only(student, asked, recipe, batch, x, y))["flops"]
     if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
         return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products (an estimate, not measured)"
@@ -139,7 +139,7 @@ def slower(
 
 
 def run(members: list, n: int, backend: str) -> list[Tensor]:
-    """Run ``n`` steps of every member on the core, in place; return the loss tables [n, 5].
+    """``n`` steps of every member on the core, in place; the tables of losses [n, columns].
 
     The steps run on copies that are copied back at the end: an interrupted call changes nothing.
     """
@@ -155,7 +155,14 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         _run_on_cpu(core, [work.job for work in works], n)
     for member, work in zip(members, works):
         _bring_back(member, work, n)
-    return [losses.float().cpu() for losses in tables]
+    return [_all_columns(losses.float().cpu()) for losses in tables]
+
+
+def _all_columns(losses: Tensor) -> Tensor:  # [n, kernel columns] -> [n, all columns]
+    """The columns of the terms that have no kernel are 0: a member that uses one of them does not come here."""
+    table = losses.new_zeros(len(losses), len(LOSS_COLUMNS))
+    table[:, [LOSS_COLUMNS.index(name) for name in KERNEL_COLUMNS]] = losses
+    return table
 
 
 def _run_on_cpu(core, jobs: list, n: int) -> None:
@@ -170,14 +177,14 @@ def _run_on_cpu(core, jobs: list, n: int) -> None:
         core.run(jobs, steps, at_most=torch.get_num_threads())
         for job in jobs:
             job.first_step += steps
-            job.losses += steps * len(TERMS) * 8  # float64
+            job.losses += steps * len(KERNEL_COLUMNS) * 8  # float64
         done += steps
 
 
 def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
     own, asked = member.core_forms()
     student = Net.of(own)
-    teacher = Net.of(asked) if member.recipe.needs_teacher else None
+    teacher = Net.of(asked) if member.recipe.asks_teacher(member.x is not None) else None
     work = Workspace(_load()[0], member.recipe, student, teacher, member.device)
     job, optimizer, state = work.job, member.optimizer, member.state
     work.base(member.rows)
@@ -191,7 +198,7 @@ def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
     work.slots = [work.keep(torch.cat([t.reshape(-1) for t in slots[name]])) for name in optimizer.slots]
     for field, slot in zip(("state1", "state2"), work.slots):
         setattr(job, field, slot.data_ptr())
-    losses = torch.zeros(n, len(TERMS), dtype=torch.float64, device=member.device)
+    losses = torch.zeros(n, len(KERNEL_COLUMNS), dtype=torch.float64, device=member.device)
     job.losses = losses.data_ptr()
     return work, losses
 
@@ -284,7 +291,7 @@ def distill_step(
     job.batch, job.shuffle, job.seed = x.shape[0], 0, seed
     job.first_step, job.total_steps, job.optimizer = step, total, "none"
     gradient = x.new_empty(sum(w.numel() + b.numel() for w, b in zip(student.weights, student.biases)))
-    losses = torch.empty(len(TERMS), dtype=torch.float64, device=x.device)
+    losses = torch.empty(len(KERNEL_COLUMNS), dtype=torch.float64, device=x.device)
     job.grad, job.losses = gradient.data_ptr(), losses.data_ptr()
     if core.refuses(job):
         return None

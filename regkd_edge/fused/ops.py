@@ -17,7 +17,7 @@ from torch import Tensor, library
 
 from ..errors import ModelError, RecipeError
 from ..models.mlp import MLP
-from ..objectives import TERMS, RowQuantities, StepRecipe, base_rows_and_gradient
+from ..objectives import KERNEL_COLUMNS, RowQuantities, StepRecipe, base_rows_and_gradient
 from . import native
 from .eager import WithGradient, plainly_eager
 from .passes import Net
@@ -202,7 +202,7 @@ def _distill_step(
 @_distill_step.register_fake
 def _(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total, counter):
     count = sum(p.numel() for p in student)
-    return x.new_empty(()), x.new_empty((len(TERMS),)), x.new_empty((count,))
+    return x.new_empty(()), x.new_empty((len(KERNEL_COLUMNS),)), x.new_empty((count,))
 
 
 def _save_gradient(ctx, inputs, output):

@@ -82,7 +82,7 @@ def place(
         no_gpu()
         or native.unavailable("cuda")
         or ("the rows are drawn on the CPU, round by round" if fed else None)
-        or covered(student, teacher, recipe, torch.device("cpu"))  # where everything is at this point
+        or covered(student, teacher, recipe, torch.device("cpu"), x is not None or fed)  # where everything lies by now
         or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
     )
     device, why = ("cpu", f"no GPU: {why}") if why else ("cuda", "a GPU is present and the fused core runs on it")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, RecipeError
 from ..io.progress import tick
-from ..objectives import TERMS, RowQuantities, StepRecipe, row_quantities
+from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe, row_quantities
 from ..objectives.terms import Teacher
 from . import native
 from .choose import Choice, choose
@@ -53,6 +53,11 @@ class Member:
         Features of a run without rows.
     shuffle : bool
         False: the rows are taken in order, position modulo N (a sampler feeds the rows of several steps at once).
+
+    Attributes
+    ----------
+    decision : Choice or None
+        The back end and why, from the first call on; what a later call asks for is not looked at.
     """
 
     student: nn.Module
@@ -68,7 +73,7 @@ class Member:
     state: TrainState = field(default_factory=TrainState)
     inputs: int | None = None
     shuffle: bool = True
-    _choices: dict[str, Choice] = field(default_factory=dict, init=False, repr=False)
+    decision: Choice | None = field(default=None, init=False, repr=False)
     _forms: tuple[nn.Module, Teacher | None] | None = field(default=None, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
@@ -130,13 +135,13 @@ class Member:
                 f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x."
             )
 
-    def choice(self, backend: str) -> Choice:
-        """Return the back end for this member, chosen once, since its networks and rows do not change."""
-        if backend not in self._choices:
-            self._choices[backend] = choose(
+    def decide(self, backend: str) -> Choice:
+        """Return the back end for this member, decided once, since its networks do not change."""
+        if self.decision is None:
+            self.decision = choose(
                 *self.core_forms(), self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
             )
-        return self._choices[backend]
+        return self.decision
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor | None, RowQuantities | None]:
         """Return ``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
@@ -156,7 +161,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Progress:
-    """The result of a call: ``losses`` [n, 5] float32 (columns ``TERMS``), the new state, and the back end that ran."""
+    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and the back end that ran."""
 
     losses: Tensor
     state: TrainState
@@ -171,7 +176,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
     choices = []
     for member in members:
         member.prepare(n)
-        choices.append(member.choice(backend))
+        choices.append(member.decide(backend))
     losses: dict[int, Tensor] = {}
     for target in ("cpu", "cuda"):
         group = [i for i, choice in enumerate(choices) if choice.backend == target]
@@ -184,7 +189,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
 
 
 def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
-    table = torch.zeros(n, len(TERMS))
+    table = torch.zeros(n, len(LOSS_COLUMNS))
     parameters = member.parameters()
     for i in range(n):
         step = member.state.step

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ..objectives import RowQuantities, StepRecipe
+from ..objectives import KERNEL_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.bases import label_and_teacher_weights
 from .passes import Net
 
@@ -137,8 +137,8 @@ def _template(make_job, recipe: StepRecipe, student, teacher, device: torch.devi
     job.set_student(*student)
     if teacher is not None:
         job.set_teacher(*teacher, _ABSENT)
-    weights = {"base": recipe.w_base, "pm": recipe.w_pm, "abm": recipe.w_abm, "gm": recipe.w_gm}
-    for name, w in weights.items():
+    for name in KERNEL_COLUMNS[1:]:
+        w = recipe.weight_of(name)
         job.set_weight(name, w.start, w.end, w.hold)
     if not recipe.base_active:
         job.base = "none"

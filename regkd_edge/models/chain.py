@@ -26,7 +26,7 @@ _GRID = _GRID.double()
 
 
 class NotAChain(Exception):
-    """Something that is no linear map and no known activation; the message names it."""
+    """Neither a linear map nor a known activation; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Chain:
         The linear map since; None: nothing yet.
     function : callable or None
         What happens to each number after it.
+    inner : callable or None
+        What happens to it before the first function that bends, as the shift in ``relu(x + 1)``.
     """
 
     width: int
@@ -48,6 +50,7 @@ class Chain:
     weight: Tensor | None = None
     bias: Tensor | None = None
     function: Callable[[Tensor], Tensor] | None = None
+    inner: Callable[[Tensor], Tensor] | None = None
 
     # Linear maps -----------------------------------------------------------------------------------------------
 
@@ -75,7 +78,7 @@ class Chain:
         return self.linear(torch.eye(self.width, dtype=torch.float64)[index])
 
     def plus(self, other: Chain, sign: float = 1.0) -> Chain:
-        """The sum of two linear maps of the same row; after different activations it is no chain."""
+        """The sum of two linear maps of the same row; after different activations it is a residual connection."""
         a, b = self.settled()._whole(), other.settled()._whole()
         if not a._same_row(b) or a.width != b.width:
             raise NotAChain("a sum of two branches (a residual connection)")
@@ -94,16 +97,18 @@ class Chain:
 
     def each(self, function: Callable[[Tensor], Tensor]) -> Chain:
         """A function of every number by itself."""
-        inner = self.function
-        whole = function if inner is None else lambda z: function(inner(z))
-        return Chain(self.width, self.layers, self.weight, self.bias, whole)
+        before = self.function
+        whole = function if before is None else lambda z: function(before(z))
+        return Chain(self.width, self.layers, self.weight, self.bias, whole, self.inner or before)
 
     def with_other(self, other: Chain, function: Callable[[Tensor, Tensor], Tensor]) -> Chain:
         """A function of the same number in two forms, as in ``x * sigmoid(x)``."""
         if self.weight is not other.weight or self.bias is not other.bias or not self._same_row(other):
             raise NotAChain("a product of two different branches")
         f, g = self.function or (lambda z: z), other.function or (lambda z: z)
-        return Chain(self.width, self.layers, self.weight, self.bias, lambda z: function(f(z), g(z)))
+        return Chain(
+            self.width, self.layers, self.weight, self.bias, lambda z: function(f(z), g(z)), self.inner or other.inner
+        )
 
     def settled(self) -> Chain:
         """The same with its function named: an activation that ends a layer, or a linear one that joins its map."""
@@ -117,16 +122,26 @@ class Chain:
         if _close(values, factor * _GRID + shift):
             return plain.scaled(factor, shift)
         for name, activation in ACTIVATIONS.items():
-            if name != "identity" and _close(values, activation(_GRID)):
-                if len(self.layers) == _LAYERS:
-                    raise NotAChain(f"more than {_LAYERS} layers")
-                here = plain._whole()
-                return Chain(self.width, (*self.layers, (here.weight, here.bias, name)))
+            if name == "identity":
+                continue
+            if _close(values, activation(_GRID)):
+                return plain._activated(name)
+            if self.inner is not None and _close(values, activation(self.inner(_GRID))):
+                shift = self.inner(torch.zeros(1, dtype=torch.float64))
+                factor = self.inner(torch.ones(1, dtype=torch.float64)) - shift
+                if _close(self.inner(_GRID), factor * _GRID + shift):
+                    return plain.scaled(factor, shift)._activated(name)
         if _close(values, torch.sigmoid(_GRID)):  # (1 + tanh(z / 2)) / 2
             half = torch.tensor(0.5, dtype=torch.float64)
             end = plain.scaled(half, torch.zeros(())).each(torch.tanh)
             return end.settled().scaled(half, half)
         raise NotAChain("an activation that the fused core does not have")
+
+    def _activated(self, name: str) -> Chain:
+        if len(self.layers) == _LAYERS:
+            raise NotAChain(f"more than {_LAYERS} layers")
+        here = self._whole()
+        return Chain(self.width, (*self.layers, (here.weight, here.bias, name)))
 
     # The end --------------------------------------------------------------------------------------------------
 
@@ -145,7 +160,7 @@ class Chain:
         return mlp
 
     def _whole(self) -> Chain:
-        """The same with an identity in place of no linear map."""
+        """The same with an identity where there is no linear map yet."""
         if self.weight is not None:
             return self
         eye, zero = torch.eye(self.width, dtype=torch.float64), torch.zeros(self.width, dtype=torch.float64)

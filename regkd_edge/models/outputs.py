@@ -33,7 +33,7 @@ class Outputs:
         Name or index of the output that holds the predictions (``"1"``, ``"mean"``, ``"heads.speed"``); without it,
         the one output that can be it.
     width : int, optional
-        Number of targets, where it is known: an output of another width is no prediction.
+        Number of targets, where it is known: an output of another width cannot be it.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Outputs:
             return self._rows(parts[0][1], n)
         name, tensor = self._chosen(kind, parts, n)
         rows = self._rows(tensor, n)
-        if len(parts) > 1 or isinstance(answer, (tuple, list, Mapping)):
+        if name:
             self.note = f"the teacher returns {_kind(answer)}; its output '{name}' is taken as the predictions"
             self.chosen = name
         return rows

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data import Scaler, Scalers
 from ..errors import ModelError
-from ..io.arrays import archive_problem
+from ..io.arrays import read_npz
 from ..io.reading import read_json
 
 __all__ = ["find_scalers", "read_scalers", "scalers_in", "statistic_of"]
@@ -134,7 +134,8 @@ def _scaler(value: Any, width: int) -> Scaler | None:
         center, scale = (np.zeros(width) if center is None else center), (np.ones(width) if scale is None else scale)
         return _checked(np.asarray(center, dtype=np.float64), np.asarray(scale, dtype=np.float64), width)
     if hasattr(value, "mean_") or hasattr(value, "scale_"):  # StandardScaler, with_mean or with_std False leave None
-        mean, scale = getattr(value, "mean_", None), getattr(value, "scale_", None)
+        mean = getattr(value, "mean_", None) if getattr(value, "with_mean", True) else None  # it is learnt all the same
+        scale = getattr(value, "scale_", None)
         mean, scale = (np.zeros(width) if mean is None else mean), (np.ones(width) if scale is None else scale)
         return _checked(np.asarray(mean, dtype=np.float64), np.asarray(scale, dtype=np.float64), width)
     found = {}
@@ -217,11 +218,7 @@ def _content(path: Path, trust: bool, forms: str) -> Any:
     if suffix == ".json":
         return read_json(path, forms)
     if suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
-        except Exception as error:  # a damaged archive raises one of a dozen kinds
-            raise ModelError(f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.", forms) from None
+        return read_npz(path, kind=ModelError, remedy=forms)
     if suffix == ".safetensors":
         from .weights import read_weights
 

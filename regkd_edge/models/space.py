@@ -13,7 +13,21 @@ from .outputs import Outputs
 __all__ = ["InStandardizedSpace", "Snap", "same_scalers"]
 
 
-class Snap(nn.Module):
+class _Double(nn.Module):
+    """A module whose own buffers stay float64 when its type changes: a code of 2 in half precision is still 2, one of
+    4097 is not."""
+
+    def _apply(self, fn, recurse: bool = True):
+        kept = {name: b for name, b in self.named_buffers(recurse=False) if b is not None}
+        super()._apply(fn, recurse)
+        for name, before in kept.items():
+            after = getattr(self, name)
+            if after.dtype != before.dtype:
+                setattr(self, name, before.to(after.device))
+        return self
+
+
+class Snap(_Double):
     """Move raw points to the nearest ones that can occur, as :meth:`Columns.restrict`, for tensors on any device.
 
     Gradients pass as if nothing were moved (straight through).
@@ -55,7 +69,7 @@ class Snap(nn.Module):
         return y + (x - x.detach())  # exactly y, with the gradient of x
 
 
-class InStandardizedSpace(nn.Module):
+class InStandardizedSpace(_Double):
     """Any network behind scalers: standardized inputs [n, d] to standardized outputs [n, o].
 
     Parameters
@@ -110,15 +124,6 @@ class InStandardizedSpace(nn.Module):
             tensor = None if value is None else torch.as_tensor(value, dtype=torch.float64)
             self.register_buffer(f"{name}_{part}", tensor)
 
-    def _apply(self, fn, recurse: bool = True):  # a change of type is the module's affair: the scaling stays float64
-        kept = {name: b for name, b in self.named_buffers(recurse=False) if b is not None}
-        super()._apply(fn, recurse)
-        for name, before in kept.items():
-            after = getattr(self, name)
-            if after.dtype != before.dtype:
-                setattr(self, name, before.to(after.device))
-        return self
-
     def forward(
         self,
         x: Tensor,  # [n, d] standardized
@@ -128,7 +133,8 @@ class InStandardizedSpace(nn.Module):
             x = x.double() * self.x_mul + self.x_add
             x = self.snap(x) if self.snap is not None else x
             x = x if self.own_mul is None else (x - self.own_add) / self.own_mul
-        y = self.outputs(self.module(x.to(self.dtype)), len(x))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable):
+            y = self.outputs(self.module(x.to(self.dtype)), len(x))
         if self.y_mul is not None:
             if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
                 raise ModelError(

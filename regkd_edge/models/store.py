@@ -15,7 +15,8 @@ from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
 from .spec import MLPSpec, build, parameter_count, parse_spec
-from .weights import fill, read_weights
+from .state_dict import fill
+from .weights import read_tensors
 
 __all__ = [
     "SavedModel",
@@ -109,11 +110,6 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         problem = tensors_problem(weights) or "a different hash"
         raise RunFolderError(f"'{weights}' is not the file that '{path.name}' describes: {problem}.", remedy)
     return card
-
-
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file that this project wrote; nothing in it is executed."""
-    return read_weights(path).tensors
 
 
 def load_model(folder: str | Path) -> SavedModel:

@@ -135,7 +135,7 @@ class Teacher:
         if mlp is not None:
             return mlp.widths[0], mlp.widths[-1]
         features, targets = self.feature_names, self.target_names
-        inputs = getattr(self.module, "features", None)  # what is no torch network may know it
+        inputs = getattr(self.module, "features", None)  # an estimator or a graph may know it
         inputs = len(features) if features else inputs or self.checked[0]
         return inputs, len(targets) if targets else self.checked[1]
 

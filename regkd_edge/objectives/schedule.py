@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..errors import RecipeError
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "weight"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,12 @@ class Schedule:
         except TypeError:
             raise RecipeError(f"cannot read {value!r} as a weight.", "Give a number, or start, end and hold.") from None
         return cls(value)
+
+
+def weight(written: float | str) -> Schedule:
+    """A weight as a configuration writes it: a number, ``START..END`` or ``START..END/HOLD``."""
+    if isinstance(written, Schedule) or not isinstance(written, str):
+        return Schedule.of(written)
+    line, _, hold = written.partition("/")
+    start, _, end = line.partition("..")
+    return Schedule(float(start), float(end or start), int(hold or 1))

@@ -1,7 +1,6 @@
-"""The matching terms for any student module: values (PM, ABM), gradients (GM), and the search for disagreement.
+"""What the terms ask of any student and teacher: the search for points of disagreement, products with Jacobians.
 
-They take points, not noise, so that they work with any sampler: perturbed rows, Gaussian inputs, a generator's. All
-results are means over the points of sums over the outputs (METHODS section 1).
+They take points, not noise, so that they serve any sampler: perturbed rows, Gaussian inputs, a generator's output.
 """
 
 from __future__ import annotations
@@ -11,17 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import RecipeError
 from .bases import squared
 from .recipe import StepRecipe
 
 __all__ = [
     "Teacher",
     "ascend",
-    "gradient_rows",
     "is_differentiable",
     "jacobian_products",
-    "matching",
     "pick_candidates",
 ]
 
@@ -31,13 +27,6 @@ Teacher = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
 def is_differentiable(teacher: Teacher) -> bool:
     """Return whether autograd can pass through a teacher: its ``differentiable`` attribute, or being an nn.Module."""
     return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
-
-
-def matching(student: Teacher, teacher: Teacher, points: Tensor) -> Tensor:  # points [P, ...] -> scalar
-    """Return the mean over the points of |S - T|^2, with the teacher constant."""
-    with torch.no_grad():
-        target = teacher(points)
-    return squared(student(points), target).mean()
 
 
 def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
@@ -109,7 +98,7 @@ def jacobian_products(
 
 @torch.no_grad()
 def central_products(teacher: Teacher, points: Tensor, cotangents: Tensor | None, half: float) -> Tensor:  # [P, C, ...]
-    """Return J^T v of a teacher without gradients, by central differences: 2 d teacher evaluations per point."""
+    """J^T v of a teacher without gradients, by central differences: 2 d teacher evaluations per point."""
     flat = points.flatten(1)
     columns = []
     for j in range(flat.shape[1]):
@@ -121,25 +110,3 @@ def central_products(teacher: Teacher, points: Tensor, cotangents: Tensor | None
     if cotangents is not None:
         jacobian = cotangents.to(jacobian.dtype) @ jacobian
     return jacobian.reshape(points.shape[0], -1, *points.shape[1:])
-
-
-def gradient_rows(
-    student: Teacher,
-    teacher: Teacher,
-    points: Tensor,  # [P, ...]
-    recipe: StepRecipe,
-    cotangents: Tensor | None = None,  # [P, C, o]
-) -> Tensor:  # [P]
-    """Return |J_S - J_T|_F^2 at each point: exact over the outputs, or an unbiased estimate by random signs."""
-    if is_differentiable(teacher):
-        target = jacobian_products(teacher, points, cotangents, graph=False)[1].detach()
-    elif recipe.teacher_gradient == "central":
-        target = central_products(teacher, points, cotangents, recipe.teacher_step)
-    else:
-        raise RecipeError(
-            "gradient matching (w_gm) needs the teacher's gradient, and this teacher has none.",
-            "Set w_gm to 0, or teacher_gradient='central' (2 d teacher evaluations per point).",
-        )
-    ours = jacobian_products(student, points, cotangents, graph=True)[1]
-    rows = (ours - target).square().flatten(2).sum(2)  # [P, C]
-    return rows.sum(1) if cotangents is None else rows.mean(1)

@@ -1,7 +1,8 @@
-"""The catalogue of recipes: names, and the configuration fields that each sets."""
+"""The one catalogue of recipes and the one table of matching terms; plain data without torch."""
 
 from __future__ import annotations
 
 from .catalogue import RECIPES
+from .terms import TERMS, Term
 
-__all__ = ["RECIPES"]
+__all__ = ["RECIPES", "TERMS", "Term"]

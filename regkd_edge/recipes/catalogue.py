@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import defaults
+from .terms import TERMS
+
 __all__ = ["RECIPES"]
 
 # The training of the data-free papers, from the code of Zhou & Chiam 2023 (which runs Kang & Kang's method too).
@@ -19,14 +22,13 @@ _TRAINING_2023 = {
     "steps": 20000,
 }
 
-# The three terms with the constants of tools/reproduce/kang2024.py and nguyen2021.py.
+# The three terms with the constants of tools/reproduce/kang2024.py and nguyen2021.py, which are the defaults.
+_2024 = ("pm", "abm", "gm")
 _TERMS_2024 = {
-    "terms": ["pm", "abm", "gm"],
-    "w_pm": 1.0,
-    "w_abm": "1..0",
-    "w_gm": 0.1,
-    "sigma": [0.3],
-    "ascent_size": 0.1,
+    "terms": list(_2024),
+    **{f"w_{name}": TERMS[name].weight for name in _2024},
+    "sigma": [defaults.SIGMA],
+    "ascent_size": defaults.ASCENT_SIZE,
 }
 
 RECIPES: dict[str, dict[str, Any]] = {

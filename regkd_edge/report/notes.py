@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..measure.latency import BEYOND
+from ..recipes import TERMS
 from .recommend import SAME_SPEED
 
 __all__ = ["busy", "deployed", "loop_overhead", "other_settings", "too_few", "trained_by"]
@@ -18,7 +19,7 @@ def trained_by(card: dict[str, Any]) -> str:
     The run's configuration may have been edited since. Empty if model.json stores no recipe.
     """
     recipe = (card.get("extra") or {}).get("recipe") or {}
-    weights = {"base": recipe.get("w_base"), **{term: recipe.get(f"w_{term}") for term in ("pm", "abm", "gm")}}
+    weights = {"base": recipe.get("w_base"), **{term: recipe.get(f"w_{term}") for term in TERMS}}
     active = [term for term, weight in weights.items() if weight and (weight["start"] or weight["end"])]
     setup = (card.get("extra") or {}).get("setup") or {}
     direct = setup.get("sampler") == "direct"  # its points are those of abm, from random starts

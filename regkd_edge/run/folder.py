@@ -177,7 +177,7 @@ class RunFolder:
         *,
         machine: str = "",
         force: bool = False,
-    ) -> tuple[bool, dict[str, Any]]:
+    ) -> tuple[bool, dict[str, Any], list[str]]:
         """Run ``work`` if the stage is missing or stale, and record it.
 
         Parameters
@@ -198,11 +198,13 @@ class RunFolder:
             Whether ``work`` was called.
         summary : dict
             The result of ``work``, from now or from its last run.
+        removed : list of str
+            Outputs of its last run that it no longer writes.
         """
         fingerprint = digest(dict(inputs))
         record = self.record(stage)
         if not force and self.missing_or_stale(stage, fingerprint) is None and record.get("machine", "") == machine:
-            return False, record["summary"]
+            return False, record["summary"], []
         # Until the work is done the stage counts as missing; its old outputs stay recorded, to be removed.
         before = self.known_outputs(stage)
         write_state(self.path, {**self.state(), stage: {"fingerprint": None, "outputs": before}})
@@ -211,7 +213,7 @@ class RunFolder:
             paths, summary = work()
         except UserError:
             # Refused before it wrote anything, e.g. for a missing file: the earlier result is still valid.
-            if record is not None and all(self._is_as_recorded(name, recorded) for name, recorded in before.items()):
+            if record is not None and all(self.is_as_recorded(name, recorded) for name, recorded in before.items()):
                 with contextlib.suppress(RunFolderError):  # a full disk: it counts as missing, no more is lost
                     write_state(self.path, {**self.state(), stage: record})
             raise
@@ -226,34 +228,40 @@ class RunFolder:
             "summary": summary,
         }
         write_state(self.path, {**self.state(), stage: record})
-        self._remove(set(before) - set(outputs))
-        return True, summary
+        return True, summary, self.remove(set(before) - set(outputs))
 
     def known_outputs(self, stage: str) -> dict[str, str]:
         """Return path -> hash of a stage's last outputs, even if a later attempt at it did not finish."""
         return self.state().get(stage, {}).get("outputs", {})
 
-    def _is_as_recorded(self, name: str, recorded: str) -> bool:
+    def is_as_recorded(self, name: str, recorded: str) -> bool:
+        """Return whether an output exists with the hash that was recorded."""
         path = self.file(name)
         return path.exists() and file_hash(path) == recorded
 
-    def discard(self, stage: str) -> None:
-        """Drop a stage and its outputs, so that no figure of an older model can be mistaken for one of this run."""
+    def discard(self, stage: str) -> list[str]:
+        """Drop a stage and its outputs, and return the names removed, so that no figure of an older model can be mistaken for one of this run."""
         stages = self.state()
         record = stages.pop(stage, None)
         if record is not None:
             write_state(self.path, stages)
-            self._remove(record["outputs"])
+            return self.remove(record["outputs"])
+        return []
 
-    def _remove(self, names: Iterable[str]) -> None:
-        for name in names:
+    def remove(self, names: Iterable[str]) -> list[str]:
+        """Delete outputs of the run, and folders that are empty then; return the names of those that existed."""
+        removed = []
+        for name in sorted(names):
             path = self.file(name)
+            if path.exists():
+                removed.append(name)
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty
                 path.parent.rmdir()
+        return removed
 
     # -- one writer at a time -----------------------------------------------------------------------------------
 

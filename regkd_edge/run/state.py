@@ -77,6 +77,9 @@ def _problem(record: Any) -> str | None:
         return "names no outputs"
     if not all(isinstance(value, str) for value in record["outputs"].values()):
         return "has an output without a hash"
+    parts = record.get("parts", {})
+    if not isinstance(parts, dict) or not all(_is_part(part, record["outputs"]) for part in parts.values()):
+        return "has a part that is not described"
     if record.get("fingerprint") is None:
         return None  # it was begun and not finished
     kinds = {"fingerprint": str, "machine": str, "summary": dict}
@@ -89,6 +92,16 @@ def _problem(record: Any) -> str | None:
     if not isinstance(external, dict):
         return "names no external files"
     return None
+
+
+def _is_part(part: Any, outputs: dict[str, str]) -> bool:
+    return (
+        isinstance(part, dict)
+        and isinstance(part.get("fingerprint"), (str, type(None)))
+        and isinstance(part.get("summary"), dict)
+        and isinstance(part.get("outputs"), list)
+        and all(isinstance(name, str) and name in outputs for name in part["outputs"])
+    )
 
 
 def write_state(folder: Path, stages: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from ..data import Scaler
 from ..errors import DataError
 from ..io.reading import read_yaml
+from .covariance import shrunk_covariance
 from .marginals import Marginals
 
 __all__ = ["InputDescription"]
@@ -86,8 +87,6 @@ class InputDescription:
         The correlation is shrunk towards independence by Ledoit and Wolf's rule, so that it is positive definite with
         fewer rows than features; the range is widened by a tenth, since a few rows do not reach its ends.
         """
-        from sklearn.covariance import ledoit_wolf
-
         x = np.asarray(x, float)
         if x.ndim != 2 or len(x) < 2:
             raise DataError(
@@ -99,7 +98,7 @@ class InputDescription:
         mean, sd = np.where(varies, x.mean(0), x[0]), np.where(varies, x.std(0), 0.0)
         plain = cls._plain(mean, sd, names)
         z = (x - mean) / np.where(sd > 0, sd, 1.0)
-        covariance, _ = ledoit_wolf(z, assume_centered=True)
+        covariance = shrunk_covariance(z, centred=True)
         covariance += np.diag(sd == 0).astype(float)  # a constant column: independent, of any variance
         scale = np.sqrt(np.diag(covariance))
         integer = (x == np.round(x)).all(0)
@@ -182,7 +181,7 @@ def _column(entry: Any, j: int, where: str) -> tuple:
         raise DataError(f"{where}: input {j + 1} is {entry!r}, expected fields.", _REMEDY)
     name = str(entry.get("name", f"x{j}"))
     place = f"{where}: input {j + 1} ('{name}')"
-    unknown = sorted(set(entry) - set(_FIELDS))
+    unknown = sorted(set(map(str, entry)) - set(_FIELDS))
     if unknown:
         raise DataError(f"{place} has the unknown field '{unknown[0]}'.", f"Known fields: {', '.join(_FIELDS)}.")
     number = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..fused import Member, Progress, advance, answers
 from ..fused.permutation import batch_rows
-from ..objectives import TERMS, RowQuantities, Schedule
+from ..objectives import LOSS_COLUMNS, RowQuantities, Schedule
 from .sampler import Network, Sampler
 
 __all__ = ["Feed", "Part", "Rows", "advance_fed"]
@@ -217,5 +217,5 @@ def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backen
             for member, feed in zip(members, feeds):
                 feed.learn(member)
         done += count
-    empty = torch.zeros(0, len(TERMS))
+    empty = torch.zeros(0, len(LOSS_COLUMNS))
     return [Progress(torch.cat(t or [empty]), p.state, p.choice) for t, p in zip(tables, last)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..config.distill import AUTO
 from ..run import RunFolder
-from . import Progress, Stage, external_hash
+from . import Parts, Progress, Stage, external_hash
 
 __all__ = ["STAGE"]
 
@@ -18,34 +20,46 @@ def described_files(config: RunConfig) -> list[str]:
     return [path for path in given if path is not None and path != "standard"]
 
 
-def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    files = [external_hash(run, "distill", path) for path in described_files(config)]
-    section = config.distill.model_dump(mode="json", exclude={"describe", "like"})
+def _parts(run: RunFolder, config: RunConfig) -> list[str]:
+    return ["baseline", "student"] if _beside(config) and config.distill.base_learns else ["student"]
+
+
+def _beside(config: RunConfig) -> bool:
+    """Whether the base alone is trained for comparison: the recipe has more than that."""
+    section = config.distill
+    return bool(
+        section.baseline
+        and (section.recipe == AUTO or section.terms or (section.sampler is not None and not section.no_data))
+    )
+
+
+def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
+    if part not in ("baseline", "student"):
+        return None
     return {
-        "distill": section,
+        "distill": config.distill.model_dump(mode="json", exclude={"describe", "like", "baseline"}),
         "standard": config.distill.describe == "standard",
-        "described": files,
+        "described": [external_hash(run, "distill", path) for path in described_files(config)],
         "seed": config.seed,
+        "upstream": [run.outputs_hash("data"), run.outputs_hash("teacher")],
     }
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(
+    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, distill, require_fit, save_trained
+    from ..training import baseline, check_against_rows, distill, require_fit, require_teacher, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
-    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts to refuse
-    paths: list[Path] = []
-    summary: dict[str, Any] = {}
-    students = [("student", distill)]
-    beside = config.distill.sampler is not None and not config.distill.no_data
-    wanted = config.distill.baseline and (config.distill.terms or beside)
-    if wanted and config.distill.base_learns:
-        students.insert(0, ("baseline", baseline))
-    for name, train in students:
-        trained = train(
+    require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
+    check = None if config.distill.no_data else check_against_rows(dataset, teacher)
+    if not config.distill.accept_teacher:
+        require_teacher(check, teacher.source)
+    for name in parts:
+        trained = (baseline if name == "baseline" else distill)(
             dataset,
             teacher,
             config.distill,
@@ -53,17 +67,20 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             progress=lambda *figures, name=name: progress(name, *figures),
             checkpoint=run.file("checkpoint", name),
         )
-        written, summary[name] = save_trained(run.file(name), trained, dataset)
-        paths += written
-    if wanted and not config.distill.base_learns:
+        paths, summary = save_trained(run.file(name), trained, dataset)
+        if name == "student" and check is not None and check.problem is not None:
+            summary["notes"] = [f"the teacher {check.problem}; accepted by --accept-teacher", *summary["notes"]]
+        yield name, paths, summary
+
+
+def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {name: dict(one) for name, one in parts.items()}
+    if _beside(config) and not config.distill.base_learns and "student" in summary:
         summary["student"]["notes"] = [
             *summary["student"]["notes"],
             "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
-    return paths, {
-        **summary,
-        "external": {path: external_hash(run, "distill", path) for path in described_files(config)},
-    }
+    return {**summary, "external": {path: external_hash(run, "distill", path) for path in described_files(config)}}
 
 
-STAGE = Stage("distill", "distill", ("data", "teacher"), _inputs, _work)
+STAGE = Stage("distill", "distill", ("data", "teacher"), parts=Parts(_parts, _inputs, _work, _summary))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,36 @@ import numpy as np
 from ..config import RunConfig
 from ..errors import UserError
 from ..run import RunFolder
-from . import Progress, Stage, external_hash
+from . import Parts, Progress, Stage, external_hash
 
 __all__ = ["STAGE", "calibration_rows"]
 
 _AUTO_INCREASE = 0.01  # the increase that --precision auto allows without --max-increase
 
 
-def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+def _parts(run: RunFolder, config: RunConfig) -> list[str]:
+    return list(dict.fromkeys(config.quantize.precision))
+
+
+def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
+    """Everything that decides the graph of one precision, or of the search that ``auto`` stands for."""
     section = config.quantize
+    graph = {
+        "part": part,
+        "target": section.target,
+        "graph": run.outputs_hash("export"),
+        "data": run.outputs_hash("data"),
+    }
+    if part == "fp16":
+        return graph
     inputs = {
-        "quantize": section.model_dump(mode="json"),
+        **graph,
+        "quantize": section.model_dump(mode="json", exclude={"precision"}),
+        "auto": part != "auto" and "auto" in section.precision,
         "fraction": config.distill.fraction,
         "no_data": config.distill.no_data,
         "seed": config.seed,
+        "student": run.outputs_hash("distill"),
     }
     if _description(config):
         inputs["described"] = external_hash(run, "quantize", _description(config))
@@ -185,7 +202,9 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
         )
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(
+    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..quantization import quantize_graph
     from ..quantization.targets import require_precision
@@ -200,11 +219,9 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         require_precision(bound.high, section.target)
     _require_effect(section, wanted, bound)
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
-    paths: list[Path] = []
-    graphs: list[dict[str, Any]] = []
-    left_out: list[str] = []
     labelled = _labelled(run, config) if "int8" in wanted else None
-    for precision in wanted:
+    for part in parts:
+        precision = "int8" if part == "auto" else part
         target = run.file("onnx", f"student.{precision}.onnx")
         if precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
@@ -216,17 +233,20 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         if precision not in done.precision.split("+") and done.precision not in ("mixed", precision):
             target, done = _renamed(run, target, done, wanted)
         if target is None:
-            left_out.append(f"{precision}: {done.notes[-1]}")
-            continue
-        paths.append(target)
-        graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
-    for left in run.file("onnx").glob("student.*.onnx"):
-        # A precision that is no longer requested would otherwise be built and measured as part of this run.
-        if left not in paths and left != source:
-            left.unlink()
+            yield part, [], {"left_out": f"{precision}: {done.notes[-1]}"}
+        else:
+            graph = {**done.to_dict(), "source": run.relative(source), "target": run.relative(target)}
+            yield part, [target], {"graph": graph}
+
+
+def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     described = _description(config)
-    external = {described: external_hash(run, "quantize", described)} if described else {}
-    return paths, {"graphs": graphs, "external": external, **({"left_out": left_out} if left_out else {})}
+    left_out = [one["left_out"] for one in parts.values() if "left_out" in one]
+    return {
+        "graphs": [one["graph"] for one in parts.values() if "graph" in one],
+        "external": {described: external_hash(run, "quantize", described)} if described else {},
+        **({"left_out": left_out} if left_out else {}),
+    }
 
 
-STAGE = Stage("quantize", "quantize", ("data", "distill", "export"), _inputs, _work)
+STAGE = Stage("quantize", "quantize", ("data", "distill", "export"), parts=Parts(_parts, _inputs, _work, _summary))

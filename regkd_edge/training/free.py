@@ -10,46 +10,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import DistillConfig
 from ..data import Dataset, Scaler, Scalers, Split
 from ..errors import DataError
 from ..models import Teacher
-from ..sampling import DescribedInputs, HeavyTailed, InputDescription
-from .inputs import description_of, require_units
+from ..sampling import DescribedInputs, InputDescription, Spread
+from .fits import require_units
+from .known import description_of
 
-__all__ = ["Spread", "Synthetic", "synthetic_rows"]
+__all__ = ["Synthetic", "synthetic_rows"]
 
 _MOST = 131_072  # synthetic training rows: beyond, fresh perturbations help more than fresh rows
 _VALIDATION = 2048
-_APART = 1_000_000  # between the seeds of the two halves, so that their draws are independent
-POOLED = ("gaussian", "described", "heavy-tailed", "mixed")
-
-
-class Spread(DescribedInputs):
-    """Sampler of described inputs (``described``, ``gaussian``), heavy-tailed ones of equal moments, or both."""
-
-    def __init__(self, kind: str, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
-        super().__init__(description, scaler, seed=seed)
-        self.kind = kind if kind in POOLED else "described"
-        self._tails = HeavyTailed(description.d, seed=seed + _APART)
-
-    def draw(self, count: int, step: int) -> Tensor:  # [count, d]
-        return self.draw_double(count, step).float()
-
-    def draw_double(self, count: int, step: int) -> Tensor:  # [count, d] float64
-        x = super().draw(count, step).double()
-        if self.kind in ("described", "gaussian"):
-            return x
-        # The same mean and variance per feature, with fewer central values; then moved to inputs that can occur. Where
-        # ranges are known the described half lies near their ends, and this half fills the interval between them.
-        z = self._tails.draw(count, step).double().numpy()
-        raw = self.description.restrict(self.description.mean + self.description.sd * self.description.correlated(z))
-        heavy = torch.from_numpy(self.scaler.standardize(raw))
-        if self.kind == "mixed":
-            heavy[::2] = x[::2]
-        return heavy
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +52,7 @@ def synthetic_rows(dataset: Dataset, teacher: Teacher, config: DistillConfig, se
     description = description_of(config, teacher, dataset.table.feature_names)
     scalers = teacher.scalers or _learnt(description, teacher, seed)
     network = teacher.standardized(scalers)
-    sampler = Spread(config.drawn, description, scalers.x, seed=seed)
+    sampler = Spread(config.drawn if config.kind.plain else "described", description, scalers.x, seed=seed)
     parts = []
     for number, count in enumerate((min(config.steps * config.batch, _MOST), _VALIDATION)):
         x = sampler.draw_double(count, number).numpy()

@@ -1,4 +1,4 @@
-"""Points for a student's steps: its rows, synthetic inputs, or both; the choice of the sampler."""
+"""Where the steps of a student get their points: its rows, synthetic inputs, or both."""
 
 from __future__ import annotations
 
@@ -9,33 +9,21 @@ import torch
 from torch import Tensor
 
 from ..config import DistillConfig
-from ..config.distill import LEARNING, ROUND
-from ..config.fields import weight_parts
+from ..config.distill import ROUND
 from ..data import Scalers
 from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from ..sampling import (
-    AdversarialGenerator,
-    DescribedInputs,
-    Feed,
-    Gaussian,
-    InputDescription,
-    Part,
-    Rows,
-    Sampler,
-    TargetAnchored,
-    TunedLatent,
-)
-from ..sampling.latent import fit_vae, tune
-from .free import POOLED, Spread
+from ..objectives.schedule import weight
+from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Sampler, Spread
+from ..sampling.kinds import Context
 from .pair import Pair
-from .recipe import schedule_of
+from .pool import Pool
 
 __all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
-_AT_ONCE = 65_536  # points per round of a sampler that does not learn
-_UNKNOWN = 1e9  # [standard deviations] stands for an unknown end of a range
-_LATENT = 4  # size of the latent, as in tools/reproduce/nguyen2021.py
+_AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
+_ROWS_SHARE = 0.5  # of a table of rows and neighbours
+_UNKNOWN = 1e9  # [standard deviations] in place of an unknown end of a range
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +35,7 @@ class Known:
     description: InputDescription | None
     names: list[str]
     answers: np.ndarray | None = None  # [N, o], the teacher's to the raw rows, where it is no MLP
+    pool: Pool | None = None  # of the sampler neighbours
 
 
 @dataclass(eq=False)
@@ -80,27 +69,29 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
         if config.no_data and config.describe is None and config.like is None:
             return Source(batch)
         return _of_rows(recipe, pair, known, batch)
-    if drawn is None or (config.no_data and drawn in POOLED):
+    if drawn is not None and config.kind.pooled:
+        return _with_neighbours(config, recipe, pair, known)
+    if drawn is None or (config.no_data and config.kind.plain):
         return _of_rows(recipe, pair, known, config.batch)
     parts = []
     if not config.no_data:
         rows = _of_rows(recipe, pair, known, config.batch)
         real = Rows(rows.x, rows.y, rows.rows, seed=seed)
-        parts.append(Part(real, config.batch - half, schedule_of(config.w_base)))
+        parts.append(Part(real, config.batch - half, weight(config.w_base)))
     elif _active(config.w_base):
         parts.append(
             Part(
                 Spread("described", known.description, known.scalers.x, seed=seed),
                 config.batch - half,
-                schedule_of(config.w_base),
+                weight(config.w_base),
             )
         )
     many = half if parts else config.batch
     sampler = _sampler(config, pair, known, many, seed)
     if known.description is not None and (config.describe is not None or config.like is not None):
         sampler = _Within(sampler, known)
-    parts.append(Part(sampler, many, schedule_of(config.w_sampler)))
-    length = ROUND if drawn in LEARNING else _round(config.evaluate_every, config.batch)
+    parts.append(Part(sampler, many, weight(config.w_sampler)))
+    length = ROUND if config.kind.learns else _round(config.evaluate_every, config.batch)
     return Source(config.batch, feed=Feed(parts, steps=length, look=pair.look))
 
 
@@ -115,33 +106,52 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     return Source(batch, x, y, replace(quantities, mix=quantities.phi) if recipe.base == "mix" else quantities)
 
 
-def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
-    """Return the named sampler; ``many`` points per step are drawn from it."""
-    drawn, d, teacher = config.drawn, known.scalers.x.width, pair.plain_teacher
-    if drawn == "gaussian":
-        return Gaussian(d, seed=seed)
-    if drawn == "generator":
-        return AdversarialGenerator(d, seed=seed, batch=many)
-    if drawn == "latent":
-        return _latent(config, teacher, known, seed)
-    if drawn == "anchored":
-        low, high = (torch.from_numpy(v).float() for v in known.description.box(known.scalers.x))
-        around = answers(teacher, DescribedInputs(known.description, known.scalers.x, seed=seed).draw(2048, 0))
-        # The authors' outputs lie in (0, 1); here the targets span the teacher's answers to described inputs (ours).
-        spread = torch.quantile(around, torch.tensor([0.01, 0.99]))
-        return TargetAnchored(low, high, seed=seed, targets=(spread[0].item(), spread[1].item()))
-    return Spread(drawn, known.description, known.scalers.x, seed=seed)
+def _with_neighbours(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known) -> Source:
+    """Rows and their neighbours in one table; a neighbour counts as a row whose label is the teacher's answer.
 
-
-def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLatent:
-    """Build it from the rows and labels; without data from ``like`` rows, the teacher's answers and uncertainty."""
+    Beside n neighbours the rows are repeated until they are ``_ROWS_SHARE`` of the table; the weights of rows and
+    neighbours are those of the configuration, relative to the means over each.
+    """
+    points, t = known.pool.points(config.noise, tuple(config.sigma))
+    if pair.teacher is not pair.plain_teacher:  # widened by a hidden layer
+        t = answers(pair.teacher, points)
+    made = RowQuantities(t, *(torch.zeros(len(t)), torch.ones(len(t)), torch.zeros(len(t), dtype=torch.bool)))
     if config.no_data:
-        x = torch.from_numpy(known.scalers.x.standardize(read_inputs(config.like, known.names))).float()
-        c, reward = answers(teacher, x), "uncertainty"
-    else:
-        (x, c), reward = (torch.from_numpy(v).float() for v in known.train), "label"
-    vae = fit_vae(x, c, latent=_LATENT, seed=seed)
-    return TunedLatent(vae, tune(vae, teacher, c, reward=reward, seed=seed), teacher, c, reward=reward, seed=seed)
+        return Source(config.batch, points, None, made)
+    rows = _of_rows(recipe, pair, known, config.batch)
+    times = max(1, round(_ROWS_SHARE / (1 - _ROWS_SHARE) * len(points) / len(rows.x)))
+    many, few = times * len(rows.x), len(points)
+    shares = [weight(w).start * (many + few) / n for w, n in ((config.w_base, many), (config.w_sampler, few))]
+    each = torch.cat([torch.full((n,), share) for n, share in zip((many, few), shares)])
+    both = {
+        name: torch.cat([stored.repeat(times, *[1] * (stored.ndim - 1)), getattr(made, name)])
+        for name in ("t", "e", "phi", "outlier")
+        if (stored := getattr(rows.rows, name)) is not None
+    }
+    quantities = RowQuantities(**both, weight=each / 2)  # two means of equal weight are the mean over the table
+    if recipe.base == "mix":
+        quantities = replace(quantities, mix=quantities.phi)
+    x = torch.cat([rows.x.repeat(times, 1), points])
+    y = None if rows.y is None or rows.y.shape[1] != t.shape[1] else torch.cat([rows.y.repeat(times, 1), t])
+    return Source(config.batch, x, y, quantities)
+
+
+def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
+    """The sampler that is named; ``many`` points per step are taken from it."""
+    kind = config.kind
+    return kind.make(
+        Context(
+            d=known.scalers.x.width,
+            teacher=pair.plain_teacher,
+            scaler=known.scalers.x,
+            description=known.description,
+            rows=None if config.no_data else known.train,
+            like=None if config.like is None or not kind.needs_rows else read_inputs(config.like, known.names),
+            many=many,
+            sigma=tuple(config.sigma),
+            seed=seed,
+        )
+    )
 
 
 class _Within(Sampler):
@@ -170,8 +180,8 @@ def answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
     return torch.cat([network(part) for part in x.split(4096)])
 
 
-def _active(weight: float | str) -> bool:
-    return any(weight_parts(weight)[:2])
+def _active(written: float | str) -> bool:
+    return weight(written).active
 
 
 def _round(every: int, batch: int) -> int:

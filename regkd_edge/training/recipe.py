@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..config import DistillConfig, TeacherConfig
-from ..config.fields import weight_parts
 from ..errors import RecipeError
 from ..fused import Optimizer
-from ..objectives import Schedule, StepRecipe
+from ..objectives import StepRecipe
+from ..objectives.schedule import weight
 
-__all__ = ["optimizer_of", "recipe_of", "schedule_of"]
-
-
-def schedule_of(weight: float | str) -> Schedule:
-    """Return a weight from its form in the configuration (``1.0`` or ``"1..0/10"``)."""
-    return Schedule(*weight_parts(weight))
+__all__ = ["optimizer_of", "recipe_of"]
 
 
 def recipe_of(
@@ -45,42 +40,22 @@ def recipe_of(
         raise RecipeError(
             f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
         )
-    weights = {
-        name: schedule_of(getattr(config, f"w_{name}")) if name in config.terms else 0.0 for name in ("pm", "abm", "gm")
-    }
-    search = {"ascent_sigma": sum(sigma) / len(sigma)}
+    fields = StepRecipe.fields_of(config.model_dump())
     if config.drawn == "direct":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.
-        weights["abm"] = schedule_of(config.w_sampler)
-        search |= {"ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
-        if config.describe is None and config.like is None:  # else from described inputs, perturbed by sigma
-            search |= {"ascent_sigma": 1.0, "ascent_from_anchor": False}
+        fields |= {"w_abm": weight(config.w_sampler), "ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
+        if config.describe is None and config.like is None:  # else from inputs as described, sigma around them
+            fields |= {"ascent_sigma": 1.0, "ascent_from_anchor": False}
     return StepRecipe(
-        base="mimic" if config.base == "hint" else config.base,
-        alpha=config.alpha,
-        nu=config.nu,
-        margin=config.margin,
-        imitate=config.imitate,
-        outlier_rule=config.outlier_rule,
-        outlier_k=config.outlier_k,
-        outlier_loss=config.outlier_loss,
-        second_head=config.head_weight if config.heads == 2 and not plain else 0.0,
-        w_base=1.0 if fed else schedule_of(config.w_base),
-        w_pm=weights["pm"],
-        w_abm=weights["abm"],
-        w_gm=weights["gm"],
-        sigma=sigma[0] if len(sigma) == 1 else tuple(sigma),
-        draws=config.draws,
-        ascent_steps=config.ascent_steps,
-        ascent_rule=config.ascent_rule if differentiable else "candidates",
-        ascent_size=config.ascent_size,
-        candidates=config.candidates,
-        gm_on=tuple(config.gm_on),
-        teacher_gradient=config.teacher_gradient,
-        teacher_step=config.teacher_step,
-        low=None if box is None else tuple(float(v) for v in box[0]),
-        high=None if box is None else tuple(float(v) for v in box[1]),
-        **search,
+        **{
+            **fields,
+            "base": "mimic" if config.base == "hint" else config.base,
+            "second_head": config.head_weight if config.heads == 2 and not plain else 0.0,
+            "w_base": 1.0 if fed else weight(config.w_base),
+            "ascent_rule": config.ascent_rule if differentiable else "candidates",
+            "low": None if box is None else tuple(float(v) for v in box[0]),
+            "high": None if box is None else tuple(float(v) for v in box[1]),
+        }
     )
 
 

@@ -45,7 +45,7 @@ class Trained:
     recipe : dict
         The objective, as stored.
     fingerprint : str
-        Of everything that decides the training; a checkpoint with a different fingerprint is ignored.
+        Of all that decided the training: a checkpoint with a different fingerprint is ignored.
     checkpoint : path or None
         Folder of its checkpoint; :func:`save_trained` deletes it.
     teacher_source : str or None
@@ -55,7 +55,9 @@ class Trained:
     inputs : dict or None
         Stored summary of its inputs if no row was seen (``summary_of_inputs`` of the described inputs).
     notes : list of str
-        Remarks for the user on the training.
+        What the user should know of how it was trained.
+    race : dict or None
+        With recipe auto: who ran, how each did, who won, and why in a sentence (:mod:`regkd_edge.training.race`).
     """
 
     module: MLP
@@ -75,6 +77,7 @@ class Trained:
     setup: Mapping[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    race: dict[str, Any] | None = None
 
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
@@ -116,12 +119,13 @@ class Trained:
             "backend": self.choice.backend,
             "backend_reason": self.choice.reason,
             "notes": self.notes,
+            **({"race": self.race} if self.race is not None else {}),
             "seconds": round(self.seconds, 3),
         }
 
 
 def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Write model.safetensors, model.json, predictions.npz (all rows) and history.json; drop the checkpoint.
+    """Write model.safetensors, model.json, predictions.npz (all rows), history.json and race.json; drop the checkpoint.
 
     Returns
     -------
@@ -131,8 +135,8 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     folder, summary = Path(folder), trained.summary()
     extra = {
         **{
-            key: value for key, value in summary.items() if key != "seconds"
-        },  # the same training must give the same files
+            key: value for key, value in summary.items() if key not in ("seconds", "race")
+        },  # the same training gives the same files
         "source": trained.teacher_source and f"student of {trained.teacher_source}" or "trained here",
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,
@@ -143,8 +147,12 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
     paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
     write_json(folder / "history.json", trained.history)
+    paths.append(folder / "history.json")
+    if trained.race is not None:
+        write_json(folder / "race.json", {key: value for key, value in trained.race.items() if key != "seconds"})
+        paths.append(folder / "race.json")
     Checkpoint.remove(trained.checkpoint)
-    return [*paths, folder / "history.json"], summary
+    return paths, summary
 
 
 def _names_of(dataset: Dataset) -> dict[str, list[str]]:

@@ -46,6 +46,14 @@ def test_copies_fall_into_one_part_and_are_counted(write):
     assert any("360 rows hold 60 distinct inputs" in note for note in table.warnings)
 
 
+def test_numbered_copies_are_copies(write):
+    distinct = rows_of(50)
+    rows = [[i, *distinct[i % 50]] for i in range(200)]
+    table, parts = prepare(DataConfig(source=write("id,a,b,y", rows), target="y"), 0)
+    train, _, test = parts_of(table.x[:, 1], parts)
+    assert not train & test and any("--drop id" in note for note in table.warnings)
+
+
 def test_a_group_is_never_on_both_sides_and_is_no_input(write):
     rows = [[f"engine {i % 12}", *row] for i, row in enumerate(rows_of(240))]
     config = DataConfig(source=write("unit,a,b,y", rows), target="y", group="unit")
@@ -115,7 +123,7 @@ def test_every_value_of_the_table_is_kept_to_the_bit(write):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"group": "z"}, "no column 'z' .asked for by --group"),
+        ({"group": "z"}, "no column 'z' .named by --group"),
         ({"drop": "z"}, "--drop names 'z'"),
         ({"categorical": "z"}, "no column 'z'"),
         ({"drop": ["a", "b"]}, "are targets"),

@@ -91,7 +91,7 @@ def test_a_remedy_fits_what_the_cells_are(refused, cells, words, never):
 
 
 def test_a_decimal_comma_among_decimal_points_is_not_read_as_thousands(refused):
-    _, error = refused('x,a,y\n"1,5",0.25,1\n"2,75",0.5,2\n"3,1",1.5,4\n')
+    _, error = refused('x,a,y\n"1,5",0.25,1\n"2,750",0.5,2\n"3,1",1.5,4\n')
     assert "column 'x' holds numbers with a decimal comma" in error.cause
     assert error.remedy == "Write 'x' with a decimal point, as the other columns are."
 
@@ -99,6 +99,11 @@ def test_a_decimal_comma_among_decimal_points_is_not_read_as_thousands(refused):
 def test_a_target_is_never_to_be_dropped(refused):
     _, error = refused("a,y\n" + rows(9, lambda i: f"{i * i % 5},2024-01-0{i + 1}"))
     assert "column 'y' holds dates" in error.cause and "--drop" not in error.remedy
+
+
+def test_words_that_name_units_may_be_a_group(refused):
+    _, error = refused("engine,a,y\n" + rows(30, lambda i: f"{'PQR'[i % 3]}7,{i * i % 11},{i % 7}"))
+    assert "--categorical engine" in error.remedy and "--group engine instead" in error.remedy
 
 
 def test_a_row_of_totals_is_told_from_text(refused):

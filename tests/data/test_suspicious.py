@@ -42,6 +42,14 @@ def test_marks_far_from_the_rest_are_named(base, value, n, count):
     assert f"'c' has {value:.10g} in {count:,} of {n:,} rows" in note and "--missing c=" in note and "far from" in note
 
 
+@pytest.mark.parametrize(
+    ("codes", "mark"), [([1, 2, 3, 4, 5], 99), ([1, 2, 3, 4, 5], -9), (range(30), -1), ([0, 1, 2], 999)]
+)
+def test_codes_for_no_answer_are_named(codes, mark):
+    (note,) = found(inject(RNG.choice(list(codes), 400).astype(float), mark, 15))
+    assert f"'c' has {mark} in 15 of 400 rows" in note
+
+
 def test_two_marks_of_one_column_are_named_together():
     column = inject(inject(BASES["flow"](500), -999, 9), -888, 7, seed=2)
     notes = " ".join(found(column))

@@ -13,10 +13,10 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from onnx import TensorProto, helper, numpy_helper
 
+from regkd_edge.config import CORRECTIONS
 from regkd_edge.engines import load_runner
 from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.program import program_of
-from regkd_edge.config import CORRECTIONS
 from regkd_edge.errors import GraphError
 from regkd_edge.graph.formats import FORMATS
 from regkd_edge.graph.reader import read_network

@@ -38,7 +38,7 @@ def _json(content: object) -> Callable[[Path], None]:
 
 
 def _npz(path: Path) -> None:
-    np.savez(path, x=np.arange(12.0).reshape(6, 2), y=np.arange(6.0))
+    np.savez(path, x=np.arange(12.0).reshape(6, 2), y=np.arange(6.0), target_names=["y"])
 
 
 def _safetensors(path: Path) -> None:

@@ -87,8 +87,8 @@ def test_no_write_permission_inside_a_run_is_a_users_error(run, monkeypatch):
 
 def test_a_stage_runs_once_and_again_only_when_its_inputs_change(run):
     work, calls = make(run)
-    assert run.run_stage("data", {"a": 1}, work) == (True, {"calls": 1})
-    assert run.run_stage("data", {"a": 1}, work) == (False, {"calls": 1})
+    assert run.run_stage("data", {"a": 1}, work) == (True, {"calls": 1}, [])
+    assert run.run_stage("data", {"a": 1}, work) == (False, {"calls": 1}, [])
     assert run.run_stage("data", {"a": 2}, work)[0]
     assert run.run_stage("data", {"a": 2}, work, force=True)[0]
     assert len(calls) == 3
@@ -231,7 +231,7 @@ def test_a_refusal_before_anything_was_written_leaves_what_was_done(run):
 
     with pytest.raises(RunFolderError, match=r"wrong\.csv"):
         run.run_stage("data", {"source": "wrong.csv"}, refuse)
-    assert run.run_stage("data", {"source": "right.csv"}, work) == (False, {"calls": 1})
+    assert run.run_stage("data", {"source": "right.csv"}, work) == (False, {"calls": 1}, [])
 
 
 def test_a_stop_after_something_was_written_leaves_the_stage_missing_and_its_files_known(run):

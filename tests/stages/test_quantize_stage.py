@@ -27,7 +27,13 @@ def finished(tmp_path_factory):
         {
             "data": {"source": "diabetes"},
             "teacher": {"teacher": "mlp:16:tanh", "epochs": 5},
-            "distill": {"student": "mlp:8,8:silu", "steps": 60, "baseline": False, "fraction": 0.5},
+            "distill": {
+                "recipe": "kang2024",
+                "student": "mlp:8,8:silu",
+                "steps": 60,
+                "baseline": False,
+                "fraction": 0.5,
+            },
         }
     )
     run = RunFolder.create(tmp_path_factory.mktemp("runs") / "run", config)

@@ -12,7 +12,7 @@ from regkd_edge.stages import get, perform, stale_reason
 
 SMALL = {
     "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-    "distill": {"student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
+    "distill": {"recipe": "kang2024", "student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
     "bench": {"samples": 20, "warmup": 2, "batches": [1]},
 }
 
@@ -54,8 +54,9 @@ def test_a_finished_run_has_nothing_to_do(whole):
         ("teacher.lr", 0.01, "teacher"),
         ("distill.w_gm", 0.3, "distill"),
         ("batch_size", 1, "export"),
-        ("quantize.precision", ["fp16"], "quantize"),
-        ("build.optimization_level", 4, "build"),
+        ("quantize.precision", ["fp8"], "quantize"),
+        ("quantize.method", "entropy", "quantize"),
+        ("build.backend", ["onnxruntime", "native"], "build"),
         ("bench.samples", 30, "bench"),
     ],
 )
@@ -115,7 +116,7 @@ def test_the_same_result_again_leaves_what_follows_in_place(whole):
 
 def test_an_engine_of_another_machine_is_not_run_but_its_figures_may_be_reported(whole, monkeypatch):
     run, config = whole
-    monkeypatch.setattr("regkd_edge.stages.machine_name", lambda: "Linux aarch64 another board")
+    monkeypatch.setattr("regkd_edge.run.pipeline.machine_name", lambda: "Linux aarch64 another board")
     assert not perform(run, config, "report", quiet).ran
     with pytest.raises(RunFolderError, match="another machine"):
         perform(run, config, "bench", quiet)

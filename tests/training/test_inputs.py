@@ -13,7 +13,8 @@ from regkd_edge.data.named import read_inputs
 from regkd_edge.errors import DataError
 from regkd_edge.models import MLP, Teacher
 from regkd_edge.training import distill, save_trained, train_teacher
-from regkd_edge.training.inputs import described_table, description_of
+from regkd_edge.training.described import described_table
+from regkd_edge.training.known import description_of
 
 from .test_train import make_dataset, short
 
@@ -76,14 +77,15 @@ def test_rows_are_followed(data, teacher, yaml, rows):
 @pytest.mark.parametrize("sampler", ["generator", "direct", "anchored", "latent", "mixed"])
 def test_searched_points_stay_where_inputs_can_be(data, teacher, yaml, rows, sampler, monkeypatch):
     """Every point of the feed, and the box of the perturbed and ascended points."""
-    from regkd_edge.training import points, train
+    from regkd_edge.sampling import latent
+    from regkd_edge.training import setting
 
     seen = []
-    genuine = train.source_of
-    monkeypatch.setattr(train, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
-    fit, tune = points.fit_vae, points.tune
-    monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
-    monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))
+    genuine = setting.source_of
+    monkeypatch.setattr(setting, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
+    fit, tune = latent.fit_vae, latent.tune
+    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
+    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
     trained = distill(data, teacher, short(no_data=True, sampler=sampler, describe=yaml, like=rows, terms=["pm"]), 0)
     (_, recipe, _, known, _), source = seen[0]
     x = source.feed.draw(40) if source.feed is not None else source.x
@@ -102,7 +104,7 @@ def raw_teacher(inputs="raw"):
 
 
 def test_a_teacher_whose_units_nobody_knows_is_refused(data):
-    with pytest.raises(DataError, match="nothing says how they are standardized"):
+    with pytest.raises(DataError, match="nothing tells how they are standardized"):
         distill(make_dataset(), raw_teacher("standardized"), short(no_data=True, describe="standard"), 0)
 
 

@@ -107,7 +107,9 @@ def _mark_missing(frame: Frame, form: Format) -> None:
     """Numbers and texts that mean missing become blanks, whatever kind of file they came from."""
     for name in form.missing.columns:
         if name not in frame.names:
-            raise DataError(f"--missing names '{name}', which is no column.", f"Its columns: {', '.join(frame.names)}.")
+            raise DataError(
+                f"--missing names '{name}', which is not a column.", f"Its columns: {', '.join(frame.names)}."
+            )
     for j, name in enumerate(frame.names):
         missing = form.missing.in_column(name)
         if missing.numbers:

@@ -15,7 +15,7 @@ __all__ = ["read_mat", "read_npy", "read_npz"]
 
 
 def read_npz(path: Path) -> Frame:
-    """Read ``x`` [N, d] and ``y`` [N, o] with ``feature_names`` and ``target_names`` if wanted, or one vector a column."""
+    """Read ``x`` [N, d] and ``y`` [N, o], with ``feature_names`` and ``target_names``, or one vector per column."""
     return _of_arrays(path, inflate(path, kind=DataError))
 
 

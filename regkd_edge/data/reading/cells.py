@@ -1,4 +1,4 @@
-"""Cells to numbers: decimal and thousands marks, what means missing, and what is no number."""
+"""Cells to numbers: decimal and thousands marks, what means missing, and cells that are not numbers."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class NumberReader:
         self.plain = not thousands and not missing.texts
 
     def column(self, cells: Sequence[str]) -> tuple[np.ndarray, list[int]]:
-        """Numbers [n] float64 and the places of the cells that are none; both these and blank cells are not-a-number."""
+        """Return numbers [n], float64, and the places of the cells that are not; these and blank cells are NaN."""
         if self.plain:
             try:
                 text = "\0".join(cells)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -62,10 +64,11 @@ def read_delimited(
         layout = layout_of(path, head, whole, form)
         wanted = [n for n in layout.names if n not in skip and (only is None or n in only)]
         kept = [name for name in wanted if name in texts]
+        left_out = sorted(set(layout.names) - set(wanted))
         if content is None and not kept:
             frame = read_numbers(path, layout, form, wanted)
             if frame is not None:
-                frame.left_out = [name for name in layout.names if name not in wanted]
+                frame.left_out = left_out
                 frame.dotted = [name for name in layout.dotted if name in wanted]
                 frame.place = lambda row: f"line {_line_of(source, layout, row)}"
                 return frame
@@ -75,23 +78,24 @@ def read_delimited(
         raise DataError(f"'{path}' cannot be read: {reason}.", "Give a readable file.") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Source:
     """A file, or the text that stands for it."""
 
     path: Path
     content: bytes | None
 
-    def opened(self) -> BinaryIO:
+    def opened(self) -> IO[bytes]:
         return opened(self.path) if self.content is None else io.BytesIO(self.content)
 
 
 def _read(source: _Source, layout: Layout, form: Format, wanted: list[str], texts: list[str]) -> Frame:
-    index = [layout.names.index(name) for name in wanted]
+    column_of = {name: j for j, name in enumerate(layout.names)}
+    index = [column_of[name] for name in wanted]
     readers = [form.reader(name, layout.decimal) for name in wanted]
     path = source.path
     frame = Frame(str(path), wanted, np.empty((0, len(wanted))), notes=list(layout.notes))
-    frame.left_out = [name for name in layout.names if name not in wanted]
+    frame.left_out = sorted(set(layout.names) - set(wanted))
     frame.texts = {name: [] for name in texts}
     frame.dotted = [name for name in layout.dotted if name in wanted]
     parts, row = [], 0
@@ -117,7 +121,7 @@ def _read(source: _Source, layout: Layout, form: Format, wanted: list[str], text
     return frame
 
 
-def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: list[int] | None = None) -> Iterator[list[str]]:
+def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] | None = None) -> Iterator[list[str]]:
     """Rows as long as the header, blank lines left out; ``numbers`` takes the line number of each."""
     width, count, last = len(layout.names), 0, ""
 
@@ -161,12 +165,15 @@ def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], cut: bo
     return DataError(cause, f"Correct that line (a missing value, or {inside.get(separator, 'one cell too many')}).")
 
 
-def _line_of(source: _Source, layout: Layout, row: int) -> int:
-    """The line in which a row ends."""
-    numbers: list[int] = []
+@lru_cache(maxsize=2)
+def _lines_of_rows(source: _Source, layout: Layout) -> array[int]:
+    """The line in which each row ends: one more pass over the file, for messages alone."""
+    numbers: array[int] = array("q")
     with source.opened() as stream:
-        lines = lines_of(source.path, stream, layout.encoding)
-        rows = _rows(source.path, layout, lines, numbers)
-        for _ in itertools.islice(rows, row + 1):
+        for _ in _rows(source.path, layout, lines_of(source.path, stream, layout.encoding), numbers):
             pass
-    return numbers[-1]
+    return numbers
+
+
+def _line_of(source: _Source, layout: Layout, row: int) -> int:
+    return _lines_of_rows(source, layout)[row]

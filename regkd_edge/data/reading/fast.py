@@ -20,7 +20,7 @@ _SMALL = 2**20  # bytes of a file below which importing pyarrow takes longer tha
 def read_numbers(path: Path, layout: Layout, form: Format, wanted: list[str], small: int = _SMALL) -> Frame | None:
     """Read the columns ``wanted``, or None where only the strict reader can judge.
 
-    That is where pyarrow is absent, the file is small, a cell is no plain number, a line is too long or too short, a
+    That is where pyarrow is absent, the file is small, a cell is not a plain number, a line is too long or too short, a
     whole number is beyond 2^53, or spaces part the columns.
     """
     plain = layout.separator != SPACE and not form.thousands and not form.missing.columns

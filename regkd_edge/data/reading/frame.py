@@ -18,7 +18,7 @@ _DISTINCT = 1000  # texts of a column that are remembered
 
 @dataclass
 class Odd:
-    """Cells of one column that are no numbers: how many, and which texts, each with its count and its first row."""
+    """Cells of one column that are not numbers: how many, and which texts, each with its count and its first row."""
 
     count: int = 0
     texts: dict[str, list[int]] = field(default_factory=dict)
@@ -51,11 +51,11 @@ class Frame:
     source : str
     names : list of str, length c
     values : float64 array [N, c]
-        Not-a-number where a cell is blank, means missing, or is no number.
+        Not-a-number where a cell is blank, means missing, or is not a number.
     odd : dict of str to Odd
-        The cells that are no numbers, by column.
+        The cells that are not numbers, by column.
     texts : dict of str to list of str, length N
-        The cells of the columns that were asked for as texts.
+        The cells of the columns that were requested as texts.
     known : list of str
         Targets that the file itself names.
     place : callable(row) -> str

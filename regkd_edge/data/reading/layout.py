@@ -1,4 +1,4 @@
-"""How a text table is laid out, told from its first lines: encoding, separator, lines before the header, decimal mark."""
+"""How a text table is laid out, told from its first lines: encoding, separator, header, decimal mark."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COMMENTS = ("#", "%", "//")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """How to read the lines of a text table.
 
@@ -101,8 +101,8 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
         names, end = [f"c{i}" for i in range(1, usual + 1)], end - 1
     elif _like_rows(names, rows[1:6]):
         raise DataError(
-            f"'{path}' starts with numbers ({shortened(', '.join(names[:4]))}{', ...' * (len(names) > 4)}), separated by "
-            f"{_WORDS.get(separator, repr(separator))}, expected a header line with column names.",
+            f"'{path}' starts with numbers ({shortened(', '.join(names[:4]))}{', ...' * (len(names) > 4)}), separated "
+            f"by {_WORDS.get(separator, repr(separator))}, expected a header line with column names.",
             f"Add a header line, or pass --no-header: the columns are then c1 to c{len(names)}, as in --target "
             f"c{len(names)}.",
         )
@@ -198,7 +198,7 @@ def _decoded(path: Path, head: bytes, whole: bool) -> tuple[str, str]:
 
 
 def _separator(lines: list[str]) -> str:
-    """The separator under which most rows are as long as the usual one; commas where none parts the header."""
+    """Return the separator under which the largest share of rows has the same length; a comma where none fits."""
     best, score = "", 0.0
     for separator in _TRIED:
         rows = [row for _, row in _sample(lines, separator)]

@@ -34,7 +34,7 @@ def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
     if not wanted or not len(stored):
         raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
     frame = Frame(str(path), wanted, np.full((len(stored), len(wanted)), np.nan))
-    frame.left_out = [name for name in names if name not in wanted]
+    frame.left_out = sorted(set(names) - set(wanted))
     for j, name in enumerate(wanted):
         column, kind = stored.column(name), stored.schema.field(name).type
         if pa.types.is_dictionary(kind):

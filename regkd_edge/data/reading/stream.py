@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from ...errors import DataError
 
@@ -27,7 +27,7 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, Run
 class _Limited(io.RawIOBase):
     """Decompressed bytes that end in an error where there are too many for the size of the archive."""
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
         self._path, self._stream, self._left = path, stream, max(_FREE, _RATIO * path.stat().st_size)
 
     def readable(self) -> bool:
@@ -48,7 +48,7 @@ class _Limited(io.RawIOBase):
         super().close()
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> IO[bytes]:
     """The decompressed bytes of a file (gzip, bzip2, xz, a zip archive of one file), told from its first bytes.
 
     Raises
@@ -60,7 +60,7 @@ def opened(path: Path) -> BinaryIO:
     return open(path, "rb") if packed is None else io.BufferedReader(_Limited(path, packed), 2**20)
 
 
-def _decompressed(path: Path) -> BinaryIO | None:
+def _decompressed(path: Path) -> IO[bytes] | None:
     with open(path, "rb") as stream:
         magic = stream.read(6)
     if magic.startswith(b"\x1f\x8b"):
@@ -81,7 +81,7 @@ def _decompressed(path: Path) -> BinaryIO | None:
     return None
 
 
-def lines_of(path: Path, stream: BinaryIO, encoding: str) -> Iterator[str]:
+def lines_of(path: Path, stream: IO[bytes], encoding: str) -> Iterator[str]:
     """The lines with their ends; :class:`DataError` for a line or a file that is too long to be a table."""
     text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
     number, size = 0, 0
@@ -90,7 +90,8 @@ def lines_of(path: Path, stream: BinaryIO, encoding: str) -> Iterator[str]:
         size += len(line)
         if len(line) == LONGEST_LINE or size > _LARGEST:
             raise DataError(
-                f"'{path}' line {number} has more than {LONGEST_LINE:,} characters, or the file more than {_LARGEST:,}.",
+                f"'{path}' line {number} has more than {LONGEST_LINE:,} characters, or the file more than "
+                f"{_LARGEST:,}.",
                 "Give a table with shorter lines, or Parquet.",
             )
         yield line

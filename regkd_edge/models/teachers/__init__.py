@@ -84,7 +84,7 @@ def load_teacher(
     elif name is not None and factory_of(name) is not None:
         tensors = read_weights(weights, trust=trust) if weights is not None else None
         teacher = from_factory(name, units, tensors, f"'{weights}'", output)
-    elif name is not None and Path(name).is_file():
+    elif name is not None and (Path(name).is_file() or (Path(name).suffix and not Path(name).exists())):
         teacher = from_file(name, units, output=output, trust=trust)
     elif name is not None:
         teacher = from_run(name, trust=trust)

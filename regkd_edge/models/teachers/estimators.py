@@ -14,7 +14,7 @@ from ...io.reading import read_json
 
 __all__ = ["BOOSTERS", "PICKLES", "read_booster", "read_estimator"]
 
-PICKLES = (".pkl", ".pickle", ".joblib", ".sav", ".dill")
+PICKLES = (".pkl", ".pickle", ".joblib", ".dill")
 #: Suffixes of the libraries' own files; what lies in a .json or .txt is told by its content.
 BOOSTERS = {".ubj": "xgboost", ".xgb": "xgboost", ".cbm": "catboost", ".lgb": "lightgbm"}
 
@@ -31,7 +31,7 @@ def library(name: str, purpose: str, package: str | None = None) -> Any:
 
 
 def read_estimator(path: str | Path, *, trust: bool = False) -> Any:
-    """A fitted estimator from a skops file, or from a pickle (``.pkl``, ``.joblib``) that is trusted.
+    """A fitted estimator from a skops file, or from a pickle (``.pkl``, ``.joblib``) with ``trust``.
 
     Raises
     ------
@@ -70,9 +70,10 @@ def _skops(path: Path, trust: bool) -> Any:
     io = library("skops.io", "a .skops file", "skops")
     try:
         unknown = list(io.get_untrusted_types(file=path))
-        if unknown and not trust:
+        foreign = [name for name in unknown if not _class_of_a_library(name)]
+        if foreign and not trust:
             raise ModelError(
-                f"'{path}' holds types that skops does not know: {', '.join(unknown[:6])}.",
+                f"'{path}' holds types that skops does not know: {', '.join(foreign[:6])}.",
                 "Add --trust if you made that file yourself.",
             )
         return io.load(path, trusted=unknown)
@@ -83,6 +84,17 @@ def _skops(path: Path, trust: bool) -> Any:
             f"'{path}' is not a readable skops file: {type(error).__name__}: {error}.",
             "Save it again with skops.io.dump.",
         ) from None
+
+
+def _class_of_a_library(name: str) -> bool:
+    """Whether a type of a skops file is a class of scikit-learn or a boosting library, such as its trees."""
+    module, _, attribute = name.rpartition(".")
+    if module.split(".")[0] not in ("sklearn", "xgboost", "lightgbm"):
+        return False
+    try:
+        return isinstance(getattr(importlib.import_module(module), attribute), type)
+    except (ImportError, AttributeError):
+        return False
 
 
 def booster_of(path: Path) -> str | None:
@@ -132,7 +144,7 @@ def read_booster(path: str | Path) -> Booster:
     kind = booster_of(path)
     if kind is None:
         raise ModelError(
-            f"'{path}' is no file of XGBoost, LightGBM or CatBoost.", "Give the file that its save_model wrote."
+            f"'{path}' is not a file of XGBoost, LightGBM or CatBoost.", "Give the file that its save_model wrote."
         )
     try:
         return {"xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}[kind](path)

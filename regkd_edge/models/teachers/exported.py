@@ -41,6 +41,8 @@ def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
     try:
         program = torch.export.load(str(path))
         module = program.module()
+        module.train = lambda mode=True: module  # it was exported in one mode, and refuses to switch
+        module.eval = lambda: module
     except Exception as error:  # a damaged archive, operators of a library that is absent, another version
         raise ModelError(
             f"'{path}' is not a torch.export program that torch {torch.__version__} reads: {_first_line(error)}.",

@@ -15,8 +15,8 @@ from torch import nn
 
 from ...config.sources import factory_of
 from ...errors import ModelError
+from ..state_dict import Weights, fill
 from ..teacher import Teacher
-from ..weights import Weights, fill
 from .callables import ArrayFunction
 
 __all__ = ["from_factory", "imported"]

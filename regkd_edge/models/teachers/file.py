@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ...errors import ModelError
+from ...io.regular import file_problem
 from ..outputs import Outputs
 from ..teacher import Teacher
 from ..weights import torch_archive, unpickled
@@ -49,8 +50,11 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
         The library that reads this kind is not installed.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"no teacher '{path}'.", f"Give {_KINDS}.")
+    problem = file_problem(path)
+    if problem is not None:
+        raise ModelError(f"the teacher '{path}' cannot be read: {problem}.", f"Give {_KINDS}.")
     suffix = path.suffix.lower()
     if suffix in _FOREIGN:
         raise ModelError(
@@ -82,16 +86,12 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
     if suffix in PICKLES or suffix == ".skops":
         return _estimator(path, units, output, trust)
     raise ModelError(
-        f"'{path}' is no teacher of a kind that is known here ({suffix or 'no suffix'}).", f"Give {_KINDS}."
+        f"'{path}' is not a teacher of a kind that is known here ({suffix or 'no suffix'}).", f"Give {_KINDS}."
     )
 
 
 def _of(form: str, module: nn.Module, path: Path, units: str, output: str | None) -> Teacher:
-    try:
-        teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
-    except NotImplementedError:  # exported programs have no eval(); they were exported in one mode
-        module.eval = lambda: module  # type: ignore[method-assign]
-        teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
+    teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
     teacher.form, teacher.file = form, path
     teacher.found = [("the module", module)]
     return teacher

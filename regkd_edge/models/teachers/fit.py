@@ -58,7 +58,7 @@ def _settle_targets(teacher: Teacher, dataset: Dataset) -> None:
     if plain < 0 and restored > max(plain, 0):
         teacher.scalers = Scalers(teacher.scalers.x, own)
         teacher.notes.append(
-            f"the teacher's scaler says nothing of the targets; their mean and spread are taken from this table (R2 {restored:.2f}; "
+            f"the teacher's scaler holds no statistics of the targets; their mean and spread are taken from this table (R2 {restored:.2f}; "
             f"{plain:.2g} as they are)"
         )
 
@@ -71,7 +71,7 @@ def _labelled(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = False) -> None:
     """Add a warning to the teacher's notes where its answers do not fit the labels of the training rows.
 
-    ``asked``: the statistics of the table were asked for.
+    ``asked``: the statistics of the table were requested.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class _Inputs:
             kind = info.type.tensor_type.elem_type
             if not info.type.HasField("tensor_type") or kind not in _NUMPY:
                 raise ModelError(
-                    f"the input '{info.name}' of '{path}' is no tensor of numbers.", "Export it with number inputs."
+                    f"the input '{info.name}' of '{path}' is not a tensor of numbers.", "Export it with number inputs."
                 )
             self.types.append(kind)
             self.shapes.append(
@@ -164,10 +164,14 @@ class OnnxNetwork(nn.Module):
             tensor = torch.from_numpy(np.array(value))
             tensor = tensor.float() if tensor.dtype == torch.float16 else tensor
             self.constants[name] = f"c{k}"
-            self.register_buffer(f"c{k}", tensor)
+            if tensor.is_floating_point() and tensor.ndim:
+                self.register_parameter(f"c{k}", nn.Parameter(tensor, requires_grad=False))
+            else:
+                self.register_buffer(f"c{k}", tensor)
 
     @property
     def dtype(self) -> torch.dtype:
+        """What it takes: codes come as numbers, and are converted where the graph wants whole ones."""
         return TYPES[self.inputs.types[0]] if TYPES[self.inputs.types[0]].is_floating_point else torch.float32
 
     def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
@@ -347,7 +351,7 @@ def _by_library(model: Any, path: Path, values: OnnxValues, inputs: _Inputs, why
         import onnx2torch
     except Exception as error:  # it needs torchvision, which may not fit the torch at hand
         missing = isinstance(error, ImportError) and "onnx2torch" in str(error)
-        return None, why if missing else f"{why}; onnx2torch cannot be imported ({type(error).__name__})"
+        return None, why if missing else f"{why}; onnx2torch cannot be imported ({error})"
     if len(inputs.names) != 1 or len(values.names) != 1 or len(model.graph.output) != 1:
         return None, why
     try:

@@ -142,7 +142,7 @@ def test_old_collections(table):
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "t.csv")
-    with pytest.raises(DataError, match="not a regular file"):
+    with pytest.raises(DataError, match="it is a pipe"):
         load_table(tmp_path / "t.csv", ["y"])
 
 
@@ -181,5 +181,5 @@ def test_npy_files(tmp_path):
     read = load_table(tmp_path / "t.npy", ["c2"])
     assert read.feature_names == ["c1"] and read.y.ravel().tolist() == [1, 9, 25, 49]
     np.save(tmp_path / "big.npy", np.array([[2**53 + 1, 1], [3, 4]]))
-    with pytest.raises(DataError, match="more digits than float64 keeps, such as 9007199254740993 in row 1"):
+    with pytest.raises(DataError, match="more digits than float64 keeps, such as '9007199254740993' in row 1"):
         load_table(tmp_path / "big.npy", ["c2"])

@@ -1,75 +1,22 @@
-"""Knowledge of the inputs: a written description, a few rows, or the teacher's scalers; a table drawn from it."""
+"""A table for a run that has none: inputs as described, with the teacher's answers as targets."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
 from ..config import DistillConfig, RunConfig
 from ..data import Table
-from ..data.named import column_names, read_inputs
+from ..data.named import column_names
 from ..errors import DataError
 from ..models import Teacher, open_teacher
 from ..sampling import InputDescription
+from .fits import require_units
+from .known import STANDARD, description_of
 
-__all__ = ["described_rows", "described_table", "description_of", "require_units"]
+__all__ = ["described_rows", "described_table"]
 
-STANDARD = "standard"
-_ROWS = 4000  # of a table drawn for the reports
-
-
-def description_of(
-    config: DistillConfig, teacher: Teacher, names: Sequence[str], rows: np.ndarray | None = None
-) -> InputDescription:
-    """Return the inputs' description from ``config`` (``describe``, ``like``), ``rows`` [n, d] or the scalers.
-
-    The sources are tried in this order. ``like`` with ``describe`` gives the correlation alone.
-
-    Raises
-    ------
-    DataError
-        The description has a different width, or nothing describes the inputs.
-    """
-    like = None if config.like is None else InputDescription.from_rows(read_inputs(config.like, names), names)
-    if config.describe == STANDARD:  # in the space of the teacher's inputs
-        known = teacher.scalers is not None
-        description = (
-            InputDescription.from_scaler(teacher.scalers.x, names)
-            if known
-            else InputDescription.standard(len(names), names)
-        )
-    elif config.describe is not None:
-        description = InputDescription.from_yaml(config.describe)
-        if description.d != len(names):
-            raise DataError(
-                f"'{config.describe}' describes {description.d} inputs and the teacher takes {len(names)}.",
-                "Describe each input of the teacher, in order.",
-            )
-    elif like is not None:
-        return like
-    elif rows is not None:
-        return InputDescription.from_rows(rows, names)
-    elif teacher.scalers is not None:
-        description = InputDescription.from_scaler(teacher.scalers.x, names)
-    else:
-        raise DataError(
-            "nothing is known about the inputs: this teacher stores no scalers.",
-            "Give --describe inputs.yaml, --like rows.csv, or --describe standard if its inputs are N(0,1).",
-        )
-    return description if like is None else replace(description, correlation=like.correlation)
-
-
-def require_units(teacher: Teacher) -> None:
-    """Refuse a teacher in standardised space without scalers: without rows its units have no meaning."""
-    if teacher.scalers is None and teacher.units == "standardized":
-        raise DataError(
-            f"this teacher ({teacher.source}) uses standardized values, and without rows nothing tells how "
-            "they are standardized.",
-            "Let the factory's module take raw units and give --inputs raw, or distil with rows.",
-        )
+_ROWS = 4000
 
 
 def described_table(config: RunConfig) -> Table:
@@ -122,6 +69,8 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
     if config.like is not None:
         return column_names(config.like)
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
+    if teacher.widths[0] is not None:
+        return [f"x{j}" for j in range(teacher.widths[0])]
     if layer is None:
         raise DataError(
             "the number of inputs is unknown: neither a table nor the teacher tells it.",
