@@ -21,12 +21,14 @@ from ..io.progress import listening
 from ..io.text import fold
 from .screen import console, is_live, settings
 
-__all__ = ["LINE_EVERY", "Watch", "progress_bar"]
+__all__ = ["LINE_EVERY", "Watch", "clear_progress", "progress_bar"]
 
 LINE_EVERY = 10.0  # [s] between two lines where there is no terminal
 _BAR = 20
 
 _log = logging.getLogger("regkd_edge.cli")
+
+_stops: list[Callable[[], None]] = []  # what ends the displays that are on
 
 #: The names of the losses in words; "total" is their weighted sum.
 _LOSSES = {
@@ -141,16 +143,37 @@ def progress_bar(as_json: bool = False) -> Iterator[Watch]:
         if settings.quiet:
             pass
         elif is_live() and not settings.verbose:
-            live = Live(get_renderable=watch.__rich__, console=console, transient=True, refresh_per_second=4)
+            live = Live(
+                get_renderable=watch.__rich__, console=console, transient=True, refresh_per_second=4,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
             stack.enter_context(live)
+            stack.enter_context(_cleared_by(live.stop))
         else:
-            stack.enter_context(_lines(watch))
+            stop = stack.enter_context(_lines(watch))
+            stack.enter_context(_cleared_by(stop))
         yield watch
 
 
+def clear_progress() -> None:
+    """End what is shown of the progress, before a result is printed."""
+    while _stops:
+        _stops.pop()()
+
+
 @contextlib.contextmanager
-def _lines(watch: Watch) -> Iterator[None]:
-    """Print the state every :data:`LINE_EVERY` seconds."""
+def _cleared_by(stop: Callable[[], None]) -> Iterator[None]:
+    _stops.append(stop)
+    try:
+        yield
+    finally:
+        if stop in _stops:
+            _stops.remove(stop)
+
+
+@contextlib.contextmanager
+def _lines(watch: Watch) -> Iterator[Callable[[], None]]:
+    """Print the state every :data:`LINE_EVERY` seconds; yields what ends it."""
     done = threading.Event()
 
     def say() -> None:
@@ -162,7 +185,7 @@ def _lines(watch: Watch) -> Iterator[None]:
     thread = threading.Thread(target=say, daemon=True, name="progress")
     thread.start()
     try:
-        yield
+        yield done.set
     finally:
         done.set()
         thread.join(timeout=2)

@@ -19,6 +19,11 @@ class Clock:
         return self.now
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 @pytest.fixture
 def watch():
     watch = Watch(clock=Clock())
@@ -80,6 +85,24 @@ def test_without_a_terminal_a_line_comes_though_the_work_reports_nothing(monkeyp
     assert out.getvalue().startswith("teacher  0:0")
 
 
+def test_a_result_goes_to_stdout_after_the_bar_is_gone(monkeypatch, capsys):
+    """Rich sends what is printed beside its bar to the bar's own stream, stderr: a result would miss its file."""
+    from regkd_edge.cli.output import show
+
+    bar = Terminal()
+    monkeypatch.setattr(progress, "is_live", lambda: True)
+    monkeypatch.setattr(progress.console, "file", bar)
+    with progress_bar() as watch:
+        watch.stage("bench")
+        show("Results", [{"name": "a", "figure": 1.5}], as_json=False)
+        shown = bar.getvalue()
+        assert "1.5" not in shown
+        watch.stage("report")
+        time.sleep(0.6)  # more than two refreshes
+        assert bar.getvalue() == shown
+    assert "1.5" in capsys.readouterr().out
+
+
 def test_quiet_says_nothing(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.005)
     monkeypatch.setattr(screen.settings, "quiet", True)
@@ -89,11 +112,6 @@ def test_quiet_says_nothing(monkeypatch):
         watch.stage("teacher")
         time.sleep(0.05)
     assert out.getvalue() == ""
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize(("term", "live"), [("xterm-256color", True), ("dumb", False)])
