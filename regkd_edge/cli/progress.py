@@ -94,7 +94,7 @@ class Watch:
                 self.step = self.base + done
                 self.total = max(self.total, self.step)
             else:
-                self.doing = what if total is None else f"{what}: {done:,} of {total:,}"
+                self.doing = what if total is None else f"{what} {done:,} of {total:,}"
 
     def _begin(self, label: str) -> None:
         with self.lock:

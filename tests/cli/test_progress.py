@@ -67,7 +67,7 @@ def test_steps_and_answers_between_two_validations_are_told(watch):
         tick("steps", 7)
         assert "step 107 of 400" in watch.line()
         tick("answers of the teacher", 4096, 10000)
-        assert "answers of the teacher: 4,096 of 10,000" in watch.line()
+        assert "answers of the teacher 4,096 of 10,000" in watch.line()
     tick("steps", 9)  # nobody listens any more
     assert "step 107 of 400" in watch.line()
 
