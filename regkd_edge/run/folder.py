@@ -10,6 +10,7 @@ One run is one folder. Every command opens it, does what is missing or stale, an
     engines/<backend>.<precision>/  engine.* and manifest.json
     bench/<backend>.<precision>.json and .npz (raw latencies, predictions)
     report.html  report.json
+    run.log                       the commands that were called, their stages, notes and errors
 """
 
 from __future__ import annotations
