@@ -105,8 +105,8 @@ class RunFolder:
         return run
 
     def _holds_files(self) -> bool:
-        """Whether there is more than what a command leaves that was killed before it wrote run.yaml."""
-        return any(inner.name != ".lock" and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir())
+        """Whether there is more than what a command leaves that was refused or killed before it wrote run.yaml."""
+        return any(inner.name not in (".lock", "run.log") and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir())
 
     # -- names --------------------------------------------------------------------------------------------------
 
