@@ -198,7 +198,8 @@ class Teacher:
         parts = []
         with torch.no_grad():
             for start in range(0, len(rows), _CHUNK):
-                tick("answers of the teacher", start, len(rows))
+                if len(rows) > _CHUNK:  # a single call has no parts to count
+                    tick("answers of the teacher", start, len(rows))
                 parts.append(self._call(rows[start : start + _CHUNK]))
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
