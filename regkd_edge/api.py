@@ -41,10 +41,10 @@ Progress = Callable[[int, int, "dict[str, float]", float], None]
 
 
 def load_teacher(source: Any, **options: Any) -> Teacher:
-    """Return a teacher from a torch module, a regressor, a callable, a run folder or ``"package.module:factory"``.
+    """Return a teacher from a torch module, a regressor, a callable, a run folder, a file or a factory.
 
     See :func:`regkd_edge.models.teachers.load_teacher` for ``options``: ``weights``, ``units``, ``scalers``,
-    ``feature_names``, ``target_names``.
+    ``output``, ``trust``, ``feature_names``, ``target_names``.
     """
     from .models import load_teacher as load
 

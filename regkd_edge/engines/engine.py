@@ -146,6 +146,9 @@ def build_engine(
 ) -> Manifest:
     """Build a graph for this machine with a back end, and return the manifest of the engine.
 
+    The engine is run on 256 Gaussian inputs, scaled as the graph's own scaler has it, and compared with its graph (see
+    :mod:`~regkd_edge.engines.verify`), if it can be run here and the graph can be read.
+
     Parameters
     ----------
     graph : Graph or path
@@ -160,11 +163,17 @@ def build_engine(
     Raises
     ------
     GraphError, NotAvailable
-        As the back end's own ``build``.
+        As the back end's own ``build``; or the engine does not answer as its graph.
     """
     maker = get_backend(backend)
     maker.require()
-    manifest = maker.build(graph, folder, options)
+    from .verify import build_verified, probe_oracle
+
+    oracle = probe_oracle(Path(graph))
+    if oracle is None:
+        manifest = maker.build(graph, folder, options)
+    else:
+        manifest, _ = build_verified(maker, graph, folder, options, oracle)
     names = {key: list(getattr(graph, key, ())) for key in ("feature_names", "target_names")}
     if any(names.values()):
         manifest = replace(manifest, **names)

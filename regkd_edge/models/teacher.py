@@ -12,6 +12,7 @@ from torch import nn
 from ..data import Columns, Scalers, as_rows, as_targets
 from ..data.scores import r2_score
 from ..errors import ModelError, UserError
+from ..io.progress import tick
 from .convert import as_mlp, between
 from .mlp import MLP
 from .outputs import Outputs, Picked
@@ -194,8 +195,11 @@ class Teacher:
         return r2_score(truth, answers)
 
     def _ask(self, rows: np.ndarray) -> np.ndarray:  # [n, d] in its own units -> [n, o] float64
+        parts = []
         with torch.no_grad():
-            parts = [self._call(rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK)]
+            for start in range(0, len(rows), _CHUNK):
+                tick("answers of the teacher", start, len(rows))
+                parts.append(self._call(rows[start : start + _CHUNK]))
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
     def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]

@@ -62,8 +62,7 @@ def split_layers(outcome: Outcome, make: Callable[[Sequence[str]], Outcome], poi
 
 
 def clipping_risk(plan: Plan, points: Calibration, index: int) -> float:
-    """Return the squared change of the outputs, in units of the tolerance, that clipping new rows is to be expected to
-    cause.
+    """Return the squared change of the outputs, in units of the tolerance, that clipping new rows is likely to cause.
 
     Cross-validated: the input of layer ``index`` is clipped to the range of one half of the calibration rows, on the
     other half. Ranges of all rows are exceeded about half as often as those of one half.

@@ -169,7 +169,7 @@ def training_section(report: Report) -> str:
         if lines:
             colours = {name: css for name, (css, _, _) in lines.items()}
             who = " and ".join(lines)
-            drawn = curves(lines, "RMSE, validation rows", f"validation error of {who}")
+            drawn = curves(lines, f"RMSE ({report.unit})", f"validation error of {who}")
             figures.append(figure(f"Error of {who} on the validation rows", legend(colours) if drawn else "", drawn))
     race = ""
     if found.race:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from ..run import RunFolder
 from . import Parts, Progress, Stage
 
 if TYPE_CHECKING:
-    from ..engines import Backend, Manifest
     from ..engines.verify import Oracle
 
 __all__ = ["STAGE", "graphs", "oracle_of"]
@@ -59,37 +57,11 @@ def oracle_of(run: RunFolder) -> Oracle:
     return Oracle(rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)], graphs(run)["fp32"])
 
 
-def _built(
-    backend: Backend, graph: Path, folder: Path, options: dict[str, Any], oracle: Oracle
-) -> tuple[Manifest, str | None]:
-    """Build an engine that answers as its graph: ``(manifest, note or None)``.
-
-    An engine that answers otherwise is built again with fewer optimizations. If that does not help, the folder is
-    removed, so that nothing measures it, and a :class:`GraphError` says how far off it was.
-    """
-    from ..engines.verify import verify_engine
-
-    manifest = backend.build(graph, folder, options)
-    trusted = {"run_code_of_plan": True} if options.get("version_compatible") else {}  # it was built right here
-    try:
-        return verify_engine(folder, graph, oracle, **trusted), None
-    except GraphError as error:
-        refusal = error
-    for plainer in backend.plainer(options) if hasattr(backend, "plainer") else ():
-        manifest = backend.build(graph, folder, plainer)
-        try:
-            manifest = verify_engine(folder, graph, oracle)
-        except GraphError:
-            continue
-        return manifest, f"{folder.name}: built with optimization '{plainer['optimization']}': {refusal.cause}"
-    shutil.rmtree(folder, ignore_errors=True)
-    raise refusal
-
-
 def _work(
     run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..engines import get_backend
+    from ..engines.verify import build_verified
 
     if config.build.header and "native" not in config.build.backend:
         raise UserError(
@@ -112,7 +84,7 @@ def _work(
             options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
         if reason is None:
             try:
-                manifest, note = _built(backends[name], graph_of[precision], folder, options, oracle)
+                manifest, note = build_verified(backends[name], graph_of[precision], folder, options, oracle)
             except GraphError as error:
                 reason = error.cause.removeprefix(f"{folder.name}: ")
         if reason is not None:

@@ -132,7 +132,7 @@ def _labelled(run: RunFolder, config: RunConfig) -> tuple[np.ndarray, np.ndarray
 
 
 def _renamed(run: RunFolder, target: Path, done: Any, wanted: list[str]) -> tuple[Path | None, Any]:
-    """A graph in which no layer is of the precision asked for, under the name of what it is; None where the run has a
+    """Return a graph without a layer in the requested precision, under the name of what it is, or None if the run has a
     graph of that precision anyway."""
     label = done.precision
     if label in wanted or label == "fp32":

@@ -19,6 +19,7 @@ import torch
 from ..config import DistillConfig
 from ..errors import RecipeError, UserError
 from ..fused import Member, advance
+from ..io.progress import tick
 from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
 from .folds import folds_of
 from .ladder import FIRST, branches
@@ -150,6 +151,7 @@ def hold_race(setting: Setting, config: DistillConfig) -> Race:
     measure = "teacher"
     for i, rung in enumerate(rungs):
         before = time.monotonic()
+        tick(f"race of the recipes: {len(running)} candidates, rung", i + 1, len(rungs))
         _advance(running, rung)
         for entrant in running:
             _judge(entrant, folds)

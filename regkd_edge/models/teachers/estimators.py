@@ -167,8 +167,11 @@ def _xgboost(path: Path) -> Booster:
     best = booster.attr("best_iteration") if booster.attr("scikit_learn") else None
     rounds = (0, int(best) + 1) if best is not None else (0, 0)
 
+    kinds = booster.feature_types
+    codes = {"feature_types": kinds, "enable_categorical": True} if kinds and "c" in kinds else {}
+
     def predict(x: np.ndarray) -> np.ndarray:
-        return booster.predict(xgboost.DMatrix(x), iteration_range=rounds, validate_features=False)
+        return booster.predict(xgboost.DMatrix(x, **codes), iteration_range=rounds, validate_features=False)
 
     return Booster("XGBoost", booster, int(booster.num_features()), booster.feature_names, predict)
 
