@@ -68,7 +68,7 @@ def test_the_race_is_stored_with_its_scores_and_explained(data, raced, tmp_path)
 
 
 def test_the_winner_by_its_fields_is_the_same_student(data, teacher, raced):
-    fields = {k: v for k, v in raced.race["fields"].items()}
+    fields = dict(raced.race["fields"])
     again = distill(
         data, teacher, DistillConfig(recipe=None, student="mlp:8:tanh", steps=160, fraction=0.5, **fields), 0
     )
