@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -315,7 +315,7 @@ def bench(
     from .measure import measure_engines
     from .measure.result import BenchResult
 
-    several = [engines] if hasattr(engines, "infer") else list(engines)
+    several = cast("list[Engine]", [engines] if hasattr(engines, "infer") else list(engines))
     if not several:
         raise UserError("bench was given no engine.", "Give one, or a list of them.")
     config = config or validated(BenchConfig, {"batches": list(batches), **options})
