@@ -186,7 +186,10 @@ def test_a_module_that_would_answer_otherwise_is_refused():
 
 
 def test_wrong_options_are_all_listed_with_the_nearest_name(teacher):
-    with pytest.raises(rk.UserError, match=r"2 fields are wrong: lr is 'fast', expected a number; unknown field stepz \(did you mean steps\?\)"):
+    with pytest.raises(
+        rk.UserError,
+        match=r"2 fields are wrong: lr is 'fast', expected a number; unknown field stepz \(did you mean steps\?\)",
+    ):
         rk.distill(teacher, rows()[0], stepz=3, lr="fast")
     with pytest.raises(DataError, match="base 'ail' needs labels"):
         rk.distill(teacher, rows()[0], base="ail", recipe=None)
@@ -221,6 +224,10 @@ def test_an_engine_works_without_torch(student, engine, tmp_path):
 def test_public_names_exist_and_importing_the_package_loads_nothing_heavy():
     for name in rk.__all__:
         assert getattr(rk, name) is not None
-    program = "import sys, regkd_edge; print([m for m in ('torch', 'onnx', 'onnxruntime', 'sklearn') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    program = (
+        "import sys, regkd_edge; print([m for m in ('torch', 'onnx', 'onnxruntime', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
     assert done.stdout.strip() == "[]"
