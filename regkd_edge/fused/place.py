@@ -51,7 +51,8 @@ def place(
     batch, x, y
         As in :func:`regkd_edge.fused.choose`.
     device : str
-        ``auto`` takes the GPU where one is there and the fused core runs the whole step on it; else the CPU.
+        ``auto`` takes the GPU where one is there, the fused core runs the whole step on it, and it is faster: by the
+        table of ``tools/gpu_check`` for this device, or without one by an estimated factor of 2. Else the CPU.
     backend : str
         ``cuda`` needs a GPU, ``cpu`` rules it out.
     fed : bool
@@ -73,7 +74,7 @@ def place(
         why = no_gpu() or (native.unavailable("cuda") if backend == "cuda" else None)
         if why:
             raise NotAvailable(
-                f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or mend the cause."
+                f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
             )
         return torch.device("cuda"), "cuda was asked for"
     if device == "cpu" or backend in ("cpu", "torch"):
@@ -85,7 +86,12 @@ def place(
         or covered(student, teacher, recipe, torch.device("cpu"))  # where everything lies by now
         or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
     )
-    device, why = ("cpu", f"no GPU: {why}") if why else ("cuda", "a GPU is there and the fused core runs on it")
+    if why:
+        device, why = "cpu", f"no GPU: {why}"
+    elif slower := native.slower_than_cpu(student, teacher, recipe, batch, x, y):
+        device, why = "cpu", f"the GPU is left out: {slower}"
+    else:
+        device, why = "cuda", "a GPU is there and the fused core runs on it"
     _announce(torch.device(device), why)
     return torch.device(device), why
 
