@@ -1,4 +1,4 @@
-"""What this machine has and lacks, each line with what follows from it. Nothing is claimed that was not looked up."""
+"""What this machine has and lacks, and what follows from each finding. Every claim is checked, none assumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import __version__
 
 __all__ = ["findings"]
 
-# Library -> what it is needed for and the extra that brings it.
+# Library -> what it is needed for and the extra that installs it.
 _LIBRARIES = {
     "torch": ("train and distil", "distill"),
     "onnx": ("export and quantize", "distill"),
@@ -19,12 +19,12 @@ _LIBRARIES = {
     "scikit-learn": ("the bundled data sets", "distill"),
     "safetensors": ("read and write models", "distill"),
     "pyarrow": ("read Parquet", "data"),
-    "tensorrt": ("make engines for NVIDIA GPUs", "tensorrt"),
+    "tensorrt": ("build engines for NVIDIA GPUs", "tensorrt"),
 }
 
 
 def findings() -> list[dict[str, str]]:
-    """One ``{"what", "state", "meaning"}`` a line; works without torch and without the extension."""
+    """Return one ``{"what", "state", "meaning"}`` per line; works without torch and without the extension."""
     return [
         {
             "what": "regkd-edge",
@@ -50,7 +50,7 @@ def _extension() -> list[dict[str, str]]:
         _line(
             "extension, CPU half",
             core.simd_level(),
-            f"built for {', '.join(core.simd_levels_available())}; the widest this processor has is used",
+            f"built for {', '.join(core.simd_levels_available())}; the widest that this processor supports is used",
         )
     ]
     if core.has_cuda:
@@ -58,7 +58,7 @@ def _extension() -> list[dict[str, str]]:
             _line(
                 "extension, CUDA half",
                 "built",
-                f"for {core.cuda_architectures.replace(';', ', ')}; used when an NVIDIA GPU is there",
+                f"for {core.cuda_architectures.replace(';', ', ')}; used when an NVIDIA GPU is present",
             )
         )
     else:
@@ -95,6 +95,6 @@ def _backends() -> list[dict[str, str]]:
     from .engines import available
 
     return [
-        _line(f"back end {name}", "ready" if reason is None else "not here", reason or "build and bench can use it")
+        _line(f"back end {name}", "ready" if reason is None else "unavailable", reason or "build and bench can use it")
         for name, reason in available().items()
     ]

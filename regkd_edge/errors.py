@@ -1,7 +1,7 @@
-"""Errors a user can act on: what was met, what was expected, and the remedy.
+"""Errors a user can act on: the value met, the value expected, and the remedy.
 
 The CLI prints them as one line without a traceback and exits with code 2; a library user catches
-:class:`UserError` or one of its kin. An error that is none of these is a defect of the project.
+:class:`UserError` or one of its kin. An error that is none of these is a bug in the project.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ __all__ = ["DataError", "GraphError", "ModelError", "NotAvailable", "RecipeError
 
 
 class UserError(Exception):
-    """A mistake that the user can mend.
+    """A mistake that the user can fix.
+
+    Those that concern a value which was handed in (:class:`DataError`, :class:`ModelError`, :class:`RecipeError`,
+    :class:`GraphError`) are a ``ValueError`` too.
 
     Parameters
     ----------
@@ -28,29 +31,29 @@ class UserError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """Line breaks and what is around them become one space; other spaces may belong to the name of a file.
+    """Replace each line break and the space around it by one space; other spaces may belong to a file name.
 
-    A character that a terminal would act on is shown as its escape: causes quote cells and names that the user was
+    A control character is shown as its escape: causes quote cells and names that the user was
     given.
     """
     line = re.sub(r"\s*[\r\n\v\f]\s*", " ", str(text)).strip()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
-class DataError(UserError):
+class DataError(UserError, ValueError):
     """A table, a column or a split that cannot be used."""
 
 
-class ModelError(UserError):
+class ModelError(UserError, ValueError):
     """A model spec, a factory or a state dict that cannot be used."""
 
 
-class RecipeError(UserError):
+class RecipeError(UserError, ValueError):
     """Terms, weights or a teacher that do not go together, or a constant outside its range."""
 
 
-class GraphError(UserError):
-    """An ONNX graph that is not what was asked for (nothing quantized, wrong outputs, wrong types)."""
+class GraphError(UserError, ValueError):
+    """An ONNX graph that is not what was requested (nothing quantized, wrong outputs, wrong types)."""
 
 
 class RunFolderError(UserError):

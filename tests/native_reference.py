@@ -65,8 +65,15 @@ def evaluate(program, x, flips=()):  # x [d] -> (y [o] float64, number of near t
         elif op.kind == "dense":
             v = c @ v + (0 if op.bias is None else op.bias)
         else:
-            sums = op.codes.astype(np.float64) @ _codes(v, op.number, flips, ties)
-            v = sums * op.number * op.scale.astype(np.float64) + (0 if op.bias is None else op.bias)
+            codes, scale = _codes(v, op.number, flips, ties), op.scale.astype(np.float64)
+            total = (op.codes.astype(np.float64) @ codes) * op.number * scale
+            if op.low_codes is not None:
+                total += (op.low_codes.astype(np.float64) @ codes) * op.number * scale / 254
+            if op.low_data:
+                step = op.number / 254
+                low = np.clip(np.rint((v - codes * np.float64(np.float32(op.number))) / step), -128, 127)
+                total += (op.codes.astype(np.float64) @ low) * step * scale
+            v = total + (0 if op.bias is None else op.bias)
     return v, len(ties)
 
 

@@ -86,7 +86,7 @@ struct Job {
     float ascent_decay;              // 1e-5 in Zhou & Chiam: weight decay of x
     float ascent_alpha, ascent_eps;  // RMSprop's, 0.99 and 1e-8
     int32_t gm_on;                   // bits of PointKind
-    int32_t cotangents;              // 0: one pass an output (exact); C > 0: C random-sign projections
+    int32_t cotangents;              // 0: one pass per output (exact); C > 0: C random-sign projections
 
     // -- objective
     int32_t base;           // Base

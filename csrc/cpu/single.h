@@ -14,7 +14,7 @@ namespace regkd {
 // A guess at one step on one thread: 64 GFLOP/s and an activation a nanosecond.
 inline double guessed_ns(const JobRun& run) { return run.flops / 64 + run.activations; }
 
-// A second thread costs two barriers a step (about a microsecond when both run): not worth it below 8 microseconds of
+// A second thread costs two barriers per step (about a microsecond when both run): not worth it below 8 microseconds of
 // work. `at_most` bounds a free choice (0: no bound but the CPUs).
 inline int free_threads(int at_most) {
     const int cpus = usable_cpus();
@@ -91,7 +91,7 @@ class Trial {
     std::chrono::milliseconds pause_ = kShortestPause;
     bool alone_ = false, won_ = false;  // won_: one thread has won the trial before this one
     int trying_ = 0;                    // what is being timed; 0: settled
-    double spent_[2] = {};              // together, alone: ns, then ns a step
+    double spent_[2] = {};              // together, alone: ns, then ns per step
     double done_ = 0;
 };
 // Calls of a few steps, where each pays for waking a thread, are judged apart from calls of many.

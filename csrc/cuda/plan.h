@@ -78,7 +78,7 @@ REGKD_BOTH int64_t shared_floats(Network net) {
 }
 
 // Weights of the student first (every product reads them), then the buffers of a tile, then the teacher's weights: what
-// finds no room is read from global memory through the caches. `shared_limit`: bytes a block may have; `threads` 0: as
+// finds no room is read from global memory through the caches. `shared_limit`: maximum bytes per block; `threads` 0: as
 // many as the layers have work for.
 inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, int threads) {
     Plan p = {};

@@ -28,7 +28,10 @@
 //    7    dense_int8      r f32 [m], b f32 [m], W i8 [m, n] padded with zeros to a multiple of 4
 //                                                    q = round(v / number) to int8, ties to even, saturated to
 //                                                    -128..127; (sum_j W_ij q_j) * (number * r_i) + b_i, the sum in
-//                                                    integers; b as above
+//                                                    integers; b when detail has bit 0. With bit 1 the same is added
+//                                                    for what the rounding left over, v - q * number, by number / 254.
+//                                                    With bit 2 a second W of the same size follows: what W left over
+//                                                    of the weights, by r / 254; its product with q is added.
 //    8    quantize                                   q * number, q as above
 //    9    clip            low f32, high f32          min(max(v, low), high)
 //
@@ -47,6 +50,10 @@ constexpr size_t kHeaderBytes = 40;
 constexpr size_t kChecksumEnd = 16;    // the checksum covers the file from here on
 constexpr uint32_t kMaxWidth = 65536;  // a sum of 65536 products of 8-bit numbers still fits in 32 bits
 constexpr uint32_t kMaxOperations = 4096;
+
+// Bits of the detail of dense (the first) and dense_int8.
+constexpr uint32_t kBias = 1, kLowData = 2, kLowCodes = 4;
+constexpr float kLowSteps = 254;  // steps of a low part per step of its high part
 
 enum class Kind : uint32_t {
     kAdd = 1,

@@ -18,7 +18,7 @@ constexpr size_t spanned(size_t n) { return (n + kSpan - 1) / kSpan * kSpan; }
 // Rows that a layer takes together when a request has as many: its weights are then read once for all of them.
 constexpr size_t kTogether = 4;
 
-// Up to so many outputs a layer is computed output by output, its inputs along the lanes; wider layers have their
+// Up to this many outputs, a layer is computed output by output, its inputs along the lanes; wider layers have their
 // outputs along the lanes, which needs no sum across a register.
 constexpr size_t kNarrow = 4;
 

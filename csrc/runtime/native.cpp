@@ -55,7 +55,32 @@ struct Step {
     Aligned<unsigned char> codes;  // of dense_int8, packed
     Aligned<int32_t> start;
     Aligned<float> scale, bias;
+    bool low_data;                     // of dense_int8 with data in two parts
+    float low_number;                  // step of their low part
+    Aligned<float> low_data_scale;     // of the product of that part
+    Aligned<unsigned char> low_codes;  // packed low part of the weights, where there is one
+    Aligned<int32_t> low_start;
+    Aligned<float> low_codes_scale;
+    bool split() const { return low_data || low_codes.data(); }
 };
+
+// Where the sums of an integer product begin, so that what is added to every code of the data falls out.
+Aligned<int32_t> start_of(const std::vector<int8_t>& codes, size_t n_in, size_t n_out, const Kernels& kernels) {
+    Aligned<int32_t> start(spanned(n_out));
+    for (size_t i = 0; i < n_out; ++i) {
+        int32_t sum = 0;
+        for (size_t j = 0; j < n_in; ++j) sum += codes[i * n_in + j];
+        start.data()[i] = -kernels.offset * sum;
+    }
+    return start;
+}
+
+Aligned<unsigned char> packed_codes(const std::vector<int8_t>& codes, size_t n_in, size_t n_out,
+                                    const Kernels& kernels) {
+    Aligned<unsigned char> packed(kernels.dense_int8_bytes(n_in, n_out));
+    kernels.pack_dense_int8(codes.data(), n_in, n_out, packed.data());
+    return packed;
+}
 
 Step pack(const Operation& op, const Kernels& kernels) {
     Step step{};
@@ -72,15 +97,19 @@ Step pack(const Operation& op, const Kernels& kernels) {
         kernels.pack_dense(op.values.data(), op.n_in, op.n_out, step.weights.data());
         step.bias = padded(op.bias, op.n_out, 0);
     } else if (op.kind == Kind::kDenseInt8) {
-        step.codes = Aligned<unsigned char>(kernels.dense_int8_bytes(op.n_in, op.n_out));
-        kernels.pack_dense_int8(op.codes.data(), op.n_in, op.n_out, step.codes.data());
+        step.codes = packed_codes(op.codes, op.n_in, op.n_out, kernels);
+        step.start = start_of(op.codes, op.n_in, op.n_out, kernels);
         step.scale = padded(op.scale, op.n_out, 0);
         step.bias = padded(op.bias, op.n_out, 0);
-        step.start = Aligned<int32_t>(spanned(op.n_out));
-        for (size_t i = 0; i < op.n_out; ++i) {
-            int32_t sum = 0;
-            for (size_t j = 0; j < op.n_in; ++j) sum += op.codes[i * op.n_in + j];
-            step.start.data()[i] = -kernels.offset * sum;
+        if (op.low_data) {
+            step.low_data = true;
+            step.low_number = op.number / kLowSteps;
+            step.low_data_scale = padded(op.low_data_scale, op.n_out, 0);
+        }
+        if (!op.low_codes.empty()) {
+            step.low_codes = packed_codes(op.low_codes, op.n_in, op.n_out, kernels);
+            step.low_start = start_of(op.low_codes, op.n_in, op.n_out, kernels);
+            step.low_codes_scale = padded(op.low_codes_scale, op.n_out, 0);
         }
     } else if (!op.values.empty()) {
         step.constants = padded(op.values, op.n_out, op.kind == Kind::kDivide ? 1.0f : 0.0f);
@@ -106,6 +135,8 @@ class Native final : public Engine::Backend {
         stride_ = spanned(widest);
         for (Aligned<float>& rows : rows_) rows = Aligned<float>(kTogether * stride_);
         codes_ = Aligned<unsigned char>(codes);
+        part_ = Aligned<float>(stride_);
+        none_ = Aligned<float>(stride_);
     }
 
     Status infer(const float* x, size_t rows, float* y) noexcept override {
@@ -147,6 +178,7 @@ class Native final : public Engine::Backend {
             case Kind::kDense:
                 return kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
             case Kind::kDenseInt8:
+                if (step.split()) return dense_split(step, v, other);
                 kernels_.quantize(step.number, v, step.n_in, codes_.data());
                 return kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(),
                                            codes_.data(), step.n_in, step.n_out, other);
@@ -161,11 +193,35 @@ class Native final : public Engine::Backend {
         }
     }
 
+    // A dense_int8 with data or weights in two parts: the sum of its products, then the bias. `v` is used up.
+    void dense_split(const Step& step, float* v, float* y) noexcept {
+        const auto multiply = [&](const Step& s, const unsigned char* codes, const int32_t* start, const float* scale,
+                                  float* to) {
+            kernels_.dense_int8(codes, start, scale, none_.data(), codes_.data(), s.n_in, s.n_out, to);
+        };
+        kernels_.quantize(step.number, v, step.n_in, codes_.data());
+        multiply(step, step.codes.data(), step.start.data(), step.scale.data(), y);
+        if (step.low_codes.data()) {
+            multiply(step, step.low_codes.data(), step.low_start.data(), step.low_codes_scale.data(), part_.data());
+            kernels_.constant(Kind::kAdd, part_.data(), y, step.n_out);
+        }
+        if (step.low_data) {
+            std::memcpy(part_.data(), v, sizeof(float) * spanned(step.n_in));
+            kernels_.fake_quantize(step.number, part_.data(), step.n_in);
+            kernels_.constant(Kind::kSubtract, part_.data(), v, step.n_in);
+            kernels_.quantize(step.low_number, v, step.n_in, codes_.data());
+            multiply(step, step.codes.data(), step.start.data(), step.low_data_scale.data(), part_.data());
+            kernels_.constant(Kind::kAdd, part_.data(), y, step.n_out);
+        }
+        kernels_.constant(Kind::kAdd, step.bias.data(), y, step.n_out);
+    }
+
     const Kernels& kernels_;
     std::vector<Step> steps_;
     size_t stride_;           // floats from one row to the next
     Aligned<float> rows_[2];  // [kTogether, stride_] each
     Aligned<unsigned char> codes_;
+    Aligned<float> part_, none_;  // [stride_]: one product of several, and a bias of 0
 };
 
 }  // namespace

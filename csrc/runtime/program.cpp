@@ -116,7 +116,10 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
         return corrupt("operation %u has width %u, expected 1 to %u.", index, op.n_out, kMaxWidth);
     if (!dense && op.n_out != width)
         return corrupt("operation %u has width %u behind %u values.", index, op.n_out, width);
-    const uint32_t most = dense ? 1 : activation ? static_cast<uint32_t>(Activation::kCount) - 1 : 0;
+    const uint32_t most = op.kind == Kind::kDenseInt8 ? kBias | kLowData | kLowCodes
+                          : dense                     ? kBias
+                          : activation                ? static_cast<uint32_t>(Activation::kCount) - 1
+                                                      : 0;
     if (detail > most) return corrupt("operation %u has detail %u, expected at most %u.", index, detail, most);
     if (!std::isfinite(op.number) || (scaled && !(op.number > 0)) || (!scaled && !activation && op.number != 0))
         return corrupt("operation %u has the number %g.", index, static_cast<double>(op.number));
@@ -132,11 +135,12 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
             whole = cursor.take(op.values, width);
             break;
         case Kind::kDense:
-            whole = cursor.take(op.values, products) && (!detail || cursor.take(op.bias, op.n_out));
+            whole = cursor.take(op.values, products) && (!(detail & kBias) || cursor.take(op.bias, op.n_out));
             break;
         case Kind::kDenseInt8:
-            whole = cursor.take(op.scale, op.n_out) && (!detail || cursor.take(op.bias, op.n_out)) &&
-                    cursor.take(op.codes, products);
+            op.low_data = (detail & kLowData) != 0;
+            whole = cursor.take(op.scale, op.n_out) && (!(detail & kBias) || cursor.take(op.bias, op.n_out)) &&
+                    cursor.take(op.codes, products) && (!(detail & kLowCodes) || cursor.take(op.low_codes, products));
             break;
         case Kind::kClip:
             whole = cursor.take(op.values, 2);
@@ -155,9 +159,21 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
     if (op.kind == Kind::kClip && op.values[0] > op.values[1])
         return corrupt("operation %u clips to an empty range.", index);
     if (op.kind == Kind::kDenseInt8) {
-        for (float& value : op.scale)
-            value = static_cast<float>(static_cast<double>(value) * static_cast<double>(op.number));
-        if (!all_positive(op.scale) || !all_finite(op.scale))
+        const std::vector<float> steps = op.scale;
+        const auto scaled_by = [&](float data, bool low) {
+            std::vector<float> found(steps);
+            for (float& value : found)
+                value = static_cast<float>(static_cast<double>(low ? value / kLowSteps : value) *
+                                           static_cast<double>(data));
+            return found;
+        };
+        op.scale = scaled_by(op.number, false);
+        if (op.low_data) op.low_data_scale = scaled_by(op.number / kLowSteps, false);
+        if (!op.low_codes.empty()) op.low_codes_scale = scaled_by(op.number, true);
+        for (const std::vector<float>* scale : {&op.scale, &op.low_data_scale, &op.low_codes_scale})
+            if (!all_positive(*scale) || !all_finite(*scale))
+                return corrupt("operation %u has a scale that is not above 0.", index);
+        if (op.low_data && !(op.number / kLowSteps > 0))
             return corrupt("operation %u has a scale that is not above 0.", index);
     }
     return {};

@@ -15,11 +15,14 @@ struct Operation {
     Kind kind;
     uint32_t n_in, n_out;
     Activation activation = Activation::kIdentity;
-    float number = 0;           // scale of the data (dense_int8, quantize), alpha (activation)
-    std::vector<float> values;  // [n] constants | [n_out, n_in] weights | [2] bounds of clip
-    std::vector<float> scale;   // [n_out] of dense_int8: number * r
-    std::vector<float> bias;    // [n_out] or empty
-    std::vector<int8_t> codes;  // [n_out, n_in] of dense_int8
+    float number = 0;               // scale of the data (dense_int8, quantize), alpha (activation)
+    std::vector<float> values;      // [n] constants | [n_out, n_in] weights | [2] bounds of clip
+    std::vector<float> scale;       // [n_out] of dense_int8: number * r
+    std::vector<float> bias;        // [n_out] or empty
+    std::vector<int8_t> codes;      // [n_out, n_in] of dense_int8
+    bool low_data = false;          // dense_int8: what the rounding of the data leaves over is multiplied too
+    std::vector<int8_t> low_codes;  // dense_int8: what the codes leave over of the weights, [n_out, n_in] or empty
+    std::vector<float> low_data_scale, low_codes_scale;  // [n_out] of these products
 };
 
 struct Program {

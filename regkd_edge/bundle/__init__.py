@@ -1,7 +1,7 @@
-"""A bundle: one archive with a student's graphs, what they must answer, and all that a device needs besides.
+"""A bundle: one archive with a student's graphs, their expected outputs, and everything else a device needs.
 
-Made where the run is (:func:`make_bundle`), used on the device (:func:`deploy`): there the light half of the package is
-enough, with TensorRT, ONNX Runtime or the native back end.
+:func:`make_bundle` writes it where the run is, and :func:`deploy` uses it on the device. There the light half of the
+package is enough, with TensorRT, ONNX Runtime or the native back end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The archive: a gzipped tar that is the same bytes for the same content, and is not believed until it is hashed.
+"""The archive: a gzipped tar, reproducible byte for byte, and not trusted until its hashes are checked.
 
 The first member is ``bundle.json``. It lists every other member with its size and SHA-256; a member that is not listed,
-listed and missing, changed, or not a plain file is refused by its name, and nothing of such an archive is left on disk.
-A list has no signature: it shows damage and mix-ups. Against a forger, compare the archive's own SHA-256.
+listed and missing, changed, of a name that no bundle has, or not a plain file is refused by its name, and nothing of
+such an archive is left on disk. ``bundle.sig`` may follow the list: a signature of it (:mod:`.signature`).
 """
 
 from __future__ import annotations
@@ -16,24 +16,51 @@ import os
 import shutil
 import tarfile
 import tempfile
-import zlib
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import RunFolderError
-from ..io.files import write_atomic
+from ..io.files import folder_mode, write_atomic
+from ..io.limits import ARCHIVE_BYTES, LIST_BYTES
+from ..io.names import inside
+from ..io.reading import parse_json
+from ..io.regular import file_problem, read_bytes
+from .schema import FORMAT, LIST, REMEDY, SIGNATURE, check_list, check_name
+from .signature import sign
+from .tar import Member, members
 
-__all__ = ["LIST", "read_archive", "unpack", "verify_folder", "write_archive"]
+__all__ = ["Contents", "read_archive", "read_contents", "read_folder", "unpack", "verify_folder", "write_archive"]
 
-LIST = "bundle.json"
-FORMAT = 1
-_LARGEST_LIST = 1 << 20
-_LARGEST = 1 << 28  # of all members together: a bundle is small, and a list that says otherwise is none
-_REMEDY = "Copy the archive again, or make it anew: regkd-edge bundle RUN --target TARGET."
+_SIGNATURE_BYTES = 4096
 
 
-def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Contents:
+    """A checked bundle.
+
+    Attributes
+    ----------
+    list : dict
+        What ``bundle.json`` says.
+    listing : bytes
+        ``bundle.json`` itself, which a signature is made of.
+    signature : bytes or None
+        ``bundle.sig``; nothing is verified by its presence.
+    files : dict of str to bytes
+        The listed files; empty where they lie in a folder.
+    """
+
+    list: dict[str, Any]
+    listing: bytes
+    signature: bytes | None
+    files: dict[str, bytes]
+
+
+def write_archive(
+    path: str | Path, header: Mapping[str, Any], files: Mapping[str, bytes], key: str | Path | None = None
+) -> dict[str, Any]:
     """Write an archive atomically.
 
     Parameters
@@ -41,29 +68,28 @@ def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[st
     path : path
         Should end in ``.tar.gz``.
     header : mapping
-        What ``bundle.json`` says besides ``format`` and ``files``.
+        The content of ``bundle.json`` besides ``format`` and ``files``.
     files : mapping of str to bytes
         Relative path with forward slashes -> content.
+    key : path, optional
+        A private Ed25519 key to sign the list with.
 
     Returns
     -------
     dict
-        What ``bundle.json`` holds. Same header and files: same bytes (no times, owners or order of a file system).
+        The content of ``bundle.json``. Equal header and files give equal bytes (no times, owners or file-system order).
     """
-    for name in files:
-        _checked_name(name, path)
     listed = {
         name: {"sha256": hashlib.sha256(files[name]).hexdigest(), "bytes": len(files[name])} for name in sorted(files)
     }
     content = {"format": FORMAT, **header, "files": listed}
-    members = {
-        LIST: (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
-        **{name: files[name] for name in listed},
-    }
+    check_list(content, path)
+    listing = (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    parts = {LIST: listing, **({SIGNATURE: sign(listing, key)} if key is not None else {})}
     with write_atomic(path) as temporary, open(temporary, "wb") as stream:
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                for name, data in members.items():
+                for name, data in {**parts, **{name: files[name] for name in listed}}.items():
                     member = tarfile.TarInfo(name)
                     member.size, member.mode, member.mtime = len(data), 0o644, 0
                     tar.addfile(member, io.BytesIO(data))
@@ -71,141 +97,140 @@ def write_archive(path: str | Path, header: Mapping[str, Any], files: Mapping[st
 
 
 def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """``bundle.json`` and the files of an archive, all of them checked.
+    """Return ``bundle.json`` and the files of an archive, all of them checked; errors as :func:`read_contents`."""
+    contents = read_contents(path)
+    return contents.list, contents.files
+
+
+def read_contents(path: str | Path) -> Contents:
+    """Read an archive in one pass; no size is believed before it was compared with the list.
 
     Raises
     ------
     RunFolderError
-        No such file, no archive, or a member that is not what the list says; the message names it.
+        No such file, not an archive, or a member that does not match the list; the message names it.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise RunFolderError(f"no bundle '{path}'.", "Give the .tar.gz that 'regkd-edge bundle' wrote.")
+    problem = file_problem(path, ARCHIVE_BYTES)
+    if problem is not None:
+        raise RunFolderError(f"bundle '{path}' cannot be read: {problem}.", REMEDY)
     files: dict[str, bytes] = {}
-    content: dict[str, Any] | None = None
-    with _damage_named(path), tarfile.open(path, mode="r:gz") as tar:
-        for member in tar:
-            if content is None:
-                content = _list_of(tar, member, path)
-                continue
-            _checked_name(member.name, path)
-            if not member.isreg():
-                raise RunFolderError(f"'{member.name}' of bundle '{path}' is no plain file.", _REMEDY)
-            if member.name in files:
-                raise RunFolderError(f"'{member.name}' is in bundle '{path}' twice.", _REMEDY)
-            if member.name not in content["files"]:
-                raise RunFolderError(f"'{member.name}' of bundle '{path}' is not listed in its {LIST}.", _REMEDY)
-            if member.size != content["files"][member.name]["bytes"]:
-                raise _changed(
-                    member.name, path, f"{member.size} bytes", f"{content['files'][member.name]['bytes']} bytes"
-                )
-            stream = tar.extractfile(member)
-            files[member.name] = stream.read(member.size)
-            _check_hash(member.name, files[member.name], content, path)
+    signature: bytes | None = None
+    try:
+        with open(path, "rb") as stream:
+            content, listing = None, b""
+            for member in members(stream, path):
+                if content is None:
+                    listing = _first(member, path)
+                    content = _checked_list(listing, path)
+                elif member.name == SIGNATURE and not files and signature is None and member.size <= _SIGNATURE_BYTES:
+                    signature = member.read()
+                else:
+                    _check_member(member, content, files, path)
+                    files[member.name] = member.read()
+                    _check_hash(member.name, files[member.name], content, path)
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read: {error.strerror or error}.", REMEDY) from None
     if content is None:
-        raise RunFolderError(f"'{path}' is an empty archive.", _REMEDY)
+        raise RunFolderError(f"'{path}' is an empty archive.", REMEDY)
     for name in content["files"]:
         if name not in files:
-            raise RunFolderError(f"'{name}' is missing from bundle '{path}'.", _REMEDY)
-    return content, files
+            raise RunFolderError(f"'{name}' is missing from bundle '{path}'.", REMEDY)
+    return Contents(content, listing, signature, files)
 
 
-def unpack(path: str | Path, folder: str | Path) -> dict[str, Any]:
+def read_folder(folder: str | Path) -> Contents:
+    """Check an unpacked bundle against its list; a missing or changed file is refused by its name."""
+    folder = Path(folder)
+    try:
+        listing = read_bytes(inside(folder, LIST), LIST_BYTES)
+        content = _checked_list(listing, folder)
+        for name in content["files"]:
+            path = inside(folder, name, f"{LIST} of '{folder}'")
+            if not path.is_file():
+                raise RunFolderError(f"'{name}' is missing from bundle '{folder}'.", REMEDY)
+            _check_hash(name, read_bytes(path, ARCHIVE_BYTES), content, folder)
+        sealed = inside(folder, SIGNATURE)
+        signature = read_bytes(sealed, _SIGNATURE_BYTES) if sealed.exists() else None
+    except OSError as error:
+        raise RunFolderError(f"bundle '{folder}' cannot be read: {error.strerror or error}.", REMEDY) from None
+    return Contents(content, listing, signature, {})
+
+
+def verify_folder(folder: str | Path) -> dict[str, Any]:
+    """Return ``bundle.json`` of an unpacked bundle whose files are those that it lists."""
+    return read_folder(folder).list
+
+
+def unpack(path: str | Path, folder: str | Path, contents: Contents | None = None) -> dict[str, Any]:
     """Write a checked archive into a new or empty folder; returns ``bundle.json``.
 
-    A folder that holds this very bundle already is checked against it (:func:`verify_folder`) and used again.
+    A folder that holds this very bundle already is checked against it (:func:`read_folder`) and used again.
+    ``contents``: what :func:`read_contents` gave for ``path``, when it was read before.
     """
-    path, folder = Path(path), Path(folder)
-    content, files = read_archive(path)
-    listing = _member(path, LIST)
+    folder = Path(folder)
+    contents = contents or read_contents(path)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not (folder / LIST).is_file() or (folder / LIST).read_bytes() != listing:
+        if not (folder / LIST).is_file() or (folder / LIST).read_bytes() != contents.listing:
             raise RunFolderError(
                 f"'{folder}' exists and does not hold this bundle.", "Choose another folder, or remove it."
             )
         verify_folder(folder)
-        return content
+        return contents.list
+    written = {**contents.files, LIST: contents.listing}
+    if contents.signature is not None:
+        written[SIGNATURE] = contents.signature
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
         try:
-            for name, data in {**files, LIST: listing}.items():
-                target = temporary / name
+            for name, data in written.items():
+                target = inside(temporary, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
-            os.chmod(temporary, 0o755)
-            if folder.is_dir():
+            os.chmod(temporary, folder_mode())
+            with contextlib.suppress(FileNotFoundError):
                 folder.rmdir()
             os.replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise RunFolderError(
-            f"cannot write '{folder}': {error.strerror or error}.", "Free space or choose a folder you may write to."
+            f"cannot write '{folder}': {error.strerror or error}.", "Free space, or choose a writable folder."
         ) from error
-    return content
+    return contents.list
 
 
-def verify_folder(folder: str | Path) -> dict[str, Any]:
-    """Check an unpacked bundle against its list; a missing or changed file is refused by its name."""
-    folder = Path(folder)
-    with _damage_named(folder / LIST):
-        content = _checked_list((folder / LIST).read_bytes(), folder)
-    for name in content["files"]:
-        if not (folder / name).is_file():
-            raise RunFolderError(f"'{name}' is missing from bundle '{folder}'.", _REMEDY)
-        _check_hash(name, (folder / name).read_bytes(), content, folder)
-    return content
-
-
-def _list_of(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> dict[str, Any]:
-    if member.name != LIST or not member.isreg() or member.size > _LARGEST_LIST:
-        raise RunFolderError(f"'{path}' is no bundle: its first member is '{member.name}', expected {LIST}.", _REMEDY)
-    return _checked_list(tar.extractfile(member).read(), path)
+def _first(member: Member, path: Path) -> bytes:
+    if member.name == LIST and member.size > LIST_BYTES:
+        raise RunFolderError(
+            f"'{path}' is not a bundle: its {LIST} has {member.size:,} bytes, expected at most {LIST_BYTES:,}.", REMEDY
+        )
+    if member.name != LIST:
+        raise RunFolderError(f"'{path}' is not a bundle: its first member is '{member.name}', expected {LIST}.", REMEDY)
+    return member.read()
 
 
 def _checked_list(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunFolderError(f"{LIST} of bundle '{path}' is corrupt: {error}.", _REMEDY) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        met = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise RunFolderError(
-            f"{LIST} of bundle '{path}' has format {met!r}, expected {FORMAT}.",
-            "Use the version of regkd-edge that made it.",
-        )
-    files = content.get("files")
-    fine = isinstance(files, dict) and all(
-        isinstance(entry, dict)
-        and isinstance(entry.get("sha256"), str)
-        and type(entry.get("bytes")) is int
-        and entry["bytes"] >= 0
-        for entry in files.values()
-    )
-    if not fine or sum(entry["bytes"] for entry in files.values()) > _LARGEST:
-        raise RunFolderError(
-            f"{LIST} of bundle '{path}' lists no files, or more than {_LARGEST >> 20} MiB of them.", _REMEDY
-        )
-    for name in files:
-        _checked_name(name, path)
+        content = parse_json(data)
+    except ValueError as error:
+        raise RunFolderError(f"{LIST} of bundle '{path}' is corrupt: {error}.", REMEDY) from None
+    check_list(content, path)
     return content
 
 
-def _checked_name(name: str, path: str | Path) -> None:
-    """A member stays inside the folder it is unpacked into, on every system."""
-    parts = name.split("/")
-    if (
-        not name
-        or PurePosixPath(name).is_absolute()
-        or any(part in ("", ".", "..") for part in parts)
-        or any(c in name for c in "\\:\0")
-        or name == LIST
-    ):
-        raise RunFolderError(
-            f"bundle '{path}' holds a file named '{name}', which leads out of its folder or hides its list.",
-            "Do not use this archive.",
-        )
+def _check_member(member: Member, content: Mapping[str, Any], read: Mapping[str, bytes], path: Path) -> None:
+    check_name(member.name, f"'{path}'")
+    if member.name in read:
+        raise RunFolderError(f"'{member.name}' is in bundle '{path}' twice.", REMEDY)
+    if member.name not in content["files"]:
+        raise RunFolderError(f"'{member.name}' of bundle '{path}' is not listed in its {LIST}.", REMEDY)
+    expected = content["files"][member.name]["bytes"]
+    if member.size != expected:
+        raise _changed(member.name, path, f"{member.size} bytes", f"{expected} bytes")
 
 
 def _check_hash(name: str, data: bytes, content: Mapping[str, Any], path: str | Path) -> None:
@@ -216,21 +241,5 @@ def _check_hash(name: str, data: bytes, content: Mapping[str, Any], path: str | 
 
 def _changed(name: str, path: str | Path, met: str, expected: str) -> RunFolderError:
     return RunFolderError(
-        f"'{name}' of bundle '{path}' is not the file that was bundled: met {met}, expected {expected}.", _REMEDY
+        f"'{name}' of bundle '{path}' is not the file that was bundled: met {met}, expected {expected}.", REMEDY
     )
-
-
-def _member(path: Path, name: str) -> bytes:
-    with tarfile.open(path, mode="r:gz") as tar:
-        return tar.extractfile(name).read()
-
-
-@contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """What gzip, zlib and tarfile raise on a damaged file, as an error that names it."""
-    try:
-        yield
-    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise RunFolderError(f"bundle '{path}' is damaged: {error}.", _REMEDY) from None
-    except OSError as error:
-        raise RunFolderError(f"'{path}' cannot be read: {error.strerror or error}.", _REMEDY) from None

@@ -1,4 +1,4 @@
-"""Using a bundle on the device, without torch and onnx: unpack, build, compare with what was expected, time, report."""
+"""Deployment of a bundle on the device, without torch and onnx: unpack, build, verify, time, report."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ import numpy as np
 
 from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
-from ..engines import available, get_engine, load_engine, read_manifest
+from ..engines import available, get_backend, load_runner, read_manifest
 from ..engines.base import MANIFEST
+from ..engines.engine import predict
 from ..engines.host import device_model
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..io.arrays import read_npz
 from ..io.files import write_json
 from ..measure import accuracy, bench_engines
-from ..measure.bench import predict
 from ..report import collect, write_report
 from ..run import RunFolder
-from .archive import LIST, read_archive, unpack, verify_folder
+from .archive import Contents, read_archive, read_contents, read_folder, unpack
+from .schema import LIST
+from .signature import signer
+from .signature import verify as verify_signature
+from .verify import accuracies, compared
 
 __all__ = ["DEPLOYED", "Deployed", "deploy"]
 
@@ -31,15 +37,15 @@ _ORDER = ("tensorrt", "onnxruntime", "native")
 
 @dataclass
 class Deployed:
-    """What :func:`deploy` did.
+    """The result of :func:`deploy`.
 
     Attributes
     ----------
     run : RunFolder
         The unpacked bundle with ``engines/``, ``bench/`` and the report.
     verified : list of dict
-        One an engine: ``name``, ``passed``, ``difference`` and ``allowed`` (RMS difference to the expected answers, of
-        the target that comes nearest to its limit, in its unit), ``largest``, ``rmse`` and ``expected_rmse``.
+        One per engine: ``name``, ``passed``, ``difference`` and ``allowed`` (RMS difference from the expected output of
+        the target that is nearest to its limit, in its unit), ``largest``, ``rmse`` and ``expected_rmse``.
     left_out : list of str
         Engines that were not built here, each with the reason.
     recommended : dict or None
@@ -66,6 +72,8 @@ def deploy(
     samples: int | None = None,
     warmup: int | None = None,
     threads: int | None = None,
+    verify: str | Path | None = None,
+    run_code_of_plan: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Deployed:
     """Build, verify, time and report a bundle on this machine.
@@ -73,45 +81,64 @@ def deploy(
     Parameters
     ----------
     archive : path
-        What :func:`make_bundle` wrote, or the folder that an earlier call unpacked it to.
+        The archive of :func:`make_bundle`, or the folder that an earlier call unpacked it to.
     folder : path, optional
-        Where to work; by default the archive's name without its ending, in the current folder. The same bundle there is
-        checked and used again.
+        The working folder; by default the archive's name without its extension, in the current folder. The same
+        bundle there is checked and reused.
     backends : sequence of str, optional
-        Of those named all must be usable; without it all that are usable here.
+        The back ends to use; each must be usable. By default all that are usable here.
     batches, samples, warmup, threads
         As in ``BenchConfig``; the bundle's own by default.
+    verify : path, optional
+        A public Ed25519 key: the bundle must be signed by it (:mod:`.signature`), or nothing is unpacked.
+    run_code_of_plan : bool
+        Load version-compatible TensorRT plans, which executes code from them. The bundle's own setting is not
+        consent.
 
     Raises
     ------
     RunFolderError
-        A damaged, changed or foreign file, by its name; or ``folder`` holds something else.
+        A damaged, changed or foreign file, by its name; a signature that is required and is absent or wrong; or
+        ``folder`` holds something else.
     NotAvailable
-        No back end, or one that was asked for, can be used here.
+        No back end can be used here, or a requested one cannot.
     GraphError
         No engine could be built.
     """
     archive, say = Path(archive), progress or (lambda text: None)
     asked = {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads}
-    _changed(RunConfig(), asked)  # a mistake is said before anything is unpacked
+    _changed(RunConfig(), asked)  # report a mistake before anything is unpacked
     chosen, left_out = _backends(backends)
     if archive.is_dir():
         folder = _unpacked(archive, folder)
-        content = verify_folder(folder)
+        contents = read_folder(folder)
+        signed = _signed(contents, verify, archive)
     else:
         folder = _folder_for(archive, folder)
-        content = unpack(archive, folder)
+        contents = read_contents(archive)
+        signed = _signed(contents, verify, archive)
+        unpack(archive, folder, contents)
     run = RunFolder.open(folder)
-    result = Deployed(run, left_out=left_out, notes=_other_machine(content))
+    result = Deployed(run, left_out=left_out, notes=[signed, *_other_machine(contents.list)])
     with run.lock():
-        _work(run, content, result, chosen, asked, say)
+        _work(run, contents.list, result, chosen, {**asked, "run_code_of_plan": run_code_of_plan}, say)
     return result
 
 
+def _signed(contents: Contents, key: str | Path | None, path: Path) -> str:
+    """Return what is known of who made the bundle; refuse it when ``key`` did not sign it."""
+    if key is not None:
+        return f"signed by the key {verify_signature(contents.listing, contents.signature, key, path)}, verified"
+    if contents.signature is None:
+        return "the bundle is not signed: nothing says who made it"
+    named = signer(contents.signature, path)
+    return f"the bundle names the key {named} as its signer; give --verify PUBKEY to verify that"
+
+
 def _unpacked(archive: Path, folder: str | Path | None) -> Path:
-    """The folder that is named in the place of the archive, when it holds a bundle."""
+    """Return the folder that is given in place of the archive, if it holds a bundle."""
     if folder is not None and Path(folder).resolve() != archive.resolve():
-        raise UserError(f"'{archive}' is a folder: a bundle that is unpacked is used where it is.", "Name it alone.")
+        raise UserError(f"'{archive}' is a folder: an unpacked bundle is used in place.", "Omit the second folder.")
     if not (archive / LIST).is_file():
         raise RunFolderError(
             f"'{archive}' is a folder without {LIST}: no bundle was unpacked there.",
@@ -121,19 +148,20 @@ def _unpacked(archive: Path, folder: str | Path | None) -> Path:
 
 
 def _folder_for(archive: Path, folder: str | Path | None) -> Path:
-    """Where to work: the folder asked for, else one beside that has the archive's name without its ending."""
+    """Return the working folder: the given one, else one named like the archive without its extension."""
     if folder is None:
         folder = archive.name.removesuffix(".gz").removesuffix(".tar").removesuffix(".tgz")
     if Path(folder).resolve() == archive.resolve():
-        read_archive(archive)  # what is no archive at all is said first
+        read_archive(archive)  # report first if this is not an archive at all
         raise UserError(
-            f"'{archive}' has no ending '.tar.gz' to name the folder after.", "Name a folder after the bundle."
+            f"'{archive}' does not end in '.tar.gz', so no folder can be named after it.",
+            "Give a folder after the bundle.",
         )
     return Path(folder)
 
 
 def _changed(config: RunConfig, asked: dict[str, Any]) -> BenchConfig:
-    """The bench section with what was asked for, validated."""
+    """Return the validated bench section with the given options."""
     return config.updated({f"bench.{key}": value for key, value in asked.items() if value is not None}).bench
 
 
@@ -163,24 +191,23 @@ def _work(
             continue
         say(f"verifying {name}")
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
-        with load_engine(run.file("engines", name), bench.threads, **trusted) as runner:
+        with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
             answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
-        found = _compared(name, answers, expected[graph], content["graphs"][graph]["allowed"])
-        found |= {
-            "rmse": accuracy(y, answers, names)["rmse"],
-            "expected_rmse": content["graphs"][graph]["accuracy"]["rmse"],
-        }
+        described = content["graphs"][graph]
+        found = compared(name, answers, expected[graph], described["allowed"], names)
+        if found["difference"] is not None:
+            found |= accuracies(accuracy(y, answers, names), described["accuracy"], found.pop("targets"))
         result.verified.append(found)
         if found["passed"]:
             folders.append(run.file("engines", name))
         else:
             met = (
-                "answers that are not finite"
+                "outputs that are not finite"
                 if found["difference"] is None
                 else f"RMS difference {found['difference']:.3g}"
             )
             result.notes.append(
-                f"{name} does not answer as its graph does and was not timed: {met}, "
+                f"the outputs of {name} differ from its graph's, so it was not timed: {met} in '{found['target']}', "
                 f"at most {found['allowed']:.3g} is allowed."
             )
     if not result.verified:
@@ -189,7 +216,7 @@ def _work(
             "Choose another back end with --backend.",
         )
     for stale in [*run.file("bench").glob("*.json"), *run.file("bench").glob("*.npz")]:
-        stale.unlink()  # figures of an earlier call, of engines that may be gone
+        stale.unlink()  # figures of an earlier call, whose engines may be gone
     if folders:
         teacher = (
             load_predictions(run.file("teacher", "predictions.npz"), y.shape)
@@ -218,29 +245,29 @@ def _work(
 
 
 def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Back ends to use, and why the others are not."""
+    """Return the back ends to use, and why the others are not used."""
     missing = available()
     for name in asked or ():
         if name not in _ORDER:
             raise UserError(
                 f"a bundle cannot be used with back end '{name}'.", f"Use one or more of: {', '.join(_ORDER)}."
             )
-        get_engine(name).require()
+        get_backend(name).require()
     chosen = [name for name in _ORDER if name in (asked or _ORDER) and missing[name] is None]
     left_out = [f"{name}: {missing[name]}" for name in _ORDER if missing[name] is not None and not asked]
     if not chosen:
         raise NotAvailable(
             f"no back end can be used here: {'; '.join(left_out)}",
-            "Install one of them; on a Jetson use the system's Python, which has tensorrt.",
+            "Install one of them. On a Jetson use the system's Python, which has tensorrt.",
         )
     return chosen, left_out
 
 
 def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, threads: int) -> None:
     folder = run.file("engines", f"{backend}.{graph}")
-    if backend == "native":  # came with the bundle: the same on every machine
+    if backend == "native":  # part of the bundle: the same on every machine
         if f"engines/native.{graph}/{MANIFEST}" not in content["files"]:
-            raise GraphError(f"the bundle has no native engine of the {graph} graph.", "Use another back end for it.")
+            raise GraphError(f"the bundle has no native engine for the {graph} graph.", "Use another back end for it.")
         return
     options: dict[str, Any] = {}
     if backend == "onnxruntime":
@@ -248,50 +275,48 @@ def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, th
     if backend == "tensorrt":
         options = {**content["tensorrt_options"], "timing_cache": str(run.file("timing.cache"))}
     described = content["graphs"][graph]
-    get_engine(backend).build(run.file(described["file"]), folder, options)
+    get_backend(backend).build(run.file(described["file"]), folder, options)
     manifest = read_manifest(folder)
     if manifest.precision == "unknown" and manifest.source_sha256 == described["sha256"]:
-        # Without the onnx package the graph could not be read here; it was read where the bundle was made.
+        # The graph cannot be read here without the onnx package; it was read where the bundle was made.
         write_json(folder / MANIFEST, dataclasses.replace(manifest, precision=described["precision"]).to_dict())
 
 
 def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    with np.load(run.file("expected.npz"), allow_pickle=False) as stored:  # its hash was checked
-        answers = {name: stored[name].astype(np.float64) for name in stored.files}
+    answers = {name: y.astype(np.float64) for name, y in read_npz(run.file("expected.npz")).items()}
     for name in content["graphs"]:
         if name not in answers or answers[name].shape != shape:
             raise RunFolderError(
-                f"'expected.npz' of '{run.path}' holds no answers of the {name} graph to its {shape[0]} rows.",
-                "Make the bundle anew.",
+                f"'expected.npz' of '{run.path}' holds no outputs of the {name} graph for its {shape[0]} rows.",
+                "Create the bundle again.",
+            )
+        if not np.isfinite(answers[name]).all():
+            raise RunFolderError(
+                f"'expected.npz' of '{run.path}' holds an answer of the {name} graph that is not finite.",
+                "Create the bundle again.",
+            )
+    for name, described in content["graphs"].items():
+        if len(described["allowed"]) != shape[1]:
+            raise RunFolderError(
+                f"'{run.path}' allows {len(described['allowed'])} differences of the {name} graph, it has {shape[1]} targets.",
+                "Create the bundle again.",
+            )
+        most = allowed_difference(answers["fp32"], answers[name])
+        # Made from float64 answers, judged by their float32: a hundredth covers that.
+        if (np.asarray(described["allowed"]) > 1.01 * most + 1e-6 * np.abs(answers["fp32"]).max(axis=0)).any():
+            raise RunFolderError(
+                f"'{run.path}' allows a difference of {max(described['allowed']):.3g} to the {name} graph, its answers "
+                f"justify at most {most.max():.3g}.",
+                "Create the bundle again.",
             )
     return answers
-
-
-def _compared(
-    name: str,
-    answers: np.ndarray,  # [n, o] of the engine
-    expected: np.ndarray,  # [n, o] of its graph
-    allowed: Sequence[float],  # [o]
-) -> dict[str, Any]:
-    error = np.abs(answers - expected)
-    rms = np.sqrt(np.mean(error**2, axis=0))
-    limit = np.asarray(allowed)
-    worst = int(np.argmax(rms / limit)) if np.isfinite(rms).all() else int(np.argmin(np.isfinite(rms)))
-    finite = bool(np.isfinite(rms).all())
-    return {
-        "name": name,
-        "passed": finite and bool((rms <= limit).all()),
-        "difference": float(rms[worst]) if finite else None,
-        "allowed": float(limit[worst]),
-        "largest": float(error.max()) if finite else None,
-    }
 
 
 def _other_machine(content: dict[str, Any]) -> list[str]:
     target = str(content["target"]["name"])
     if not target.startswith("jetson-"):
         return []
-    board = device_model() or "no Jetson"
+    board = device_model() or "not a Jetson"
     if target.removeprefix("jetson-").lower() in board.lower():
         return []
-    return [f"The bundle was made for {target}; this machine is {board}: the figures are this machine's."]
+    return [f"The bundle was made for {target} and this machine is {board}: the figures are for this machine."]

@@ -1,11 +1,10 @@
-"""Making a bundle of a run: which graphs fit the target, rows to judge them by, and what each graph must answer."""
+"""Creation of a bundle: graphs that fit the target, rows to evaluate on, and the expected outputs of each graph."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,27 @@ import numpy as np
 from ..config import PATHS, RunConfig
 from ..config.targets import get_target
 from ..data import Dataset, Scalers, load_dataset, load_predictions
-from ..engines import get_engine
+from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
+from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
 from ..graph.reference import reference_outputs
 from ..io.command import command_line
-from ..io.files import file_hash
+from ..io.files import file_hash, scratch_folder
+from ..io.reading import read_json_object
 from ..measure import accuracy
 from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
-from ..stages.build import graphs, options_for
+from ..stages.build import graphs
 from .archive import write_archive
 
-__all__ = ["ROWS", "allowed_difference", "make_bundle"]
+__all__ = ["ROWS", "make_bundle"]
 
 ROWS = ("held-out", "synthetic")
 _MODELS = ("teacher", "baseline", "student")
-_CARD = ("format", "kind", "spec", "d", "o", "parameters")  # of model.json; the rest names paths and weights
-
-# How far an engine's answers may lie from what its graph means, as RMS over the rows, of each target: sums in another
-# order, another tanh and fused scalers change the last bits only, so 1e-4 of a standard deviation is ample for FP32.
-# In a lower precision a value near a rounding boundary falls to the other side: that costs what the precision itself
-# costs, so twice the graph's own distance to FP32 is allowed (that of nine rows in ten: rows beyond the calibrated
-# range say nothing about rounding), and never more than a quarter of a standard deviation.
-_EXACT, _OWN, _MOST = 1e-4, 2.0, 0.25
+_CARD = ("format", "kind", "spec", "d", "o", "parameters")  # fields of model.json; the rest names paths and weights
 
 
 def make_bundle(
@@ -50,24 +44,27 @@ def make_bundle(
     rows: str = "held-out",
     most_rows: int = 1000,
     tensorrt: str | None = None,
+    key: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
     Parameters
     ----------
     run : RunFolder
-        With a student that was exported; quantized graphs are taken along when there are any.
+        With an exported student; quantized graphs are included if there are any.
     target : str
-        One of :data:`regkd_edge.config.targets.TARGETS`. Graphs that do not fit it are left out, and named.
+        One of :data:`regkd_edge.config.targets.TARGETS`. Graphs that do not fit it are left out and named.
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
     rows : {"held-out", "synthetic"}
-        What the device judges engines by: rows that nothing was trained on, with their labels; or Gaussian rows with
-        the mean and spread of the student's inputs, labelled by the teacher, so that no row of the data is given away.
+        Rows to evaluate engines on: held-out rows with their labels; or Gaussian rows with
+        the mean and spread of the student's inputs, labelled by the teacher, so that no data leaves this machine.
     most_rows : int
-        Of more held-out rows a sample is taken; it is the number of synthetic rows.
+        Maximum number of held-out rows (more are sampled), or the number of synthetic rows.
     tensorrt : str, optional
         Version to check graphs for; the oldest that the target ships with by default.
+    key : path, optional
+        A private Ed25519 key that signs the bundle (:mod:`.signature`).
 
     Returns
     -------
@@ -78,7 +75,7 @@ def make_bundle(
     Raises
     ------
     RunFolderError
-        A stage is missing or stale; the message says what to type.
+        A stage is missing or stale; the message has the command to run.
     GraphError
         No graph fits the target.
     """
@@ -87,7 +84,7 @@ def make_bundle(
             f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.",
             "See 'regkd-edge bundle --help'.",
         )
-    if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder by it
+    if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
         raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
     device, config = get_target(target), run.config()
     _check_fresh(run, config)
@@ -106,7 +103,7 @@ def make_bundle(
                 if index is None
                 else load_predictions(run.file(model, "predictions.npz"))[index]
             )
-            card = json.loads(run.file(model, "model.json").read_text(encoding="utf-8"))
+            card = read_json_object(run.file(model, "model.json"), "Make the model again with --force.")
             files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
             files[f"{model}/predictions.npz"] = _npz(y=predictions)
     files["run.yaml"] = _without_paths(config).to_yaml().encode()
@@ -121,7 +118,7 @@ def make_bundle(
             "accuracy": accuracy(y, answers[name], dataset.table.target_names),
             "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
         }
-        files |= _native(graph, name)
+        files |= _native(graph, name, run.file(f"native.{name}"))
     name = run.path.resolve().name
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     header = {
@@ -136,31 +133,20 @@ def make_bundle(
         "rows": {"kind": rows, "count": len(x)},
         "graphs": described,
         "left_out": left_out,
-        "tensorrt_options": options_for(config, "tensorrt"),
+        "tensorrt_options": config.build.options("tensorrt"),
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files["README.txt"] = _readme(header).encode()
-    return path, write_archive(path, header, files)
+    return path, write_archive(path, header, files, key)
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:
-    """The objective that a student was trained on, for the device's report; without the files that it names."""
+    """Return the objective that a student was trained on, for the device's report, without the files it names."""
     extra = card.get("extra") or {}
     kept = {key: extra[key] for key in ("recipe", "setup") if extra.get(key) is not None}
     if "setup" in kept:
         kept["setup"] = {key: value for key, value in kept["setup"].items() if key not in ("describe", "like")}
     return {"extra": kept} if kept else {}
-
-
-def allowed_difference(
-    exact: np.ndarray,  # [n, o] answers of the FP32 graph
-    answers: np.ndarray,  # [n, o] answers of the graph that the engine is built from
-) -> np.ndarray:  # [o]
-    """RMS difference to ``answers`` up to which an engine counts as that graph, in target units."""
-    spread = exact.std(axis=0)
-    spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
-    own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
-    return np.minimum(_EXACT * spread + _OWN * own, _MOST * spread)
 
 
 def _check_fresh(run: RunFolder, config: RunConfig) -> None:
@@ -169,7 +155,7 @@ def _check_fresh(run: RunFolder, config: RunConfig) -> None:
 
 
 def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[str, Path], list[str]]:
-    """Precision -> graph for those that the target takes, and why the others are left out."""
+    """Return precision -> graph for those that the target supports, and why the others are left out."""
     fitting: dict[str, Path] = {}
     left_out = []
     for name, graph in graphs(run).items():
@@ -189,9 +175,9 @@ def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[st
 def _rows(
     run: RunFolder, config: RunConfig, dataset: Dataset, kind: str, most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Inputs [n, d], labels [n, o], and their rows in the run's table (None for synthetic ones).
+    """Return inputs [n, d], labels [n, o], and their rows in the run's table (None for synthetic ones).
 
-    Inputs are rounded to float32: that is what an engine is given, and it halves the archive.
+    Inputs are rounded to float32, the type of an engine's inputs, which also halves the archive.
     """
     rng = np.random.default_rng(config.seed)
     if kind == "held-out":
@@ -199,21 +185,21 @@ def _rows(
         if len(index) > most:
             index = np.sort(rng.choice(index, most, replace=False))
         return dataset.x[index].astype(np.float32).astype(np.float64), dataset.y[index], index
-    from ..models import load_teacher, predict
+    from ..models import predict, teacher_for
 
-    card = json.loads(run.file("student", "model.json").read_text(encoding="utf-8"))
+    card = read_json_object(run.file("student", "model.json"), "Make the model again with --force.")
     scaler = Scalers.from_dict(card["scalers"]).x
     x = scaler.restore(rng.standard_normal((most, scaler.width))).astype(np.float32).astype(np.float64)
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     scalers = teacher.scalers or dataset.scalers()
     return x, predict(teacher.standardized(scalers), scalers, x), None
 
 
 def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> dict[str, bytes]:
-    """data.npz and data.json as the run folder on the device has them: every row is held out."""
+    """Return data.npz and data.json for the run folder on the device, where every row is held out."""
     none = np.empty(0, np.int64)
     warnings = (
-        ["The rows are synthetic and their labels are the teacher's answers: errors are distances to the teacher."]
+        ["The rows are synthetic and their labels are the teacher's outputs: errors are distances from the teacher."]
         if kind == "synthetic"
         else []
     )
@@ -232,12 +218,12 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
     return {"data.npz": arrays, "data.json": _json(names)}
 
 
-def _native(graph: Path, name: str) -> dict[str, bytes]:
+def _native(graph: Path, name: str, beside: Path) -> dict[str, bytes]:
     """The native engine of a graph, which is the same on every machine; a device then needs no ONNX package."""
-    backend = get_engine("native")
+    backend = get_backend("native")
     if backend.refuses(graph) is not None:
         return {}
-    with tempfile.TemporaryDirectory() as work:
+    with scratch_folder(beside) as work:
         manifest = backend.build(graph, work)
         same = dataclasses.replace(manifest, built="", seconds=0.0, machine={})
         folder = f"engines/native.{name}"
@@ -248,7 +234,7 @@ def _native(graph: Path, name: str) -> dict[str, bytes]:
 
 
 def _without_paths(config: RunConfig) -> RunConfig:
-    """The configuration without folders of the machine it was used on; words like "standard" stay as they are."""
+    """Return the configuration without this machine's folders; words like "standard" are unchanged."""
     fields = {field: getattr(getattr(config, section), name) for field in PATHS for section, name in [field.split(".")]}
     return config.updated({field: Path(value).name for field, value in fields.items() if value})
 
@@ -258,7 +244,7 @@ def _json(value: Any) -> bytes:
 
 
 def _npz(**arrays: np.ndarray) -> bytes:
-    """Uncompressed: the archive is compressed as a whole. numpy writes no times into it."""
+    """Return an uncompressed NPZ (the archive is compressed as a whole); numpy writes no times into it."""
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     return stream.getvalue()
@@ -274,7 +260,7 @@ def _readme(header: dict[str, Any]) -> str:
         f"  pip install the wheel of regkd-edge {header['versions']['regkd-edge']}, no extras: no torch, no onnx",
         f"  {command_line('deploy', Path(header['name'] + '.' + header['target']['name'] + '.tar.gz'))}",
         "",
-        "That builds the engines there, compares their answers with expected.npz, times them, and writes report.html.",
+        "This builds the engines there, compares their outputs with expected.npz, times them, and writes report.html.",
         "",
         f"TensorRT of {header['target']['name']}, Python {header['target']['python']}:",
         versions_of,

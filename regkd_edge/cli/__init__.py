@@ -1,4 +1,4 @@
-"""The command line: one short module a command, no logic of its own."""
+"""The command line: one short module per command, without logic of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Entry point of ``regkd-edge``."""
+    """Run the command line; the entry point of ``regkd-edge``."""
     try:
         from .app import run_app
-    except KeyboardInterrupt:  # Ctrl-C while the modules are read: nothing was begun
+    except KeyboardInterrupt:  # Ctrl-C during import: nothing has started
         raise SystemExit(130) from None
     run_app()

@@ -1,37 +1,78 @@
-"""The Typer app, and the one place where an error becomes a line and an exit code."""
+"""The Typer app, and the one place where an error becomes one line and an exit code."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import bench, build, bundle, check, demo, deploy, distill, doctor, quantize, report, run, train_teacher
+from ..io.refusals import refusal_of
+from . import (
+    bench,
+    build,
+    bundle,
+    check,
+    compare,
+    demo,
+    deploy,
+    distill,
+    doctor,
+    init,
+    inspect,
+    predict,
+    quantize,
+    report,
+    run,
+    status,
+    train_teacher,
+)
 from .output import console, error_line
+from .screen import clear_screen_settings
+from .switches import add_switches
 
 __all__ = ["app", "run_app"]
 
-# Typer carries a copy of click since 0.26 and imported it before: the class is taken from where both have it.
+# Typer vendors click since 0.26 and imported it before: take the class from where both have it.
 _UsageError = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="regkd-edge",
     help="Distil, quantize, build and measure regression networks for edge devices.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 
-# What the light half does not have: commands that train or quantize import them when they start.
+# What the light half lacks: commands that train or quantize import these when they start.
 _HALF = ("torch", "onnx", "onnxruntime", "safetensors", "sklearn")
 
 _INTERRUPTED = 130
 
-for module in (train_teacher, distill, quantize, build, bench, report, check, bundle, deploy, run, demo, doctor):
+for module in (
+    init,
+    train_teacher,
+    distill,
+    quantize,
+    build,
+    bench,
+    report,
+    predict,
+    status,
+    compare,
+    inspect,
+    check,
+    bundle,
+    deploy,
+    run,
+    demo,
+    doctor,
+):
     module.register(app)
+add_switches(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -44,11 +85,15 @@ def _top(
 
 
 def run_app() -> None:
-    """Run the app: 0 on success, 2 with one line on a user's mistake, 130 after Ctrl-C."""
+    """Run the app and return 0 on success, 2 (with one line) on a user's mistake, 130 after Ctrl-C."""
     as_json = "--json" in sys.argv[1:]
+    clear_screen_settings()
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another, not a traceback
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")
     try:
         code = app(prog_name="regkd-edge", standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # Typer's copy of click ends Ctrl-C so; the click before it raised Abort
+        if code == _INTERRUPTED:  # how Typer's copy of click ends Ctrl-C; older click raised Abort
             raise typer.Abort()
         sys.exit(code)
     except UserError as error:
@@ -77,10 +122,16 @@ def run_app() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         console.print(
-            "\ninterrupted: what was finished is kept, nothing is half written; the same command goes on from here.",
+            "\nInterrupted. Finished stages are saved; run the same command to resume.",
             soft_wrap=True,
         )
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        error_line(refused.cause, refused.remedy, as_json)
+        sys.exit(2)

@@ -17,7 +17,7 @@ from .tables import measured
 def register(app: typer.Typer) -> None:
     @command(app, "bench", {"bench": None}, "regkd-edge bench runs/diabetes --batches 1,32 --samples 2000")
     def bench(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
-        """Measure accuracy on the held-out rows and latency, on the engine files themselves."""
+        """Measure accuracy on the held-out rows and latency, on the engine files."""
         with start(folder, changes, force, as_json) as session:
             (done,) = session.do("bench")
             show(

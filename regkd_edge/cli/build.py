@@ -16,7 +16,7 @@ from .pipeline import start
 def register(app: typer.Typer) -> None:
     @command(app, "build", {"build": None}, "regkd-edge build runs/diabetes --backend onnxruntime")
     def build(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
-        """Make an engine of each graph, on the machine that will run it."""
+        """Build an engine from each graph, on the machine that will run it."""
         with start(folder, changes, force, as_json) as session:
             (done,) = session.do("build")
             show(
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
                 ran=session.ran,
                 notes=[
                     *done.summary.get("headers", []),
+                    *done.summary.get("repaired", []),
                     *(f"left out: {reason}" for reason in done.summary.get("left_out", [])),
                 ],
                 next_command=command_line("bench", folder),

@@ -28,16 +28,25 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--rows",
                 metavar="held-out|synthetic",
-                help="What engines are judged by: held-out rows, or synthetic ones with the teacher's answers.",
+                help="What engines are judged on: held-out rows, or synthetic rows with the teacher's answers.",
             ),
         ] = "held-out",
         most_rows: Annotated[
-            int, typer.Option("--most-rows", min=1, help="Most held-out rows, or the number of synthetic ones.")
+            int, typer.Option("--most-rows", min=1, help="Maximum held-out rows, or the number of synthetic rows.")
         ] = 1000,
         tensorrt: TensorRTVersion = None,
+        sign: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--sign",
+                metavar="KEY",
+                help="Sign the bundle with this private Ed25519 key (PEM). [default: not signed]",
+                show_default=False,
+            ),
+        ] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Write one archive with all that the device needs: graphs, expected answers, rows, native engines, hashes.
+        """Write one archive with everything the device needs: graphs, expected answers, rows, native engines, hashes.
 
         Example: `regkd-edge bundle runs/diabetes --target jetson-orin`
         """
@@ -47,20 +56,29 @@ def register(app: typer.Typer) -> None:
 
         run = RunFolder.open(folder)
         with run.lock():
-            path, content = make_bundle(run, target, output, rows=rows, most_rows=most_rows, tensorrt=tensorrt)
+            path, content = make_bundle(
+                run, target, output, rows=rows, most_rows=most_rows, tensorrt=tensorrt, key=sign
+            )
         table = [
             {
                 "graph": name,
                 "computes in": graph["precision"],
-                "RMSE expected": graph["accuracy"]["rmse"],
+                **{f"RMSE expected, {t['name']}": t["rmse"] for t in graph["accuracy"]["targets"]},
+                **{
+                    f"difference allowed on the device, {t['name']}": allowed
+                    for t, allowed in zip(graph["accuracy"]["targets"], graph["allowed"])
+                },
                 "bytes": content["files"][graph["file"]]["bytes"],
             }
             for name, graph in content["graphs"].items()
         ]
         notes = [
             f"{path}: {path.stat().st_size:,} bytes, SHA-256 {file_hash(path)}",
-            f"judged by {content['rows']['count']:,} {content['rows']['kind']} rows; "
+            f"judged on {content['rows']['count']:,} {content['rows']['kind']} rows; "
             f"checked for TensorRT {content['target']['checked_for']}",
+            "not signed: add --sign KEY, and the device can verify who made it"
+            if sign is None
+            else f"signed with {sign}",
             *(f"left out: {reason}" for reason in content["left_out"]),
         ]
         show(

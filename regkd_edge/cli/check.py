@@ -23,9 +23,9 @@ def register(app: typer.Typer) -> None:
         tensorrt: TensorRTVersion = None,
         as_json: AsJson = False,
     ) -> None:
-        """Say what TensorRT on a target would refuse in the run's graphs, without the device and without a GPU.
+        """Report what TensorRT on a target would refuse in the run's graphs, without the device and without a GPU.
 
-        Where the package tensorrt-rtx is installed, NVIDIA's own parser and builder are asked too.
+        Where the package tensorrt-rtx is installed, NVIDIA's own parser and builder check the graphs too.
         Exits with 1 when a graph would be refused.
 
         Example: `regkd-edge check runs/diabetes --target jetson-orin`
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         from ..stages.build import graphs
 
         if folder.suffix == ".onnx" and not folder.exists():
-            raise GraphError(f"no ONNX file '{folder}'.", "Give a graph of a run's folder onnx, or the run itself.")
+            raise GraphError(f"no ONNX file '{folder}'.", "Give a graph from a run's onnx folder, or the run itself.")
         if folder.is_file():
             found = check_graphs({folder.name: folder}, target, tensorrt)
         else:

@@ -1,4 +1,4 @@
-"""``regkd-edge demo``: the main job on scanned digits, with a tenth of the rows."""
+"""``regkd-edge demo``: the whole pipeline on scanned digits, with a tenth of the rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..config import RunConfig
 from .options import AsJson
 from .run import whole
 
-#: Digits as a regression on their value (Zhou & Chiam 2023's image experiment), seen by the student through a tenth of
-#: its rows.
+#: Digits as a regression on their value (the image experiment of Zhou & Chiam 2023); the student sees a tenth of
+#: the rows.
 DEMO = {"data": {"source": "digits"}, "distill": {"fraction": 0.1}, "build": {"backend": ["onnxruntime", "native"]}}
 
 
@@ -20,10 +20,10 @@ def register(app: typer.Typer) -> None:
     @app.command("demo")
     def demo(
         folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")] = Path("runs/demo"),
-        force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Run every stage again even if it is up to date.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Do the main job on real data, in under two minutes: scanned digits, a student from a tenth of the rows.
+        """Run the whole pipeline on real data in under two minutes: scanned digits, a student from a tenth of the rows.
 
         Example: `regkd-edge demo runs/demo`
         """

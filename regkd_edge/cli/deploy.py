@@ -9,6 +9,7 @@ import typer
 
 from .options import AsJson
 from .output import console, show
+from .screen import settings
 from .tables import measured
 
 
@@ -16,13 +17,13 @@ def register(app: typer.Typer) -> None:
     @app.command("deploy")
     def deploy(
         archive: Annotated[
-            Path, typer.Argument(metavar="BUNDLE", help="What 'regkd-edge bundle' wrote.", show_default=False)
+            Path, typer.Argument(metavar="BUNDLE", help="The archive of 'regkd-edge bundle'.", show_default=False)
         ],
         folder: Annotated[
             Optional[Path],
             typer.Argument(
                 metavar="FOLDER",
-                help="Where to work. [default: the archive's name without its ending]",
+                help="The working folder. [default: the archive's name without its extension]",
                 show_default=False,
             ),
         ] = None,
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--backend",
                 metavar="A,B,...",
-                help="tensorrt, onnxruntime, native. [default: all that can be used here]",
+                help="tensorrt, onnxruntime, native. [default: all that this machine supports]",
                 show_default=False,
             ),
         ] = None,
@@ -43,32 +44,49 @@ def register(app: typer.Typer) -> None:
         ] = None,
         samples: Annotated[
             Optional[int],
-            typer.Option("--samples", help="Timed requests a batch size. [default: the bundle's]", show_default=False),
+            typer.Option(
+                "--samples", help="Timed requests per batch size. [default: the bundle's]", show_default=False
+            ),
         ] = None,
         warmup: Annotated[
             Optional[int],
             typer.Option(
-                "--warmup", help="Requests before the clock counts. [default: the bundle's]", show_default=False
+                "--warmup", help="Untimed requests before the measurement. [default: the bundle's]", show_default=False
             ),
         ] = None,
         threads: Annotated[
             Optional[int],
             typer.Option(
-                "--threads", help="ONNX Runtime: threads of one request. [default: the bundle's]", show_default=False
+                "--threads", help="ONNX Runtime: threads per request. [default: the bundle's]", show_default=False
             ),
         ] = None,
+        verify: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--verify",
+                metavar="PUBKEY",
+                help="Refuse a bundle that is not signed by this public Ed25519 key (PEM).",
+                show_default=False,
+            ),
+        ] = None,
+        run_code_of_plan: Annotated[
+            bool,
+            typer.Option(
+                "--run-code-of-plan", help="TensorRT: load version-compatible plans, which executes code from them."
+            ),
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Build a bundle's engines on this machine, compare their answers with the expected ones, time them, report.
+        """Build a bundle's engines on this machine, compare their outputs with the expected ones, time them, report.
 
-        Exits with 1 when an engine does not answer as its graph does.
+        Exits with 1 when an engine's outputs differ from its graph's.
 
         Example: `regkd-edge deploy diabetes.jetson-orin.tar.gz`
         """
         from .. import bundle
 
         def say(text: str) -> None:
-            if not as_json:
+            if not as_json and not settings.quiet:
                 console.print(text, style="dim")
 
         names = None if backend is None else [name.strip() for name in backend.split(",") if name.strip()]
@@ -80,6 +98,8 @@ def register(app: typer.Typer) -> None:
             samples=samples,
             warmup=warmup,
             threads=threads,
+            verify=verify,
+            run_code_of_plan=run_code_of_plan,
             progress=say,
         )
         notes = (
@@ -102,7 +122,11 @@ def register(app: typer.Typer) -> None:
 
 def _verdict(one: dict) -> str:
     if one["difference"] is None:
-        return f"{one['name']}: FAILED, its answers are not finite"
-    said = "answers as its graph does" if one["passed"] else "FAILED, it does not answer as its graph does"
-    figures = f"RMS difference {one['difference']:.3g}, allowed {one['allowed']:.3g}"
-    return f"{one['name']}: {said} ({figures}; RMSE {one['rmse']:.4g}, expected {one['expected_rmse']:.4g})"
+        return f"{one['name']}: FAILED, its outputs are not finite"
+    said = "its outputs match its graph's" if one["passed"] else "FAILED, its outputs differ from its graph's"
+    figures = "; ".join(
+        f"{t['name']}: RMS difference {t['difference']:.3g}, allowed {t['allowed']:.3g}, RMSE {t['rmse']:.4g}, "
+        f"expected {t['expected_rmse']:.4g}"
+        for t in one["targets"]
+    )
+    return f"{one['name']}: {said} ({figures})"

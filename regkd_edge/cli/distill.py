@@ -12,12 +12,14 @@ from ..io.command import command_line
 from .options import Short, command
 from .output import show
 from .pipeline import Session, start
-from .tables import data_notes, graph_rows, measured, sensitivity_notes, training_notes
+from .tables import data_notes, graph_rows, measured, sensitivity_notes, teacher_notes, training_notes
 
 _QAT = Short(
-    "Go on to train the student through its quantizers of this precision, and write that graph (quantize --finetune).",
+    "Then train the student through its quantizers in this precision, and write that graph (quantize --finetune).",
     {"int8": {"quantize.finetune": True}},
 )
+
+_BROUGHT = ("teacher_from", "from_run", "factory")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +29,7 @@ def register(app: typer.Typer) -> None:
         {
             "distill": None,
             "data": None,
-            "teacher": ["from_run", "factory", "weights", "inputs"],
+            "teacher": [*_BROUGHT, "weights", "inputs", "teacher_scaler", "output", "trust"],
             "run": ["seed", "batch_size"],
         },
         "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
@@ -35,12 +37,12 @@ def register(app: typer.Typer) -> None:
     )
     def distill(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Train a small student on the teacher and export it to ONNX with its scalers inside."""
-        brings_teacher = any(changes.get(f"teacher.{field}") for field in ("from_run", "factory"))
+        brings_teacher = any(changes.get(f"teacher.{field}") for field in _BROUGHT)
         with start(folder, changes, force, as_json, create=brings_teacher) as session:
-            data = _teacher(session)
+            data, teacher = _teacher(session)
             students, export = session.do("distill", "export")
             difference = f"{export.summary['graph']}: at most {export.summary['max_difference']:.2g} from the torch student on {export.summary['rows_checked']} held-out rows."
-            notes = [*data_notes(data), *training_notes(students.summary), difference]
+            notes = [*data_notes(data), *teacher_notes(teacher), *training_notes(students.summary), difference]
             if "quantize.finetune" not in changes:
                 show(
                     f"students of {folder}",
@@ -65,15 +67,15 @@ def register(app: typer.Typer) -> None:
             )
 
 
-def _teacher(session: Session) -> dict[str, Any]:
+def _teacher(session: Session) -> list[dict[str, Any]]:
     """Bring in a teacher that exists already; one that has to be trained is ``train-teacher``'s work."""
     teacher = session.config.teacher
-    if session.run.record("teacher") is None and not (teacher.from_run or teacher.factory):
+    if session.run.record("teacher") is None and not teacher.brought:
         raise RunFolderError(
             f"'{session.run.path}' has no teacher.",
-            f"Name one with --from-run or --factory, or run: {command_line('train-teacher', session.run.path)}",
+            f"Name one with --teacher-from, or run: {command_line('train-teacher', session.run.path)}",
         )
     force, session.force = session.force, False
-    data, _ = session.do("data", "teacher")
+    done = session.do("data", "teacher")
     session.force = force
-    return data.summary
+    return [stage.summary for stage in done]

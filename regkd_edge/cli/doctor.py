@@ -1,4 +1,4 @@
-"""``regkd-edge doctor``: what is there, what is missing, and what that means."""
+"""``regkd-edge doctor``: what is installed, what is missing, and what follows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     def doctor(
         as_json: AsJson = False,
     ) -> None:
-        """Say what this machine has: the extension and its halves, libraries, back ends, devices.
+        """Report what this machine has: the extension and its halves, libraries, back ends, devices.
 
         Example: `regkd-edge doctor`
         """

@@ -14,6 +14,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
+from ..config.flags import flag_of
 from ..config.targets import TARGETS
 from ..errors import UserError
 
@@ -21,7 +22,7 @@ __all__ = ["SECTIONS", "AsJson", "Short", "Target", "TensorRTVersion", "command"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Target = Annotated[
-    str, typer.Option("--target", metavar="|".join(TARGETS), help="The device it is for.", show_default=False)
+    str, typer.Option("--target", metavar="|".join(TARGETS), help="The device to target.", show_default=False)
 ]
 TensorRTVersion = Annotated[
     Optional[str],
@@ -52,16 +53,13 @@ _PANEL = {
     "run": "Run",
 }
 
-# A field whose flag has another name; every other flag is the field with dashes.
-_FLAG = {"data.source": "--data", "run.batch_size": "--batch-size", "quantize.placer": "--quantizer"}
-
 # A switch whose opposite is not --no-SWITCH.
 _OFF = {"--no-data": "--with-data"}
 
 
 def _type(field: FieldInfo) -> tuple[type, str | None]:
-    """The Python type of a flag and its metavar. All but switches are text: the configuration validates them and names
-    what it met.
+    """Return the Python type of a flag and its metavar. All but switches are text: the configuration validates
+    them and names the value met.
     """
     annotation = field.annotation
     options = (
@@ -88,7 +86,7 @@ def _type(field: FieldInfo) -> tuple[type, str | None]:
 
 
 def _help(field: FieldInfo) -> str:
-    """The field's description with its default. The flag's own default is None: only flags that were given count."""
+    """Return the field's description with its default. The flag's own default is None: only given flags count."""
     value = field.get_default(call_default_factory=True)
     if isinstance(value, bool):
         value = "yes" if value else "no"
@@ -99,7 +97,7 @@ def _help(field: FieldInfo) -> str:
 
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
-    flag = _FLAG.get(f"{section}.{name}", "--" + name.replace("_", "-"))
+    flag = flag_of(f"{section}.{name}")
     flags = [f"{flag}/{_OFF.get(flag, f'--no-{flag[2:]}')}"] if kind is bool else [flag]
     panel = (field.json_schema_extra or {}).get("panel", _PANEL[section])
     option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=panel)
@@ -110,19 +108,19 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
 
 @dataclass(frozen=True)
 class Short:
-    """A flag ``--key VALUE`` that stands for fields of the configuration: value -> dotted fields."""
+    """A flag ``--key VALUE`` that sets several fields of the configuration: value -> dotted fields."""
 
     help: str
     values: dict[str, dict[str, Any]]
 
     def changes(self, value: str) -> dict[str, Any]:
-        """The fields that ``value`` stands for; another value is a :class:`UserError`."""
+        """Return the fields that ``value`` sets; an unknown value is a :class:`UserError`."""
         if value not in self.values:
             raise UserError(f"'{value}' is none of: {', '.join(self.values)}.", f"It means: {self.help}")
         return dict(self.values[value])
 
     def parameter(self, key: str) -> inspect.Parameter:
-        """The flag for Typer."""
+        """Return the flag for Typer."""
         option = typer.Option(
             "--" + key.replace("_", "-"), help=self.help, metavar="|".join(self.values), show_default=False
         )
@@ -155,7 +153,7 @@ def command(
     folder : str
         Metavar of the folder argument.
     short : dict, optional
-        Flags that stand for fields of other sections.
+        Flags that set fields of other sections.
 
     The decorated function gets ``(folder, changes, force, json)``: ``changes`` holds only the flags that were given, as
     dotted fields of :class:`RunConfig`.
@@ -173,7 +171,7 @@ def command(
                     continue
                 if isinstance(
                     value, (list, tuple)
-                ):  # a flag given twice adds: the last alone would drop a target unsaid
+                ):  # a repeated flag adds up: keeping only the last would silently drop a target
                     value = ",".join(value) if value else None
                 if value is not None:
                     section, field = key.split("__")
@@ -196,7 +194,7 @@ def command(
                 "force",
                 inspect.Parameter.KEYWORD_ONLY,
                 default=False,
-                annotation=Annotated[bool, typer.Option("--force", help="Do it again even when it is done.")],
+                annotation=Annotated[bool, typer.Option("--force", help="Run it again even if it is up to date.")],
             ),
             inspect.Parameter(
                 "as_json",

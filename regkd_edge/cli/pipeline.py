@@ -1,11 +1,10 @@
-"""What the commands share: open or make the run, put the given flags into its configuration, do stages, show the
-end.
-"""
+"""Steps shared by the commands: open or create the run, apply the given flags, run the stages, show the result."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,37 +12,61 @@ from pathlib import Path
 from typing import Any
 
 from ..config import PATHS, RunConfig
+from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
-from .output import progress_bar
+from .logs import log, logged
+from .output import console
+from .progress import Watch, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
+
+_REFUSALS = (UserError, OSError, MemoryError)  # what ends a command with one line
 
 
 @dataclass
 class Session:
-    """A locked run folder with its configuration, and what this call did to it."""
+    """A locked run folder with its configuration and the stages that this call ran."""
 
     run: RunFolder
     config: RunConfig
     force: bool
-    progress: Any
+    progress: Watch
     ran: list[str]
 
     def do(self, *stages: str) -> list[Done]:
-        """Perform stages in their order."""
+        """Run stages in order."""
         done = []
         for stage in stages:
+            self.progress.stage(stage)
+            self.progress.unit = _unit(self.run)
+            began = time.monotonic()
+            log.debug("stage %s", stage)
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
             if done[-1].ran:
                 self.ran.append(stage)
+                log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
+            else:
+                log.info("stage %s: up to date", stage)
+            if done[-1].kept:
+                console.print(f"kept, still right: {', '.join(done[-1].kept)}", style="dim", soft_wrap=True)
+            if done[-1].removed:
+                console.print(
+                    f"removed, made from what changed: {', '.join(done[-1].removed)}", style="dim", soft_wrap=True
+                )
         return done
 
 
+def _unit(run: RunFolder) -> str:
+    """Return the unit of validation errors: the name of the only target, or standard deviations of several."""
+    targets = (run.record("data") or {}).get("summary", {}).get("targets") or []
+    return f"({targets[0]})" if len(targets) == 1 else "standard deviations" if targets else ""
+
+
 def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
-    """``changes`` with the paths in it absolute; a relative one is looked for beside ``base`` first, then in the
-    current folder. So a later command may be typed in another folder.
+    """Return ``changes`` with absolute paths; a relative path is looked up beside ``base``, then in the
+    current folder. A later command can thus run from another folder.
     """
     from ..data import BUNDLED
 
@@ -51,6 +74,9 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     for field in PATHS:
         value = result.get(field)
         if not value or value in BUNDLED or (field.startswith("distill.") and value in ("standard", "none")):
+            continue
+        if field.startswith("teacher."):
+            result[field] = value if value == "table" else absolute_source(value, base)
             continue
         path = Path(value).expanduser()
         if base is not None and (base / path).exists():
@@ -76,35 +102,31 @@ def start(
     folder : Path
         The run folder. It must exist unless ``create`` or ``config`` is given.
     changes : dict
-        Dotted fields of the flags that were given; written to run.yaml once they are found valid.
+        Dotted fields of the given flags; written to run.yaml once they are valid.
     config : RunConfig, optional
-        The whole configuration in place of what run.yaml holds.
+        The whole configuration, in place of run.yaml's.
 
-    A folder that this call made is removed again when it was refused before any training: the refused flag would stay
-    in its run.yaml otherwise, since there is no configuration before it to go back to.
+    A folder that this call created is removed again if the call is refused before any training: otherwise the
+    refused flag would stay in its run.yaml, since no earlier configuration exists to restore.
     """
     new = not Path(folder).exists()
-    if config is not None:
-        run = RunFolder.create(folder, config)
-    elif create and not (Path(folder) / "run.yaml").is_file():
-        run = RunFolder.create(folder, RunConfig().updated(absolute_paths(changes)))
-    else:
-        run = RunFolder.open(folder)
-    with run.lock():  # a call that does not get it must not touch the folder: it may be the holder's new run
+    first = config
+    if config is None and create and not (Path(folder) / "run.yaml").is_file():
+        first = RunConfig().updated(absolute_paths(changes))  # a mistake in it is said before a folder is made
+    run = RunFolder.open(folder) if first is None else RunFolder.prepare(folder)
+    with run.lock():  # without the lock the folder must not be touched: another command may be at work in it
         try:
-            with progress_bar(as_json) as progress:
-                if config is not None:
-                    yield Session(run, config, force, progress, [])
-                    return
-                before = run.config()
-                config = before.updated(absolute_paths(changes))
-                run.write_config(config)
+            before = run.config() if config is None and run.file("run.yaml").is_file() else None
+            config = first if before is None else before.updated(absolute_paths(changes))
+            run.write_config(config)
+            with logged(run.path), progress_bar(as_json) as progress:
                 try:
                     yield Session(run, config, force, progress, [])
-                except UserError:
-                    run.write_config(before)  # a refused flag must not stay and be refused again by the next command
+                except _REFUSALS:
+                    if before is not None:  # a refused flag must not stay, or the next command would refuse it again
+                        run.write_config(before)
                     raise
-        except UserError:
+        except _REFUSALS:
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")
             if new and not trained:
                 shutil.rmtree(run.path, ignore_errors=True)

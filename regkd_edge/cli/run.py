@@ -9,6 +9,7 @@ import typer
 
 from ..config import PATHS, RunConfig
 from ..run import STAGES
+from ..stages.distill import refuse_bad_teacher
 from .options import AsJson
 from .pipeline import absolute_paths, start
 from .tables import show_report
@@ -21,7 +22,7 @@ Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds
     distill: {student: "mlp:16,16:relu", fraction: 0.5, steps: 2000}
     quantize: {precision: [fp16, int8]}
 
-Every flag of the other commands is a field here (--qat is finetune of quantize). A relative path is looked for beside
+Every flag of the other commands is a field here (--qat is finetune of quantize). A relative path is looked up beside
 the YAML file first.
 """
 
@@ -35,7 +36,10 @@ def register(app: typer.Typer) -> None:
                 metavar="RUN", help="The run folder. [default: runs/NAME for NAME.yaml]", show_default=False
             ),
         ] = None,
-        force: Annotated[bool, typer.Option("--force", help="Do every stage again even when it is done.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Run every stage again even if it is up to date.")] = False,
+        accept_teacher: Annotated[
+            bool, typer.Option("--accept-teacher", help="Go on with a teacher that is not worth following.")
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
@@ -43,17 +47,23 @@ def register(app: typer.Typer) -> None:
             field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)
         }
         loaded = loaded.updated(absolute_paths(values, base=config.parent))
+        if accept_teacher:
+            loaded = loaded.updated({"distill.accept_teacher": True})
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 
     run.__doc__ = (
-        "Do the whole run that a YAML file describes: teacher, student, graphs, engines, figures, report.\n" + _EXAMPLE
+        "Run everything that a YAML file describes: teacher, student, graphs, engines, measurements, report.\n"
+        + _EXAMPLE
     )
     app.command("run")(run)
 
 
 def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
-    """All stages of one configuration, then the table."""
+    """Run all stages of one configuration, then show the table."""
     config.require_whole()
     with start(folder, {}, force, as_json, config=config) as session:
-        done = session.do(*STAGES)
+        session.do(*STAGES[:2])
+        if not config.distill.accept_teacher:
+            refuse_bad_teacher(session.run, config)
+        done = session.do(*STAGES[2:])
         show_report(session.run, done[-1].summary, as_json, session.ran)

@@ -7,29 +7,47 @@ from typing import Any
 from ..run import RunFolder
 from .output import show
 
-__all__ = ["data_notes", "graph_rows", "measured", "sensitivity_notes", "show_report", "training_notes"]
+__all__ = [
+    "data_notes",
+    "graph_rows",
+    "measured",
+    "sensitivity_notes",
+    "show_report",
+    "teacher_notes",
+    "training_notes",
+]
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
-    """The run's models and engines with all that was measured so far: ``rows``, ``table``, ``footnotes`` of
-    :func:`show`.
-    """
+    """Return the run's models, engines and measurements: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
     from ..report.notes import loop_overhead
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
-    table = console_table(report.rows, report.unit, recommended)
+    table = console_table(report.rows, recommended)
     overhead = loop_overhead(report.facts["benches"])
     return {
         "rows": report.rows,
         "table": table,
-        "footnotes": [*report.dashes, *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else [])],
+        "footnotes": [
+            *report.dashes,
+            *budget_notes(report),
+            *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else []),
+        ],
     }
 
 
+def budget_notes(report: Any) -> list[str]:
+    """Return what a question mark beside pass or FAIL means, if there is one."""
+    from ..report.rows import kept_within
+
+    unsure = any(kept_within(target).endswith("?") for row in report.rows for target in row["targets"])
+    return ["pass? and FAIL?: the 95 % interval of the RMSE contains the allowed value."] if unsure else []
+
+
 def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Graphs of the quantize stage: what was quantized, and what it changed against FP32."""
+    """Return the graphs of the quantize stage: what was quantized, and the difference from FP32."""
     rows = []
     for graph in graphs:
         check = graph.get("check") or {}
@@ -40,15 +58,23 @@ def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "bytes": graph["size_bytes"],
                 "Q/DQ pairs": graph["pairs"],
                 "multiply-adds": ", ".join(f"{name} {value:.0%}" for name, value in graph["share"].items() if value),
-                "RMS change against fp32": check.get("rmse"),
-                "largest change": check.get("max_abs"),
+                "RMS change against fp32": _by_target(check, "rmse"),
+                "largest change": _by_target(check, "max_abs"),
             }
         )
     return rows
 
 
+def _by_target(check: dict[str, Any], figure: str) -> Any:
+    """A figure with one target; with several, that of each in its own unit, by name."""
+    targets = check.get("targets") or []
+    if len(targets) < 2:
+        return check.get(figure)
+    return ", ".join(f"{target['name']} {target[figure]:.3g}" for target in targets)
+
+
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
-    """Where the error of each graph comes from: one line for the parts, one a layer, the worst first."""
+    """Return where the error of each graph comes from: one line for the parts, then one per layer, worst first."""
     lines = []
     for graph in graphs:
         found = graph.get("sensitivity")
@@ -65,13 +91,19 @@ def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
 
 
 def data_notes(summary: dict[str, Any]) -> list[str]:
-    """The split in one line, and what the reader of the table warned of."""
+    """Return the split in one line, and the warnings from reading the table."""
     counts = f"{summary['rows']:,} rows: {summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} held out."
     return [counts, *(f"warning: {warning}" for warning in summary["warnings"])]
 
 
+def teacher_notes(summary: dict[str, Any]) -> list[str]:
+    """What was taken as the teacher, in one line, and what was chosen or does not fit."""
+    loaded = summary.get("loaded")
+    return [*([f"teacher: {loaded}"] if loaded else []), *summary.get("notes", [])]
+
+
 def training_notes(summary: dict[str, Any]) -> list[str]:
-    """Who computed the steps and why, one line a student, and what else its user should know."""
+    """Return which engine computed the steps and why, one line per student, and further notes."""
     lines = []
     for name, figures in summary.items():
         if name != "external":
@@ -84,13 +116,13 @@ def training_notes(summary: dict[str, Any]) -> list[str]:
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:
-    """The whole table, the recommended engine and where the report is."""
+    """Show the whole table, the recommended engine and the path of the report."""
     notes = []
     if summary["recommended"]:
         notes.append(f"recommended: {summary['recommended']['name']} ({summary['recommended']['why']})")
     notes.append(f"report: {run.file('report.html')}")
     show(
-        f"what was lost and won in {run.path}",
+        f"Results for {run.path}",
         **measured(run),
         as_json=as_json,
         run=str(run.path),

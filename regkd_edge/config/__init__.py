@@ -1,4 +1,4 @@
-"""What a run is, as data: one :class:`RunConfig` with a section per command, checked once when it is read."""
+"""Configuration of a run: one :class:`RunConfig` with a section per command, validated once when it is read."""
 
 from __future__ import annotations
 

@@ -1,139 +1,199 @@
 """The section ``distill`` of the configuration: the student, its objective, where its inputs come from, its training.
 
-What does not go together is refused here, before anything is trained; what only a teacher decides (whether it has a
-gradient, which hidden layers) is refused by :mod:`regkd_edge.training.fits`.
+Contradictions are refused here, before anything is trained. What depends on the teacher (whether it has a
+gradient, which hidden layers) is checked by :mod:`regkd_edge.training.fits`.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, create_model, model_validator
 
-from ..recipes import RECIPES
-from .fields import MOST_STEPS, Count, Fraction, Names, Optimizer, OrNone, Section, Weight, as_list, panel, weight_parts
+from ..recipes import RECIPES, defaults
+from ..recipes import TERMS as TABLE
+from ..sampling.kinds import KINDS, NOISES, SamplerKind
+from .contradictions import contradictions
+from .fields import (
+    MOST_STEPS,
+    Count,
+    Fraction,
+    Names,
+    Optimizer,
+    OrNone,
+    Section,
+    Weight,
+    as_list,
+    none_for_nothing,
+    panel,
+    seconds,
+)
+from .objective import (
+    AUTO,
+    BASES,
+    GM_ON,
+    LEAST_GAIN,
+    MOST_AUTO,
+    OBJECTIVE,
+    ROUND,
+    SAMPLERS,
+    TERMS,
+    WITHOUT_LABELS,
+    active,
+)
 
-__all__ = ["BASES", "DESCRIBED", "GM_ON", "LEARNING", "ROUND", "SAMPLERS", "TERMS", "DistillConfig"]
-
-BASES = ("mimic", "blend", "ail", "mix", "tbr", "tor", "rkd", "hint")
-TERMS = ("pm", "abm", "gm")
-GM_ON = ("original", "perturbed", "ascended")
-SAMPLERS = ("gaussian", "described", "heavy-tailed", "mixed", "generator", "direct", "anchored", "latent")
-
-WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
-DESCRIBED = ("described", "heavy-tailed", "mixed", "anchored")  # samplers that draw from a description of the inputs
-LEARNING = ("generator", "anchored")  # samplers that look at the student once a round
-SEARCHING = ("generator", "direct", "anchored", "latent")
-ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
+__all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
 
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 Positive = Annotated[float, Field(gt=0)]
 AtLeast0 = Annotated[float, Field(ge=0)]
 
 
-class DistillConfig(Section):
+_TermWeights = create_model(
+    "_TermWeights",
+    __base__=Section,
+    **{f"w_{t.name}": (Weight, Field(t.weight, description=f"Weight of {t.title}.")) for t in TABLE.values()},
+)
+
+
+class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
-    recipe: Annotated[Literal[tuple(RECIPES)] | None, OrNone] = Field(
-        None, description="Named set of the fields below: " + ", ".join(RECIPES) + ". A field given beside it wins."
+    recipe: Annotated[Literal[(AUTO, *RECIPES)] | None, OrNone] = Field(
+        AUTO,
+        description=(
+            "auto: a race on rows kept aside chooses base, terms, weights and noise. Or a named set of the fields "
+            "below: " + ", ".join(RECIPES) + "; a field given beside it wins. none: the fields as they are, which is "
+            "meant too where one of them is given and no recipe is."
+        ),
     )
     student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
     base: Literal[BASES] = Field(
         "mimic",
         description=(
-            "How a training point is trusted: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
+            "How label and teacher are combined: mimic, blend, ail, mix (teacher by trust, label by distrust), tbr, "
             "tor; rkd adds distances between answers, hint a hidden layer."
         ),
     )
-    alpha: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="Share of the label in blend and ail.")
-    nu: AtLeast0 = Field(
-        0.5, description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint."
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+        defaults.ALPHA, description="Share of the label in blend and ail."
     )
-    margin: AtLeast0 = Field(0.0, description="Margin m of tbr's gate.")
+    nu: AtLeast0 = Field(
+        defaults.NU,
+        description="Weight of the gated term in tbr, of the distances in rkd, of the hidden layer in hint.",
+    )
+    margin: AtLeast0 = Field(defaults.MARGIN, description="Margin m of tbr's gate.")
     imitate: bool = Field(False, description="tbr: the gated term follows the teacher instead of the label.")
     outlier_rule: Literal["mean", "median"] = Field(
-        "mean",
+        defaults.OUTLIER_RULE,
         description=(
-            "tor: an outlier lies k deviations above the mean |T-y|, or above the median (which gross outliers "
-            "hardly move)."
+            "tor: an outlier lies k deviations above the mean of |T-y|, or above the median (which gross outliers "
+            "hardly affect)."
         ),
     )
-    outlier_k: AtLeast0 = Field(2.0, description="tor: that k.")
+    outlier_k: AtLeast0 = Field(defaults.OUTLIER_K, description="tor: that k.")
     outlier_loss: Literal["root", "squared", "drop"] = Field(
-        "root", description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
+        defaults.OUTLIER_LOSS, description="tor: an outlier adds sqrt|S-T|, |S-T|^2, or nothing."
     )
     hint_layers: Annotated[
         list[Annotated[int, Field(ge=-1)]], BeforeValidator(as_list), Field(min_length=2, max_length=2)
     ] = Field(
         default_factory=lambda: [-1, -1],
-        description="hint: hidden layer of the student and of the teacher, from 0, or -1 for the last.",
+        description="hint: hidden layer of the student and of the teacher, counted from 0; -1 is the last.",
     )
     heads: Annotated[int, Field(ge=1, le=2)] = Field(
-        1, description="2: one head follows the labels by the base, the other the teacher."
+        1, description="2: one head learns the labels with the base, the other learns the teacher."
     )
-    head_weight: Positive = Field(0.5, description="Weight of the teacher's head.")
+    head_weight: Positive = Field(defaults.HEAD_WEIGHT, description="Weight of the teacher's head.")
     export_head: Literal["label", "teacher", "mean"] = Field("label", description="With two heads: which one is kept.")
     w_base: Weight = Field(
         1.0,
         description=(
-            "Weight of the base on the rows (without data: on inputs as described). Like all weights: a number, or "
+            "Weight of the base on the rows (without data: on the described inputs). Like all weights: a number, or "
             "START..END over the steps."
         ),
     )
-    terms: Names = Field(default_factory=lambda: list(TERMS), description="Matching terms: any of pm,abm,gm, or none.")
-    w_pm: Weight = Field(1.0, description="Weight of perturbation matching.")
-    w_abm: Weight = Field("1..0", description="Weight of adversarial belief matching.")
-    w_gm: Weight = Field(0.1, description="Weight of gradient matching.")
-    gm_on: Names = Field(
-        default_factory=lambda: list(GM_ON), description="Points on which gm acts: any of original,perturbed,ascended."
+    terms: Names = Field(
+        default_factory=lambda: list(TERMS), description=f"Matching terms: any of {','.join(TERMS)}, or none."
     )
-    sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
-        default_factory=lambda: [0.3],
-        description="Perturbation per standardized feature: one number, or one per feature.",
-    )
-    draws: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Perturbations a row and step.")
-    ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
-        "rmsprop",
+    gm_scale: Literal["none", "teacher"] = Field(
+        "none",
         description=(
-            "How abm and direct search: by the gradient, or the worst of random candidates (what a teacher without "
-            "gradients gets)."
+            "teacher: w_gm counts in units of the teacher's mean squared gradient over the rows, so that one weight "
+            "means the same on every table."
         ),
     )
-    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(2, description="Steps of that search.")
-    ascent_size: Positive = Field(0.03, description="Step size of that search (rmsprop: learning rate).")
-    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(16, description="Candidates a row and step.")
+    gm_on: Names = Field(
+        default_factory=lambda: list(GM_ON), description="Points that gm uses: any of original,perturbed,ascended."
+    )
+    sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
+        default_factory=lambda: [defaults.SIGMA],
+        description="Perturbation per standardized feature: one number, or one per feature.",
+    )
+    draws: Annotated[int, Field(ge=1, le=1024)] = Field(defaults.DRAWS, description="Perturbations per row and step.")
+    ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
+        defaults.ASCENT_RULE,
+        description=(
+            "How abm and direct search: along the gradient, or the worst of random candidates (used for a "
+            "teacher without gradients)."
+        ),
+    )
+    ascent_start: Literal["row", "inputs"] = Field(
+        "row",
+        description=(
+            "Where abm starts: sigma around the rows; or without data at inputs of their own, N(0,1) or as described, "
+            "as sampler direct does."
+        ),
+    )
+    ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
+    ascent_size: Positive = Field(
+        defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."
+    )
+    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(
+        defaults.CANDIDATES, description="Candidates per row and step."
+    )
     teacher_gradient: Literal["exact", "central"] = Field(
         "exact",
         description=(
-            "A teacher without gradients: what needs them is refused (exact), or gets central differences, 2 d "
-            "questions a point."
+            "A teacher without gradients: what needs them is refused (exact), or gets central differences (central), "
+            "2 d teacher evaluations per point."
         ),
     )
     teacher_step: Positive = Field(
-        0.1, description="Half width of those differences, standardized: trees are flat over shorter ones."
+        defaults.TEACHER_STEP,
+        description="Half width of those differences, standardized: trees are flat over shorter ones.",
     )
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
     no_data: bool = Field(
         False,
         description=(
-            "The student sees no row: synthetic inputs alone, selected on synthetic inputs that the teacher answers."
+            "Train without rows: on synthetic inputs with the teacher's answers, validated on other such inputs."
         ),
         json_schema_extra=_POINTS,
     )
     sampler: Annotated[Literal[SAMPLERS] | None, OrNone] = Field(
         None,
         description=(
-            "Synthetic points: gaussian, described, heavy-tailed (around the same mean and spread), mixed (half "
-            "each), generator, direct, anchored, latent. Without data the default is described; with rows it is "
-            "none, and those named stand beside the rows."
+            "Synthetic points: gaussian, described, heavy-tailed (same mean and spread), mixed (half "
+            "of each), generator, direct, anchored, latent. Without data the default is described. With rows it is "
+            "none, and the named points are added to the rows."
         ),
         json_schema_extra=_POINTS,
     )
     w_sampler: Weight = Field(
         1.0,
         description=(
-            "Weight of the points of generator, direct, anchored and latent, or of all points beside rows. They are "
-            "half of the batch."
+            "Weight of the points of generator, direct, anchored and latent, or of all points added to rows. They are "
+            "half of each batch."
+        ),
+        json_schema_extra=_POINTS,
+    )
+    noise: Literal[NOISES] = Field(
+        "mixed",
+        description=(
+            "neighbours: isotropic (sigma in every column), principal (sigma times the rows' own covariance), "
+            "crossover (each column from another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
+            "sizes (mixed-principal)."
         ),
         json_schema_extra=_POINTS,
     )
@@ -148,63 +208,98 @@ class DistillConfig(Section):
     like: Annotated[str | None, OrNone] = Field(
         None,
         description=(
-            "CSV of a few real inputs (no labels needed) whose correlation is followed; without --describe their "
-            "means, spreads and ranges too."
+            "CSV of a few real inputs (no labels needed) whose correlation is used; without --describe their "
+            "means, spreads and ranges are used too."
         ),
         json_schema_extra=_POINTS,
     )
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
-        5000, description="Training steps.", json_schema_extra=_TRAINING
+    steps: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
+        "auto",
+        description=(
+            "Training steps; auto: doubled, each time with a learning rate that falls to 0 at the end, until a "
+            f"doubling brings less than {LEAST_GAIN:.0%} (at most {MOST_AUTO:,})."
+        ),
+        json_schema_extra=_TRAINING,
     )
-    batch: Count = Field(64, description="Points a step.", json_schema_extra=_TRAINING)
+    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(seconds)] = Field(
+        None,
+        description="Time for race and training together: 60s, 2m, or a number of seconds. The result depends on it.",
+        json_schema_extra=_TRAINING,
+    )
+    batch: Count = Field(64, description="Points per step.", json_schema_extra=_TRAINING)
     optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
-    lr: Positive = Field(3e-3, description="Learning rate.", json_schema_extra=_TRAINING)
+    lr: Positive = Field(5e-3, description="Learning rate.", json_schema_extra=_TRAINING)
     lr_schedule: Literal["cosine", "linear", "constant"] = Field(
         "cosine",
-        description="How the learning rate falls to 0: cosine, linear, or not (constant).",
+        description=(
+            "How the learning rate falls to 0 over a given number of steps: cosine, linear, or not (constant). "
+            "Steps auto has its own."
+        ),
         json_schema_extra=_TRAINING,
     )
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
     evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(
-        100, description="Steps between two looks at the validation rows.", json_schema_extra=_TRAINING
+        100, description="Steps between two validations.", json_schema_extra=_TRAINING
     )
     baseline: bool = Field(
         True,
-        description="Train the same student by its base alone too, to see what the terms are worth.",
+        description="Train the same student by its base alone too, to measure what the terms add.",
+        json_schema_extra=_TRAINING,
+    )
+    accept_teacher: bool = Field(
+        False,
+        description="run: go on with a teacher that is worse than the mean or than a linear model on held-out rows.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
-        description=(
-            "Where the training runs; auto: on the GPU where one is there and the fused core covers the networks."
-        ),
+        description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
         json_schema_extra=_TRAINING,
     )
     backend: Literal["auto", "cpu", "cuda", "torch"] = Field(
         "auto",
-        description="Who computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
+        description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
         json_schema_extra=_TRAINING,
     )
 
     @property
+    def races(self) -> bool:
+        """Whether the objective is chosen by a race among candidates."""
+        return self.recipe == AUTO and not self.no_data
+
+    @property
     def drawn(self) -> str | None:
-        """The sampler, its default resolved."""
+        """Return the sampler, with its default resolved."""
         return self.sampler or ("described" if self.no_data else None)
 
     @property
     def searched(self) -> bool:
         """Whether the points of the sampler are a part of their own, beside rows or beside inputs as described."""
-        return self.drawn is not None and (not self.no_data or self.drawn in SEARCHING)
+        return self.kind is not None and (not self.no_data or not self.kind.plain)
+
+    @property
+    def kind(self) -> SamplerKind | None:
+        """What the sampler needs and does."""
+        return None if self.drawn is None else KINDS[self.drawn]
+
+    @property
+    def active_terms(self) -> tuple[str, ...]:
+        """The terms that are named and have a weight, in the order of the table."""
+        return tuple(name for name in TERMS if name in self.terms and active(getattr(self, f"w_{name}")))
 
     @property
     def base_learns(self) -> bool:
-        """Whether the base alone would learn anything: the student that is trained for comparison."""
-        return _active(self.w_base) or (self.no_data and self.searched)
+        """Return whether the base alone would learn anything, so that a baseline can be trained."""
+        return active(self.w_base) or (self.no_data and self.searched)
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, values: Any) -> Any:
-        known = isinstance(values, dict) and isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
+        if not isinstance(values, dict):
+            return values
+        if "recipe" not in values and OBJECTIVE & set(values):
+            return {**values, "recipe": None}  # what is minimised is said field by field
+        known = isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
         return {**RECIPES[values["recipe"]], **values} if known else values
 
     @model_validator(mode="after")
@@ -223,85 +318,27 @@ class DistillConfig(Section):
 
     @model_validator(mode="after")
     def _goes_together(self) -> DistillConfig:
-        for problem in _contradictions(self):
+        for problem in contradictions(self):
             raise ValueError(problem)
         return self
 
 
-def _contradictions(c: DistillConfig) -> list[str]:
-    """What does not go together, each with its reason and its remedy."""
-    found, drawn = [], c.drawn
-    if c.no_data and c.base not in WITHOUT_LABELS:
-        found.append(
-            f"no_data goes with the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
-            "inputs have none"
-        )
-    if c.no_data and c.fraction != 1.0:
-        found.append("no_data and fraction exclude each other: the student sees no row")
-    if c.heads == 2 and c.base in WITHOUT_LABELS:
-        found.append(
-            f"heads 2 needs a base that follows labels in its first head: base {c.base} does not; use tor, tbr, ail, "
-            "mix or blend, or heads 1"
-        )
-    if c.heads == 2 and not _active(c.w_base):
-        found.append("heads 2 needs w_base above 0: its first head learns by the base alone; give w_base, or heads 1")
-    if c.heads == 1 and c.export_head != "label":
-        found.append(
-            f"export_head {c.export_head} belongs to heads 2: one head is all there is; use heads 2, or export_head "
-            "label"
-        )
-    if drawn == "direct" and "abm" in c.terms:
-        found.append(
-            "sampler direct is abm from random starts, both search by the same steps: leave abm out of terms, or "
-            "sampler direct"
-        )
-    if drawn == "latent" and c.no_data and c.like is None:
-        found.append(
-            "sampler latent learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
-        )
-    for name in ("describe", "like"):
-        if getattr(c, name) is None:
-            continue
-        if drawn == "gaussian":
-            found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
-        elif not c.no_data and drawn not in DESCRIBED:
-            found.append(
-                f"{name} belongs to no_data or to the samplers {', '.join(DESCRIBED)}: with rows alone the inputs "
-                "are the rows'"
-            )
-    if c.searched and not _active(c.w_sampler):
-        found.append(
-            f"w_sampler 0 leaves sampler {drawn} without effect: "
-            + ("use sampler described or gaussian" if c.no_data else "leave the sampler out")
-        )
-    if c.searched and c.batch < 2:
-        found.append(f"batch 1 has no room for rows and points of sampler {drawn}: use at least 2")
-    if drawn in LEARNING and c.evaluate_every % ROUND:
-        found.append(
-            f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
-            f"{ROUND}"
-        )
-    weights = {"pm": c.w_pm, "abm": c.w_abm, "gm": c.w_gm}
-    if not _active(c.w_base) and not (c.searched or any(_active(weights[t]) for t in c.terms)):
-        found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
-    if "gm" in c.terms and _active(c.w_gm) and not set(c.gm_on) & _made(c):
-        found.append(
-            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms make: add original, or the "
-            "term pm or abm"
-        )
-    return found
+def begun_anew(before: DistillConfig, given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ``before`` as they stand when ``given`` ones are put over them.
 
-
-def _made(c: DistillConfig) -> set[str]:
-    """The kinds of points that the steps have."""
-    searched = (c.drawn == "direct" and _active(c.w_sampler)) or ("abm" in c.terms and _active(c.w_abm))
-    return (
-        {"original"}
-        | ({"perturbed"} if "pm" in c.terms and _active(c.w_pm) else set())
-        | ({"ascended"} if searched else set())
-    )
-
-
-def _active(weight: float | str) -> bool:
-    start, end, _ = weight_parts(weight)
-    return start != 0 or end != 0
+    A new recipe takes back what the former one set; a field of the objective given by itself ends recipe auto.
+    """
+    values = before.model_dump(mode="json")
+    if "recipe" not in given:
+        if before.recipe == AUTO and OBJECTIVE & set(given):
+            values["recipe"] = None
+        return values
+    name = none_for_nothing(given["recipe"])
+    default = lambda field: DistillConfig.model_fields[field].get_default(call_default_factory=True)
+    for field, value in RECIPES.get(str(before.recipe), {}).items():
+        if getattr(before, field) == value:
+            values[field] = default(field)
+    if name == AUTO:
+        values |= {field: default(field) for field in OBJECTIVE}
+    values.update(RECIPES.get(name, {}))
+    return values

@@ -1,10 +1,10 @@
-"""Kinds of configuration fields: how a name, a list, a number or a weight over the run may be written."""
+"""Types of configuration fields: how a name, a list, a number or a scheduled weight is written."""
 
 from __future__ import annotations
 
 import csv
 import math
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -21,15 +21,16 @@ __all__ = [
     "as_list",
     "none_for_nothing",
     "panel",
+    "seconds",
     "weight_parts",
 ]
 
-MOST_ROWS = 65536  # of a batch: beyond, memory and not the network decides what a step costs
+MOST_ROWS = 65536  # per batch: beyond, memory and not the network decides the cost of a step
 MOST_STEPS = 10**9
 
 
 def as_list(value: Any) -> Any:
-    """``"a,b"`` -> ``["a", "b"]``, and ``'"a,b",c'`` -> ``["a,b", "c"]``; one number -> a list of one. Lists pass."""
+    """Split ``"a,b"`` into ``["a", "b"]`` and ``'"a,b",c'`` into ``["a,b", "c"]``; a number gives a list of one."""
     if isinstance(value, str):
         parts = next(csv.reader([value], skipinitialspace=True), []) if '"' in value else value.split(",")
         return [part.strip() for part in parts if part.strip()]
@@ -39,7 +40,7 @@ def as_list(value: Any) -> Any:
 
 
 def weight_parts(value: float | str) -> tuple[float, float, int]:
-    """``(start, end, hold)`` of a weight that :data:`Weight` has let pass."""
+    """Return ``(start, end, hold)`` of a weight that :data:`Weight` has validated."""
     if not isinstance(value, str):
         return value, value, 1
     line, _, hold = value.partition("/")
@@ -48,7 +49,7 @@ def weight_parts(value: float | str) -> tuple[float, float, int]:
 
 
 def _as_weight(value: Any) -> float | str:
-    """A number, or the canonical ``START..END`` or ``START..END/HOLD``."""
+    """Return a number, or the canonical ``START..END`` or ``START..END/HOLD``."""
     form = "a number, or START..END (such as 1..0), or START..END/HOLD with HOLD steps between two values"
     parts = value
     if isinstance(value, dict):
@@ -80,13 +81,27 @@ def _as_weight(value: Any) -> float | str:
     return f"{line[0]:.12g}..{line[1]:.12g}" + (f"/{hold}" if hold > 1 else "")
 
 
+def seconds(value: Any) -> Any:
+    """``"60s"``, ``"2m"``, ``"1h"`` or a number -> seconds; ``"none"`` -> None."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    if text == "none":
+        return None
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:])
+    try:
+        return float(text) if factor is None else factor * float(text[:-1])
+    except ValueError:
+        raise ValueError("expected seconds, such as 60s, 2m, 1h, or a number") from None
+
+
 def none_for_nothing(value: Any) -> Any:
-    """``"none"`` takes back what an earlier command chose."""
+    """Return None for ``"none"``, which undoes the choice of an earlier command."""
     return None if isinstance(value, str) and value.strip().lower() == "none" else value
 
 
 def panel(title: str) -> dict[str, Any]:
-    """Under which heading ``--help`` shows a field (``Field(..., json_schema_extra=panel(...))``)."""
+    """Return the heading of a field in ``--help`` (``Field(..., json_schema_extra=panel(...))``)."""
     return {"panel": title}
 
 
@@ -95,11 +110,11 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Optimizer = Literal["rmsprop", "adam", "adamw"]
 OrNone = BeforeValidator(none_for_nothing)
 Count = Annotated[int, Field(ge=1, le=MOST_ROWS)]
-Weight = Annotated[Union[float, str], BeforeValidator(_as_weight)]
-"""A weight over the run: constant, or on a line from the first step to the last (``hold`` steps at a time)."""
+Weight = Annotated[float | str, BeforeValidator(_as_weight)]
+"""A weight over the run: constant, or linear from the first step to the last (constant for ``hold`` steps)."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: unknown fields, infinities and not-a-number are errors."""
+    """A section of the configuration; unknown fields, infinities and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""The section ``quantize`` of the configuration: precisions, calibration, and what may be done about the error."""
+"""The section ``quantize`` of the configuration: precisions, calibration, and ways to reduce the error."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .fields import MOST_STEPS, Names, Section, as_list
 
 __all__ = ["CORRECTIONS", "QuantizeConfig"]
 
-CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine")
+CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine", "split")
 
 
 def _as_share(value: Any) -> Any:
-    """``"1%"`` -> 0.01; ``"none"`` -> None; numbers pass."""
+    """Return 0.01 for ``"1%"`` and None for ``"none"``; numbers are unchanged."""
     if isinstance(value, str) and value.strip().lower() == "none":
         return None
     if isinstance(value, str) and value.strip().endswith("%"):
@@ -29,7 +29,7 @@ Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_shar
 
 
 class QuantizeConfig(Section):
-    """Which precisions to write, from which inputs they are calibrated, and what may be done about the error."""
+    """Which precisions to write, on which inputs to calibrate them, and how to reduce the error."""
 
     precision: Annotated[
         list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]],
@@ -38,49 +38,49 @@ class QuantizeConfig(Section):
     ] = Field(
         default_factory=lambda: ["fp16", "int8"],
         description=(
-            "Precisions besides fp32: int8, int8-weights, fp8, fp16, bf16; or auto: int8 with the layers that "
-            "--max-increase (1%) needs in a higher one."
+            "Precisions besides fp32: int8, int8-weights, fp8, fp16, bf16; or auto: int8, with as many layers in "
+            "a higher precision as --max-increase (1%) needs."
         ),
     )
     calibrate: Literal["auto", "real", "synthetic", "both"] = Field(
         "auto",
         description=(
-            "Calibration inputs: the student's training rows (real), synthetic ones, or both; auto: the rows where "
-            "the student saw any."
+            "Calibration inputs: the student's training rows (real), synthetic ones, or both; auto: the rows if "
+            "the student saw any, else synthetic ones."
         ),
     )
     inputs: str | None = Field(
         None,
         description=(
-            "YAML description of the inputs for synthetic rows (mean and sd, or low and high of each); else what "
-            "was stored with the student."
+            "YAML description of the inputs for synthetic rows (mean and sd, or low and high of each). Default: "
+            "the one stored with the student."
         ),
     )
     method: Literal["output", "minmax", "percentile", "entropy"] = Field(
-        "output", description="How a range is found: by the output's error, or read off the calibration values."
+        "output", description="How a range is chosen: by the output's error, or from the calibration values."
     )
     percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
-    rows: Annotated[int, Field(ge=1)] = Field(2048, description="Most calibration rows.")
+    rows: Annotated[int, Field(ge=1)] = Field(2048, description="Maximum number of calibration rows.")
     corrections: Names = Field(
         default_factory=lambda: list(CORRECTIONS),
-        description="Corrections that may be tried: any of " + ",".join(CORRECTIONS) + ", or none.",
+        description="Corrections to try: any of " + ",".join(CORRECTIONS) + ", or none.",
     )
     placer: Literal["auto", "own", "onnxruntime", "modelopt"] = Field(
         "auto",
         description=(
-            "Who places INT8 pairs: own (chains of layers), onnxruntime (any graph), modelopt (NVIDIA's, installed "
-            "apart), or auto."
+            "What inserts INT8 Q/DQ pairs: own (chains of layers), onnxruntime (any graph), modelopt (NVIDIA's, "
+            "installed separately), or auto."
         ),
     )
     max_increase: Share = Field(
         None,
-        description="Keep layers in a higher precision until the RMSE rises by no more than this, e.g. 1%; or none.",
+        description="Maximum increase of the RMSE, e.g. 1%: layers are kept in a higher precision to meet it; or none.",
     )
     high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
     finetune: bool = Field(
         False,
         description=(
-            "Train the student through its INT8 quantizers with base and terms of distill (quantization-aware "
+            "Train the student through its INT8 quantizers with the base and terms of distill (quantization-aware "
             "distillation)."
         ),
     )
@@ -94,7 +94,7 @@ class QuantizeConfig(Section):
     report: bool = Field(
         False,
         description=(
-            "Rank the layers by the output error that each causes, and split it into input, weights and activations."
+            "Rank the layers by the output error that each causes, split into input, weights and activations."
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The devices that a student can be meant for, and what each of them lacks. Facts only; nothing is looked for here.
+"""The target devices, and what each of them lacks. This module holds facts only and probes no hardware.
 
 Versions are those that NVIDIA ships with each JetPack (checked in November 2026); compute capabilities decide which
 number formats the tensor cores have.
@@ -14,7 +14,7 @@ __all__ = ["TARGETS", "Target", "formats_of", "get_target"]
 
 
 def formats_of(sm: int) -> tuple[str, ...]:
-    """Number formats that a GPU of a compute capability (87 for 8.7) multiplies in, or stores weights in."""
+    """Return the number formats that a GPU of a compute capability (87 for 8.7) computes in or stores weights in."""
     found = ["fp32", "fp16", "int8", "int8-weights"]
     if sm >= 80:
         found.append("bf16")
@@ -50,12 +50,12 @@ class Target:
     stand_in: str
 
     def version(self, tensorrt: str | None = None) -> tuple[int, int]:
-        """(major, minor) of ``tensorrt``, or of the oldest version that the target ships with."""
+        """Return (major, minor) of ``tensorrt``, or of the oldest version that the target ships with."""
         text = tensorrt or next(iter(self.tensorrt.values()))
         try:
             major, minor = (int(part) for part in (text.split(".") + ["0"])[:2])
         except ValueError:
-            raise UserError(f"'{text}' is no TensorRT version.", "Give for example 10.3.") from None
+            raise UserError(f"'{text}' is not a TensorRT version.", "Give a version such as 10.3.") from None
         if not (10, 3) <= (major, minor) < (12, 0):
             raise UserError(
                 f"TensorRT {text} is not supported, expected 10.3 to 11.x.",
@@ -64,7 +64,7 @@ class Target:
         return major, minor
 
     def lacks(self, precision: str) -> str | None:
-        """Why a graph of a precision cannot run on the target as it is meant, or None.
+        """Return why a graph of a precision cannot run on the target as intended, or None.
 
         ``precision`` is a label as :func:`regkd_edge.quantization.graph_precision` gives it: "int8", "fp8+fp16", ...
         """
@@ -116,7 +116,7 @@ TARGETS = {
 
 
 def get_target(name: str) -> Target:
-    """The target of that name; an unknown one is a :class:`UserError`."""
+    """Return the target of that name; an unknown one is a :class:`UserError`."""
     if name not in TARGETS:
         raise UserError(f"unknown target '{name}'.", f"Use one of: {', '.join(TARGETS)}.")
     return TARGETS[name]

@@ -42,13 +42,13 @@ class Scaler:
         cls,
         rows: np.ndarray,  # [N, k]
     ) -> Scaler:
-        """Population mean and standard deviation of each column; :class:`DataError` for no rows."""
+        """Return the population mean and standard deviation of each column; :class:`DataError` without rows."""
         rows = np.asarray(rows, dtype=np.float64)
         if rows.ndim != 2 or len(rows) == 0:
-            raise DataError(f"a scaler needs rows [N, k] with N of at least 1, got {rows.shape}.")
+            raise DataError(f"a scaler needs rows [N, k] with N >= 1, got shape {rows.shape}.")
         low, high = rows.min(axis=0), rows.max(axis=0)
         mean, scale = rows.mean(axis=0), rows.std(axis=0)
-        # Rounding gives a constant column a tiny deviation, so constancy is decided on the values themselves.
+        # Rounding gives a constant column a tiny deviation, so compare the values themselves.
         constant = (low == high) | ~(scale > 0)
         return cls(np.where(constant, low, mean), np.where(constant, 1.0, scale))
 
@@ -70,7 +70,7 @@ class Scaler:
         return np.asarray(values, dtype=np.float64) * self.scale + self.mean
 
     def to_dict(self) -> dict[str, list[float]]:
-        """JSON-able; float64 survives the round trip through JSON exactly."""
+        """Return a JSON-able dict; float64 survives the round trip through JSON exactly."""
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
 
     @classmethod
@@ -85,7 +85,7 @@ class Scaler:
 
 @dataclass(frozen=True, eq=False)
 class Scalers:
-    """The scaler of the inputs and that of the targets of one network."""
+    """The scalers of the inputs and of the targets of one network."""
 
     x: Scaler
     y: Scaler
@@ -100,7 +100,7 @@ class Scalers:
 
     @classmethod
     def identity(cls, d: int, o: int) -> Scalers:
-        """Scalers that change nothing."""
+        """Return scalers that change nothing."""
         return cls(Scaler(np.zeros(d), np.ones(d)), Scaler(np.zeros(o), np.ones(o)))
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,16 +1,22 @@
-"""Training, validation and test rows by seed, and shares of them."""
+"""Training, validation and test rows: at random, by unit, in time, as a column says; and shares of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DataError
 
-__all__ = ["Split", "split", "subset"]
+__all__ = ["Split", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
 
 _MINIMUM = {"training": 2, "validation": 1, "test": 1}
+_WORDS = {
+    "train": {"train", "training", "tr", "fit"},
+    "validation": {"validation", "valid", "val", "dev", "eval"},
+    "test": {"test", "testing", "holdout", "held-out", "heldout", "hold-out"},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +39,20 @@ def split(n: int, validation: float, test: float, seed: int) -> Split:
     n : int
         Number of rows.
     validation, test : float
-        Shares of the rows, rounded to whole rows and at least one; the rest is for training.
+        Shares of the rows, rounded to whole rows, at least one each; the rest is for training.
 
     Raises
     ------
     DataError
-        When fewer than 2 training rows, 1 validation row or 1 test row would be left; it says the numbers.
+        Fewer than 2 training rows, 1 validation row or 1 test row would be left; the message has the numbers.
     """
-    n_validation, n_test = max(1, round(n * validation)), max(1, round(n * test))
+    n_validation, n_test = _sizes(n, validation, test)
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(n).astype(np.int64)
+    return Split(order[n_test + n_validation :], order[n_test : n_test + n_validation], order[:n_test])
+
+
+def _sizes(n: int, validation: float, test: float) -> tuple[int, int]:
+    n_validation, n_test = max(1, round(n * validation)) if validation else 0, max(1, round(n * test)) if test else 0
     n_train = n - n_validation - n_test
     if n_train < _MINIMUM["training"]:
         raise DataError(
@@ -48,19 +60,139 @@ def split(n: int, validation: float, test: float, seed: int) -> Split:
             f" and leaves {max(n_train, 0)} for training, expected at least {_MINIMUM['training']}.",
             "Give more rows, or smaller shares for validation and test.",
         )
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(n).astype(np.int64)
-    return Split(order[n_test + n_validation :], order[n_test : n_test + n_validation], order[:n_test])
+    return n_validation, n_test
+
+
+def repeated_rows(
+    x: np.ndarray,  # [N, d]
+) -> np.ndarray:  # [N] int64
+    """Number the distinct rows: equal rows have equal numbers.
+
+    By a hash of 64 bits of each row; two rows of one hash fall into one part of a split, which does no harm.
+    """
+    bits = np.ascontiguousarray(x + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
+    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) * 2 + 1
+    total = np.zeros(len(bits), dtype=np.uint64)
+    for column, key in zip(bits.T, keys):
+        total = (total ^ column) * key
+        total ^= total >> np.uint64(29)
+    return np.unique(total, return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def split_units(
+    units: np.ndarray,  # [N] int64
+    validation: float,
+    test: float,
+    seed: int,
+    *,
+    in_order: bool = False,
+    what: str = "distinct inputs",
+) -> Split:
+    """Split so that the rows of one unit fall into one part, the shares kept as well as they can be.
+
+    Parameters
+    ----------
+    units : int64 array [N]
+        The unit that each row belongs to.
+    validation, test : float
+        Shares of the rows; 0 leaves that part empty.
+    in_order : bool
+        Units in the order of their first rows: the last ones are test, those before them validation, in place of random
+        ones.
+    what : str
+        What a unit is, for the message.
+
+    Raises
+    ------
+    DataError
+        Fewer units than parts, or fewer than 2 training rows left.
+    """
+    n = len(units)
+    goals = _sizes(n, validation, test)
+    distinct, first, inverse, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    parts = 1 + sum(goal > 0 for goal in goals)
+    if len(distinct) < parts:
+        raise DataError(
+            f"{n} rows hold {len(distinct)} {what}, expected at least {parts}: each must be in one part of the split.",
+            "Give rows of more of them, or the held-out ones by --test-data.",
+        )
+    if in_order:
+        order = np.argsort(first, kind="stable")[::-1]
+    else:
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(distinct))
+    part = np.zeros(len(distinct), dtype=np.int64)
+    free = np.ones(len(distinct), dtype=bool)
+    for number, goal in ((2, goals[1]), (1, goals[0])):
+        if not goal:
+            continue
+        others = 1 + (number == 2 and goals[0] > 0)
+        chosen = _chosen(order[free[order]], sizes, goal, in_order, keep=others)
+        part[chosen], free[chosen] = number, False
+    rows = part[inverse.reshape(-1)]
+    shuffled = np.arange(n) if in_order else np.random.Generator(np.random.PCG64([seed, 1])).permutation(n)
+    train, kept, held = (shuffled[rows[shuffled] == number].astype(np.int64) for number in (0, 1, 2))
+    if len(train) < _MINIMUM["training"]:
+        raise DataError(
+            f"the split leaves {len(train)} rows for training, expected at least {_MINIMUM['training']}.",
+            "Give more rows, or smaller shares for validation and test.",
+        )
+    return Split(train, kept, held)
+
+
+def _chosen(order: np.ndarray, sizes: np.ndarray, goal: int, in_order: bool, keep: int) -> np.ndarray:
+    """Units whose rows come nearest to ``goal``, ``keep`` units left for the other parts."""
+    order = order[: len(order) - keep]
+    if in_order:
+        total = np.cumsum(sizes[order])
+        return order[: int(np.argmin(np.abs(total - goal))) + 1]
+    chosen, left = [], goal
+    for unit in order:
+        if abs(left - sizes[unit]) < left:
+            chosen.append(unit)
+            left -= sizes[unit]
+        if left <= 0:
+            break
+    return np.array(chosen or [order[np.argmin(sizes[order])]], dtype=np.int64)
+
+
+def split_by_column(cells: Sequence[str], name: str, validation: float, seed: int, units: np.ndarray) -> Split:
+    """Split as the cells of a column say: train, validation (or valid, val, dev) and test (or holdout).
+
+    Where no cell says validation, a share of the training rows is drawn, whole ``units`` [N] of them.
+
+    Raises
+    ------
+    DataError
+        Another word, or no training or test rows.
+    """
+    lowered = np.array([cell.strip().lower() for cell in cells])
+    parts = {part: np.flatnonzero(np.isin(lowered, sorted(words))) for part, words in _WORDS.items()}
+    if sum(map(len, parts.values())) < len(lowered):
+        known = set().union(*_WORDS.values())
+        odd = next(cell for cell, low in zip(cells, lowered) if low not in known)
+        raise DataError(
+            f"column '{name}' holds {odd!r}, expected train, validation or test in every row.",
+            "Correct the cells, or use --group for a column that names units.",
+        )
+    for part, least in (("train", _MINIMUM["training"]), ("test", 1)):
+        if len(parts[part]) < least:
+            raise DataError(f"column '{name}' says {part} in {len(parts[part])} rows, expected at least {least}.")
+    if not len(parts["validation"]):
+        rows = parts["train"]
+        drawn = split_units(units[rows], validation, 0.0, seed)
+        parts["train"], parts["validation"] = rows[drawn.train], rows[drawn.validation]
+    return Split(*(parts[part].astype(np.int64) for part in _WORDS))
 
 
 def subset(whole: Split, fraction: float, seed: int) -> Split:
     """Keep a share of the training and of the validation rows; the test rows stay.
 
-    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions compares like with like.
+    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable.
 
     Raises
     ------
     DataError
-        When the share is outside (0, 1], or leaves fewer than 2 training rows or 1 validation row.
+        The share is outside (0, 1], or leaves fewer than 2 training rows or 1 validation row.
     """
     if not 0 < fraction <= 1:
         raise DataError(f"fraction {fraction:g} is outside (0, 1].", "Give the share of the rows to keep, such as 0.1.")

@@ -1,23 +1,27 @@
 """The data files of a run: the table with its split, and predictions of every row.
 
-``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names.
-``predictions.npz`` of a model holds y [N, o]: its answers to all rows in the table's order, so that accuracy can be
-reported where torch is absent.
+``data.npz`` holds x [N, d], y [N, o] in raw units and the row numbers train, validation, test; ``data.json`` the names
+and what each input column is (:class:`Columns`).
+``predictions.npz`` of a model holds y [N, o]: its predictions for all rows in the table's order, so that accuracy
+can be reported without torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, RunFolderError
+from ..io.arrays import read_npz
 from ..io.command import command_line
 from ..io.files import write_atomic, write_json
-from ..io.reading import archive_problem, read_json
+from ..io.reading import read_json_object
 from ..run import RunFolder
+from .columns import Columns
 from .scaler import Scalers
 from .split import Split
 from .table import Table
@@ -53,6 +57,16 @@ class Dataset:
     def o(self) -> int:
         return self.table.o
 
+    @cached_property
+    def columns(self) -> Columns:
+        """Kinds of the inputs, with the ranges and values of the training rows.
+
+        Where there are no training rows (a bundle), those that were stored.
+        """
+        stored = self.table.columns or Columns.detect(self.x, self.table.feature_names)
+        train = self.split.train
+        return stored.observed(self.x[train]) if len(train) else stored
+
     def rows(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [n, d] and targets [n, o] of ``train``, ``validation`` or ``test``, raw units."""
         index = getattr(self.split, part)
@@ -71,7 +85,7 @@ class Dataset:
 
 
 def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
-    """Write data.npz and data.json of a run, each whole or not at all; returns their paths."""
+    """Write data.npz and data.json of a run, each atomically; return their paths."""
     arrays, names = run.file("data.npz"), run.file("data.json")
     with write_atomic(arrays) as temporary:
         np.savez(temporary, x=table.x, y=table.y, train=split.train, validation=split.validation, test=split.test)
@@ -85,20 +99,27 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             "target_names": table.target_names,
             "warnings": table.warnings,
             "split": split.counts(),
+            "columns": Dataset(table, split).columns.to_dict(),
         },
     )
     return [arrays, names]
 
 
 def load_dataset(run: RunFolder) -> Dataset:
-    """What :func:`save_dataset` wrote; a missing, corrupt or contradictory file is a :class:`RunFolderError`."""
+    """Load the files of :func:`save_dataset`; a missing, corrupt or contradictory one is a RunFolderError."""
     remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
-    arrays = _read_npz(run.file("data.npz"), ("x", "y", *_PARTS), remedy)
-    names = _read_json(run.file("data.json"), remedy)
+    arrays = read_npz(run.file("data.npz"), ("x", "y", *_PARTS), RunFolderError, remedy)
+    names = read_json_object(run.file("data.json"), remedy)
     problem = _problem(arrays, names)
     if problem:
         raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
     x, y, features, targets = arrays["x"], arrays["y"], names["feature_names"], names["target_names"]
+    try:
+        columns = Columns.from_dict(names["columns"]) if "columns" in names else None
+    except DataError as error:
+        raise RunFolderError(f"'{run.file('data.json')}' is corrupt: {error.cause}", remedy) from None
+    if columns is not None and list(columns.names) != features:
+        raise RunFolderError(f"'{run.file('data.json')}' is corrupt: its column kinds name other inputs.", remedy)
     table = Table(
         x,
         y,
@@ -106,6 +127,7 @@ def load_dataset(run: RunFolder) -> Dataset:
         [str(n) for n in targets],
         str(names.get("source", "")),
         [str(w) for w in names.get("warnings", [])],
+        columns,
     )
     return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
 
@@ -115,14 +137,14 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
     if names.get("format") != _FORMAT:
         return f"format {names.get('format')!r}, expected {_FORMAT}"
     if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
-        return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two tables of float64 with as many rows"
+        return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two float64 tables with equal numbers of rows"
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return "x or y holds a number that is not finite"
     for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):
         if not isinstance(names.get(key), list) or len(names[key]) != width:
             return f"{key} does not name the {width} columns"
     parts = [arrays[p] for p in _PARTS]
-    needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle carries no row that was trained on
+    needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle holds no training rows
     if any(p.ndim != 1 or not np.issubdtype(p.dtype, np.integer) for p in parts) or not all(len(p) for p in needed):
         return "a part of the split is empty or holds no row numbers"
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(x))):
@@ -134,7 +156,7 @@ def save_predictions(
     path: str | Path,
     y: np.ndarray,  # [N, o] raw units
 ) -> Path:
-    """Write a model's answers to all rows of the table."""
+    """Write a model's predictions for all rows of the table."""
     path = Path(path)
     with write_atomic(path) as temporary:
         np.savez(temporary, y=np.asarray(y, dtype=np.float64))
@@ -144,31 +166,10 @@ def save_predictions(
 def load_predictions(path: str | Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     """Read predictions [N, o], float64, raw units; another shape than ``shape`` is a :class:`RunFolderError`."""
     remedy = "Make it again with --force on the command that wrote it."
-    y = _read_npz(Path(path), ("y",), remedy)["y"]
+    y = read_npz(path, ("y",), RunFolderError, remedy)["y"]
     if y.ndim != 2 or y.dtype != np.float64 or (shape is not None and y.shape != tuple(shape)):
         raise RunFolderError(
             f"'{path}' holds predictions {y.shape} of {y.dtype}, expected {tuple(shape) if shape else '[N, o]'} of float64.",
             remedy,
         )
     return y
-
-
-def _read_npz(path: Path, keys: tuple[str, ...], remedy: str) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise RunFolderError(f"no file '{path}'.", remedy)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in keys}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
-        raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
-    return arrays
-
-
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        content = read_json(path, remedy)
-    except FileNotFoundError:
-        raise RunFolderError(f"no file '{path}'.", remedy) from None
-    if not isinstance(content, dict):
-        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
-    return content

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, NotAvailable
-from ..io.reading import archive_problem
-from .csv_reader import read_csv
+from ..config import DataConfig
+from ..config.data import thousands_by_column
+from ..config.problems import validated
+from ..errors import DataError
+from .columns import Columns
+from .encode import Category, expand, to_codes
+from .problems import require_numbers
+from .reading import BUNDLED, Format, Frame, Missing, read_frame
+from .relations import copied_inputs, given_away
+from .suspicious import column_that_counts, suspicious_values
+from .typed import missing_option, named_option
 
-__all__ = ["BUNDLED", "Table", "load_table"]
+__all__ = ["BUNDLED", "Table", "load_table", "read_table"]
 
-#: Real sets that come with scikit-learn, without a download.
-BUNDLED = ("digits", "diabetes")
-
-# Engines take raw values as float32: beyond this they, their squares or their reciprocals leave its range.
+# Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
 _LARGEST, _SMALLEST = 1e30, 1e-30
-# A column that varies by less than this share of its size keeps fewer than about 7 bits of itself in float32.
+# A column that varies by less than this share of its size keeps fewer than about 7 bits in float32.
 _COARSE = 1e-5
 
 
@@ -36,7 +42,14 @@ class Table:
     source : str
         The file or bundled set it came from.
     warnings : list of str
-        What is allowed but worth knowing (constant columns, columns that float32 resolves coarsely).
+        What is allowed but noteworthy: constant columns, columns that float32 resolves coarsely, numbers that do
+        not look like measurements.
+    labelled : bool
+        Whether y holds labels; False where there are none and a teacher's answers stand in their place.
+    columns : Columns, optional
+        Kind of each input, with declared kinds; by default inferred from the rows alone.
+    aside : dict of str to list of str, length N
+        Columns that are not inputs: the unit or the part of the split that a row belongs to.
     """
 
     x: np.ndarray
@@ -45,6 +58,9 @@ class Table:
     target_names: list[str]
     source: str
     warnings: list[str] = field(default_factory=list)
+    columns: Columns | None = None
+    labelled: bool = True
+    aside: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def d(self) -> int:
@@ -60,17 +76,21 @@ class Table:
         return len(self.x)
 
 
-def load_table(source: str | Path, target: Sequence[str] = ()) -> Table:
-    """Read a table and part its columns into inputs and targets.
+def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -> Table:
+    """Read a table and divide its columns into inputs and targets.
 
     Parameters
     ----------
     source : str or path
-        A CSV, Parquet (``.parquet``, ``.pq``) or NPZ file, or one of :data:`BUNDLED`. An NPZ file holds either ``x``
-        [N, d] and ``y`` [N, o] (with ``feature_names`` and ``target_names`` if wanted), or one vector [N] a column.
+        A text table (commas, semicolons, tabs, bars or spaces; also compressed), an Excel, Parquet, NPZ, NPY or MAT
+        file, or one of :data:`BUNDLED`. An NPZ file holds either ``x`` [N, d] and ``y`` [N, o] (with ``feature_names``
+        and ``target_names`` if wanted), or one vector [N] per column.
     target : sequence of str
-        Names of the target columns, in the order wanted. A bundled set and an NPZ file with ``y`` know their own;
-        every other source needs it. All other columns are inputs.
+        Names of the target columns, in the desired order. A bundled set and an NPZ file with ``y`` name their own;
+        every other source needs this. All other columns are inputs.
+    **options
+        Fields of :class:`regkd_edge.config.DataConfig` that say how the table is read: ``drop``, ``missing``,
+        ``blanks``, ``separator``, ``decimal``, ``thousands``, ``header``, ``whole``, ``categorical``.
 
     Raises
     ------
@@ -79,64 +99,174 @@ def load_table(source: str | Path, target: Sequence[str] = ()) -> Table:
     NotAvailable
         The library that reads this kind of file is not installed.
     """
-    name = str(source)
     wanted = [target] if isinstance(target, str) else list(target)
-    if name in BUNDLED:
-        names, values, known = _bundled(name)
-        return _table(name, names, values, wanted or known, known, lambda row: f"row {row + 1}")
-    path = Path(source)
-    if not path.exists():
-        raise DataError(f"no file '{path}'.", _near_files(path))
-    if path.is_dir():
-        raise DataError(f"'{path}' is a folder, expected a data file.", "Give the path of a CSV, Parquet or NPZ file.")
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        names, values, known = _npz(path)
-        return _table(str(path), names, values, wanted or known, known, lambda row: f"row {row + 1}")
-    if suffix in (".parquet", ".pq"):
-        names, values = _parquet(path)
-        return _table(str(path), names, values, wanted, [], lambda row: f"row {row + 1}")
-    names, values, lines = read_csv(path)
-    return _table(str(path), names, values, wanted, [], lambda row: f"line {lines[row]}")
+    config = validated(DataConfig, {"source": str(source), "target": wanted, **options}, f"options of '{source}'")
+    if config.blanks == "mean":
+        raise DataError("blanks='mean' needs the training rows.", "Use prepare(), which splits the table first.")
+    table, categories = read_table(config, source)
+    return finished(table, categories, config)
 
 
-def _near_files(path: Path) -> str:
-    folder = path.parent
-    near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], n=1) if folder.is_dir() else []
-    if near:
-        return f"Did you mean '{folder / near[0]}'?"
-    return f"Give the path of a CSV, Parquet or NPZ file, or a bundled set: {', '.join(BUNDLED)}."
+def read_table(
+    config: DataConfig, source: str | Path, like: list[Category] | None = None
+) -> tuple[Table, list[Category]]:
+    """Read one file as ``config`` says; words are codes still, and cells to be filled are not-a-number.
+
+    ``like``: the categories of another file, whose codes are used here too.
+    """
+    aside = [name for name in (config.group, config.split_column) if name]
+    held_out = like is not None
+    form = Format(
+        config.separator,
+        config.decimal,
+        thousands_by_column(config.thousands),
+        Missing.of(config.missing),
+        config.header,
+    )
+    frame = read_frame(source, form, skip=config.drop, texts=[*config.categorical, *aside])
+    unknown = [name for name in config.drop if name not in frame.left_out]
+    if unknown and not held_out:
+        near = difflib.get_close_matches(unknown[0], frame.names, n=1)
+        raise DataError(
+            f"--drop names '{unknown[0]}', which is not a column of '{source}'.",
+            f"Did you mean '{near[0]}'?" if near else f"Its columns are: {_shown(frame.names)}.",
+        )
+    wanted, inputs = _parted(frame, config, aside_needed=not held_out)
+    aside = [name for name in aside if name in frame.names]
+    beside = {name: _texts(frame, name) for name in aside}
+    for name in aside:
+        frame.without_column(name)
+    categories = [to_codes(frame, name, like) for name in config.categorical if name in frame.odd]
+    _in_order(frame, inputs + wanted)
+    require_numbers(frame, wanted, config.blanks, lambda: _row_numbers(frame))
+    rows = _with_values(frame, config, len(wanted))
+    count = len(frame.values)
+    warnings = list(frame.notes)
+    if len(rows) < count:
+        frame.values = frame.values[rows]
+        beside = {name: [cells[i] for i in rows] for name, cells in beside.items()}
+        warnings.append(f"{count - len(rows):,} of {count:,} rows with missing values are left out")
+    d = len(inputs)
+    x, y = np.ascontiguousarray(frame.values[:, :d]), np.ascontiguousarray(frame.values[:, d:])
+    frame.values = frame.values[:0]
+    _check(str(source), inputs, wanted, x, y, varying=not held_out)
+    warnings += [f"stored target '{name}' is not used" for name in frame.known if name not in wanted]
+    warnings += suspicious_values(frame.dotted, x, y, inputs, wanted)
+    return Table(x, y, inputs, wanted, str(source), warnings, aside=beside), categories
 
 
-def _table(
-    source: str, names: list[str], values: np.ndarray, wanted: list[str], known: list[str], place: Callable[[int], str]
-) -> Table:
-    shown = ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+def _row_numbers(frame: Frame) -> list[str]:
+    """Columns of whole numbers that count the rows; an even axis of times is left to the user."""
+    counting = column_that_counts(frame.names, frame.values)
+    return [name for name in counting if (frame.values[:2, frame.names.index(name)] % 1 == 0).all()]
+
+
+def _in_order(frame: Frame, names: list[str]) -> None:
+    """Keep the columns ``names`` in this order; nothing is copied where they stand so."""
+    if names != frame.names:
+        place = {name: j for j, name in enumerate(frame.names)}
+        frame.values = frame.values[:, [place[name] for name in names]]
+        frame.names = names
+
+
+def finished(table: Table, categories: list[Category], config: DataConfig) -> Table:
+    """Words become one input each, and every input gets its kind."""
+    x, names, groups = expand(table.x, table.feature_names, categories)
+    worded = {category.name for category in categories}
+    coded = [name for name in config.categorical if name not in worded]
+    warnings = list(table.warnings)
+    for category in categories:
+        shown = ", ".join(category.inputs[:4]) + (", ..." if len(category.inputs) > 4 else "")
+        warnings.append(f"input '{category.name}' becomes {len(category.inputs)} inputs of 0 or 1: {shown}")
+    warnings += _coarse_or_constant(x, names) + copied_inputs(x, names)
+    warnings += given_away(x, table.y, names, table.target_names)
+    columns = Columns.detect(x, names, config.whole, coded, groups)
+    return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
+
+
+def _parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[str], list[str]]:
+    """Targets and inputs, every name that was given checked."""
+    names, wanted = frame.names, list(config.target) or list(frame.known)
+    dropped_targets = [name for name in config.drop if name in frame.known]
     if not wanted:
-        raise DataError(f"no target named for '{source}'.", f"Give --target with one or more of its columns: {shown}.")
+        raise DataError(
+            f"no target named for '{frame.source}'.", f"Give --target with one or more of its columns: {_shown(names)}."
+        )
     for i, name in enumerate(wanted):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            remedy = f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown}."
-            holding = next((n for n in names if "," in n and name in (part.strip() for part in n.split(","))), None)
-            if holding is not None:
-                remedy = f"""Write a name that holds a comma in double quotes: --target '"{holding}"'."""
-            raise DataError(f"'{source}' has no column '{name}'.", remedy)
+        _require_column(frame, "target", name)
         if name in wanted[:i]:
             raise DataError(f"target '{name}' is named twice.", "Name each target once.")
-    left_out = [name for name in known if name not in wanted]  # a stored target that is not wanted is no input either
-    inputs = [name for name in names if name not in wanted and name not in left_out]
+        if name in config.categorical or name in config.whole:
+            raise DataError(
+                f"'{name}' is the target: --whole and --categorical are about inputs.", "Take it out there."
+            )
+    for flag in ("group", "split_column"):
+        if getattr(config, flag) and aside_needed:
+            _require_column(frame, flag, getattr(config, flag))
+    for flag in ("categorical", "whole"):
+        for name in getattr(config, flag):
+            _require_column(frame, flag, name)
+    # a stored target that is not wanted is not an input either
+    beside = {
+        *wanted,
+        *(n for n in frame.known if n not in wanted),
+        config.group,
+        config.split_column,
+        *dropped_targets,
+    }
+    inputs = [name for name in names if name not in beside]
     if not inputs:
         raise DataError(
-            f"all {len(names)} columns of '{source}' are targets, expected at least one input.", "Name fewer targets."
+            f"all {len(names)} columns of '{frame.source}' are targets, expected at least one input.",
+            "Name fewer targets.",
         )
-    column = {name: i for i, name in enumerate(names)}
-    for name in inputs + wanted:
-        _check_column(source, name, values[:, column[name]], place)
-    x, y = values[:, [column[n] for n in inputs]], values[:, [column[n] for n in wanted]]
-    warnings = [f"stored target '{name}' is left out" for name in left_out]
-    warnings += [note for name, v in zip(inputs, x.T) if (note := _note(name, v))]
-    for name, v in zip(wanted, y.T):
+    return wanted, inputs
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")
+
+
+def _require_column(frame: Frame, flag: str, name: str) -> None:
+    names = frame.names
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1)
+    remedy = f"Did you mean '{near[0]}'?" if near else f"Its columns are: {_shown(names)}."
+    holding = next((n for n in names if "," in n and name in (part.strip() for part in n.split(","))), None)
+    if holding is not None:
+        remedy = f"""Write a name that holds a comma in double quotes: --{flag} '"{holding}"'."""
+    asked = "" if flag == "target" else f" (named by --{flag.replace('_', '-')})"
+    raise DataError(f"'{frame.source}' has no column '{name}'{asked}.", remedy)
+
+
+def _texts(frame: Frame, name: str) -> list[str]:
+    """The cells of a column as labels; equal numbers give equal labels however they were written."""
+    values = frame.values[:, frame.names.index(name)]
+    if name in frame.odd:
+        return frame.texts[name]
+    return ["" if np.isnan(value) else f"{value:.17g}" for value in values]
+
+
+def _with_values(frame: Frame, config: DataConfig, targets: int) -> np.ndarray:
+    """The rows that are kept: with ``drop`` those without a blank cell, with ``mean`` those with a target."""
+    blank = np.isnan(frame.values[:, -targets:] if config.blanks == "mean" else frame.values).any(axis=1)
+    rows = np.flatnonzero(~blank)
+    if not len(rows):
+        worst = frame.names[int(np.argmax(np.isnan(frame.values).sum(axis=0)))]
+        raise DataError(
+            f"every row of '{frame.source}' has a missing value (most of them in '{worst}').",
+            f"Add: {named_option('drop', [worst])} (or --blanks mean).",
+        )
+    return rows
+
+
+def _check(source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool) -> None:
+    for name, values in zip([*inputs, *targets], [*x.T, *y.T]):
+        _check_range(source, name, values)
+    if not varying:
+        return
+    for name, v in zip(targets, y.T):
         if len(v) == 1:
             raise DataError(
                 f"'{source}' has one row, expected enough for training, validation and test.", "Give more rows."
@@ -146,143 +276,36 @@ def _table(
                 f"target '{name}' of '{source}' is constant ({v[0]:g}), expected values that vary.",
                 "Choose another target or another file.",
             )
-    return Table(np.ascontiguousarray(x), np.ascontiguousarray(y), inputs, wanted, source, warnings)
 
 
-def _check_column(source: str, name: str, values: np.ndarray, place: Callable[[int], str]) -> None:
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise DataError(
-            f"'{source}' {place(row)}, column '{name}': met {values[row]:g}, expected a finite number ({int(bad.sum())} such cells in the column).",
-            "Fill in or drop these rows.",
-        )
-    size, spread = np.abs(values).max(), values.max() - values.min()
+def _check_range(source: str, name: str, values: np.ndarray) -> None:
+    low, high = np.nanmin(values), np.nanmax(values)
+    size, spread = max(abs(low), abs(high)), high - low
     if size > _LARGEST or 0 < spread < _SMALLEST:
-        met = f"values up to {size:g}" if size > _LARGEST else f"a spread of {spread:g}"
+        if size > _LARGEST:
+            count = int((np.abs(values) > _LARGEST).sum())
+            worst = values[np.nanargmax(np.abs(values))]
+            raise DataError(
+                f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
+                "range of a float32 engine.",
+                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or use another unit.",
+            )
         raise DataError(
-            f"column '{name}' of '{source}' has {met}, beyond the range of a float32 engine.",
-            "Give it in another unit.",
+            f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",
+            "Use another unit.",
         )
 
 
-def _note(name: str, values: np.ndarray) -> str:
-    spread = values.std()
-    if values.min() == values.max():
-        return f"input '{name}' is constant ({values[0]:g}) and tells nothing"
-    if spread < _COARSE * np.abs(values).max():
-        return f"input '{name}' varies by only {spread / np.abs(values).max():.1e} of its size: float32 engines see it coarsely, subtract an offset first"
-    return ""
-
-
-def _bundled(name: str) -> tuple[list[str], np.ndarray, list[str]]:
-    try:
-        from sklearn import datasets
-    except ImportError:
-        raise NotAvailable(
-            f"the bundled set '{name}' comes with scikit-learn, which is not installed.",
-            "Run: pip install scikit-learn.",
-        ) from None
-    if name == "digits":  # scanned 8x8 digits as a regression on the value, as in Zhou & Chiam 2023's image experiment
-        bunch, inputs, targets = (
-            datasets.load_digits(),
-            [f"pixel_{i}_{j}" for i in range(8) for j in range(8)],
-            ["digit"],
-        )
-    else:  # in raw units: scikit-learn's default is scaled on all rows, test rows too
-        bunch = datasets.load_diabetes(scaled=False)
-        inputs, targets = list(bunch.feature_names), ["progression"]
-    return inputs + targets, np.column_stack([bunch.data, bunch.target]).astype(np.float64), targets
-
-
-def _npz(path: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in stored.files}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, pickle refused)
-        raise DataError(
-            f"'{path}' is not a readable NPZ file: {archive_problem(path, error)}.",
-            "Save plain number arrays with numpy.savez.",
-        ) from None
-    if {"x", "y"} <= set(arrays):
-        parts = {"x": arrays["x"], "y": arrays["y"][:, None] if arrays["y"].ndim == 1 else arrays["y"]}
-        names: list[str] = []
-        for key, stored_names in (("x", "feature_names"), ("y", "target_names")):
-            if parts[key].ndim != 2 or not np.issubdtype(parts[key].dtype, np.number):
-                raise DataError(
-                    f"'{path}': array '{key}' has shape {parts[key].shape} and type {parts[key].dtype}, expected numbers [N, columns]."
-                )
-            width = parts[key].shape[1]
-            own = [
-                str(n) for n in np.atleast_1d(arrays.get(stored_names, np.array([f"{key}{i}" for i in range(width)])))
-            ]
-            if len(own) != width:
-                raise DataError(
-                    f"'{path}': {len(own)} {stored_names} for {width} columns of '{key}'.", "Store one name a column."
-                )
-            names += own
-        if len(parts["x"]) != len(parts["y"]) or len(parts["x"]) == 0:
-            raise DataError(
-                f"'{path}': x has {len(parts['x'])} rows and y {len(parts['y'])}, expected the same number, at least 1."
+def _coarse_or_constant(x: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Notes on the inputs that carry nothing, or little once they are float32."""
+    notes = []
+    for name, values in zip(names, x.T):
+        spread, size = values.std(), np.abs(values).max()
+        if values.min() == values.max():
+            notes.append(f"input '{name}' is constant ({values[0]:g}) and carries no information")
+        elif spread < _COARSE * size:
+            notes.append(
+                f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "
+                "subtract an offset first"
             )
-        values = np.column_stack([parts["x"], parts["y"]])
-        _check_unique(path, names)
-        return names, _real(path, values), names[parts["x"].shape[1] :]
-    if len(arrays) < 2 or any(a.ndim != 1 for a in arrays.values()) or len({len(a) for a in arrays.values()}) != 1:
-        shapes = ", ".join(f"{key} {a.shape}" for key, a in list(arrays.items())[:8])
-        raise DataError(
-            f"'{path}' holds {shapes or 'nothing'}.", "Store x [N, d] and y [N, o], or one vector [N] a column."
-        )
-    for key, a in arrays.items():
-        if not (np.issubdtype(a.dtype, np.number) or a.dtype == bool):
-            raise DataError(
-                f"'{path}', column '{key}': met values of type {a.dtype}, expected numbers.",
-                "Encode text as numbers, or drop the column.",
-            )
-    values = np.column_stack(list(arrays.values()))
-    if not len(values):
-        raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
-    return list(arrays), _real(path, values), []
-
-
-def _parquet(path: Path) -> tuple[list[str], np.ndarray]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise NotAvailable(
-            "Parquet files are read by pyarrow, which is not installed.",
-            "Run: pip install 'regkd-edge[data]', or give a CSV file.",
-        ) from None
-    try:
-        stored = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"'{path}' is not a readable Parquet file: {error}.", "Write it again.") from None
-    names, columns = stored.column_names, []
-    _check_unique(path, names)
-    for name in names:
-        kind = stored.schema.field(name).type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise DataError(
-                f"'{path}', column '{name}': met values of type {kind}, expected numbers.",
-                "Encode text as numbers, or drop the column.",
-            )
-        columns.append(stored.column(name).cast(pa.float64(), safe=False).to_numpy() if not pa.types.is_boolean(kind)
-                       else stored.column(name).cast(pa.int8()).cast(pa.float64()).to_numpy())  # fmt: skip
-    if not columns or not len(columns[0]):
-        raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
-    return names, np.column_stack(columns).astype(np.float64)
-
-
-def _check_unique(path: Path, names: list[str]) -> None:
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise DataError(
-                f"'{path}': column '{name}' appears more than once.", "Rename or drop the duplicate columns."
-            )
-
-
-def _real(path: Path, values: np.ndarray) -> np.ndarray:
-    if np.iscomplexobj(values):
-        raise DataError(f"'{path}' holds complex numbers, expected real ones.")
-    return values.astype(np.float64)
+    return notes

@@ -1,7 +1,7 @@
-"""Engines: what a graph becomes on one machine, and how it is run there.
+"""Engines: graphs built for one machine, and how they run there.
 
-A back end is one file with two functions, :meth:`Engine.build` and :meth:`Engine.load`. Nothing here probes a device or
-imports a runtime before it is asked to.
+A back end is one file with two functions, :meth:`Backend.build` and :meth:`Backend.load`. Nothing here probes a
+device or imports a runtime before it is used.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .base import Engine, Manifest, Runner, read_manifest
+from .base import Backend, Manifest, Runner, read_manifest
 
-__all__ = ["BACKENDS", "Engine", "Manifest", "Runner", "available", "get_engine", "load_engine", "read_manifest"]
+__all__ = ["BACKENDS", "Backend", "Manifest", "Runner", "available", "get_backend", "load_runner", "read_manifest"]
 
-# Back end -> the module beside this file that holds its ENGINE.
+# Back end -> the module beside this file that holds its BACKEND.
 BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "native", "tensorrt-rtx": "rtx"}
 
 
-def get_engine(backend: str) -> Engine:
-    """The back end of that name; an unknown one is a :class:`UserError`."""
+def get_backend(backend: str) -> Backend:
+    """Return the back end of that name; an unknown one is a :class:`UserError`."""
     if backend not in BACKENDS:
         raise UserError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
-    return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").ENGINE
+    return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").BACKEND
 
 
 def available() -> dict[str, str | None]:
-    """Back end -> None when it can build and run here, else the reason why not."""
-    return {backend: get_engine(backend).missing() for backend in BACKENDS}
+    """Return back end -> None if it can build and run here, else the reason why not."""
+    return {backend: get_backend(backend).missing() for backend in BACKENDS}
 
 
-def load_engine(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
+def load_runner(folder: str | Path, threads: int | None = None, **settings: Any) -> Runner:
     """Load the engine of a folder with the back end that its manifest names.
 
     Parameters
@@ -39,9 +39,9 @@ def load_engine(folder: str | Path, threads: int | None = None, **settings: Any)
     folder : path
         Where ``build`` wrote ``manifest.json`` and the engine.
     threads : int, optional
-        Threads of one request, for back ends on the CPU; the manifest's number when absent.
+        Threads per request, for back ends on the CPU; by default the manifest's number.
     settings
-        What the back end's own ``load`` takes besides, e.g. ``cuda_graph`` of ``tensorrt``.
+        Further arguments of the back end's own ``load``, e.g. ``cuda_graph`` of ``tensorrt``.
 
     Raises
     ------
@@ -50,4 +50,4 @@ def load_engine(folder: str | Path, threads: int | None = None, **settings: Any)
     NotAvailable
         The runtime or the device is not on this machine.
     """
-    return get_engine(read_manifest(folder).backend).load(Path(folder), threads, **settings)
+    return get_backend(read_manifest(folder).backend).load(Path(folder), threads, **settings)

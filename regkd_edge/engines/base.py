@@ -1,4 +1,4 @@
-"""What every back end has in common: the protocol, and the manifest that says what an engine file is."""
+"""The common parts of all back ends: the protocol, and the manifest that describes an engine file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs that of Python 3.12
 
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import file_hash, write_json
+from ..io.limits import ENGINE_BYTES
+from ..io.names import inside, plain_name
 from ..io.reading import read_json
+from ..io.regular import file_problem, read_bytes
 
 __all__ = [
-    "Engine",
+    "Backend",
     "Manifest",
     "Runner",
     "checked_options",
@@ -42,11 +47,11 @@ class Runner(Protocol):
         self,
         x: np.ndarray,  # [b, d] float32, C-contiguous, raw units
     ) -> np.ndarray:  # [b, o] float32, raw units
-        """Answer one request and return when the answer is in host memory."""
+        """Run one request and return when the outputs are in host memory."""
         ...
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Free the engine's resources."""
         ...
 
     def __enter__(self) -> Runner: ...
@@ -54,8 +59,8 @@ class Runner(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-class Engine(Protocol):
-    """A back end. Some have more, which callers look for:
+class Backend(Protocol):
+    """A back end. Some have optional members, which callers look up:
 
     ``refuses(onnx_path) -> str | None``
         Why this graph cannot become an engine, or None.
@@ -63,12 +68,15 @@ class Engine(Protocol):
         Why an engine that can be built here cannot be run here, or None.
     ``variants(manifest) -> dict``
         Other ways to run an engine that are worth timing: name -> what :meth:`load` takes.
+    ``plainer(options) -> iterator of dict``
+        Options of further builds, each with fewer optimizations than the one before it: what is tried when an engine
+        does not answer as its graph.
     """
 
     name: str
 
     def missing(self) -> str | None:
-        """Why the back end cannot be used on this machine, or None. Touches neither a runtime nor a device's memory."""
+        """Return why the back end cannot be used on this machine, or None. Loads no runtime, uses no device."""
         ...
 
     def require(self) -> None:
@@ -76,37 +84,49 @@ class Engine(Protocol):
         ...
 
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
-        """Make an engine of a graph; writes the engine file and ``manifest.json`` into ``folder``."""
+        """Build an engine from a graph; write the engine file and ``manifest.json`` into ``folder``."""
         ...
 
     def load(self, folder: str | Path, threads: int | None = None) -> Runner:
-        """Load the engine of a folder after its hash was checked."""
+        """Load the engine of a folder after checking its hash."""
         ...
+
+
+class Port(TypedDict):
+    """An input or output of an engine: ``shape`` is [batch, columns], where a name stands for any size."""
+
+    name: str
+    shape: Annotated[list[int | str], Field(min_length=1)]
+    dtype: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an engine file is and how it came about.
+    """Description of an engine file and its origin.
 
     Attributes
     ----------
     backend, precision : str
-        Who runs it; what its graph means (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` where the graph
+        The back end that runs it; the precision of its graph (``"int8"``, ``"int8+fp32"``, ...), or ``"unknown"`` if it
         could not be read.
     engine, engine_sha256, size_bytes
         The file beside the manifest, its hash and its size.
     source, source_sha256
         The ONNX graph it was built from.
     batch : int or None
-        The only batch size it takes, or None when it takes any.
+        The only batch size it supports, or None if it supports any.
     max_batch : int or None
-        The largest batch size it takes, or None when there is no limit.
+        The largest batch size it supports, or None without a limit.
     inputs, outputs : list of {name, shape, dtype}
     executed : dict of str to float, or None
         Share of the multiply-adds by the precision in which they are computed, read from the engine; None when it could
         not be read.
+    verified : dict or None
+        Its comparison with the graph (:class:`regkd_edge.engines.verify.Verified`); None when it was not compared.
     options, versions, machine, notes, built, seconds
-        What was asked for, with what, where, what is worth knowing, when (UTC), and how long it took.
+        The requested options, library versions, machine, remarks, time (UTC) and duration of the build.
+    feature_names, target_names : lists of str
+        Of the inputs and outputs in their order; empty where they are not known.
     """
 
     backend: str
@@ -118,8 +138,8 @@ class Manifest:
     source_sha256: str
     batch: int | None
     max_batch: int | None
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
+    inputs: Annotated[list[Port], Field(min_length=1)]
+    outputs: Annotated[list[Port], Field(min_length=1)]
     executed: dict[str, float] | None
     options: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -127,13 +147,16 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     built: str = ""
     seconds: float = 0.0
+    verified: dict[str, Any] | None = None
+    feature_names: list[str] = field(default_factory=list)
+    target_names: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of an engine folder; a missing, corrupt or foreign one is a :class:`RunFolderError`."""
+    """Read the manifest of an engine folder; a missing, corrupt or foreign one is a :class:`RunFolderError`."""
     path = Path(folder, MANIFEST)
     remedy = "Build the engine again: regkd-edge build RUN --force."
     try:
@@ -152,8 +175,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     absent = sorted(needed - content.keys())
     if absent:
         raise RunFolderError(f"'{path}' lacks {', '.join(absent)}.", remedy)
-    manifest = Manifest(**{name: content[name] for name in fields if name in content})
-    if not isinstance(manifest.engine, str) or Path(manifest.engine).name != manifest.engine or not manifest.engine:
+    try:
+        manifest = TypeAdapter(Manifest).validate_python({name: content[name] for name in fields if name in content})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part)[:40] for part in problem["loc"])
+        raise RunFolderError(f"'{path}' is corrupt: {place}: {problem['msg']}.", remedy) from None
+    if not plain_name(manifest.engine):
         raise RunFolderError(
             f"'{path}' names the engine {manifest.engine!r}, expected a file of its own folder.", remedy
         )
@@ -161,7 +189,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
-    """Manifest and bytes of an engine; nothing is handed on whose hash is not the manifest's.
+    """Return the manifest and bytes of an engine after checking the hash against the manifest.
 
     The bytes that were hashed are the bytes that are loaded, so no one can change the file in between.
     """
@@ -175,15 +203,16 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
         )
     path = Path(folder, manifest.engine)
     try:
-        content = path.read_bytes()
+        content = read_bytes(inside(folder, manifest.engine, f"{MANIFEST} of '{folder}'"), ENGINE_BYTES)
     except OSError as error:
         raise RunFolderError(
-            f"'{path}' cannot be read: {error.strerror}.", "Build the engine again: regkd-edge build RUN --force."
+            f"'{path}' cannot be read: {error.strerror or error}.",
+            "Build the engine again: regkd-edge build RUN --force.",
         ) from None
     met = hashlib.sha256(content).hexdigest()
     if met != manifest.engine_sha256:
         raise RunFolderError(
-            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, the manifest says "
+            f"'{path}' is not the file that was built: its SHA-256 starts with {met[:12]}, and the manifest has "
             f"{str(manifest.engine_sha256)[:12]}.",
             "Build the engine again: regkd-edge build RUN --force.",
         )
@@ -191,7 +220,7 @@ def load_checked(folder: str | Path, backend: str) -> tuple[Manifest, bytes]:
 
 
 def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> Manifest:
-    """Hash the finished engine file and write its manifest, last of all: an engine without one does not count."""
+    """Hash the finished engine file and write its manifest last: an engine without one is invalid."""
     path = Path(folder, engine)
     manifest = Manifest(
         engine=engine,
@@ -206,26 +235,29 @@ def seal(folder: str | Path, engine: str, source: str | Path, **fields: Any) -> 
     return manifest
 
 
-def require(backend: Engine) -> None:
-    """Raise :class:`NotAvailable` when a back end cannot be used here."""
+def require(backend: Backend) -> None:
+    """Raise :class:`NotAvailable` if a back end cannot be used here."""
     reason = backend.missing()
     if reason is not None:
         raise NotAvailable(
             f"back end '{backend.name}' cannot be used here: {reason}",
-            "Choose a back end that 'regkd-edge doctor' lists as available, or mend what is missing.",
+            "Choose a back end that 'regkd-edge doctor' lists as ready, or install what is missing.",
         )
 
 
 def checked_source(onnx_path: str | Path) -> Path:
-    """The path of an existing ONNX file."""
+    """Return the path of an existing ONNX file."""
     path = Path(onnx_path)
-    if not path.is_file():
+    if not path.exists():
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' and 'quantize' first: they write the graphs.")
+    problem = file_problem(path, ENGINE_BYTES)
+    if problem is not None:
+        raise GraphError(f"'{path}' cannot be read: {problem}.", "Give a readable ONNX file.")
     return path
 
 
 def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """``options`` over ``defaults``; an option that the back end does not have is a :class:`UserError`."""
+    """Merge ``options`` into ``defaults``; an option that the back end lacks is a :class:`UserError`."""
     unknown = sorted(set(options or {}) - set(defaults))
     if unknown:
         raise UserError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
@@ -233,7 +265,7 @@ def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: M
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Installed versions of packages, without importing them; absent ones are left out."""
+    """Return the installed versions of packages, without importing them; absent ones are left out."""
     found = {}
     for package in packages:
         try:

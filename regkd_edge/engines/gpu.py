@@ -1,8 +1,8 @@
-"""NVIDIA's driver by its C interface: is there a GPU, and memory and copies on it.
+"""NVIDIA's driver through its C interface: presence of a GPU, memory and copies on it.
 
-``libcuda.so.1`` is on every machine that has a GPU, so device memory needs neither torch nor cuda-python: a Jetson may
-have neither. Where one of them is used in the same process, both work in the device's primary context. Asking for a
-device is safe where there is none (a TensorRT Runtime made without a device ends the process). Numbers and signatures
+``libcuda.so.1`` is on every machine with a GPU, so device memory needs neither torch nor cuda-python; a Jetson may
+have neither. If one of them is used in the same process, both work in the device's primary context. Querying
+devices is safe without a GPU (a TensorRT Runtime created without one ends the process). Numbers and signatures
 are those of ``cuda.h``; the ``_v2`` names are the ABI since CUDA 4.
 """
 
@@ -55,7 +55,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 def missing_gpu() -> str | None:
-    """None when a GPU can be used, else which part is missing. Makes no context and no runtime."""
+    """Return None if a GPU can be used, else the missing part. Creates no context and no runtime."""
     try:
         Driver().device(0)
     except NotAvailable as error:
@@ -64,7 +64,7 @@ def missing_gpu() -> str | None:
 
 
 class Driver:
-    """The calls of libcuda that an engine needs.
+    """Calls of libcuda that an engine needs.
 
     Raises
     ------
@@ -86,24 +86,24 @@ class Driver:
         self.call("cuInit", 0)
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call and turn an error code into :class:`NotAvailable`."""
+        """Call a function and turn an error code into :class:`NotAvailable`."""
         code = getattr(self._library, name)(*arguments)
         if code:
             text = ctypes.c_char_p()
             self._library.cuGetErrorString(code, ctypes.byref(text))
             said = text.value.decode() if text.value else "unknown error"
             raise NotAvailable(
-                f"the NVIDIA driver answers error {code} ({said}) to {name}.",
+                f"the NVIDIA driver returned error {code} ({said}) from {name}.",
                 "Check the GPU with nvidia-smi, or use the back end 'onnxruntime'.",
             )
 
     def device(self, index: int) -> dict[str, Any]:
-        """Name, compute capability ("8.7") and driver version of a GPU."""
+        """Return the name, compute capability ("8.7") and driver version of a GPU."""
         count, device, value = _int(), _int(), _int()
         self.call("cuDeviceGetCount", ctypes.byref(count))
         if count.value <= index:
             raise NotAvailable(
-                f"there is an NVIDIA driver and no GPU: it counts {count.value} devices.",
+                f"an NVIDIA driver is installed but there is no GPU: it counts {count.value} devices.",
                 "Run on a machine with an NVIDIA GPU, or use the back end 'onnxruntime'.",
             )
         self.call("cuDeviceGet", ctypes.byref(device), index)
@@ -129,19 +129,19 @@ class Driver:
         self.call("cuCtxSetCurrent", context)
 
     def release(self, index: int) -> None:
-        """Give one hold of the primary context back."""
+        """Release one reference to the primary context."""
         device = _int()
         self.call("cuDeviceGet", ctypes.byref(device), index)
         self.call("cuDevicePrimaryCtxRelease_v2", device)
 
     def stream(self) -> int:
-        """A new stream that does not wait for the default one."""
+        """Return a new stream that does not wait for the default one."""
         stream = _handle()
         self.call("cuStreamCreate", ctypes.byref(stream), 1)  # CU_STREAM_NON_BLOCKING
         return stream.value or 0
 
     def capture(self, stream: int, work: Callable[[], None]) -> int:
-        """Record what ``work`` puts on the stream, without running it, as a graph that one call launches."""
+        """Record the work that ``work`` enqueues, without running it, as a graph that one call launches."""
         graph, executable = _handle(), _handle()
         self.call("cuStreamBeginCapture_v2", stream, 1)  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         try:
@@ -156,7 +156,7 @@ class Driver:
 
 
 class Stopwatch:
-    """GPU time between two points of a stream, by events."""
+    """Timer of GPU time between two points of a stream, by events."""
 
     def __init__(self, driver: Driver, stream: int):
         self._driver, self._stream = driver, stream
@@ -167,11 +167,11 @@ class Stopwatch:
             self._events.append(event)
 
     def mark(self, index: int) -> None:
-        """Put the first (0) or second (1) point on the stream."""
+        """Record the first (0) or second (1) point on the stream."""
         self._driver.call("cuEventRecord", self._events[index], self._stream)
 
     def nanoseconds(self) -> float:
-        """Time between the points; the stream must have been waited for."""
+        """Return the time between the points; the stream must be synchronized first."""
         elapsed = ctypes.c_float()
         self._driver.call("cuEventElapsedTime", ctypes.byref(elapsed), *self._events)
         return float(elapsed.value) * 1e6  # milliseconds
@@ -201,7 +201,7 @@ class Buffer:
         driver.call("cuMemAlloc_v2", ctypes.byref(device), self.nbytes)
         self.device = device.value or 0
         self.host = np.ctypeslib.as_array(ctypes.cast(host, ctypes.POINTER(ctypes.c_float)), shape=shape)
-        self.host[...] = 0  # what is run once before a graph is recorded must not be what the memory held before
+        self.host[...] = 0  # the first run, before a graph is recorded, must not read uninitialized memory
 
     def upload(self, stream: int) -> None:
         self._driver.call("cuMemcpyHtoDAsync_v2", self.device, self._host, self.nbytes, stream)
@@ -210,6 +210,6 @@ class Buffer:
         self._driver.call("cuMemcpyDtoHAsync_v2", self._host, self.device, self.nbytes, stream)
 
     def free(self) -> None:
-        self.host = np.empty(0, np.float32)  # a view of memory that is about to go
+        self.host = np.empty(0, np.float32)  # drop the view of memory that is about to be freed
         self._driver.call("cuMemFree_v2", self.device)
         self._driver.call("cuMemFreeHost", self._host)

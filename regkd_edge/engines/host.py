@@ -1,4 +1,4 @@
-"""What this machine's processor is called; nothing more is needed to say where an engine was built."""
+"""Names of this machine's processor and board, which tell where an engine was built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["cpu_model", "device_model"]
 
 
 def cpu_model() -> str:
-    """Name of the CPU as Linux gives it (x86: model name; arm64: the board or the part), else the architecture."""
+    """Return the CPU's name from Linux (x86: model name; arm64: the board or the part), else the architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -23,7 +23,7 @@ def cpu_model() -> str:
 
 
 def device_model() -> str | None:
-    """Name of the board from the device tree (a Jetson says which one), or None."""
+    """Return the board's name from the device tree (e.g. the model of a Jetson), or None."""
     try:
         return Path("/proc/device-tree/model").read_text(encoding="utf-8", errors="replace").strip("\0 \n") or None
     except OSError:

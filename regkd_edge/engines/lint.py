@@ -1,9 +1,9 @@
-"""What TensorRT on a target would refuse in a graph, told without TensorRT.
+"""Checks for what TensorRT on a target would refuse in a graph, without TensorRT.
 
 The rules are compared with NVIDIA's own parser and builder (``tensorrt-rtx``, see ``rtx.py``) by the tests: what is an
-"error" here is refused there, and what the quantizers of this project write is taken. Two rules are our own: the number
-of features is fixed, as the runner wants it, and the opset is one that NVIDIA documents for the version (the parser
-reads on beyond it, and may misunderstand). An operator that was never tried is a "warning".
+"error" here is refused there, and what the quantizers of this project write is accepted. Two rules are ours: the number
+of features is fixed, as the runner requires, and the opset is one that NVIDIA documents for the version (the parser
+accepts newer ones, and may misread them). An operator that was never tried is a "warning".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["TRIED", "Finding", "lint"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know: ``level`` "error" (it will be refused) or "warning", the node, what is met, what to do."""
+    """One finding: ``level`` "error" (it will be refused) or "warning", the node, the cause and the remedy."""
 
     level: str
     node: str
@@ -37,7 +37,7 @@ TRIED = {
     "Identity", "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "Relu", "Reshape",
     "Sigmoid", "Softplus", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
 }  # fmt: skip
-# Integer arithmetic spelled out in ONNX: TensorRT wants Q/DQ pairs and chooses the kernel itself.
+# Explicit integer arithmetic in ONNX: TensorRT needs Q/DQ pairs and chooses the kernel itself.
 _REFUSED = {
     "DynamicQuantizeLinear": "quantize with fixed scales",
     "QLinearMatMul": "write Q/DQ pairs around MatMul",
@@ -57,19 +57,19 @@ _NAMES = {
 
 
 def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Finding]:
-    """Findings about one graph on one target, errors first.
+    """Return the findings about one graph on one target, errors first.
 
     Parameters
     ----------
     path : path of an ONNX file
     target : name of a :data:`regkd_edge.config.targets.TARGETS`
     tensorrt : str, optional
-        The device's version, e.g. "10.16"; the oldest that the target ships with by default.
+        The device's version, e.g. "10.16"; by default the oldest that the target ships with.
 
     Raises
     ------
     GraphError
-        No ONNX graph.
+        Not an ONNX graph.
     """
     from ..graph.graph import load_graph
 
@@ -96,7 +96,7 @@ def _opset(model: Any, version: tuple[int, int]) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "",
-                f"opset {entry.version}, TensorRT {text} reads {_OLDEST_OPSET} to {newest}",
+                f"opset {entry.version}, and TensorRT {text} supports {_OLDEST_OPSET} to {newest}",
                 f"export with opset {newest} or older",
             )
     if len(model.graph.input) > 1 or len(model.graph.output) > 1:
@@ -106,7 +106,7 @@ def _opset(model: Any, version: tuple[int, int]) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "",
-                f"{len(inputs)} inputs and {len(model.graph.output)} outputs, the runner takes one of each",
+                f"{len(inputs)} inputs and {len(model.graph.output)} outputs, and the runner takes one of each",
                 "export one regression network",
             )
 
@@ -118,8 +118,8 @@ def _operators(model: Any) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 name,
-                f"{node.domain}.{node.op_type} is no ONNX operator",
-                "take the graph of 'quantize', not one that ONNX Runtime optimised",
+                f"{node.domain}.{node.op_type} is not an ONNX operator",
+                "use the graph of 'quantize', not one optimised by ONNX Runtime",
             )
         elif node.op_type in _REFUSED:
             yield Finding("error", name, f"TensorRT has no {node.op_type}", _REFUSED[node.op_type])
@@ -127,8 +127,8 @@ def _operators(model: Any) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 name,
-                f"{node.op_type} was never tried with TensorRT by this project",
-                "build on the device before you rely on it",
+                f"{node.op_type} has not been tested with TensorRT in this project",
+                "build it on the device before you rely on it",
             )
 
 
@@ -141,7 +141,7 @@ def _shapes(model: Any) -> Iterator[Finding]:
                 yield Finding(
                     "error",
                     "",
-                    f"dimension {position} of input '{value.name}' is dynamic ({shown}), only the batch may be",
+                    f"dimension {position} of input '{value.name}' is dynamic ({shown}), and only the batch may be",
                     "export with a fixed number of features",
                 )
         if not dims:
@@ -151,7 +151,7 @@ def _shapes(model: Any) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "",
-                f"input '{value.name}' is {kind}, the runner gives float32",
+                f"input '{value.name}' is {kind}, and the runner passes float32",
                 "keep float32 at the ends and cast inside",
             )
     for value in model.graph.output:
@@ -160,19 +160,19 @@ def _shapes(model: Any) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "",
-                f"output '{value.name}' is {kind}, the runner takes float32",
+                f"output '{value.name}' is {kind}, and the runner expects float32",
                 "keep float32 at the ends and cast inside",
             )
 
 
 def _pairs(model: Any) -> Iterator[Finding]:
-    """Q/DQ pairs: signed, symmetric, with constant positive scales."""
+    """Check Q/DQ pairs: signed, symmetric, with constant positive scales."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            constants |= {node.output[0]: attribute.t for attribute in node.attribute if attribute.name == "value"}
+            constants.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
     for node in model.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue
@@ -182,7 +182,7 @@ def _pairs(model: Any) -> Iterator[Finding]:
             yield Finding("error", name, "its scale is computed, not constant", "quantize with fixed scales")
         elif not (numpy_helper.to_array(scale).astype("float64") > 0).all():
             yield Finding(
-                "error", name, "a scale is not positive", "quantize again; a dead channel wants a tiny positive scale"
+                "error", name, "a scale is not positive", "quantize again; a dead channel needs a tiny positive scale"
             )
         zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         kind = (
@@ -199,7 +199,7 @@ def _pairs(model: Any) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 name,
-                f"quantizes to {_NAMES.get(kind, kind)}, TensorRT takes int8 and float8e4m3fn",
+                f"quantizes to {_NAMES.get(kind, kind)}, and TensorRT takes int8 and float8e4m3fn",
                 "quantize symmetrically to int8",
             )
         if zero is not None and (numpy_helper.to_array(zero).astype("float64") != 0).any():
@@ -207,12 +207,12 @@ def _pairs(model: Any) -> Iterator[Finding]:
 
 
 def _types(model: Any) -> Iterator[Finding]:
-    """Strong typing: the inputs of a computing node have one floating-point type, and it is one that TensorRT has."""
+    """Check strong typing: all inputs of a computing node have one floating-point type, which TensorRT supports."""
     from onnx import shape_inference
 
     try:
         graph = shape_inference.infer_shapes(model, strict_mode=False).graph
-    except Exception as error:  # onnx raises its own kinds for graphs that contradict themselves
+    except Exception as error:  # onnx raises several types for contradictory graphs
         yield Finding("error", "", f"its types cannot be inferred: {str(error).splitlines()[0]}", "export again")
         return
     kinds = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info, *graph.output)}
@@ -227,7 +227,7 @@ def _types(model: Any) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 _name(node),
-                f"mixes {' and '.join(_NAMES.get(k, str(k)) for k in known)}: types are not converted for you",
+                f"mixes {' and '.join(_NAMES.get(k, str(k)) for k in known)}: types are not converted automatically",
                 "insert a Cast",
             )
         for kind in known:

@@ -1,16 +1,16 @@
 """ONNX Runtime on the CPU: the default back end, and the one that runs on every machine.
 
 The engine file is the graph as ONNX Runtime optimised it on this machine, saved, and loaded again with optimisation
-off. So the file in the folder *is* what runs: its operators can be read and counted, its size is the size that is
-deployed, a later version of the optimiser cannot change what was measured, and loading is quicker. The price: the file
-is meant for this ONNX Runtime and this kind of CPU; another machine builds its own from the same graph.
+off. So the file in the folder *is* what runs: its operators can be read and counted, its size is what is
+deployed, a later version of the optimiser cannot change what was measured, and loading is faster. The price: the file
+is specific to this ONNX Runtime and this kind of CPU; another machine builds its own from the same graph.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ from ..io.files import write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
 from .host import cpu_model
 
-__all__ = ["ENGINE", "OnnxRuntimeEngine", "OnnxRuntimeRunner"]
+__all__ = ["BACKEND", "OnnxRuntimeBackend", "OnnxRuntimeRunner"]
 
 _FILE = "engine.onnx"
-_DEFAULTS = {"threads": 1}
+_DEFAULTS = {"threads": 1, "optimization": "extended"}
+_LEVELS = ("extended", "basic", "none")
 # Would put a MatMul between Q/DQ pairs and its bias back into a Gemm, for which there is no INT8 kernel with a float
 # bias: the layer would then run in FP32 behind dequantized weights. Floating-point graphs keep it.
-_BREAKS_INT8 = ["MatMulAddFusion"]
+# ReluQuantRewrite takes a ReLU in front of a quantizer for one that saturation makes superfluous, which FP8's does not.
+# CommonSubexpressionElimination makes one pair of the Q/DQ pairs of one tensor, and a product whose pair has other
+# readers does not become an integer kernel.
+_BREAKS_QUANTIZED = ["MatMulAddFusion", "ReluQuantRewrite", "CommonSubexpressionElimination"]
 
 
 class OnnxRuntimeRunner:
@@ -44,7 +48,7 @@ class OnnxRuntimeRunner:
         self,
         x: np.ndarray,  # [b, d] float32
     ) -> np.ndarray:  # [b, o] float32
-        """Answer one request. A wrong shape or type is a :class:`DataError` with both."""
+        """Run one request. A wrong shape or type is a :class:`DataError` with both."""
         try:
             return self._session.run(self._outputs, {self._name: x})[0]
         except Exception as error:  # onnxruntime's exceptions share no public base class
@@ -70,8 +74,8 @@ class OnnxRuntimeRunner:
         self.close()
 
 
-class OnnxRuntimeEngine:
-    """The back end ``onnxruntime``; see the head of this file."""
+class OnnxRuntimeBackend:
+    """The back end ``onnxruntime``; see the module docstring."""
 
     name = "onnxruntime"
 
@@ -85,6 +89,18 @@ class OnnxRuntimeEngine:
     def require(self) -> None:
         require(self)
 
+    def refuses(self, onnx_path: str | Path) -> str | None:
+        try:
+            label, _ = _precision(checked_source(onnx_path))
+        except GraphError:
+            return None  # build says what is wrong with the file
+        return "ONNX Runtime has no bf16 kernels on CPUs" if "bf16" in label.split("+") else None
+
+    def plainer(self, options: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        chosen = checked_options(self.name, options, _DEFAULTS)
+        for level in _LEVELS[_LEVELS.index(chosen["optimization"]) + 1 :]:
+            yield {**chosen, "optimization": level}
+
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:
         """Optimise a graph for this machine and save it.
 
@@ -94,25 +110,32 @@ class OnnxRuntimeEngine:
             A typed graph of ``export`` or ``quantize``.
         folder : path
             Gets ``engine.onnx`` and ``manifest.json``.
-        options : {"threads": int}
-            Threads of one request, 1 by default: small networks lose time by waking others.
+        options : mapping
+            ``threads`` of one request, 1 by default: small networks lose time by waking others. ``optimization``:
+            "extended" (the default), "basic" or "none".
         """
         ort = _import()
         source = checked_source(onnx_path)
         started = time.monotonic()
         chosen = checked_options(self.name, options, _DEFAULTS)
+        if chosen["optimization"] not in _LEVELS:
+            raise UserError(f"unknown optimization {chosen['optimization']!r}.", f"Use one of: {', '.join(_LEVELS)}.")
         precision, quantized = _precision(source)
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             settings = _settings(ort, chosen["threads"])
-            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            settings.graph_optimization_level = {
+                "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+                "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+                "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+            }[chosen["optimization"]]
             settings.optimized_model_filepath = os.fspath(temporary)
             try:
                 session = ort.InferenceSession(
                     os.fspath(source),
                     settings,
                     providers=["CPUExecutionProvider"],
-                    disabled_optimizers=_BREAKS_INT8 if quantized else None,
+                    disabled_optimizers=_BREAKS_QUANTIZED if quantized else None,
                 )
             except Exception as error:  # onnxruntime's exceptions share no public base class
                 raise GraphError(
@@ -167,7 +190,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # onnxruntime's exceptions share no public base class
             here, there = versions("onnxruntime").get("onnxruntime"), manifest.versions.get("onnxruntime")
             raise GraphError(
-                f"ONNX Runtime {here} cannot load the engine of ONNX Runtime {there}: {error}.",
+                f"ONNX Runtime {here} cannot load the engine built by ONNX Runtime {there}: {error}.",
                 "Build the engine on this machine.",
             ) from None
         return OnnxRuntimeRunner(session, manifest)
@@ -185,7 +208,7 @@ def _import() -> Any:
 
 def _settings(ort: Any, threads: int) -> Any:
     if not isinstance(threads, int) or threads < 1:
-        raise UserError(f"threads is {threads!r}, expected an integer of at least 1.", "Give for example 1.")
+        raise UserError(f"threads is {threads!r}, expected an integer of at least 1.", "Give an integer such as 1.")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -193,6 +216,8 @@ def _settings(ort: Any, threads: int) -> Any:
     settings.log_severity_level = 3
     # On x86 without VNNI the fast INT8 kernel saturates its 16-bit sums; this asks for the exact one.
     settings.add_session_config_entry("session.x64quantprecision", "1")
+    # Weights in INT8 beside float data: multiplied as floats, not with data that the kernel rounds to INT8 on its own.
+    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return settings
 
 
@@ -205,11 +230,11 @@ def _describe(value: Any) -> dict[str, Any]:
 
 
 def _precision(source: Path) -> tuple[str, bool]:
-    """(label of the graph, whether it has Q/DQ pairs); without the onnx package the graph stays unread."""
+    """Return (label of the graph, whether it has Q/DQ pairs); without the onnx package the graph is not read."""
     try:
         import onnx  # noqa: F401
     except ImportError:
-        # The operator's name stands in the file as plain bytes, so this needs no parser.
+        # The operator's name is in the file as plain bytes, so this needs no parser.
         return "unknown", b"DequantizeLinear" in source.read_bytes()
     from ..quantization import graph_precision
 
@@ -229,11 +254,11 @@ def _executed(engine: Path) -> dict[str, float] | None:
 
 def _notes(precision: str, executed: dict[str, float] | None) -> list[str]:
     if executed is None:
-        return ["the precision that is executed was not read: the onnx package is not installed"]
+        return ["the executed precision is unknown: the onnx package is not installed"]
     done = "+".join(executed)
     if done == precision:
         return []
-    return [f"the graph is {precision}, this CPU's kernels compute it in {done}"]
+    return [f"the graph is {precision}, and this CPU's kernels compute it in {done}"]
 
 
-ENGINE = OnnxRuntimeEngine()
+BACKEND = OnnxRuntimeBackend()

@@ -1,4 +1,4 @@
-"""Would a target take these graphs? Our own lint, and NVIDIA's parser and builder where ``tensorrt-rtx`` is."""
+"""Check of graphs for a target: our own lint, and NVIDIA's parser and builder if ``tensorrt-rtx`` is installed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Checked", "check_graphs"]
 
 @dataclass
 class Checked:
-    """What was found.
+    """Result of the check.
 
     Attributes
     ----------
     rows : list of {graph, computes in, level, node, what, remedy}
-        One a finding; a graph without findings has one of level "fits".
+        One per finding; a graph without findings has one of level "fits".
     notes : list of str
-        How it was checked, and what that does not prove.
+        How the graphs were checked, and what that does not prove.
     refused : bool
         Whether a graph would be refused.
     """
@@ -47,23 +47,23 @@ def check_graphs(graphs: Mapping[str, Path], target: str, tensorrt: str | None =
                 findings.append(Finding("error", "", refusal, "change the layer it names"))
         checked.refused |= any(finding.level == "error" for finding in findings)
         label = _label(path)
-        for finding in findings or [Finding("fits", "", "nothing that would be refused", "")]:
+        for finding in findings or [Finding("fits", "", "nothing would be refused", "")]:
             checked.rows.append({"graph": name, "computes in": label, **finding.to_dict()})
     return checked
 
 
 def _asked(stand_in: str, notes: list[str]) -> Any:
-    """A function path -> what tensorrt-rtx refuses about it, or None where the package is absent."""
-    from .rtx import ENGINE, _import, compile_plan
+    """Return a function path -> what tensorrt-rtx refuses about it, or None without the package."""
+    from .rtx import BACKEND, _import, compile_plan
 
-    missing = ENGINE.missing()
+    missing = BACKEND.missing()
     if missing is not None:
-        notes.append(f"NVIDIA's own parser was not asked: {missing}")
+        notes.append(f"NVIDIA's own parser was not used: {missing}")
         return None
     trt = _import()
     notes.append(
         f"and by NVIDIA's parser and builder (tensorrt-rtx {trt.__version__}), compiled for sm_{stand_in}; "
-        "that proves no kernel and no speed on the device"
+        "this does not prove that kernels exist or how fast they are on the device"
     )
 
     def ask(path: Path) -> str | None:

@@ -1,8 +1,8 @@
-"""TensorRT for RTX: NVIDIA's parser, type checker and builder on the CPU, for GPUs that this machine does not have.
+"""TensorRT for RTX: NVIDIA's parser, type checker and builder on the CPU, for GPUs that this machine lacks.
 
-A plan is compiled ahead of time for named compute capabilities and finished on the GPU that first runs it. So building
+A plan is compiled ahead of time for given compute capabilities and completed on the GPU that first runs it. So building
 needs no GPU, and proves that the parser reads the graph, that its types hold and that the formats exist on those GPUs.
-It proves no kernel and no speed. Loading needs a GPU of the kind; plans are of this package, not of TensorRT.
+It does not prove that kernels exist or how fast they are. Loading needs such a GPU; TensorRT cannot load these plans.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .tensorrt.network import add_profile, logger, parse_graph, tensor_of
 from .tensorrt.precision import label_of, network_layers
 from .tensorrt.runner import TensorRTRunner
 
-__all__ = ["ENGINE", "ARCHITECTURES", "RTXEngine", "compile_plan"]
+__all__ = ["BACKEND", "ARCHITECTURES", "RTXBackend", "compile_plan"]
 
 _FILE = "engine.rtx"
-#: What plans are made for: Ampere server and desktop, Ada, Blackwell.
+#: Compute capabilities that plans are built for: Ampere server and desktop, Ada, Blackwell.
 ARCHITECTURES = ("80", "86", "89", "120")
 _DEFAULTS = {"architectures": None, "min_batch": None, "opt_batch": None, "max_batch": None, "tf32": False}
 _INSTALL = "Run: pip install 'regkd-edge[rtx]' (228 MB)."
 
 
-class RTXEngine:
-    """The back end ``tensorrt-rtx``; see the head of this file."""
+class RTXBackend:
+    """The back end ``tensorrt-rtx``; see the module docstring."""
 
     name = "tensorrt-rtx"
 
@@ -59,22 +59,22 @@ class RTXEngine:
         folder : path
             Gets ``engine.rtx`` and ``manifest.json``.
         options : mapping
-            ``architectures`` (of :data:`ARCHITECTURES`; all that have the graph's formats by default, which the
+            ``architectures`` (of :data:`ARCHITECTURES`; by default all that support the graph's formats, which the
             manifest names), ``min_batch`` / ``opt_batch`` / ``max_batch`` as for ``tensorrt``, ``tf32`` (let FP32
-            layers multiply with 10 bits of mantissa; off by default).
+            layers use 10 bits of mantissa; off by default).
 
         Raises
         ------
         NotAvailable
             The package is missing.
         GraphError
-            What the parser or the builder said, with the node's name.
+            The message of the parser or the builder, with the node's name.
         """
         started = time.monotonic()
         chosen = checked_options(self.name, options, _DEFAULTS)
         source = checked_source(onnx_path)
         trt = _import()
-        notes = ["a plan that was compiled ahead of time proves no kernel and no speed"]
+        notes = ["a plan compiled ahead of time does not prove that kernels exist or how fast they are"]
         plan, network = compile_plan(trt, source, chosen)
         if len(chosen["architectures"]) < len(ARCHITECTURES):
             notes.append(f"compiled for {', '.join('sm_' + str(sm) for sm in chosen['architectures'])} only")
@@ -100,7 +100,7 @@ class RTXEngine:
         )
 
     def load(self, folder: str | Path, threads: int | None = None) -> TensorRTRunner:
-        """Load a plan onto the first GPU; the driver is asked for one before a runtime is made."""
+        """Load a plan onto the first GPU; the driver is queried for one before a runtime is created."""
         manifest, content = load_checked(folder, self.name)
         trt = _import()
         driver = Driver()
@@ -108,13 +108,15 @@ class RTXEngine:
         built, here = manifest.versions.get("tensorrt-rtx", "?"), trt.__version__
         if built != here:
             raise RunFolderError(
-                f"the plan in '{folder}' was compiled by tensorrt-rtx {built}, here is {here}.", "Build it again here."
+                f"the plan in '{folder}' was compiled by tensorrt-rtx {built}, and this machine has {here}.",
+                "Build it again here.",
             )
         sm = device["compute_capability"].replace(".", "")
         if sm not in manifest.options.get("architectures", ()):
             made_for = ", ".join(f"sm_{a}" for a in manifest.options.get("architectures", ()))
             raise RunFolderError(
-                f"the plan in '{folder}' was compiled for {made_for}, this GPU is sm_{sm}.", "Build it for this GPU."
+                f"the plan in '{folder}' was compiled for {made_for}, and this GPU is sm_{sm}.",
+                "Build it for this GPU.",
             )
         driver.make_current(0)
         log = logger(trt)
@@ -129,7 +131,7 @@ class RTXEngine:
 
 
 def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, Any]:
-    """(plan, network) of a graph; fills the architectures and batches of ``chosen`` where they are None."""
+    """Return (plan, network) of a graph; fill the architectures and batches of ``chosen`` that are None."""
     log = logger(trt)
     builder = trt.Builder(log)
     strong = trt.NetworkDefinitionCreationFlag.__members__.get("STRONGLY_TYPED")
@@ -149,12 +151,12 @@ def compile_plan(trt: Any, source: Path, chosen: dict[str, Any]) -> tuple[Any, A
         config.set_compute_capability(architecture, index)
     add_profile(builder, network, config, chosen)
     plan = builder.build_serialized_network(network, config)
-    del parser  # not before: the network's weights lie in it
+    del parser  # not earlier: it owns the network's weights
     if plan is None:
         targets = ", ".join(f"sm_{a}" for a in chosen["architectures"])
         raise GraphError(
             f"tensorrt-rtx {trt.__version__} cannot compile '{source.name}' for {targets}: {log.said()}",
-            "Read the node it names; choose other architectures or another precision.",
+            "Check the node it names, or choose other architectures or another precision.",
         )
     return plan, network
 
@@ -172,7 +174,7 @@ def _checked_architectures(trt: Any, asked: Sequence[Any]) -> list[Any]:
                 f"It compiles for {', '.join(known)}; a Jetson builds its own engines.",
             )
     if not asked:
-        raise UserError("no architecture is named.", f"Name one or more of {', '.join(known)}.")
+        raise UserError("no architecture is given.", f"Give one or more of {', '.join(known)}.")
     return [known[str(architecture)] for architecture in asked]
 
 
@@ -185,4 +187,4 @@ def _import() -> Any:
     return tensorrt_rtx
 
 
-ENGINE = RTXEngine()
+BACKEND = RTXBackend()

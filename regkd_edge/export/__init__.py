@@ -1,6 +1,4 @@
-"""A student and its scalers as one ONNX graph: raw units in, raw units out, checked against the network it came
-from.
-"""
+"""Export of a student with its scalers as one ONNX graph: raw units in and out, checked against its network."""
 
 from __future__ import annotations
 

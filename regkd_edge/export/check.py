@@ -1,4 +1,4 @@
-"""Whether an exported graph computes what its network computes, on rows it has not seen."""
+"""Check that an exported graph computes what its network computes, on unseen rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..models import predict
 
 __all__ = ["check_onnx"]
 
-_TIMES_FLOAT32 = 8.0  # sums in another order and another exp: a small multiple of what float32 itself errs
+_TIMES_FLOAT32 = 8.0  # sums in another order and another exp: a small multiple of float32's own error
 _PROBES = 256
-_LOST = 1e-3  # of the target's deviation (or of the answer): beyond it the engine is no longer the student
+_LOST = 1e-3  # of the target's deviation (or of the output): beyond it the engine is no longer the student
 
 
 def check_onnx(
@@ -26,30 +26,29 @@ def check_onnx(
     scalers: Scalers,
     x: np.ndarray,  # [n, d] raw units
 ) -> float:
-    """Run the graph by ONNX Runtime on rows, and on 256 Gaussian ones, and compare it with its network.
+    """Run the graph with ONNX Runtime on rows, and on 256 Gaussian ones, and compare it with its network.
 
-    The reference is the network in float64 on the float64 rows. The tolerance is 8 times what PyTorch errs against that
-    reference when it takes the path of the graph (rows, scalers and weights in float32), plus 8 roundings of the
-    answer: a graph that computes the same function errs so, whichever order its sums have. The Gaussian rows make that
-    estimate sound when few rows are given. Besides, no answer may be further than 0.1 % of the target's deviation (or
-    of the answer itself, for one far outside) from the reference; inputs that float32 resolves too coarsely are found
-    by that.
+    The reference is the network in float64 on the float64 rows. The tolerance is 8 times PyTorch's error against that
+    reference on the path of the graph (rows, scalers and weights in float32), plus 8 roundings of the
+    output: a graph that computes the same function stays within it in any order of summation. The Gaussian rows make
+    that estimate reliable with few rows. In addition, no output may be further than 0.1 % of the target's deviation (or
+    of the output itself, if far outside) from the reference, which detects inputs that float32 resolves too coarsely.
 
     Returns
     -------
     float
-        The largest difference between graph and reference on the rows given, in raw units.
+        The largest difference between graph and reference on the given rows, in raw units.
 
     Raises
     ------
     GraphError
-        The graph does not load, has other inputs or outputs, or differs.
+        The graph does not load, has different inputs or outputs, or differs.
     NotAvailable
         ONNX Runtime is not installed.
     """
     given = len(x)
     probes = scalers.x.restore(np.random.default_rng(0).standard_normal((_PROBES, scalers.x.width)))
-    x = np.concatenate([np.asarray(x, dtype=np.float64).reshape(given, -1), probes])
+    x = np.concatenate([np.asarray(x, dtype=np.float64).reshape(given, scalers.x.width), probes])
     y = _run(path, x.astype(np.float32), scalers)
     reference = predict(copy.deepcopy(module).double(), scalers, x)
     single = _float32_path(module, scalers, x)
@@ -60,7 +59,7 @@ def check_onnx(
         worst = int(np.nanargmax(np.where(np.isfinite(difference), difference, np.inf).max(0) / tolerance))
         raise GraphError(
             f"'{path}' differs from its network by {difference[:, worst].max():.3g} in output {worst}, expected at most {tolerance[worst]:.3g}.",
-            "Export it again; if it persists, this is a defect worth reporting.",
+            "Export it again; if the difference persists, please report a bug.",
         )
     allowed = _LOST * np.maximum(scalers.y.scale, np.abs(reference - scalers.y.mean))
     if (difference > allowed).any():
@@ -78,14 +77,14 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
         import onnxruntime as ort
     except ImportError:
         raise NotAvailable(
-            "ONNX Runtime is not installed; it checks what was exported.", "Run: pip install onnxruntime."
+            "ONNX Runtime is not installed, and the check of the export needs it.", "Run: pip install onnxruntime."
         ) from None
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own kinds, not public by name
+    except Exception as error:  # ONNX Runtime's exceptions are not public
         raise GraphError(
             f"'{path}' does not load in ONNX Runtime: {str(error).splitlines()[0]}.", "Export it again."
         ) from None

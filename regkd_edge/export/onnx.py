@@ -1,8 +1,8 @@
-"""The ONNX graph of an MLP behind its scalers, written node by node.
+"""The ONNX graph of an MLP with its scalers, written node by node.
 
-The graph is spelled out rather than traced, so that it holds nothing but what it computes, its nodes have readable
-names that later stages rely on (``layer0/gemm`` is what a quantizer lists), and the same student gives the same bytes
-under any version of PyTorch.
+The graph is written out rather than traced, so that it holds only what it computes, its nodes have readable
+names that later stages rely on (a quantizer lists ``layer0/gemm``), and the same student gives the same bytes with
+any version of PyTorch.
 
     x [batch, d] -> scale_x/sub -> scale_x/mul -> layer0/gemm -> layer0/<activation> -> ... -> layerL/gemm
                  -> scale_y/mul -> scale_y/add -> y [batch, o]
@@ -62,18 +62,18 @@ def export_onnx(
     Raises
     ------
     GraphError
-        The network is no MLP, its widths are not those of the scalers, or a number does not fit into float32.
+        The network is not an MLP, its widths differ from the scalers', or a number does not fit into float32.
     """
     import onnx
 
     if type(module) is not MLP:
         raise GraphError(
-            f"a {type(module).__name__} cannot be exported: the exporter writes MLPs.", "Distil an mlp:... student."
+            f"a {type(module).__name__} cannot be exported: the exporter supports MLPs.", "Distil an mlp:... student."
         )
     d, o = module.widths[0], module.widths[-1]
     if (scalers.x.width, scalers.y.width) != (d, o):
         raise GraphError(
-            f"the network has {d} inputs and {o} outputs, its scalers {scalers.x.width} and {scalers.y.width}.",
+            f"the network has {d} inputs and {o} outputs, and its scalers {scalers.x.width} and {scalers.y.width}.",
             "Give the scalers it was trained with.",
         )
     if batch != "dynamic" and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
@@ -106,7 +106,7 @@ def export_onnx(
 
 
 class _Graph:
-    """Nodes and constants in the order they are made."""
+    """Nodes and constants in the order of creation."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -119,7 +119,7 @@ class _Graph:
             array = np.asarray(value, dtype=np.float64).astype(np.float32)
         if not np.isfinite(array).all():
             raise GraphError(
-                f"'{name}' holds a number beyond float32 or none at all.", "Rescale that column, or train again."
+                f"'{name}' holds a value that is not finite in float32.", "Rescale that column, or train again."
             )
         self.constants.append(numpy_helper.from_array(array, name))
         return name
@@ -161,13 +161,13 @@ def _silu(graph: _Graph, name: str, z: str) -> str:
 
 
 def _gelu(graph: _Graph, name: str, z: str) -> str:
-    """z/2 (1 + erf(z / sqrt 2)): the Gelu operator came with opset 20."""
+    """Append z/2 (1 + erf(z / sqrt 2)): the Gelu operator needs opset 20."""
     inner = graph.node("Mul", f"{name}/scale", [z, graph.constant(f"{name}/sqrt_half", math.sqrt(0.5))])
     return _half_one_plus(graph, name, z, graph.node("Erf", f"{name}/erf", [inner]))
 
 
 def _gelu_tanh(graph: _Graph, name: str, z: str) -> str:
-    """z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))."""
+    """Append z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))."""
     square = graph.node("Mul", f"{name}/square", [z, z])
     cubic = graph.node(
         "Mul", f"{name}/cubic", [square, graph.constant(f"{name}/c3", 0.044715 * math.sqrt(2 / math.pi))]

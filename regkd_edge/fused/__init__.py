@@ -1,5 +1,4 @@
-"""Training steps: one public function a kernel, its pure-torch twin under the same name, and the choice between
-them."""
+"""Training steps: one public function per kernel, its pure-torch twin, and the choice between them."""
 
 from .answers import answers
 from .choose import Choice, choose

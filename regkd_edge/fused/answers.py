@@ -1,6 +1,4 @@
-"""What a network answers to many inputs: on the compiled core where it knows the network, else by the network
-itself.
-"""
+"""Outputs of a network for many inputs: on the compiled core if it supports the network, else by the network."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ def answers(
     network,  # [n, d] -> [n, o]
     x: Tensor,  # [n, d]
 ) -> Tensor:  # [n, o], no graph
-    """``network(x)`` without gradients; an MLP in float32 on the CPU is evaluated by the core, several times faster.
+    """Return ``network(x)`` without gradients; the core evaluates a float32 MLP on the CPU several times faster.
 
     The two agree to about 1e-6 of the outputs' size: sums are taken in another order.
     """

@@ -1,7 +1,6 @@
-"""Which back end runs a member, and why: the fused core where it covers everything, the torch path elsewhere.
+"""Choice of the back end for a member: the fused core if it supports everything, else the torch path.
 
-What a kernel does not implement it refuses, with the reason, and the torch path runs; nothing is ever left out
-silently.
+A kernel refuses what it does not implement, with the reason, and the torch path runs. Nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from ..errors import NotAvailable, RecipeError
 from ..models.mlp import MLP
 from ..objectives import StepRecipe, is_differentiable
 from ..objectives.terms import Teacher
+from .forms import core_forms
 
 __all__ = ["BACKENDS", "Choice", "choose", "covered"]
 
@@ -27,26 +27,28 @@ _log = logging.getLogger("regkd_edge.fused")
 
 @dataclass(frozen=True)
 class Choice:
-    """The back end that runs and the reason in words; stored with the run."""
+    """The back end and the reason in words; stored with the run."""
 
     backend: str  # cpu | cuda | torch
     reason: str
 
 
-def covered(student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device) -> str | None:
+def covered(
+    student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device, rows: bool = True
+) -> str | None:
     """Why the fused core cannot run this member on this kind of device, or None where it can."""
     if recipe.torch_only:
         return recipe.torch_only
-    for name, net in (("student", student), ("teacher", teacher if recipe.needs_teacher else None)):
+    for name, net in (("student", student), ("teacher", teacher if recipe.asks_teacher(rows) else None)):
         if net is None:
             continue
         if type(net) is not MLP:
-            return f"the {name} is a {type(net).__name__}, the fused core knows MLPs"
+            return f"the {name} is a {getattr(net, 'kind', type(net).__name__)}, and the fused core supports MLPs"
         if name == "teacher" and not is_differentiable(net):
             return "the teacher is marked as not differentiable"
         for p in net.parameters():
             if p.dtype != torch.float32:
-                return f"the {name} is {str(p.dtype).removeprefix('torch.')}, the fused core computes in float32"
+                return f"the {name} is {str(p.dtype).removeprefix('torch.')}, and the fused core computes in float32"
             if p.device.type != device.type:
                 return f"the {name} is on {p.device.type} and the data on {device.type}"
             if name == "student" and not p.requires_grad:
@@ -75,45 +77,46 @@ def choose(
     Parameters
     ----------
     batch : int
-        Rows a step.
+        Rows per step.
     x, y : Tensor or None
         The rows [N, ...] and labels [N, o]; their shapes, types and devices decide.
     backend : str
-        ``auto`` takes the fused core where it covers the member and is expected to be faster, else torch; ``cpu`` and
-        ``cuda`` insist on the core and raise :class:`NotAvailable` where it cannot run; ``torch`` insists on torch.
+        ``auto`` uses the fused core if it supports the member and is expected to be faster, else torch; ``cpu`` and
+        ``cuda`` require the core and raise :class:`NotAvailable` if it cannot run; ``torch`` requires torch.
     """
     from . import native
 
     if backend not in BACKENDS:
         raise RecipeError(f"backend '{backend}' is unknown.", f"Use one of: {', '.join(BACKENDS)}.")
     if backend == "torch":
-        return Choice("torch", "asked for")
+        return Choice("torch", "requested")
+    student, teacher = core_forms(student, teacher, x.shape[1] if x is not None and x.ndim == 2 else None)
     device = next((p.device for p in student.parameters()), torch.device("cpu"))
     target = device.type if backend == "auto" else backend
-    why = f"tensors on '{device.type}' are beyond the core" if target not in ("cpu", "cuda") else None
+    why = f"the core does not support tensors on '{device.type}'" if target not in ("cpu", "cuda") else None
     if target == "cuda":
-        why = why or native.unavailable("cuda")  # the real cause, before where the tensors lie
+        why = why or native.unavailable("cuda")  # the real cause, rather than the device of the tensors
     if why is None and device.type != target:
         why = f"the tensors are on {device.type} and the back end is {target}"
     why = (
         why
-        or covered(student, teacher, recipe, device)
+        or covered(student, teacher, recipe, device, x is not None)
         or native.unavailable(target)
         or native.refuses(student, teacher, recipe, batch, x, y, target)
     )
     if backend != "auto":
         if why:
             raise NotAvailable(
-                f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or mend the cause."
+                f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or fix the cause."
             )
-        return Choice(backend, "asked for")
+        return Choice(backend, "requested")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)
-    choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is covered")
+    choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is supported")
     _announce(choice)
     return choice
 
 
 @lru_cache(maxsize=64)
 def _announce(choice: Choice) -> None:
-    """Each choice is worth one line of the log, once a process."""
+    """Log each choice once per process."""
     _log.info("training steps run on '%s': %s", choice.backend, choice.reason)

@@ -1,7 +1,7 @@
-"""The short way for eager calls of an operator that gives its derivative beside its value.
+"""A fast path for eager calls of an operator that returns its derivative beside its value.
 
-A registered operator with lists of tensors costs half a millisecond a call in PyTorch's dispatcher and its Python
-autograd, many times what a small step takes. Where nothing traces or transforms a call, nothing is lost without it.
+A registered operator with lists of tensors costs half a millisecond per call in PyTorch's dispatcher and its Python
+autograd, many times the cost of a small step. If nothing traces or transforms a call, the dispatcher can be skipped.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ __all__ = ["WithGradient", "plainly_eager"]
 
 
 def plainly_eager(x: Tensor) -> bool:
-    """Whether a call on ``x`` is plain PyTorch: no compiler, dispatch mode, function transform or subclass."""
+    """Return whether a call on ``x`` is plain PyTorch: no compiler, dispatch mode, function transform or subclass."""
     if torch.compiler.is_compiling() or type(x) is not Tensor:
         return False
     return not (torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active())
 
 
 class WithGradient(torch.autograd.Function):
-    """``apply(call, *inputs)`` with ``call() -> (value, detached or None, flat gradient)``: ``(value, detached)``.
+    """Function ``apply(call, *inputs)`` with ``call() -> (value, detached or None, flat gradient)``.
 
     The flat gradient is that of the value by the inputs, one after the other. A second derivative is an error.
     """
 
     @classmethod
     def apply(cls, call, *inputs):
-        # Past Function.apply, which looks into every argument for the remains of a function transform: there are none
-        # where plainly_eager() holds.
+        # Bypass Function.apply, which checks every argument for wrappers of a function transform: there are none
+        # if plainly_eager() holds.
         return super(torch.autograd.Function, cls).apply(call, *inputs)
 
     @staticmethod
@@ -50,4 +50,6 @@ def _scaled(ctx, upstream):
     return None, *[part if len(shape) == 1 else part.view(shape) for part, shape in zip(parts, ctx.shapes)]
 
 
-_once = torch.autograd.function.once_differentiable(_scaled)  # dear, needed only where the backward itself is recorded
+_once = torch.autograd.function.once_differentiable(
+    _scaled
+)  # expensive, needed only if the backward itself is recorded

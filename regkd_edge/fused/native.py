@@ -1,7 +1,7 @@
-"""The one place that talks to the compiled core: what it can do on this machine, and its operators on torch tensors.
+"""The only interface to the compiled core: its capabilities on this machine, and its operators on torch tensors.
 
-Loaded on first use, never on import of the package. Every function that returns ``None`` in place of a result leaves
-the call to the twin.
+Loaded on first use, never on import of the package. A function that returns ``None`` in place of a result leaves the
+call to the twin.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..models.mlp import MLP
-from ..objectives import TERMS, RowQuantities, StepRecipe
+from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.terms import Teacher
 from . import cuda, gain
 from .passes import Net
@@ -36,19 +36,19 @@ _FLOP_A_CALL = 2e9  # under half a second on any CPU of this decade
 
 @lru_cache(maxsize=1)
 def _load():
-    """``(module, None)`` or ``(None, why)``."""
+    """Return ``(module, None)`` or ``(None, why)``."""
     try:
         from .. import _core
     except ImportError as cause:
         return (
             None,
-            f"the compiled extension regkd_edge._core is not there ({cause}); reinstall with a C++ compiler",
+            f"the compiled extension regkd_edge._core is missing ({cause}); reinstall with a C++ compiler",
         )
     return _core, None
 
 
 def unavailable(backend: str) -> str | None:
-    """Why a back end of the core cannot be used on this machine, or None."""
+    """Return why a back end of the core cannot be used on this machine, or None."""
     core, why = _load()
     if core is None:
         return why
@@ -61,7 +61,7 @@ def unavailable(backend: str) -> str | None:
 
 
 def core_for(network, x: Tensor):
-    """The core, where it can evaluate this network at x [n, d]; else None."""
+    """Return the core if it can evaluate this network at x [n, d], else None."""
     core = _load()[0]
     if core is None or type(network) is not MLP or x.device.type != "cpu" or x.dtype != torch.float32 or x.ndim != 2:
         return None
@@ -81,20 +81,23 @@ def _why_not(tensors: dict[str, Tensor | None], device: torch.device) -> str | N
         if tensor.device != device:
             return f"{name} is on {tensor.device} and the student on {device}"
         if name == "x" and tensor.ndim != 2:
-            return f"the rows have shape {tuple(tensor.shape[1:])}, the fused core takes flat ones"
+            return f"the rows have shape {tuple(tensor.shape[1:])}, and the fused core takes flat ones"
     return None
 
 
 def refuses(
     student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
 ) -> str | None:
-    """Why the core cannot run this job although every part of it is of a kind it knows, or None."""
+    """Return why the core cannot run this job although it supports every part of it, or None."""
     core, device = _load()[0], next(student.parameters()).device
     why = _why_not({"x": x, "y": y}, device)
-    nets = {"student": student, "teacher": teacher if recipe.needs_teacher else None}
+    nets = {"student": student, "teacher": teacher if recipe.asks_teacher(x is not None) else None}
     for name, net in nets.items():
         if net is not None and len(net.widths) - 1 > core.MAX_LAYERS:
-            why = why or f"the {name} has {len(net.widths) - 1} layers, the fused core has 1 to {core.MAX_LAYERS}"
+            why = (
+                why
+                or f"the {name} has {len(net.widths) - 1} layers, and the fused core supports 1 to {core.MAX_LAYERS}"
+            )
     for name in ("sigma", "low", "high"):
         value = getattr(recipe, name)
         if isinstance(value, tuple) and len(value) not in (1, student.widths[0]):
@@ -106,7 +109,7 @@ def refuses(
 
 
 def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None):
-    """A job to ask questions about: what is there, not what it holds."""
+    """Return a job for queries: shapes without contents."""
     teacher = Net.of(teacher) if teacher is not None else None
     work = Workspace(_load()[0], recipe, Net.of(student), teacher, torch.device("cpu"), gather=False)
     filler = torch.zeros(1, student.widths[-1])
@@ -118,7 +121,7 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
 
 # Measured on AVX-512 (tools/bench/results/step-cpu-large.md): the gradient of a large student does not stay in the
 # caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 % faster than eager PyTorch; with 1.3e6
-# and more, in steps of many rows, between 12 % faster and 3 % slower, which is no reason to leave a matrix library.
+# and more, in steps of many rows, it is between 12 % faster and 3 % slower, so the matrix library is used.
 _LARGE_FLOP, _LARGE_STUDENT = 1.5e9, 1e6
 # An estimate until tools/gpu_check has written its table: eager PyTorch's launches take about half a millisecond a
 # step, in which the core's float32 kernels do about this much; beyond it a matrix library pays.
@@ -128,11 +131,11 @@ _LARGE_FLOP_ON_GPU = 4e9
 def slower(
     student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
 ) -> str | None:
-    """Why the core is expected to be slower than PyTorch on this job, or None."""
+    """Return why the core is expected to be slower than PyTorch on this job, or None."""
     weights = sum(a * b for a, b in zip(student.widths[:-1], student.widths[1:]))
     if backend == "cpu" and weights < _LARGE_STUDENT:
         return None
-    asked = teacher if recipe.needs_teacher else None
+    asked = teacher if recipe.asks_teacher(x is not None) else None
     flops = _load()[0].cost(_shape_only(student, asked, recipe, batch, x, y))["flops"]
     if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
         return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products (an estimate, not measured)"
@@ -146,7 +149,7 @@ def slower_than_cpu(
     student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None
 ) -> str | None:
     """Why the CPU core is expected to be faster on this job than the current GPU, or None."""
-    asked = teacher if recipe.needs_teacher else None
+    asked = teacher if recipe.asks_teacher(x is not None) else None
     job = _shape_only(student, asked, recipe, batch, x, y)
     hidden = [n for net in (student, asked) if net is not None for n in net.widths[1:-1]]
     return gain.slower_than_cpu(_load()[0], job, max(hidden, default=1), cuda.index_of(torch.device("cuda")))
@@ -156,9 +159,9 @@ def slower_than_cpu(
 
 
 def run(members: list, n: int, backend: str) -> list[Tensor]:
-    """``n`` steps of every member on the core, in place; the tables of losses [n, 5].
+    """``n`` steps of every member on the core, in place; the tables of losses [n, columns].
 
-    The steps run on copies that are brought back at the end: a call that is interrupted has changed nothing.
+    The steps run on copies that are copied back at the end: an interrupted call changes nothing.
     """
     core = _load()[0]
     works, tables = [], []
@@ -172,13 +175,20 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         _run_on_cpu(core, [work.job for work in works], n)
     for member, work in zip(members, works):
         _bring_back(member, work, n)
-    return [losses.float().cpu() for losses in tables]
+    return [_all_columns(losses.float().cpu()) for losses in tables]
+
+
+def _all_columns(losses: Tensor) -> Tensor:  # [n, kernel columns] -> [n, all columns]
+    """The columns of the terms that have no kernel are 0: a member that uses one of them does not come here."""
+    table = losses.new_zeros(len(losses), len(LOSS_COLUMNS))
+    table[:, [LOSS_COLUMNS.index(name) for name in KERNEL_COLUMNS]] = losses
+    return table
 
 
 def _run_on_cpu(core, jobs: list, n: int) -> None:
-    """In calls of at most a fraction of a second, so that Ctrl-C is heard; where a run is cut changes no bit of it.
+    """Run in calls of at most a fraction of a second, so that Ctrl-C works; the split does not change any bit.
 
-    The core takes as many threads as pay at the moment, and never more than PyTorch may.
+    The core uses as many threads as pay off, and never more than PyTorch may.
     """
     piece = max(1, int(_FLOP_A_CALL / sum(core.cost(job)["flops"] for job in jobs)))
     done = 0
@@ -187,13 +197,14 @@ def _run_on_cpu(core, jobs: list, n: int) -> None:
         core.run(jobs, steps, at_most=torch.get_num_threads())
         for job in jobs:
             job.first_step += steps
-            job.losses += steps * len(TERMS) * 8  # float64
+            job.losses += steps * len(KERNEL_COLUMNS) * 8  # float64
         done += steps
 
 
 def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
-    student = Net.of(member.student)
-    teacher = Net.of(member.teacher) if member.recipe.needs_teacher else None
+    own, asked = member.core_forms()
+    student = Net.of(own)
+    teacher = Net.of(asked) if member.recipe.asks_teacher(member.x is not None) else None
     work = Workspace(_load()[0], member.recipe, student, teacher, member.device)
     job, optimizer, state = work.job, member.optimizer, member.state
     work.base(member.rows)
@@ -207,7 +218,7 @@ def _prepare(member, n: int) -> tuple[Workspace, Tensor]:
     work.slots = [work.keep(torch.cat([t.reshape(-1) for t in slots[name]])) for name in optimizer.slots]
     for field, slot in zip(("state1", "state2"), work.slots):
         setattr(job, field, slot.data_ptr())
-    losses = torch.zeros(n, len(TERMS), dtype=torch.float64, device=member.device)
+    losses = torch.zeros(n, len(KERNEL_COLUMNS), dtype=torch.float64, device=member.device)
     job.losses = losses.data_ptr()
     return work, losses
 
@@ -226,7 +237,7 @@ def _bring_back(member, work: Workspace, n: int) -> None:
 
 
 def _backend(*tensors: Tensor | None) -> str | None:
-    """``cpu`` or ``cuda`` where all tensors lie on one such device, in float32, and the core is there; else None."""
+    """Return ``cpu`` or ``cuda`` if all tensors are float32 on one such device and the core is present, else None."""
     device = None
     for t in tensors:
         if t is None:
@@ -238,7 +249,7 @@ def _backend(*tensors: Tensor | None) -> str | None:
 
 
 def perturb(x: Tensor, sigma: Tensor, draws: int, seed: int, step: int) -> Tensor | None:
-    """The core's ``perturb``, the bits of ``perturb_twin``; None where it cannot run."""
+    """Run the core's ``perturb``, bit-identical to ``perturb_twin``; None if it cannot run."""
     backend = _backend(x, sigma)
     if backend is None or x.numel() == 0:
         return None
@@ -255,7 +266,7 @@ def perturb(x: Tensor, sigma: Tensor, draws: int, seed: int, step: int) -> Tenso
 
 
 def matching_loss(s: Tensor, y: Tensor | None, rows: RowQuantities, recipe: StepRecipe) -> tuple[Tensor, Tensor] | None:
-    """The core's base loss on outputs, ``(value, gradient)``; None where it cannot run."""
+    """Return the core's base loss on outputs, ``(value, gradient)``; None if it cannot run."""
     backend = _backend(s, y, rows.t)
     if backend is None or s.ndim != 2 or not recipe.base_active or (recipe.needs_labels and y is None):
         return None
@@ -284,9 +295,9 @@ def distill_step(
     total: int,
     counter: Tensor | None = None,  # [1] int64, added to ``step``; on a GPU it is read there
 ) -> tuple[Tensor, Tensor] | None:
-    """One step's ``(terms [5], flat gradient [P])`` on the core; None where it refuses.
+    """Return one step's ``(terms [5], flat gradient [P])`` from the core; None if it refuses.
 
-    On a GPU everything is work on the current stream and nothing is copied from the host, once a first call has run.
+    On a GPU everything runs on the current stream, and nothing is copied from the host after a first call.
     """
     backend = _backend(x, y, rows.t, *student.weights, *(teacher.weights if teacher is not None else ()))
     nets = [net for net in (student, teacher) if net is not None]
@@ -300,7 +311,7 @@ def distill_step(
     job.batch, job.shuffle, job.seed = x.shape[0], 0, seed
     job.first_step, job.total_steps, job.optimizer = step, total, "none"
     gradient = x.new_empty(sum(w.numel() + b.numel() for w, b in zip(student.weights, student.biases)))
-    losses = torch.empty(len(TERMS), dtype=torch.float64, device=x.device)
+    losses = torch.empty(len(KERNEL_COLUMNS), dtype=torch.float64, device=x.device)
     job.grad, job.losses = gradient.data_ptr(), losses.data_ptr()
     if core.refuses(job):
         return None

@@ -1,9 +1,9 @@
 """The single-call operators, registered with PyTorch so that they work under autograd, compile and export.
 
-Each runs the compiled core where it can and its twin elsewhere. Every operator returns its derivative beside its value
+Each runs the compiled core if possible, else its twin. Every operator returns its derivative beside its value
 (one pass gives both), and its backward multiplies by the upstream gradient.
 
-Plain eager calls go past the dispatcher to the same implementation (see :mod:`.eager`).
+Plain eager calls bypass the dispatcher and use the same implementation (see :mod:`.eager`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, library
 
 from ..errors import ModelError, RecipeError
 from ..models.mlp import MLP
-from ..objectives import TERMS, RowQuantities, StepRecipe, base_rows_and_gradient
+from ..objectives import KERNEL_COLUMNS, RowQuantities, StepRecipe, base_rows_and_gradient
 from . import native
 from .eager import WithGradient, plainly_eager
 from .passes import Net
@@ -64,7 +64,7 @@ def perturb(
     seed: int,
     step: int,
 ) -> Tensor:  # [B, draws, ...]
-    """``x + sigma * eps`` with ``draws`` fresh normals for each element: the same bits on every device and back end.
+    """Return ``x + sigma * eps`` with ``draws`` fresh normals per element, bit-identical on every device and back end.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def perturb(
     Raises
     ------
     RecipeError
-        ``sigma`` has neither one number nor one a feature, or ``draws``, ``seed`` or ``step`` are out of range.
+        ``sigma`` has neither one number nor one per feature, or ``draws``, ``seed`` or ``step`` are out of range.
     """
     for name, value, low, high in (("draws", draws, 1, 65536), ("seed", seed, 0, 2**63), ("step", step, 0, 2**32)):
         if not low <= value < high:
@@ -88,7 +88,7 @@ def perturb(
     if sigma.numel() not in (1, features):
         raise RecipeError(
             f"sigma has {sigma.numel()} numbers and a row has {features} features.",
-            "Give sigma one number, or one a feature.",
+            "Give sigma one number, or one per feature.",
         )
     if plainly_eager(x) and not (x.requires_grad and torch.is_grad_enabled()):
         return _perturbed(x, sigma, draws, seed, step)
@@ -140,20 +140,19 @@ def matching_loss(
     y: Tensor | None,  # [B, o]
     recipe: StepRecipe,
 ) -> Tensor:  # scalar
-    """The recipe's base on outputs, value and gradient in one pass over them: squared, Huber, ail, tbr, tor, row
-    weights.
+    """Compute the recipe's base on outputs, value and gradient in one pass: squared, Huber, ail, tbr, tor, row weights.
 
     Differentiable by ``s``; the teacher's outputs, the labels and the row quantities are constants.
 
     Raises
     ------
     RecipeError
-        The base needs labels or a row quantity that is not there, or the shapes differ.
+        The base needs labels or a row quantity that is missing, or the shapes differ.
     """
     for name, other in (("y", y), ("rows.t", rows.t)):
         if other is not None and other.shape != s.shape:
             raise RecipeError(
-                f"the student answers {tuple(s.shape)} and {name} is {tuple(other.shape)}.",
+                f"the student's output has shape {tuple(s.shape)} and {name} has {tuple(other.shape)}.",
                 "Give both as [rows, outputs].",
             )
     if recipe.torch_only:
@@ -203,7 +202,7 @@ def _distill_step(
 @_distill_step.register_fake
 def _(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total, counter):
     count = sum(p.numel() for p in student)
-    return x.new_empty(()), x.new_empty((len(TERMS),)), x.new_empty((count,))
+    return x.new_empty(()), x.new_empty((len(KERNEL_COLUMNS),)), x.new_empty((count,))
 
 
 def _save_gradient(ctx, inputs, output):
@@ -238,7 +237,7 @@ def distill_step(
     rows: RowQuantities | None = None,  # of these rows
     counter: Tensor | None = None,  # [1] int64 on the device of x
 ) -> tuple[Tensor, Tensor]:  # scalar, [5]
-    """One whole step of two MLPs as a differentiable operator: sampling, search, value and gradient matching, base.
+    """Compute one whole step of two MLPs as a differentiable operator: sampling, search, matching, base.
 
     The noise and the weights are those of step ``step + counter``. In a captured CUDA graph (call once before the
     capture) the counter is read on the device at every replay: let the graph add 1 to it.
@@ -259,7 +258,7 @@ def distill_step(
             continue
         if not isinstance(net, MLP):
             raise ModelError(
-                f"the {name} is a {type(net).__name__} and the operator takes MLPs.", "Use reference.step_loss."
+                f"the {name} is a {type(net).__name__}, and the operator takes MLPs.", "Use reference.step_loss."
             )
         if net.widths[0] != x.shape[-1]:
             raise ModelError(
@@ -272,7 +271,9 @@ def distill_step(
     if recipe.torch_only:
         raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use reference.step_loss.")
     if recipe.w_abm.active and recipe.ascent_rule == "candidates":
-        raise RecipeError("the operator searches by gradients only, not by candidates.", "Use reference.step_loss.")
+        raise RecipeError(
+            "the operator searches along gradients only, not among candidates.", "Use reference.step_loss."
+        )
     ask = teacher if recipe.needs_teacher else None
     if rows is None:
         rows = RowQuantities(None)

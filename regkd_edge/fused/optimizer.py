@@ -1,5 +1,4 @@
-"""The optimizers of the many-step calls, PyTorch's semantics with the state laid open so that a run can be cut
-anywhere."""
+"""The optimizers of the many-step calls: PyTorch's semantics with an explicit state, so runs can resume anywhere."""
 
 from __future__ import annotations
 
@@ -60,11 +59,11 @@ class Optimizer:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Names of the running averages that the state holds for each parameter."""
+        """Names of the running averages in the state of each parameter."""
         return _SLOTS[self.kind]
 
     def rate(self, step: int, total: int) -> float:
-        """The learning rate at a step of a run of ``total`` steps."""
+        """Return the learning rate at a step of a run of ``total`` steps."""
         factor = 1.0
         if self.schedule == "linear":
             factor = 1.0 - step / total
@@ -74,7 +73,7 @@ class Optimizer:
 
     @torch.no_grad()
     def update(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: TrainState, total: int) -> None:
-        """One step in place on the parameters and the state, whose step counter moves on by 1."""
+        """Take one step in place on the parameters and the state, and increment its step counter."""
         rate, count = self.rate(state.step, total), state.step + 1
         slots = state.prepare(self, parameters)
         parameters, gradients = list(parameters), list(gradients)
@@ -104,16 +103,16 @@ class Optimizer:
 
 @dataclass
 class TrainState:
-    """Where a run stands: the number of steps done and the optimizer's averages, one tensor a parameter.
+    """State of a run: the number of steps done and the optimizer's averages, one tensor per parameter.
 
-    A run that is cut, stored and continued gives the bits of one that was not.
+    A run that is interrupted, stored and resumed is bit-identical to an uninterrupted one.
     """
 
     step: int = 0
     slots: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def prepare(self, optimizer: Optimizer, parameters: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """The slots that the optimizer needs for these parameters: zeros at the start, checked later."""
+        """Return the optimizer's slots for these parameters: zeros at the start, checked later."""
         if not self.slots:
             if self.step:
                 raise RecipeError(
@@ -125,24 +124,24 @@ class TrainState:
         elif tuple(self.slots) != optimizer.slots:
             raise RecipeError(
                 f"the state holds {list(self.slots)}, optimizer '{optimizer.kind}' needs {list(optimizer.slots)}.",
-                "Continue with the optimizer that began the run, or start a new state.",
+                "Continue with the optimizer that started the run, or start a new state.",
             )
         for tensors in self.slots.values():
             ours, theirs = [tuple(p.shape) for p in parameters], [tuple(t.shape) for t in tensors]
             if ours != theirs:
                 raise RecipeError(
-                    f"the state is for parameters of shapes {theirs}, the student has {ours}.", "Use its own state."
+                    f"the state is for parameters of shapes {theirs}, and the student has {ours}.", "Use its own state."
                 )
         return self.slots
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A flat dict of tensors, ready for safetensors: ``step`` and ``<slot>.<parameter number>``."""
+        """Return a flat dict of tensors, ready for safetensors: ``step`` and ``<slot>.<parameter number>``."""
         flat = {f"{name}.{i}": t for name, tensors in self.slots.items() for i, t in enumerate(tensors)}
         return {"step": torch.tensor(self.step, dtype=torch.int64), **flat}
 
     @classmethod
     def load(cls, flat: Mapping[str, Tensor]) -> TrainState:
-        """The inverse of :meth:`state_dict`; the tensors are copied."""
+        """Restore from the result of :meth:`state_dict`; the tensors are copied."""
         try:
             slots: dict[str, dict[int, Tensor]] = {}
             for key, tensor in flat.items():
@@ -152,4 +151,4 @@ class TrainState:
             lists = {name: [by[i] for i in range(len(by))] for name, by in sorted(slots.items())}
             return cls(int(flat["step"]), lists)
         except (KeyError, ValueError) as cause:
-            raise RecipeError(f"not a stored training state ({cause!r}).", "Start the run afresh.") from None
+            raise RecipeError(f"not a stored training state ({cause!r}).", "Restart the run.") from None

@@ -1,5 +1,4 @@
-"""The four passes of the fused step for an MLP, written out in torch (row vectors; verified in float64 against
-autograd).
+"""The four passes of the fused step for an MLP in torch (row vectors; verified in float64 against autograd).
 
     pass 1  a_0 = x; z_l = a_{l-1} W_l^T + b_l; a_l = s(z_l); y = a_L
     pass 2  u_L = v; d_l = s'(z_l) * u_l; u_{l-1} = d_l W_l;  g = u_0 = J^T v
@@ -36,14 +35,14 @@ class Net:
 
     @classmethod
     def of(cls, model, dtype: torch.dtype | None = None) -> Net:
-        """From a :class:`regkd_edge.models.mlp.MLP`, detached."""
+        """Build from a :class:`regkd_edge.models.mlp.MLP`, detached."""
         pick = (lambda p: p.detach()) if dtype is None else (lambda p: p.detach().to(dtype))
         layers = list(model.layers)
         return cls([pick(layer.weight) for layer in layers], [pick(layer.bias) for layer in layers], model.activation)
 
 
 def activation(name: str, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """s, s', s'' at z. At a kink the derivative is that of PyTorch: 0 for ReLU, the negative slope for leaky ReLU."""
+    """Return s, s', s'' at z. At a kink the derivative is that of PyTorch: 0 for ReLU, the slope for leaky ReLU."""
     one, zero = torch.ones_like(z), torch.zeros_like(z)
     if name == "identity":
         return z, one, zero
@@ -84,7 +83,7 @@ def activation(name: str, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @dataclass
 class Trace:
-    """What the later passes need of pass 1: inputs a_{l-1} and s'(z_l), s''(z_l) of every layer, and the output."""
+    """Results of pass 1 for the later passes: inputs a_{l-1} and s'(z_l), s''(z_l) of every layer, and the output."""
 
     inputs: list[Tensor]  # a_0 .. a_{L-1}
     slopes: list[Tensor | None]  # s'(z_l); None at the linear last layer
@@ -93,7 +92,7 @@ class Trace:
 
 
 def forward(net: Net, x: Tensor) -> Trace:  # x [P, d]
-    """Pass 1."""
+    """Run pass 1."""
     trace = Trace([], [], [], x)
     a = x
     for i, (w, b) in enumerate(zip(net.weights, net.biases)):
@@ -108,7 +107,7 @@ def forward(net: Net, x: Tensor) -> Trace:  # x [P, d]
 
 
 def pull_back(net: Net, trace: Trace, v: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # v [P, o]
-    """Pass 2: ``(J^T v [P, d], d_1..d_L, u_1..u_L)``."""
+    """Run pass 2: return ``(J^T v [P, d], d_1..d_L, u_1..u_L)``."""
     u, ds, us = v, [], []
     for w, slope in zip(reversed(net.weights), reversed(trace.slopes)):
         us.append(u)
@@ -119,7 +118,7 @@ def pull_back(net: Net, trace: Trace, v: Tensor) -> tuple[Tensor, list[Tensor], 
 
 
 def value_gradient(net: Net, trace: Trace, c: Tensor) -> tuple[list[Tensor], list[Tensor]]:  # c [P, o]
-    """Pass 4 with no second-order part: dW and db of a loss whose derivative by the output is c."""
+    """Run pass 4 without the second-order part: return dW and db of a loss whose derivative by the output is c."""
     _, qs, _ = pull_back(net, trace, c)
     return [q.T @ a for q, a in zip(qs, trace.inputs)], [q.sum(0) for q in qs]
 
@@ -127,7 +126,7 @@ def value_gradient(net: Net, trace: Trace, c: Tensor) -> tuple[list[Tensor], lis
 def second_order(
     net: Net, trace: Trace, ds: list[Tensor], us: list[Tensor], r: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:  # r [P, d]
-    """Passes 3 and 4 with c = 0: dW and db of a loss whose derivative by g = J^T v is r."""
+    """Run passes 3 and 4 with c = 0: return dW and db of a loss whose derivative by g = J^T v is r."""
     ts, zts, t = [], [], r
     for w, slope in zip(net.weights, trace.slopes):
         ts.append(t)

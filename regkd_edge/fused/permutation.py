@@ -1,7 +1,7 @@
-"""Which rows a step sees: a keyed bijection of [0, N) for each epoch, with no stored shuffle.
+"""Order of the rows: a keyed bijection of [0, N) per epoch, without a stored shuffle.
 
 The twin of ``csrc/core/permutation.h``, bit for bit: six Feistel rounds with an integer hash over the smallest power of
-two that holds N, walked again while the result is N or beyond. The six round keys are Philox words of (seed, epoch).
+two that holds N, repeated while the result is N or beyond. The six round keys are Philox words of (seed, epoch).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _hash(h: Tensor, key: int) -> Tensor:
 
 @lru_cache(maxsize=32)
 def epoch_rows(seed: int, epoch: int, n: int) -> Tensor:  # [n] int64
-    """The order in which an epoch visits the n rows. Shared between callers: do not write to it."""
+    """Return the order in which an epoch visits the n rows. It is shared between callers: do not modify it."""
     keys = _round_keys(seed, epoch)
     bits = max(2, (n - 1).bit_length())
     high, low = bits // 2, bits - bits // 2
@@ -54,8 +54,7 @@ def epoch_rows(seed: int, epoch: int, n: int) -> Tensor:  # [n] int64
 
 
 def batch_rows(seed: int, step: int, batch: int, n: int) -> Tensor:  # [batch] int64
-    """The rows of a step: positions ``step * batch ...`` in the endless stream of epochs, each a permutation of [0,
-    n)."""
+    """Return the rows of a step: positions ``step * batch ...`` in the stream of epochs (permutations of [0, n))."""
     first, last = step * batch, (step + 1) * batch
     parts = []
     for epoch in range(first // n, (last - 1) // n + 1):

@@ -1,13 +1,12 @@
-"""Noise as a function: Philox4x32-10 (Salmon et al. 2011) and standard normals, in torch integer and float32
-operations.
+"""Counter-based noise: Philox4x32-10 (Salmon et al. 2011) and standard normals, in torch integer and float32.
 
-The twin of ``csrc/core/philox.h``, bit for bit: a number depends on (seed, stream, step, sample, draw, feature) and on
-nothing else, no thread, tile, device or call before it.
+The twin of ``csrc/core/philox.h``, bit for bit: a number depends only on (seed, stream, step, sample, draw, feature),
+not on threads, tiles, devices or earlier calls.
 
     counter = (sample, feature // 4, step, stream << 16 | draw)      key = (seed & 0xffffffff, seed >> 32)
 
 The words r0..r3 of a counter give the normals of features 4q..4q+3 by Box-Muller, a pair from (r0, r1), a pair from
-(r2, r3). Logarithm, sine and cosine are the header's polynomials, one rounding an operation.
+(r2, r3). Logarithm, sine and cosine are the header's polynomials, one rounding per operation.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from torch import Tensor
 
 __all__ = ["ASCENT", "COTANGENT", "INPUT", "PERTURB", "ROWS", "normal", "philox", "signs"]
 
-# What a number is for: two streams never share a counter.
+# Purpose of a number: two streams never share a counter.
 PERTURB, ASCENT, ROWS, COTANGENT, INPUT = range(5)
 
 _MASK = 0xFFFFFFFF
 
 
 def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ten rounds on counters held in int64 tensors of one shape (values below 2^32); the four words likewise."""
+    """Run ten rounds on counters held in int64 tensors of one shape (values below 2^32); the four words likewise."""
     k0, k1 = seed & _MASK, (seed >> 32) & _MASK
     for _ in range(10):
-        # A product of two 32-bit numbers wraps in int64, but its bits are the right ones: shift, then mask.
+        # A product of two 32-bit numbers wraps in int64, but its bits are correct: shift, then mask.
         p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
         c0, c1, c2, c3 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ c3 ^ k1, p0 & _MASK
         k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
@@ -35,7 +34,7 @@ def philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, seed: int) -> tuple[T
 
 
 def _log(u: Tensor) -> Tensor:
-    """ln u for float32 u in (0, 1], by the header's order of operations."""
+    """Return ln u for float32 u in (0, 1], by the header's order of operations."""
     bits = u.view(torch.int32) + (0x3F800000 - 0x3F3504F3)
     e = ((bits >> 23) - 127).float()
     f = ((bits & 0x007FFFFF) + 0x3F3504F3).view(torch.float32) - 1.0
@@ -54,7 +53,7 @@ def _log(u: Tensor) -> Tensor:
 
 
 def _cos_sin(m: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of m * 2^-24 turns, m int32 in [0, 2^24)."""
+    """Return cos and sin of m * 2^-24 turns, m int32 in [0, 2^24)."""
     q = (m + (1 << 21)) >> 22
     w = (m - (q << 22)).float() * 2.0**-22
     x = w * 1.57079632679489662
@@ -74,7 +73,7 @@ def _cos_sin(m: Tensor) -> tuple[Tensor, Tensor]:
 
 def _normal_pair(r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor]:
     u = ((r0 >> 8).to(torch.int32).float() + 0.5) * 2.0**-24
-    # By way of float64: the float32 root of torch on a CPU (MKL) is not correctly rounded, the header's is.
+    # Via float64: the float32 root of torch on a CPU (MKL) is not correctly rounded, the header's is.
     radius = (_log(u) * -2.0).double().sqrt().float()
     c, s = _cos_sin((r1 >> 8).to(torch.int32))
     return radius * c, radius * s
@@ -93,7 +92,7 @@ def _words(stream: int, step: int, draws: range, samples: int, quads: int, seed:
 def normal(
     seed: int, stream: int, step: int, samples: int, draws: int, features: int, *, first_draw: int = 0, device="cpu"
 ) -> Tensor:  # [samples, draws, features] float32
-    """Standard normals of one step of one stream, for all samples, draws and features."""
+    """Return standard normals of one step of one stream, for all samples, draws and features."""
     quads = -(-features // 4)
     r0, r1, r2, r3 = _words(stream, step, range(first_draw, first_draw + draws), samples, quads, seed, device)
     quad = torch.stack([*_normal_pair(r0, r1), *_normal_pair(r2, r3)], -1)
@@ -103,8 +102,7 @@ def normal(
 def signs(
     seed: int, step: int, samples: int, first: int, count: int, outputs: int, *, device="cpu"
 ) -> Tensor:  # [samples, count, outputs] float32 of +-1
-    """Random cotangents: minus one where the top bit of the word of stream COTANGENT is set, draws first ..
-    first+count-1."""
+    """Return random cotangents: -1 where the top bit of the word of stream COTANGENT is set, draws from ``first``."""
     words = _words(COTANGENT, step, range(first, first + count), samples, -(-outputs // 4), seed, device)
     bits = torch.stack([w >> 31 for w in words], -1).flatten(2)[:, :, :outputs]
     return 1.0 - 2.0 * bits.float()

@@ -1,4 +1,4 @@
-"""Where a training lies, the CPU or a GPU: decided before anything is moved, with the reason."""
+"""Choice of the device for a training, CPU or GPU: decided before anything is moved, with the reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("regkd_edge.fused")
 
 
 def no_gpu() -> str | None:
-    """Why PyTorch has no NVIDIA GPU to work on, or None."""
+    """Return why PyTorch cannot use an NVIDIA GPU, or None."""
     if torch.cuda.is_available():
         return None
     if torch.version.cuda is None:
@@ -44,24 +44,24 @@ def place(
     backend: str = "auto",
     fed: bool = False,
 ) -> tuple[torch.device, str]:
-    """The device for a training whose parts still lie on the CPU, and why.
+    """Return the device for a training whose parts are still on the CPU, and why.
 
     Parameters
     ----------
     batch, x, y
         As in :func:`regkd_edge.fused.choose`.
     device : str
-        ``auto`` takes the GPU where one is there, the fused core runs the whole step on it, and it is faster: by the
+        ``auto`` uses the GPU if one is present, the fused core runs the whole step on it, and it is faster: by the
         table of ``tools/gpu_check`` for this device, or without one by an estimated factor of 2. Else the CPU.
     backend : str
-        ``cuda`` needs a GPU, ``cpu`` rules it out.
+        ``cuda`` requires a GPU, ``cpu`` excludes it.
     fed : bool
-        Rows are made round by round on the CPU; ``auto`` then stays there.
+        Rows are drawn round by round on the CPU; ``auto`` then stays there.
 
     Raises
     ------
     NotAvailable
-        A GPU was asked for and cannot be used; it says what is missing.
+        A GPU was requested and cannot be used; the message says what is missing.
     RecipeError
         ``device`` and ``backend`` exclude each other, or the device is unknown.
     """
@@ -74,16 +74,16 @@ def place(
         why = no_gpu() or (native.unavailable("cuda") if backend == "cuda" else None)
         if why:
             raise NotAvailable(
-                f"{name} 'cuda' was asked for and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
+                f"{name} 'cuda' was requested and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
             )
-        return torch.device("cuda"), "cuda was asked for"
+        return torch.device("cuda"), "cuda was requested"
     if device == "cpu" or backend in ("cpu", "torch"):
-        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was asked for"
+        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was requested"
     why = (
         no_gpu()
         or native.unavailable("cuda")
-        or ("the rows are made on the CPU, round by round" if fed else None)
-        or covered(student, teacher, recipe, torch.device("cpu"))  # where everything lies by now
+        or ("the rows are drawn on the CPU, round by round" if fed else None)
+        or covered(student, teacher, recipe, torch.device("cpu"), x is not None or fed)  # where everything lies by now
         or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
     )
     if why:
@@ -91,12 +91,12 @@ def place(
     elif slower := native.slower_than_cpu(student, teacher, recipe, batch, x, y):
         device, why = "cpu", f"the GPU is left out: {slower}"
     else:
-        device, why = "cuda", "a GPU is there and the fused core runs on it"
+        device, why = "cuda", "a GPU is present and the fused core runs on it"
     _announce(torch.device(device), why)
     return torch.device(device), why
 
 
 @lru_cache(maxsize=64)
 def _announce(device: torch.device, why: str) -> None:
-    """Each reason is worth one line of the log, once a process."""
-    _log.info("training lies on '%s': %s", device.type, why)
+    """Log each reason once per process."""
+    _log.info("training runs on '%s': %s", device.type, why)

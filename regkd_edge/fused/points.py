@@ -1,4 +1,4 @@
-"""Where a step looks: its rows or Gaussian inputs, the perturbed points, the starts of the search, the cotangents.
+"""Points of a step: its rows or Gaussian inputs, the perturbed points, the starts of the search, the cotangents.
 
 Each is a function of (seed, step) and the recipe. ``perturb_twin`` is the specification of the operator ``perturb``.
 """
@@ -18,7 +18,7 @@ __all__ = ["ascent_candidates", "ascent_start", "clamp", "cotangents", "gaussian
 
 
 def _per_feature(values: float | tuple[float, ...] | Tensor, x: Tensor, name: str) -> float | Tensor:
-    """A number as it is, or d numbers shaped to one row of ``x``."""
+    """Return a number unchanged, or d numbers in the shape of one row of ``x``."""
     if isinstance(values, (int, float)):
         return float(values)
     flat = torch.as_tensor(values, dtype=x.dtype, device=x.device).flatten()
@@ -26,13 +26,13 @@ def _per_feature(values: float | tuple[float, ...] | Tensor, x: Tensor, name: st
     if flat.numel() != features:
         raise RecipeError(
             f"{name} has {flat.numel()} numbers and a row has {features} features.",
-            f"Give {name} one number, or one a feature.",
+            f"Give {name} one number, or one per feature.",
         )
     return flat.reshape(x.shape[1:])
 
 
 def clamp(x: Tensor, recipe: StepRecipe) -> Tensor:  # [P, ...] -> [P, ...]
-    """Into the recipe's box, where it has one."""
+    """Clamp into the recipe's box, if it has one."""
     if recipe.low is not None:
         x = torch.maximum(x, torch.as_tensor(_per_feature(recipe.low, x, "low"), dtype=x.dtype, device=x.device))
     if recipe.high is not None:
@@ -47,32 +47,31 @@ def _noise(x: Tensor, seed: int, stream: int, step: int, draws: int) -> Tensor: 
 
 def perturb_twin(
     x: Tensor,  # [B, ...]
-    sigma: float | tuple[float, ...] | Tensor,  # one number, or one a feature
+    sigma: float | tuple[float, ...] | Tensor,  # one number, or one per feature
     draws: int,
     seed: int,
     step: int,
 ) -> Tensor:  # [B, draws, ...]
-    """``x + sigma * eps``, eps = normal(PERTURB, step, sample b, draw k, feature j); product and sum each rounded
-    once."""
+    """Return ``x + sigma * eps``, eps = normal(PERTURB, step, sample b, draw k, feature j); rounds twice."""
     return x[:, None] + _per_feature(sigma, x, "sigma") * _noise(x, seed, PERTURB, step, draws)
 
 
 def gaussian_inputs(
     samples: int, shape: tuple[int, ...], seed: int, step: int, *, dtype=torch.float32, device="cpu"
 ) -> Tensor:
-    """Inputs N(0, I) for a run without data: stream INPUT, fresh at every step.  [samples, *shape]"""
+    """Return inputs N(0, I) [samples, *shape] for a run without data: stream INPUT, fresh at every step."""
     flat = normal(seed, INPUT, step, samples, 1, math.prod(shape), device=device)
     return flat.to(dtype).reshape(samples, *shape)
 
 
 def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, ...]
-    """Where the search for disagreement begins: ``from_anchor * x + ascent_sigma * eps`` on stream ASCENT."""
+    """Return the start of the search for disagreement: ``from_anchor * x + ascent_sigma * eps`` on stream ASCENT."""
     shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, 1)[:, 0]
     return clamp(x + shift if recipe.ascent_from_anchor else shift, recipe)
 
 
 def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, C, ...]
-    """Random points around each row (or around 0), among which the largest disagreement is picked."""
+    """Return random points around each row (or around 0), among which the largest disagreement is picked."""
     shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates)
     candidates = x[:, None] + shift if recipe.ascent_from_anchor else shift
     return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
@@ -81,7 +80,7 @@ def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Te
 def cotangents(
     kind: str, samples: int, outputs: int, recipe: StepRecipe, seed: int, step: int, device="cpu"
 ) -> Tensor | None:
-    """Random signs for all points of a kind, [points, C, o], or None where every output is taken in turn.
+    """Return random signs for all points of a kind, [points, C, o], or None if every output is taken in turn.
 
     Slots of the draw index: 0 original, 1 + k the k-th perturbation, 1 + K ascended; slot * C + c is the draw.
     """

@@ -1,4 +1,4 @@
-"""The step for any student module and any teacher, by autograd: the definition that everything else is compared with.
+"""The step for any student module and any teacher, by autograd: the definition that all else is compared with.
 
 One pass over all points of the step together; gradients of the networks by autograd, of the student twice.
 """
@@ -12,14 +12,16 @@ from ..errors import RecipeError
 from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable, pick_candidates
 from ..objectives.bases import squared
 from ..objectives.heads import check_two_heads, first_head
+from ..objectives.matching import StepPoints
 from ..objectives.terms import Teacher, ascend, central_products
+from ..recipes import TERMS
 from . import points
 
 __all__ = ["needs_candidates", "step_loss", "synthetic_points"]
 
 
 def needs_candidates(recipe: StepRecipe, teacher: Teacher | None) -> bool:
-    """Whether ABM must pick among candidates: asked for, or the teacher has no gradient to climb."""
+    """Return whether ABM must pick among candidates: on request, or because the teacher has no gradient."""
     return recipe.ascent_rule == "candidates" or not is_differentiable(teacher)
 
 
@@ -31,13 +33,13 @@ def synthetic_points(
     seed: int,
     step: int,
 ) -> dict[str, Tensor]:
-    """``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], those that the recipe makes; constants."""
+    """Return ``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], as the recipe needs; constants."""
     made = {}
-    if recipe.w_pm.active:
+    if "perturbed" in recipe.made:
         made["perturbed"] = points.clamp(
             points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe
         )
-    if recipe.w_abm.active:
+    if "ascended" in recipe.made:
         if needs_candidates(recipe, teacher):
             made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step))
         else:
@@ -58,7 +60,7 @@ def step_loss(
     step: int,
     total: int,
 ) -> tuple[Tensor, Tensor]:
-    """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (see ``TERMS``)."""
+    """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (``LOSS_COLUMNS``)."""
     weights = recipe.weights(step, total)
     whole, student = student, first_head(student, y.shape[-1]) if recipe.second_head else student
     kinds: dict[str, Tensor] = {}
@@ -67,34 +69,34 @@ def step_loss(
     kinds.update(synthetic_points(student, teacher, x.detach(), recipe, seed, step) if recipe.needs_teacher else {})
     sizes = [p.shape[0] for p in kinds.values()]
     everywhere = torch.cat(list(kinds.values()))
-    gm = recipe.gm_points
-    if gm:
+    if recipe.gm_points:
         everywhere.requires_grad_(True)
     heads = whole(everywhere)  # [P, o], or [P, 2 o] with a second head
     if recipe.second_head:
         check_two_heads(heads, y.shape[-1])
     out = heads[..., : y.shape[-1]] if recipe.second_head else heads
-    s = dict(zip(kinds, out.split(sizes)))
     t, products = _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe)
+
+    def signs(kind: str) -> Tensor | None:
+        return points.cotangents(kind, x.shape[0], out.shape[-1], recipe, seed, step, out.device)
+
+    at = StepPoints(
+        student, teacher, recipe, everywhere, kinds, dict(zip(kinds, out.split(sizes))), t, out, products, signs
+    )
     zero = out.new_zeros(())
-    base = pm = abm = match = zero
+    base = zero
     if recipe.base_active:
-        base = base_rows(recipe, s["original"], t.get("original"), y, rows).mean()
+        base = base_rows(recipe, at.s["original"], t.get("original"), y, rows).mean()
     if recipe.second_head:
         second = dict(zip(kinds, heads.split(sizes)))["original"][..., y.shape[-1] :]
         base = base + recipe.second_head * squared(second, t["original"]).mean()
-    if recipe.w_pm.active:
-        pm = squared(s["perturbed"], t["perturbed"]).mean()
-    if recipe.w_abm.active:
-        abm = squared(s["ascended"], t["ascended"]).mean()
-    if gm:
-        match = _gradient_term(out, everywhere, kinds, sizes, products, recipe, seed, step)
-    loss = sum((w * term for w, term in zip(weights, (base, pm, abm, match))), start=zero)
-    return loss, torch.stack([v.detach() for v in (loss, base, pm, abm, match)])
+    values = [base, *(term.resolve()(at) if recipe.weight_of(name).active else zero for name, term in TERMS.items())]
+    loss = sum((w * value for w, value in zip(weights, values)), start=zero)
+    return loss, torch.stack([v.detach() for v in (loss, *values)])
 
 
 def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
-    """The teacher's outputs by kind, and a function (cotangents or None) -> J^T v at all points."""
+    """Return the teacher's outputs by kind, and a function (cotangents or None) -> J^T v at all points."""
     if not recipe.needs_teacher:
         return {}, None
     stored = rows.t if rows is not None else None
@@ -102,7 +104,7 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
     if recipe.gm_points and not exact and recipe.teacher_gradient != "central":
         raise RecipeError(
             "gradient matching (w_gm) needs the teacher's gradient, and this teacher has none.",
-            "Set w_gm to 0, or teacher_gradient='central' (2 d questions a point).",
+            "Set w_gm to 0, or teacher_gradient='central' (2 d teacher evaluations per point).",
         )
     if recipe.gm_points and exact:
         with torch.enable_grad():
@@ -123,24 +125,3 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
             answers.update(zip(new, out.split([p.shape[0] for p in new.values()])))
     where = everywhere.detach()
     return answers, lambda v: central_products(teacher, where, v[:, None], recipe.teacher_step)[:, 0]
-
-
-def _gradient_term(out, everywhere, kinds, sizes, products, recipe, seed, step):
-    """mean over the union of the chosen points of |J_S - J_T|_F^2, or its estimate by random signs."""
-    outputs = out.shape[-1]
-    count = recipe.cotangent_count(outputs)
-    chosen, vectors = [], []
-    samples = next((p.shape[0] for kind, p in kinds.items() if kind != "perturbed"), sizes[0] // recipe.draws)
-    for kind, p in kinds.items():
-        inside = kind in recipe.gm_points
-        chosen.append(torch.full((p.shape[0],), float(inside), dtype=out.dtype, device=out.device))
-        if count:
-            vectors.append(points.cotangents(kind, samples, outputs, recipe, seed, step, out.device).to(out.dtype))
-    mask = torch.cat(chosen)  # [P]
-    signs = torch.cat(vectors) if count else None  # [P, C, o]
-    sums = 0.0
-    for c in range(count or outputs):
-        v = signs[:, c] if count else torch.eye(outputs, dtype=out.dtype, device=out.device)[c].expand_as(out)
-        (ours,) = torch.autograd.grad(out, everywhere, v, create_graph=True)
-        sums = sums + (ours - products(v)).flatten(1).square().sum(1)
-    return (mask * sums).sum() / (mask.sum() * (count or 1))

@@ -1,5 +1,4 @@
-"""Many training steps in one call: a student towards its teacher, a network towards labels, several members
-together."""
+"""Many training steps in one call: a student on its teacher, a network on labels, or several members together."""
 
 from __future__ import annotations
 
@@ -10,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, RecipeError
-from ..objectives import TERMS, RowQuantities, StepRecipe, row_quantities
+from ..io.progress import tick
+from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe, row_quantities
 from ..objectives.terms import Teacher
 from . import native
 from .choose import Choice, choose
+from .forms import core_forms
 from .optimizer import Optimizer, TrainState
 from .permutation import batch_rows
 from .points import clamp, gaussian_inputs
@@ -24,14 +25,14 @@ __all__ = ["Member", "Progress", "advance", "distill_steps", "fit_steps"]
 
 @dataclass
 class Member:
-    """One student under training and all that decides its steps. Members of one call may differ in everything.
+    """One student in training and everything that decides its steps. Members of one call may differ in everything.
 
     Parameters
     ----------
     student : nn.Module
         Changed in place.
     teacher : nn.Module, callable or None
-        [B, ...] -> [B, o]. A plain callable, or anything with ``differentiable = False``, is asked for values only.
+        [B, ...] -> [B, o]. A plain callable, or anything with ``differentiable = False``, is used for values only.
     x : Tensor [N, ...] or None
         Standardised inputs; None trains on N(0, I) (then ``inputs`` is the number of features, or an MLP's first
         width).
@@ -41,7 +42,7 @@ class Member:
     total : int
         Steps of the whole run, the T of every schedule.
     batch : int
-        Rows a step, drawn without replacement epoch by epoch; may exceed N.
+        Rows per step, drawn without replacement epoch by epoch; may exceed N.
     seed : int
         Of rows, noise and cotangents, in [0, 2^63).
     rows : RowQuantities, optional
@@ -52,6 +53,11 @@ class Member:
         Features of a run without rows.
     shuffle : bool
         False: the rows are taken in order, position modulo N (a sampler feeds the rows of several steps at once).
+
+    Attributes
+    ----------
+    decision : Choice or None
+        The back end and why, from the first call on; what a later call asks for is not looked at.
     """
 
     student: nn.Module
@@ -67,18 +73,26 @@ class Member:
     state: TrainState = field(default_factory=TrainState)
     inputs: int | None = None
     shuffle: bool = True
-    _choices: dict[str, Choice] = field(default_factory=dict, init=False, repr=False)
+    decision: Choice | None = field(default=None, init=False, repr=False)
+    _forms: tuple[nn.Module, Teacher | None] | None = field(default=None, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
         return [p for p in self.student.parameters() if p.requires_grad]
+
+    def core_forms(self) -> tuple[nn.Module, Teacher | None]:
+        """Student and teacher as the fused core takes them, decided once; see :func:`core_forms`."""
+        if self._forms is None:
+            inputs = self.x.shape[1] if self.x is not None and self.x.ndim == 2 else self.inputs
+            self._forms = core_forms(self.student, self.teacher, inputs)
+        return self._forms
 
     @property
     def device(self) -> torch.device:
         return next((p.device for p in self.student.parameters()), torch.device("cpu"))
 
     def prepare(self, n: int) -> None:
-        """Check everything that a user can get wrong and fill in ``rows`` and ``inputs``."""
+        """Check the arguments and fill in ``rows`` and ``inputs``."""
         for name, value, low in (
             ("n", n, 1),
             ("total", self.total, 1),
@@ -89,13 +103,13 @@ class Member:
                 raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
         if self.state.step + n > self.total:
             raise RecipeError(
-                f"{n} steps from step {self.state.step} go beyond the run's total of {self.total}.",
-                "Ask for fewer, or begin a longer run: the schedules depend on the total.",
+                f"{n} steps from step {self.state.step} exceed the run's total of {self.total}.",
+                "Use fewer, or start a longer run: the schedules depend on the total.",
             )
         if not self.parameters():
-            raise RecipeError("the student has no trainable parameter.", "Unfreeze it, or take another student.")
+            raise RecipeError("the student has no trainable parameter.", "Unfreeze it, or use another student.")
         if self.recipe.needs_teacher and self.teacher is None:
-            raise RecipeError("the recipe asks the teacher and there is none.", "Give a teacher, or use base 'labels'.")
+            raise RecipeError("the recipe needs a teacher, and there is none.", "Give a teacher, or use base 'labels'.")
         if self.recipe.needs_labels and (self.y is None or self.x is None):
             raise RecipeError(f"base '{self.recipe.base}' needs labelled rows.", "Give x and y, or use base 'mimic'.")
         if self.x is None:
@@ -121,16 +135,16 @@ class Member:
                 f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x."
             )
 
-    def choice(self, backend: str) -> Choice:
-        """The back end for this member; asked once, a member's networks and rows stay what they are."""
-        if backend not in self._choices:
-            self._choices[backend] = choose(
-                self.student, self.teacher, self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
+    def decide(self, backend: str) -> Choice:
+        """Return the back end for this member, decided once, since its networks do not change."""
+        if self.decision is None:
+            self.decision = choose(
+                *self.core_forms(), self.recipe, batch=self.batch, x=self.x, y=self.y, backend=backend
             )
-        return self._choices[backend]
+        return self.decision
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor | None, RowQuantities | None]:
-        """``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
+        """Return ``(x [B, ...], y [B, o] or None, their quantities)`` of a step."""
         if self.x is None:
             dtype = next(self.student.parameters()).dtype
             x = gaussian_inputs(self.batch, (self.inputs,), self.seed, step, dtype=dtype, device=self.device)
@@ -147,7 +161,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a call did: ``losses`` [n, 5] float32 (columns ``TERMS``), the state after it, and the back end that ran."""
+    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and the back end that ran."""
 
     losses: Tensor
     state: TrainState
@@ -155,14 +169,14 @@ class Progress:
 
 
 def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Progress]:
-    """``n`` steps of every member, in place on students and states: the ensemble form (seeds, folds, sizes, constants).
+    """Run ``n`` steps of every member, in place on students and states (an ensemble over seeds, folds or sizes).
 
-    Each member gets the bits that it would get alone. Members that the fused core covers go to it in one call.
+    Each member's result is bit-identical to running it alone. Members that the fused core supports run in one call.
     """
     choices = []
     for member in members:
         member.prepare(n)
-        choices.append(member.choice(backend))
+        choices.append(member.decide(backend))
     losses: dict[int, Tensor] = {}
     for target in ("cpu", "cuda"):
         group = [i for i, choice in enumerate(choices) if choice.backend == target]
@@ -175,7 +189,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
 
 
 def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
-    table = torch.zeros(n, len(TERMS))
+    table = torch.zeros(n, len(LOSS_COLUMNS))
     parameters = member.parameters()
     for i in range(n):
         step = member.state.step
@@ -199,6 +213,7 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
         gradients = [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters)]
         member.optimizer.update(parameters, gradients, member.state, member.total)
         table[i] = terms
+        tick("steps", i + 1)
     return table
 
 
@@ -220,9 +235,9 @@ def distill_steps(
     shuffle: bool = True,
     backend: str = "auto",
 ) -> Progress:
-    """Steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on the student and the state.
+    """Run steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on student and state.
 
-    The arguments are those of :class:`Member`. Cutting a run into several calls changes no bit of it.
+    The arguments are those of :class:`Member`. Splitting a run into several calls does not change any bit.
     """
     state = state if state is not None else TrainState()
     member = Member(student, teacher, x, y, recipe, optimizer, total, batch, seed, rows, state, inputs, shuffle)
@@ -244,7 +259,7 @@ def fit_steps(
     delta: float = 1.0,
     backend: str = "auto",
 ) -> Progress:
-    """The same for a network on labels alone (how a teacher is trained); ``loss`` is ``squared`` or ``huber``."""
+    """Train a network on labels alone, as for a teacher; ``loss`` is ``squared`` or ``huber``."""
     if loss not in ("squared", "huber"):
         raise RecipeError(f"loss '{loss}' is unknown.", "Use 'squared' or 'huber'.")
     recipe = StepRecipe(base="labels" if loss == "squared" else "huber", delta=delta)

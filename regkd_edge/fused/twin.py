@@ -1,8 +1,8 @@
-"""``distill_step_twin``: one step of two MLPs by the explicit passes, in torch. This is what the compiled core repeats.
+"""``distill_step_twin``: one step of two MLPs by the explicit passes, in torch, as in the compiled core.
 
 Same noise, same points, same formulas as :func:`regkd_edge.fused.reference.step_loss`, but no autograd: the derivatives
-are those of :mod:`.passes`. In float64 it is the yardstick of the kernels, in float32 what runs where a kernel does
-not.
+are those of :mod:`.passes`. In float64 it is the reference for the kernels, in float32 the fallback for
+them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..objectives import RowQuantities, StepRecipe, base_rows_and_gradient
+from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe, base_rows_and_gradient
 from ..objectives.terms import ascent_update
+from ..recipes import TERMS
 from . import points
 from .passes import Net, forward, pull_back, second_order, value_gradient
 
@@ -31,8 +32,9 @@ def distill_step_twin(
     step: int,
     total: int,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """``(terms [5], dW, db)``: the row of the table of losses (``TERMS``) and the gradient of its first entry."""
-    weights = dict(zip(("base", "pm", "abm", "gm"), recipe.weights(step, total)))
+    """``(terms [1 + kernels], dW, db)``: the row of the table of losses (``KERNEL_COLUMNS``) and the gradient of its first entry."""
+    weights = {name: w for name, w in zip(LOSS_COLUMNS[1:], recipe.weights(step, total)) if name in KERNEL_COLUMNS}
+    made_by = {term.points: name for name, term in TERMS.items() if term.kernel and term.points}
     kinds = _points_by_kind(student, teacher, x, recipe, seed, step)
     terms = dict.fromkeys(weights, x.new_zeros(()))
     dw, db = [torch.zeros_like(w) for w in student.weights], [torch.zeros_like(b) for b in student.biases]
@@ -53,7 +55,7 @@ def distill_step_twin(
                 terms["base"] = value.mean()
                 add(value_gradient(student, ours, weights["base"] / where.shape[0] * slope))
         else:
-            name = "pm" if kind == "perturbed" else "abm"
+            name = made_by[kind]
             away = ours.out - theirs.out
             terms[name] = away.square().sum(1).mean()
             add(value_gradient(student, ours, 2.0 * weights[name] / where.shape[0] * away))
@@ -71,11 +73,11 @@ def _points_by_kind(student, teacher, x, recipe, seed, step) -> dict[str, Tensor
     kinds = {}
     if recipe.base_active or "original" in recipe.gm_points:
         kinds["original"] = x
-    if recipe.w_pm.active:
+    if "perturbed" in recipe.made:
         kinds["perturbed"] = points.clamp(
             points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe
         )
-    if recipe.w_abm.active:
+    if "ascended" in recipe.made:
         z = points.ascent_start(x, recipe, seed, step)
         v = torch.zeros_like(z)
         for _ in range(recipe.ascent_steps):
@@ -91,7 +93,7 @@ def _points_by_kind(student, teacher, x, recipe, seed, step) -> dict[str, Tensor
 
 
 def _match_gradients(student, ours, teacher, theirs, kind, samples, recipe, weight, seed, step):
-    """Sum over the kind's points of |J_S - J_T|_F^2 and the gradient of ``weight`` times it."""
+    """Return the sum over the kind's points of |J_S - J_T|_F^2 and the gradient of ``weight`` times it."""
     outputs = ours.out.shape[1]
     signs = points.cotangents(kind, samples, outputs, recipe, seed, step)
     count = outputs if signs is None else signs.shape[1]

@@ -1,4 +1,4 @@
-"""Jobs for the compiled core out of recipes, networks and rows: which field of ``csrc/core/job.h`` gets what."""
+"""Jobs for the compiled core from recipes, networks and rows: they fill the fields of ``csrc/core/job.h``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ..objectives import RowQuantities, StepRecipe
+from ..objectives import KERNEL_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.bases import label_and_teacher_weights
 from .passes import Net
 
@@ -30,7 +30,7 @@ class Workspace:
     device : torch.device
         Where every array of the job lies.
     gather : bool
-        False leaves the networks' weights out: only their shapes are asked for, or ``core.gradient_step`` gathers them.
+        False omits the networks' weights: only their shapes are needed, or ``core.gradient_step`` gathers them.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Workspace:
                 self.job.set_teacher(*shapes[1], self.address(flatten(teacher)))
 
     def addresses(self, net: Net | None) -> list[int]:
-        """Of W_1, b_1, W_2, ...: dense float32 memory on the job's device."""
+        """Gather W_1, b_1, W_2, ...: dense float32 memory on the job's device."""
         tensors = [] if net is None else [p for pair in zip(net.weights, net.biases) for p in pair]
         plain = [p.dtype == torch.float32 and p.is_contiguous() for p in tensors]
         return [p.data_ptr() if fine else self.address(p) for p, fine in zip(tensors, plain)]
 
     def keep(self, tensor: Tensor) -> Tensor:
-        """Hold a dense float32 tensor on the job's device alive as long as the job."""
+        """Keep a dense float32 tensor on the job's device alive as long as the job."""
         tensor = tensor.detach().to(self.device, torch.float32).contiguous()
         self._kept.append(tensor)
         return tensor
@@ -75,7 +75,7 @@ class Workspace:
         return _ABSENT if tensor is None else self.keep(tensor).data_ptr()
 
     def base(self, rows: RowQuantities | None) -> None:
-        """The base and its quantities a row; of all N rows, in their order."""
+        """Fill in the base and its quantities per row, for all N rows in order."""
         job, recipe = self.job, self.recipe
         rows = rows if rows is not None else RowQuantities(None)
         if not recipe.base_active:
@@ -108,7 +108,7 @@ def _capturing(device: torch.device) -> bool:
 
 
 def flatten(net: Net) -> Tensor:
-    """W_1 row-major, b_1, W_2, ...: the core's one flat array."""
+    """Return W_1 row-major, b_1, W_2, ...: the core's single flat array."""
     return torch.cat([p.detach().reshape(-1) for pair in zip(net.weights, net.biases) for p in pair])
 
 
@@ -118,10 +118,10 @@ def _widths(net: Net) -> tuple[int, ...]:
 
 @lru_cache(maxsize=256)
 def _template(make_job, recipe: StepRecipe, student, teacher, device: torch.device):
-    """What a job holds of recipe and shapes ``(widths, activation)``, and the tensors that it points at.
+    """The fields of a job from recipe and shapes ``(widths, activation)``, and the tensors that they point to.
 
-    Made once: a single step takes less time than setting these fields. On a GPU it also keeps sigma and the box on the
-    device, so that a later call copies nothing from the host.
+    Created once: a single step takes less time than setting these fields. On a GPU it also keeps sigma and the box on
+    the device, so that a later call copies nothing from the host.
     """
     job, kept = make_job(), []
     features, outputs = student[0][0], student[0][-1]
@@ -137,8 +137,8 @@ def _template(make_job, recipe: StepRecipe, student, teacher, device: torch.devi
     job.set_student(*student)
     if teacher is not None:
         job.set_teacher(*teacher, _ABSENT)
-    weights = {"base": recipe.w_base, "pm": recipe.w_pm, "abm": recipe.w_abm, "gm": recipe.w_gm}
-    for name, w in weights.items():
+    for name in KERNEL_COLUMNS[1:]:
+        w = recipe.weight_of(name)
         job.set_weight(name, w.start, w.end, w.hold)
     if not recipe.base_active:
         job.base = "none"

@@ -1,18 +1,21 @@
-"""Reading a graph: its layers, the precision each computes in, and how many multiply-adds that is."""
+"""Analysis of a graph: its layers, the precision of each, and the multiply-adds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, NotAvailable
+from ..io.limits import ENGINE_BYTES
+from ..io.regular import file_problem
 
 __all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph"]
 
 # A layer is a node that multiplies by constant weights: operator -> (index of its data input, index of its weights).
-# The names of com.microsoft are what ONNX Runtime turns layers into when it optimises a graph.
+# The operators of com.microsoft are what ONNX Runtime's optimiser turns layers into.
 _LAYERS = {
     "Gemm": (0, 1),
     "MatMul": (0, 1),
@@ -25,9 +28,10 @@ _LAYERS = {
     "QGemm": (0, 3),
     "QLinearMatMul": (0, 3),
     "QLinearConv": (0, 3),
+    "MatMulNBits": (0, 1),
 }
 _INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
-# What may stand between a layer and its weights or its Q/DQ pair without changing a value.
+# Operators between a layer and its weights or its Q/DQ pair that change no value.
 _TRANSPARENT = {"Transpose", "Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten"}
 
 
@@ -47,7 +51,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class GraphPrecision:
-    """What was counted in a graph.
+    """The result of an analysis.
 
     Attributes
     ----------
@@ -64,7 +68,7 @@ class GraphPrecision:
 
     @property
     def label(self) -> str:
-        """``"int8"``, or ``"int8+fp32"`` where layers differ; the precision of most multiply-adds comes first."""
+        """Label such as ``"int8"``, or ``"int8+fp32"`` if layers differ; the largest share is first."""
         return "+".join(self.share)
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,35 +76,56 @@ class GraphPrecision:
 
 
 def load_graph(path: str | Path) -> Any:
-    """The checked ``onnx.ModelProto`` of a file; :class:`GraphError` names the file when it is none."""
+    """Return the checked ``onnx.ModelProto`` of a file; :class:`GraphError` if it is not one."""
     try:
         import onnx
     except ImportError:
         raise NotAvailable("onnx is not installed.", "Run: pip install 'regkd-edge[distill]'.") from None
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise GraphError(f"no ONNX file '{path}'.", "Run 'distill' first: it exports the student.")
+    problem = file_problem(path, ENGINE_BYTES)
+    if problem is not None:
+        raise GraphError(f"'{path}' cannot be read: {problem}.", "Give a readable ONNX file.")
     try:
-        return onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises its own classes, and they changed between versions
         raise GraphError(f"'{path}' is not an ONNX graph: {error}.", "Export the student again.") from None
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise GraphError(
+                f"'{path}' keeps the values of '{tensor.name}' in another file, which is not read.",
+                "Save the graph with its weights inside (onnx.save without external data).",
+            )
+    return model
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield all constants of a graph and of the graphs in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if len(inner.node) or len(inner.initializer):
+                    yield from _tensors(inner)
 
 
 def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecision:
-    """Count what a graph computes in which precision.
+    """Count a graph's multiply-adds by precision.
 
     Parameters
     ----------
     path : path of an ONNX file
     executed : bool
-        False: what the graph *means*; a layer between Q/DQ pairs is INT8. True: how ONNX Runtime *executes* the file
-        when it optimises it no further; there only its integer operators multiply integers, and a layer behind a
+        False: the *meaning* of the graph; a layer between Q/DQ pairs is INT8. True: the *execution* by ONNX Runtime
+        without further optimisation; then only its integer operators multiply integers, and a layer behind a
         DequantizeLinear multiplies floats.
 
     Raises
     ------
     GraphError
-        No such file, no ONNX, or a graph without layers.
+        No such file, not ONNX, or a graph without layers.
     """
     model = load_graph(path)
     graph = model.graph
@@ -116,14 +141,18 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
         if weights is None:
             continue  # both factors depend on the input: an attention product, not a layer with weights
         data_pair = _pair(node.input[data_index], producers)
-        if node.op_type in _INTEGER:
+        if node.op_type in _INTEGER or _rounds_its_data(node):
             precision = "int8"
+        elif node.op_type == "MatMulNBits":
+            precision = "fp32"
         elif executed or not weight_pair:
             precision = _NAMES.get(_compute_type(node.input[weight_index], weights, producers, executed), "unknown")
         else:
             stored = _NAMES.get(_quantized_type(weight_pair, producers, constants), "unknown")
             precision = stored if data_pair is not None else f"{stored}-weights"
         macs = math.prod(weights.dims)
+        if node.op_type == "MatMulNBits":  # its weights are stored in blocks
+            macs = math.prod(a.i for a in node.attribute if a.name in ("K", "N"))
         if "Conv" in node.op_type:
             shapes = _shapes(model) if shapes is None else shapes
             macs *= _positions(node, shapes, path)
@@ -145,10 +174,11 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
     }
     pairs = sum(node.op_type == "DequantizeLinear" and node.input[0] in quantized for node in graph.node)
     total = sum(layer.multiply_adds for layer in layers)
-    share: dict[str, float] = {}
+    counts: dict[str, int] = {}
     for layer in layers:
-        share[layer.precision] = share.get(layer.precision, 0.0) + layer.multiply_adds / total
-    return GraphPrecision(layers, pairs, dict(sorted(share.items(), key=lambda item: -item[1])))
+        counts[layer.precision] = counts.get(layer.precision, 0) + layer.multiply_adds
+    share = {name: count / total for name, count in sorted(counts.items(), key=lambda item: -item[1])}
+    return GraphPrecision(layers, pairs, share)
 
 
 # onnx.TensorProto type -> our name. The numbers are the format's own and never change.
@@ -167,7 +197,7 @@ _NAMES = {
 
 
 def _constants(graph: Any) -> dict[str, Any]:
-    """Name -> TensorProto of initializers and Constant nodes."""
+    """Return name -> TensorProto of initializers and Constant nodes."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
@@ -178,9 +208,7 @@ def _constants(graph: Any) -> dict[str, Any]:
 
 
 def _walk(name: str, producers: dict[str, Any], constants: dict[str, Any]) -> tuple[Any, Any]:
-    """From a layer's input back to the constant behind it: (tensor or None, DequantizeLinear met on the way or
-    None).
-    """
+    """Trace a layer's input back to its constant: return (tensor or None, DequantizeLinear on the way or None)."""
     pair = None
     while name not in constants:
         node = producers.get(name)
@@ -193,7 +221,7 @@ def _walk(name: str, producers: dict[str, Any], constants: dict[str, Any]) -> tu
 
 
 def _pair(name: str, producers: dict[str, Any]) -> Any:
-    """The DequantizeLinear that a layer's data comes from, or None."""
+    """Return the DequantizeLinear that a layer's data comes from, or None."""
     node = producers.get(name)
     while node is not None and node.op_type in _TRANSPARENT:
         node = producers.get(node.input[0])
@@ -201,7 +229,7 @@ def _pair(name: str, producers: dict[str, Any]) -> Any:
 
 
 def _quantized_type(pair: Any, producers: dict[str, Any], constants: dict[str, Any]) -> int | None:
-    """The type between Q and DQ: that of the zero point, or of the constant, or QuantizeLinear's output_dtype."""
+    """Return the type between Q and DQ: that of the zero point, of the constant, or QuantizeLinear's output_dtype."""
     if len(pair.input) > 2 and pair.input[2] in constants:
         return constants[pair.input[2]].data_type
     if pair.input[0] in constants:
@@ -214,7 +242,7 @@ def _quantized_type(pair: Any, producers: dict[str, Any], constants: dict[str, A
 
 
 def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: bool) -> int:
-    """The type in which a layer multiplies: that of the last Cast, of DequantizeLinear's scale, or of its weights."""
+    """Return the type in which a layer multiplies: that of the last Cast, DequantizeLinear's scale, or its weights."""
     node = producers.get(name)
     while node is not None:
         if node.op_type == "Cast":
@@ -223,6 +251,11 @@ def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: 
             return 1
         node = producers.get(node.input[0]) if node.op_type in _TRANSPARENT else None
     return weights.data_type
+
+
+def _rounds_its_data(node: Any) -> bool:
+    """Whether a MatMulNBits rounds its data to INT8 on its own."""
+    return node.op_type == "MatMulNBits" and any(a.name == "accuracy_level" and a.i == 4 for a in node.attribute)
 
 
 def _shapes(model: Any) -> dict[str, list[int]]:
@@ -242,7 +275,7 @@ def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int
 
 
 def input_of(model: Any) -> tuple[str, int, int | None]:
-    """(name, columns, fixed batch or None) of a graph's only input."""
+    """Return (name, columns, fixed batch or None) of a graph's only input."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:

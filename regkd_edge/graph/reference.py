@@ -1,4 +1,4 @@
-"""The oracle: what a typed graph means, computed on the CPU whatever the CPU's own kernels can do."""
+"""Reference outputs of a typed graph, computed on the CPU independently of the CPU's own kernels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import GraphError, NotAvailable
+from ..errors import GraphError, NotAvailable, UserError
 from .graph import load_graph
 
 __all__ = ["fixed_batch", "reference_outputs"]
 
 
 def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
-    """Rows cut into batches that a graph takes; with a fixed batch the last one is filled up from the first rows."""
+    """Split rows into batches that a graph supports; with a fixed batch the last is padded with the first rows."""
     if batch is None:
         return [rows]
     padded = rows[np.arange(-(-len(rows) // batch) * batch) % len(rows)]
@@ -21,13 +21,23 @@ def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
 
 
 def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, o] float64
-    """What a graph means: its outputs by ONNX Runtime on the CPU with every optimisation off.
+    """Return what a graph means: its outputs by ONNX Runtime on the CPU with every optimization off.
+
+    Where the onnx package is absent (on a device), FP16 is computed as ONNX Runtime does it, with fewer roundings than
+    a GPU has.
 
     Parameters
     ----------
     path : path of an ONNX file with one input and one output
     rows : float32 [n, d]
         Inputs in raw units.
+
+    Raises
+    ------
+    NotAvailable
+        ONNX Runtime is not installed, or the graph has a BF16 part and the onnx package is not installed.
+    GraphError
+        The graph cannot be run.
     """
     try:
         import onnxruntime as ort
@@ -38,25 +48,35 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(_with_half_roundings(path), options, providers=["CPUExecutionProvider"])
+        try:
+            content = _with_half_roundings(path)
+        except NotAvailable:
+            content = Path(path).read_bytes()
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         [value] = session.get_inputs()
         batch = value.shape[0] if isinstance(value.shape[0], int) else None
         parts = [session.run(None, {value.name: part})[0] for part in fixed_batch(rows, batch)]
+    except UserError:
+        raise
     except Exception as error:  # onnxruntime's exceptions share no public base class
+        if "NOT_IMPLEMENTED" in str(error):
+            raise NotAvailable(
+                f"ONNX Runtime has no kernel for a node of '{path}'.", "Run: pip install 'regkd-edge[distill]'."
+            ) from None
         raise GraphError(f"ONNX Runtime cannot run '{path}': {error}.", "Export and quantize again.") from None
     return np.concatenate(parts)[: len(rows)].astype(np.float64)
 
 
 def _with_half_roundings(path: str | Path) -> bytes:
-    """The graph as bytes, made to round where a GPU rounds.
+    """Return the graph as bytes, changed to round where a GPU rounds.
 
     The CPU provider has no FP16 arithmetic: it computes such a node in float32 between casts and then drops the cast
     pairs between two nodes, and with them the rounding and the overflow that a GPU would have. An Identity keeps them.
-    It has no BF16 product at all: here one is computed in float32 from the BF16 operands, and its result cast back.
+    It lacks BF16 products: here one is computed in float32 from the BF16 operands, and its result cast back.
     """
+    model = load_graph(path)
     from onnx import TensorProto, helper, shape_inference
 
-    model = load_graph(path)
     graph = shape_inference.infer_shapes(model).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
     nodes = []

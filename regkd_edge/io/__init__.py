@@ -1,1 +1,1 @@
-"""Files: atomic writes, hashes, JSON and YAML with limits, and command lines that can be pasted."""
+"""Files: atomic writes, hashes, JSON and YAML with limits, and shell-quoted command lines."""

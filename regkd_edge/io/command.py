@@ -1,4 +1,4 @@
-"""Command lines that remedies and next steps name, written so that a shell takes them as they stand."""
+"""Command lines in remedies and next steps, quoted for a shell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["command_line"]
 
 
 def command_line(command: str, *words: str | Path) -> str:
-    """``regkd-edge COMMAND WORDS...``, each word quoted where the shell needs it.
+    """Return ``regkd-edge COMMAND WORDS...``, each word quoted where the shell needs it.
 
     A path that begins with a dash would be taken for a flag: it gets ``./`` before it.
     """

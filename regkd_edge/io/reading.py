@@ -1,79 +1,193 @@
-"""Files that may be damaged, read so that the message says where, and what stood there.
+"""Files that may be damaged or hostile, read so that the message says where, and what stood there.
 
-A file that was cut ends in the middle of something, a garbled one holds something else than was expected: both are the
-user's to mend, so the cause names the line and column (text) or the bytes met and expected (binary).
+A file that was cut ends in the middle of something, a garbled one holds something else than was expected: so the
+cause names the line and column (text) or the bytes met and expected (binary). A pipe, a device, or a file larger than its kind ever is (:mod:`.limits`) is refused before it is read.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..errors import RunFolderError, UserError
+from .limits import (
+    JSON_BYTES,
+    JSON_VALUES,
+    NESTING,
+    NUMBER_DIGITS,
+    TENSORS_HEADER_BYTES,
+    YAML_BYTES,
+    YAML_NODES,
+)
+from .regular import read_bytes
 
-__all__ = ["archive_problem", "read_json", "read_yaml", "tensors_problem", "unreadable"]
+__all__ = [
+    "parse_json",
+    "read_json",
+    "read_json_object",
+    "read_yaml",
+    "tensors_problem",
+    "unreadable",
+]
 
 _MOST = 40  # characters of a line that are shown
-_LARGEST_HEADER = 100_000_000  # bytes, the limit of the safetensors format
 
 
 def read_json(path: str | Path, remedy: str) -> Any:
-    """The content of a JSON file of a run.
+    """Return the content of a JSON file of a run.
 
     Raises
     ------
     RunFolderError
-        Not readable, cut or garbled: line, column and what was read there.
+        Not readable, truncated or garbled: line, column and what was read there.
     FileNotFoundError
-        There is none; what that means is the caller's to say.
+        The file does not exist; the caller decides what that means.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(read_bytes(path, JSON_BYTES))
     except FileNotFoundError:
         raise
+    except OSError as error:
+        raise RunFolderError(f"'{path}' cannot be read: {unreadable(error)}.", remedy) from None
+    except ValueError as error:
+        raise RunFolderError(f"'{path}' is corrupt: {error}.", remedy) from None
+
+
+def read_json_object(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object; a missing one is a :class:`RunFolderError` too."""
+    try:
+        content = read_json(path, remedy)
+    except FileNotFoundError:
+        raise RunFolderError(f"no file '{path}'.", remedy) from None
+    if not isinstance(content, dict):
+        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
+    return content
+
+
+def parse_json(content: bytes) -> Any:
+    """Return the value of strict JSON text in UTF-8.
+
+    Without NaN and infinities, without equal keys, with numbers, depth and count within :mod:`.limits`.
+
+    Raises
+    ------
+    ValueError
+        One line that says where and what.
+    """
+    try:
+        text = content.decode("utf-8")
+        _check_shape(content)
+        return json.loads(
+            text, parse_int=_integer, parse_float=_real, parse_constant=_constant, object_pairs_hook=_object
+        )
     except json.JSONDecodeError as error:
-        raise RunFolderError(f"'{path}' is corrupt: {_json_problem(error)}.", remedy) from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise RunFolderError(f"'{path}' is corrupt: {unreadable(error)}.", remedy) from None
+        raise ValueError(_json_problem(error)) from None
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(unreadable(error)) from None
+
+
+_OPEN, _CLOSE = [[ord(c) for c in pair] for pair in ("[{", "]}")]
+
+
+def _check_shape(content: bytes) -> None:
+    """Refuse too many or too deeply nested values before any is made."""
+    if len(content) < NESTING:
+        return
+    outside = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
+    opens, commas = np.isin(outside, _OPEN), outside == ord(",")
+    values = int(opens.sum()) + int(commas.sum()) + 1
+    if values > JSON_VALUES:
+        raise ValueError(f"it holds about {values:,} values, expected at most {JSON_VALUES:,}")
+    steps = opens.astype(np.int8) - np.isin(outside, _CLOSE)
+    deepest = int(np.cumsum(steps[steps != 0], dtype=np.int64).max(initial=0))
+    if deepest > NESTING:
+        raise ValueError(f"its brackets are nested too deep: {deepest:,} levels, expected at most {NESTING}")
+
+
+def _integer(digits: str) -> int:
+    if len(digits.lstrip("-")) > NUMBER_DIGITS:
+        raise ValueError(f"it holds a whole number of {len(digits.lstrip('-')):,} digits, expected at most 20")
+    return int(digits)
+
+
+def _real(digits: str) -> float:
+    value = float(digits) if len(digits) <= 100 else math.inf
+    if not math.isfinite(value):
+        raise ValueError(f"it holds the number {digits[:_MOST]}, which is beyond the range of float64")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"it holds {name}, expected finite numbers")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        names = [name for name, _ in pairs]
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))
+        raise ValueError(f"it holds the field {twice[:_MOST]!r} twice")
+    return content
 
 
 def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
-    """The content of a YAML file; a field that stands there twice is an error, for which one was meant is not known.
+    """Return the content of a YAML file; a field that stands there twice is an error, for either may be meant.
 
     Raises
     ------
     UserError
-        Or the ``kind`` given: no file, not readable, or not YAML with the line, the column and what was read there.
+        Or the given ``kind``: no file, not readable, or not YAML, with the line, the column and what was read there.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, YAML_BYTES).decode("utf-8-sig")
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise kind(f"no file '{path}'.", "Give the path of a YAML file.") from None
     except yaml.YAMLError as error:
-        raise kind(f"'{path}' is not YAML: {_yaml_problem(error, text)}.", "Mend that line.") from None
+        raise kind(f"'{path}' is not YAML: {_yaml_problem(error, text)}.", "Fix that line.") from None
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise kind(f"'{path}' cannot be read: {unreadable(error)}.", "Give a readable YAML file.") from None
-    except ValueError as error:  # a scalar that looks like a date and is none
+    except ValueError as error:  # a scalar that looks like a date but is not one
         raise kind(f"'{path}' holds a value that cannot be read: {error}.", "Put it in quotes if it is text.") from None
 
 
+def yaml_line(path: str | Path, field: str) -> int | None:
+    """The line, from 1, at which a dotted field stands in a YAML file; None where it does not."""
+    try:
+        node = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    line = None
+    for part in field.split("."):
+        if not isinstance(node, yaml.MappingNode):
+            return line
+        found = next(((key, value) for key, value in node.value if getattr(key, "value", None) == part), None)
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
 def unreadable(error: OSError | UnicodeDecodeError | RecursionError) -> str:
-    """Why a text file could not be read, without Python's words for it."""
+    """Return why a text file could not be read, without Python's words for it."""
     if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is no UTF-8 text"
+        return f"byte {error.start} is 0x{error.object[error.start]:02x}, which is not UTF-8 text"
     if isinstance(error, RecursionError):
         return "its brackets are nested too deep"
     return error.strerror or str(error)
 
 
 def tensors_problem(path: str | Path) -> str | None:
-    """What is wrong with a safetensors file as a file; None where its header and its size agree.
+    """Return what is wrong with a safetensors file, or None if its header and its size agree.
 
     The format: 8 bytes length of the header, the header as JSON, the data that it describes.
     """
@@ -82,36 +196,24 @@ def tensors_problem(path: str | Path) -> str | None:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8:
             return f"it has {size} bytes, too few for a header"
-        if length > min(size - 8, _LARGEST_HEADER):
-            return f"it announces a header of {length:,} bytes, {size - 8:,} follow: it was cut, or is none"
+        if length > min(size - 8, TENSORS_HEADER_BYTES):
+            return (
+                f"it declares a header of {length:,} bytes but {size - 8:,} follow: it is truncated, or not safetensors"
+            )
         content = stream.read(length)
     try:
-        header = json.loads(content.decode("utf-8"))
+        header = parse_json(content)
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         if not all(type(end) is int for end in ends):
             raise TypeError  # the same answer as for a header of another shape
         data = max(ends, default=0)
-    except json.JSONDecodeError as error:
-        return f"its header is no JSON: {_json_problem(error)}"
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except ValueError as error:
+        return f"its header is not JSON: {error}"
+    except (KeyError, TypeError, IndexError, AttributeError):
         return "its header does not describe tensors"
     if data != size - 8 - length:
-        return f"its header describes {data:,} bytes of numbers, the file holds {size - 8 - length:,}"
+        return f"its header describes {data:,} bytes of numbers, but the file holds {size - 8 - length:,}"
     return None
-
-
-def archive_problem(path: str | Path, error: Exception) -> str:
-    """What is wrong with an NPZ file (a zip archive of arrays)."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as stream:
-        begin = stream.read(4)
-    if size < 4:
-        return f"it has {size} bytes" if size else "it is empty"
-    if not begin.startswith(b"PK"):
-        return f"it begins with {begin!r}, an NPZ file with b'PK'"
-    if "not a zip file" in str(error):
-        return f"after {size:,} bytes it ends without the list of its arrays: it was cut"
-    return str(error).strip(".") or type(error).__name__
 
 
 def _json_problem(error: json.JSONDecodeError) -> str:
@@ -124,7 +226,7 @@ def _json_problem(error: json.JSONDecodeError) -> str:
 
 
 def _read(text: str, position: int) -> str:
-    """The line up to its end from a little before the place."""
+    """Return the line up to its end, from a little before the place."""
     start = max(text.rfind("\n", 0, position) + 1, position - _MOST // 2)
     line = text[start : start + _MOST].split("\n")[0].strip()
     return f"read {line!r}" if line else "nothing follows"
@@ -150,7 +252,29 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word."""
+    """PyYAML takes the last of two equal keys without a word, and believes any alias, depth and number."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        """Compose a node and count what it stands for: a chain of aliases doubles with every line."""
+        self._depth = getattr(self, "_depth", 0) + 1
+        if self._depth > NESTING:
+            self._refuse(f"its values are nested too deep, more than {NESTING} levels")
+        alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        sizes = self.__dict__.setdefault("_sizes", {})
+        if alias and node not in sizes:
+            self._refuse("an alias stands inside of what it names")
+        if not alias:
+            children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else (
+                node.value if isinstance(node, yaml.SequenceNode) else [])  # fmt: skip
+            sizes[node] = 1 + sum(sizes[child] for child in children)
+        if sizes[node] > YAML_NODES:
+            self._refuse(f"it holds more than {YAML_NODES:,} values, with its aliases written out")
+        return node
+
+    def _refuse(self, problem: str) -> None:
+        raise yaml.MarkedYAMLError(None, None, problem, self.get_mark())
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, yaml.Node] = {}
@@ -161,3 +285,15 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError("the first", first, f"met the field '{key.value}' twice", key.start_mark)
                 seen[key.value] = key
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        digits = len(node.value)
+        if digits > 3 * NUMBER_DIGITS:  # it may be written in base 2 and with underscores
+            raise ValueError(f"a whole number of {digits:,} digits, expected at most {NUMBER_DIGITS}")
+        value = super().construct_yaml_int(node)
+        if abs(value) >= 10**NUMBER_DIGITS:
+            raise ValueError(f"a whole number of {digits} digits, expected at most {NUMBER_DIGITS}")
+        return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)

@@ -1,13 +1,14 @@
-"""Measuring: how right an engine is, how fast one request is, and on what machine. Nothing here needs torch."""
+"""Measurements: the accuracy of an engine, the latency of a request, and the machine. Nothing here needs torch."""
 
 from __future__ import annotations
 
 from .accuracy import accuracy, compare
-from .bench import bench_engine, bench_engines
+from .bench import Measurement, bench_engine, bench_engines, measure_engines
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
 __all__ = [
+    "Measurement",
     "accuracy",
     "bench_engine",
     "bench_engines",
@@ -15,5 +16,6 @@ __all__ = [
     "latencies",
     "latency",
     "machine_state",
+    "measure_engines",
     "percentiles",
 ]

@@ -1,20 +1,33 @@
-"""How right predictions are: RMSE, MAE, R2 and the largest error, by target and over all of them.
+"""Accuracy of predictions: RMSE, MAE, R2 and the largest error of each target, in its own unit; pooled ones second.
 
-With one target the overall figures are that target's, in its own unit. With several, their units cannot be added up:
-each target's errors are divided by the standard deviation of its true values on the rows measured, then averaged over
-the targets (RMSE: the root of the mean of squares; R2: the mean). The record's ``unit`` says which it is.
+Figures of several targets cannot be added up: 171 cycles and 43 mAh have no sum. The pooled figures therefore divide
+each target's errors by the standard deviation of its true values on the rows measured (RMSE: the root of the mean of
+squares). With one target they are that target's, in its own unit. The record's ``unit`` states which. A mean of R2 is
+not given: a good target would hide a useless one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
+from .bootstrap import RESAMPLES, interval, resampled_means
 
-__all__ = ["accuracy", "compare"]
+__all__ = ["POOLED", "accuracy", "compare", "unit_of"]
+
+POOLED = "standard deviations"  # the unit of pooled figures of several targets
+
+_BRACKETED = re.compile(r".*\S\s*[\[(]\s*([^\[\]()]{1,16}?)\s*[\])]\s*", re.DOTALL)
+
+
+def unit_of(name: str) -> str | None:
+    """Return the unit that a column name states in brackets at its end: ``"capacity [mAh]"`` gives ``"mAh"``."""
+    found = _BRACKETED.fullmatch(name)
+    return found.group(1) if found else None
 
 
 def accuracy(
@@ -22,13 +35,15 @@ def accuracy(
     y_pred: Any,  # [n, o]
     target_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Figures of predictions against true values (labels, or the teacher's answers).
+    """Compute the accuracy of predictions against true values (labels, or the teacher's answers).
 
     Returns
     -------
     dict
-        ``n``, ``rmse``, ``mae``, ``r2`` (None where the true values do not vary), ``max_error``, ``unit`` (the target's
-        name, or ``"standard deviations"``), and ``targets``: the same figures of each target in its own unit.
+        ``n``; ``targets``: per target ``name``, ``unit`` (see :func:`unit_of`), ``rmse``, ``mae``, ``r2`` (None if the
+        true values do not vary) and ``max_error`` in the target's own unit; then the pooled ``rmse``, ``mae`` and
+        ``max_error`` with their ``unit`` (the target's name, or :data:`POOLED`), and ``r2`` (None with several
+        targets).
     """
     truth, prediction, names = _checked(y_true, y_pred, target_names)
     error = prediction - truth
@@ -40,6 +55,7 @@ def accuracy(
         targets.append(
             {
                 "name": name,
+                "unit": unit_of(name),
                 "rmse": mse**0.5,
                 "mae": float(np.mean(np.abs(e))),
                 "r2": None if spread[j] == 0 else 1.0 - mse / float(spread[j]) ** 2,
@@ -47,22 +63,17 @@ def accuracy(
             }
         )
     if len(names) == 1:
-        return {
-            "n": len(truth),
-            **{k: v for k, v in targets[0].items() if k != "name"},
-            "unit": names[0],
-            "targets": targets,
-        }
-    unit = _units(truth)
-    scores = [t["r2"] for t in targets]
+        pooled = {key: targets[0][key] for key in ("rmse", "mae", "r2", "max_error")}
+        return {"n": len(truth), "targets": targets, **pooled, "unit": names[0]}
+    scaled = error / _units(truth)
     return {
         "n": len(truth),
-        "rmse": float(np.sqrt(np.mean((error / unit) ** 2))),
-        "mae": float(np.mean(np.abs(error / unit))),
-        "r2": None if None in scores else float(np.mean(scores)),
-        "max_error": float(np.abs(error / unit).max()),
-        "unit": "standard deviations",
         "targets": targets,
+        "rmse": float(np.sqrt(np.mean(scaled**2))),
+        "mae": float(np.mean(np.abs(scaled))),
+        "r2": None,
+        "max_error": float(np.abs(scaled).max()),
+        "unit": POOLED,
     }
 
 
@@ -71,46 +82,55 @@ def compare(
     y_pred: Any,  # [n, o]
     y_reference: Any,  # [n, o]
     *,
+    target_names: Sequence[str] | None = None,
     level: float = 0.95,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Relative difference of the RMSE of ``y_pred`` to that of ``y_reference``, with a paired bootstrap interval.
-
-    Both predictions are of the same rows, so rows are drawn with replacement and both RMSEs are taken on the same draw:
-    what is hard about a row cancels.
+    """Compute the relative RMSE difference of ``y_pred`` from ``y_reference``, with a paired bootstrap interval.
 
     Returns
     -------
     dict
-        ``rmse``, ``rmse_reference``, ``relative`` (0.012: 1.2 % worse; None when the reference is exact), ``low`` and
-        ``high`` of the interval, ``level``, ``resamples``.
+        ``targets``: per target ``name``, ``rmse``, ``rmse_reference``, ``relative`` (0.012: 1.2 % worse; None when the
+        reference is exact), ``low`` and ``high`` of the interval; then the same pooled (see :func:`accuracy`), with
+        ``level`` and ``resamples``.
     """
-    truth, prediction, names = _checked(y_true, y_pred, None)
+    truth, prediction, names = _checked(y_true, y_pred, target_names)
     _, reference, _ = _checked(y_true, y_reference, None)
-    unit = _units(truth) if len(names) > 1 else np.ones(1)
-    ours, theirs = (np.mean(((p - truth) / unit) ** 2, axis=1) for p in (prediction, reference))  # [n]
-    rmse, rmse_reference = float(np.sqrt(ours.mean())), float(np.sqrt(theirs.mean()))
-    record = {
-        "rmse": rmse,
-        "rmse_reference": rmse_reference,
-        "relative": None,
-        "low": None,
-        "high": None,
+    squares = [pooled_squares((p - truth) ** 2, truth) for p in (prediction, reference)]  # two of [n, o + 1]
+    drawn = resampled_means(np.concatenate(squares, axis=1), resamples, seed)  # [resamples, 2 (o + 1)]
+    *targets, pooled = (
+        relative_difference(ours, theirs, drawn[:, j], drawn[:, len(names) + 1 + j], level)
+        for j, (ours, theirs) in enumerate(zip(squares[0].mean(axis=0), squares[1].mean(axis=0)))
+    )
+    return {
+        "targets": [{"name": name, **found} for name, found in zip(names, targets)],
+        **pooled,
         "level": level,
-        "resamples": resamples,
+        "resamples": len(drawn),
     }
-    if rmse_reference == 0:
-        return record
-    rng = np.random.default_rng(seed)
-    ratios = np.empty(resamples)
-    n = len(truth)
-    for start in range(0, resamples, 100):  # in blocks: 100 n numbers at once, not 2000 n
-        draw = rng.integers(0, n, size=(min(100, resamples - start), n))
-        below = theirs[draw].mean(axis=1)
-        ratios[start : start + len(draw)] = np.sqrt(ours[draw].mean(axis=1) / np.where(below > 0, below, np.nan)) - 1
-    low, high = np.nanquantile(ratios, [(1 - level) / 2, (1 + level) / 2])
-    return {**record, "relative": rmse / rmse_reference - 1, "low": float(low), "high": float(high)}
+
+
+def pooled_squares(
+    squares: np.ndarray,  # [n, o] squared errors, in squared units
+    truth: np.ndarray,  # [n, o]
+) -> np.ndarray:  # [n, o + 1]
+    """Return the squared errors with a last column that pools them; with one target it is that target's."""
+    units = _units(truth) if truth.shape[1] > 1 else np.ones(1)
+    return np.concatenate([squares, (squares / units**2).mean(axis=1, keepdims=True)], axis=1)
+
+
+def relative_difference(
+    ours: float, theirs: float, drawn_ours: np.ndarray, drawn_theirs: np.ndarray, level: float = 0.95
+) -> dict[str, Any]:
+    """Return ``rmse``, ``rmse_reference``, ``relative``, ``low`` and ``high`` from two mean squares and their draws."""
+    found = {"rmse": float(np.sqrt(ours)), "rmse_reference": float(np.sqrt(theirs))}
+    if theirs == 0:
+        return {**found, "relative": None, "low": None, "high": None}
+    ratios = np.sqrt(drawn_ours / np.where(drawn_theirs > 0, drawn_theirs, np.nan)) - 1
+    low, high = interval(ratios, level)
+    return {**found, "relative": found["rmse"] / found["rmse_reference"] - 1, "low": low, "high": high}
 
 
 def _units(truth: np.ndarray) -> np.ndarray:  # [o]
@@ -132,11 +152,11 @@ def _checked(y_true: Any, y_pred: Any, names: Sequence[str] | None) -> tuple[np.
             row = int(np.nonzero(~np.isfinite(values).all(axis=1))[0][0])
             raise DataError(
                 f"the {what} hold {values[row][~np.isfinite(values[row])][0]} in row {row}.",
-                "Figures need finite numbers.",
+                "Accuracy needs finite numbers.",
             )
     chosen = [f"target {j}" for j in range(truth.shape[1])] if names is None else list(names)
     if len(chosen) != truth.shape[1]:
         raise DataError(
-            f"there are {len(chosen)} target names for {truth.shape[1]} targets.", "Give one name a target."
+            f"there are {len(chosen)} target names for {truth.shape[1]} targets.", "Give one name per target."
         )
     return truth, prediction, chosen

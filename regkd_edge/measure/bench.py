@@ -1,4 +1,4 @@
-"""Engine files, measured: accuracy on held-out rows, latency, and the machine they ran on, in one record each."""
+"""Benchmark of engine files: accuracy on held-out rows, latency, and the machine, in one record per engine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engines import get_engine, load_engine, read_manifest
+from ..engines import get_backend, load_runner, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
+from ..engines.engine import predict
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
 from ..run import RunFolder
@@ -21,13 +22,29 @@ from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["bench_engine", "bench_engines", "predict"]
-
-_CHUNK = 256
+__all__ = ["Measurement", "bench_engine", "bench_engines", "measure_engines"]
 
 
-def bench_engines(
-    run: RunFolder,
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What was measured of one engine.
+
+    Attributes
+    ----------
+    record : dict
+        JSON-able; see :func:`measure_engines`.
+    predictions : float64 [n, o]
+        Its answers to the held-out rows, raw units.
+    raw : dict of str to int64 [samples]
+        Nanoseconds of each request, per batch size and setting.
+    """
+
+    record: dict[str, Any]
+    predictions: np.ndarray
+    raw: dict[str, np.ndarray]
+
+
+def measure_engines(
     folders: Sequence[str | Path],
     x: np.ndarray,  # [n, d] raw units
     y: np.ndarray | None,  # [n, o] raw units
@@ -42,47 +59,45 @@ def bench_engines(
     sweep: bool = False,
     run_code_of_plan: bool = False,
     progress: Callable[[str], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Run engines on held-out rows and time them, in turns so that they share the machine's quiet and busy moments.
+) -> list[Measurement]:
+    """Run engines on held-out rows and time them in turns, so that background load affects all alike.
 
     Parameters
     ----------
-    run : RunFolder
-        Gets ``bench/<name of folder>.json`` and ``.npz`` of each engine.
     folders : paths
-        Engine folders; the file whose hash the manifest holds is the one that is measured.
+        Engine folders; the measured file is the one whose hash is in the manifest.
     x, y, teacher, reference
         Held-out inputs; labels (None without any); the teacher's answers; the FP32 student's answers to compare with.
     batches, samples, warmup, threads
-        As in ``BenchConfig``. A batch that an engine was not built for is left out, and its record says so.
+        As in ``BenchConfig``. A batch that an engine was not built for is skipped, and its record says so.
     sweep : bool
-        Time each engine's other settings too, after the engines: threads and spinning of ONNX Runtime, a CUDA graph.
+        Also time other settings of each engine, afterwards: threads and spinning of ONNX Runtime, a CUDA graph.
     run_code_of_plan : bool
-        Load version-compatible TensorRT plans; that executes code from them.
+        Load version-compatible TensorRT plans; loading runs code from them.
     progress : callable, optional
-        Told what is being done, for a progress line.
+        Called with the current activity, for a progress line.
 
     Returns
     -------
-    list of dict, one an engine
-        ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
+    list of Measurement, one per engine
+        Each with its ``record``: ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
-        ``latency`` (one record a batch size; with ``gpu``, the time on the GPU's own clock,
+        ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's own clock,
         where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the
         engines it took turns with), ``skipped``, ``machine``
-        and ``machine_after``, ``measured`` (UTC). The files written are under ``outputs``, which is not in the file.
+        and ``machine_after``, ``measured`` (UTC).
 
     Raises
     ------
     DataError
-        Neither labels nor a teacher to be measured against, or shapes that do not fit.
+        Neither labels nor a teacher to compare with, or shapes that do not fit.
     RunFolderError, NotAvailable
-        As :func:`regkd_edge.engines.load_engine`.
+        As :func:`regkd_edge.engines.load_runner`.
     """
     if y is None and teacher is None:
         raise DataError(
-            "there are neither labels nor teacher's answers for the held-out rows.",
-            "Give one of them: an engine without either has no accuracy.",
+            "the held-out rows have neither labels nor teacher's answers.",
+            "Give one of them: accuracy needs a reference.",
         )
     rows = np.ascontiguousarray(x, dtype=np.float32)
     say = progress or (lambda text: None)
@@ -96,7 +111,7 @@ def bench_engines(
                 else {}
             )
             one = _Measured(
-                Path(folder).name, stack.enter_context(load_engine(folder, threads, **trusted)), Path(folder), trusted
+                Path(folder).name, stack.enter_context(load_runner(folder, threads, **trusted)), Path(folder), trusted
             )
             measured.append(one)
         for one in measured:
@@ -114,7 +129,9 @@ def bench_engines(
         _sweep(one, rows, warmup, threads, say)
     after = {key: value for key, value in machine_state().items() if before.get(key) != value}
     for folder, one in zip(folders, measured):
-        load_checked(folder, one.manifest.backend)  # replaced while it was timed, the figures would be another file's
+        load_checked(
+            folder, one.manifest.backend
+        )  # if it was replaced during timing, the figures would be for another file
     names = [one.name for one in measured]
     records = []
     for one in measured:
@@ -143,33 +160,48 @@ def bench_engines(
         }
         if reference is not None:
             record["against_fp32"] = {
-                **compare(teacher if y is None else y, one.predictions, reference),
+                **compare(teacher if y is None else y, one.predictions, reference, target_names=target_names),
                 "judged_by": "teacher" if y is None else "labels",
             }
-        arrays, figures = run.file("bench", f"{one.name}.npz"), run.file("bench", f"{one.name}.json")
+        records.append(Measurement(record, one.predictions, one.raw))
+    return records
+
+
+def bench_engines(run: RunFolder, folders: Sequence[str | Path], *rows: Any, **options: Any) -> list[dict[str, Any]]:
+    """:func:`measure_engines`, kept in the run as ``bench/<name of folder>.json`` and ``.npz`` of each engine.
+
+    Returns
+    -------
+    list of dict, one per engine
+        The record, and under ``outputs`` the files that were written.
+    """
+    records = []
+    for measured in measure_engines(folders, *rows, **options):
+        name = measured.record["name"]
+        arrays, figures = run.file("bench", f"{name}.npz"), run.file("bench", f"{name}.json")
         with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, predictions=one.predictions, **one.raw)
-        write_json(figures, record)
-        records.append({**record, "outputs": [figures, arrays]})
+            np.savez_compressed(stream, predictions=measured.predictions, **measured.raw)
+        write_json(figures, measured.record)
+        records.append({**measured.record, "outputs": [figures, arrays]})
     return records
 
 
 def bench_engine(
     run: RunFolder, folder: str | Path, x: np.ndarray, y: np.ndarray | None, **options: Any
 ) -> dict[str, Any]:
-    """:func:`bench_engines` of one engine; to compare several, give them to it together."""
+    """Run :func:`bench_engines` on one engine; to compare several, pass them to it together."""
     [record] = bench_engines(run, [folder], x, y, **options)
     return record
 
 
 @dataclass
 class _Measured:
-    """What is gathered about one engine while it is loaded."""
+    """Measurements of one engine while it is loaded."""
 
     name: str
     runner: Runner
     folder: Path
-    trusted: dict[str, bool]  # what loading it needs the user's word for
+    trusted: dict[str, bool]  # permissions of the user that loading it needs
     predictions: Any = None
     timings: list[dict[str, Any]] = field(default_factory=list)
     raw: dict[str, np.ndarray] = field(default_factory=dict)
@@ -177,7 +209,7 @@ class _Measured:
     settings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def keep(self, setting: str, runner: Runner, record: dict[str, Any], raw: np.ndarray, rows: np.ndarray) -> None:
-        """File a timing under the engine's own setting ("") or another, with the GPU's own time where it has one."""
+        """Store a timing under the engine's own setting ("") or another, with the GPU's own time if it has one."""
         batch = record["batch"]
         (self.settings.setdefault(setting, []) if setting else self.timings).append(record)
         self.raw[_key("latency", batch, setting)] = raw
@@ -189,9 +221,9 @@ class _Measured:
         return self.runner.manifest
 
     def takes(self, batch: int) -> bool:
-        """Whether the engine takes a batch size; the reason why not is kept."""
+        """Return whether the engine supports a batch size; record the reason if not."""
         if self.manifest.batch is not None and batch != self.manifest.batch:
-            wider = "; 'build --profile 1,1,64' makes one for more" if "min_batch" in self.manifest.options else ""
+            wider = "; build with --profile 1,1,64 for larger ones" if "min_batch" in self.manifest.options else ""
             reason = f"the engine takes batch {self.manifest.batch} only{wider}"
             self.skipped.append({"batch": batch, "reason": reason})
             return False
@@ -202,43 +234,31 @@ class _Measured:
 
 
 def _key(what: str, batch: int, setting: str) -> str:
-    """Name of an array of raw nanoseconds in the .npz."""
+    """Return the name of an array of raw nanoseconds in the .npz."""
     return "_".join([f"{what}_ns_batch_{batch}", *re.findall(r"[a-z0-9]+", setting.lower())])
 
 
 def _sweep(one: _Measured, rows: np.ndarray, warmup: int, threads: int | None, say: Callable[[str], None]) -> None:
-    """Time the other settings of an engine, one after the other, when the engines' own figures are taken.
+    """Time the other settings of an engine, one after the other, after the engines' own timings.
 
-    Not in their turns: threads of a pool spin on for a while after a request, and would slow down whoever comes next.
+    They are not timed in turns: threads of a pool keep spinning after a request and would slow down the next engine.
     """
-    backend = get_engine(one.manifest.backend)
+    backend = get_backend(one.manifest.backend)
     used = threads or one.manifest.options.get("threads")
     for setting, options in backend.variants(one.manifest).items() if hasattr(backend, "variants") else ():
         options = {"threads": threads, **one.trusted, **options}
         if options == {"threads": used}:
-            continue  # that is how it was timed already
+            continue  # this setting was timed already
         say(f"{one.name} with {setting}")
-        with load_engine(one.folder, **options) as runner:
+        with load_runner(one.folder, **options) as runner:
             for timing in one.timings:
                 record, raw = latency(runner.infer, rows, timing["batch"], timing["samples"], warmup)
                 one.keep(setting, runner, record, raw, rows)
 
 
 def _gpu_times(runner: Any, rows: np.ndarray, batch: int, samples: int) -> tuple[dict[str, Any], np.ndarray]:
-    """GPU time of single requests, one after the other: percentiles and nanoseconds [samples]."""
+    """Return the GPU time of single requests, one after the other: percentiles and nanoseconds [samples]."""
     index = np.arange(batch * min(256, len(rows))) % len(rows)
     requests = [np.ascontiguousarray(rows[part]) for part in index.reshape(-1, batch)]
     raw = np.array([runner.gpu_nanoseconds(requests[i % len(requests)]) for i in range(samples)])
     return {"samples": samples, **percentiles(raw)}, raw
-
-
-def predict(
-    runner: Runner,
-    rows: np.ndarray,  # [n, d] float32
-) -> np.ndarray:  # [n, o] float64
-    """Answers to all rows, in batches that the engine takes; the last one is filled up from the first rows."""
-    manifest = runner.manifest
-    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
-    index = np.arange(-(-len(rows) // size) * size) % len(rows)
-    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
-    return np.concatenate(parts)[: len(rows)].astype(np.float64)

@@ -1,7 +1,7 @@
-"""How long one request takes: by the host's clock, from the rows in host memory to the answer in host memory.
+"""Latency of one request: by the host's clock, from the rows in host memory to the answer in host memory.
 
-Requests are synchronous: the next one starts when the last one's answer is there. Nothing overlaps and no outlier is
-removed, so the figures are those of an application that asks and waits. Throughput of a pipeline is another question.
+Requests are synchronous: each starts when the previous answer has arrived. Nothing overlaps and no outlier is
+removed, so the figures are those of an application that waits for each answer. Pipelined throughput is not measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import UserError
 
 __all__ = ["latencies", "latency", "percentiles"]
 
-#: A percentile is given when at least this many samples lie beyond it; p99 wants 1000 samples, p90 wants 100.
+#: A percentile is given when at least this many samples lie beyond it; p99 needs 1000 samples, p90 needs 100.
 BEYOND = 10
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
@@ -34,20 +34,20 @@ def latency(
     Parameters
     ----------
     infer : callable
-        A runner's ``infer``: rows in, answer out, back when the answer is there.
+        A runner's ``infer``: takes rows and returns when the answer is in host memory.
     rows : float32 [n, d]
-        Requests are cut from them in turn, wrapping around, so that no two requests in a row are the same data.
+        Requests are cut from them in turn, wrapping around, so that consecutive requests have different data.
     batch, samples, warmup : int
-        Rows a request, timed requests, untimed requests before them.
+        Rows per request, timed requests, untimed requests before them.
 
     Returns
     -------
     record : dict
-        ``batch``, ``samples``, ``warmup``, ``p50_ns`` ... ``p99_ns`` (None where the samples are too few), ``min_ns``,
-        ``max_ns``, ``mean_ns``, ``rows_per_second`` (of one client that waits), ``overhead_ns`` (median of the same
-        loop around a function that does nothing; it is contained in the figures, not subtracted).
+        ``batch``, ``samples``, ``warmup``, ``p50_ns`` ... ``p99_ns`` (None if the samples are too few), ``min_ns``,
+        ``max_ns``, ``mean_ns``, ``rows_per_second`` (of one waiting client), ``overhead_ns`` (median of the same
+        loop around an empty function; it is included in the figures, not subtracted).
     raw : int64 [samples]
-        Nanoseconds of each request, in their order.
+        Nanoseconds of each request, in order.
     """
     [timed] = latencies([infer], rows, batch, samples, warmup, rounds=1)
     return timed
@@ -62,14 +62,14 @@ def latencies(
     *,
     rounds: int = 10,
 ) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """Time several functions in turns: ``rounds`` times each its share of the samples.
+    """Time several functions in turns: in each of ``rounds`` rounds, each takes its share of the samples.
 
-    A machine's clock and its other work change over seconds; timed one after the other, one engine would get the quiet
-    moment and another the busy one. In turns they share both, and the figures compare engines and not moments.
+    A machine's clock and background load change over seconds. Timed one after the other, one engine would get an idle
+    moment and another a busy one. In turns they share both, so the figures compare engines, not moments.
 
     Returns
     -------
-    list of (record, raw), one a function, as :func:`latency` describes them; ``rounds`` is in the record.
+    list of (record, raw), one per function, as :func:`latency` describes them; ``rounds`` is in the record.
     """
     for name, value, least in (("batch", batch, 1), ("samples", samples, 1), ("warmup", warmup, 0)):
         if value < least:
@@ -79,12 +79,12 @@ def latencies(
     taken: list[list[np.ndarray]] = [[] for _ in infers]
     enabled = gc.isenabled()
     gc.collect()
-    gc.disable()  # a collection would be this process's garbage, not the engine's time
+    gc.disable()  # a collection would add this process's time to the engine's
     try:
         overhead = _loop(_nothing, requests, max(200, min(samples, 2000)))
         for turn in range(rounds):
             for parts, infer in zip(taken, infers):
-                # a turn begins with cold caches, so each is warmed up, the first one in full
+                # a turn begins with cold caches, so warm up each; only the first in full
                 _loop(infer, requests, warmup if turn == 0 else min(warmup, 50))
                 parts.append(
                     _loop(
@@ -116,7 +116,7 @@ def latencies(
 def percentiles(
     raw: np.ndarray,  # [samples] nanoseconds
 ) -> dict[str, float | None]:
-    """p50, p90, p95 and p99 (None with fewer than :data:`BEYOND` samples beyond it), min, max and mean, in ns."""
+    """Return p50, p90, p95 and p99 (None with fewer than :data:`BEYOND` samples beyond), min, max and mean, in ns."""
     found: dict[str, float | None] = {}
     for name, q in _QUANTILES.items():
         # 1e-9: 1000 * (1 - 0.99) is 10.000000000000009 or 9.99..., and both mean 10
@@ -125,7 +125,7 @@ def percentiles(
 
 
 def _requests(rows: np.ndarray, batch: int) -> list[np.ndarray]:
-    """Up to 256 contiguous batches, cut before the clock runs."""
+    """Return up to 256 contiguous batches, cut before the timing starts."""
     count = max(1, min(256, len(rows)))
     index = np.arange(count * batch) % len(rows)
     return [np.ascontiguousarray(rows[part], dtype=np.float32) for part in index.reshape(count, batch)]

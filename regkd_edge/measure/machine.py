@@ -1,6 +1,6 @@
-"""The state of the machine while something is timed: what it is, how its clocks are set, how busy and how warm it is.
+"""The state of the machine during a measurement: model, clock settings, load and temperatures.
 
-Each part is read if it is there and left out if it is not; nothing is changed, and no GPU library is loaded.
+Each part is read if present and left out otherwise. Nothing is changed, and no GPU library is loaded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GPU_FIELDS = "name,driver_version,pstate,clocks.sm,clocks.mem,temperature.gpu,p
 
 
 def machine_state() -> dict[str, Any]:
-    """What is worth knowing about this machine beside a latency.
+    """Describe this machine, to accompany a latency.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def _read(path: str | Path) -> str | None:
 
 
 def _ask(program: str, *arguments: str) -> str | None:
-    """Output of a program of the vendor, None when it is absent, fails or hangs (nvidia-smi can, on a sick driver)."""
+    """Return a vendor tool's output, None if it is absent, fails or hangs (nvidia-smi can, with a broken driver)."""
     path = shutil.which(program)
     if path is None:
         return None
@@ -87,13 +87,13 @@ def _ask(program: str, *arguments: str) -> str | None:
 
 
 def _governors() -> str | None:
-    """The CPU frequency governors in use, e.g. "performance"."""
+    """Return the CPU frequency governors in use, e.g. "performance"."""
     found = {_read(path) for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")}
     return ", ".join(sorted(filter(None, found))) or None
 
 
 def _frequencies() -> list[int] | None:
-    """[lowest, highest] current frequency of the cores in MHz."""
+    """Return the [lowest, highest] current frequency of the cores in MHz."""
     values = [
         int(text) // 1000
         for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")

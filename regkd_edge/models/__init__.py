@@ -1,13 +1,14 @@
-"""Networks: students by spec, teachers in, models on disk."""
+"""Networks: students from a spec, imported teachers, models on disk."""
 
 from __future__ import annotations
 
-from .arrays import ArrayFunction
 from .mlp import ACTIVATIONS, MLP
 from .predict import predict
 from .spec import MLPSpec, build, parse_spec
 from .store import SavedModel, load_model, save_model
-from .teacher import Teacher, load_teacher, open_teacher, save_teacher
+from .student import Student
+from .teacher import Teacher
+from .teachers import ArrayFunction, answers_of, check_teacher, load_teacher, open_teacher, save_teacher, teacher_for
 
 __all__ = [
     "ACTIVATIONS",
@@ -15,8 +16,11 @@ __all__ = [
     "MLP",
     "MLPSpec",
     "SavedModel",
+    "Student",
     "Teacher",
+    "answers_of",
     "build",
+    "check_teacher",
     "load_model",
     "load_teacher",
     "open_teacher",
@@ -24,4 +28,5 @@ __all__ = [
     "predict",
     "save_model",
     "save_teacher",
+    "teacher_for",
 ]

@@ -1,6 +1,4 @@
-"""Bringing a teacher into standardised space, as an MLP of ours where that is exact, so that the fused core can take
-it.
-"""
+"""Bringing a network into the form that the fused core takes: one :class:`MLP`, its scaling folded in."""
 
 from __future__ import annotations
 
@@ -8,70 +6,118 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Scalers
-from ..errors import ModelError
-from .mlp import MLP
+from .chain import NotAChain
+from .fold import chain_of
+from .mlp import ACTIVATIONS, MLP
+from .outputs import Outputs
 
-__all__ = ["InStandardizedSpace", "as_mlp", "folded"]
+__all__ = ["as_mlp", "between", "shared_mlp"]
+
+_PROOF = 64  # rows on which a folded network is compared with its module
+# Folding multiplies matrices in float64 and rounds once; the module rounds at every layer. Per unit of the answers' size:
+_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
 
-def as_mlp(module: nn.Module) -> MLP | None:
-    """The same network as an :class:`MLP`, or None: for an MLP, or an ``nn.Sequential`` of linear layers with one kind
-    of activation between them (identity and dropout layers are passed over, as they do nothing at inference).
-    The result shares no storage with the module."""
+def as_mlp(module: nn.Module, width: int | None = None) -> MLP | None:
+    """The same network as an :class:`MLP`, or None where it is none.
+
+    It is one where its graph holds linear maps (linear layers, batch normalization in evaluation mode, scaling and
+    shifting by constants, choice of columns), one kind of activation that the core has, and what does nothing at
+    inference (dropout, identity, flatten). The result shares no storage with the module, and it answered random rows
+    as the module does.
+    """
     if type(module) is MLP:
         copy = MLP(module.widths, module.activation).to(next(module.parameters()).dtype)
         copy.load_state_dict(module.state_dict())
         return copy
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    if dtype not in _TOLERANCE or not isinstance(module, nn.Module):
+        return None
+    try:
+        mlp = chain_of(module, width).mlp(dtype)
+    except NotAChain:
+        return None
+    return mlp if _proved(module, mlp, dtype) else None
+
+
+def _proved(module: nn.Module, mlp: MLP, dtype: torch.dtype) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    x = torch.randn(_PROOF, mlp.widths[0], generator=generator, dtype=torch.float64).to(dtype)
+    x[_PROOF // 2 :] *= 10
+    try:
+        with torch.no_grad():
+            theirs = Outputs("")(module(x.to(device)), len(x)).cpu()
+    except Exception:  # the module's own code
+        return False
+    ours = mlp(x).detach()
+    if theirs.shape != ours.shape or not torch.isfinite(theirs).all():
+        return False
+    return bool((theirs - ours).abs().max() <= _TOLERANCE[dtype] * (1 + theirs.abs().max()))
+
+
+def shared_mlp(module: nn.Module) -> MLP | None:
+    """An :class:`MLP` whose layers are the very layers of a plain ``nn.Sequential``, so that training one trains the
+    other: linear layers with biases, one kind of activation between them, a linear one at the end; else None.
+    """
+    if type(module) is MLP:
+        return module
     if type(module) is not nn.Sequential:
         return None
-    layers = [m for m in _flat(module) if type(m) not in (nn.Identity, nn.Dropout)]
-    linear, between = layers[::2], layers[1::2]
-    if len(linear) != len(between) + 1 or not all(type(m) is nn.Linear for m in linear):
+    layers = [m for m in _flat(module) if type(m) is not nn.Identity and not _switched_off(m)]
+    linear, between_them = layers[::2], layers[1::2]
+    if len(linear) != len(between_them) + 1 or not all(type(m) is nn.Linear and m.bias is not None for m in linear):
         return None
-    names = {_activation(m) for m in between} or {"identity"}
-    if len(names) != 1 or None in names:
-        return None
+    names = {_activation(m) for m in between_them} or {"identity"}
     widths = [linear[0].in_features, *(m.out_features for m in linear)]
+    if len(names) != 1 or None in names or len({id(m) for m in linear}) != len(linear):
+        return None
     if any(m.in_features != n for m, n in zip(linear, widths)):
         return None
-    mlp = MLP(widths, names.pop()).to(linear[0].weight.dtype)
-    with torch.no_grad():
-        for ours, theirs in zip(mlp.layers, linear):
-            ours.weight.copy_(theirs.weight)
-            ours.bias.zero_() if theirs.bias is None else ours.bias.copy_(theirs.bias)
-    return mlp
+    if any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in module.modules()):
+        return None
+    with torch.device("meta"):  # its own weights are replaced at once
+        mlp = MLP(widths, names.pop())
+    mlp.layers = nn.ModuleList(linear)
+    return mlp.train(module.training)
 
 
 def _flat(module: nn.Sequential) -> list[nn.Module]:
-    """The layers in order, nested sequences opened; a layer that is used twice appears twice."""
+    """Return the layers in order, nested sequences flattened; a layer that is used twice appears twice."""
     return [inner for m in module for inner in (_flat(m) if type(m) is nn.Sequential else [m])]
 
 
+def _switched_off(module: nn.Module) -> bool:
+    return type(module) is nn.Dropout and (module.p == 0 or not module.training)
+
+
 def _activation(module: nn.Module) -> str | None:
-    if type(module) is nn.GELU:
-        return "gelu" if module.approximate == "none" else "gelu_tanh"
-    if type(module) is nn.LeakyReLU:
-        return "leaky_relu" if module.negative_slope == 0.01 else None
-    if type(module) is nn.ELU:
-        return "elu" if module.alpha == 1.0 else None
-    if type(module) is nn.Softplus:
-        return "softplus" if (module.beta, module.threshold) == (1.0, 20.0) else None
-    return {nn.ReLU: "relu", nn.SiLU: "silu", nn.Tanh: "tanh"}.get(type(module))
+    """The name of an activation layer, told by what it computes."""
+    if not type(module).__module__.startswith("torch.nn") or next(module.parameters(), None) is not None:
+        return None
+    z = torch.linspace(-30, 30, 241)
+    try:
+        values = module(z)
+    except Exception:  # a layer for other shapes
+        return None
+    same = (name for name, f in ACTIVATIONS.items() if name != "identity" and torch.equal(f(z), values))
+    return next(same, None)
 
 
-def folded(mlp: MLP, scalers: Scalers) -> MLP:
-    """An MLP from raw to raw units, with the scaling folded into its first and last layer (in float64):
-    the result goes from standardised inputs to standardised outputs."""
+def between(mlp: MLP, scalers: Scalers | None, own: Scalers | None) -> MLP:
+    """An MLP between the standardized spaces of ``scalers``, float32; computed in float64.
+
+    ``own`` are the scalers of the space that ``mlp`` lives in; None: it takes and gives raw units.
+    """
     out = MLP(mlp.widths, mlp.activation)
-    x_mean, x_scale, y_mean, y_scale = (
-        torch.from_numpy(v) for v in (scalers.x.mean, scalers.x.scale, scalers.y.mean, scalers.y.scale)
-    )
     weights = [layer.weight.detach().double() for layer in mlp.layers]
     biases = [layer.bias.detach().double() for layer in mlp.layers]
-    biases[0] = biases[0] + weights[0] @ x_mean
-    weights[0] = weights[0] * x_scale
-    weights[-1] = weights[-1] / y_scale[:, None]
-    biases[-1] = (biases[-1] - y_mean) / y_scale
+    if scalers is not None:
+        x_mul, x_add, y_mul, y_add = _maps(scalers, own)
+        biases[0] = biases[0] + weights[0] @ x_add
+        weights[0] = weights[0] * x_mul
+        weights[-1] = weights[-1] * y_mul[:, None]
+        biases[-1] = biases[-1] * y_mul + y_add
     with torch.no_grad():
         for layer, w, b in zip(out.layers, weights, biases):
             layer.weight.copy_(w)
@@ -79,55 +125,12 @@ def folded(mlp: MLP, scalers: Scalers) -> MLP:
     return out
 
 
-class InStandardizedSpace(nn.Module):
-    """Any network behind scalers: standardised inputs [n, d] to standardised outputs [n, o], float32.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Takes raw inputs of ``own`` units (raw units when ``own`` is None, else standardised by ``own``).
-    scalers : Scalers or None
-        Those of the space this module lives in; None when the module lives in that space already.
-    """
-
-    def __init__(
-        self, module: nn.Module, scalers: Scalers | None, own: Scalers | None = None, differentiable: bool = True
-    ):
-        super().__init__()
-        self.module = module
-        self.differentiable = differentiable
-        dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-        self.dtype = dtype
-        x_mul = x_add = y_mul = y_add = None
-        if scalers is not None:
-            x_mul, x_add, y_mul, y_add = (
-                scalers.x.scale,
-                scalers.x.mean,
-                1 / scalers.y.scale,
-                -scalers.y.mean / scalers.y.scale,
-            )
-            if own is not None:
-                x_mul, x_add = x_mul / own.x.scale, (x_add - own.x.mean) / own.x.scale
-                y_add, y_mul = (own.y.mean - scalers.y.mean) / scalers.y.scale, own.y.scale / scalers.y.scale
-        for name, value in (("x_mul", x_mul), ("x_add", x_add), ("y_mul", y_mul), ("y_add", y_add)):
-            self.register_buffer(name, None if value is None else torch.as_tensor(value, dtype=dtype))
-
-    def forward(
-        self,
-        x: Tensor,  # [n, d] standardised
-    ) -> Tensor:  # [n, o] standardised
-        kind = x.dtype
-        x = x.to(self.dtype)
-        if self.x_mul is not None:
-            x = x * self.x_mul + self.x_add
-        y = self.module(x)
-        if y.ndim == 1:  # a network of one output that squeezes it
-            y = y[:, None]
-        if self.y_mul is not None:
-            if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
-                raise ModelError(
-                    f"the teacher gives {y.shape[-1]} outputs, but {len(self.y_mul)} targets are named.",
-                    "Name as many targets as it has outputs.",
-                )
-            y = y * self.y_mul + self.y_add
-        return y.to(kind)
+def _maps(scalers: Scalers, own: Scalers | None) -> list[Tensor]:
+    """Factors and shifts from the space of ``scalers`` into the network's own, and back out."""
+    x, y = scalers.x, scalers.y
+    if own is None:
+        parts = (x.scale, x.mean, 1 / y.scale, -y.mean / y.scale)
+    else:
+        inward = (x.scale / own.x.scale, (x.mean - own.x.mean) / own.x.scale)
+        parts = (*inward, own.y.scale / y.scale, (own.y.mean - y.mean) / y.scale)
+    return [torch.from_numpy(part) for part in parts]

@@ -1,4 +1,4 @@
-"""The multilayer perceptron: the one network that the fused core knows, and the usual student of tabular regression."""
+"""The multilayer perceptron: the network of the fused core, and the usual student for tabular regression."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MLP(nn.Module):
     activation : str
         A key of :data:`ACTIVATIONS`.
     generator : torch.Generator, optional
-        Where the initial weights come from; PyTorch's global generator without it. The distribution is that of
+        Source of the initial weights; PyTorch's global generator by default. The distribution is that of
         ``nn.Linear``: uniform in +-1/sqrt(fan_in).
     """
 

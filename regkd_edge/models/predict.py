@@ -1,4 +1,4 @@
-"""Predictions in raw units of a network that lives in standardised space."""
+"""Predictions in raw units from a network in standardised space."""
 
 from __future__ import annotations
 

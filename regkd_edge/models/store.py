@@ -1,4 +1,4 @@
-"""A model on disk: ``model.safetensors`` (weights, never a pickle) and ``model.json`` (spec, scalers, what it is)."""
+"""A model on disk: ``model.safetensors`` (weights, never a pickle) and ``model.json`` (spec, scalers, metadata)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data import Scalers
@@ -15,7 +14,9 @@ from ..errors import DataError, ModelError, RunFolderError
 from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
 from .mlp import MLP
-from .spec import MLPSpec, build, parse_spec
+from .spec import MLPSpec, build, parameter_count, parse_spec
+from .state_dict import fill
+from .weights import read_tensors
 
 __all__ = [
     "SavedModel",
@@ -34,7 +35,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False)
 class SavedModel:
-    """What :func:`load_model` gives back: the network in standardised space, and the scalers that lead there."""
+    """The result of :func:`load_model`: the network in standardised space, and the scalers to and from it."""
 
     module: MLP
     spec: MLPSpec
@@ -66,7 +67,7 @@ def save_model(
 
 
 def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> list[Path]:
-    """Write tensors, then the card with their hash: a pair of files from two different writes does not load."""
+    """Write tensors, then model.json with their hash, so that files from two different writes do not load."""
     weights, description = Path(folder) / "model.safetensors", Path(folder) / "model.json"
     write_tensors(weights, tensors)
     write_json(description, {"format": _FORMAT, **card, "weights_sha256": file_hash(weights)})
@@ -74,9 +75,8 @@ def write_model(folder: str | Path, tensors: Mapping[str, Tensor], card: Mapping
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`, as for every other file of a
-    run.
-    """
+    """Write a safetensors file atomically; a full disk is a :class:`RunFolderError`."""
+
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -87,14 +87,14 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
                 temporary,
                 metadata=None if header is None else dict(header),
             )
-        except SafetensorError as error:  # the library wraps what the operating system refused
+        except SafetensorError as error:  # the library wraps errors of the operating system
             raise OSError(str(error)) from error
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """model.json, checked against its weights; a missing, corrupt or half-written pair is a :class:`RunFolderError`."""
+    """Return model.json, checked against its weights; a missing, corrupt or partial pair is a RunFolderError."""
     path, weights = Path(folder) / "model.json", Path(folder) / "model.safetensors"
-    remedy = f"Make the model in '{folder}' again: repeat the command that wrote it with --force."
+    remedy = f"Create the model in '{folder}' again: repeat the command that wrote it with --force."
     try:
         card = read_json(path, remedy)
     except FileNotFoundError:
@@ -107,78 +107,13 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     if not weights.is_file():
         raise RunFolderError(f"'{weights}' is missing.", remedy)
     if file_hash(weights) != card.get("weights_sha256"):
-        problem = tensors_problem(weights) or "another hash"
+        problem = tensors_problem(weights) or "a different hash"
         raise RunFolderError(f"'{weights}' is not the file that '{path.name}' describes: {problem}.", remedy)
     return card
 
 
-def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """A safetensors file, or a ``torch.save`` file read with ``weights_only``; nothing in it is executed.
-
-    A dictionary with one entry ``state_dict`` or ``model_state_dict`` of tensors (a usual checkpoint) is unwrapped.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(
-            f"no weights file '{path}'.", "Give a .safetensors file, or a .pt that torch.save wrote of a state dict."
-        )
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            problem = tensors_problem(path) or error
-            raise ModelError(
-                f"'{path}' is not a readable safetensors file: {problem}.",
-                "Save it again with safetensors.torch.save_file.",
-            ) from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds here; a refused pickle is among them
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"'{path}' is not a state dict that loads with weights_only: {first}",
-            "Save module.state_dict(), not the module, best as .safetensors.",
-        ) from None
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ModelError(
-            f"'{path}' holds {type(content).__name__}, expected a state dict (names to tensors).",
-            "Save module.state_dict().",
-        )
-    return dict(content)
-
-
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict into a module; the first key or shape that differs is named in a :class:`ModelError`."""
-    wanted = module.state_dict()
-    remedy = "Give the weights of this very architecture."
-    missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
-    if missing or unknown:
-        parts = [
-            f"{len(keys)} keys {what} (first: '{keys[0]}')"
-            for keys, what in ((missing, "missing"), (unknown, "unexpected"))
-            if keys
-        ]
-        raise ModelError(f"the state dict of {where} has other keys than the network: {' and '.join(parts)}.", remedy)
-    for key, tensor in wanted.items():
-        if tensors[key].shape != tensor.shape:
-            raise ModelError(
-                f"'{key}' of {where} has shape {list(tensors[key].shape)}, expected {list(tensor.shape)}.", remedy
-            )
-        if tensors[key].is_floating_point() and not torch.isfinite(tensors[key]).all():
-            raise ModelError(
-                f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training."
-            )
-    module.load_state_dict(tensors)
-
-
 def load_model(folder: str | Path) -> SavedModel:
-    """An MLP that :func:`save_model` wrote.
+    """Load an MLP that :func:`save_model` wrote.
 
     Raises
     ------
@@ -193,14 +128,24 @@ def load_model(folder: str | Path) -> SavedModel:
     try:
         spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
         scalers = Scalers.from_dict(card["scalers"])
-    except (KeyError, TypeError, ValueError, DataError) as error:
+        if not isinstance(card.get("extra") or {}, dict):
+            raise ValueError("'extra' holds no fields")
+    except (KeyError, TypeError, ValueError, DataError, ModelError) as error:
         raise RunFolderError(
-            f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Make the model again with --force."
+            f"'{Path(folder) / 'model.json'}' is corrupt: {error}.", "Create the model again with --force."
         ) from None
     if (scalers.x.width, scalers.y.width) != (d, o):
         raise ModelError(
             f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}."
         )
+    tensors = read_tensors(Path(folder) / "model.safetensors")
+    there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o)
+    if needed > max(2 * there, 1 << 20):  # before the network is made: the card may announce one of any size
+        raise ModelError(
+            f"the model in '{folder}' is {spec} with {d} inputs and {o} outputs, {needed:,} parameters; its weights are "
+            f"{there:,}.",
+            "Make the model again with --force.",
+        )
     module = build(spec, d, o, seed=0)
-    fill(module, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
+    fill(module, tensors, f"'{folder}'")
     return SavedModel(module.eval(), spec, scalers, dict(card.get("extra") or {}))

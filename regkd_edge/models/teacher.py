@@ -1,10 +1,7 @@
-"""Teachers in: from a run folder, or from a Python factory with a state dict."""
+"""The teacher: a frozen regressor that answers raw inputs exactly as it was trained to, and the space it lives in."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,301 +9,296 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..config import TeacherConfig
-from ..data import Dataset, Scalers, save_predictions
-from ..errors import ModelError, RunFolderError
-from ..io.command import command_line
-from ..run import RunFolder
-from .arrays import ArrayFunction
-from .convert import InStandardizedSpace, as_mlp, folded
+from ..data import Columns, Scalers, as_rows, as_targets
+from ..data.scores import r2_score
+from ..errors import ModelError, UserError
+from ..io.progress import tick
+from .convert import as_mlp, between
 from .mlp import MLP
-from .predict import predict
-from .store import count_parameters, fill, load_model, read_card, read_tensors, save_model, write_model
+from .outputs import Outputs, Picked
+from .space import InStandardizedSpace, same_scalers
+from .store import count_parameters
 
-__all__ = ["Teacher", "load_teacher", "open_teacher", "save_teacher"]
+__all__ = ["Teacher", "reason_of"]
+
+_CHUNK = 4096  # rows per call
 
 
 class Teacher:
-    """A frozen network and the space it lives in.
+    """A frozen regressor: raw inputs [n, d] in, raw answers [n, o] out.
 
     Parameters
     ----------
     module : nn.Module
-        The network as it was given; it is frozen and put into evaluation mode.
+        The network; it is frozen and put into evaluation mode. :class:`~regkd_edge.models.teachers.ArrayFunction`
+        stands for everything that is not a network.
     scalers : Scalers or None
-        The scalers it was trained with, when known: then the student uses them too. None for a factory's network.
-    inputs : ``"standardized"`` or ``"raw"``
-        Whether the module takes and gives standardised values or raw units.
+        The scalers that it was trained with, where they are known: then its students use them too.
+    units : ``"standardized"`` or ``"raw"``
+        Whether the module takes and gives standardized values or raw units.
     source : str
         Where it came from, for messages and reports.
+    factory : str, optional
+        ``package.module:factory`` that makes the module again.
+    extra : dict, optional
+        ``feature_names``, ``target_names``, and whatever else is stored with it.
+    output : str, optional
+        Name or index of the module's output that holds the predictions, where it returns several.
+
+    Attributes
+    ----------
+    differentiable : bool
+        Whether gradients pass through the module.
+    columns : Columns or None
+        What its inputs are, once it has been checked against data: restored points keep codes and counts whole.
+    form, file : str and Path, or None
+        Kind and place of the file that it was read from, where a run keeps a copy of that file.
+    notes : list of str
+        What its user should know: what was chosen among several possibilities, and what does not fit.
     """
 
     def __init__(
         self,
         module: nn.Module,
         scalers: Scalers | None,
-        inputs: str,
+        units: str,
         source: str,
         *,
         factory: str | None = None,
-        extra: dict | None = None,
+        extra: dict[str, Any] | None = None,
+        output: str | None = None,
     ):
-        self.module = module.eval().requires_grad_(False)
+        for parameter in module.parameters():  # one by one: TorchScript has no requires_grad_ of its own
+            parameter.requires_grad_(False)
+        self.module = module.eval()
         self.scalers = scalers
-        self.inputs = inputs
+        self.units = units
         self.source = source
         self.factory = factory
         self.extra = dict(extra or {})
-        self.differentiable = True
+        self.differentiable = bool(getattr(module, "differentiable", True))
+        self.outputs = Outputs(source, output)
+        self.output = output
+        self.values: nn.Module | None = None  # what answers in place of the module, which then gives gradients alone
+        self.found: list[tuple[str, Any]] = []  # where its scaler may be
+        self.trust = False
+        self.columns: Columns | None = None
+        self.form: str | None = None
+        self.file: Path | None = None
+        self.notes: list[str] = []
+        self.checked: tuple[int | None, int | None] = (None, None)
+        self._mlp: MLP | bool | None = False  # not looked for yet
+        self._dtype: torch.dtype | None = None  # not tried yet
+
+    # What it is ------------------------------------------------------------------------------------------------
 
     @property
     def parameters_count(self) -> int:
+        """Number of parameters of the network."""
         return count_parameters(self.module)
 
     @property
     def mlp(self) -> MLP | None:
-        """The network as an MLP of ours when it is one (an ``nn.Sequential`` of linear layers and one activation is),
-        else None.
+        """The network as an :class:`MLP` if it is equivalent to one, so that the fused core supports it, else None."""
+        if self._mlp is False:
+            picked = self.outputs.chosen or self.outputs.pick
+            own = type(self.module) is MLP and picked is None
+            module = self.module if picked is None else Picked(self.module, picked)
+            self._mlp = module if own else as_mlp(module, self.checked[0])  # type: ignore[assignment]
+        return self._mlp  # type: ignore[return-value]
+
+    def checked_on(self, inputs: int, outputs: int) -> None:
+        """Remember the widths that it was found to have, and look again for an MLP where they tell more than before."""
+        self.checked = (inputs, outputs)
+        if self._mlp is None:
+            self._mlp = False
+
+    def not_an_mlp(self) -> None:
+        """Leave the network to PyTorch: its folded form was compared on rows and differs."""
+        self._mlp = None
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the inputs in their order, where they are known."""
+        return list(self.extra["feature_names"]) if self.extra.get("feature_names") else None
+
+    @property
+    def target_names(self) -> list[str] | None:
+        """Names of the outputs in their order, where they are known."""
+        return list(self.extra["target_names"]) if self.extra.get("target_names") else None
+
+    @property
+    def widths(self) -> tuple[int | None, int | None]:
+        """Numbers of inputs and outputs by the teacher's own word; None where only an answer would show them."""
+        if self.scalers is not None:
+            return self.scalers.x.width, self.scalers.y.width
+        mlp = self.mlp
+        if mlp is not None:
+            return mlp.widths[0], mlp.widths[-1]
+        features, targets = self.feature_names, self.target_names
+        inputs = getattr(self.module, "features", None)  # an estimator or a graph may know it
+        inputs = len(features) if features else inputs or self.checked[0]
+        return inputs, len(targets) if targets else self.checked[1]
+
+    # What it answers -------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the answers [n, o], float64, raw units, to raw inputs [n, d].
+
+        The rows reach a teacher in raw units unchanged, in the module's own precision: nothing is standardized and
+        restored on the way, so codes, counts and thresholds keep their values.
+
+        Parameters
+        ----------
+        x : array-like, torch tensor or data frame, [n, d]
+            A data frame is read by the names of the teacher's inputs.
+
+        Raises
+        ------
+        DataError
+            Rows of another rank or width, or not finite.
+        ModelError
+            The teacher fails on these rows, or its units are unknown.
         """
-        return self.module if type(self.module) is MLP else as_mlp(self.module)
+        frame = hasattr(x, "columns")
+        rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.widths[0])
+        if self.units == "standardized":
+            if self.scalers is None:
+                raise ModelError(
+                    f"the teacher ({self.source}) takes and gives standardized values, and nothing says how they are "
+                    "standardized.",
+                    "Give its own scalers (scalers=), or a module in raw units.",
+                )
+            return self.scalers.y.restore(self._ask(self.scalers.x.standardize(rows)))
+        return self._ask(rows)
+
+    def answers_in(
+        self,
+        scalers: Scalers,
+        x: np.ndarray,  # [n, d] raw units
+    ) -> np.ndarray:  # [n, o] float64, standardized by ``scalers``
+        """Return the answers to rows as they are, in the space of ``scalers``.
+
+        This is what training has for real rows. The network of :meth:`standardized` gives the same to float32's
+        precision for rows that went through that space, which a threshold or a code may not forgive.
+        """
+        if self.units == "raw":
+            return scalers.y.standardize(self._ask(x))
+        own = self.scalers or scalers
+        given = self._ask(own.x.standardize(x))
+        return given if own is scalers else scalers.y.standardize(own.y.restore(given))
+
+    def score(self, x: Any, y: Any) -> float:
+        """Return R2 of the answers to x against labels y [n, o], the mean over the outputs (as scikit-learn has it)."""
+        answers = self.predict(x)
+        truth, _ = as_targets(y, len(answers), width=answers.shape[1])
+        return r2_score(truth, answers)
+
+    def _ask(self, rows: np.ndarray) -> np.ndarray:  # [n, d] in its own units -> [n, o] float64
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(rows), _CHUNK):
+                if len(rows) > _CHUNK:  # a single call has no parts to count
+                    tick("answers of the teacher", start, len(rows))
+                parts.append(self._call(rows[start : start + _CHUNK]))
+        return np.concatenate([part.double().cpu().numpy() for part in parts])
+
+    def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
+        x = torch.from_numpy(np.ascontiguousarray(rows))
+        try:
+            return self.outputs(self._asked(x.to(self._device, self.dtype_for(rows))), len(x))
+        except UserError:
+            raise
+        except Exception as error:  # whatever a foreign module raises
+            raise ModelError(
+                f"the teacher ({self.source}) fails on rows of {x.shape[1]} inputs{self._hint(x.shape[1])}: "
+                f"{reason_of(error)}.",
+                "Give the data it was trained on.",
+            ) from error
+
+    def _hint(self, d: int) -> str:
+        first = next((m for m in self.module.modules() if isinstance(m, nn.Linear)), None)
+        if first is None or first.in_features == d:
+            return ""
+        return f" (its first linear layer takes {first.in_features} inputs)"
+
+    @property
+    def _asked(self) -> nn.Module:
+        """What gives the answers."""
+        return self.values if self.values is not None else self.module
+
+    @property
+    def _device(self) -> torch.device:
+        return next((p.device for p in (*self.module.parameters(), *self.module.buffers())), torch.device("cpu"))
+
+    def dtype_for(self, rows: np.ndarray) -> torch.dtype:
+        """The type in which the module takes its inputs: that of its parameters, or the first one that it accepts."""
+        if self._dtype is None:
+            asked = self._asked
+            own = next((p for p in (*asked.parameters(), *asked.buffers()) if p.is_floating_point()), None)
+            first = getattr(asked, "dtype", None) or (own.dtype if own is not None else torch.float32)
+            first = first if isinstance(first, torch.dtype) else torch.float32
+            whole = [torch.int64] if (rows == np.rint(rows)).all() else []
+            self._dtype = first
+            for dtype in dict.fromkeys([first, torch.float32, torch.float64, *whole]):
+                try:
+                    with torch.no_grad():
+                        asked(torch.from_numpy(np.ascontiguousarray(rows[:2])).to(self._device, dtype))
+                except (RuntimeError, TypeError) as error:  # another type, or something else: then the first is asked
+                    if not any(word in str(error) for word in ("dtype", "Long", "Double", "Float", "scalar type")):
+                        break
+                else:
+                    self._dtype = dtype
+                    break
+        return self._dtype
 
     def standardized(self, scalers: Scalers) -> nn.Module:
-        """The teacher between the standardised spaces of ``scalers``: an :class:`MLP` where that is exact, so that the
+        """The teacher between the standardized spaces of ``scalers``: an :class:`MLP` where that is exact, so that the
         fused core can take it, else a wrapper for autograd. Frozen; ``differentiable`` says whether gradients pass."""
+        own = None if self.units == "raw" else self.scalers or scalers
         mlp = self.mlp
-        if self.inputs == "raw":
-            out = (
-                folded(mlp, scalers)
-                if mlp is not None
-                else InStandardizedSpace(self.module, scalers, None, self.differentiable)
+        if mlp is None:
+            out: nn.Module = InStandardizedSpace(
+                self.module,
+                scalers,
+                own,
+                self.differentiable,
+                columns=self.columns,
+                dtype=self._dtype if self.values is None else getattr(self.module, "dtype", None),
+                outputs=self.outputs,
             )
-        elif self.scalers is None or _same(self.scalers, scalers):
-            out = mlp if mlp is not None else InStandardizedSpace(self.module, None, None, self.differentiable)
+        elif own is not None and same_scalers(own, scalers):
+            out = mlp if mlp.layers[0].weight.dtype == torch.float32 else between(mlp, None, None)
         else:
-            out = InStandardizedSpace(self.module, scalers, self.scalers, self.differentiable)
-        return out.eval().requires_grad_(False)
+            out = between(mlp, scalers, own)
+        out.eval()
+        for parameter in out.parameters():
+            parameter.requires_grad_(False)
+        return out
 
-    def answers(self, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o]
-        """Answers in the units that it takes and gives: raw ones where its scalers are known or it was trained on
-        them.
-        """
-        if self.scalers is not None:
-            return predict(self.standardized(self.scalers), self.scalers, x)
-        with torch.no_grad():
-            parts = [self.module(part) for part in torch.from_numpy(x).float().split(4096)]
-        y = torch.cat(parts).double().numpy()
-        return y[:, None] if y.ndim == 1 else y
+    def summary(self) -> str:
+        """What it is, in one line: inputs, outputs, parameters, types, units, gradients, fused core or not."""
+        inputs, outputs = self.widths
+        some = lambda n, what: f"{'?' if n is None else n} {what}{'' if n == 1 else 's'}"  # noqa: E731
+        count = f"{self.parameters_count:,} parameters"
+        own = next((str(p.dtype).removeprefix("torch.") for p in self.module.parameters()), None)
+        kind = f"{count} ({own})" if own else "no torch parameters"
+        how = "values only, no gradients"
+        if self.mlp is not None:
+            how = f"gradients, fused core (as {_spec(self.mlp)})"
+        elif self.differentiable:
+            how = "gradients, by PyTorch"
+        return f"{self.source}: {some(inputs, 'input')}, {some(outputs, 'output')}, {kind}, {self.units} units, {how}"
 
-
-def _same(a: Scalers, b: Scalers) -> bool:
-    return a is b or all(
-        (getattr(p, k) == getattr(q, k)).all() for p, q in ((a.x, b.x), (a.y, b.y)) if p.width == q.width for k in ("mean", "scale")
-    ) and (a.x.width, a.y.width) == (b.x.width, b.y.width)  # fmt: skip
-
-
-def load_teacher(config: TeacherConfig, dataset: Dataset, folder: str | Path | None = None) -> Teacher:
-    """The teacher that a configuration names, checked against the data.
-
-    Parameters
-    ----------
-    config : TeacherConfig
-        ``from_run`` or ``factory`` (with ``weights`` and ``inputs``) say where it comes from.
-    dataset : Dataset
-        The data it will teach on; their widths and column order are checked.
-    folder : path, optional
-        Where :func:`save_teacher` put it. When given it is read, and ``from_run`` and ``weights`` are not looked at:
-        a run keeps its own copy. A factory is still imported, and only when ``config`` names it.
-
-    Raises
-    ------
-    ModelError
-        Widths that do not fit (both numbers are named), other columns, a factory that cannot be imported or called,
-        a state dict with other keys or shapes.
-    RunFolderError
-        The run folder or the saved teacher is missing or corrupt.
-    """
-    if folder is not None:
-        card = read_card(folder)
-        if card.get("kind") == "factory":
-            if config.factory != card.get("factory"):
-                raise ModelError(
-                    f"the teacher in '{folder}' needs the factory '{card.get('factory')}', the configuration names '{config.factory}'.",
-                    "Name it with --factory, or take this teacher in again with --force.",
-                )
-            teacher = _from_factory(config, read_tensors(Path(folder) / "model.safetensors"), f"'{folder}'")
-        else:
-            teacher = _from_folder(folder)
-    else:
-        teacher = open_teacher(config)
-    _check(teacher, dataset)
-    return teacher
+    def __repr__(self) -> str:
+        return f"Teacher({self.summary()})"
 
 
-def open_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher that ``from_run`` or ``factory`` names, with no table to check it against; errors as
-    :func:`load_teacher`.
-    """
-    if config.from_run is not None:
-        run = RunFolder.open(config.from_run)
-        if not run.file("teacher", "model.json").is_file():
-            raise RunFolderError(
-                f"the run folder '{config.from_run}' has no teacher.",
-                f"Run: {command_line('train-teacher', Path(config.from_run))}",
-            )
-        if read_card(run.file("teacher")).get("kind") == "factory":
-            raise ModelError(
-                f"the teacher of '{config.from_run}' was made by a factory.",
-                "Name that factory with --factory here too.",
-            )
-        teacher = _from_folder(run.file("teacher"))
-    elif config.factory is not None:
-        tensors = read_tensors(config.weights) if config.weights is not None else None
-        teacher = _from_factory(config, tensors, f"'{config.weights}'")
-    else:
-        raise ModelError("no teacher named.", "Train one with train-teacher, or name --from-run or --factory.")
-    return teacher
+def _spec(mlp: MLP) -> str:
+    hidden = ",".join(map(str, mlp.widths[1:-1]))
+    return f"mlp:{hidden}:{mlp.activation}" if hidden else "a linear map"
 
 
-def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Keep a teacher with its answers to all rows in a run folder, so that the run stands alone.
-
-    Returns
-    -------
-    paths : model.safetensors, model.json, predictions.npz
-    summary : JSON-able dict, ``{source, parameters, spec or factory}``
-    """
-    extra = {
-        **teacher.extra,
-        "source": teacher.source,
-        "feature_names": dataset.table.feature_names,
-        "target_names": dataset.table.target_names,
-    }
-    summary: dict[str, Any] = {"source": teacher.source, "parameters": teacher.parameters_count}
-    if teacher.factory is None:
-        paths = save_model(folder, teacher.module, teacher.scalers, extra=extra)
-        summary["spec"] = read_card(folder)["spec"]
-    else:
-        summary |= {"factory": teacher.factory, "inputs": teacher.inputs}
-        card = {
-            "kind": "factory",
-            "factory": teacher.factory,
-            "inputs": teacher.inputs,
-            "spec": teacher.factory,
-            "parameters": teacher.parameters_count,
-        }
-        paths = write_model(folder, teacher.module.state_dict(), {**card, "extra": extra})
-    scalers = teacher.scalers or dataset.scalers()
-    answers = predict(teacher.standardized(scalers), scalers, dataset.x)
-    return [*paths, save_predictions(Path(folder) / "predictions.npz", answers)], summary
-
-
-def _from_folder(folder: str | Path) -> Teacher:
-    saved = load_model(folder)
-    return Teacher(
-        saved.module, saved.scalers, "standardized", str(saved.extra.get("source") or folder), extra=saved.extra
-    )
-
-
-def _from_factory(config: TeacherConfig, tensors: dict | None, where: str) -> Teacher:
-    name = config.factory
-    package, _, attribute = name.partition(":")
-    form = "Write it as package.module:factory, importable from the current folder."
-    if not package or not attribute.isidentifier():
-        raise ModelError(f"'{name}' names no factory.", form)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        factory = getattr(importlib.import_module(package), attribute)
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"the factory's module '{package}' cannot be imported: no module named '{error.name}'.", form
-        ) from error
-    except AttributeError as error:
-        raise ModelError(f"the factory '{name}' was not found: {error}.", form) from error
-    except Exception as error:  # the user's own code: whatever it raises is the cause
-        raise ModelError(
-            f"importing '{package}' failed: {type(error).__name__}: {error}.", "Mend that module."
-        ) from error
-    try:
-        module = factory()
-    except Exception as error:  # the user's own code
-        raise ModelError(
-            f"calling '{name}' failed: {type(error).__name__}: {error}.",
-            "A factory takes no arguments and returns a torch module.",
-        ) from error
-    if not isinstance(module, nn.Module):
-        if not callable(module) and not hasattr(module, "predict"):
-            raise ModelError(
-                f"'{name}' returned {type(module).__name__}, expected a torch.nn.Module.",
-                "Return the module itself, or a regressor with predict(x), or a function on arrays.",
-            )
-        module = ArrayFunction(module)
-    if tensors is not None:
-        fill(module, tensors, where)
-    return Teacher(module, None, config.inputs, f"factory {name}", factory=name)
-
-
-def _check(teacher: Teacher, dataset: Dataset) -> None:
-    """Widths by the teacher's own word where it has one, else by asking it two rows."""
-    names = dataset.table.feature_names, dataset.table.target_names
-    if teacher.scalers is not None:
-        widths = teacher.scalers.x.width, teacher.scalers.y.width
-    else:
-        mlp = teacher.mlp
-        widths = (mlp.widths[0], mlp.widths[-1]) if mlp is not None else (None, None)
-    for what, width, given, verb in (
-        ("inputs", widths[0], dataset.d, "takes"),
-        ("outputs", widths[1], dataset.o, "gives"),
-    ):
-        if width is not None and width != given:
-            have = f"the data have {given} input columns" if what == "inputs" else f"{given} targets are named"
-            raise ModelError(
-                f"the teacher ({teacher.source}) {verb} {width} {what}, but {have}.",
-                "Give the data it was trained on, with the same targets.",
-            )
-    for key, own, given in zip(
-        ("feature_names", "target_names"),
-        (teacher.extra.get("feature_names"), teacher.extra.get("target_names")),
-        names,
-    ):
-        if own and own != given and sorted(own) == sorted(given):
-            raise ModelError(
-                f"the teacher's {key.split('_')[0]} columns have another order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
-                "Bring the columns into the teacher's order.",
-            )
-    _try(teacher, dataset)
-
-
-def _try(teacher: Teacher, dataset: Dataset) -> None:
-    x, _ = dataset.rows("train")
-    scalers = teacher.scalers or dataset.scalers()
-    probe = teacher.standardized(scalers)
-    rows = torch.from_numpy(scalers.x.standardize(x[:2])).float().requires_grad_(True)
-    first = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
-    try:
-        with torch.enable_grad():
-            y = probe(rows)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a foreign module raises on rows of this width
-        hint = (
-            f" (its first linear layer takes {first.in_features} inputs)"
-            if first is not None and first.in_features != dataset.d
-            else ""
-        )
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"the teacher ({teacher.source}) fails on rows of {dataset.d} inputs{hint}: {reason}.",
-            "Give the data it was trained on.",
-        ) from error
-    if tuple(y.shape) != (len(rows), dataset.o):
-        raise ModelError(
-            f"the teacher ({teacher.source}) gives outputs of shape {list(y.shape)} for {len(rows)} rows, but {dataset.o} targets are named.",
-            "Name as many targets as it has outputs.",
-        )
-    if not torch.isfinite(y).all():
-        raise ModelError(
-            f"the teacher ({teacher.source}) answers with a number that is not finite.",
-            "Check its weights, and whether it takes raw or standardized inputs.",
-        )
-    teacher.differentiable = bool(y.requires_grad)
+def reason_of(error: Exception) -> str:
+    """The first line of what was raised, without its full stop."""
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

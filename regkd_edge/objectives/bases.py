@@ -1,7 +1,7 @@
-"""The bases: a value a row from the student's output, the teacher's and the label (METHODS sections 0 and 4).
+"""The bases: one value per row from the student's output, the teacher's and the label (METHODS sections 0 and 4).
 
 Every function takes and returns plain tensors, ``s``, ``t``, ``y`` of shape [B, o] and a result of shape [B]; autograd
-runs through ``s`` alone. :func:`base_rows` is the dispatcher that a :class:`StepRecipe` goes through;
+runs through ``s`` only. :func:`base_rows` is the dispatcher that a :class:`StepRecipe` goes through;
 :func:`base_rows_and_gradient` adds the derivative in closed form for the twin of the kernel.
 """
 
@@ -20,54 +20,53 @@ _TINY = 1e-7  # inside tor's root, as in the third party's code
 
 
 def squared(s: Tensor, target: Tensor) -> Tensor:
-    """|s - target|^2, summed over the outputs."""
+    """Compute |s - target|^2, summed over the outputs."""
     return (s - target).square().sum(-1)
 
 
 def huber(s: Tensor, target: Tensor, delta: float = 1.0) -> Tensor:
-    """r^2/2 for |r| < delta, else delta (|r| - delta/2), summed over the outputs (delta = 1 is smooth L1)."""
+    """Compute r^2/2 for |r| < delta, else delta (|r| - delta/2), summed over the outputs (delta = 1 is smooth L1)."""
     r = (s - target).abs()
     return torch.where(r < delta, 0.5 * r * r, delta * (r - 0.5 * delta)).sum(-1)
 
 
 def blend(s: Tensor, t: Tensor, y: Tensor, label: float | Tensor, teacher: float | Tensor) -> Tensor:
-    """label |S-y|^2 + teacher |S-T|^2 with weights that are numbers or one a row: mimic, blend, ail and mix are of this
-    form."""
+    """Compute label |S-y|^2 + teacher |S-T|^2, each weight one number or one per row: mimic, blend, ail and mix have
+    this form."""
     return label * squared(s, y) + teacher * squared(s, t)
 
 
 def tbr(
     s: Tensor, t: Tensor, y: Tensor, e: Tensor, nu: float = 0.5, margin: float = 0.0, imitate: bool = False
 ) -> Tensor:
-    """Teacher-bounded regression (Chen et al. 2017): smooth L1 on the label, plus a squared term while the student is
-    worse than the teacher by the margin. The gate is a constant for the gradient."""
+    """Compute teacher-bounded regression (Chen et al. 2017): smooth L1 on the label, plus a squared term while the student
+    is worse than the teacher by the margin. The gate is a constant for the gradient."""
     to_label = squared(s, y)
     gate = (to_label.detach() + margin > e).to(s.dtype)
     return huber(s, y) + nu * gate * (squared(s, t) if imitate else to_label)
 
 
 def tor(s: Tensor, t: Tensor, y: Tensor, outlier: Tensor, drop: bool = False) -> Tensor:
-    """Teacher outlier rejection (Imaoka et al. 2020): the label for an inlier, the root of the distance to the teacher
-    for an outlier (Euclidean over several outputs: ours), nothing for one that is dropped."""
+    """Compute teacher outlier rejection (Imaoka et al. 2020): the label for an inlier, the root of the distance to the
+    teacher for an outlier (Euclidean over several outputs: ours), zero for one that is dropped."""
     if drop:
         return torch.where(outlier, torch.zeros_like(s[..., 0]), squared(s, y))
     r2 = squared(s, t)
-    # The root has no derivative at S = T: the double where gives 0 there, never NaN.
+    # The root has no derivative at S = T: the double `where` gives 0 there, never NaN.
     distance = torch.where(r2 > 0, torch.where(r2 > 0, r2, torch.ones_like(r2)).sqrt(), torch.zeros_like(r2))
     return torch.where(outlier, (distance + _TINY).sqrt(), squared(s, y))
 
 
 def relational(s: Tensor, t: Tensor) -> Tensor:
-    """Relational distillation by distances (Park et al. 2019, equation 6): for each row the mean over the others of the
-    Huber loss between the distance of the two students' outputs and that of the teacher's, each in units of its
-    mean."""
+    """Compute relational distillation by distances (Park et al. 2019, equation 6): per row the mean over the others of
+    the Huber loss between the distance of the student's outputs and of the teacher's, each in units of its mean."""
     if s.shape[0] < 2:
         return torch.zeros_like(s[..., 0])
     off = ~torch.eye(s.shape[0], dtype=torch.bool, device=s.device)
 
     def distances(out: Tensor) -> Tensor:  # [B, B-1]
         r2 = (out[:, None] - out[None]).square().sum(-1)[off].reshape(len(out), -1)
-        # The root has no derivative at 0: the double where gives 0 there, never NaN.
+        # The root has no derivative at 0: the double `where` gives 0 there, never NaN.
         r = torch.where(r2 > 0, torch.where(r2 > 0, r2, torch.ones_like(r2)).sqrt(), torch.zeros_like(r2))
         return r / r.mean().clamp(min=1e-12)
 
@@ -75,7 +74,7 @@ def relational(s: Tensor, t: Tensor) -> Tensor:
 
 
 def label_and_teacher_weights(recipe: StepRecipe, rows: RowQuantities) -> tuple[float | Tensor, float | Tensor] | None:
-    """The two weights of a base of the form ``a_i |S-y|^2 + b_i |S-T|^2``, or None for another form."""
+    """Return the two weights of a base of the form ``a_i |S-y|^2 + b_i |S-T|^2``, or None for another form."""
     if recipe.base == "tor" and recipe.outlier_loss == "squared":
         outlier = _need(rows.outlier, "tor", "outlier").to(rows.t.dtype)
         return 1.0 - outlier, outlier
@@ -97,10 +96,10 @@ def label_and_teacher_weights(recipe: StepRecipe, rows: RowQuantities) -> tuple[
 def base_rows(
     recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None, rows: RowQuantities | None
 ) -> Tensor:  # [B]
-    """The recipe's base for each row, times the row's weight. ``rows`` are the quantities of these very rows."""
+    """Return the recipe's base for each row, times the row's weight. ``rows`` are the quantities of the same rows."""
     rows = rows if rows is not None else RowQuantities(t)
     if recipe.needs_labels and y is None:
-        raise RecipeError(f"base '{recipe.base}' needs labels and there are none.", "Use base 'mimic', or give y.")
+        raise RecipeError(f"base '{recipe.base}' needs labels, and there are none.", "Use base 'mimic', or give y.")
     if recipe.base == "huber":
         value = huber(s, y, recipe.delta)
     elif recipe.base == "tbr":
@@ -122,7 +121,7 @@ def base_rows(
 def base_rows_and_gradient(
     recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None, rows: RowQuantities | None
 ) -> tuple[Tensor, Tensor]:
-    """``(value [B], d value / d s [B, o])`` in closed form: what the kernel computes in one pass."""
+    """Return ``(value [B], d value / d s [B, o])`` in closed form, as the kernel computes it in one pass."""
     if recipe.torch_only:
         raise RecipeError(f"no closed form: {recipe.torch_only}.", "Use distill_steps with backend 'auto' or 'torch'.")
     value = base_rows(recipe, s, t, y, rows)

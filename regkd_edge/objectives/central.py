@@ -1,4 +1,4 @@
-"""A teacher without gradients, made differentiable by central differences when asked: 2 d questions a point."""
+"""Central differences that make a teacher differentiable, with 2 d teacher evaluations per point."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class _Central(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, v: Tensor) -> tuple[Tensor, None, None]:  # [P, o]
-        if ctx.jacobian is None:  # asked once, whatever number of cotangents follows
+        if ctx.jacobian is None:  # computed once for any number of cotangents
             ctx.jacobian = central_products(ctx.teacher, ctx.saved_tensors[0], None, ctx.half)  # [P, o, d]
         return (v[..., None] * ctx.jacobian).sum(1), None, None
 
 
 class CentralDifferences(nn.Module):
-    """The same answers, with a first derivative by central differences of half width ``half`` (no second one).
+    """A teacher with a first derivative by central differences of half width ``half`` (no second one).
 
-    For the samplers that climb (generator, direct), for ABM by ascent and for GM, whose teacher is a constant.
+    For the gradient-based samplers (generator, direct), for ABM by ascent and for GM, whose teacher is a constant.
     """
 
     differentiable = True

@@ -1,7 +1,7 @@
 """The student with two heads: one learns the (noisy) label, one the teacher, on one trunk (Imaoka et al. 2020).
 
-While it learns it has 2 o outputs and ``StepRecipe.second_head`` > 0. What is kept afterwards is an ordinary MLP with o
-outputs: since the output layer is linear, even the mean of the heads is one.
+In training it has 2 o outputs and ``StepRecipe.second_head`` > 0. The result is an ordinary MLP with o
+outputs: since the output layer is linear, this holds even for the mean of the heads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEADS = ("label", "teacher", "mean")
 
 
 def two_heads(student: MLP, generator: torch.Generator | None = None) -> MLP:
-    """A student with twice the outputs: the trunk and the label head are copied, the teacher's head starts anew."""
+    """Return a student with twice the outputs: trunk and label head are copied, the teacher's head is new."""
     *hidden, outputs = student.widths
     wide = MLP([*hidden, 2 * outputs], student.activation, generator=generator)
     with torch.no_grad():
@@ -33,14 +33,14 @@ def two_heads(student: MLP, generator: torch.Generator | None = None) -> MLP:
 
 
 def one_head(student: MLP, which: str = "label") -> MLP:
-    """The MLP to export: the head that learnt the ``label`` (the default), the ``teacher``'s, or the ``mean`` of the
-    two."""
+    """Return the MLP to export: the head of the ``label`` (the default), of the ``teacher``, or the ``mean``."""
     *hidden, both = student.widths
     if which not in HEADS:
         raise RecipeError(f"head '{which}' is unknown.", f"Use one of: {', '.join(HEADS)}.")
     if both % 2:
         raise ModelError(
-            f"a two-headed student has an even number of outputs, this one {both}.", "Train it with second_head > 0."
+            f"a two-headed student has an even number of outputs, and this one has {both}.",
+            "Train it with second_head > 0.",
         )
     o = both // 2
     single = MLP([*hidden, o], student.activation)
@@ -55,15 +55,15 @@ def one_head(student: MLP, which: str = "label") -> MLP:
 
 
 def first_head(student: nn.Module, outputs: int) -> Callable[[Tensor], Tensor]:
-    """The label head as a function [B, ...] -> [B, o], for the terms and the search."""
+    """Return the label head as a function [B, ...] -> [B, o], for the terms and the search."""
     return lambda x: check_two_heads(student(x), outputs)[..., :outputs]
 
 
 def check_two_heads(out: Tensor, outputs: int) -> Tensor:
-    """``out`` if it is of two heads of ``outputs`` each."""
+    """Return ``out`` if it consists of two heads of ``outputs`` each."""
     if out.shape[-1] != 2 * outputs:
         raise RecipeError(
-            f"second_head needs a student with {2 * outputs} outputs, this one has {out.shape[-1]}.",
-            "Make it with objectives.heads.two_heads.",
+            f"second_head needs a student with {2 * outputs} outputs, and this one has {out.shape[-1]}.",
+            "Create it with objectives.heads.two_heads.",
         )
     return out

@@ -1,9 +1,8 @@
-"""Hints (FitNets, Romero et al. 2015): the student's hidden layer is led to the teacher's through a linear map learnt
-along.
+"""Hints (FitNets, Romero et al. 2015): the student's hidden layer matches the teacher's through a learnt linear map.
 
-``|S-T|^2 + weight / n_T |r(h_S) - h_T|^2`` is the base ``mimic`` between two networks with more outputs: both are given
-their hidden layer, scaled, as further outputs. So hints go with every row weight and sampler that mimic goes with.
-Between the last hidden layers both widened networks are MLPs again, which the fused core takes.
+``|S-T|^2 + weight / n_T |r(h_S) - h_T|^2`` is the base ``mimic`` between two networks with more outputs: both get
+their hidden layer, scaled, as further outputs. So hints support every row weight and sampler that mimic supports.
+Between the last hidden layers both widened networks are MLPs again, which the fused core supports.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ __all__ = ["WithHidden", "hinted", "without_hint"]
 
 
 class WithHidden(nn.Module):
-    """An MLP whose outputs are ``[S, scale * r(h)]``, h the given hidden layer, r linear (or the identity for a
-    teacher)."""
+    """An MLP with outputs ``[S, scale * r(h)]``, h a hidden layer, r linear (the identity for a teacher)."""
 
     def __init__(self, network: MLP, layer: int, scale: float, regressor: nn.Linear | None):
         super().__init__()
@@ -44,10 +42,9 @@ def hinted(
     teacher_layer: int = -1,
     generator: torch.Generator | None = None,
 ) -> tuple[nn.Module, nn.Module]:
-    """``(student, teacher)`` to train in place of the two with base ``mimic`` (ours: weight 1, a mean over the n_T
-    units).
+    """Return ``(student, teacher)`` to train in place of the two with base ``mimic`` (ours: weight 1, mean over units).
 
-    Layers are hidden layers counted from 0, or -1 for the last. :func:`without_hint` gives the student back.
+    Layers are hidden layers counted from 0, or -1 for the last. :func:`without_hint` returns the plain student.
 
     Raises
     ------
@@ -65,7 +62,8 @@ def hinted(
         count = len(net.widths) - 2
         if not -1 <= layer < count or count == 0:
             raise RecipeError(
-                f"the {name} has {count} hidden layers, {layer} was asked for.", f"Use -1 or 0 to {count - 1}."
+                f"the {name} has {count} hidden layers, and layer {layer} was requested.",
+                f"Use -1 or 0 to {count - 1}.",
             )
         where.append(layer % count)
     units = teacher.widths[1 + where[1]]
@@ -87,7 +85,7 @@ def hinted(
 
 @torch.no_grad()
 def _widened(network: MLP, weight: Tensor, bias: Tensor) -> MLP:
-    """The MLP with further outputs ``weight h + bias`` on its last hidden layer."""
+    """Return the MLP with further outputs ``weight h + bias`` on its last hidden layer."""
     wide = MLP([*network.widths[:-1], network.widths[-1] + len(bias)], network.activation)
     for new, old in zip(wide.layers[:-1], network.layers[:-1]):
         new.load_state_dict(old.state_dict())
@@ -98,7 +96,7 @@ def _widened(network: MLP, weight: Tensor, bias: Tensor) -> MLP:
 
 @torch.no_grad()
 def without_hint(student: nn.Module, outputs: int) -> MLP:
-    """The plain student of ``outputs`` outputs out of one that :func:`hinted` made."""
+    """Return the plain student of ``outputs`` outputs from one that :func:`hinted` created."""
     if isinstance(student, WithHidden):
         return student.network
     plain = MLP([*student.widths[:-1], outputs], student.activation)

@@ -1,5 +1,4 @@
-"""What one training step minimises, as data: the base, the matching terms, their weights over the run, and their
-constants.
+"""The loss of a training step as data: the base, the matching terms, their weights over the run, their constants.
 
 A :class:`StepRecipe` holds no network, no rows and no tensor, so that it can be compared, stored in a run folder and
 handed to a kernel. Its meaning is defined once, in :mod:`regkd_edge.fused.reference` (any module) and
@@ -15,28 +14,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import RecipeError
-from .schedule import Schedule
+from ..recipes import RECIPES, TERMS, defaults
+from ..recipes.defaults import POINT_KINDS
+from .schedule import Schedule, weight
 
-__all__ = ["ASCENT_RULES", "BASES", "OUTLIER_LOSSES", "OUTLIER_RULES", "POINT_KINDS", "TERMS", "Schedule", "StepRecipe"]
+__all__ = [
+    "ASCENT_RULES",
+    "BASES",
+    "KERNEL_COLUMNS",
+    "LOSS_COLUMNS",
+    "OUTLIER_LOSSES",
+    "OUTLIER_RULES",
+    "POINT_KINDS",
+    "Schedule",
+    "StepRecipe",
+]
 
-TERMS = ("total", "base", "pm", "abm", "gm")
+LOSS_COLUMNS = ("total", "base", *TERMS)
 """Columns of every table of losses: the weighted sum, then each term without its weight."""
+KERNEL_COLUMNS = ("total", "base", *(name for name, term in TERMS.items() if term.kernel))
+"""Those that the fused core writes, in its order."""
 
 BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor", "rkd")
 OUTLIER_RULES = ("mean", "median")
 OUTLIER_LOSSES = ("root", "squared", "drop")
 ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
-POINT_KINDS = ("original", "perturbed", "ascended")
 
 _NEEDS_LABELS = ("labels", "blend", "ail", "mix", "huber", "tbr", "tor")
 _NO_TEACHER = ("none", "labels", "huber")
 
 
+_TermWeights = dataclasses.make_dataclass(
+    "_TermWeights",
+    [(f"w_{name}", "Schedule | float", dataclasses.field(default=0.0, kw_only=True)) for name in TERMS],
+    frozen=True,
+)
+
+
 @dataclass(frozen=True)
-class StepRecipe:
+class StepRecipe(_TermWeights):
     """The loss of one step (sources: METHODS of the four papers; "ours" marks a choice where nothing is published).
 
-    ``L = w_base L_base + w_pm L_PM + w_abm L_ABM + w_gm L_GM``. Squared errors are summed over the outputs and averaged
+    ``L = w_base L_base + w_pm L_PM + w_abm L_ABM + w_gm L_GM``, and so on for every row of ``recipes.TERMS``. Squared errors are summed over the outputs and averaged
     over the points; inputs and targets are standardised, so every length below is in standard deviations.
 
     Parameters
@@ -53,34 +72,34 @@ class StepRecipe:
         tbr: the gated term is |S-T|^2, the form that Saputra et al. use.
     outlier_rule, outlier_k : str, float
         tor: which rows are outliers, by ``u_i = |T - y|`` over the training set. ``mean``: above mean + k sd (the
-        third party's form, k = 2); ``median``: above median + k 1.4826 MAD (ours), which gross outliers hardly move.
+        third party's form, k = 2); ``median``: above median + k 1.4826 MAD (ours), which gross outliers hardly affect.
     outlier_loss : str
-        tor: what an outlier adds. ``root`` sqrt(|S-T| + 1e-7) (the third party's form; its slope grows without bound as
-        S comes near T), ``squared`` |S-T|^2 (ours), ``drop`` nothing (it still counts in the mean).
+        tor: the loss of an outlier. ``root`` sqrt(|S-T| + 1e-7) (the third party's form; its slope is unbounded as
+        S approaches T), ``squared`` |S-T|^2 (ours), ``drop`` zero (it still counts in the mean).
     second_head : float
-        lambda of the two-headed student (Imaoka et al. 2020; torch path only): with more than 0 the student has 2 o
+        lambda of the two-headed student (Imaoka et al. 2020; torch path only): above 0 the student has 2 o
         outputs, the first o have the base and the terms, the others add ``lambda |s2 - T|^2`` to the base. See
         ``objectives.heads``.
-    w_base, w_pm, w_abm, w_gm : Schedule or float
-        Weights over the run.
+    w_base, w_pm, w_abm, w_gm, ... : Schedule or float
+        Weights over the run; one field per row of ``recipes.TERMS``.
     sigma : float or tuple of d floats
-        Standard deviation of the perturbation of PM (ours: 0.1).
+        Standard deviation of the perturbation of PM (ours).
     draws : int
-        K, perturbations of each row, fresh at every step.
+        K, perturbations per row, fresh at every step.
     ascent_steps, ascent_rule, ascent_size, ascent_weight_decay, ascent_ridge
         How the points of ABM are found: that many steps down ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay on the
         input by ``rmsprop`` (PyTorch's, fresh state; Zhou & Chiam 2023), ``sign`` or ``normalised`` gradients; or
         ``candidates``: the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
     ascent_sigma, ascent_from_anchor
         The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher
-        and the gradient vanish. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
+        and the gradient vanish. ``ascent_sigma=None``: the mean of ``sigma``. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
     candidates : int
-        How many random points a row has under ``candidates``; they lie ``ascent_sigma`` around it, so give it more than
+        Number of random points per row under ``candidates``; they lie ``ascent_sigma`` around it, which should exceed
         0.1.
     gm_on : tuple of str
-        The points on which the gradients are matched; those that the other active terms do not make are left out.
+        The points on which the gradients are matched; those that no other active term produces are left out.
     cotangents : int
-        0: the full Jacobian up to 4 outputs, else one vector of random signs a point; C > 0: the mean over C such
+        0: the full Jacobian up to 4 outputs, else one vector of random signs per point; C > 0: the mean over C such
         vectors.
     teacher_gradient : str
         ``exact`` by autograd, or ``central`` differences of half width ``teacher_step`` for a teacher without
@@ -90,39 +109,36 @@ class StepRecipe:
     """
 
     base: str = "mimic"
-    alpha: float = 0.5
-    nu: float = 0.5
-    margin: float = 0.0
+    alpha: float = defaults.ALPHA
+    nu: float = defaults.NU
+    margin: float = defaults.MARGIN
     imitate: bool = False
     delta: float = 1.0
-    outlier_rule: str = "mean"
-    outlier_k: float = 2.0
-    outlier_loss: str = "root"
+    outlier_rule: str = defaults.OUTLIER_RULE
+    outlier_k: float = defaults.OUTLIER_K
+    outlier_loss: str = defaults.OUTLIER_LOSS
     second_head: float = 0.0
     w_base: Schedule | float = 1.0
-    w_pm: Schedule | float = 0.0
-    w_abm: Schedule | float = 0.0
-    w_gm: Schedule | float = 0.0
-    sigma: float | tuple[float, ...] = 0.1
-    draws: int = 1
-    ascent_steps: int = 2
-    ascent_rule: str = "rmsprop"
-    ascent_size: float = 0.1
+    sigma: float | tuple[float, ...] = defaults.SIGMA
+    draws: int = defaults.DRAWS
+    ascent_steps: int = defaults.ASCENT_STEPS
+    ascent_rule: str = defaults.ASCENT_RULE
+    ascent_size: float = defaults.ASCENT_SIZE
     ascent_weight_decay: float = 0.0
     ascent_ridge: float = 0.0
-    ascent_sigma: float = 0.1
+    ascent_sigma: float | None = None
     ascent_from_anchor: bool = True
-    candidates: int = 16
+    candidates: int = defaults.CANDIDATES
     gm_on: tuple[str, ...] = POINT_KINDS
     cotangents: int = 0
     teacher_gradient: str = "exact"
-    teacher_step: float = 0.01
+    teacher_step: float = defaults.TEACHER_STEP
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
-        for name in ("w_base", "w_pm", "w_abm", "w_gm"):
+        for name in ("w_base", *(f"w_{term}" for term in TERMS)):
             put(name, Schedule.of(getattr(self, name)))
         _one_of("base", self.base, BASES)
         _one_of("ascent_rule", self.ascent_rule, ASCENT_RULES)
@@ -136,6 +152,11 @@ class StepRecipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
+        for value in self.sigma if isinstance(self.sigma, (tuple, list)) else (self.sigma,):
+            _number("sigma", value, 0.0)
+        if self.ascent_sigma is None:
+            each = self.sigma if isinstance(self.sigma, (tuple, list)) else (self.sigma,)
+            put("ascent_sigma", sum(each) / len(each))
         for name in ("nu", "ascent_size", "ascent_weight_decay", "ascent_ridge", "ascent_sigma", "second_head"):
             _number(name, getattr(self, name), 0.0)
         _number("margin", self.margin, -math.inf)
@@ -148,32 +169,29 @@ class StepRecipe:
             if value is None or isinstance(value, (int, float)):
                 continue
             put(name, tuple(float(v) for v in value))
-        for value in self.sigma if isinstance(self.sigma, tuple) else (self.sigma,):
-            _number("sigma", value, 0.0)
         if self.low is not None and self.high is not None:
             if len(self.low) != len(self.high) or any(not a <= b for a, b in zip(self.low, self.high)):
                 raise RecipeError(
-                    "low must not exceed high, and both need one number a feature.", "Check low and high."
+                    "low must not exceed high, and both need one number per feature.", "Check low and high."
                 )
         if self.draws * max(1, self.cotangents) > 60000 or self.candidates > 65535:
             raise RecipeError(
                 f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.",
                 "Use fewer.",
             )
-        if not any(w.active for w in (self.w_pm, self.w_abm, self.w_gm)) and (
-            self.base == "none" or not self.w_base.active
-        ):
+        if not self.active_terms and (self.base == "none" or not self.w_base.active):
             raise RecipeError(
-                "every weight of the recipe is 0: there is nothing to learn.", "Give a base or a term a weight."
+                "every weight of the recipe is 0: there is nothing to learn.",
+                "Give the base or a term a positive weight.",
             )
         if self.w_gm.active and not self.gm_points:
             raise RecipeError(
-                f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms make.",
+                f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms produce.",
                 "Add 'original' to gm_on, activate w_pm or w_abm, or set w_gm to 0.",
             )
         if self.second_head and not self.needs_labels:
             raise RecipeError(
-                f"a second head follows the teacher beside one that follows labels, and base '{self.base}' has none.",
+                f"a second head needs a first head that learns labels, and base '{self.base}' has none.",
                 "Use base tor, tbr, ail, blend, huber or labels, or second_head=0.",
             )
         # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no
@@ -183,52 +201,100 @@ class StepRecipe:
     # What the recipe needs
 
     @property
+    def active_terms(self) -> tuple[str, ...]:
+        """The terms whose weight is ever above 0."""
+        return tuple(name for name in TERMS if self.weight_of(name).active)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The kinds of points that the active terms make beside the rows."""
+        return tuple(TERMS[name].points for name in self.active_terms if TERMS[name].points is not None)
+
+    @property
     def base_active(self) -> bool:
         return self.base != "none" and self.w_base.active
 
     @property
     def needs_labels(self) -> bool:
-        """Whether labels y must be there."""
+        """Whether labels y are required."""
         return self.base_active and self.base in _NEEDS_LABELS
 
     @property
     def needs_teacher(self) -> bool:
         """Whether any active part asks the teacher."""
-        terms = self.w_pm.active or self.w_abm.active or self.w_gm.active
-        return terms or self.second_head > 0 or (self.base_active and self.base not in _NO_TEACHER)
+        return bool(self.active_terms) or self.second_head > 0 or (self.base_active and self.base not in _NO_TEACHER)
+
+    def asks_teacher(self, rows: bool) -> bool:
+        """Whether the steps themselves evaluate the teacher; with rows its answers to them are stored beforehand."""
+        return self.needs_teacher and (not rows or bool(self.active_terms))
 
     @property
     def torch_only(self) -> str | None:
-        """Why no fused path, nor its twin, has this recipe; None where they have it."""
+        """Why the fused path and its twin lack this recipe; None if they support it."""
         if self.second_head:
             return "the two-headed student runs in torch"
-        return "rkd compares pairs of rows, it runs in torch" if self.base_active and self.base == "rkd" else None
+        if self.base_active and self.base == "rkd":
+            return "rkd compares pairs of rows and runs in torch"
+        without = [TERMS[name].title for name in self.active_terms if not TERMS[name].kernel]
+        return f"{without[0]} has no kernel, it runs in torch" if without else None
 
     @property
     def gm_points(self) -> tuple[str, ...]:
         """The kinds of points on which gradients are matched: ``gm_on`` without the kinds that no active term makes."""
-        made = {"original": True, "perturbed": self.w_pm.active, "ascended": self.w_abm.active}
-        return tuple(kind for kind in POINT_KINDS if kind in self.gm_on and made[kind]) if self.w_gm.active else ()
+        made = ("original", *self.made)
+        return tuple(kind for kind in POINT_KINDS if kind in self.gm_on and kind in made) if self.w_gm.active else ()
 
     def cotangent_count(self, outputs: int) -> int:
-        """Vectors of random signs a point, or 0 where the loop over all outputs is exact and cheap (up to 4)."""
+        """Return the vectors of random signs per point, or 0 if the exact loop over all outputs is cheap (up to 4)."""
         return self.cotangents if self.cotangents else (0 if outputs <= 4 else 1)
 
-    def weights(self, step: int, total: int) -> tuple[float, float, float, float]:
-        """``(w_base, w_pm, w_abm, w_gm)`` at a step."""
+    def weight_of(self, name: str) -> Schedule:
+        """The weight of the base (``"base"``) or of a term."""
+        return getattr(self, f"w_{name}")
+
+    def weights(self, step: int, total: int) -> tuple[float, ...]:
+        """The weights at a step, in the order of ``LOSS_COLUMNS`` after the total."""
         base = self.w_base.at(step, total) if self.base != "none" else 0.0
-        return (base, self.w_pm.at(step, total), self.w_abm.at(step, total), self.w_gm.at(step, total))
+        return (base, *(self.weight_of(name).at(step, total) for name in TERMS))
 
     # Named recipes
 
     @classmethod
+    def named(cls, name: str, **over) -> StepRecipe:
+        """The objective of a recipe of the catalogue (``regkd_edge.recipes.RECIPES``), as ``--recipe NAME`` has it.
+
+        Fields of the catalogue that are not about the objective (sampler, optimizer, steps) are left out; fields given
+        here win.
+        """
+        if name not in RECIPES:
+            raise RecipeError(f"recipe '{name}' is unknown.", f"Use one of: {', '.join(RECIPES)}.")
+        return cls(**{**cls.fields_of(RECIPES[name]), **over})
+
+    @classmethod
+    def fields_of(cls, given: Mapping) -> dict:
+        """The fields of an objective out of those of a configuration: weights of terms that are not named are 0."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        fields = {key: value for key, value in given.items() if key in known}
+        terms = given.get("terms", ())
+        for term in TERMS:
+            fields.pop(f"w_{term}", None)
+            if term in terms:
+                fields[f"w_{term}"] = weight(given.get(f"w_{term}", TERMS[term].weight))
+        if "w_base" in fields:
+            fields["w_base"] = weight(fields["w_base"])
+        sigma = fields.get("sigma")
+        if isinstance(sigma, (list, tuple)):
+            fields["sigma"] = sigma[0] if len(sigma) == 1 else tuple(sigma)
+        return fields
+
+    @classmethod
     def kang2024(cls, base: str = "mimic", **over) -> StepRecipe:
         """A base plus PM, ABM and GM (Kang & Kang 2024; all constants are ours, none is published)."""
-        return cls(**{"base": base, "w_pm": 1.0, "w_abm": Schedule(1.0, 0.0), "w_gm": 0.1, **over})
+        return cls.named("kang2024", base=base, **over)
 
     @classmethod
     def direct2023(cls, alpha: str | float = "decreasing", **over) -> StepRecipe:
-        """The data-free student step with bounded ascent (Zhou & Chiam 2023, from the authors' code).
+        """Return the data-free student step with bounded ascent (Zhou & Chiam 2023, from the authors' code).
 
         ``alpha`` is ``"decreasing"`` (batch of 50 Gaussian and 50 searched points), 0 (Gaussian only) or 1 (searched
         only; batch of 100 in both). Use it with ``x=None``, RMSprop 1e-3 and weight decay 1e-5.
@@ -248,12 +314,12 @@ class StepRecipe:
     # As plain data
 
     def to_dict(self) -> dict:
-        """Numbers, strings and lists only: fit for JSON and YAML."""
+        """Return numbers, strings and lists only, suitable for JSON and YAML."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, fields: Mapping) -> StepRecipe:
-        """The inverse of :meth:`to_dict`; unknown names are an error."""
+        """Build from the result of :meth:`to_dict`; unknown names are an error."""
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(fields) - known)
         if unknown:

@@ -1,4 +1,4 @@
-"""How far each training row is trusted: quantities of the whole training set, computed once, before the first step."""
+"""Trust in each training row: quantities of the whole training set, computed once before the first step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["RowQuantities", "row_quantities"]
 
 @dataclass(frozen=True)
 class RowQuantities:
-    """The teacher's answers on the training rows and what follows from them.
+    """The teacher's outputs on the training rows, and derived quantities.
 
     The last three are ``None`` without labels. ``mix`` (the share of the teacher in base ``mix``) and ``weight`` (a
-    factor on the row's base loss) are the caller's, through :func:`dataclasses.replace`.
+    factor on the row's base loss) are set by the caller, through :func:`dataclasses.replace`.
     """
 
     t: Tensor  # [N, o] teacher's outputs
@@ -31,7 +31,7 @@ class RowQuantities:
         return RowQuantities(**{k: v if v is None else v.to(device) for k, v in self.__dict__.items()})
 
     def take(self, index: Tensor) -> RowQuantities:  # index [B] int64
-        """The quantities of the named rows."""
+        """Return the quantities of the given rows."""
         picked = {k: v[index] if v is not None else None for k, v in self.__dict__.items()}
         return RowQuantities(**picked)
 
@@ -42,7 +42,7 @@ def row_quantities(
     k: float = 2.0,
     rule: str = "mean",
 ) -> RowQuantities:
-    """e_i, Phi_i and the outlier flags of METHODS sections 0 and 4.
+    """Compute e_i, Phi_i and the outlier flags of METHODS sections 0 and 4.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def row_quantities(
         A row is an outlier if ``u_i > mean(u) + k sd(u)`` with ``u_i = |T - y|`` (Euclidean over the outputs; k = 2 is
         a third party's constant, the paper publishes none).
     rule : str
-        ``mean``: as above. ``median``: ``u_i > median(u) + k 1.4826 MAD(u)`` (ours), which a large share of outliers
-        does not move; with 30 % gross outliers the mean and the standard deviation hide most of them.
+        ``mean``: as above. ``median``: ``u_i > median(u) + k 1.4826 MAD(u)`` (ours), robust to a large
+        share of outliers; with 30 % gross outliers the mean and the standard deviation hide most of them.
 
     Returns
     -------
@@ -64,13 +64,13 @@ def row_quantities(
         return RowQuantities(t)
     if t.shape != y.shape:
         raise RecipeError(
-            f"the teacher answers {tuple(t.shape)} and the labels are {tuple(y.shape)}.",
+            f"the teacher's outputs have shape {tuple(t.shape)} and the labels {tuple(y.shape)}.",
             "Give both as [rows, outputs].",
         )
     e = (t.double() - y.double()).square().flatten(1).sum(1)
     u = e.sqrt()
     spread = e.max() - e.min()
-    # Equal errors everywhere say nothing against any row: full trust, where the formula would divide by 0.
+    # Equal errors everywhere give no reason to distrust any row: full trust, where the formula would divide by 0.
     phi = (1 - e / spread).clamp(min=0) if spread > 0 else torch.ones_like(e)
     if rule == "median":
         middle = u.median()

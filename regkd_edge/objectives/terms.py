@@ -1,8 +1,6 @@
-"""The matching terms for any student module: values (PM, ABM), gradients (GM), and the search for points of
-disagreement.
+"""What the terms ask of any student and teacher: the search for points of disagreement, products with Jacobians.
 
-They take points, not noise, so that they serve any sampler: perturbed rows, Gaussian inputs, a generator's output. All
-results are means over the points of sums over the outputs (METHODS section 1).
+They take points, not noise, so that they serve any sampler: perturbed rows, Gaussian inputs, a generator's output.
 """
 
 from __future__ import annotations
@@ -12,17 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..errors import RecipeError
 from .bases import squared
 from .recipe import StepRecipe
 
 __all__ = [
     "Teacher",
     "ascend",
-    "gradient_rows",
     "is_differentiable",
     "jacobian_products",
-    "matching",
     "pick_candidates",
 ]
 
@@ -30,21 +25,12 @@ Teacher = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
 
 
 def is_differentiable(teacher: Teacher) -> bool:
-    """Whether autograd can pass through a teacher: its own ``differentiable`` attribute, else whether it is an
-    nn.Module."""
+    """Return whether autograd can pass through a teacher: its ``differentiable`` attribute, or being an nn.Module."""
     return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
 
 
-def matching(student: Teacher, teacher: Teacher, points: Tensor) -> Tensor:  # points [P, ...] -> scalar
-    """mean over the points of |S - T|^2, the teacher a constant."""
-    with torch.no_grad():
-        target = teacher(points)
-    return squared(student(points), target).mean()
-
-
 def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
-    """Gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay: what a step of the search goes
-    down."""
+    """Return the gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay, for a search step."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         s = student(x)
@@ -54,8 +40,7 @@ def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepR
 
 
 def ascent_update(x: Tensor, grad: Tensor, v: Tensor, recipe: StepRecipe) -> tuple[Tensor, Tensor]:
-    """One step of the search by the recipe's rule: ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, 0 at the
-    start."""
+    """Take one step of the search: return ``(x, v)``, both [B, ...]. ``v`` is RMSprop's state, initially 0."""
     if recipe.ascent_rule == "rmsprop":
         v = 0.99 * v + 0.01 * grad * grad
         return x - recipe.ascent_size * grad / (v.sqrt() + 1e-8), v
@@ -72,8 +57,7 @@ def ascend(
     recipe: StepRecipe,
     clamp: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> Tensor:  # [B, ...], a constant
-    """Points where student and teacher disagree, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded
-    ascent)."""
+    """Return points of disagreement, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded ascent)."""
     x, v = start.detach(), torch.zeros_like(start)
     for _ in range(recipe.ascent_steps):
         x, v = ascent_update(x, ascent_gradient(student, teacher, x, recipe), v, recipe)
@@ -83,7 +67,7 @@ def ascend(
 
 @torch.no_grad()
 def pick_candidates(student: Teacher, teacher: Teacher, candidates: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
-    """Of each row's candidates the one on which the two disagree most: the search that needs no gradient."""
+    """Return each row's candidate with the largest disagreement: the search that needs no gradient."""
     b, c = candidates.shape[:2]
     flat = candidates.reshape(b * c, *candidates.shape[2:])
     best = squared(student(flat), teacher(flat)).reshape(b, c).argmax(1)
@@ -97,8 +81,7 @@ def jacobian_products(
     *,
     graph: bool,
 ) -> tuple[Tensor, Tensor]:
-    """``(f(x) [P, o], J^T v [P, C, ...])``. With ``graph`` both can be differentiated again. Rows must not mix in
-    ``f``."""
+    """Return ``(f(x) [P, o], J^T v [P, C, ...])``, differentiable with ``graph``. Rows must not mix in ``f``."""
     with torch.enable_grad():
         x = points.detach().requires_grad_(True)
         out = f(x)
@@ -115,7 +98,7 @@ def jacobian_products(
 
 @torch.no_grad()
 def central_products(teacher: Teacher, points: Tensor, cotangents: Tensor | None, half: float) -> Tensor:  # [P, C, ...]
-    """J^T v of a teacher without gradients, by central differences: 2 d questions a point."""
+    """J^T v of a teacher without gradients, by central differences: 2 d teacher evaluations per point."""
     flat = points.flatten(1)
     columns = []
     for j in range(flat.shape[1]):
@@ -127,25 +110,3 @@ def central_products(teacher: Teacher, points: Tensor, cotangents: Tensor | None
     if cotangents is not None:
         jacobian = cotangents.to(jacobian.dtype) @ jacobian
     return jacobian.reshape(points.shape[0], -1, *points.shape[1:])
-
-
-def gradient_rows(
-    student: Teacher,
-    teacher: Teacher,
-    points: Tensor,  # [P, ...]
-    recipe: StepRecipe,
-    cotangents: Tensor | None = None,  # [P, C, o]
-) -> Tensor:  # [P]
-    """|J_S - J_T|_F^2 at each point: exact over the outputs, or the mean over random signs, whose expectation it is."""
-    if is_differentiable(teacher):
-        target = jacobian_products(teacher, points, cotangents, graph=False)[1].detach()
-    elif recipe.teacher_gradient == "central":
-        target = central_products(teacher, points, cotangents, recipe.teacher_step)
-    else:
-        raise RecipeError(
-            "gradient matching (w_gm) needs the teacher's gradient, and this teacher has none.",
-            "Set w_gm to 0, or teacher_gradient='central' (2 d questions a point).",
-        )
-    ours = jacobian_products(student, points, cotangents, graph=True)[1]
-    rows = (ours - target).square().flatten(2).sum(2)  # [P, C]
-    return rows.sum(1) if cotangents is None else rows.mean(1)

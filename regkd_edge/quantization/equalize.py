@@ -1,13 +1,12 @@
-"""Equalization: each input of a layer gets its own centre and range, without changing the function that is computed.
+"""Equalization: each input of a layer gets its own centre and range, without changing the computed function.
 
 One scale serves all inputs of a layer, so the widest of them sets the step of all, and a range about zero wastes half
 its codes on a value that is never negative. ``(a - centre) / half`` makes every input fill the codes; the next weights
-take
-``half``, the next bias takes ``centre``.
+absorb ``half``, the next bias absorbs ``centre``.
 
-Before the first layer this is folded into the scaler, which is there anyway, and costs nothing. Between layers with a
+Before the first layer this is folded into the scaler, which exists anyway, and costs nothing. Between layers with a
 homogeneous activation (ReLU) the scales fold into the layer before: that is cross-layer equalization (Nagel et al.
-2019), and costs nothing either; a centre costs one Sub. With another activation it is one Sub and one Mul a layer.
+2019), and costs nothing either; a centre costs one Sub. With another activation it is one Sub and one Mul per layer.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from .plan import Plan, weight_scales
 __all__ = ["clip_inputs", "equalize", "fold_rates"]
 
 # Shares of the calibration values that may lie outside a feature's range on one side.
-_WORTH = 0.97  # a cut must be worth more than the luck of the calibration rows
+_WORTH = 0.97  # a cut must gain more than the sampling noise of the calibration rows
 _TAILS = (0.0, 0.0005, 0.002, 0.005, 0.01, 0.02)
 
 
@@ -32,12 +31,10 @@ def equalize(
     low: np.ndarray,  # [n_in]
     high: np.ndarray,  # [n_in]
 ) -> Plan:
-    """The same function, with ``low .. high`` of each input of layer ``index`` mapped to the whole range of its
-    codes.
-    """
+    """Return the same function, with ``low .. high`` of each input of layer ``index`` mapped to all of its codes."""
     layer, original = plan.layers[index], plan.chain.layers[index]
     centre, half = (high + low) / 2.0, (high - low) / 2.0
-    half = np.where(half > 1e-6, half, 1.0)  # an input that never moves has no range, and needs none
+    half = np.where(half > 1e-6, half, 1.0)  # a constant input has no range and needs none
     weight = original.weight.astype(np.float64)
     folded = (weight * half).astype(np.float32)
     return plan.with_layer(
@@ -59,12 +56,10 @@ def clip_inputs(
     fit: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     sweeps: int = 2,
 ) -> Plan:
-    """Choose each feature's range by the error of the output: coordinate search over the share of values cut off on
-    each side.
+    """Choose each feature's range by the output's error: coordinate search over the share of clipped values per side.
 
-    ``error`` is asked for plans where only the first layer is quantized, so that the choice is not made on other
-    layers' noise.
-    ``fit`` has the last word on a pair of ranges.
+    ``error`` is evaluated on plans where only the first layer is quantized, so that noise of other layers does not
+    affect the choice. ``fit`` adjusts each pair of ranges last.
     """
     x = x.astype(np.float64)
     alone = plan.only(0)
@@ -92,9 +87,7 @@ def clip_inputs(
 
 
 def fold_rates(plan: Plan) -> Plan:
-    """Move each ``rate`` behind a homogeneous activation into the layer before it: the same function with a Mul
-    less.
-    """
+    """Move each ``rate`` after a homogeneous activation into the layer before it, which saves a Mul."""
     layers = list(plan.layers)
     for index in range(1, len(layers)):
         layer, before = layers[index], layers[index - 1]

@@ -1,7 +1,7 @@
-"""Quantization-aware distillation: the student trained through its quantizers, by the same recipe and on its rows.
+"""Quantization-aware distillation: the student trained through its quantizers, with the same recipe and rows.
 
 The module below computes what the written graph computes: ``round((a - shift) * rate)`` times codes times scales.
-Rounding passes the gradient straight through, and the scales of data and weights are learnt along (learned step size
+Rounding uses a straight-through gradient, and the scales of data and weights are learnt too (learned step size
 quantization, Esser et al. 2020), as logarithms so that they stay positive.
 """
 
@@ -21,7 +21,8 @@ from ..graph.graph import input_of
 from ..models import SavedModel
 from ..models.mlp import ACTIVATIONS, MLP
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from .layers import student_chain, write_quantized
+from .calibration import allowed_change
+from .layers import split_notes, student_chain, write_quantized
 from .mixed import cautious_rise
 from .plan import Plan
 from .posttraining import CORRECTIONS, plan_layers
@@ -32,7 +33,7 @@ __all__ = ["Finetuned", "QuantizedNetwork", "finetune_plan", "quantize_finetuned
 
 
 def _rounded(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
-    """``scale * round(clip(x / scale))`` with a straight-through gradient for x and LSQ's for the scale."""
+    """Compute ``scale * round(clip(x / scale))`` with a straight-through gradient for x and LSQ's for the scale."""
     v = (x / scale).clamp(low, high)
     return (v + (v.round() - v).detach()) * scale
 
@@ -43,7 +44,7 @@ class QuantizedNetwork(nn.Module):
     Parameters
     ----------
     plan : Plan
-        All layers int8; its equalization stays as it is, everything else is learnt from there.
+        The initial plan, all layers int8; its equalization stays fixed, everything else is learnt.
     activation : str
         Name of the student's activation (:data:`regkd_edge.models.mlp.ACTIVATIONS`).
     """
@@ -53,12 +54,12 @@ class QuantizedNetwork(nn.Module):
         wrong = [layer.form.name for layer in plan.layers if layer.form.name != "int8"]
         if wrong:
             raise GraphError(
-                f"training through quantizers knows int8 layers, this plan has one in {wrong[0]}.",
+                f"training through quantizers supports int8 layers only, and this plan has one in {wrong[0]}.",
                 "Add --no-finetune, or --max-increase none.",
             )
         if not plan.chain.layers[-1].after.affine:
             raise GraphError(
-                "something other than the output scaler follows the last layer.", "Export the student again."
+                "the last layer is followed by something other than the output scaler.", "Export the student again."
             )
         self.widths = [plan.layers[0].weight.shape[1], *(len(layer.weight) for layer in plan.layers)]
         self.activation = activation
@@ -87,7 +88,7 @@ class QuantizedNetwork(nn.Module):
 
     @torch.no_grad()
     def plan(self, start: Plan) -> Plan:
-        """What was learnt, as a plan that is written like any other."""
+        """Return the result as a plan that is written like any other."""
         for i in range(len(self.weights)):
             scale = self.log_weight_scales[i].exp()
             codes = (self.weights[i] / scale[:, None]).clamp(-127.0, 127.0).round()
@@ -104,7 +105,7 @@ class QuantizedNetwork(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Finetuned:
-    """The better of the plan before and after training, and what decided it."""
+    """The better plan of those before and after training, and the errors that decided."""
 
     plan: Plan
     trained: bool
@@ -132,7 +133,7 @@ def finetune_plan(
     seed: int = 0,
     rows: RowQuantities | None = None,
 ) -> Finetuned:
-    """Train an INT8 plan through its quantizers; keep the result only where ``judge`` (an error on other rows) falls.
+    """Train an INT8 plan through its quantizers; keep the result only if ``judge`` (an error on other rows) falls.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def _trust(
     y: Tensor,  # [N, o]
     recipe: StepRecipe,
 ) -> RowQuantities | None:
-    """The teacher's share of each row as distillation has it, for base ``mix``; the steps find all else themselves."""
+    """Return the teacher's share per row as in distillation, for base ``mix``; the steps compute everything else."""
     if not (recipe.base_active and recipe.base == "mix"):
         return None
     answers = torch.cat([teacher(part) for part in x.split(4096)])
@@ -199,14 +200,14 @@ def quantize_finetuned(
     check_rows: np.ndarray | None = None,
     report: bool = False,
 ) -> QuantizeSummary:
-    """Post-training INT8, then training through the quantizers; writes the better of the two on the validation rows,
+    """Quantize post-training to INT8, then train through the quantizers; write the better of both on validation rows,
     where better means beyond chance (:func:`~regkd_edge.quantization.mixed.cautious_rise`)."""
     chain = student_chain(source)
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
-    outcome = plan_layers(
-        chain, rows, ["int8"] * len(chain.layers), method=method, percentile=percentile, corrections=corrections
-    )
+    options = {"method": method, "percentile": percentile, "tolerance": allowed_change(chain, *validation)}
+    whole = [name for name in corrections if name != "split"]  # what is trained has its numbers in one part
+    outcome = plan_layers(chain, rows, ["int8"] * len(chain.layers), corrections=whole, **options)
     x, y = (
         torch.tensor(s.standardize(v), dtype=torch.float32)
         for s, v in zip((student.scalers.x, student.scalers.y), train)
@@ -230,13 +231,23 @@ def quantize_finetuned(
         []
         if done.trained
         else [
-            f"training through the quantizers did not lower the validation RMSE for certain (rise over FP32 with allowance for chance {done.before:+.2%} before, {done.after:+.2%} after): not used"
+            f"training through the quantizers did not lower the validation RMSE significantly (upper bound of the rise over FP32: {done.before:+.2%} before, {done.after:+.2%} after), so it is not used"
         ]
     )
+    chosen = done.plan
+    if "split" in corrections:
+        split = plan_layers(chain, rows, ["int8"] * len(chain.layers), corrections=corrections, **options)
+        if judge(split.plan) < judge(chosen):
+            outcome, chosen = split, split.plan
+            notes = [
+                *split_notes(chosen),
+                f"training through the quantizers is not used: without it, in two parts, the rise is {judge(chosen):+.2%}"
+                f" (with it {done.after:+.2%}, both with allowance for chance)",
+            ]
     extra = {
         "corrections": outcome.record(),
-        "finetune": done.record(),
-        **({"sensitivity": sensitivity(done.plan, check)} if report else {}),
+        "finetune": {**done.record(), "kept": done.trained and chosen is done.plan},
+        **({"sensitivity": sensitivity(chosen, check)} if report else {}),
     }
     calibration = {"rows": len(rows), "method": method}
-    return write_quantized(done.plan, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)
+    return write_quantized(chosen, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

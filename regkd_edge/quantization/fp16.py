@@ -1,4 +1,4 @@
-"""FP16 as a typed graph: the layers and what lies between them in half precision, the scalers around them in FP32.
+"""FP16 as a typed graph: the layers and the nodes between them in half precision, the scalers around them in FP32.
 
 Raw sensor units overflow FP16 (largest value 65504), so the cast comes after the inputs are standardised, and the
 outputs are cast back before they are scaled to target units. Inputs and outputs of the graph stay float32.
@@ -45,12 +45,12 @@ def quantize_fp16(source: str | Path, target: str | Path, *, check_rows: Any = N
     onnx.checker.check_model(model, full_check=True)
     with write_atomic(target) as temporary:
         onnx.save(model, temporary)
-        summarize("fp16", source, temporary, rows, notes=notes)  # refuse before the file has its name
+        summarize("fp16", source, temporary, rows, notes=notes)  # refuse before the file gets its final name
     return summarize("fp16", source, target, rows, notes=notes)
 
 
 def _convert(model: Any) -> list[str]:
-    """Convert in place; returns notes on what was rounded away."""
+    """Convert in place; return notes on what was rounded to 0."""
     from onnx import TensorProto, helper
 
     graph = model.graph
@@ -95,7 +95,7 @@ def _convert(model: Any) -> list[str]:
                     attribute.i = TensorProto.FLOAT16
         nodes.append(node)
         for position, name in enumerate(node.output):
-            if name in float_made and name in used_outside:  # the float32 name stays with those who read it outside
+            if name in float_made and name in used_outside:  # readers outside keep the float32 name
                 node.output[position] = f"{name}_fp16"
                 nodes.append(
                     helper.make_node("Cast", [f"{name}_fp16"], [name], name=f"{name}/to_fp32", to=TensorProto.FLOAT)
@@ -107,12 +107,12 @@ def _convert(model: Any) -> list[str]:
     kept = [tensor for tensor in (*graph.initializer, *new_weights) if tensor.name in still_used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    del graph.value_info[:]  # they would still say float32
+    del graph.value_info[:]  # stale: they still have type float32
     return notes
 
 
 def _half_nodes(graph: Any) -> set[int]:
-    """Indices of the layers and of every node that lies on a path from one layer to another."""
+    """Return the indices of the layers and of every node on a path from one layer to another."""
     consumers: dict[str, list[int]] = {}
     for index, node in enumerate(graph.node):
         for name in node.input:
@@ -131,7 +131,7 @@ def _half_nodes(graph: Any) -> set[int]:
 
 
 def _float_tensors(model: Any) -> set[str]:
-    """Names of float32 tensors by shape inference (a Shape node between two layers makes int64)."""
+    """Return the names of float32 tensors by shape inference (a Shape node between two layers gives int64)."""
     import onnx
     from onnx import TensorProto, shape_inference
 
@@ -148,18 +148,18 @@ def _half_tensor(tensor: Any, node: str, notes: list[str]) -> Any:
     largest = float(np.abs(values).max(initial=0.0))
     if largest > float(np.finfo(np.float16).max):
         raise GraphError(
-            f"weight '{tensor.name}' of '{node}' holds {largest:.6g}, FP16 reaches 65504.",
-            "Keep this student in fp32 or int8.",
+            f"weight '{tensor.name}' of '{node}' holds {largest:.6g}, beyond FP16's maximum of 65504.",
+            "Use fp32 or int8 for this student.",
         )
     rounded = values.astype(np.float16)
     lost = int(np.count_nonzero((rounded == 0) & (values != 0)))
     if lost:
-        notes.append(f"{lost} of {values.size} values of '{tensor.name}' are below FP16's smallest and became 0")
+        notes.append(f"{lost} of {values.size} values of '{tensor.name}' are below FP16's smallest number and became 0")
     return numpy_helper.from_array(rounded, f"{tensor.name}_fp16")
 
 
 def _constants_to_initializers(graph: Any) -> None:
-    """Constant nodes with a tensor become initializers, so that one rule covers both."""
+    """Turn Constant nodes with a tensor into initializers, so that one rule covers both."""
     kept = []
     for node in graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None) if node.op_type == "Constant" else None

@@ -1,11 +1,10 @@
-"""INT8 by explicit Q/DQ: symmetric, signed, one scale a tensor for activations and one a column for weights."""
+"""INT8 by explicit Q/DQ: symmetric, signed, one scale per tensor for activations and one per column for weights."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import GraphError, NotAvailable, UserError
 from ..graph.chain import read_chain
 from ..graph.graph import graph_precision, input_of, load_graph
 from ..graph.reference import fixed_batch
-from ..io.files import write_atomic
+from ..io.files import scratch_folder, write_atomic
 from .layers import quantize_layers
 from .modelopt import calibration_method, place_modelopt
 from .ranges import check_method
@@ -41,33 +40,32 @@ def quantize_int8(
 ) -> QuantizeSummary:
     """Write ``source`` with Q/DQ pairs around the data and the weights of every layer.
 
-    Biases, outputs of layers, activations and scalers stay FP32. Zero points are 0, so TensorRT takes the graph.
+    Biases, outputs of layers, activations and scalers stay FP32. Zero points are 0, so TensorRT accepts the graph.
 
     Parameters
     ----------
     source, target : path
         FP32 graph to read, Q/DQ graph to write (atomically).
     calibration_rows : float32 [n, d]
-        Inputs in raw units; the range of every quantized tensor is read off what they cause.
+        Inputs in raw units; they determine the range of every quantized tensor.
     method : "output" | "minmax" | "percentile" | "entropy"
         ``output`` chooses ranges by the error of the network's output.
     percentile : float
-        For ``"percentile"``: the share of the absolute values, in percent, that is not clipped.
+        For ``"percentile"``: the percentage of the absolute values that is not clipped.
     check_rows : float32 [n, d], optional
-        Rows on which the two graphs are compared; the calibration rows when absent.
+        Rows on which the two graphs are compared; by default the calibration rows.
     placer : "own" | "onnxruntime" | "modelopt" | "auto"
-        ``own`` (see :func:`~regkd_edge.quantization.layers.quantize_layers`, which takes ``options``) knows chains of
-        layers;
-        ``onnxruntime`` places pairs in any graph and corrects nothing; ``modelopt``
-        (see :mod:`~regkd_edge.quantization.modelopt`) by NVIDIA's rules for TensorRT; ``auto`` takes ``own`` where the
-        graph is a chain, and ``onnxruntime`` elsewhere.
+        ``own`` (see :func:`~regkd_edge.quantization.layers.quantize_layers`, which takes ``options``) supports chains
+        of layers; ``onnxruntime`` places pairs in any graph without corrections; ``modelopt`` (see
+        :mod:`~regkd_edge.quantization.modelopt`) follows NVIDIA's rules for TensorRT; ``auto`` is ``own`` if the
+        graph is a chain, else ``onnxruntime``.
 
     Raises
     ------
     GraphError
         Nothing was quantized, or the outputs are not finite.
     DataError
-        Rows of another width, none, or not finite.
+        The rows have another width, are empty, or are not finite.
     """
     check_method(method, percentile)
     if placer not in ("auto", *PLACERS):
@@ -85,6 +83,7 @@ def quantize_int8(
             check_rows=check_rows,
             **options,
         )
+    options.pop("labelled", None)  # what is exact enough is a question of how the own placer splits numbers
     _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
     if placer == "modelopt":
@@ -99,14 +98,14 @@ def quantize_int8(
     rows = checked_rows(calibration_rows, width, "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
     _split_gemm(model)
-    with write_atomic(target) as temporary, tempfile.TemporaryDirectory() as folder:
+    with write_atomic(target) as temporary, scratch_folder(target) as folder:
         prepared = Path(folder, "prepared.onnx")
         onnx.save(model, prepared)
         if placer == "modelopt":
             notes += place_modelopt(prepared, temporary, name, rows, method)
         else:
             _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
-        summarize("int8", source, temporary, check, notes=[])  # refuse before the file has its name
+        summarize("int8", source, temporary, check, notes=[])  # refuse before the file gets its final name
     calibration = {
         "rows": len(rows),
         "method": method,
@@ -116,7 +115,7 @@ def quantize_int8(
 
 
 def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
-    """Refuse what placer ``own`` alone can do, rather than leave it undone."""
+    """Refuse what only placer ``own`` supports, rather than silently ignore it."""
     corrections = options.get("corrections", CORRECTIONS)
     asked = {
         "bound on the RMSE": options.get("bound") is not None,
@@ -125,10 +124,10 @@ def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
     }
     for what, is_asked in asked.items():
         if is_asked:
-            why = f", and this graph is none: {chain}" if isinstance(chain, str) else ""
+            why = f", and this graph is not one: {chain}" if isinstance(chain, str) else ""
             raise UserError(
                 f"placer '{placer}' (--quantizer) has no {what}: that needs a chain of layers{why}.",
-                "Leave it out, or use placer 'own' (--quantizer own) on an MLP.",
+                "Omit it, or use placer 'own' (--quantizer own) on an MLP.",
             )
 
 
@@ -154,15 +153,15 @@ def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], m
     options = {
         "ActivationSymmetric": True,
         "WeightSymmetric": True,
-        "QuantizeBias": False,  # an INT32 bias adds an error of its own and TensorRT wants it in float
-        "AddQDQPairToWeight": True,  # float weights + pair: refittable, and both readers fold it
+        "QuantizeBias": False,  # an INT32 bias adds its own error, and TensorRT needs it in float
+        "AddQDQPairToWeight": True,  # float weights + pair: refittable, and both runtimes fold it
         "OpTypesToExcludeOutputQuantization": _LAYER_OPS,
         "CalibTensorRangeSymmetric": True,
         **({"CalibPercentile": percentile} if method == "percentile" else {}),
     }
     chatter = logging.getLogger()
     level = chatter.level
-    chatter.setLevel(logging.ERROR)  # it advises a pre-processing that changes nothing for these graphs
+    chatter.setLevel(logging.ERROR)  # it advises a pre-processing that has no effect on these graphs
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             ortq.quantize_static(
@@ -186,11 +185,11 @@ def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], m
 
 
 def _split_gemm(model: Any) -> None:
-    """Rewrite ``Gemm`` with constant weights as ``MatMul`` + ``Add``, in place; the function computed is the same.
+    """Rewrite ``Gemm`` with constant weights as ``MatMul`` + ``Add``, in place, without changing the function.
 
     ONNX Runtime has no INT8 Gemm that takes a float bias: it runs such a Gemm in float behind the DequantizeLinear, and
-    with Relu it even re-quantizes the bias. A MatMul between Q/DQ pairs becomes an integer kernel, and TensorRT makes
-    the same layer of either.
+    with Relu it even re-quantizes the bias. A MatMul between Q/DQ pairs becomes an integer kernel, and TensorRT builds
+    the same layer from either form.
     """
     from onnx import helper, numpy_helper
 

@@ -1,6 +1,4 @@
-"""Quantizing a student layer by layer: one precision for all, or the fewest layers in a higher one that keep a
-bound.
-"""
+"""Layer-wise quantization: one precision for all layers, or as few as a bound allows in a higher precision."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from ..graph.chain import Chain, read_chain
 from ..graph.formats import FORMATS
 from ..graph.graph import input_of
 from ..io.files import write_atomic
+from .calibration import allowed_change
 from .mixed import Bound, search_mixed
 from .plan import Plan
 from .posttraining import CORRECTIONS, Outcome, plan_layers
@@ -25,11 +24,11 @@ __all__ = ["quantize_layers", "student_chain", "write_quantized"]
 
 
 def student_chain(source: str | Path) -> Chain:
-    """The graph as a chain of layers; a :class:`GraphError` says why it is none."""
+    """Return the graph as a chain of layers; a :class:`GraphError` says why it is not one."""
     chain = read_chain(source)
     if isinstance(chain, str):
         raise GraphError(
-            f"'{Path(source).name}' is no chain of layers: {chain}.",
+            f"'{Path(source).name}' is not a chain of layers: {chain}.",
             "Use placer 'onnxruntime' (--quantizer onnxruntime) with precision int8, or fp16.",
         )
     return chain
@@ -45,6 +44,7 @@ def quantize_layers(
     percentile: float = 99.99,
     corrections: Sequence[str] = CORRECTIONS,
     bound: Bound | None = None,
+    labelled: tuple[Any, Any] | None = None,
     check_rows: Any = None,
     report: bool = False,
 ) -> QuantizeSummary:
@@ -55,26 +55,30 @@ def quantize_layers(
     source, target : path
         FP32 graph of a chain of layers to read; graph to write (atomically).
     calibration_rows : float32 [n, d]
-        Inputs in raw units. No label is needed: the FP32 student answers them.
-    precision : str, or one a layer
+        Inputs in raw units. No labels are needed: the FP32 student provides the targets.
+    precision : str, or one per layer
         int8, int8-weights, fp8, fp16, bf16, fp32.
     method, percentile
-        How ranges are read off the calibration rows; see :mod:`~regkd_edge.quantization.ranges`.
+        How ranges are derived from the calibration rows; see :mod:`~regkd_edge.quantization.ranges`.
     corrections : subset of :data:`CORRECTIONS`
         Each is kept only where it lowers the output's error on calibration points that it was not fitted on.
     bound : Bound, optional
         Keep as few layers as possible in ``bound.high`` so that the RMSE rises by no more than ``bound.increase``.
+    labelled : (rows [n, d], targets [n, o]), optional
+        Rows with labels (or a teacher's answers), raw units, which the student was not trained on. They say how exact
+        the student is, hence how exact its INT8 layers have to be: what is a twentieth of its own error in each target
+        does no harm. Without them (and without ``bound``) the change of an output is kept below 0.25 % of its deviation.
     check_rows : float32 [n, d], optional
-        Rows on which the two graphs are compared; the calibration rows when absent.
+        Rows on which the two graphs are compared; by default the calibration rows.
     report : bool
-        Add the error that each layer alone causes, and its split into input, weights and activations.
+        Add the error that each layer alone causes, split into input, weights and activations.
 
     Raises
     ------
     GraphError
-        The graph is no chain of layers, nothing was quantized, or the outputs are not finite.
+        The graph is not a chain of layers, nothing was quantized, or the outputs are not finite.
     DataError
-        Rows of another width, none, or not finite.
+        The rows have another width, are empty, or are not finite.
     """
     check_method(method, percentile)
     unknown = [name for name in corrections if name not in CORRECTIONS]
@@ -85,19 +89,25 @@ def quantize_layers(
     if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
         raise UserError(
             f"precision {precision!r} does not fit {len(chain.layers)} layers.",
-            f"Give one or {len(chain.layers)} of: {', '.join(FORMATS)}.",
+            f"Give one, or {len(chain.layers)}, of: {', '.join(FORMATS)}.",
         )
     width = input_of(chain.model)[1]
     rows = checked_rows(calibration_rows, width, "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, width, "check rows")
     notes: list[str] = []
+    if labelled is None and bound is not None:
+        labelled = (bound.rows, bound.targets)
+    tolerance = None if labelled is None else allowed_change(chain, *labelled)
 
     def plan(names: Sequence[str]) -> Outcome:
-        return plan_layers(chain, rows, names, method=method, percentile=percentile, corrections=corrections)
+        return plan_layers(
+            chain, rows, names, method=method, percentile=percentile, corrections=corrections, tolerance=tolerance
+        )
 
     outcome = plan(forms)
     if bound is not None:
-        outcome, notes = search_mixed(outcome, plan, forms, bound)
+        outcome, notes = search_mixed(outcome, plan, forms, bound, split="split" in corrections)
+    notes += split_notes(outcome.plan)
     label = forms[0] if len(set(forms)) == 1 else "mixed"
     calibration = {
         "rows": len(rows),
@@ -120,6 +130,19 @@ def quantize_layers(
     )
 
 
+def split_notes(plan: Plan) -> list[str]:
+    """Return one line on the layers whose INT8 numbers are in two parts, or none."""
+    parts = {
+        layer.name: [
+            what for what, count in (("data", planned.form.data_parts), ("weights", planned.form.weight_parts))
+            if count == 2
+        ]
+        for layer, planned in zip(plan.chain.layers, plan.layers)
+    }  # fmt: skip
+    named = [f"{name} ({' and '.join(what)})" for name, what in parts.items() if what]
+    return [f"in two INT8 parts, since one is too coarse: {', '.join(named)}"] if named else []
+
+
 def write_quantized(
     plan: Plan,
     source: str | Path,
@@ -132,11 +155,21 @@ def write_quantized(
     extra: dict[str, Any],
     searched: bool = False,
 ) -> QuantizeSummary:
-    """Write a plan as a graph, count it and compare it; a refused graph leaves no file."""
+    """Write a plan as a graph, count it and compare it; a refused graph leaves no file.
+
+    A search that ends without any layer in the requested precision gives a graph of another precision, and the summary
+    names it by that.
+    """
     import onnx
 
+    label = FORMATS[label].label if label in FORMATS else label
+    if searched and label not in plan.share:
+        notes = [*notes, f"no layer is {label}: this is the {'+'.join(sorted(plan.share))} graph"]
+        label = "+".join(sorted(plan.share))
     expected = None if searched or label == "mixed" else label
     with write_atomic(target) as temporary:
         onnx.save(write_plan(plan), temporary)
-        summarize(label, source, temporary, check, notes=[], expected=expected)  # refuse before the file has its name
+        summarize(
+            label, source, temporary, check, notes=[], expected=expected
+        )  # refuse before the file gets its final name
     return summarize(label, source, target, check, calibration=calibration, notes=notes, extra=extra, expected=expected)

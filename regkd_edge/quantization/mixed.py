@@ -1,6 +1,4 @@
-"""Mixed precision by a bound on the RMSE: as few layers as possible in the higher precision, and among those the
-smallest.
-"""
+"""Mixed precision under a bound on the RMSE: as few and as small layers as possible in the higher precision."""
 
 from __future__ import annotations
 
@@ -19,13 +17,13 @@ from .posttraining import Outcome
 __all__ = ["Bound", "cautious_rise", "search_mixed"]
 
 _SURE = 0.1  # of the FP32 error's square: no estimate is lower
-_EXHAUSTIVE = 6  # layers up to which every subset is looked at
-_ALL_MADE = 3  # layers up to which every subset looked at is made anew, whatever the full plan's estimate says of it
+_EXHAUSTIVE = 6  # maximum layers for which every subset is tried
+_ALL_MADE = 3  # maximum layers for which every subset is requantized, whatever the full plan's estimate
 
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """How much the RMSE may rise, and on what it is judged.
+    """The allowed increase of the RMSE, and the rows it is evaluated on.
 
     Parameters
     ----------
@@ -34,11 +32,11 @@ class Bound:
     rows : float32 [n, d], raw units
         Rows that the quantization has not seen (validation rows), or synthetic ones.
     targets : [n, o]
-        Their labels, or the teacher's answers where there are none.
+        Their labels, or the teacher's answers without labels.
     high : str
-        What a layer is kept in: fp16, bf16 or fp32.
+        The precision of the layers that are kept: fp16, bf16 or fp32.
     margin : float
-        Standard errors by which the estimate is on the safe side: a rise judged on few rows is uncertain. 2.33 leaves a
+        Standard errors added to the estimate, which is uncertain on few rows. 2.33 leaves a
         chance of 1 in 100.
     """
 
@@ -51,7 +49,7 @@ class Bound:
     def __post_init__(self) -> None:
         if not self.increase > 0:
             raise UserError(
-                f"the increase allowed is {self.increase:g}, expected more than 0.", "Give for example 0.01 or 1%."
+                f"the allowed increase is {self.increase:g}, expected more than 0.", "Give a value such as 0.01 or 1%."
             )
         if self.high not in HIGH:
             raise UserError(
@@ -59,15 +57,17 @@ class Bound:
             )
 
     def judge(self, plan: Plan) -> tuple[float, float]:
-        """``(rise, upper)``: relative rise of the RMSE on the rows, and a cautious upper estimate for rows not seen.
+        """Return ``(rise, upper)``: relative rise of the RMSE on the rows, and an upper estimate for unseen rows.
 
         With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e), and the second
-        part has the standard error |d| |e| / sqrt(n). The FP32 RMSE itself is uncertain on few rows, and a smaller one
+        part has the standard error |d| |e| / sqrt(n). With several targets both are those of the target that rises
+        most: a target that nothing predicts must not hide what is lost in another. The FP32 RMSE itself is uncertain on few rows, and a smaller one
         makes the same d weigh more: for the margin it is taken one standard error lower.
         """
         rise, change, luck = _against_exact(plan, self.rows, self.targets)
-        change /= np.sqrt(max(1.0 - luck, _SURE))
-        return rise, rise + self.margin * change / float(np.sqrt(self.targets.size))
+        change = change / np.sqrt(np.maximum(1.0 - luck, _SURE))
+        upper = rise + self.margin * change / np.sqrt(len(self.targets))
+        return float(rise.max()), float(upper.max())
 
 
 def cautious_rise(
@@ -76,25 +76,28 @@ def cautious_rise(
     targets: np.ndarray,  # [n, o]
     margin: float = 1.5,
 ) -> float:
-    """Relative rise of the RMSE over FP32 on rows, plus ``margin`` standard errors of what chance contributes to it.
+    """Return the relative rise of the RMSE over FP32 on rows, plus ``margin`` standard errors of what chance
+    contributes to it, of the target that rises most.
 
-    What compares two plans: one that is far from FP32 must be better by more than one that is close, the more so on few
+    Used to compare two plans: one far from FP32 must be better by a larger margin than a close one, the more so on few
     rows.
     """
     rise, change, _ = _against_exact(plan, rows, targets)
-    return rise + margin * change / float(np.sqrt(targets.size))
+    return float((rise + margin * change / np.sqrt(len(targets))).max())
 
 
-def _against_exact(plan: Plan, rows: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
-    """(relative rise of the RMSE, RMS change of the output in units of the FP32 RMSE, relative standard error of the
-    FP32 RMSE's square), outputs in units of their deviation."""
+def _against_exact(
+    plan: Plan, rows: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # [o] each
+    """For each target the relative rise of the RMSE, the RMS change of the output in units of the FP32 RMSE, and the
+    relative standard error of the FP32 RMSE's square."""
     spread = np.maximum(targets.std(axis=0), 1e-12)
     exact, got = plan.chain(rows), plan(rows)
-    squares = ((exact - targets) / spread) ** 2
-    base = max(float(np.sqrt(squares.mean())), 1e-12)
-    rise = float(np.sqrt(np.mean(((got - targets) / spread) ** 2))) / base - 1.0
-    change = float(np.sqrt(np.mean(((got - exact) / spread) ** 2))) / base
-    return rise, change, float(squares.std() / np.sqrt(squares.size)) / base**2
+    squares = ((exact - targets) / spread).astype(np.float64) ** 2
+    base = np.maximum(np.sqrt(squares.mean(axis=0)), 1e-12)
+    rise = np.sqrt(np.mean(((got - targets) / spread) ** 2, axis=0)) / base - 1.0
+    change = np.sqrt(np.mean(((got - exact) / spread) ** 2, axis=0)) / base
+    return rise, change, squares.std(axis=0) / np.sqrt(len(squares)) / base**2
 
 
 def search_mixed(
@@ -102,23 +105,34 @@ def search_mixed(
     make: Callable[[Sequence[str]], Outcome],
     forms: Sequence[str],
     bound: Bound,
+    *,
+    split: bool = True,
 ) -> tuple[Outcome, list[str]]:
-    """The plan with the fewest layers in ``bound.high`` that keeps the bound, and what is to be said of it.
+    """Return the plan with the fewest layers in ``bound.high`` that meets the bound, and notes on it.
 
-    Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more than
-    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made anew
+    INT8 numbers in two parts are tried first (unless ``split`` is False): they cost a second product, and no layer is
+    kept. Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more than
+    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made again
     only when that comes near the bound. That estimate can be far too high: the ranges and scales that were chosen for a
-    layer in the lower precision stay in it, so that a few layers are made anew without asking it.
+    layer in the lower precision stay in it, so that a few layers are made again without asking it.
     """
     chain = full.plan.chain
     macs = chain.multiply_adds
     rise, upper = bound.judge(full.plan)
     said = [
-        f"all layers {forms[0]}: RMSE {rise:+.2%} on {len(bound.rows)} rows, at most {upper:+.2%} allowing for chance"
+        f"all layers {forms[0]}: RMSE {rise:+.2%} on {len(bound.rows)} rows, at most {upper:+.2%} with sampling noise"
     ]
     if upper <= bound.increase:
         return full, said
     best, best_upper = full, upper
+    if split and "int8" in forms:
+        full = make(["int8-split" if form == "int8" else form for form in forms])
+        rise, upper = bound.judge(full.plan)
+        said.append(f"all layers in two INT8 parts: RMSE {rise:+.2%}, at most {upper:+.2%}")
+        if upper <= bound.increase:
+            return full, said
+        if upper < best_upper:
+            best, best_upper = full, upper
     for kept in _candidates(len(macs), macs, full.plan, bound):
         estimated = _ALL_MADE < len(macs) > len(kept)
         if estimated and bound.judge(_switched(full.plan, kept, bound.high))[1] > 2 * bound.increase:
@@ -133,12 +147,12 @@ def search_mixed(
             return made, [*said, f"kept in {bound.high}: {layers}; RMSE {rise:+.2%}, at most {upper:+.2%}"]
     return best, [
         *said,
-        f"no choice of layers keeps the bound of {bound.increase:+.2%}: the best one reaches {best_upper:+.2%}",
+        f"no choice of layers meets the bound of {bound.increase:+.2%}: the best one reaches {best_upper:+.2%}",
     ]
 
 
 def _candidates(count: int, macs: Sequence[int], plan: Plan, bound: Bound) -> list[tuple[int, ...]]:
-    """Sets of layers to keep, cheapest first; beyond a few layers only those that a greedy search meets."""
+    """Yield sets of layers to keep, cheapest first; beyond a few layers only those of a greedy search."""
     if count <= _EXHAUSTIVE:
         sets = [c for size in range(1, count + 1) for c in combinations(range(count), size)]
         return sorted(sets, key=lambda c: (len(c), sum(macs[i] for i in c)))
@@ -153,7 +167,7 @@ def _candidates(count: int, macs: Sequence[int], plan: Plan, bound: Bound) -> li
 
 
 def _switched(plan: Plan, kept: Sequence[int], high: str) -> Plan:
-    """The plan with some layers in another precision and everything else as it is."""
+    """Return the plan with some layers in another precision and everything else unchanged."""
     changes: dict[str, Any] = {"form": FORMATS[high], "codes": None}
     return replace(
         plan, layers=tuple(replace(layer, **changes) if i in kept else layer for i, layer in enumerate(plan.layers))

@@ -1,9 +1,9 @@
-"""INT8 pairs placed by nvidia-modelopt: optional, and counted, because it can quantize nothing and say nothing.
+"""INT8 pairs placed by nvidia-modelopt: optional, and verified, because it can silently quantize nothing.
 
-It places pairs by NVIDIA's rules of what TensorRT fuses and tensor cores take. They leave out a product with one row or
+It places pairs by NVIDIA's rules of what TensorRT fuses and tensor cores support. They skip a product with one row or
 one output, and from version 0.44 one with fewer than 16 inputs or outputs, so layers of a small student stay in FP32. A
-dynamic batch counts as 1 for it, and with one row it quantizes nothing: it is shown the graph with a batch of 64, and
-the graph gets its own batch back.
+dynamic batch counts as 1 for it, and with one row it quantizes nothing: it gets the graph with a batch of 64, and
+the graph's own batch is restored afterwards.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["calibration_method", "place_modelopt"]
 _BATCH = 64
 _METHODS = {"minmax": "max", "entropy": "entropy"}  # our name -> modelopt's
 
-# A process of its own: modelopt replaces functions of onnxruntime.quantization when it is used, and the placer
-# 'onnxruntime' fails in the same process from then on. It also keeps torch and progress bars out of ours.
+# It runs in a separate process: modelopt replaces functions of onnxruntime.quantization, and the placer
+# 'onnxruntime' then fails in the same process. This also keeps torch and progress bars out of ours.
 _ABSENT = 3
 _WORK = f"""
 import sys
@@ -52,7 +52,7 @@ quantize(
 
 
 def _batch(model: Any) -> int | str:
-    """The batch of a graph's input: a number, or the name of a dynamic one."""
+    """Return the batch of a graph's input: a number, or the name of a dynamic one."""
     dim = model.graph.input[0].type.tensor_type.shape.dim[0]
     return dim.dim_value or dim.dim_param or "batch"
 
@@ -66,17 +66,17 @@ def _set_batch(model: Any, batch: int | str) -> None:
             dim.dim_value = batch
         else:
             dim.dim_param = batch
-    del model.graph.value_info[:]  # shapes between them, with the batch of before
+    del model.graph.value_info[:]  # intermediate shapes still have the old batch
 
 
 def calibration_method(method: str) -> tuple[str, list[str]]:
-    """The method to calibrate with, and the notes that belong to it.
+    """Return the calibration method, and the notes on it.
 
     ``output`` needs a chain of layers and becomes ``entropy``, modelopt's own default; ``percentile`` is a
     :class:`UserError`.
     """
     if method == "output":
-        return "entropy", ["ranges by entropy: modelopt does not know method 'output'"]
+        return "entropy", ["ranges by entropy: modelopt does not support method 'output'"]
     if method not in _METHODS:
         cause = f"modelopt has no calibration method '{method}'."
         raise UserError(cause, "Use method minmax or entropy, or another placer (--quantizer own).")
@@ -84,12 +84,12 @@ def calibration_method(method: str) -> tuple[str, list[str]]:
 
 
 def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, method: str) -> list[str]:
-    """Let ``modelopt.onnx.quantization`` quantize ``prepared`` into ``target``; returns notes on what it did.
+    """Let ``modelopt.onnx.quantization`` quantize ``prepared`` into ``target``; return notes on the result.
 
     Parameters
     ----------
     prepared, target : path
-        FP32 graph in a folder of its own that may be written to; Q/DQ graph to write. Both end in ``.onnx``.
+        FP32 graph in a writable folder of its own; Q/DQ graph to write. Both end in ``.onnx``.
     name : str
         The graph's input.
     rows : float32 [n, d]
@@ -112,7 +112,7 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     _set_batch(model, shown)
     onnx.save(model, prepared)
     output = folder / "modelopt.onnx"
-    np.save(folder / "rows.npy", np.concatenate(fixed_batch(rows, shown)))  # it cuts them into equal parts
+    np.save(folder / "rows.npy", np.concatenate(fixed_batch(rows, shown)))  # it splits them into equal parts
     arguments = [prepared.resolve(), output, name, folder / "rows.npy", _METHODS[method]]
     done = subprocess.run(
         [sys.executable, "-c", _WORK, *map(str, arguments)],

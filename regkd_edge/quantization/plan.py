@@ -1,4 +1,4 @@
-"""A quantized student as arrays: what the written graph computes, to the rounding of a product's summation order."""
+"""A quantized student as arrays: it computes what the written graph computes, up to the order of summation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..graph.chain import Chain
-from ..graph.formats import FORMATS, Format, round_to
+from ..graph.formats import FORMATS, Format, round_to, rounded_parts
 
 __all__ = ["TINY", "Plan", "PlannedLayer", "nearest_plan", "weight_scales"]
 
-TINY = 1e-12  # of a scale: a dead unit has no range, and a scale must not be 0
+TINY = 1e-12  # minimum scale: a dead unit has no range, and a scale must not be 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,27 +44,43 @@ class PlannedLayer:
     codes: np.ndarray | None = None
 
     @property
-    def stored(self) -> np.ndarray:  # [n_out, n_in] float32
-        """The weights that the layer multiplies by."""
+    def stored_parts(self) -> tuple[np.ndarray, ...]:  # [n_out, n_in] float32 each
+        """The weights that the layer multiplies by, in one or two parts."""
         if self.codes is not None:
-            return self.codes * self.weight_scale[:, None]
-        return round_to(self.weight, self.form, self.weight_scale[:, None] if self.form.scaled else 1.0)
+            return (self.codes * self.weight_scale[:, None],)
+        scale = self.weight_scale[:, None] if self.form.scaled else 1.0
+        return rounded_parts(self.weight, self.form, scale, self.form.weight_parts)
+
+    @property
+    def stored(self) -> np.ndarray:  # [n_out, n_in] float32
+        """The weights that the layer multiplies by, as their sum."""
+        return sum(self.stored_parts)
 
     @property
     def scaled_data(self) -> bool:
         """Whether the layer's input passes a Q/DQ pair."""
         return self.form.scaled and self.form.data
 
-    def data(self, a: np.ndarray) -> np.ndarray:  # [n, n_in]
-        """The layer's input as it is multiplied."""
+    def data_parts(self, a: np.ndarray) -> tuple[np.ndarray, ...]:  # [n, n_in] each
+        """The layer's input as it is multiplied, in one or two parts."""
         if self.shift is not None:
             a = a - self.shift
         if self.rate is not None:
             a = a * self.rate
-        return round_to(a, self.form, self.data_scale) if self.form.data else a
+        return rounded_parts(a, self.form, self.data_scale, self.form.data_parts) if self.form.data else (a,)
+
+    def data(self, a: np.ndarray) -> np.ndarray:  # [n, n_in]
+        """The layer's input as it is multiplied, as the sum of its parts."""
+        return sum(self.data_parts(a))
 
     def product(self, a: np.ndarray) -> np.ndarray:  # [n, n_out]
-        z = self.data(a) @ self.stored.T
+        high, *low = self.data_parts(a)
+        weight, *low_weight = self.stored_parts
+        z = high @ weight.T
+        for part in low:
+            z = z + part @ weight.T
+        for part in low_weight:
+            z = z + high @ part.T
         if not self.form.scaled:
             z = round_to(z, self.form)
         return z + self.bias
@@ -72,13 +88,13 @@ class PlannedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The whole student, layer by layer; :meth:`__call__` is what the graph means (float32)."""
+    """The whole student, layer by layer; :meth:`__call__` computes what the graph defines (float32)."""
 
     chain: Chain
     layers: tuple[PlannedLayer, ...]
 
     def inputs(self, rows: np.ndarray) -> list[np.ndarray]:
-        """What reaches each layer, before it is equalized and rounded; the outputs last."""
+        """Return the input of each layer, before it is equalized and rounded; the outputs last."""
         found = [self.chain.scaled(rows)]
         for planned, layer in zip(self.layers, self.chain.layers):
             found.append(layer.after(planned.product(found[-1])))
@@ -88,19 +104,19 @@ class Plan:
         return self.resume(self.chain.scaled(rows), 0)
 
     def resume(self, a: np.ndarray, first: int) -> np.ndarray:
-        """Outputs from the input of layer ``first`` on: a search over one layer need not repeat those before it."""
+        """Return outputs from the input of layer ``first``: a search over one layer need not repeat earlier ones."""
         for planned, layer in zip(self.layers[first:], self.chain.layers[first:]):
             a = layer.after(planned.product(a))
         return a
 
     def with_layer(self, index: int, **changes) -> Plan:
-        """A copy with fields of one layer replaced."""
+        """Return a copy with fields of one layer replaced."""
         layers = list(self.layers)
         layers[index] = replace(layers[index], **changes)
         return replace(self, layers=tuple(layers))
 
     def only(self, index: int) -> Plan:
-        """A copy where only layer ``index`` is quantized."""
+        """Return a copy where only layer ``index`` is quantized."""
         layers = (
             layer if i == index else replace(layer, form=FORMATS["fp32"], codes=None)
             for i, layer in enumerate(self.layers)
@@ -113,22 +129,22 @@ class Plan:
         total = sum(layer.weight.size for layer in self.layers)
         found: dict[str, float] = {}
         for layer in self.layers:
-            found[layer.form.name] = found.get(layer.form.name, 0.0) + layer.weight.size / total
+            found[layer.form.label] = found.get(layer.form.label, 0.0) + layer.weight.size / total
         return found
 
 
 def weight_scales(weight: np.ndarray, form: Format) -> np.ndarray:  # [n_out] float32
-    """One scale an output channel, by its largest weight."""
+    """Return one scale per output channel, from its largest weight."""
     return np.maximum(np.abs(weight).max(axis=1) / form.largest, TINY).astype(np.float32)
 
 
 def nearest_plan(chain: Chain, forms: Sequence[str], ranges: Sequence[float]) -> Plan:
-    """Round-to-nearest in the given formats.
+    """Return a round-to-nearest plan in the given formats.
 
     Parameters
     ----------
-    forms : names of formats, one a layer
-    ranges : largest absolute value to represent of each layer's input
+    forms : names of formats, one per layer
+    ranges : largest absolute value of each layer's input to represent
     """
     layers = []
     for layer, name, largest in zip(chain.layers, forms, ranges):

@@ -1,4 +1,4 @@
-"""How far a symmetric range reaches, read off calibration values: min-max, percentile, entropy."""
+"""Limits of a symmetric range from calibration values: min-max, percentile, entropy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_method(method: str, percentile: float) -> None:
     if method not in METHODS:
         raise UserError(f"unknown calibration method '{method}'.", f"Use one of: {', '.join(METHODS)}.")
     if not 50 < percentile <= 100:
-        raise UserError(f"percentile {percentile:g} is outside (50, 100].", "Give for example 99.99.")
+        raise UserError(f"percentile {percentile:g} is outside (50, 100].", "Give a value such as 99.99.")
 
 
 def range_of(
@@ -26,7 +26,7 @@ def range_of(
     method: str,
     percentile: float = 99.99,
 ) -> float:
-    """Largest absolute value that is represented without clipping; ``output`` starts its search from all of it."""
+    """Return the largest absolute value without clipping; ``output`` starts its search from the full range."""
     size = np.abs(np.asarray(values, np.float64)).ravel()
     if method == "percentile":
         # "higher" rather than interpolated: with few values a percentile near 100 is the largest one, as it should be.
@@ -39,11 +39,11 @@ def on_codes(
     low: float,
     high: float,
 ) -> tuple[float, float]:
-    """``low .. high``, widened until as many as possible of the values fall on codes of a symmetric 8-bit range.
+    """Return ``low .. high``, widened so that as many values as possible fall on codes of a symmetric 8-bit range.
 
-    A feature that takes few values (a count, a switch, a sensor's own steps) then loses nothing by rounding. The grid
-    is the one of 127 to 254 steps between the ends that rounds the values with the least squared error; it must be a
-    quarter of the finest one's, or the finest stays: less would be the luck of the values that were seen.
+    A feature that takes few values (a count, a switch, a quantized sensor) then loses nothing by rounding. The grid
+    is the one of 127 to 254 steps between the ends that rounds the values with the least squared error. That error must
+    be at most a quarter of the finest grid's, or the finest is kept: a smaller gain could be sampling noise.
     """
     inside = values[(values >= low) & (values <= high)]
     if high <= low or len(inside) > _STEPS + 1:
@@ -60,14 +60,12 @@ def on_codes(
 
 
 def _entropy(size: np.ndarray) -> float:
-    """The range whose 128-level histogram loses least, by Kullback-Leibler divergence (Migacz 2017, TensorRT's
-    calibrator).
-    """
+    """Return the range whose 128-level histogram has least KL divergence (Migacz 2017, as in TensorRT)."""
     top = size.max(initial=0.0)
     if top == 0.0:
         return 0.0
     counts, edges = np.histogram(size, bins=_BINS, range=(0.0, top))
-    # A network's exact zeros say nothing of where to clip, and half of ReLU's outputs are zeros.
+    # Exact zeros carry no information about where to clip, and half of ReLU's outputs are zeros.
     counts = counts.astype(np.float64)
     counts[0] = counts[1]
     best, best_divergence = top, np.inf

@@ -1,11 +1,10 @@
-"""Rounding learnt layer by layer: which way each weight is rounded, decided by least squares on what the layer puts
-out.
+"""Learnt rounding, layer by layer: each weight is rounded up or down by least squares on the layer's outputs.
 
-The rounding errors of a row's weights are chosen to cancel on the inputs that occur: column by column, the error of
-each rounded weight is taken up by those not rounded yet (optimal brain quantization; Frantar et al. 2022, GPTQ). It has
+The rounding errors of a row's weights are chosen to cancel on the calibration inputs: column by column, the error of
+each rounded weight is absorbed by those not rounded yet (optimal brain quantization; Frantar et al. 2022, GPTQ). It has
 the aim of AdaRound (Nagel et al. 2020), least squares on layer outputs, in closed form and without hyper-parameters.
-Two things are added for regression: rows of data count by how much an error there moves the network's output, and the
-target is what the FP32 layer gives on FP32 inputs, so that a layer also makes up for the rounding before it.
+Two things are added for regression: rows are weighted by how much an error there moves the network's output, and the
+target is the FP32 layer's output on FP32 inputs, so that a layer also compensates for the rounding before it.
 """
 
 from __future__ import annotations
@@ -16,16 +15,18 @@ from ..graph.formats import Format, round_to
 
 __all__ = ["learn_rounding"]
 
-_RIDGE = 0.01  # of the mean diagonal: calibration rows are few, and weights must not drift where they say nothing
-_BUDGET = 1 << 24  # doubles in the stack of one Hessian a unit; larger layers share one
+_RIDGE = (
+    0.01  # of the mean diagonal: calibration rows are few, and weights must not drift where they carry no information
+)
+_BUDGET = 1 << 24  # doubles in the stack of one Hessian per unit; larger layers share one
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)
 
 
 def learn_rounding(
     weight: np.ndarray,  # [n_out, n_in] real-valued
     form: Format,
-    data: np.ndarray,  # [n, n_in] what the quantized layer gets, rounded
-    target: np.ndarray,  # [n, n_out] what it should put out
+    data: np.ndarray,  # [n, n_in] the quantized layer's input, rounded
+    target: np.ndarray,  # [n, n_out] desired outputs
     importance: np.ndarray,  # [n, n_out] squared slope of the network's output by this output
     *,
     refit: bool = True,
@@ -38,11 +39,11 @@ def learn_rounding(
     n, n_in = data.shape
     n_out = len(weight)
     g = importance.astype(np.float64)
-    g = g / np.maximum(g.mean(axis=0), 1e-30) + 0.05  # rows where a unit is saturated still count a little
+    g = g / np.maximum(g.mean(axis=0), 1e-30) + 0.05  # rows where a unit is saturated keep a small weight
     if n_out * n_in * n_in > _BUDGET:
         g = np.repeat(g.mean(axis=1, keepdims=True), n_out, axis=1)
     g /= g.sum(axis=0)
-    # The bias stays float, so it takes up the weighted means: what is left to fit are the centred data.
+    # The bias stays float and absorbs the weighted means, so only the centred data remain to be fitted.
     data_mean, target_mean = g.T @ data, (g * target).sum(axis=0)
     shared = n_out * n_in * n_in > _BUDGET
     units = [0] if shared else range(n_out)
@@ -63,7 +64,7 @@ def learn_rounding(
 
 
 def _scales(w: np.ndarray, form: Format, diagonal: np.ndarray) -> np.ndarray:  # [n_out] float32
-    """Of each row the scale, from its largest weight downwards, whose nearest rounding errs least on the data."""
+    """Return per row the scale, from its largest weight downwards, with the least rounding error on the data."""
     largest = np.maximum(np.abs(w).max(axis=1) / form.largest, 1e-12)
     best, best_error = largest.astype(np.float32), np.full(len(w), np.inf)
     for factor in _SHRINK if form.name != "fp8" else (1.0,):
@@ -78,11 +79,13 @@ def _scales(w: np.ndarray, form: Format, diagonal: np.ndarray) -> np.ndarray:  #
 
 
 def _round_columns(w: np.ndarray, scale: np.ndarray, form: Format, hessian: np.ndarray) -> np.ndarray:
-    """Codes by rounding one column after another; ``hessian`` [n_out or 1, n_in, n_in] is positive definite."""
+    """Return codes by rounding one column after another; ``hessian`` [n_out or 1, n_in, n_in] is positive definite."""
     n_in = w.shape[1]
     order = np.argsort(-hessian.diagonal(axis1=1, axis2=2).mean(axis=0))
     inverse = np.linalg.inv(hessian[:, order][:, :, order])
-    factor = np.linalg.cholesky(inverse).transpose(0, 2, 1)  # upper: row k says how later columns make up for column k
+    factor = np.linalg.cholesky(inverse).transpose(
+        0, 2, 1
+    )  # upper: row k tells how later columns compensate for column k
     w = w[:, order].copy()
     codes = np.empty_like(w)
     wide = scale.astype(np.float64)

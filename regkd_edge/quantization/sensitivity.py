@@ -1,6 +1,4 @@
-"""Where the error comes from: what each layer alone does to the output, and how much is the input, the weights, the
-activations.
-"""
+"""Sources of the error: the effect of each layer alone on the output, and the parts of input, weights, activations."""
 
 from __future__ import annotations
 
@@ -12,11 +10,11 @@ import numpy as np
 from ..graph.formats import FORMATS
 from .plan import Plan, PlannedLayer
 
-__all__ = ["sensitivity"]
+__all__ = ["data_rounded", "exact_plan", "sensitivity", "weights_rounded"]
 
 
 def _exact(plan: Plan, index: int) -> PlannedLayer:
-    """The layer as it was exported, in the units of its equalized input: no rounding, no correction."""
+    """Return the layer as exported, in the units of its equalized input, without rounding or correction."""
     layer, original = plan.layers[index], plan.chain.layers[index]
     centre = np.zeros(original.weight.shape[1]) if layer.shift is None else layer.shift
     rate = 1.0 if layer.rate is None else layer.rate
@@ -30,21 +28,41 @@ def _exact(plan: Plan, index: int) -> PlannedLayer:
     )
 
 
+def exact_plan(plan: Plan) -> Plan:
+    """Return the plan with no layer rounded, in the units of its equalized inputs."""
+    return replace(plan, layers=tuple(_exact(plan, index) for index in range(len(plan.layers))))
+
+
+def data_rounded(plan: Plan, index: int) -> PlannedLayer:
+    """Return a layer with its data rounded and its weights exact."""
+    form, exact = plan.layers[index].form, _exact(plan, index)
+    if not (form.scaled and form.data):
+        return exact
+    # Codes that are no whole numbers stand for weights that are not rounded.
+    return replace(exact, form=form, codes=exact.weight, weight_scale=np.full(len(exact.weight), 1.0, np.float32))
+
+
+def weights_rounded(plan: Plan, index: int) -> PlannedLayer:
+    """Return a layer with its weights rounded and its data exact."""
+    layer = plan.layers[index]
+    return replace(layer, form=replace(layer.form, data=False)) if layer.form.scaled else layer
+
+
 def sensitivity(
     plan: Plan,
     rows: np.ndarray,  # [n, d] raw units
 ) -> dict[str, Any]:
-    """RMS change of the output, in percent of the output's own standard deviation.
+    """Return the RMS change of the output, in percent of the output's own standard deviation.
 
     ``layers`` ranks the layers by the change that each alone causes (largest first), with the part of its data and of
     its weights; ``parts`` is the change by the rounding of the network's input, of all weights, and of all hidden
-    activations;
-    ``all`` is that of the whole plan. The parts add up in squares, roughly: roundings are nearly independent.
+    activations; ``all`` is that of the whole plan. The squares of the parts roughly add up, since roundings are nearly
+    independent.
     """
     chain = plan.chain
     want = chain(rows)
     spread = np.maximum(want.std(axis=0), 1e-12)
-    exact = [_exact(plan, index) for index in range(len(plan.layers))]
+    exact = exact_plan(plan).layers
 
     def change(layers: list[PlannedLayer]) -> float:
         return float(100.0 * np.sqrt(np.mean(((replace(plan, layers=tuple(layers))(rows) - want) / spread) ** 2)))
@@ -52,26 +70,14 @@ def sensitivity(
     def with_layers(changed: dict[int, PlannedLayer]) -> float:
         return change([changed.get(i, layer) for i, layer in enumerate(exact)])
 
-    def data_only(index: int) -> PlannedLayer:
-        form = plan.layers[index].form
-        if not (form.scaled and form.data):
-            return exact[index]
-        # Codes that are no whole numbers stand for weights that are not rounded.
-        scale = np.full(len(exact[index].weight), 1.0, np.float32)
-        return replace(exact[index], form=form, codes=exact[index].weight, weight_scale=scale)
-
-    def weights_only(index: int) -> PlannedLayer:
-        layer = plan.layers[index]
-        return replace(layer, form=replace(layer.form, data=False)) if layer.form.scaled else layer
-
     every = range(len(plan.layers))
     ranked = [
         {
             "name": chain.layers[i].name,
             "precision": plan.layers[i].form.name,
             "change": with_layers({i: plan.layers[i]}),
-            "data": with_layers({i: data_only(i)}),
-            "weights": with_layers({i: weights_only(i)}),
+            "data": with_layers({i: data_rounded(plan, i)}),
+            "weights": with_layers({i: weights_rounded(plan, i)}),
         }
         for i in every
     ]
@@ -79,9 +85,9 @@ def sensitivity(
         "rows": len(rows),
         "all": change(list(plan.layers)),
         "parts": {
-            "input": with_layers({0: data_only(0)}),
-            "weights": with_layers({i: weights_only(i) for i in every}),
-            "activations": with_layers({i: data_only(i) for i in every if i}),
+            "input": with_layers({0: data_rounded(plan, 0)}),
+            "weights": with_layers({i: weights_rounded(plan, i) for i in every}),
+            "activations": with_layers({i: data_rounded(plan, i) for i in every if i}),
         },
         "layers": sorted(ranked, key=lambda entry: -entry["change"]),
     }

@@ -1,4 +1,4 @@
-"""What a named device can compute in, so that a precision it lacks is refused before anything is built.
+"""Precisions that a device supports, so that one it lacks is refused before anything is built.
 
 From NVIDIA's support matrices (TensorRT documentation, hardware support; checked November 2026) and the ONNX Runtime
 CPU provider.
@@ -18,7 +18,7 @@ DEVICES = {"orin": 87, "thor": 110, "a100": 80, "h100": 90, "h200": 90, "l4": 89
 
 
 def precisions_of(target: str) -> tuple[str, ...]:
-    """Precisions of a device by name, by ``sm_NN``, or of ``cpu``; an unknown one is a :class:`UserError`."""
+    """Return the precisions of a device by name, by ``sm_NN``, or of ``cpu``; an unknown one is a UserError."""
     name = target.strip().lower()
     if name == "cpu":
         # The CPU provider multiplies float32 and int8; half precision is stored and computed in float32.
@@ -31,13 +31,13 @@ def precisions_of(target: str) -> tuple[str, ...]:
         raise UserError(f"unknown device '{target}'.", f"Use cpu, sm_NN, or one of: {', '.join([*TARGETS, *DEVICES])}.")
     if sm < 75:
         raise UserError(
-            f"'{target}' is older than sm_75, the oldest that TensorRT 10 and 11 know.", "Use a newer device."
+            f"'{target}' is older than sm_75, the oldest that TensorRT 10 and 11 support.", "Use a newer device."
         )
     return formats_of(sm)
 
 
 def require_precision(precision: str, target: str | None) -> None:
-    """Refuse a precision that the target lacks; without a target nothing is refused."""
+    """Raise if the target lacks a precision; without a target nothing is refused."""
     if target is None:
         return
     has = precisions_of(target)

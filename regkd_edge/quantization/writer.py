@@ -1,8 +1,7 @@
-"""A plan as an ONNX graph: explicit Q/DQ pairs and casts around the layers, everything else as it was exported.
+"""Writer of a plan as an ONNX graph: explicit Q/DQ pairs and casts around the layers, everything else as exported.
 
-What is written is what NVIDIA's parser and ONNX Runtime both take: zero points 0, one scale a tensor for data and one
-an output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float
-bias.
+NVIDIA's parser and ONNX Runtime both accept the result: zero points 0, one scale per tensor for data and one per
+output channel for weights, biases in float32. A layer is MatMul + Add: ONNX Runtime has no INT8 Gemm with a float bias.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.formats import Format
+from ..graph.formats import Format, low_scale
 from .equalize import fold_rates
 from .plan import Plan, PlannedLayer
 
@@ -20,7 +19,7 @@ __all__ = ["write_plan"]
 
 
 def write_plan(plan: Plan) -> Any:
-    """The ``onnx.ModelProto`` that computes ``plan``; names of layers, inputs, outputs and metadata are kept."""
+    """Return the ``onnx.ModelProto`` that computes ``plan``; names of layers, inputs, outputs and metadata are kept."""
     import onnx
     from onnx import helper
 
@@ -45,7 +44,7 @@ def write_plan(plan: Plan) -> Any:
         current = _layer(build, layer, original.name, current)
         current = build.copy(original.after, current)
     final = plan.chain.output_name
-    if current != final:  # nothing stood behind the last layer
+    if current != final:  # nothing follows the last layer
         build.nodes[-1].output[0] = final
     graph = helper.make_graph(build.nodes, source.graph.name, source.graph.input, source.graph.output, build.constants)
     opset = max(
@@ -63,7 +62,7 @@ def write_plan(plan: Plan) -> Any:
 
 
 def _scaler(plan: Plan) -> tuple[np.ndarray, np.ndarray]:  # [d], [d] float32
-    """The scaler with the first layer's equalization folded in."""
+    """Return the scaler with the first layer's equalization folded in."""
     first, chain = plan.layers[0], plan.chain
     centre = 0.0 if first.shift is None else first.shift.astype(np.float64)
     factor = 1.0 if first.rate is None else first.rate.astype(np.float64)
@@ -71,7 +70,7 @@ def _scaler(plan: Plan) -> tuple[np.ndarray, np.ndarray]:  # [d], [d] float32
 
 
 def _layer(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str:
-    """``round(current) @ W + b``; returns the output tensor."""
+    """Append ``round(current) @ W + b``; return the output tensor."""
     form = layer.form
     if form.name == "fp32":
         product = build.node("MatMul", [current, build.constant(f"{name}/weight", layer.weight.T)], name)
@@ -81,26 +80,61 @@ def _layer(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str
         weight = build.typed(f"{name}/weight", layer.weight.T, form)
         product = build.node("Cast", [build.node("MatMul", [data, weight], name)], f"{name}/to_fp32", to=1)
     else:
-        data = current
-        if form.data:
-            point = [
-                build.constant(f"{name}/data/scale", np.float32(layer.data_scale)),
-                build.zeros(f"{name}/data/zero", (), form),
-            ]
-            data = build.node(
-                "DequantizeLinear",
-                [build.node("QuantizeLinear", [current, *point], f"{name}/data/quantize"), *point],
-                f"{name}/data/dequantize",
-            )
-        codes = layer.codes if layer.codes is not None else layer.stored / layer.weight_scale[:, None]
-        point = [
-            build.constant(f"{name}/weight/scale", layer.weight_scale),
-            build.zeros(f"{name}/weight/zero", layer.weight_scale.shape, form),
-        ]
-        stored = build.typed(f"{name}/weight", codes.T, form)
-        weight = build.node("DequantizeLinear", [stored, *point], f"{name}/weight/dequantize", axis=1)
-        product = build.node("MatMul", [data, weight], name)
+        product = _scaled_product(build, layer, name, current)
     return build.node("Add", [product, build.constant(f"{name}/bias", layer.bias)], f"{name}/bias_add")
+
+
+def _scaled_product(build: _Builder, layer: PlannedLayer, name: str, current: str) -> str:
+    """The product of Q/DQ pairs; with data or weights in two parts, the sum of two or three such products.
+
+    high = DQ(Q(a)), low = DQ(Q(a - high)): the subtraction is exact in float32, so nothing is lost between the parts.
+    The product of the two low parts is left out: it is below float32's own rounding of the sum. Each product has its own
+    Q/DQ pair of the data and its own weights, since ONNX Runtime makes an integer kernel of a product only where nothing
+    else reads its operands.
+    """
+    form, scales = layer.form, (layer.weight_scale, low_scale(layer.weight_scale))
+    if layer.codes is not None:
+        codes = [layer.codes]
+    else:
+        codes = [part / scale[:, None] for part, scale in zip(layer.stored_parts, scales)]
+    if form.data:
+        high = _Quantized(build, layer, f"{name}/data", current, layer.data_scale)
+        data = [high]
+        if form.data_parts == 2:
+            rest = build.node("Sub", [current, high.values("/rest")], f"{name}/data/rest")
+            data.append(_Quantized(build, layer, f"{name}/data/low", rest, low_scale(layer.data_scale)))
+    products = [("", 0, 0)]  # suffix of the name, part of the data, part of the weights
+    products += [("/low_data", 1, 0)] if form.data_parts == 2 else []
+    products += [("/low_weight", 0, 1)] if len(codes) == 2 else []
+    total = ""
+    for suffix, of_data, of_weight in products:
+        operand = data[of_data].values(suffix) if form.data else current
+        point = [
+            build.constant(f"{name}{suffix}/weight/scale", scales[of_weight]),
+            build.zeros(f"{name}{suffix}/weight/zero", layer.weight_scale.shape, form),
+        ]
+        stored = build.typed(f"{name}{suffix}/weight", codes[of_weight].T, form)
+        weight = build.node("DequantizeLinear", [stored, *point], f"{name}{suffix}/weight/dequantize", axis=1)
+        product = build.node("MatMul", [operand, weight], f"{name}{suffix}")
+        total = build.node("Add", [total, product], f"{name}{suffix}/sum") if total else product
+    return total
+
+
+class _Quantized:
+    """A tensor to be rounded: a Q/DQ pair for each of its readers, all with the same constants."""
+
+    def __init__(self, build: _Builder, layer: PlannedLayer, name: str, current: str, scale: Any) -> None:
+        self._build, self._name, self._current = build, name, current
+        self._point = [
+            build.constant(f"{name}/scale", np.float32(scale)),
+            build.zeros(f"{name}/zero", (), layer.form),
+        ]
+
+    def values(self, reader: str) -> str:
+        """The tensor of the rounded values, for one reader."""
+        name = f"{self._name}{reader}"
+        codes = self._build.node("QuantizeLinear", [self._current, *self._point], f"{name}/quantize")
+        return self._build.node("DequantizeLinear", [codes, *self._point], f"{name}/dequantize")
 
 
 class _Builder:
@@ -127,7 +161,7 @@ class _Builder:
         return name
 
     def typed(self, name: str, values: np.ndarray, form: Format) -> str:
-        """A constant in the format's own type."""
+        """Add a constant in the format's own type."""
         from onnx import numpy_helper
 
         if form.numpy_type() is np.int8:
@@ -139,7 +173,7 @@ class _Builder:
         return self.typed(name, np.zeros(shape, np.float32), form)
 
     def copy(self, segment: Any, current: str) -> str:
-        """The exported nodes of a segment, reading from ``current``; their constants come along."""
+        """Copy the exported nodes of a segment with their constants, reading from ``current``."""
         import onnx
 
         for node in segment.nodes:

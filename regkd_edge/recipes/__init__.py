@@ -1,7 +1,8 @@
-"""The one catalogue of recipes: a name, and the fields of the configuration that it stands for."""
+"""The one catalogue of recipes and the one table of matching terms; plain data without torch."""
 
 from __future__ import annotations
 
 from .catalogue import RECIPES
+from .terms import TERMS, Term
 
-__all__ = ["RECIPES"]
+__all__ = ["RECIPES", "TERMS", "Term"]

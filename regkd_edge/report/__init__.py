@@ -1,4 +1,4 @@
-"""The report: all that a run measured, as one HTML page without a single fetch, one JSON file and one console table."""
+"""The report: everything a run measured, as one self-contained HTML page, one JSON file and one console table."""
 
 from __future__ import annotations
 

@@ -1,19 +1,20 @@
-"""Drawing in SVG: scales, ticks and a frame. Colours are CSS classes, so a plot follows the page's light or dark."""
+"""SVG drawing: scales, ticks and a frame. Colours are CSS classes, so plots follow the page's colour scheme."""
 
 from __future__ import annotations
 
 import html
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Frame", "nice_ticks", "log_ticks", "number", "text"]
+__all__ = ["Frame", "axis_ticks", "log_ticks", "nice_ticks", "number", "shortened", "text", "text_width"]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers inside [low, high], apart by 1, 2 or 5 times a power of ten."""
+    """Return about ``count`` round numbers inside [low, high], spaced by 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     raw = (high - low) / max(count, 1)
@@ -24,7 +25,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten inside [low, high]; powers alone over more than three decades."""
+    """Return 1, 2, 5 times powers of ten inside [low, high]; only powers of ten over more than three decades."""
     wide = high / low > 1e3
     found = []
     for exponent in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
@@ -33,7 +34,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick's label: short, without noise of binary fractions."""
+    """Return a tick's label: short, without binary rounding noise."""
     if value == 0:
         return "0"
     if abs(value) >= 1e5 or abs(value) < 1e-3:
@@ -42,17 +43,35 @@ def number(value: float) -> str:
     return f"{value:,.6g}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def text_width(content: str, size: float = 11.5) -> float:
+    """Return about how wide a text is, from above: 0.62 of the font size per character (wide characters: 1)."""
+    return size * sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in content)
+
+
+def shortened(content: str, room: float, size: float = 12.5) -> str:
+    """Return the text, or its start and end with an ellipsis between, so that it fits into ``room`` pixels."""
+    if text_width(content, size) <= room:
+        return content
+    keep = max(2, int(room / (0.62 * size)) - 1)
+    while keep > 2 and text_width(content[: keep - keep // 3] + "…" + content[-(keep // 3) :], size) > room:
+        keep -= 1
+    return content[: keep - keep // 3] + "…" + content[len(content) - keep // 3 :]
+
+
 def text(x: float, y: float, content: str, css: str = "tick", anchor: str = "middle", turn: bool = False) -> str:
-    """A text element; the content is escaped here and nowhere else."""
+    """Return a text element; the content is escaped here and nowhere else."""
     turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}"{turned}>{html.escape(str(content))}</text>'
     )
 
 
+_LABELLED = 30  # [pixels] a narrower left margin has no labels of a y axis
+
+
 @dataclass
 class Frame:
-    """A plot area with a linear y axis and a linear or logarithmic x axis, in pixels of its view box."""
+    """A plot area with linear or logarithmic axes, in pixels of its view box."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -63,58 +82,73 @@ class Frame:
     top: int = 14
     bottom: int = 46
     log_x: bool = False
+    log_y: bool = False
 
     def __post_init__(self) -> None:
-        self.x, self.y = _opened(*self.x), _opened(*self.y)
+        self.x, self.y = _opened(*self.x, self.log_x), _opened(*self.y, self.log_y)
+        if self.left >= _LABELLED:  # room for the longest tick between the label and the axis
+            self.left = max(
+                self.left, math.ceil(30 + max((text_width(number(v)) for v in self.y_ticks()), default=0.0))
+            )
+
+    def y_ticks(self) -> list[float]:
+        return axis_ticks(*self.y) if self.log_y else nice_ticks(*self.y)
 
     def px(self, values: np.ndarray | float) -> np.ndarray | float:
-        low, high = self.x
-        share = (
-            np.log(np.maximum(values, 1e-300) / low) / math.log(high / low)
-            if self.log_x
-            else (np.asarray(values) - low) / (high - low)
-        )
-        return self.left + share * (self.width - self.left - self.right)
+        return self.left + _share(values, self.x, self.log_x) * (self.width - self.left - self.right)
 
     def py(self, values: np.ndarray | float) -> np.ndarray | float:
-        low, high = self.y
-        return (
-            self.height
-            - self.bottom
-            - (np.asarray(values) - low) / (high - low) * (self.height - self.top - self.bottom)
-        )
+        return self.height - self.bottom - _share(values, self.y, self.log_y) * (self.height - self.top - self.bottom)
 
     def axes(self, x_label: str, y_label: str) -> list[str]:
-        """Grid, ticks and labels."""
+        """Return the grid, ticks and labels."""
         bottom, right = self.height - self.bottom, self.width - self.right
         parts = []
-        for value in nice_ticks(*self.y):
+        for value in self.y_ticks():
             y = float(self.py(value))
             parts += [
                 f'<line x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>',
                 text(self.left - 7, y + 4, number(value), anchor="end"),
             ]
-        for value in log_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
-            x = float(self.px(value))
-            parts += [
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>',
-                text(x, bottom + 17, number(value)),
-            ]
+        taken = -math.inf
+        for value in axis_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
+            x, half = float(self.px(value)), text_width(number(value)) / 2
+            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>')
+            if x - half > taken and x + half <= self.width:  # a label that would touch its neighbour is left out
+                parts.append(text(x, bottom + 17, number(value)))
+                taken = x + half + 6
         parts += [
-            text((self.left + right) / 2, self.height - 8, x_label, "label"),
-            text(14, (self.top + bottom) / 2, y_label, "label", turn=True),
+            text((self.left + right) / 2, self.height - 8, shortened(x_label, right - self.left), "label"),
+            text(14, (self.top + bottom) / 2, shortened(y_label, bottom - self.top), "label", turn=True),
         ]
         return parts
 
     def svg(self, title: str, parts: Sequence[str]) -> str:
-        """The whole picture; the title is what a screen reader says."""
+        """Return the whole picture; the title is for screen readers."""
         label = html.escape(title, quote=True)
         head = f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{label}">'
         return "".join([head, *parts, "</svg>"])
 
 
-def _opened(low: float, high: float) -> tuple[float, float]:
-    """A range of some width, also where all values are one."""
+def axis_ticks(low: float, high: float) -> list[float]:
+    """Return ticks of a logarithmic axis; over less than two of them, round numbers."""
+    found = log_ticks(low, high)
+    return found if len(found) > 2 else [v for v in nice_ticks(low, high) if v > 0]
+
+
+def _share(values: np.ndarray | float, ends: tuple[float, float], log: bool) -> np.ndarray:
+    """Return where values lie between the ends of an axis: 0 at the low one, 1 at the high one."""
+    low, high = ends
+    if log:
+        return np.log(np.maximum(values, 1e-300) / low) / math.log(high / low)
+    return (np.asarray(values) - low) / (high - low)
+
+
+def _opened(low: float, high: float, log: bool = False) -> tuple[float, float]:
+    """Return a range of positive width, even if all values are equal."""
+    if log:
+        low, high = max(low, 1e-300), max(high, 1e-300)
+        return (low, high) if high > low * 1.02 else (low / 1.5, high * 1.5)
     if high > low:
         return low, high
     pad = abs(low) * 0.05 or 1.0

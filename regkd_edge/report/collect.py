@@ -1,6 +1,6 @@
-"""What the stages left in a run folder: models, engines, their figures on the held-out rows, how they were made.
+"""Results in a run folder: models, engines, their figures on the held-out rows, how they were made.
 
-Reads JSON and NPZ only, so it works where torch is absent. A part that has not been made yet is a missing line; a part
+Reads JSON and NPZ only, so it works without torch. A part that has not been made yet is a missing line; a part
 that is damaged is an error.
 """
 
@@ -12,22 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from ..config.budget import allowances
 from ..data import Dataset, load_dataset, load_predictions
 from ..engines import read_manifest
 from ..errors import RunFolderError
+from ..io.arrays import read_npz
 from ..io.command import command_line
-from ..io.reading import archive_problem, read_json
-from ..measure import accuracy, compare
+from ..io.names import inside
+from ..io.reading import read_json_object
+from ..measure.accuracy import POOLED
 from ..run import RunFolder
 from . import notes as notes_of
+from .evidence import Evidence, evidence_of
 from .recommend import recommend
+from .rows import rows_of
+from .schema import check_bench, check_card, check_deployed
 
 __all__ = ["Report", "collect"]
 
 
 @dataclass
 class Report:
-    """What :func:`collect` found.
+    """The result of :func:`collect`.
 
     Attributes
     ----------
@@ -35,24 +41,31 @@ class Report:
         Name of the run folder.
     rows : list of dict
         One line of the table each, all with the same keys: ``name``, ``kind`` ("model" | "engine"), ``what``,
-        ``precision``, ``parameters``, ``size_bytes``, ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with
-        its 95 % interval ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE
-        against the teacher's answers), ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in
-        microseconds. None where something was not measured.
+        ``precision``, ``parameters``, ``size_bytes``; ``targets``, the error of each target in its own unit (see
+        :func:`~regkd_edge.report.rows.error_figures`); ``passed`` (all allowances kept, None without any); then the
+        pooled ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with its 95 % interval ``delta_low`` ..
+        ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the teacher's answers); then
+        ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` in microseconds. None where something
+        was not measured.
     recommended : dict or None
         ``name``, ``why`` and ``rule``.
     unit : str
-        Unit of rmse, mae and max_error: the target's name, or "standard deviations" with several targets.
+        Unit of the pooled figures: the target's name, or "standard deviations" with several targets.
+    allowed : dict
+        Target -> largest RMSE allowed, where a budget was given.
     batches : list of int
         Batch sizes that were timed, ascending.
     notes : list of str
-        What a reader must know: engines left out, batches skipped, kernels of another precision.
+        Remarks for the reader: engines left out, batches skipped, kernels of another precision.
     dashes : list of str
-        Those of the notes that say why a figure of a row is missing.
+        The notes that explain why a figure of a row is missing.
     facts : dict
         ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
-    truth, predictions, latencies
-        For the plots: y [n, o] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds [samples].
+    truth, inputs, feature_names, predictions, latencies
+        For the plots: y [n, o] and x [n, d] of the held-out rows; name -> [n, o]; name -> batch -> nanoseconds
+        [samples].
+    evidence : Evidence
+        Training curves, the race, layer errors, memory, files.
     """
 
     name: str
@@ -67,6 +80,10 @@ class Report:
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     latencies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     dashes: list[str] = field(default_factory=list)
+    allowed: dict[str, float] = field(default_factory=dict)
+    inputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    feature_names: list[str] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def collect(run: RunFolder) -> Report:
@@ -79,7 +96,8 @@ def collect(run: RunFolder) -> Report:
     """
     dataset = load_dataset(run)
     config = run.config().model_dump(mode="json")
-    truth = dataset.rows("test")[1]
+    inputs, truth = dataset.rows("test")
+    stages = run.state()
     models = _models(run, dataset)
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
@@ -91,52 +109,15 @@ def collect(run: RunFolder) -> Report:
         *notes_of.deployed(_deployed(run)),
     ]
     batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
-    reference, teacher = predictions.get("student"), predictions.get("teacher")
     names = dataset.table.target_names
 
-    rows = []
-    for name, values in predictions.items():
-        figures = accuracy(truth, values, names)
-        row = {"name": name, "kind": "engine" if name in benches else "model"}
-        if name in models:
-            row |= {
-                "what": models[name]["what"],
-                "precision": "fp32",
-                "parameters": models[name]["parameters"],
-                "size_bytes": models[name]["size_bytes"],
-            }
-        else:
-            bench = benches[name]
-            parameters = models["student"]["parameters"] if "student" in models else None
-            row |= {
-                "what": _computed(bench),
-                "precision": bench["precision"],
-                "parameters": parameters,
-                "size_bytes": bench["engine"]["size_bytes"],
-            }
-        row["rmse"] = figures["rmse"]
-        difference = compare(truth, values, reference) if reference is not None and name != "student" else {}
-        row |= {
-            "delta": difference.get("relative"),
-            "delta_low": difference.get("low"),
-            "delta_high": difference.get("high"),
-        }
-        row |= {key: figures[key] for key in ("mae", "r2", "max_error")}
-        row["teacher_rmse"] = (
-            accuracy(teacher, values, names)["rmse"] if teacher is not None and name != "teacher" else None
-        )
-        timings = {timing["batch"]: timing for timing in benches[name]["latency"]} if name in benches else {}
-        row["samples"] = min((timing["samples"] for timing in timings.values()), default=None)
-        for batch in batches:
-            for key in ("p50", "p99"):
-                row[f"{key}_us_b{batch}"] = _microseconds(timings.get(batch, {}).get(f"{key}_ns"))
-        rows.append(row)
-
+    allowed = allowances(run.config().bench.allow, names)
+    rows = rows_of(models, benches, predictions, truth, names, batches, allowed)
     return Report(
         name=run.path.resolve().name,
         rows=rows,
         recommended=recommend(rows, batches),
-        unit=names[0] if len(names) == 1 else "standard deviations",
+        unit=names[0] if len(names) == 1 else POOLED,
         batches=batches,
         notes=notes,
         facts={
@@ -149,7 +130,7 @@ def collect(run: RunFolder) -> Report:
                 "warnings": dataset.table.warnings,
             },
             "config": config,
-            "stages": run.state(),
+            "stages": stages,
             "benches": benches,
         },
         truth=truth,
@@ -157,6 +138,10 @@ def collect(run: RunFolder) -> Report:
         predictions=predictions,
         latencies=latencies,
         dashes=dashes,
+        allowed=allowed,
+        inputs=inputs,
+        feature_names=dataset.table.feature_names,
+        evidence=evidence_of(run, stages, benches),
     )
 
 
@@ -167,7 +152,9 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
         if not (folder / "model.json").is_file() or not (folder / "predictions.npz").is_file():
             continue
         command = "train-teacher" if name == "teacher" else "distill"
-        card = _read_json(folder / "model.json", f"Make it again: {command_line(command, run.path, '--force')}")
+        remedy = f"Create it again: {command_line(command, run.path, '--force')}"
+        card = read_json_object(folder / "model.json", remedy)
+        check_card(card, folder / "model.json", remedy)
         how = "" if name == "teacher" else notes_of.trained_by(card)
         weights = folder / "model.safetensors"
         found[name] = {
@@ -182,22 +169,20 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
 def _benches(
     run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray], notes: list[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[int, np.ndarray]]]:
-    """Records by engine name; adds the engines' predictions. Records of engines that are gone are left out."""
+    """Return records by engine name and add the engines' predictions; records of removed engines are left out."""
     records: dict[str, dict[str, Any]] = {}
     latencies: dict[str, dict[int, np.ndarray]] = {}
     shape = (len(dataset.split.test), dataset.o)
     remedy = f"Measure again: {command_line('bench', run.path, '--force')}"
     for path in sorted(run.file("bench").glob("*.json"), key=_order):
-        record = _read_json(path, remedy)
-        try:
-            name, engine, timings, _ = record["name"], record["engine"], record["latency"], record["machine"]
-            manifest = read_manifest(run.file("engines", name))
-            if manifest.engine_sha256 != engine["sha256"]:
-                notes.append(f"{name}: the engine was built again after it was measured; its old figures are left out.")
-                continue
-            answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in timings], remedy)
-        except (KeyError, TypeError) as error:
-            raise RunFolderError(f"'{path}' is corrupt: it lacks the field {error}.", remedy) from None
+        record = read_json_object(path, remedy)
+        check_bench(record, path, remedy)
+        name, engine = record["name"], record["engine"]
+        manifest = read_manifest(inside(run.file("engines"), name, f"'{path}'", remedy=remedy))
+        if manifest.engine_sha256 != engine["sha256"]:
+            notes.append(f"{name}: the engine was rebuilt after it was measured; its old figures are left out.")
+            continue
+        answers, raw = _measured(path.with_suffix(".npz"), [timing["batch"] for timing in record["latency"]], remedy)
         if answers.shape != shape:
             notes.append(
                 f"{name}: it was measured on {answers.shape[0]} rows, the run now holds out {shape[0]}; its figures "
@@ -218,41 +203,28 @@ def _benches(
 
 def _measured(path: Path, batches: list[int], remedy: str) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """An engine's predictions [n, o], and batch -> nanoseconds [samples]."""
-    if not path.is_file():
-        raise RunFolderError(f"no file '{path}'.", remedy)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["predictions"], {batch: stored[f"latency_ns_batch_{batch}"] for batch in batches}
-    except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, missing key)
-        raise RunFolderError(f"'{path}' is corrupt: {archive_problem(path, error)}.", remedy) from None
+    arrays = read_npz(
+        path, ("predictions", *(f"latency_ns_batch_{batch}" for batch in batches)), RunFolderError, remedy
+    )
+    for name, array in arrays.items():
+        numbers = np.issubdtype(array.dtype, np.number) and not np.iscomplexobj(array)
+        if not numbers or array.ndim != (2 if name == "predictions" else 1) or not array.size:
+            raise RunFolderError(f"'{path}' is corrupt: '{name}' is {array.shape} of {array.dtype}.", remedy)
+    return arrays["predictions"], {batch: arrays[f"latency_ns_batch_{batch}"] for batch in batches}
 
 
 def _deployed(run: RunFolder) -> dict[str, Any] | None:
     path = run.file("deploy.json")
-    return _read_json(path, "Give the bundle to 'regkd-edge deploy' again.") if path.is_file() else None
+    if not path.is_file():
+        return None
+    remedy = "Give the bundle to 'regkd-edge deploy' again."
+    record = read_json_object(path, remedy)
+    check_deployed(record, path, remedy)
+    return record
 
 
 def _order(path: Path) -> tuple[str, int, str]:
-    """Back end by back end, from the widest precision to the narrowest."""
+    """Return the sort key: by back end, then from the widest precision to the narrowest."""
     backend, _, precision = path.stem.partition(".")
     known = ("fp32", "fp16", "bf16", "fp8", "int8")
     return backend, known.index(precision) if precision in known else len(known), precision
-
-
-def _computed(bench: dict[str, Any]) -> str:
-    executed = bench.get("executed")
-    return f"{bench['precision']} graph" + (f", {'+'.join(executed)} kernels" if executed else "")
-
-
-def _microseconds(nanoseconds: float | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / 1000
-
-
-def _read_json(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        content = read_json(path, remedy)
-    except FileNotFoundError:
-        raise RunFolderError(f"no file '{path}'.", remedy) from None
-    if not isinstance(content, dict):
-        raise RunFolderError(f"'{path}' is corrupt: it holds no fields.", remedy)
-    return content

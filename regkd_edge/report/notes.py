@@ -1,10 +1,11 @@
-"""What a reader of the report must know beside the figures: one sentence each."""
+"""Remarks for the reader of the report, one sentence each."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..measure.latency import BEYOND
+from ..recipes import TERMS
 from .recommend import SAME_SPEED
 
 __all__ = ["busy", "deployed", "loop_overhead", "other_settings", "too_few", "trained_by"]
@@ -13,12 +14,12 @@ _FOR_P99 = round(BEYOND / (1 - 0.99))
 
 
 def trained_by(card: dict[str, Any]) -> str:
-    """The objective that a student was trained on, as its own model.json keeps it: "mimic + PM + ABM + GM".
+    """Return the objective that a student was trained on, from its model.json: "mimic + PM + ABM + GM".
 
-    The run's configuration may have been edited since. Empty where the card keeps no recipe.
+    The run's configuration may have been edited since. Empty if model.json stores no recipe.
     """
     recipe = (card.get("extra") or {}).get("recipe") or {}
-    weights = {"base": recipe.get("w_base"), **{term: recipe.get(f"w_{term}") for term in ("pm", "abm", "gm")}}
+    weights = {"base": recipe.get("w_base"), **{term: recipe.get(f"w_{term}") for term in TERMS}}
     active = [term for term, weight in weights.items() if weight and (weight["start"] or weight["end"])]
     setup = (card.get("extra") or {}).get("setup") or {}
     direct = setup.get("sampler") == "direct"  # its points are those of abm, from random starts
@@ -39,7 +40,7 @@ def trained_by(card: dict[str, Any]) -> str:
 
 
 def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:
-    """Why p99 is a dash: one line for all engines that were timed with as few requests."""
+    """Return why p99 is missing: one line for all engines that were timed with the same number of requests."""
     found: dict[int, dict[str, list[str]]] = {}
     for name, record in benches.items():
         for timing in record["latency"]:
@@ -52,22 +53,23 @@ def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:
         where = "" if engines == sorted(benches) else f" of {', '.join(engines)}"
         sizes = f"batch{'es' if len(batches) > 1 else ''} {', '.join(batches)}"
         lines.append(
-            f"p99{where} is not given at {sizes}: {samples:,} requests are too few for it, {_FOR_P99:,} are needed "
+            f"p99{where} is not given at {sizes}: {samples:,} requests are too few, {_FOR_P99:,} are needed "
             f"(bench --samples {_FOR_P99})."
         )
     return lines
 
 
 def loop_overhead(benches: dict[str, dict[str, Any]]) -> str | None:
-    """What the timing loop adds to a request, as measured by timing nothing; it was not subtracted."""
+    """Return the overhead of the timing loop per request, measured on an empty function; it was not subtracted."""
     values = [timing["overhead_ns"] for record in benches.values() for timing in record["latency"]]
     if not values:
         return None
-    return f"the timing loop itself takes {min(values):.0f} to {max(values):.0f} ns of each latency"
+    low, high = (f"{v:.0f}" for v in (min(values), max(values)))
+    return f"each latency includes {low if low == high else f'{low} to {high}'} ns of the timing loop"
 
 
 def other_settings(name: str, record: dict[str, Any]) -> list[str]:
-    """The GPU's part of a request, and what other settings change: the fastest where it gains, else that none does."""
+    """Return the GPU's part of a request, and the gain of the fastest other setting, or that none is faster."""
     notes = []
     for timing in record["latency"]:
         here = {
@@ -90,35 +92,40 @@ def other_settings(name: str, record: dict[str, Any]) -> list[str]:
         theirs = here[best] / 1000
         if theirs < ours * (1 - SAME_SPEED):
             notes.append(
-                f"{name}: batch {timing['batch']} takes {theirs:.3g} µs with {best}, {ours:.3g} µs without (p50)."
+                f'{name}: at batch {timing["batch"]} the setting "{best}" is faster: median {theirs:.3g} µs, '
+                f"{ours:.3g} µs as measured."
             )
         else:
             notes.append(
-                f"{name}: batch {timing['batch']} is not faster with {', '.join(here)} "
-                f"({theirs:.3g} µs at best, {ours:.3g} µs without; p50)."
+                f"{name}: no other setting is faster at batch {timing['batch']} (tried: {'; '.join(here)}; median "
+                f"{theirs:.3g} µs at best, {ours:.3g} µs as measured)."
             )
     return notes
 
 
 def deployed(record: dict[str, Any] | None) -> list[str]:
-    """What the device found when it compared the engines of a bundle with the answers that came with it."""
+    """Return the results of comparing a bundle's engines with the expected outputs on the device."""
     if record is None:  # no bundle
         return []
-    said = [
-        f"{one['name']}: answers as its graph does "
-        f"(RMS difference {one['difference']:.3g}, {one['allowed']:.3g} allowed)."
-        for one in record["verified"]
-        if one["passed"]
-    ]
+    said = []
+    for one in record["verified"]:
+        if one["passed"]:
+            parts = one.get("targets") or [one]
+            figures = "; ".join(
+                f"{part['name'] + ': ' if len(parts) > 1 else ''}"
+                f"RMS difference {part['difference']:.3g}, {part['allowed']:.3g} allowed"
+                for part in parts
+            )
+            said.append(f"{one['name']}: its outputs match its graph's ({figures}).")
     return [*record["notes"], *said, *(f"Not built: {reason}" for reason in record["left_out"])]
 
 
 def busy(machine: dict[str, Any]) -> str | None:
-    """A warning where other work shared the cores while engines were timed."""
+    """Return a warning if other work shared the cores while engines were timed."""
     load, cores = machine.get("load"), machine.get("cores")
     if not load or not cores or load[0] < 0.75 * cores:
         return None
     return (
-        f"The machine was busy when the engines were timed (load {load[0]:.1f} on {cores} cores): "
-        "latencies, p99 above all, are higher than on a quiet one."
+        f"The machine was busy while the engines were timed (load {load[0]:.1f} on {cores} cores): "
+        "latencies, especially p99, are higher than on an idle machine."
     )

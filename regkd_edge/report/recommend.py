@@ -1,4 +1,4 @@
-"""Which engine to take, by what was measured and by nothing else."""
+"""Choice of the engine, from measurements only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from .table import percent
 
-__all__ = ["MOST_LOSS", "RULE", "SAME_SPEED", "recommend"]
+__all__ = ["MOST_LOSS", "RULE", "SAME_SPEED", "recommend", "worst"]
 
 MOST_LOSS = 0.01  # RMSE increase over the FP32 student that counts as no loss
-SAME_SPEED = 0.05  # medians closer than this do not tell two engines apart from one run to the next
+SAME_SPEED = 0.05  # medians closer than this vary more from run to run than between engines
 
 RULE = (
-    f"Of the engines whose RMSE is at most {MOST_LOSS:.0%} above the FP32 student's, the one with the lowest median "
-    f"latency at the "
-    f"smallest batch; within {SAME_SPEED:.0%} of it the smallest file. If none is that accurate, the most accurate one."
+    f"Of the engines that keep the error budget, if one was given, and whose RMSE is at most {MOST_LOSS:.0%} above the "
+    f"FP32 student's in every target, the one with the lowest median latency at the smallest batch; within "
+    f"{SAME_SPEED:.0%} of it, the smallest file. If none is that accurate, the most accurate one."
 )
 
 
@@ -32,40 +32,51 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
     batch = batches[0]
     key = f"p50_us_b{batch}"
     engines = [
-        row for row in rows if row["kind"] == "engine" and row.get(key) is not None and row.get("delta") is not None
+        row for row in rows if row["kind"] == "engine" and row.get(key) is not None and worst(row)["delta"] is not None
     ]
     if not engines:
         return None
-    accurate = [row for row in engines if row["delta"] <= MOST_LOSS]
+    kept = [row for row in engines if row.get("passed") is not False]
+    accurate = [row for row in kept or engines if worst(row)["delta"] <= MOST_LOSS]
+    broken = "" if kept else "no engine keeps the error budget; "
     if not accurate:
-        best = min(engines, key=lambda row: row["delta"])
+        best = min(kept or engines, key=lambda row: worst(row)["delta"])
         why = (
-            f"no engine is within {MOST_LOSS:.0%} of the FP32 student's RMSE; "
-            f"this one is the most accurate ({_delta(best)})"
+            f"{broken}no engine is within {MOST_LOSS:.0%} of the FP32 student's RMSE; "
+            f"this is the most accurate one ({_delta(best)})"
         )
         return {"name": best["name"], "why": why, "rule": RULE}
     fastest = min(accurate, key=lambda row: row[key])
     near = [row for row in accurate if row[key] <= fastest[key] * (1 + SAME_SPEED)]
     best = min(near, key=lambda row: (row["size_bytes"], row[key]))
     if len(engines) == 1:
-        reason = f"it is the only engine that was measured: p50 {best[key]:.3g} µs at batch {batch}"
+        reason = f"it is the only measured engine: p50 {best[key]:.3g} µs at batch {batch}"
     elif best is fastest and len(near) == 1:
         reason = f"it is the fastest at batch {batch}: p50 {best[key]:.3g} µs"
     else:
         others = ", ".join(row["name"] for row in near if row is not best)
         reason = (
-            f"at batch {batch} it is as fast as {others} (p50 {best[key]:.3g} µs, {SAME_SPEED:.0%} apart at most) "
+            f"at batch {batch} it is as fast as {others} (p50 {best[key]:.3g} µs, within {SAME_SPEED:.0%}) "
             "and the smallest file"
         )
-    left_out = [f"{row['name']} loses {row['delta']:.1%}" for row in engines if row not in accurate]
-    why = f"{reason}; {_delta(best)}" + (f"; {', '.join(left_out)}" if left_out else "")
+    left_out = [f"{row['name']} loses {worst(row)['delta']:.1%}" for row in kept or engines if row not in accurate]
+    left_out += [f"{row['name']} exceeds the budget" for row in engines if kept and row not in kept]
+    why = f"{broken}{reason}; {_delta(best)}" + (f"; {', '.join(left_out)}" if left_out else "")
     return {"name": best["name"], "why": why, "rule": RULE}
 
 
+def worst(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of the target that lost most against the FP32 student."""
+    targets = [target for target in row.get("targets", ()) if target["delta"] is not None]
+    return max(targets, key=lambda target: target["delta"]) if targets else row
+
+
 def _delta(row: dict[str, Any]) -> str:
+    found = worst(row)
+    of = f" of {found['name']}" if len(row.get("targets", ())) > 1 and found is not row else ""
     interval = (
         ""
-        if row.get("delta_low") is None
-        else f", 95 % interval {percent(row['delta_low'])} to {percent(row['delta_high'])}"
+        if found.get("delta_low") is None
+        else f", 95 % interval {percent(found['delta_low'])} to {percent(found['delta_high'])}"
     )
-    return f"RMSE {percent(row['delta'])} against the FP32 student{interval}"
+    return f"RMSE{of} {percent(found['delta'])} against the FP32 student{interval}"

@@ -1,15 +1,18 @@
-"""The table: its columns and how a figure is written, the same on the console and on the page."""
+"""The table: its columns and number formats, the same on the console and on the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["columns", "console_table", "figure", "percent", "size"]
+from ..io.text import Column, TextTable
+from .rows import kept_within
+
+__all__ = ["OF_TARGET", "cell", "columns", "console_table", "figure", "percent", "size"]
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """Significant digits without an exponent where a reader does not need one; a dash for what was not measured."""
+    """Format significant digits, with an exponent only if needed; a dash for what was not measured."""
     if value is None:
         return "–"
     if value == 0:
@@ -20,7 +23,7 @@ def figure(value: float | None, digits: int = 4) -> str:
 
 
 def size(value: int | None) -> str:
-    """Bytes as B, kB or MB (powers of 1000)."""
+    """Format bytes as B, kB or MB (powers of 1000)."""
     if value is None:
         return "–"
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):
@@ -34,52 +37,78 @@ def _count(value: int | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A relative difference with its sign; "0.00%" has none."""
+    """Format a relative difference with its sign; "0.00%" has none."""
     if value is None:
         return "–"
     written = f"{value:+.2%}" if abs(value) < 1 else f"{value:+,.0%}"
     return written[1:] if written[1:] == "0.00%" else written
 
 
-def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[Any], str]]]:
-    """(key, heading, how to write it) of every column; the latency columns are those that the rows have."""
+def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[Any], str], int]]:
+    """Return (key, heading, format, rank) of every column; on a narrow terminal the highest rank is left out first.
+
+    Keys of :data:`OF_TARGET` are looked up in the row's ``targets``; the others in the row. The latency columns are
+    those that the rows have, the budget's only if one was given.
+    """
     timed = []
     for key in rows[0] if rows else ():
         if "_us_b" in key:
             quantile, batch = key.split("_us_b")
-            timed.append((key, f"{quantile} µs, batch {batch}", lambda v: figure(v, 3)))
+            first = not any(k.startswith(quantile) for k, *_ in timed)
+            rank = (2 if quantile == "p50" else 6) if first else (7 if quantile == "p50" else 8)
+            timed.append((key, f"{quantile} µs, batch {batch}", lambda v: figure(v, 3), rank))
+    several = any(len(row["targets"]) > 1 for row in rows)
+    judged = any(row["passed"] is not None for row in rows)
     return [
-        ("name", "", str),
-        ("what", "what", str),
-        ("parameters", "parameters", _count),
-        ("size_bytes", "size", size),
-        ("rmse", "RMSE", figure),
-        ("delta", "vs FP32 student", percent),
-        ("r2", "R²", lambda v: "–" if v is None else f"{v:.4f}"),
+        ("name", "", str, 0),
+        *([("target", "target", str, 0)] if several else []),
+        ("rmse", "RMSE", figure, 0),
+        *([("allowed", "allowed", figure, 3), ("verdict", "budget", str, 1)] if judged else []),
+        ("delta", "vs FP32 student", percent, 3),
         *timed,
-        ("mae", "MAE", figure),
-        ("max_error", "largest error", figure),
+        ("size_bytes", "size", size, 4),
+        ("r2", "R²", lambda v: "–" if v is None else f"{v:.4f}", 5),
+        ("mae", "MAE", figure, 9),
+        ("max_error", "largest error", figure, 9),
+        ("parameters", "parameters", _count, 10),
+        ("what", "what", str, 11),
     ]
 
 
-def console_table(rows: Sequence[dict[str, Any]], unit: str = "", recommended: str | None = None) -> Any:
-    """The rows of a :class:`Report` as a ``rich.table.Table``; the recommended engine is bold."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+#: Columns that have a figure per target.
+OF_TARGET = ("target", "rmse", "allowed", "verdict", "delta", "r2", "mae", "max_error")
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    shown = [column for column in columns(rows) if column[0] not in ("mae", "max_error")]  # a terminal is narrow
-    for key, heading, _ in shown:
-        text = key in ("name", "what")
-        short = heading.replace(", batch", "\nbatch").replace("vs FP32 student", "vs FP32\nstudent")
-        table.add_column(escape(short), justify="left" if text else "right", no_wrap=key != "what", overflow="fold")
+
+def cell(row: dict[str, Any], target: dict[str, Any], key: str) -> Any:
+    """Return the value of a column for one target of a row."""
+    if key == "target":
+        return target["name"]
+    if key == "verdict":
+        return kept_within(target)
+    return target[key] if key in OF_TARGET else row.get(key)
+
+
+def console_table(rows: Sequence[dict[str, Any]], recommended: str | None = None) -> TextTable:
+    """Return the rows of a :class:`Report` as a table for a terminal, with one line per target.
+
+    The recommended engine is bold.
+    """
+    shown = columns(rows)
+    lines, bold = [], set()
+    unit = rows[0]["targets"][0]["name"] if rows and len(rows[0]["targets"]) == 1 else None
     for row in rows:
-        table.add_row(
-            *(escape(write(row.get(key))) for key, _, write in shown),
-            style="bold" if row["name"] == recommended else None,
+        for number, target in enumerate(row["targets"]):
+            if row["name"] == recommended:
+                bold.add(len(lines))
+            lines.append(
+                [write(cell(row, target, key)) if number == 0 or key in OF_TARGET else "" for key, _, write, _ in shown]
+            )
+    heads = [
+        Column(
+            f"{heading} ({unit})" if unit and key == "rmse" else heading,
+            text=key in ("name", "what", "target", "verdict"),
+            rank=rank,
         )
-    if unit:
-        table.caption = escape(f"RMSE in: {unit}")
-        table.caption_justify = "left"
-    return table
+        for key, heading, _, rank in shown
+    ]
+    return TextTable(heads, lines, bold)

@@ -1,4 +1,4 @@
-"""Writing report.json and report.html."""
+"""Writers of report.json and report.html."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["write_report"]
 
 
 def write_report(run: RunFolder, report: Report | None = None) -> list[Path]:
-    """Write both files of a run, each whole or not at all; returns their paths."""
+    """Write both files of a run, each atomically; return their paths."""
     report = collect(run) if report is None else report
     figures, document = run.file("report.json"), run.file("report.html")
     write_json(figures, _record(report))
@@ -31,6 +31,7 @@ def _record(report: Report) -> dict[str, Any]:
         "unit": report.unit,
         "held_out_rows": len(report.truth),
         "targets": report.target_names,
+        "allowed": report.allowed,
         "rows": report.rows,
         "recommended": report.recommended,
         "notes": report.notes,

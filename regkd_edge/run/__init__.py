@@ -1,4 +1,4 @@
-"""The run folder: the names in it, its lock, and what in it is done, stale or half done."""
+"""The run folder: its file names, its lock, and the state of its stages."""
 
 from __future__ import annotations
 

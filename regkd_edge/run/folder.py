@@ -1,20 +1,22 @@
-"""The run folder: the names in it, and what is done, stale or half done (how files are written: ``files``).
+"""The run folder: its file names, and which stages are done, stale or incomplete.
 
-One run is one folder. Every command takes it, does what is missing or stale, and adds to it::
+One run is one folder. Every command opens it, does what is missing or stale, and adds to it::
 
     run.yaml                      the configuration (RunConfig)
-    state.json                    the finished stages: fingerprint of what went in, hash of what came out
+    state.json                    the finished stages: fingerprint of the inputs, hashes of the outputs
     data.npz  data.json           the table in raw units with its split, so that later stages need no source
     teacher/  student/  baseline/ model.safetensors, model.json, predictions.npz, history.json
     onnx/student.<precision>.onnx scalers inside: raw units in, raw units out
     engines/<backend>.<precision>/  engine.* and manifest.json
     bench/<backend>.<precision>.json and .npz (raw latencies, predictions)
     report.html  report.json
+    run.log                       the commands that were called, their stages, notes and errors
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,15 +27,14 @@ from ..config import RunConfig
 from ..errors import RunFolderError, UserError
 from ..io.command import command_line
 from ..io.files import digest, file_hash, write_atomic, write_json
-from ..io.reading import read_json
+from ..io.names import inside
+from .state import STAGES, may_write, read_state, write_state
 
 __all__ = ["STAGES", "RunFolder", "digest", "file_hash", "write_atomic", "write_json"]
 
-#: The stages in their order; each reads what the ones before it wrote.
-STAGES = ("data", "teacher", "distill", "export", "quantize", "build", "bench", "report")
-
-_FORMAT = 1
-_MAKE_IT = "Make it with: {} --data FILE.csv --target NAME"
+# Names of temporary files and folders: those of write_atomic and scratch_folder.
+_LEFT = re.compile(r"\..+\.\w+\.tmp(\.\w+)?")
+_MAKE_IT = "Create it with: {} --data FILE.csv --target NAME"
 
 
 class RunFolder:
@@ -42,7 +43,7 @@ class RunFolder:
     Parameters
     ----------
     path : path
-        The folder. It is made by :meth:`create`; :meth:`open` wants it to exist.
+        The folder. :meth:`create` creates it; :meth:`open` requires that it exists.
     """
 
     def __init__(self, path: str | Path):
@@ -52,7 +53,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """An existing run folder; anything else is a :class:`RunFolderError` that says what to type."""
+        """Open an existing run folder; anything else is a :class:`RunFolderError` with the command to run."""
         run = cls(path)
         if not run.path.is_dir():
             raise RunFolderError(f"no run folder '{path}'.", _MAKE_IT.format(command_line("train-teacher", run.path)))
@@ -61,7 +62,7 @@ class RunFolder:
             remedy = (
                 _MAKE_IT.format(command_line("train-teacher", run.path))
                 if empty
-                else "Give a folder that 'train-teacher' or 'run' made."
+                else "Give a folder that 'train-teacher' or 'run' created."
             )
             raise RunFolderError(
                 f"'{path}' is not a run folder: it {'is empty' if empty else 'has no run.yaml'}.", remedy
@@ -71,35 +72,55 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: RunConfig) -> RunFolder:
-        """The run folder ``path`` with ``config`` written to it; made when absent, its finished stages kept."""
+        """Create or open the run folder ``path`` and write ``config`` to it; finished stages are kept.
+
+        A run that another command is working on is refused and left as it is.
+        """
+        run = cls.prepare(path)
+        with run.lock():
+            run.write_config(config)
+        return run
+
+    @classmethod
+    def prepare(cls, path: str | Path) -> RunFolder:
+        """Return the run folder ``path``, made if it does not exist; nothing is written into it.
+
+        Raises
+        ------
+        RunFolderError
+            It is a file, cannot be made, or holds files and is not a run. What a killed command left is not counted.
+        """
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"'{path}' is a file, expected a folder.", "Choose another name for the run.")
         if run.path.is_dir() and not run.file("run.yaml").exists() and run._holds_files():
             raise RunFolderError(
-                f"'{path}' holds other files and no run.yaml.", "Choose an empty or new folder for the run."
+                f"'{path}' holds other files but no run.yaml.", "Choose an empty or new folder for the run."
             )
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunFolderError(
-                f"cannot make '{path}': {error.strerror}.", "Choose a folder you may write to."
-            ) from error
+            raise RunFolderError(f"cannot create '{path}': {error.strerror}.", "Choose a writable folder.") from error
         run.state()
-        run.write_config(config)
         return run
 
     def _holds_files(self) -> bool:
-        return any(inner.name != ".lock" for inner in self.path.iterdir())
+        """Whether there is more than what a command leaves that was refused or killed before it wrote run.yaml."""
+        return any(
+            inner.name not in (".lock", "run.log") and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir()
+        )
 
     # -- names --------------------------------------------------------------------------------------------------
 
     def file(self, *names: str) -> Path:
-        """The path of a file of the run, from its names: ``run.file("onnx", "student.fp32.onnx")``."""
-        return self.path.joinpath(*names)
+        """Return the path of a file of the run: ``run.file("onnx", "student.fp32.onnx")``.
+
+        Names may come from a file: one that leads out of the folder is a :class:`RunFolderError`.
+        """
+        return inside(self.path, "/".join(names), "the run")
 
     def relative(self, path: str | Path) -> str:
-        """``path`` as written in state.json: relative to the folder, with forward slashes."""
+        """Return ``path`` as written in state.json: relative to the folder, with forward slashes."""
         return Path(path).relative_to(self.path).as_posix()
 
     # -- configuration ------------------------------------------------------------------------------------------
@@ -118,39 +139,23 @@ class RunFolder:
     # -- state --------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """The finished stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
-        path = self.file("state.json")
-        remedy = f"Delete '{path}' to redo every stage, or start a new run folder."
-        try:
-            content = read_json(path, remedy)
-        except FileNotFoundError:
-            return {}
-        if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
-            raise RunFolderError(f"'{path}' is corrupt: it holds no stages.", remedy)
-        for stage, record in content["stages"].items():
-            if not isinstance(record, dict) or not isinstance(record.get("outputs"), dict):
-                raise RunFolderError(f"'{path}' is corrupt: stage '{stage}' names no outputs.", remedy)
-        if content.get("format") != _FORMAT:
-            raise RunFolderError(
-                f"'{path}' has format {content.get('format')!r}, expected {_FORMAT}.",
-                "Use the version of regkd-edge that wrote it, or start a new run folder.",
-            )
-        return content["stages"]
+        """Return the records of the stages, ``{stage: record}``; a corrupt file is a :class:`RunFolderError`."""
+        return read_state(self.path)
 
     def record(self, stage: str) -> dict[str, Any] | None:
-        """What state.json says of a finished stage, or None."""
+        """Return the record of a finished stage in state.json, or None."""
         record = self.state().get(stage)
         return None if record is None or record.get("fingerprint") is None else record
 
     def outputs_hash(self, stage: str) -> str:
-        """One hash over all that a finished stage wrote; the fingerprint of the stages after it holds it."""
+        """Return one hash over all outputs of a finished stage; the fingerprints of later stages contain it."""
         record = self.record(stage)
         if record is None:
-            raise RunFolderError(f"stage '{stage}' of '{self.path}' is not done.", "Do that stage first.")
+            raise RunFolderError(f"stage '{stage}' of '{self.path}' is not done.", "Run that stage first.")
         return digest(record["outputs"])
 
     def missing_or_stale(self, stage: str, fingerprint: str) -> str | None:
-        """Why a stage must run (``"missing"``, ``"stale: ..."``), or None when it is done.
+        """Return why a stage must run (``"missing"``, ``"stale: ..."``), or None if it is done.
 
         A stage is done when its fingerprint is the one recorded and each output still has the recorded hash.
         """
@@ -175,45 +180,48 @@ class RunFolder:
         *,
         machine: str = "",
         force: bool = False,
-    ) -> tuple[bool, dict[str, Any]]:
-        """Do ``work`` when the stage is missing or stale, and record it.
+    ) -> tuple[bool, dict[str, Any], list[str]]:
+        """Run ``work`` if the stage is missing or stale, and record it.
 
         Parameters
         ----------
         stage : one of :data:`STAGES`
         inputs : JSON-able mapping
-            All that decides the result: the options used and the hashes of what is read.
+            Everything that decides the result: the options used and the hashes of what is read.
         work : callable
             Returns the paths it wrote and a JSON-able summary. It writes with :func:`write_atomic`.
         machine : str
-            What the stage is bound to (an engine, a latency); another machine does it again. Empty: not bound.
+            The machine that the stage is bound to (engine, latency); another machine runs it again. Empty: not bound.
         force : bool
-            Do it even when it is done.
+            Run it even if it is done.
 
         Returns
         -------
         ran : bool
             Whether ``work`` was called.
         summary : dict
-            What ``work`` returned, now or when it last ran.
+            The result of ``work``, from now or from its last run.
+        removed : list of str
+            Outputs of its last run that it no longer writes.
         """
         fingerprint = digest(dict(inputs))
         record = self.record(stage)
         if not force and self.missing_or_stale(stage, fingerprint) is None and record.get("machine", "") == machine:
-            return False, record["summary"]
-        # Until the work is done the stage counts as missing; what it once wrote stays known, to be cleared away.
+            return False, record["summary"], []
+        # Until the work is done the stage counts as missing; its old outputs stay recorded, to be removed.
         before = self.known_outputs(stage)
-        self._write_state({**self.state(), stage: {"fingerprint": None, "outputs": before}})
+        write_state(self.path, {**self.state(), stage: {"fingerprint": None, "outputs": before}})
         started = time.monotonic()
         try:
             paths, summary = work()
         except UserError:
-            # Refused before it wrote anything, say for a file that does not exist: what was done before still stands.
-            if record is not None and all(self._is_as_recorded(name, recorded) for name, recorded in before.items()):
+            # Refused before it wrote anything, e.g. for a missing file: the earlier result is still valid.
+            if record is not None and all(self.is_as_recorded(name, recorded) for name, recorded in before.items()):
                 with contextlib.suppress(RunFolderError):  # a full disk: it counts as missing, no more is lost
-                    self._write_state({**self.state(), stage: record})
+                    write_state(self.path, {**self.state(), stage: record})
             raise
         outputs = {self.relative(path): file_hash(path) for path in paths}
+        assert all(may_write(stage, name) for name in outputs), f"add to OUTPUTS['{stage}']: {', '.join(outputs)}"
         record = {
             "fingerprint": fingerprint,
             "machine": machine,
@@ -222,39 +230,41 @@ class RunFolder:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "summary": summary,
         }
-        self._write_state({**self.state(), stage: record})
-        self._remove(set(before) - set(outputs))
-        return True, summary
+        write_state(self.path, {**self.state(), stage: record})
+        return True, summary, self.remove(set(before) - set(outputs))
 
     def known_outputs(self, stage: str) -> dict[str, str]:
-        """Path -> hash of what a stage last wrote, whether or not a later try at it was finished."""
+        """Return path -> hash of a stage's last outputs, even if a later attempt at it did not finish."""
         return self.state().get(stage, {}).get("outputs", {})
 
-    def _is_as_recorded(self, name: str, recorded: str) -> bool:
+    def is_as_recorded(self, name: str, recorded: str) -> bool:
+        """Return whether an output exists with the hash that was recorded."""
         path = self.file(name)
         return path.exists() and file_hash(path) == recorded
 
-    def discard(self, stage: str) -> None:
-        """Drop a stage and what it wrote, so that no figure of an older model can be taken for one of this run."""
+    def discard(self, stage: str) -> list[str]:
+        """Drop a stage and its outputs, and return the names removed, so that no figure of an older model can be mistaken for one of this run."""
         stages = self.state()
         record = stages.pop(stage, None)
         if record is not None:
-            self._write_state(stages)
-            self._remove(record["outputs"])
+            write_state(self.path, stages)
+            return self.remove(record["outputs"])
+        return []
 
-    def _remove(self, names: Iterable[str]) -> None:
-        for name in names:
+    def remove(self, names: Iterable[str]) -> list[str]:
+        """Delete outputs of the run, and folders that are empty then; return the names of those that existed."""
+        removed = []
+        for name in sorted(names):
             path = self.file(name)
+            if path.exists():
+                removed.append(name)
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not empty
                 path.parent.rmdir()
-
-    def _write_state(self, stages: Mapping[str, Any]) -> None:
-        ordered = {stage: stages[stage] for stage in STAGES if stage in stages}
-        write_json(self.file("state.json"), {"format": _FORMAT, "stages": ordered})
+        return removed
 
     # -- one writer at a time -----------------------------------------------------------------------------------
 
@@ -266,19 +276,19 @@ class RunFolder:
             stream = open(path, "a+")
         except OSError as error:
             raise RunFolderError(
-                f"cannot write to '{self.path}': {error.strerror}.", "Choose a folder you may write to."
+                f"cannot write to '{self.path}': {error.strerror}.", "Choose a writable folder."
             ) from error
         with stream:
             try:
                 import fcntl
-            except ImportError:  # Windows: no advisory locks; atomic writes still keep every file whole
+            except ImportError:  # Windows: no advisory locks; atomic writes still keep every file complete
                 yield
                 return
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunFolderError(
-                    f"another regkd-edge command works on '{self.path}'.", "Wait for it to end, or stop it."
+                    f"another regkd-edge command is using '{self.path}'.", "Wait for it to end, or stop it."
                 ) from None
             self._sweep()
             yield
@@ -286,7 +296,7 @@ class RunFolder:
     def _sweep(self) -> None:
         """Remove temporary files of a command that was killed; only the lock's holder may."""
         for left in self.path.rglob(".*.tmp*"):
-            if left.is_dir():
+            if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where synthetic inputs come from: described by hand, searched, generated (the description alone needs no torch)."""
+"""Sources of synthetic inputs: described, searched, generated (only the description needs no torch)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ _HOME = {
     "DescribedInputs": "gaussian",
     "Gaussian": "gaussian",
     "HeavyTailed": "gaussian",
+    "Spread": "spread",
+    "KINDS": "kinds",
+    "SamplerKind": "kinds",
     "AdversarialGenerator": "generator",
     "TargetAnchored": "anchored",
     "ConditionalVAE": "latent",

@@ -1,7 +1,7 @@
-"""Inputs whose answers are spread as asked: disagreement bounded by a random target (Zhou & Chiam 2023, protein study).
+"""Inputs with a given spread of outputs: disagreement anchored at random targets (Zhou & Chiam 2023, protein study).
 
-For each point a target r is drawn, and ``-weight |T-S|^2 + |T-r|^2`` is made small over a box by differential
-evolution: the two disagree there, but the teacher's answer stays near r. No gradient is needed, of either network.
+For each point a target r is drawn, and ``-weight |T-S|^2 + |T-r|^2`` is minimised over a box by differential
+evolution: the networks disagree there, but the teacher's output stays near r. No gradient of either network is needed.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def evolve(
     generations: int = 40,
     recombination: float = 0.7,
 ) -> tuple[Tensor, Tensor]:  # [n, d], [n]
-    """Differential evolution (Storn & Price 1997; best/1/bin with a dither of 0.5 to 1, SciPy's defaults) of ``points``
-    independent problems side by side; returns the best member of each and its cost."""
+    """Run differential evolution (Storn & Price 1997; best/1/bin with a dither of 0.5 to 1, SciPy's defaults) on
+    ``points`` independent problems in parallel; return the best member of each and its cost."""
     rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
     d, index = low.numel(), torch.arange(points)
     members = low + (high - low) * rand(points, population, d)
     costs = cost(members)
     for _ in range(generations):
         best = members[index, costs.argmin(1)][:, None]
-        # Two other members of the same problem for each: a random order, taken one and two places further on.
+        # Two other members of the same problem for each: a random order, shifted by one and two places.
         order = rand(points, population).argsort(1)
         pairs = [torch.gather(members, 1, order.roll(k, 1)[..., None].expand(-1, -1, d)) for k in (1, 2)]
         mutant = best + (0.5 + 0.5 * rand(points, 1, 1)) * (pairs[0] - pairs[1])
@@ -55,7 +55,7 @@ def evolve(
 
 
 class TargetAnchored(Sampler):
-    """A pool of anchored points, searched anew every ``every`` rounds of training; steps draw from the pool.
+    """A pool of anchored points, searched again every ``every`` rounds of training; steps draw from the pool.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class TargetAnchored(Sampler):
     targets : (float, float)
         r ~ U(targets) for each output, in standardised units; (0, 1) in the authors' code, whose outputs lie there.
     weight : float
-        Of the disagreement; 0.05 in the authors' code.
+        Weight of the disagreement; 0.05 in the authors' code.
     pool, every, population, generations : int
         Size and cost of the search (ours).
     """
@@ -85,7 +85,7 @@ class TargetAnchored(Sampler):
         low, high = torch.as_tensor(low, dtype=torch.float32), torch.as_tensor(high, dtype=torch.float32)
         if low.shape != high.shape or low.ndim != 1 or not (low <= high).all() or not torch.isfinite(high - low).all():
             raise RecipeError(
-                "the box needs a finite low and a high that is no smaller for each feature.",
+                "the box needs finite low <= high for each feature.",
                 "Check the description of the inputs.",
             )
         self.low, self.high, self.features, self.seed = low, high, low.numel(), seed
@@ -103,7 +103,7 @@ class TargetAnchored(Sampler):
         self.rounds += 1
 
     def search(self, student: Network, teacher: Network, step: int) -> Tensor:  # [pool, d]
-        """New points for the networks as they are."""
+        """Return new points for the current networks."""
         with torch.no_grad():
             outputs = teacher(self.points[:1]).shape[-1]
         a, b = self.targets

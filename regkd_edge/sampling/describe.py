@@ -1,9 +1,8 @@
-"""What is known about a teacher's inputs when there are no rows: mean and spread, or range, integer and constant
-columns.
+"""Description of a teacher's inputs without rows: mean and spread, or range, integer and constant columns.
 
 Everything here is in raw units and needs no torch; :class:`~regkd_edge.sampling.gaussian.DescribedInputs` draws from
-it. A feature with mean, standard deviation and a range has all three (``marginals``): values crowd near one end where
-they must.
+it. A feature with mean, standard deviation and a range meets all three (``marginals``), with values near one
+end if necessary.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy as np
 from ..data import Scaler
 from ..errors import DataError
 from ..io.reading import read_yaml
+from .covariance import shrunk_covariance
 from .marginals import Marginals
 
 __all__ = ["InputDescription"]
@@ -30,21 +30,21 @@ _REMEDY = "Describe each input by mean and sd, by low and high, or by constant; 
 
 @dataclass(frozen=True, eq=False)
 class InputDescription:
-    """One entry a feature, in the teacher's column order, raw units.
+    """One entry per feature, in the teacher's column order, raw units.
 
     Parameters
     ----------
     names : list of d str
     mean, sd : float64 [d]
-        Of the values; sd 0 is a constant column.
+        Mean and standard deviation of the values; sd 0 is a constant column.
     low, high : float64 [d]
-        Range; -inf and inf where nothing is known. Values lie inside it and still have the mean and the deviation.
+        Range; -inf and inf if unknown. Values lie inside it and still have the mean and the deviation.
     uniform : bool [d]
         The feature is spread evenly over its range (only the range was given).
     integer : bool [d]
         Values are whole numbers.
     correlation : float64 [d, d] or None
-        Of the normal scores; from real rows, or None for independent features.
+        Correlation of the normal scores, from real rows; None for independent features.
     """
 
     names: list[str]
@@ -65,12 +65,12 @@ class InputDescription:
 
     @classmethod
     def standard(cls, d: int, names: Sequence[str] | None = None) -> InputDescription:
-        """N(0, 1) in every feature: all there is when the teacher takes standardised inputs."""
+        """Return N(0, 1) in every feature, for a teacher of standardised inputs."""
         return cls._plain(np.zeros(d), np.ones(d), names)
 
     @classmethod
     def from_scaler(cls, scaler: Scaler, names: Sequence[str] | None = None) -> InputDescription:
-        """The mean and standard deviation that a teacher's stored scaler holds."""
+        """Return the mean and standard deviation from a teacher's stored scaler."""
         return cls._plain(np.asarray(scaler.mean, float), np.asarray(scaler.scale, float), names)
 
     @classmethod
@@ -82,25 +82,23 @@ class InputDescription:
 
     @classmethod
     def from_rows(cls, x: np.ndarray, names: Sequence[str] | None = None) -> InputDescription:
-        """From a few real rows x [n, d]: means, spreads, ranges, whole-number columns and the (shrunk) correlation.
+        """Estimate from a few real rows x [n, d] means, spreads, ranges, whole-number columns and (shrunk) correlation.
 
         The correlation is shrunk towards independence by Ledoit and Wolf's rule, so that it is positive definite with
         fewer rows than features; the range is widened by a tenth, since a few rows do not reach its ends.
         """
-        from sklearn.covariance import ledoit_wolf
-
         x = np.asarray(x, float)
         if x.ndim != 2 or len(x) < 2:
             raise DataError(
                 f"a description needs at least 2 rows, got an array of shape {x.shape}.",
                 "Give more rows, or a YAML description.",
             )
-        # Rounding gives a constant column such as 0.1 a tiny deviation, so constancy is decided on the values themselves.
+        # Rounding gives a constant column such as 0.1 a tiny deviation, so compare the values themselves.
         varies = x.max(0) > x.min(0)
         mean, sd = np.where(varies, x.mean(0), x[0]), np.where(varies, x.std(0), 0.0)
         plain = cls._plain(mean, sd, names)
         z = (x - mean) / np.where(sd > 0, sd, 1.0)
-        covariance, _ = ledoit_wolf(z, assume_centered=True)
+        covariance = shrunk_covariance(z, centred=True)
         covariance += np.diag(sd == 0).astype(float)  # a constant column: independent, of any variance
         scale = np.sqrt(np.diag(covariance))
         integer = (x == np.round(x)).all(0)
@@ -118,7 +116,7 @@ class InputDescription:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> InputDescription:
-        """A file with ``inputs:`` and an entry a feature, in the teacher's order::
+        """Read a file with ``inputs:`` and one entry per feature, in the teacher's order::
 
             inputs:
               - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
@@ -135,7 +133,7 @@ class InputDescription:
 
     @classmethod
     def from_entries(cls, entries: Sequence[Mapping[str, Any]], where: str = "the description") -> InputDescription:
-        """From a list of mappings with the fields of :meth:`from_yaml`."""
+        """Build from a list of mappings with the fields of :meth:`from_yaml`."""
         columns = [_column(entry, j, where) for j, entry in enumerate(entries)]
         names, *numbers = zip(*columns)
         if len(set(names)) < len(names):
@@ -147,32 +145,30 @@ class InputDescription:
     # What follows from it -------------------------------------------------------------------------------------------------
 
     def scaler(self) -> Scaler:
-        """The standardisation that belongs to it (scale 1 where a column is constant)."""
+        """The matching standardisation (scale 1 for a constant column)."""
         return Scaler(self.mean.astype(float), np.where(self.sd > 0, self.sd, 1.0))
 
     @cached_property
     def marginals(self) -> Marginals:
-        """How a score of each feature becomes a value."""
+        """The map from scores to values of each feature."""
         return Marginals(self.mean, self.sd, self.low, self.high, self.uniform, self.integer)
 
     def inputs(self, z: np.ndarray) -> np.ndarray:  # [n, d] standard normal -> [n, d] raw units
-        """Raw inputs from independent N(0, 1) scores: correlated, inside their ranges with mean and spread as
-        described.
-        """
+        """Return raw inputs from independent N(0, 1) scores: correlated, in range, with the described moments."""
         return self.restrict(self.marginals(self.correlated(z)))
 
     def correlated(self, z: np.ndarray) -> np.ndarray:  # [n, d] -> [n, d]
-        """Scores with the known correlation, from independent ones."""
+        """Return scores with the known correlation, from independent ones."""
         return z if self.correlation is None else z @ np.linalg.cholesky(self.correlation).T
 
     def restrict(self, x: np.ndarray) -> np.ndarray:  # [n, d] raw -> [n, d] raw
-        """The nearest inputs that can occur: inside the ranges, whole numbers and constants kept."""
+        """Return the nearest valid inputs: inside the ranges, with whole numbers and constants."""
         x = np.clip(x, self.low, self.high)
         x = np.where(self.integer, np.clip(np.round(x), np.ceil(self.low), np.floor(self.high)), x)
         return np.where(self.sd > 0, x, self.mean)
 
     def box(self, scaler: Scaler, beyond: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-        """``(low, high)`` [d] in standardised space; ``beyond`` standard deviations where no range is known."""
+        """Return ``(low, high)`` [d] in standardised space; ``beyond`` standard deviations without a known range."""
         low = np.where(np.isfinite(self.low), self.low, self.mean - beyond * self.sd)
         high = np.where(np.isfinite(self.high), self.high, self.mean + beyond * self.sd)
         low, high = (np.where(self.sd > 0, v, self.mean) for v in (low, high))
@@ -180,12 +176,12 @@ class InputDescription:
 
 
 def _column(entry: Any, j: int, where: str) -> tuple:
-    """``(name, mean, sd, low, high, uniform, integer)`` of one entry, checked."""
+    """Return ``(name, mean, sd, low, high, uniform, integer)`` of one entry, checked."""
     if not isinstance(entry, Mapping):
         raise DataError(f"{where}: input {j + 1} is {entry!r}, expected fields.", _REMEDY)
     name = str(entry.get("name", f"x{j}"))
     place = f"{where}: input {j + 1} ('{name}')"
-    unknown = sorted(set(entry) - set(_FIELDS))
+    unknown = sorted(set(map(str, entry)) - set(_FIELDS))
     if unknown:
         raise DataError(f"{place} has the unknown field '{unknown[0]}'.", f"Known fields: {', '.join(_FIELDS)}.")
     number = {}
@@ -202,31 +198,29 @@ def _column(entry: Any, j: int, where: str) -> tuple:
     mean, sd, low, high, constant = number.values()
     if constant is not None:
         if any(v is not None for v in (mean, sd, low, high)):
-            raise DataError(f"{place} is constant and has a spread too.", "Give constant alone.")
+            raise DataError(f"{place} is constant but also has a spread.", "Give constant alone.")
         return name, constant, 0.0, constant, constant, False, False
     if (low is None) != (high is None) and mean is None:
-        raise DataError(f"{place} has one end of its range only.", _REMEDY)
+        raise DataError(f"{place} has only one end of its range.", _REMEDY)
     if low is not None and high is not None and low >= high:
         raise DataError(f"{place}: low {low:g} is not below high {high:g}.", "Swap them, or use constant.")
     if integer and low is not None and high is not None and math.ceil(low) > math.floor(high):
         raise DataError(
             f"{place}: no whole number lies between low {low:g} and high {high:g}, expected at least one.",
-            "Widen the range, or leave integer out.",
+            "Widen the range, or omit integer.",
         )
     if mean is None and sd is None and low is not None and high is not None:
         # A uniform value's mean and standard deviation; whole numbers get half a unit more on each side.
         width = high - low + (1.0 if integer else 0.0)
         return name, (low + high) / 2, width / math.sqrt(12.0), low, high, True, integer
     if mean is None or sd is None or sd <= 0:
-        raise DataError(
-            f"{place} is described by neither mean and sd (above 0), nor low and high, nor constant.", _REMEDY
-        )
+        raise DataError(f"{place} has neither mean and sd (above 0), nor low and high, nor constant.", _REMEDY)
     if not (low is None or low < mean) or not (high is None or mean < high):
         raise DataError(f"{place}: the mean {mean:g} is not inside the range.", "Check mean, low and high.")
-    # A hundredth more is rounding on a data sheet; the nearest possible is taken.
+    # A hundredth more is rounding on a data sheet; the nearest possible value is used.
     if low is not None and high is not None and sd > 1.01 * (most := math.sqrt((mean - low) * (high - mean))):
         raise DataError(
-            f"{place}: sd {sd:g} is more than values in this range with mean {mean:g} can have, {most:.6g}.",
+            f"{place}: sd {sd:g} exceeds {most:.6g}, the maximum for values in this range with mean {mean:g}.",
             "Check sd, low and high.",
         )
     return name, mean, sd, -math.inf if low is None else low, math.inf if high is None else high, False, integer

@@ -1,4 +1,4 @@
-"""From samplers to training steps: every round of a few steps gets fresh points, and may change what is drawn next."""
+"""Supply of samplers' points to training steps: each round of a few steps gets fresh points and may train samplers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..fused import Member, Progress, advance, answers
 from ..fused.permutation import batch_rows
-from ..objectives import TERMS, RowQuantities, Schedule
+from ..objectives import LOSS_COLUMNS, RowQuantities, Schedule
 from .sampler import Network, Sampler
 
 __all__ = ["Feed", "Part", "Rows", "advance_fed"]
@@ -20,22 +20,22 @@ __all__ = ["Feed", "Part", "Rows", "advance_fed"]
 class Rows(Sampler):
     """Real rows as a part of the batch, without replacement epoch by epoch, with their labels and quantities.
 
-    Beside them a synthetic point counts as a row whose label is the teacher's answer: no error, full trust, no outlier.
+    A synthetic point added to them counts as a row labelled by the teacher: no error, full trust, no outlier.
     """
 
     def __init__(self, x: Tensor, y: Tensor, quantities: RowQuantities, *, seed: int = 0):
         self.x, self.y, self.quantities, self.seed, self.features = x, y, quantities, seed, x.shape[1]
 
     def index(self, count: int, step: int, steps: int) -> Tensor:  # [count] int64
-        """The rows of the round of ``steps`` steps that begins with ``step``."""
+        """Return the rows of the round of ``steps`` steps that begins with ``step``."""
         return batch_rows(self.seed, step // steps, count, len(self.x))
 
 
 @dataclass(frozen=True)
 class Part:
-    """A share of every batch: ``rows`` points of a sampler, whose mean base loss has ``weight``.
+    """A part of every batch: ``rows`` points of a sampler, whose mean base loss has ``weight``.
 
-    The weight is looked at once a round, at its last step: with ``Schedule(1, 0)`` and rounds of ten steps it is the
+    The weight is evaluated once per round, at its last step: with ``Schedule(1, 0)`` and rounds of ten steps it is the
     ``alpha = 1 - (e + 1) / E`` of Zhou & Chiam 2023.
     """
 
@@ -45,16 +45,16 @@ class Part:
 
 
 class Feed:
-    """Gives a member its rows.
+    """Source of a member's rows.
 
     Parameters
     ----------
     parts : sequence of Part
         Together they make the batch; ``sum of weight_p * mean of the base over part p`` is the base's loss.
     steps : int
-        Student steps a round: points are drawn for so many steps at once, and the samplers learn after them.
+        Student steps per round: points are drawn for this many steps at once, and the samplers learn after them.
     look : callable(member) -> (student, teacher), optional
-        What the samplers learn from where the member trains networks with more outputs than are kept.
+        Networks that the samplers learn from, if the member trains networks with more outputs than are kept.
     """
 
     def __init__(
@@ -62,17 +62,16 @@ class Feed:
     ):
         if not parts or steps < 1:
             raise RecipeError(
-                f"a feed needs at least one part and one step a round, got {len(parts)} and {steps}.", "Give a sampler."
+                f"a feed needs at least one part and one step per round, got {len(parts)} and {steps}.",
+                "Give a sampler.",
             )
         for part in parts:
             if part.rows < 1:
-                raise RecipeError(
-                    f"a part of the batch needs at least one row, got {part.rows}.", "Leave the part out."
-                )
+                raise RecipeError(f"a part of the batch needs at least one row, got {part.rows}.", "Omit the part.")
         widths = {part.sampler.features for part in parts}
         if len(widths) > 1:
             raise RecipeError(
-                f"the samplers give inputs of different widths {sorted(widths)}.", "Describe the same inputs to all."
+                f"the samplers give inputs of different widths {sorted(widths)}.", "Give all the same inputs."
             )
         self.parts, self.steps = tuple(parts), steps
         self.batch = sum(part.rows for part in parts)
@@ -92,7 +91,7 @@ class Feed:
         ).flatten(0, 1)
 
     def _indices(self, step: int) -> list[Tensor | None]:
-        """The row numbers of each part of real rows, None for the others."""
+        """Return the row numbers of each part of real rows, None for the others."""
         real = (isinstance(part.sampler, Rows) for part in self.parts)
         return [
             part.sampler.index(self.steps * part.rows, step, self.steps) if rows else None
@@ -101,7 +100,7 @@ class Feed:
 
     @torch.no_grad()
     def draw(self, step: int) -> Tensor:  # [steps * batch, d]
-        """The points of the round that begins with ``step``, in the order in which the steps take them."""
+        """Return the points of the round that begins with ``step``, in the order in which the steps use them."""
         rows = self._indices(step)
         drawn = [
             part.sampler.draw(self.steps * part.rows, step) if i is None else part.sampler.x[i]
@@ -122,7 +121,7 @@ class Feed:
         """Put the next round's rows and their weights into the member; its batch must be the feed's."""
         if member.batch != self.batch:
             raise RecipeError(
-                f"the member's batch is {member.batch} and the feed gives {self.batch} rows a step.",
+                f"the member's batch is {member.batch}, but the feed supplies {self.batch} rows per step.",
                 "Use the feed's batch.",
             )
         if member.recipe.needs_labels and not self.labelled:
@@ -137,13 +136,27 @@ class Feed:
         member.x = self.draw(step).to(member.device)
         member.y, member.shuffle = None, False
         weights = self.row_weights(step, member.total)
-        t = answers(member.teacher, member.x)
+        t = self._with_known_answers(answers(member.teacher, member.x), step)
         member.rows = RowQuantities(t, weight=weights if weights is None else weights.to(member.device))
         if self.labelled:
             self._label(member, t, step)
 
+    def _with_known_answers(self, t: Tensor, step: int) -> Tensor:  # [steps * batch, o]
+        """The same with the stored answers of the real rows, which the teacher saw in raw units."""
+        rows = self._indices(step)
+        if not any(i is not None and part.sampler.quantities.t is not None for part, i in zip(self.parts, rows)):
+            return t
+        of_parts = t.reshape(self.steps, self.batch, -1).split([part.rows for part in self.parts], 1)
+        known = [
+            asked.flatten(0, 1)
+            if i is None or part.sampler.quantities.t is None
+            else part.sampler.quantities.t.to(t.device)[i.to(t.device)]
+            for part, i, asked in zip(self.parts, rows, of_parts)
+        ]
+        return self._interleaved(known)
+
     def _label(self, member: Member, t: Tensor, step: int) -> None:
-        """Labels and quantities of the real rows; the answers as labels of the synthetic points."""
+        """Return labels and quantities of the real rows, with answers as labels of the synthetic points."""
         rows, sizes, device, t = self._indices(step), [self.steps * part.rows for part in self.parts], t.device, t.cpu()
         if member.recipe.needs_labels:
             of_parts = t.reshape(self.steps, self.batch, -1).split([part.rows for part in self.parts], 1)
@@ -168,13 +181,13 @@ class Feed:
         member.rows = replace(member.rows, **known)
 
     def learn(self, member: Member) -> None:
-        """What the samplers learn from the round that is over."""
+        """Let the samplers learn from the finished round."""
         student, teacher = self._look(member)
         for part in self.parts:
             part.sampler.learn(student, teacher, member.state.step)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The samplers' states, flat."""
+        """Return the samplers' states, flat."""
         return {f"{i}.{k}": v for i, part in enumerate(self.parts) for k, v in part.sampler.state_dict().items()}
 
     def load_state_dict(self, flat) -> None:
@@ -183,9 +196,9 @@ class Feed:
 
 
 def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backend: str = "auto") -> list[Progress]:
-    """``n`` steps of every member on its feed's points, round by round; :func:`regkd_edge.fused.advance` for feeds.
+    """Run ``n`` steps of every member on its feed's points, round by round; :func:`regkd_edge.fused.advance` for feeds.
 
-    All feeds need the same number of steps a round, of which ``n`` is a multiple (but for the end of a run).
+    All feeds need the same number of steps per round, of which ``n`` is a multiple (except at the end of a run).
     """
     steps = {feed.steps for feed in feeds}
     if len(steps) != 1 or len(members) != len(feeds):
@@ -204,5 +217,5 @@ def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backen
             for member, feed in zip(members, feeds):
                 feed.learn(member)
         done += count
-    empty = torch.zeros(0, len(TERMS))
+    empty = torch.zeros(0, len(LOSS_COLUMNS))
     return [Progress(torch.cat(t or [empty]), p.state, p.choice) for t, p in zip(tables, last)]

@@ -1,4 +1,4 @@
-"""Inputs drawn from a description: N(0, I) in the plainest case, ranges, whole numbers and correlation where known."""
+"""Inputs drawn from a description: N(0, I) in the simplest case, else with ranges, whole numbers and correlation."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ class Gaussian(Sampler):
 
 
 class HeavyTailed(Sampler):
-    """Unit variance, but many small values and few large ones: x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1)
-    (ours).
+    """Inputs of unit variance with heavy tails (ours): x_j = z_j exp(tail u_j - tail^2), z and u ~ N(0, 1).
 
-    Counters, rates and switches look more like this than like a normal distribution; what the teacher does far from the
-    mean in a few features is seen more often.
+    Counters, rates and switches resemble this more than a normal distribution; the student sees the teacher's behaviour
+    far from the mean in a few features more often.
     """
 
     def __init__(self, features: int, *, seed: int = 0, tail: float = 0.7):
@@ -44,7 +43,7 @@ class HeavyTailed(Sampler):
 
 
 class DescribedInputs(Sampler):
-    """Inputs as an :class:`InputDescription` has them, in the standardised space of ``scaler`` (by default its own)."""
+    """Inputs from an :class:`InputDescription`, in the standardised space of ``scaler`` (by default its own)."""
 
     def __init__(self, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
         self.description, self.seed = description, seed
@@ -52,7 +51,7 @@ class DescribedInputs(Sampler):
         if self.scaler.width != description.d:
             raise DataError(
                 f"the description has {description.d} inputs and the teacher takes {self.scaler.width}.",
-                "Describe the inputs of this teacher, in its order.",
+                "Describe the inputs of this teacher, in order.",
             )
         self.features = description.d
 
@@ -61,6 +60,6 @@ class DescribedInputs(Sampler):
         return torch.from_numpy(self.scaler.standardize(self.description.inputs(z))).float()
 
     def restrict(self, x: Tensor) -> Tensor:  # [n, d] standardised -> the nearest inputs that can occur
-        """For points that something else has moved."""
+        """Move points of another source to valid inputs."""
         raw = self.scaler.restore(x.detach().double().cpu().numpy())
         return torch.from_numpy(np.asarray(self.scaler.standardize(self.description.restrict(raw)))).to(x)

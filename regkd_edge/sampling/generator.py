@@ -1,6 +1,4 @@
-"""Inputs from a generator trained against the student (Kang & Kang 2021, as in the authors' code of Zhou & Chiam
-2023).
-"""
+"""Inputs from a generator trained against the student (Kang & Kang 2021, as in Zhou & Chiam 2023's code)."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ _DRAW, _LEARN, _START = 10, 11, 12
 
 
 class AdversarialGenerator(Sampler):
-    """x = G(z), z ~ N(0, I), with G taught to find where student and teacher disagree.
+    """Sampler x = G(z), z ~ N(0, I), with G trained to find where student and teacher disagree.
 
-    One learning step a round goes down ``mean[-|T-S|^2 + gamma |S|^2] + beta sum[|x|^2]``: the last two terms keep the
-    student's answers and the points from running away. The sum is over the whole batch, not its mean, as in the
-    authors' code: with a mean the points run much farther.
+    One learning step per round minimises ``mean[-|T-S|^2 + gamma |S|^2] + beta sum[|x|^2]``: the last two keep the
+    student's outputs and the points from diverging. The sum is over the whole batch, not its mean, as in the
+    authors' code: with a mean the points diverge much further.
 
     Parameters
     ----------
@@ -34,7 +32,7 @@ class AdversarialGenerator(Sampler):
     latent, hidden : int
         Widths of z and of G's hidden layer (tanh, linear output); 50 and 500 in the authors' code.
     batch : int
-        Points of a learning step; in the authors' code as many as a step of the student takes from the generator.
+        Points per learning step; in the authors' code as many as a step of the student takes from the generator.
     beta, gamma : float
         1e-5 each in the authors' code.
     optimizer : Optimizer
@@ -65,7 +63,7 @@ class AdversarialGenerator(Sampler):
     def learn(self, student: Network, teacher: Network, step: int) -> None:
         if not is_differentiable(teacher):
             raise RecipeError(
-                "the adversarial generator climbs the teacher's gradient, and this teacher has none.",
+                "the adversarial generator needs the teacher's gradient, and this teacher has none.",
                 "Use the samplers gaussian or anchored, or abm with the rule 'candidates'.",
             )
         with torch.enable_grad():
@@ -74,7 +72,7 @@ class AdversarialGenerator(Sampler):
             loss = (-(teacher(x) - s).square() + self.gamma * s.square()).sum(1).mean() + self.beta * x.square().sum()
             weights = list(self.network.parameters())
             gradients = torch.autograd.grad(loss, weights)
-        # A run has as many rounds as it has; the generator's rate is constant, so the total does not matter.
+        # The generator's rate is constant, so the total number of rounds does not matter.
         self.optimizer.update(weights, gradients, self.state, total=max(1, self.state.step + 1))
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
 """Inputs from a tuned latent distribution, for a student whose rows come from elsewhere (after Nguyen et al. 2021).
 
-The paper is about classification and its code is not public; this is our carry-over to regression. A conditional VAE
-learns x given c, c the label or the teacher's answer. Its latent N(mu, sigma^2) is then moved to where the teacher
-handles the decoded points well: ``J(mu, sigma) = mean r(G(z, c), c) - kappa KL(N(mu, sigma^2) | N(0, I))`` is made
-large by Bayesian optimisation (a Gaussian process of scikit-learn with expected improvement).
+The paper is about classification and its code is not public; this is our adaptation to regression. A conditional VAE
+learns x given c, where c is the label or the teacher's output. Its latent N(mu, sigma^2) is then moved to where the
+teacher handles the decoded points well: ``J(mu, sigma) = mean r(G(z, c), c) - kappa KL(N(mu, sigma^2) | N(0, I))`` is
+maximised by Bayesian optimisation (a Gaussian process of scikit-learn with expected improvement).
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ REWARDS = ("label", "uncertainty")
 
 
 class ConditionalVAE(nn.Module):
-    """Encoder (x, c) -> N(m, s^2) of k numbers, decoder (z, c) -> x with unit-free Gaussian noise of one learnt
-    scale.
-    """
+    """Encoder (x, c) -> N(m, s^2) of k numbers, decoder (z, c) -> x with Gaussian noise of one learnt scale."""
 
     def __init__(self, features: int, conditions: int, latent: int = 4, hidden: int = 64):
         super().__init__()
@@ -38,7 +36,7 @@ class ConditionalVAE(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def loss(self, x: Tensor, c: Tensor, eps: Tensor) -> Tensor:  # [B, d], [B, o], [B, k] -> scalar
-        """The negative evidence bound."""
+        """Return the negative evidence lower bound."""
         mean, log_sd = self.encoder(torch.cat([x, c], 1)).chunk(2, 1)
         decoded = self.decode(mean + log_sd.exp() * eps, c)
         fit = 0.5 * ((x - decoded) / self.log_scale.exp()).square().sum(1) + self.features * self.log_scale
@@ -52,7 +50,7 @@ class ConditionalVAE(nn.Module):
 def fit_vae(
     x: Tensor, c: Tensor, *, latent: int = 4, hidden: int = 64, steps: int = 2000, batch: int = 64, seed: int = 0
 ) -> ConditionalVAE:
-    """Fit to rows x [N, d] and conditions c [N, o], standardised; Adam 2e-3 along a cosine."""
+    """Fit to rows x [N, d] and conditions c [N, o], standardised; Adam, 2e-3 with cosine decay."""
     if len(x) < 2 or len(x) != len(c):
         raise DataError(
             f"a conditional VAE needs at least 2 rows with their conditions, got {len(x)} and {len(c)}.",
@@ -78,7 +76,7 @@ def fit_vae(
 def maximise(
     score, low: np.ndarray, high: np.ndarray, *, evaluations: int = 40, first: int = 12, seed: int = 0
 ) -> tuple[np.ndarray, float]:
-    """Bayesian optimisation of ``score(v) -> float`` over a box: ``(best v, its score)``.
+    """Maximise ``score(v) -> float`` over a box by Bayesian optimisation; return ``(best v, its score)``.
 
     Latin-hypercube starts, then the largest expected improvement under a Matern-5/2 process among 2000 random
     candidates.
@@ -94,7 +92,7 @@ def maximise(
     while len(found) < evaluations:
         y = np.asarray(found)
         unit = (y - y.mean()) / (y.std() or 1.0)
-        with warnings.catch_warnings():  # a bound of the kernel that is reached is no failure here
+        with warnings.catch_warnings():  # reaching a bound of the kernel is not a failure here
             warnings.simplefilter("ignore", UserWarning)
             process = GaussianProcessRegressor(kernel, random_state=0).fit(tried, unit)
         near = np.clip(tried[unit.argmax()] + 0.1 * rng.standard_normal((500, len(low))), 0, 1)
@@ -118,7 +116,7 @@ class Latent:
 
 
 def reward_of(teacher: Network, x: Tensor, c: Tensor, reward: str, generator: torch.Generator) -> Tensor:  # [n]
-    """``label``: -|T(x) - c|^2; ``uncertainty``: minus the variance of T under input noise of 0.05 (4 draws)."""
+    """Return for ``label`` -|T(x) - c|^2, for ``uncertainty`` minus the variance of T under noise of 0.05 (4 draws)."""
     with torch.no_grad():
         if reward == "label":
             return -(teacher(x) - c).square().sum(1)
@@ -137,11 +135,11 @@ def tune(
     evaluations: int = 40,
     seed: int = 0,
 ) -> Latent:
-    """The latent distribution with the largest J over mu in [-2, 2] and sigma in [0.2, 2] (c [N, o] from the rows)."""
+    """Return the latent distribution of largest J over mu in [-2, 2], sigma in [0.2, 2] (c [N, o] from the rows)."""
     if reward not in REWARDS:
         raise RecipeError(f"reward '{reward}' is unknown.", f"Use one of: {', '.join(REWARDS)}.")
     k = vae.latent
-    z0 = torch.randn(points, k, generator=noise(seed, _TUNE, 0))  # the same draws for every (mu, sigma): J is smooth
+    z0 = torch.randn(points, k, generator=noise(seed, _TUNE, 0))  # the same draws for every (mu, sigma) make J smooth
     labels = c[torch.randint(len(c), (points,), generator=noise(seed, _TUNE, 1))]
 
     def score(v: np.ndarray) -> float:
@@ -159,7 +157,7 @@ def tune(
 
 
 class TunedLatent(Sampler):
-    """Points of the tuned latent, the best share of them: ``keep`` of each draw, by the reward."""
+    """Sampler of the tuned latent that keeps the share ``keep`` of each draw with the highest reward."""
 
     def __init__(
         self,

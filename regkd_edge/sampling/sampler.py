@@ -1,4 +1,4 @@
-"""What a sampler is: inputs in standardised space as a function of (seed, step), perhaps learning from the student."""
+"""Samplers: inputs in standardised space as a function of (seed, step), possibly learning from the student."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _MASK = (1 << 64) - 1
 class Sampler:
     """A source of synthetic inputs.
 
-    ``draw`` depends on the seed, the step and what ``learn`` has done so far, on nothing else; a run that is cut and
-    continued with :meth:`state_dict` therefore draws the same points.
+    ``draw`` depends only on the seed, the step and what ``learn`` has done so far. A run that is interrupted and
+    resumed with :meth:`state_dict` therefore draws the same points.
     """
 
     features: int  # d
 
     def draw(self, count: int, step: int) -> Tensor:  # [count, d] float32
-        """Points for the steps that begin with ``step``."""
+        """Return points for the steps that begin with ``step``."""
         raise NotImplementedError
 
     def learn(self, student: Network, teacher: Network, step: int) -> None:
-        """Called once a round, after the student's steps of that round. Most samplers have nothing to learn."""
+        """Learn once per round, after the student's steps of that round. Most samplers have nothing to learn."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What has been learnt, as a flat dict of tensors."""
+        """Return the learnt state, as a flat dict of tensors."""
         return {}
 
     def load_state_dict(self, flat: Mapping[str, Tensor]) -> None:
-        """The inverse of :meth:`state_dict`."""
+        """Restore the state of :meth:`state_dict`."""
         if flat:
             raise RecipeError(
                 f"{type(self).__name__} keeps no state, got {sorted(flat)[:3]}.",
@@ -46,7 +46,7 @@ class Sampler:
 
 
 def _mixed(*numbers: int) -> int:
-    """One 63-bit seed from several numbers (SplitMix64's finalizer), so that near seeds share no stream."""
+    """Return one 63-bit seed from several numbers (SplitMix64's finalizer), so that nearby seeds share no stream."""
     state = 0x9E3779B97F4A7C15
     for number in numbers:
         state = (state ^ number) & _MASK
@@ -57,10 +57,10 @@ def _mixed(*numbers: int) -> int:
 
 
 def noise(seed: int, stream: int, step: int) -> torch.Generator:
-    """A fresh generator for one purpose (``stream``) of one step."""
+    """Return a new generator for one purpose (``stream``) of one step."""
     return torch.Generator().manual_seed(_mixed(seed, stream, step))
 
 
 def standard_normal(seed: int, stream: int, step: int, *shape: int) -> Tensor:
-    """N(0, 1) numbers, float32, a function of (seed, stream, step)."""
+    """Return N(0, 1) numbers, float32, as a function of (seed, stream, step)."""
     return torch.randn(*shape, generator=noise(seed, stream, step))

@@ -1,8 +1,7 @@
-"""Calibration inputs where no row is: drawn within what is known of each feature."""
+"""Calibration inputs without rows, drawn from what is known of each feature."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..data import Scaler, Scalers
 from ..errors import DataError
+from ..io.reading import read_json_object
 from .describe import InputDescription
 
 __all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
@@ -19,22 +19,22 @@ __all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs
 _TAIL = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
 _LEVELS = np.concatenate([_TAIL, np.arange(0.04, 0.97, 0.04), 1.0 - _TAIL[::-1]])
 _DEGREES = 4.0
-_FEW = 64  # distinct values up to which they are kept one by one
-_WIDEST = 64  # features up to which the correlation is kept: d^2 numbers
+_FEW = 64  # maximum number of distinct values that are stored individually
+_WIDEST = 64  # maximum number of features with a stored correlation: d^2 numbers
 
 
 @dataclass(frozen=True, eq=False)
 class KnownInputs:
-    """What is known of a student's inputs.
+    """Knowledge of a student's inputs.
 
     Attributes
     ----------
     description : InputDescription
-        Mean, deviation, range, whole numbers, constants; the correlation of the normal scores where it is known.
+        Mean, deviation, range, whole numbers, constants; the correlation of the normal scores if known.
     quantiles : float64 [q, d] or None
         Quantiles of each feature at fixed levels, closer towards the ends; raw units.
     values : tuple, for each feature float64 [m] or None
-        All values of a feature that takes few of them (a count, a switch, a sensor's own steps).
+        All values of a feature that takes few of them (a count, a switch, a quantized sensor).
     """
 
     description: InputDescription
@@ -45,10 +45,10 @@ class KnownInputs:
 def summary_of_inputs(
     x: np.ndarray,  # [n, d] raw units
 ) -> dict[str, Any]:
-    """What is stored with a student of the rows it was trained on: quantiles, whole-number columns, the values of
-    columns that take few, correlation of the ranks.
+    """Return the summary of training rows stored with a student: quantiles, whole-number columns, values of columns
+    that take few, correlation of the ranks.
 
-    A few numbers a feature and no row; they stand for the rows where calibration has none.
+    It holds a few numbers per feature and no rows; calibration uses it in place of rows.
     """
     x = np.asarray(x, np.float64)
     summary: dict[str, Any] = {
@@ -62,26 +62,28 @@ def summary_of_inputs(
         ranks[:, x.min(axis=0) == x.max(axis=0)] = 0.0
         norm = np.sqrt((ranks**2).sum(axis=0))
         spearman = (ranks.T @ ranks) / np.maximum(np.outer(norm, norm), 1e-12)
-        correlation = 2.0 * np.sin(np.pi / 6.0 * spearman)  # of the normal scores behind ranks so correlated
+        correlation = 2.0 * np.sin(
+            np.pi / 6.0 * spearman
+        )  # correlation of the normal scores with this rank correlation
         summary["correlation"] = np.round(correlation, 4).tolist()
     return summary
 
 
 def described_inputs(student: str | Path, described: str | Path | None = None) -> KnownInputs:
-    """What is known of a student's inputs: a YAML description, else its scaler with the summary stored beside it.
+    """Return what is known of a student's inputs: a YAML description, else its scaler with the stored summary.
 
     Parameters
     ----------
     student : path of a folder with model.json
     described : path of a YAML file, optional
     """
-    card = json.loads(Path(student, "model.json").read_text(encoding="utf-8"))
+    card = read_json_object(Path(student, "model.json"), "Distil the student again with --force.")
     scaler = Scalers.from_dict(card["scalers"]).x
     if described is not None:
         description = InputDescription.from_yaml(described)
         if description.d != len(scaler.mean):
             raise DataError(
-                f"'{described}' describes {description.d} inputs, the student takes {len(scaler.mean)}.",
+                f"'{described}' describes {description.d} inputs, and the student takes {len(scaler.mean)}.",
                 "Describe each input once, in order.",
             )
         return KnownInputs(description)
@@ -90,7 +92,7 @@ def described_inputs(student: str | Path, described: str | Path | None = None) -
 
 
 def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
-    """A scaler, and the summary of :func:`summary_of_inputs` where there is one."""
+    """Combine a scaler and the summary of :func:`summary_of_inputs`, if there is one."""
     description = InputDescription.from_scaler(scaler)
     if summary is None:
         return KnownInputs(description)
@@ -103,12 +105,12 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
     low, high = quantiles[0], quantiles[-1]
     correlation = summary.get("correlation")
     if correlation is not None:
-        # Rounding and ranks leave it not quite positive definite; a constant feature has no correlation at all.
+        # After rounding and ranking it may not be positive definite; a constant feature has no correlation.
         values, vectors = np.linalg.eigh(np.asarray(correlation, float) * (1 - np.eye(len(low))) + np.eye(len(low)))
         correlation = (vectors * np.maximum(values, 1e-3)) @ vectors.T
         diagonal = np.sqrt(np.diag(correlation))
         correlation = correlation / np.outer(diagonal, diagonal)
-    # A constant column has scale 1 in a scaler, and another teacher's scaler another mean; its range tells it apart.
+    # A constant column has scale 1 in a scaler, and its mean may be another teacher's; its range identifies it.
     varies = high > low
     description = replace(
         description,
@@ -126,12 +128,11 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
 
 
 def synthetic_rows(known: KnownInputs, n: int, seed: int = 0) -> np.ndarray:  # [n, d] float32, raw units
-    """Inputs as described: normal scores with the known correlation, put through each feature's known quantiles.
+    """Draw the described inputs: normal scores with the known correlation, mapped by each feature's known quantiles.
 
-    Every second row has its scores stretched or shrunk together (Student's t, 4 degrees of freedom): extremes of one
-    input come with extremes of others more often than a normal copula has it, and a range that was never seen is
-    clipped. Without quantiles the scores are spread by mean and deviation (Gaussian features), inside the range where
-    one is known.
+    The scores of every second row are scaled together (Student's t, 4 degrees of freedom): extremes of different
+    inputs coincide more often than in a normal copula, and an unseen range would be clipped. Without quantiles the
+    scores are scaled by mean and deviation (Gaussian features), inside the range if one is known.
     """
     description = known.description
     rng = np.random.default_rng(seed)
@@ -141,7 +142,7 @@ def synthetic_rows(known: KnownInputs, n: int, seed: int = 0) -> np.ndarray:  # 
     if description.correlation is not None:
         z = z @ np.linalg.cholesky(description.correlation).T
     z[1::2] /= np.sqrt(rng.chisquare(_DEGREES, (len(z[1::2]), 1)) / _DEGREES)
-    share = (z.argsort(axis=0).argsort(axis=0) + 0.5) / n  # ranks: the n values cover the whole of each distribution
+    share = (z.argsort(axis=0).argsort(axis=0) + 0.5) / n  # ranks make the n values cover each distribution
     share = (share - share.min(axis=0)) / np.maximum(share.max(axis=0) - share.min(axis=0), 1e-12) if n > 1 else share
     x = np.column_stack([np.interp(share[:, j], _LEVELS, known.quantiles[:, j]) for j in range(description.d)])
     for j, values in enumerate(known.values):
@@ -154,7 +155,7 @@ def nearest(
     x: np.ndarray,  # [n]
     values: np.ndarray,  # [m] sorted
 ) -> np.ndarray:  # [n]
-    """Of each number the closest of ``values``."""
+    """Return for each number the closest of ``values``."""
     if len(values) == 1:
         return np.full_like(x, values[0])
     right = np.clip(np.searchsorted(values, x), 1, len(values) - 1)

@@ -1,27 +1,51 @@
-"""Stage ``bench``: accuracy on the held-out rows and latency, measured on the engine files themselves."""
+"""Stage ``bench``: accuracy on the held-out rows and latency, measured on the engine files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..errors import NotAvailable
+from ..errors import GraphError, NotAvailable
 from ..io.command import command_line
+from ..io.progress import tick
 from ..run import RunFolder
-from . import Progress, Stage
+from . import Parts, Progress, Stage
 
 __all__ = ["STAGE"]
 
 
-def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"bench": config.bench.model_dump(mode="json")}
+def _parts(run: RunFolder, config: RunConfig) -> list[str]:
+    return [Path(name).name for name in run.record("build")["outputs"]]
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
+    """Everything that decides the figures of one engine."""
+    engine = run.known_outputs("build").get(f"engines/{part}")
+    if engine is None:
+        return None
+    return {
+        "engine": engine,
+        "bench": config.bench.model_dump(mode="json", exclude={"allow"}),
+        "batch_size": config.batch_size,
+        "upstream": [run.outputs_hash(stage) for stage in ("data", "teacher", "distill", "export")],
+    }
+
+
+def _runs_code(section: Any, manifest: Any) -> bool:
+    """Whether the user allowed code from this engine's plan to run."""
+    return bool(section.run_code_of_plan and manifest.options.get("version_compatible"))
+
+
+def _work(
+    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset, load_predictions
-    from ..engines import get_engine, read_manifest
+    from ..engines import get_backend, read_manifest
+    from ..engines.verify import verify_engine
     from ..measure import bench_engines
+    from .build import graphs, oracle_of
 
     section = config.bench
     dataset = load_dataset(run)
@@ -31,24 +55,32 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
     student = load_predictions(run.file("student", "predictions.npz"))[test]
     batches = section.batches if config.batch_size == "dynamic" else [config.batch_size]
     folders, left_out = [], []
-    for name in run.record("build")["outputs"]:
-        folder = run.file(name)
-        backend = get_engine(read_manifest(folder).backend)
+    oracle, graph_of = oracle_of(run), graphs(run)
+    for part in parts:
+        folder = run.file("engines", part)
+        manifest = read_manifest(folder)
+        backend = get_backend(manifest.backend)
         # A plan that was compiled ahead of time is built on machines that cannot run it.
         reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
+        if reason is None and manifest.verified is None:  # built where it could not be run
+            trusted = {"run_code_of_plan": True} if _runs_code(section, manifest) else {}
+            try:
+                verify_engine(folder, graph_of[folder.name.removeprefix(f"{manifest.backend}.")], oracle, **trusted)
+            except GraphError as error:
+                reason = error.cause
         if reason is None:
             folders.append(folder)
         else:
-            left_out.append(f"{folder.name}: {reason}")
-    if not folders:
+            left_out.append(f"{part}: {reason}")
+            yield part, [], {"left_out": left_out[-1]}
+    if len(left_out) == len(_parts(run, config)):
         raise NotAvailable(
             f"no engine of '{run.path}' can be run here: {'; '.join(left_out)}",
             f"Build one for this machine: {command_line('build', run.path, '--backend', 'onnxruntime')}.",
         )
-    paths: list[Path] = []
-    engines: list[dict[str, Any]] = []
-    progress("bench", 0, 1, {}, None)
-    # All in one call: they are timed in turns and share the machine's quiet and busy moments.
+    if not folders:
+        return
+    # All in one call: they are timed in turns, so that background load affects all alike.
     for record in bench_engines(
         run,
         folders,
@@ -63,10 +95,21 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         threads=section.threads,
         sweep=section.sweep,
         run_code_of_plan=section.run_code_of_plan,
+        progress=tick,
     ):
-        paths += record["outputs"]
-        engines.append({key: value for key, value in record.items() if key != "outputs"})
-    return paths, {"engines": [engine["name"] for engine in engines], **({"left_out": left_out} if left_out else {})}
+        yield record["name"], record["outputs"], {"engine": record["name"]}
 
 
-STAGE = Stage("bench", "bench", ("data", "teacher", "distill", "build"), _inputs, _work, machine_bound=True)
+def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    left_out = [one["left_out"] for one in parts.values() if "left_out" in one]
+    engines = [one["engine"] for one in parts.values() if "engine" in one]
+    return {"engines": engines, **({"left_out": left_out} if left_out else {})}
+
+
+STAGE = Stage(
+    "bench",
+    "bench",
+    ("data", "teacher", "distill", "build"),
+    parts=Parts(_parts, _inputs, _work, _summary),
+    machine_bound=True,
+)

@@ -1,96 +1,122 @@
-"""Stage ``build``: an engine for each graph and back end, made on the machine it will run on."""
+"""Stage ``build``: an engine for each graph and back end, built on the machine that will run it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..config import RunConfig
 from ..errors import GraphError, UserError
 from ..run import RunFolder
-from . import Progress, Stage
+from . import Parts, Progress, Stage
 
-__all__ = ["STAGE", "graphs", "options_for"]
+if TYPE_CHECKING:
+    from ..engines.verify import Oracle
+
+__all__ = ["STAGE", "graphs", "oracle_of"]
+
+_VERIFY_ROWS = 1000  # held-out rows on which engines are compared with their graphs
 
 
 def graphs(run: RunFolder) -> dict[str, Path]:
-    """Precision -> graph, of the stages export and quantize."""
+    """Return precision -> graph, from the stages export and quantize."""
     names = [*run.record("export")["outputs"], *(run.record("quantize") or {"outputs": {}})["outputs"]]
     return {Path(name).name.split(".")[1]: run.file(name) for name in names}
 
 
-def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+def _parts(run: RunFolder, config: RunConfig) -> list[str]:
+    return [f"{backend}.{precision}" for backend in config.build.backend for precision in graphs(run)]
+
+
+def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
+    """Everything that decides one engine: its graph, the options of its back end, the rows it is compared on."""
+    backend, _, precision = part.partition(".")
+    graph = graphs(run).get(precision) if run.record("export") is not None else None
+    if graph is None:
+        return None
+    name = run.relative(graph)
+    hashes = {**run.known_outputs("export"), **run.known_outputs("quantize")}
     return {
-        "build": config.build.model_dump(mode="json"),
-        "options": {name: options_for(config, name) for name in config.build.backend},
+        "part": part,
+        "graph": hashes[name],
+        "fp32": run.outputs_hash("export"),
+        "data": run.outputs_hash("data"),
+        "options": config.build.options(backend),
     }
 
 
-def options_for(config: RunConfig, backend: str) -> dict[str, Any]:
-    """The options of a back end that a configuration asks for."""
-    options: dict[str, Any] = {"header": config.build.header} if backend == "native" and config.build.header else {}
-    if backend not in ("tensorrt", "tensorrt-rtx"):
-        return options
-    fields = (
-        ("tf32",)
-        if backend == "tensorrt-rtx"
-        else (
-            "workspace_mib",
-            "optimization_level",
-            "tf32",
-            "version_compatible",
-            "hardware_compatible",
-            "refit",
-            "dla",
-        )
-    )
-    options |= {field: getattr(config.build, field) for field in fields}
-    if config.build.profile is not None:
-        options |= dict(zip(("min_batch", "opt_batch", "max_batch"), (config.build.profile * 3)[:3]))
-    return options
+def oracle_of(run: RunFolder) -> Oracle:
+    """Return what the run's graphs mean on its held-out rows, at most 1,000 of them."""
+    from ..data import load_dataset
+    from ..engines.verify import Oracle
+
+    rows = load_dataset(run).rows("test")[0]
+    return Oracle(rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)], graphs(run)["fp32"])
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
-    from ..engines import get_engine
+def _work(
+    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
+    from ..engines import get_backend
+    from ..engines.verify import build_verified
 
-    paths: list[Path] = []
-    engines: list[dict[str, Any]] = []
     if config.build.header and "native" not in config.build.backend:
         raise UserError(
-            f"a header ('{config.build.header}') is made of a native engine, and the back end is {', '.join(config.build.backend)}.",
-            "Add native to --backend, or say --header none.",
+            f"a header ('{config.build.header}') is made from a native engine, and the back end is {', '.join(config.build.backend)}.",
+            "Add native to --backend, or give --header none.",
         )
-    # The engines that can be made are looked for first: a refusal must not leave half a set behind.
-    backends = {name: get_engine(name) for name in config.build.backend}
+    # Find the engines that can be built first: a refusal must not leave half a set behind.
+    backends = {name: get_backend(name) for name in dict.fromkeys(part.partition(".")[0] for part in parts)}
     for backend in backends.values():
         backend.require()
+    oracle, graph_of = oracle_of(run), graphs(run)
     left_out: list[str] = []
-    headers: list[str] = []
-    for name, backend in backends.items():
-        for precision, graph in graphs(run).items():
-            # A back end that takes some precisions only says which of the run's graphs it leaves out.
-            reason = backend.refuses(graph) if hasattr(backend, "refuses") else None
-            if reason is not None:
-                left_out.append(f"{name}.{precision}: {reason}")
-                continue
-            folder = run.file("engines", f"{name}.{precision}")
-            options = options_for(config, name)
-            if name == "tensorrt":
-                options["timing_cache"] = str(run.file("timing.cache"))  # speeds a later build up, decides nothing
-            manifest = backend.build(graph, folder, options)
-            paths.append(folder)
-            engines.append({"engine": folder.name, "bytes": manifest.size_bytes, "seconds": manifest.seconds})
-            if options.get("header"):
-                headers.append(f"{folder.name}: C header {run.relative(folder / (options['header'] + '.h'))}")
-    if not engines:
-        raise GraphError(
-            f"no engine could be built: {'; '.join(left_out)}", "Choose another back end, for example 'onnxruntime'."
-        )
-    return paths, {
-        "engines": engines,
-        **({"left_out": left_out} if left_out else {}),
-        **({"headers": headers} if headers else {}),
-    }
+    for part in parts:
+        name, _, precision = part.partition(".")
+        # A back end that supports only some precisions reports which of the run's graphs it leaves out.
+        reason = backends[name].refuses(graph_of[precision]) if hasattr(backends[name], "refuses") else None
+        folder = run.file("engines", part)
+        options = config.build.options(name)
+        if name == "tensorrt":
+            options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
+        if reason is None:
+            try:
+                manifest, note = build_verified(backends[name], graph_of[precision], folder, options, oracle)
+            except GraphError as error:
+                reason = error.cause.removeprefix(f"{folder.name}: ")
+        if reason is not None:
+            left_out.append(f"{part}: {reason}")
+            if len(left_out) == len(_parts(run, config)):
+                raise GraphError(
+                    f"no engine could be built: {'; '.join(left_out)}.",
+                    "Choose another back end, for example 'onnxruntime'.",
+                )
+            yield part, [], {"left_out": left_out[-1]}
+            continue
+        engine = {
+            "engine": folder.name,
+            "bytes": manifest.size_bytes,
+            "seconds": manifest.seconds,
+            "answers as its graph": "yes" if manifest.verified else "not run here",
+        }
+        summary = {"engine": engine, **({"repaired": note} if note else {})}
+        if options.get("header"):
+            summary["header"] = f"{folder.name}: C header {run.relative(folder / (options['header'] + '.h'))}"
+        yield part, [folder], summary
 
 
-STAGE = Stage("build", "build", ("export",), _inputs, _work, uses=("quantize",), machine_bound=True)
+def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {"engines": [one["engine"] for one in parts.values() if "engine" in one]}
+    for key, several in (("left_out", "left_out"), ("header", "headers"), ("repaired", "repaired")):
+        found = [one[key] for one in parts.values() if key in one]
+        if found:
+            summary[several] = found
+    return summary
+
+
+STAGE = Stage(
+    "build", "build", ("export",), parts=Parts(_parts, _inputs, _work, _summary), uses=("quantize",), machine_bound=True
+)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..data import BUNDLED, load_table, save_dataset, split
+from ..data import BUNDLED, prepare, save_dataset, split
 from ..errors import DataError
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
@@ -17,14 +17,14 @@ __all__ = ["STAGE"]
 
 
 def _source(config: RunConfig) -> str | None:
-    """None: a student without data needs no table, its reports use inputs as described."""
+    """Return None: a student without data needs no table; its reports use the described inputs."""
     if config.data.source is None and not _without(config):
         raise DataError("no data given.", f"Add --data FILE --target NAME, or --data {' or --data '.join(BUNDLED)}.")
     return config.data.source
 
 
 def _without(config: RunConfig) -> bool:
-    return config.distill.no_data and bool(config.teacher.from_run or config.teacher.factory)
+    return config.distill.no_data and config.teacher.brought
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
@@ -32,14 +32,20 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     if source is None:
         return _described(run, config)
     content = source if source in BUNDLED else external_hash(run, "data", source)
-    return {"content": content, "data": config.data.model_dump(mode="json", exclude={"source"}), "seed": config.seed}
+    held_out = config.data.test_data
+    inputs = {
+        "content": content,
+        "data": config.data.model_dump(mode="json", exclude={"source", "test_data"}),
+        "seed": config.seed,
+    }
+    return {**inputs, "test": external_hash(run, "data", held_out)} if held_out else inputs
 
 
 def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    """What decides a table that is made of a description of the inputs."""
+    """Return what decides a table that is drawn from a description of the inputs."""
     files = [external_hash(run, "data", path) for path in (*described_files(config), *teacher_files(config))]
     teacher, about = (
-        config.teacher.model_dump(mode="json", include={"factory", "inputs"}),
+        config.teacher.model_dump(mode="json", include={"factory", "inputs", "output"}),
         config.distill.describe == "standard",
     )
     shares = config.data.model_dump(mode="json", include={"validation", "test"})
@@ -52,9 +58,10 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         from ..training import described_table
 
         table, files = described_table(config), [*described_files(config), *teacher_files(config)]
+        parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
     else:
-        table, files = load_table(source, config.data.target), [] if source in BUNDLED else [source]
-    parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
+        table, parts = prepare(config.data, config.seed)
+        files = [path for path in (source, config.data.test_data) if path and path not in BUNDLED]
     paths = save_dataset(run, table, parts)
     return paths, {
         "source": str(table.source),

@@ -1,51 +1,63 @@
-"""Stage ``distill``: the student by its recipe, and by its base alone for comparison."""
+"""Stage ``distill``: the student with its recipe, and one with the base alone for comparison."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..config.objective import AUTO
 from ..run import RunFolder
-from . import Progress, Stage, external_hash
+from . import Parts, Progress, Stage, external_hash
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "refuse_bad_teacher"]
 
 
 def described_files(config: RunConfig) -> list[str]:
-    """Files outside the run that say what the inputs are."""
+    """Return the files outside the run that describe the inputs."""
     given = (config.distill.describe, config.distill.like)
     return [path for path in given if path is not None and path != "standard"]
 
 
-def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    files = [external_hash(run, "distill", path) for path in described_files(config)]
-    section = config.distill.model_dump(mode="json", exclude={"describe", "like"})
+def _parts(run: RunFolder, config: RunConfig) -> list[str]:
+    return ["baseline", "student"] if _beside(config) and config.distill.base_learns else ["student"]
+
+
+def _beside(config: RunConfig) -> bool:
+    """Whether the base alone is trained for comparison: the recipe has more than that."""
+    section = config.distill
+    return bool(
+        section.baseline
+        and (section.recipe == AUTO or section.terms or (section.sampler is not None and not section.no_data))
+    )
+
+
+def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
+    if part not in ("baseline", "student"):
+        return None
     return {
-        "distill": section,
+        "distill": config.distill.model_dump(mode="json", exclude={"describe", "like", "baseline"}),
         "standard": config.distill.describe == "standard",
-        "described": files,
+        "described": [external_hash(run, "distill", path) for path in described_files(config)],
         "seed": config.seed,
+        "upstream": [run.outputs_hash("data"), run.outputs_hash("teacher")],
     }
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(
+    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
-    from ..models import load_teacher
-    from ..training import baseline, distill, require_fit, save_trained
+    from ..models import teacher_for
+    from ..training import baseline, check_against_rows, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
-    paths: list[Path] = []
-    summary: dict[str, Any] = {}
-    students = [("student", distill)]
-    beside = config.distill.sampler is not None and not config.distill.no_data
-    wanted = config.distill.baseline and (config.distill.terms or beside)
-    if wanted and config.distill.base_learns:
-        students.insert(0, ("baseline", baseline))
-    for name, train in students:
-        trained = train(
+    check = None if config.distill.no_data else check_against_rows(dataset, teacher)
+    for name in parts:
+        trained = (baseline if name == "baseline" else distill)(
             dataset,
             teacher,
             config.distill,
@@ -53,17 +65,40 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
             progress=lambda *figures, name=name: progress(name, *figures),
             checkpoint=run.file("checkpoint", name),
         )
-        written, summary[name] = save_trained(run.file(name), trained, dataset)
-        paths += written
-    if wanted and not config.distill.base_learns:
+        paths, summary = save_trained(run.file(name), trained, dataset)
+        if name == "student" and check is not None and check.problem is not None:
+            warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
+            summary["notes"] = [warning, *summary["notes"]]
+        yield name, paths, summary
+
+
+def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {name: dict(one) for name, one in parts.items()}
+    if _beside(config) and not config.distill.base_learns and "student" in summary:
         summary["student"]["notes"] = [
             *summary["student"]["notes"],
-            "no baseline beside it: with w_base 0 the base alone has nothing to learn",
+            "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
-    return paths, {
-        **summary,
-        "external": {path: external_hash(run, "distill", path) for path in described_files(config)},
-    }
+    return {**summary, "external": {path: external_hash(run, "distill", path) for path in described_files(config)}}
 
 
-STAGE = Stage("distill", "distill", ("data", "teacher"), _inputs, _work)
+def refuse_bad_teacher(run: RunFolder, config: RunConfig) -> None:
+    """Stop before a student is trained on a teacher that is not worth following.
+
+    Raises
+    ------
+    ModelError
+        It is worse than the mean of the targets, or than a linear model, on held-out rows.
+    """
+    if config.distill.no_data:
+        return
+    from ..data import load_dataset
+    from ..models import teacher_for
+    from ..training import check_against_rows, require_teacher
+
+    dataset = load_dataset(run)
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
+    require_teacher(check_against_rows(dataset, teacher), teacher.source)
+
+
+STAGE = Stage("distill", "distill", ("data", "teacher"), parts=Parts(_parts, _inputs, _work, _summary))

@@ -1,7 +1,10 @@
-"""Stage ``quantize``: the exported graph in the precisions asked for, each checked against the FP32 graph."""
+"""Stage ``quantize``: the exported graph in the requested precisions, each checked against the FP32 graph."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +13,37 @@ import numpy as np
 from ..config import RunConfig
 from ..errors import UserError
 from ..run import RunFolder
-from . import Progress, Stage, external_hash
+from . import Parts, Progress, Stage, external_hash
 
 __all__ = ["STAGE", "calibration_rows"]
 
-_AUTO_INCREASE = 0.01  # what --precision auto allows when --max-increase is not given
+_AUTO_INCREASE = 0.01  # the increase that --precision auto allows without --max-increase
 
 
-def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
+def _parts(run: RunFolder, config: RunConfig) -> list[str]:
+    return list(dict.fromkeys(config.quantize.precision))
+
+
+def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | None:
+    """Everything that decides the graph of one precision, or of the search that ``auto`` stands for."""
     section = config.quantize
+    graph = {
+        "part": part,
+        "target": section.target,
+        "graph": run.outputs_hash("export"),
+        "data": run.outputs_hash("data"),
+    }
+    if part == "fp16":
+        return graph
     inputs = {
-        "quantize": section.model_dump(mode="json"),
+        **graph,
+        "quantize": section.model_dump(mode="json", exclude={"precision"}),
+        "auto": part != "auto" and "auto" in section.precision,
+        "high": section.high in section.precision,  # a graph of that precision is then not kept under two names
         "fraction": config.distill.fraction,
         "no_data": config.distill.no_data,
         "seed": config.seed,
+        "student": run.outputs_hash("distill"),
     }
     if _description(config):
         inputs["described"] = external_hash(run, "quantize", _description(config))
@@ -34,10 +54,10 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 
 def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d] float32, raw units
-    """Rows to calibrate with, at most ``quantize.rows`` of each kind.
+    """Return the calibration rows, at most ``quantize.rows`` of each kind.
 
-    ``real``: the training rows the student saw (``auto``, where it saw any); ``synthetic``: drawn within what is known
-    of the inputs (a description, or the scaler and the ranges stored with the student), so no row of data is needed;
+    ``real``: the training rows the student saw (``auto``, if it saw any); ``synthetic``: drawn from what is known
+    about the inputs (a description, or the scaler and the ranges stored with the student), so no data is needed;
     ``both``.
     """
     from ..data import load_dataset, subset
@@ -47,7 +67,7 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
     kind = section.calibrate if section.calibrate != "auto" else "synthetic" if config.distill.no_data else "real"
     if config.distill.no_data and kind != "synthetic":
         raise UserError(
-            f"the student was made without data, and calibrate '{kind}' reads the run's rows.",
+            f"the student was trained without data, and calibrate '{kind}' reads the run's rows.",
             "Add --calibrate synthetic, or distil with rows.",
         )
     parts = []
@@ -65,7 +85,7 @@ def calibration_rows(run: RunFolder, config: RunConfig) -> np.ndarray:  # [n, d]
 
 
 def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [n, d] and targets [n, o] in raw units: those of a part that the student may see, or without data synthetic
+    """Return rows [n, d] and targets [n, o] in raw units: a part that the student may see, or without data synthetic
     rows with the teacher's answers."""
     from ..data import load_dataset, subset
 
@@ -73,24 +93,24 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
     if not config.distill.no_data:
         rows = getattr(subset(dataset.split, config.distill.fraction, config.seed), part)
         return dataset.x[rows], dataset.y[rows]
-    from ..models import load_model, load_teacher, predict
+    from ..models import load_model, predict, teacher_for
     from ..sampling.synthetic import described_inputs, synthetic_rows
 
-    seed = config.seed + {"train": 1, "validation": 2}[part]  # other rows than those of the calibration
+    seed = config.seed + {"train": 1, "validation": 2}[part]  # not the rows of the calibration
     x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(
         np.float64
     )
     scalers = load_model(run.file("student")).scalers
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     return x, predict(teacher.standardized(scalers), scalers, x)
 
 
 def _description(config: RunConfig) -> str | None:
-    return config.quantize.inputs  # what distill was told is stored with the student
+    return config.quantize.inputs  # the description given to distill is stored with the student
 
 
 def _bound(run: RunFolder, config: RunConfig) -> Any:
-    """The bound on the RMSE, judged on validation rows (without data: on the distance from the teacher)."""
+    """Return the bound on the RMSE, evaluated on validation rows (without data: on the distance from the teacher)."""
     from ..quantization import Bound
 
     section = config.quantize
@@ -103,19 +123,40 @@ def _bound(run: RunFolder, config: RunConfig) -> Any:
     return Bound(increase, x.astype(np.float32), y, section.high)
 
 
+def _labelled(run: RunFolder, config: RunConfig) -> tuple[np.ndarray, np.ndarray] | None:
+    """The validation rows, which say how exact the student is; None without data, since on synthetic inputs a student is
+    further from its teacher than on those that occur."""
+    if config.distill.no_data:
+        return None
+    x, y = _answered(run, config, "validation")
+    return x.astype(np.float32), y
+
+
+def _renamed(run: RunFolder, target: Path, done: Any, wanted: list[str]) -> tuple[Path | None, Any]:
+    """Return a graph without a layer in the requested precision, under the name of what it is, or None if the run has a
+    graph of that precision anyway."""
+    label = done.precision
+    if label in wanted or label == "fp32":
+        target.unlink()
+        return None, done
+    renamed = run.file("onnx", f"student.{label}.onnx")
+    os.replace(target, renamed)
+    return renamed, replace(done, target=str(renamed))
+
+
 def _finetuned(
     run: RunFolder, config: RunConfig, source: Path, target: Path, rows: np.ndarray, check: np.ndarray
 ) -> Any:
-    """The student trained through its INT8 quantizers with the recipe of ``distill``."""
+    """Return the student trained through its INT8 quantizers with the recipe of ``distill``."""
     from ..data import load_dataset
-    from ..models import load_model, load_teacher
+    from ..models import load_model, teacher_for
     from ..quantization.finetune import quantize_finetuned
     from ..training import recipe_of
 
     section = config.quantize
     dataset = load_dataset(run)
     student = load_model(run.file("student"))
-    teacher = load_teacher(config.teacher, dataset, run.file("teacher"))
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     return quantize_finetuned(
         source,
         target,
@@ -138,7 +179,7 @@ def _finetuned(
 
 
 def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
-    """Refuse flags that would change nothing, or exclude each other."""
+    """Refuse flags that would have no effect, or that exclude each other."""
     if section.finetune and bound is not None:
         raise UserError(
             "finetune trains all layers in int8, max_increase keeps some in a higher precision.",
@@ -162,9 +203,11 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
         )
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(
+    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
-    from ..quantization import quantize_fp16, quantize_int8, quantize_layers
+    from ..quantization import quantize_graph
     from ..quantization.targets import require_precision
 
     section = config.quantize
@@ -177,44 +220,34 @@ def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[P
         require_precision(bound.high, section.target)
     _require_effect(section, wanted, bound)
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
-    paths: list[Path] = []
-    graphs: list[dict[str, Any]] = []
-    for precision in wanted:
+    labelled = _labelled(run, config) if "int8" in wanted else None
+    for part in parts:
+        precision = "int8" if part == "auto" else part
         target = run.file("onnx", f"student.{precision}.onnx")
-        options = {
-            "method": section.method,
-            "percentile": section.percentile,
-            "corrections": section.corrections,
-            "check_rows": check_rows,
-        }
-        if precision == "fp16":
-            done = quantize_fp16(source, target, check_rows=check_rows)
-        elif precision == "int8" and section.finetune:
+        if precision == "int8" and section.finetune:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
-        elif precision == "int8":
-            done = quantize_int8(
-                source,
-                target,
-                calibration_rows(run, config),
-                placer=section.placer,
-                bound=bound,
-                report=section.report,
-                **options,
-            )
         else:
-            limit = bound if precision == "fp8" else None
-            done = quantize_layers(
-                source, target, calibration_rows(run, config), precision, bound=limit, report=section.report, **options
+            rows = None if precision == "fp16" else calibration_rows(run, config)
+            done = quantize_graph(
+                source, target, precision, rows, section, bound=bound, labelled=labelled, check_rows=check_rows
             )
-        paths.append(target)
-        graphs.append({**done.to_dict(), "source": run.relative(source), "target": run.relative(target)})
-    for left in run.file("onnx").glob("student.*.onnx"):
-        # A precision that is no longer asked for would otherwise be built and benched as if it belonged to this run.
-        if left not in paths and left != source:
-            left.unlink()
+        if precision not in done.precision.split("+") and done.precision not in ("mixed", precision):
+            target, done = _renamed(run, target, done, wanted)
+        if target is None:
+            yield part, [], {"left_out": f"{precision}: {done.notes[-1]}"}
+        else:
+            graph = {**done.to_dict(), "source": run.relative(source), "target": run.relative(target)}
+            yield part, [target], {"graph": graph}
+
+
+def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     described = _description(config)
-    external = {described: external_hash(run, "quantize", described)} if described else {}
-    return paths, {"graphs": graphs, "external": external}
+    left_out = [one["left_out"] for one in parts.values() if "left_out" in one]
+    return {
+        "graphs": [one["graph"] for one in parts.values() if "graph" in one],
+        "external": {described: external_hash(run, "quantize", described)} if described else {},
+        **({"left_out": left_out} if left_out else {}),
+    }
 
 
-STAGE = Stage("quantize", "quantize", ("data", "distill", "export"), _inputs, _work)
+STAGE = Stage("quantize", "quantize", ("data", "distill", "export"), parts=Parts(_parts, _inputs, _work, _summary))

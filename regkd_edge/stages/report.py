@@ -1,4 +1,4 @@
-"""Stage ``report``: one HTML page and one JSON file of all that was measured."""
+"""Stage ``report``: one HTML page and one JSON file with everything measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["STAGE"]
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {}
+    return {"allow": config.bench.allow}
 
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:

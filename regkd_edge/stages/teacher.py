@@ -1,4 +1,4 @@
-"""Stage ``teacher``: a network trained on the labels, or one taken from another run or from a factory."""
+"""Stage ``teacher``: a network trained on the labels, or one from another run or a factory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..config.sources import factory_of
 from ..errors import RunFolderError
 from ..run import RunFolder
 from . import Progress, Stage, external_hash
@@ -15,23 +16,44 @@ __all__ = ["STAGE", "teacher_files"]
 
 def teacher_files(config: RunConfig) -> list[str]:
     """Paths outside the run that the teacher comes from."""
-    teacher = config.teacher
-    if teacher.from_run:
-        return [str(Path(teacher.from_run) / "teacher" / name) for name in ("model.json", "model.safetensors")]
-    return [teacher.weights] if teacher.weights else []
+    teacher, factory = config.teacher, factory_of(config.teacher.factory_name)
+    files = []
+    if (teacher.path and Path(teacher.path).is_dir()) or teacher.from_run:
+        files = [str(Path(teacher.path) / "teacher" / name) for name in ("model.json", "model.safetensors")]
+    elif teacher.path:
+        files = [teacher.path]
+    if factory is not None and factory[0].endswith(".py"):
+        files.append(factory[0])
+    scaler = teacher.teacher_scaler
+    own = factory_of(scaler)
+    files += [teacher.weights] if teacher.weights else []
+    files += (
+        [own[0] if own else scaler] if scaler and scaler != "table" and (own is None or own[0].endswith(".py")) else []
+    )
+    return files
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     section = config.teacher
-    if section.from_run and Path(section.from_run).resolve() == run.path.resolve():
+    if section.path and Path(section.path).resolve() == run.path.resolve():
         raise RunFolderError(
             f"the run '{run.path}' cannot take its own teacher from itself.",
             "Leave out --from-run: 'distill' uses the run's teacher. Or name another run.",
         )
-    if section.from_run or section.factory:
-        options = section.model_dump(mode="json", include={"factory", "inputs"})
+    if section.brought:
+        factory = factory_of(section.factory_name)
+        options = section.model_dump(mode="json", include={"inputs", "output"})
+        options["factory"] = factory and (
+            f"{Path(factory[0]).name if factory[0].endswith('.py') else factory[0]}:{factory[1]}"
+        )
+        options["scaler"] = "table" if section.teacher_scaler == "table" else None
     else:
-        options = section.model_dump(mode="json", exclude={"from_run", "factory", "weights", "inputs"})
+        options = section.model_dump(
+            mode="json",
+            exclude={
+                "from_run", "factory", "weights", "inputs", "teacher_from", "teacher_scaler", "output", "trust",
+            },
+        )  # fmt: skip
     return {
         "options": options,
         "seed": config.seed,
@@ -41,12 +63,12 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
-    from ..models import load_teacher, save_teacher
+    from ..models import save_teacher, teacher_for
     from ..training import save_trained, train_teacher
 
     dataset = load_dataset(run)
-    if config.teacher.from_run or config.teacher.factory:
-        teacher = load_teacher(config.teacher, dataset)
+    if config.teacher.brought:
+        teacher = teacher_for(config.teacher, dataset)
         paths, summary = save_teacher(run.file("teacher"), teacher, dataset)
     else:
         trained = train_teacher(

@@ -1,9 +1,10 @@
-"""Training: a teacher on labels, a student towards its teacher, and the same student by its base alone."""
+"""Training: a teacher on labels, a student on its teacher, and the same student with its base alone."""
 
 from __future__ import annotations
 
+from .described import described_rows, described_table
 from .fits import require_fit
-from .inputs import described_table
+from .guard import check_against_rows, require_teacher
 from .recipe import optimizer_of, recipe_of
 from .result import Trained, save_trained
 from .train import baseline, distill, train_teacher
@@ -11,11 +12,14 @@ from .train import baseline, distill, train_teacher
 __all__ = [
     "Trained",
     "baseline",
+    "check_against_rows",
+    "described_rows",
     "described_table",
     "distill",
     "optimizer_of",
     "recipe_of",
     "require_fit",
+    "require_teacher",
     "save_trained",
     "train_teacher",
 ]

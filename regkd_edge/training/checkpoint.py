@@ -1,4 +1,4 @@
-"""A resumable state of training: one safetensors file, written whole, that only the same call takes up again."""
+"""Checkpoint of a training: one safetensors file, written atomically, that only the same call resumes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..io.reading import parse_json
 from ..models.store import write_tensors
 
 __all__ = ["Checkpoint"]
@@ -19,14 +20,14 @@ _FORMAT = 1
 
 
 class Checkpoint:
-    """``<folder>/state.safetensors``: tensors, and facts as JSON in its header.
+    """The file ``<folder>/state.safetensors``: tensors, with metadata as JSON in its header.
 
     Parameters
     ----------
     folder : path or None
-        None keeps nothing.
+        None disables checkpoints.
     fingerprint : str
-        Of all that decides the training. A state with another fingerprint is not read.
+        Of everything that decides the training. A checkpoint with a different fingerprint is ignored.
     """
 
     def __init__(self, folder: str | Path | None, fingerprint: str):
@@ -38,7 +39,7 @@ class Checkpoint:
         return None if self.folder is None else self.folder / "state.safetensors"
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Replace the state; the old one stays whole until the new one is."""
+        """Replace the state atomically: the old one stays valid until the new one is complete."""
         if self.path is None:
             return
         header = {
@@ -49,25 +50,27 @@ class Checkpoint:
         write_tensors(self.path, tensors, header)
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The state, or None when there is none of this training. One that is damaged or stale is discarded."""
+        """Return the state, or None if this training has none. A damaged or stale state is discarded."""
         if self.path is None or not self.path.is_file():
             return None
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.path, framework="pt") as stored:
-                header = json.loads((stored.metadata() or {})["regkd_edge"])
+                header = parse_json((stored.metadata() or {})["regkd_edge"].encode())
                 tensors = {key: stored.get_tensor(key) for key in stored.keys()}
+            if not isinstance(header, dict) or not isinstance(header.get("facts"), dict):
+                raise ValueError("it holds no facts")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            _log.warning("the checkpoint '%s' is damaged (%s): training starts afresh", self.path, error)
+            _log.warning("the checkpoint '%s' is damaged (%s): training starts from the beginning", self.path, error)
             return None
         if header.get("format") != _FORMAT or header.get("fingerprint") != self.fingerprint:
-            _log.info("the checkpoint '%s' belongs to another training: it is discarded", self.path)
+            _log.info("the checkpoint '%s' belongs to a different training: it is discarded", self.path)
             return None
         return tensors, header["facts"]
 
     @staticmethod
     def remove(folder: str | Path | None) -> None:
-        """Delete the state, once what it led to is kept elsewhere."""
+        """Delete the state once the result of the training is saved."""
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

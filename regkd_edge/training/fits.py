@@ -1,41 +1,55 @@
-"""What a teacher allows: what needs its gradient or its hidden layers is refused before training."""
+"""Requirements on the teacher: what needs its gradient or its hidden layers is refused before training."""
 
 from __future__ import annotations
 
 from ..config import DistillConfig
-from ..config.fields import weight_parts
-from ..errors import RecipeError
+from ..config.objective import AUTO
+from ..errors import DataError, RecipeError
 from ..models import Teacher
+from ..recipes import TERMS
 
-__all__ = ["needs_gradient", "require_fit"]
+__all__ = ["needs_gradient", "require_fit", "require_units"]
 
 
 def needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
-    """The parts of the objective that need the teacher's gradient, each with what to take in its place."""
-    parts = []
-    if "gm" in config.terms and any(weight_parts(config.w_gm)[:2]):
-        parts.append(("the term gm", "leave gm out of --terms"))
-    if config.drawn == "generator":
-        parts.append(("the sampler generator", "take --sampler gaussian, described or anchored"))
-    if config.drawn == "direct" and config.ascent_rule != "candidates":
-        parts.append(
-            (f"the sampler direct by {config.ascent_rule} steps", "take --ascent-rule candidates or --sampler anchored")
-        )
+    """The parts of the objective that need the teacher's gradient, each with what to use in its place."""
+    parts: list[tuple[str, str]] = []
+    if config.recipe == AUTO:  # it takes candidates that fit
+        return parts
+    for name in config.active_terms:
+        if TERMS[name].teacher_gradient:
+            parts.append((f"the term {name}", f"omit {name} from --terms"))
+    if config.kind is not None and config.kind.teacher_gradient:
+        if config.drawn != "direct":
+            parts.append((f"the sampler {config.drawn}", "use --sampler gaussian, described or anchored"))
+        elif config.ascent_rule != "candidates":
+            by, instead = f"direct by {config.ascent_rule} steps", "--ascent-rule candidates or --sampler anchored"
+            parts.append((f"the sampler {by}", f"use {instead}"))
     return parts
 
 
 def require_fit(config: DistillConfig, teacher: Teacher) -> None:
-    """Refuse what this teacher cannot give; :class:`RecipeError` with the reason and the remedy."""
+    """Raise :class:`RecipeError` with the reason and the remedy if this teacher lacks something needed."""
     if not teacher.differentiable and config.teacher_gradient == "exact":
         for what, instead in needs_gradient(config):
             raise RecipeError(
                 f"{what} needs the teacher's gradient, and this teacher has none ({teacher.source} answers values "
                 "only).",
-                f"Either {instead}, or ask for differences by --teacher-gradient central (2 d questions a point).",
+                f"Either {instead}, or use finite differences: --teacher-gradient central (2 d teacher evaluations per point).",
             )
     if config.base == "hint" and teacher.mlp is None:
         raise RecipeError(
             f"base hint needs the hidden layers of an MLP, and this teacher ({teacher.source}) is a "
             f"{type(teacher.module).__name__}.",
-            "Take --base mimic.",
+            "Use --base mimic.",
+        )
+
+
+def require_units(teacher: Teacher) -> None:
+    """Refuse a teacher in standardised space of unknown scalers: without rows its units have no meaning."""
+    if teacher.scalers is None and teacher.units == "standardized":
+        raise DataError(
+            f"this teacher ({teacher.source}) uses standardized values, and without rows nothing says how "
+            "they are standardized.",
+            "Let the factory's module take raw units and give --inputs raw, or distil with rows.",
         )

@@ -1,7 +1,7 @@
-"""Distillation without data: rows out of a description of the inputs, answers out of the teacher.
+"""Distillation without data: rows from a description of the inputs, targets from the teacher.
 
-The student trains on fresh synthetic inputs and is selected on others, both answered by the teacher; neither the rows
-nor the labels of the run are looked at. They serve the reports alone.
+The student trains on fresh synthetic inputs and is validated on others, both with the teacher's answers. The rows
+and the labels of the run are not used in training; they serve the reports alone.
 """
 
 from __future__ import annotations
@@ -10,75 +10,50 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config import DistillConfig
 from ..data import Dataset, Scaler, Scalers, Split
 from ..errors import DataError
 from ..models import Teacher
-from ..sampling import DescribedInputs, HeavyTailed, InputDescription
-from .inputs import description_of, require_units
+from ..sampling import DescribedInputs, InputDescription, Spread
+from .fits import require_units
+from .known import description_of
 
-__all__ = ["Spread", "Synthetic", "synthetic_rows"]
+__all__ = ["Synthetic", "how_sure", "synthetic_rows"]
 
-_MOST = 131_072  # synthetic training rows: beyond, fresh perturbations bring more than fresh rows
+_MOST = 131_072  # synthetic training rows: beyond, fresh perturbations help more than fresh rows
 _VALIDATION = 2048
-_APART = 1_000_000  # between the seeds of the two halves: their scores have nothing in common
-POOLED = ("gaussian", "described", "heavy-tailed", "mixed")
-
-
-class Spread(DescribedInputs):
-    """Inputs as described (``described``, ``gaussian``), heavy-tailed around the same moments, or half of each."""
-
-    def __init__(self, kind: str, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
-        super().__init__(description, scaler, seed=seed)
-        self.kind = kind if kind in POOLED else "described"
-        self._tails = HeavyTailed(description.d, seed=seed + _APART)
-
-    def draw(self, count: int, step: int) -> Tensor:  # [count, d]
-        return self.draw_double(count, step).float()
-
-    def draw_double(self, count: int, step: int) -> Tensor:  # [count, d] float64
-        x = super().draw(count, step).double()
-        if self.kind in ("described", "gaussian"):
-            return x
-        # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur. Where
-        # ranges are known the described half lies near their crowded ends, and this half fills what lies between.
-        z = self._tails.draw(count, step).double().numpy()
-        raw = self.description.restrict(self.description.mean + self.description.sd * self.description.correlated(z))
-        heavy = torch.from_numpy(self.scaler.standardize(raw))
-        if self.kind == "mixed":
-            heavy[::2] = x[::2]
-        return heavy
+_OTHERS = 77  # to the seed: inputs of their own
 
 
 @dataclass(frozen=True, eq=False)
 class Synthetic:
-    """What a student without data trains on; arrays are float64, standardised, ``(x [n, d], y [n, o])``."""
+    """Training data of a student without data; arrays are float64, standardised, ``(x [n, d], y [n, o])``."""
 
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray]
     scalers: Scalers
     teacher: nn.Module  # in the space of the scalers
-    seen: Split  # no training and no validation row of the run
+    seen: Split  # holds no training or validation row of the run
     description: InputDescription
 
 
 def synthetic_rows(dataset: Dataset, teacher: Teacher, config: DistillConfig, seed: int) -> Synthetic:
-    """Synthetic rows for ``config`` (``describe``, ``like``, ``sampler``), answered by the teacher.
+    """Return synthetic rows for ``config`` (``describe``, ``like``, ``sampler``) with the teacher's answers.
 
-    The samplers that search (generator, direct, anchored, latent) are selected on inputs as described.
+    With the samplers that search (generator, direct, anchored, latent), validation uses the described inputs.
 
     Raises
     ------
     DataError
-        No description of the inputs, or one that does not fit the teacher; a teacher that answers all inputs alike.
+        No description of the inputs, or one that does not fit the teacher; a teacher that is constant on all inputs.
     """
     require_units(teacher)
     description = description_of(config, teacher, dataset.table.feature_names)
     scalers = teacher.scalers or _learnt(description, teacher, seed)
     network = teacher.standardized(scalers)
-    sampler = Spread(config.drawn, description, scalers.x, seed=seed)
+    sampler = Spread(config.drawn if config.kind.plain else "described", description, scalers.x, seed=seed)
     parts = []
     for number, count in enumerate((min(config.steps * config.batch, _MOST), _VALIDATION)):
         x = sampler.draw_double(count, number).numpy()
@@ -94,14 +69,28 @@ def _answers(network: nn.Module, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, 
 
 
 def _learnt(description: InputDescription, teacher: Teacher, seed: int) -> Scalers:
-    """Scalers for a teacher in raw units: inputs by the description, outputs by its answers to drawn inputs."""
+    """Return scalers for a teacher in raw units: inputs from the description, outputs from answers to drawn inputs."""
     inputs = description.scaler()
     sampler = DescribedInputs(description, inputs, seed=seed)
     x = sampler.draw(_VALIDATION, 2).double().numpy()
-    y = teacher.answers(inputs.restore(x))
+    y = teacher.predict(inputs.restore(x))
     if not np.isfinite(y).all() or (y.std(0) == 0).any():
         raise DataError(
-            "the teacher answers all described inputs alike, or with numbers that are not finite.",
+            "the teacher's answers to the described inputs are all equal, or not finite.",
             "Check --describe and --inputs.",
         )
     return Scalers(inputs, Scaler.fit(y))
+
+
+def how_sure(student: nn.Module, teacher: nn.Module, about: InputDescription, scalers: Scalers, seed: int) -> str:
+    """Return a note on what can be known without rows: the distance to the teacher on inputs of several kinds."""
+    found = {}
+    for kind in ("described", "heavy-tailed", "broad"):
+        x = Spread(kind, about, scalers.x, seed=seed + _OTHERS).draw_double(_VALIDATION, 0).numpy()
+        found[kind] = float(np.sqrt(((_answers(student, x) - _answers(teacher, x)) ** 2).mean()))
+    each = ", ".join(f"{value:.3g} on {kind} inputs" for kind, value in found.items())
+    known = "with" if about.correlation is not None else "without"
+    return (
+        f"no rows were seen: the student is {each} away from its teacher (standard deviations of the target, {known} "
+        "correlations of the inputs); on real inputs unlike all of these it may be further away, --like rows.csv tells"
+    )

@@ -1,139 +1,186 @@
-"""One training: two networks, their points and the objective, taken to the best state; its fingerprint."""
+"""One training: two networks, their points and the objective, run to the best state; its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import __version__
-from ..config import DistillConfig, TeacherConfig
 from ..data import Scalers, Split
-from ..fused import Member, choose, place
+from ..fused import Member, Optimizer, place
 from ..io.files import digest
 from ..models import parse_spec
 from ..objectives import StepRecipe
+from ..recipes import TERMS
 from .checkpoint import Checkpoint
+from .ladder import climb, still_improving
 from .loop import Progress, Validation, run
 from .pair import Pair
 from .points import Known, Source, answers
-from .recipe import optimizer_of
 from .result import Trained
 
-__all__ = ["known_hash", "train_pair"]
+__all__ = ["Training", "known_hash"]
+
+FIXED = 5_000  # [steps] of auto where weights or points depend on the step
+ENDLESS = 10**9
 
 
-def train_pair(
-    pair: Pair,
-    source: Source,
-    recipe: StepRecipe,
-    config: TeacherConfig | DistillConfig,
-    spec: str,
-    seed: int,
-    scalers: Scalers,
-    rows: Split,
-    held: tuple[np.ndarray, np.ndarray],
-    teacher_source: str | None,
-    *,
-    total: int,
-    every: int,
-    patience: int | None = None,
-    progress: Progress | None,
-    checkpoint: str | Path | None,
-    backend: str,
-    decided: dict,
-) -> Trained:
-    device, why = place(
-        pair.student,
-        pair.teacher,
-        recipe,
-        batch=source.batch,
-        x=source.x,
-        y=source.y,
-        device=config.device,
-        backend=backend,
-        fed=source.feed is not None,
-    )
-    before = [
-        _module_hash(pair.teacher),
-        _arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *held),
-    ]
-    pair = pair.to(device)
-    x, y, quantities = (v if v is None else v.to(device) for v in (source.x, source.y, source.rows))
-    outputs = held[1].shape[1]
-    validation = Validation(
-        torch.from_numpy(held[0]).float().to(device),
-        torch.from_numpy(held[1]).to(device),
-        float(scalers.y.scale[0]) if outputs == 1 else 1.0,
-        pair.keep,
-    )
-    inputs = None if x is not None else scalers.x.width
-    member = Member(
-        pair.student,
-        pair.teacher,
-        x,
-        y,
-        recipe,
-        optimizer_of(config),
-        total,
-        source.batch,
-        seed,
-        quantities,
-        inputs=inputs,
-    )
-    if source.feed is not None:
-        source.feed.fill(member)  # the back end is chosen for rows as they will be
-    choice = choose(pair.student, pair.teacher, recipe, batch=source.batch, x=member.x, y=member.y, backend=backend)
-    choice = replace(choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}")
-    fingerprint = digest(
-        {
-            "version": __version__,
-            "spec": str(parse_spec(spec)),
-            "recipe": recipe.to_dict(),
-            "optimizer": repr(member.optimizer),
-            "run": [total, source.batch, every, patience, seed],
-            "backend": choice.backend,
-            "teacher": [teacher_source, before[0]],
-            "data": before[1],
-            "decided": decided,
-        }
-    )
-    outcome = run(
-        member,
-        validation,
-        choice,
-        feed=source.feed,
-        every=every,
-        patience=patience,
-        progress=progress,
-        checkpoint=Checkpoint(checkpoint, fingerprint),
-    )
-    return Trained(
-        module=pair.keep(pair.student).cpu().eval(),
-        spec=parse_spec(spec),
-        scalers=scalers,
-        best_step=outcome.best_step,
-        steps=member.state.step,
-        best_validation=outcome.best_rmse,
-        history=outcome.history,
-        choice=choice,
-        seconds=outcome.seconds,
-        rows=rows,
-        recipe=recipe.to_dict(),
-        fingerprint=fingerprint,
-        checkpoint=None if checkpoint is None else Path(checkpoint),
-        teacher_source=teacher_source,
-    )
+@dataclass(eq=False)
+class Training:
+    """One training, whole: the networks, their points, the objective and how the best state is found.
+
+    Parameters
+    ----------
+    pair, source, recipe, optimizer
+        The networks, where their points come from, the objective of a step, and the optimizer.
+    spec : str
+        Of the network that is kept.
+    seed : int
+        Of the order of the rows and the noise.
+    scalers : Scalers
+        Of the space in which the networks live.
+    rows : Split
+        The rows that are seen.
+    held : (x [n, d], y [n, o])
+        Standardised rows that select the best state.
+    teacher_source : str or None
+    beside : (x [m, d], y [m, o]) or None
+        Points around the rows on which no student trains, with the teacher's answers; they select beside ``held``.
+    total, every, patience
+        Steps, steps between two looks at ``held``, and looks without a new best before stopping (None: never).
+        A total of None: until it stops improving (:mod:`regkd_edge.training.ladder`), where the points of a step and
+        the weights do not depend on the step; ``FIXED`` steps elsewhere.
+    device, backend : str
+        As requested; the member's ``decision`` says what is used.
+    decided : dict
+        What else decides the training, for its fingerprint.
+    """
+
+    pair: Pair
+    source: Source
+    recipe: StepRecipe
+    optimizer: Optimizer
+    spec: str
+    seed: int
+    scalers: Scalers
+    rows: Split
+    held: tuple[np.ndarray, np.ndarray]
+    total: int | None
+    every: int
+    beside: tuple[Tensor, Tensor] | None = None
+    teacher_source: str | None = None
+    patience: int | None = None
+    device: str = "auto"
+    backend: str = "auto"
+    decided: dict = field(default_factory=dict)
+
+    @property
+    def climbs(self) -> bool:
+        """Whether it is trained until it stops improving."""
+        weights = [self.recipe.weight_of(name) for name in ("base", *TERMS)]
+        return self.total is None and self.source.feed is None and all(w.start == w.end for w in weights)
+
+    def member(self) -> tuple[Member, torch.device]:
+        """Put the networks and rows on their device; the member carries the one decision on its back end."""
+        pair, source = self.pair, self.source
+        networks = (pair.student, pair.teacher, self.recipe)
+        fed = source.feed is not None
+        device, why = place(
+            *networks, batch=source.batch, x=source.x, y=source.y, device=self.device, backend=self.backend, fed=fed
+        )
+        pair.to(device)
+        x, y, quantities = (v if v is None else v.to(device) for v in (source.x, source.y, source.rows))
+        member = Member(
+            pair.student,
+            pair.teacher,
+            x,
+            y,
+            self.recipe,
+            replace(self.optimizer, schedule="constant") if self.climbs else self.optimizer,
+            ENDLESS if self.climbs else self.total or FIXED,
+            source.batch,
+            self.seed,
+            quantities,
+            inputs=None if x is not None else self.scalers.x.width,
+        )
+        if fed:
+            source.feed.fill(member)  # the back end is chosen for rows as they will be
+        choice = member.decide(self.backend)
+        member.decision = replace(
+            choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}"
+        )
+        return member, device
+
+    def validation(self, device: torch.device) -> Validation:
+        """The held rows on the device of the networks."""
+        x, y = self.held
+        unit = float(self.scalers.y.scale[0]) if y.shape[1] == 1 else 1.0
+        return Validation(torch.from_numpy(x).float().to(device), torch.from_numpy(y).to(device), unit, self.pair.keep)
+
+    def run(
+        self,
+        *,
+        progress: Progress | None = None,
+        checkpoint: str | Path | None = None,
+        until: float | None = None,
+    ) -> Trained:
+        """Train to the best state; ``until`` is the time on ``time.monotonic`` at which a climb should end."""
+        source = self.source
+        hashes = [
+            _module_hash(self.pair.teacher),
+            _arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *self.held),
+        ]
+        member, device = self.member()
+        fingerprint = self._fingerprint(member.decision.backend, *hashes)
+        how = {"every": self.every, "progress": progress, "checkpoint": Checkpoint(checkpoint, fingerprint)}
+        if self.climbs:
+            outcome = climb(member, self.validation(device), until=until, **how)
+        else:
+            outcome = run(member, self.validation(device), feed=source.feed, patience=self.patience, **how)
+        return Trained(
+            module=self.pair.keep(self.pair.student).cpu().eval(),
+            spec=parse_spec(self.spec),
+            scalers=self.scalers,
+            best_step=outcome.best_step,
+            steps=outcome.steps,
+            best_validation=outcome.best_rmse,
+            history=outcome.history,
+            choice=member.decision,
+            seconds=outcome.seconds,
+            rows=self.rows,
+            recipe=self.recipe.to_dict(),
+            fingerprint=fingerprint,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            teacher_source=self.teacher_source,
+            notes=[] if not self.climbs else still_improving(outcome),
+        )
+
+    def _fingerprint(self, backend: str, teacher: str, data: str) -> str:
+        return digest(
+            {
+                "version": __version__,
+                "spec": str(parse_spec(self.spec)),
+                "recipe": self.recipe.to_dict(),
+                "optimizer": repr(self.optimizer),
+                "run": [self.total, self.source.batch, self.every, self.patience, self.seed],
+                "backend": backend,
+                "teacher": [self.teacher_source, teacher],
+                "data": data,
+                "decided": self.decided,
+            }
+        )
 
 
 def known_hash(known: Known, teacher: nn.Module) -> str:
-    """Of the training rows, which a feed holds where the member has none, of the description of the inputs, and of
-    the answers of a teacher that shows no weights."""
+    """Return the fingerprint of the training rows (from the feed if the member has none), the inputs' description
+    and the answers of a teacher without accessible weights."""
     arrays, about = [*known.train], known.description
+    arrays += [] if known.answers is None else [known.answers]
     if about is not None:
         arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]
         arrays += [] if about.correlation is None else [about.correlation]
@@ -152,5 +199,7 @@ def _arrays_hash(*arrays: np.ndarray) -> str:
 def _module_hash(module: nn.Module | None) -> str:
     sha = hashlib.sha256()
     for key, tensor in (module.state_dict() if module is not None else {}).items():
-        sha.update(f"{key}{tuple(tensor.shape)}".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        values = tensor.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values  # which NumPy does not have
+        sha.update(f"{key}{tuple(tensor.shape)}".encode() + values.contiguous().numpy().tobytes())
     return sha.hexdigest()

@@ -1,7 +1,7 @@
-"""The training loop: chunks of steps, a look at the validation rows after each, the best state kept, resumable.
+"""The training loop: chunks of steps, a validation after each, the best state kept, resumable.
 
 Everything that trains goes through :func:`run`, so that a teacher, a student and its baseline are selected by one rule:
-the lowest RMSE on the validation rows (their labels, or the teacher's answers where there is no data), looked at every
+the lowest RMSE on the validation rows (their labels, or the teacher's answers without data), validated every
 ``every`` steps.
 """
 
@@ -17,44 +17,80 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..fused import Choice, Member, TrainState, advance
-from ..objectives import TERMS
+from ..fused import Member, TrainState, advance
+from ..objectives import LOSS_COLUMNS
 from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
 
-__all__ = ["Outcome", "Progress", "Validation", "run"]
+__all__ = [
+    "SAVE_AFTER",
+    "Outcome",
+    "Progress",
+    "Validation",
+    "check_finite",
+    "diverged",
+    "resume",
+    "run",
+    "save",
+    "snapshot_of",
+]
 
 #: ``progress(step, total, losses, validation_rmse)``; the losses are means over the steps since the last call.
 Progress = Callable[[int, int, "dict[str, float]", float], None]
 
-_SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
+_AS_MANY = 100  # held-out rows that say as much as the neighbours do
+SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
 
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Rows that select the best state, and the factor from the standardised RMSE to the unit that is shown."""
+    """Rows that select the best state, and the factor from the standardised RMSE to the displayed unit."""
 
     x: Tensor  # [n, d] standardised
     y: Tensor  # [n, o] standardised, float64
     unit_scale: float  # one target: its standard deviation, so that the RMSE is in raw units; several: 1
     keep: Callable[[torch.nn.Module], torch.nn.Module] = lambda student: student  # what is kept of the trained network
+    beside: tuple[Tensor, Tensor] | None = None  # points around the rows, and the teacher's answers, standardised
 
     def rmse(self, module: torch.nn.Module) -> float:
         """Root mean squared error over rows and outputs; each output counts in its standard deviations."""
+        return self.unit_scale * self._rmse(module, self.x, self.y)
+
+    def score(self, module: torch.nn.Module) -> float:
+        """What a training with neighbours is judged by: a mean, in logarithms, of the RMSE on rows and on neighbours.
+
+        A relative gain counts alike on both; the rows have a share of n / (n + ``_AS_MANY``): few rows say little.
+        """
+        rmse = self.rmse(module)
+        if self.beside is None:
+            return rmse
+        share = len(self.x) / (len(self.x) + _AS_MANY)
+        return rmse**share * self._rmse(module, *self.beside) ** (1.0 - share)
+
+    def progress(self, module: torch.nn.Module) -> float:
+        """What says whether more steps bring anything: the RMSE on neighbours where there are any, else on the rows."""
+        return self.rmse(module) if self.beside is None else self._rmse(module, *self.beside)
+
+    def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
         with torch.no_grad():
-            error = self.keep(module).to(self.x.device)(self.x).double() - self.y
-        return self.unit_scale * error.square().mean().sqrt().item()
+            error = self.keep(module).to(x.device)(x).double() - y
+        return error.square().mean().sqrt().item()
 
 
 @dataclass(eq=False)
 class Outcome:
-    """Where the loop stands; the student holds the best weights when it is done."""
+    """Progress of the loop; the student holds the best weights when it is done."""
 
     best_step: int = 0
     best_rmse: float = math.inf
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
     done: bool = False
+    steps: int = 0  # taken in all
+    best_score: float = math.inf
+    best_progress: float = math.inf
+    idle: int = 0  # doublings of the steps in a row that brought too little
+    gain: float | None = None  # relative, of the last doubling of the steps
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
@@ -64,13 +100,17 @@ class Outcome:
             "history": self.history,
             "seconds": self.seconds,
             "done": self.done,
+            "steps": self.steps,
+            "best_score": self.best_score if math.isfinite(self.best_score) else None,
+            "best_progress": self.best_progress if math.isfinite(self.best_progress) else None,
+            "idle": self.idle,
+            "gain": self.gain,
         }
 
 
 def run(
     member: Member,
     validation: Validation,
-    choice: Choice,
     *,
     feed: Feed | None = None,
     every: int,
@@ -83,41 +123,35 @@ def run(
     Parameters
     ----------
     member : Member
-        Student, teacher, rows, recipe, optimizer, steps and seed.
-    choice : Choice
-        The back end, decided beforehand so that a resumed run takes the same.
+        Student, teacher, rows, recipe, optimizer, steps and seed; its ``decision`` names the back end.
     feed : Feed, optional
-        Where the member's rows come from, round by round; its state is part of the checkpoint.
+        Source of the member's rows, round by round; its state is part of the checkpoint.
     every : int
-        Steps between two looks at the validation rows.
+        Steps between two validations.
     patience : int, optional
-        Looks without a new best before stopping; None trains to the end.
+        Validations without a new best before stopping; None trains to the end.
     checkpoint : Checkpoint, optional
-        Where the state goes every few seconds and on an interruption. The same call then continues with the same bits.
+        Saves the state every few seconds and on an interruption. The same call then resumes with identical bits.
 
     Raises
     ------
     UserError
-        A loss that is not finite; it says at which step.
+        A loss is not finite; the message names the step.
     """
-    outcome = _resume(member, feed, checkpoint)
+    outcome = resume(member, feed, checkpoint)
     student, saved = member.student, time.monotonic()
-    snapshot = _snapshot(member, feed, outcome, checkpoint)
+    snapshot = snapshot_of(member, feed, outcome, checkpoint)
     try:
         while not outcome.done:
             started = time.monotonic()
             n = min(every, member.total - member.state.step)
-            fed = (
-                advance_fed([member], [feed], n, choice.backend)
-                if feed is not None
-                else advance([member], n, choice.backend)
-            )
+            fed = advance_fed([member], [feed], n) if feed is not None else advance([member], n)
             losses = fed[0].losses
-            _check_finite(losses, member)
-            means = dict(zip(TERMS, losses.double().mean(0).tolist()))
+            check_finite(losses, member)
+            means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             rmse = validation.rmse(student)
             if not math.isfinite(rmse):
-                raise _diverged(member.state.step, member)
+                raise diverged(member.state.step, member)
             step = member.state.step
             outcome.history.append({"step": step, **means, "validation_rmse": rmse})
             if rmse < outcome.best_rmse:
@@ -125,27 +159,27 @@ def run(
                 outcome.best = {key: t.detach().clone() for key, t in student.state_dict().items()}
             waited = sum(entry["step"] > outcome.best_step for entry in outcome.history)
             outcome.done = step >= member.total or (patience is not None and waited >= patience)
-            outcome.seconds += time.monotonic() - started
-            snapshot = _snapshot(member, feed, outcome, checkpoint)
-            if time.monotonic() - saved > _SAVE_AFTER or (outcome.done and checkpoint is not None):
-                _save(checkpoint, snapshot)
+            outcome.steps, outcome.seconds = step, outcome.seconds + time.monotonic() - started
+            snapshot = snapshot_of(member, feed, outcome, checkpoint)
+            if time.monotonic() - saved > SAVE_AFTER or (outcome.done and checkpoint is not None):
+                save(checkpoint, snapshot)
                 saved = time.monotonic()
             if progress is not None:
                 progress(step, member.total, means, rmse)
     except KeyboardInterrupt:
-        _save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
+        save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
         raise
     student.load_state_dict(outcome.best)
     return outcome
 
 
-def _check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
+def check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
     bad = ~torch.isfinite(losses).all(1)
     if bad.any():
-        raise _diverged(member.state.step - len(losses) + int(bad.nonzero()[0]), member)
+        raise diverged(member.state.step - len(losses) + int(bad.nonzero()[0]), member)
 
 
-def _diverged(step: int, member: Member) -> UserError:
+def diverged(step: int, member: Member) -> UserError:
     return UserError(
         f"training diverged: a loss is not finite at step {step} of {member.total} (learning rate "
         f"{member.optimizer.lr:g}).",
@@ -153,10 +187,10 @@ def _diverged(step: int, member: Member) -> UserError:
     )
 
 
-def _snapshot(
+def snapshot_of(
     member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Copies of all that the next chunk changes, taken between chunks, where the state is whole."""
+    """Return copies of everything that the next chunk changes; called between chunks, where the state is whole."""
     if checkpoint is None or checkpoint.path is None or not outcome.history:
         return None
     tensors = {f"student.{key}": t.detach().clone() for key, t in member.student.state_dict().items()}
@@ -166,12 +200,12 @@ def _snapshot(
     return tensors, {**outcome.facts(), "history": list(outcome.history)}
 
 
-def _save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
+def save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
     if checkpoint is not None and snapshot is not None:
         checkpoint.save(*snapshot)
 
 
-def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:
+def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:
     stored = checkpoint.load() if checkpoint is not None else None
     if stored is None:
         return Outcome()
@@ -180,8 +214,9 @@ def _resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) ->
     member.student.load_state_dict(part("student."))
     state = TrainState.load(part("state."))
     member.state.step = state.step
-    # A stored state is read on the CPU; the averages belong beside the parameters.
+    # A stored state is read on the CPU; the averages belong on the parameters' device.
     member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))
+    facts |= {name: math.inf for name in ("best_score", "best_progress") if facts[name] is None}
     return Outcome(**facts, best=part("best."))

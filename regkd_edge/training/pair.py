@@ -1,4 +1,4 @@
-"""The two networks of a training: the student with what it learns along (a head, a hidden layer), and its teacher."""
+"""The two networks of a training: the student with its auxiliary parts (a head, a hidden layer), and its teacher."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from ..config import DistillConfig
 from ..fused import Member
 from ..models import MLP, build
+from ..models.spec import TRAINING
 from ..objectives import is_differentiable
 from ..objectives.central import CentralDifferences
 from ..objectives.heads import one_head, two_heads
@@ -22,7 +23,7 @@ __all__ = ["Pair", "pair_of", "plain_pair"]
 
 @dataclass(eq=False)
 class Pair:
-    """``student`` is trained towards ``teacher``; ``keep`` makes of it the network of o outputs that is kept."""
+    """A student, trained to match ``teacher``; ``keep`` turns it into the network of o outputs that is kept."""
 
     student: nn.Module
     teacher: nn.Module | None  # with as many outputs as the student's first head
@@ -32,32 +33,32 @@ class Pair:
     def to(self, device: torch.device) -> Pair:
         if device.type != "cpu":
             self.student = self.student.to(device)
-            # A copy goes: samplers hold the teacher that stays.
+            # Move a copy: samplers keep the original teacher.
             self.teacher = self.teacher if self.teacher is None else copy.deepcopy(self.teacher).to(device)
         return self
 
     def look(self, member: Member) -> tuple[nn.Module, nn.Module]:
-        """What samplers learn from: the student as it would be kept, and the teacher; on the CPU."""
+        """Return what samplers learn from: the student as it would be kept, and the teacher; on the CPU."""
         student = self.keep(member.student)
         return (student if member.device.type == "cpu" else copy.deepcopy(student).cpu()), self.plain_teacher
 
 
 def plain_pair(spec: str, d: int, o: int, seed: int) -> Pair:
     """A network to train on labels alone."""
-    return Pair(build(spec, d, o, seed), None, None, lambda student: student)
+    return Pair(build(spec, d, o, seed, copies=TRAINING), None, None, lambda student: student)
 
 
 def pair_of(config: DistillConfig, teacher: nn.Module, d: int, o: int, seed: int) -> Pair:
-    """The networks that ``config`` names, for a teacher in standardised space.
+    """Return the networks that ``config`` names, for a teacher in standardised space.
 
     Raises
     ------
     RecipeError
-        Hidden layers that are not there.
+        A named hidden layer does not exist.
     """
     if config.teacher_gradient == "central" and not is_differentiable(teacher):
         teacher = CentralDifferences(teacher, config.teacher_step)
-    student, generator = build(config.student, d, o, seed), torch.Generator().manual_seed(seed + 1)
+    student, generator = build(config.student, d, o, seed, copies=TRAINING), torch.Generator().manual_seed(seed + 1)
     if config.heads == 2:
         return Pair(two_heads(student, generator), teacher, teacher, lambda whole: one_head(whole, config.export_head))
     if config.base == "hint":

@@ -1,4 +1,4 @@
-"""Where the steps of a student get their points: its rows, synthetic inputs, or both; the choice of the sampler."""
+"""Where the steps of a student get their points: its rows, synthetic inputs, or both."""
 
 from __future__ import annotations
 
@@ -9,48 +9,38 @@ import torch
 from torch import Tensor
 
 from ..config import DistillConfig
-from ..config.distill import LEARNING, ROUND
-from ..config.fields import weight_parts
+from ..config.objective import ROUND
 from ..data import Scalers
+from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from ..sampling import (
-    AdversarialGenerator,
-    DescribedInputs,
-    Feed,
-    Gaussian,
-    InputDescription,
-    Part,
-    Rows,
-    Sampler,
-    TargetAnchored,
-    TunedLatent,
-)
-from ..sampling.latent import fit_vae, tune
-from .free import POOLED, Spread
-from .inputs import like_rows
+from ..objectives.schedule import weight
+from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Sampler, Spread
+from ..sampling.kinds import Context
 from .pair import Pair
-from .recipe import schedule_of
+from .pool import Pool
 
 __all__ = ["Known", "Source", "answers", "box_of", "source_of"]
 
 _AT_ONCE = 65_536  # points that are drawn for a round of a sampler that does not learn
-_UNKNOWN = 1e9  # [standard deviations] in place of an end of a range that nobody knows
-_LATENT = 4  # numbers of the latent, as in tools/reproduce/nguyen2021.py
+_ROWS_SHARE = 0.5  # of a table of rows and neighbours
+_UNKNOWN = 1e9  # [standard deviations] in place of an unknown end of a range
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is there before the first step; arrays in the space of ``scalers``."""
+    """Data available before the first step; arrays in the space of ``scalers``."""
 
     train: tuple[np.ndarray, np.ndarray]  # [N, d], [N, o]
     scalers: Scalers
     description: InputDescription | None
     names: list[str]
+    answers: np.ndarray | None = None  # [N, o], the teacher's to the raw rows, where it is no MLP
+    pool: Pool | None = None  # of the sampler neighbours
 
 
 @dataclass(eq=False)
 class Source:
-    """The rows of a member (``x`` None: N(0, I) of the step's own noise), or the feed that brings them."""
+    """The rows of a member (``x`` None: N(0, I) from the step's own noise), or the feed that supplies them."""
 
     batch: int
     x: Tensor | None = None
@@ -60,7 +50,7 @@ class Source:
 
 
 def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where perturbed and searched points stay, if ranges or constants are told; standardised ``(low, high)`` [d]."""
+    """Return the bounds of perturbed and searched points, if ranges are known; standardised ``(low, high)`` [d]."""
     if known.description is None or (config.describe is None and config.like is None):
         return None
     described = known.description
@@ -71,7 +61,7 @@ def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray]
 
 
 def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known, seed: int) -> Source:
-    """The points that ``config`` names (``no_data``, ``sampler`` and what goes with them)."""
+    """Return the points that ``config`` names (``no_data``, ``sampler`` and related fields)."""
     half = config.batch // 2
     drawn = config.drawn
     if drawn == "direct":
@@ -79,27 +69,29 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
         if config.no_data and config.describe is None and config.like is None:
             return Source(batch)
         return _of_rows(recipe, pair, known, batch)
-    if drawn is None or (config.no_data and drawn in POOLED):
+    if drawn is not None and config.kind.pooled:
+        return _with_neighbours(config, recipe, pair, known)
+    if drawn is None or (config.no_data and config.kind.plain):
         return _of_rows(recipe, pair, known, config.batch)
     parts = []
     if not config.no_data:
         rows = _of_rows(recipe, pair, known, config.batch)
         real = Rows(rows.x, rows.y, rows.rows, seed=seed)
-        parts.append(Part(real, config.batch - half, schedule_of(config.w_base)))
+        parts.append(Part(real, config.batch - half, weight(config.w_base)))
     elif _active(config.w_base):
         parts.append(
             Part(
                 Spread("described", known.description, known.scalers.x, seed=seed),
                 config.batch - half,
-                schedule_of(config.w_base),
+                weight(config.w_base),
             )
         )
     many = half if parts else config.batch
     sampler = _sampler(config, pair, known, many, seed)
     if known.description is not None and (config.describe is not None or config.like is not None):
         sampler = _Within(sampler, known)
-    parts.append(Part(sampler, many, schedule_of(config.w_sampler)))
-    length = ROUND if drawn in LEARNING else _round(config.evaluate_every, config.batch)
+    parts.append(Part(sampler, many, weight(config.w_sampler)))
+    length = ROUND if config.kind.learns else _round(config.evaluate_every, config.batch)
     return Source(config.batch, feed=Feed(parts, steps=length, look=pair.look))
 
 
@@ -107,44 +99,63 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     x, y = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in known.train)
     if pair.teacher is None or not recipe.needs_teacher:
         return Source(batch, x, y)
-    t = answers(pair.teacher, x)
+    t = answers(pair.teacher, x) if known.answers is None else torch.from_numpy(known.answers).float()
     if not recipe.needs_labels:
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)
     return Source(batch, x, y, replace(quantities, mix=quantities.phi) if recipe.base == "mix" else quantities)
 
 
-def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
-    """The sampler that is named; ``many`` points a step are taken from it."""
-    drawn, d, teacher = config.drawn, known.scalers.x.width, pair.plain_teacher
-    if drawn == "gaussian":
-        return Gaussian(d, seed=seed)
-    if drawn == "generator":
-        return AdversarialGenerator(d, seed=seed, batch=many)
-    if drawn == "latent":
-        return _latent(config, teacher, known, seed)
-    if drawn == "anchored":
-        low, high = (torch.from_numpy(v).float() for v in known.description.box(known.scalers.x))
-        around = answers(teacher, DescribedInputs(known.description, known.scalers.x, seed=seed).draw(2048, 0))
-        # The authors' outputs lie in (0, 1); here the targets span what the teacher answers to described inputs (ours).
-        spread = torch.quantile(around, torch.tensor([0.01, 0.99]))
-        return TargetAnchored(low, high, seed=seed, targets=(spread[0].item(), spread[1].item()))
-    return Spread(drawn, known.description, known.scalers.x, seed=seed)
+def _with_neighbours(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known) -> Source:
+    """Rows and their neighbours in one table; a neighbour counts as a row whose label is the teacher's answer.
 
-
-def _latent(config: DistillConfig, teacher, known: Known, seed: int) -> TunedLatent:
-    """From the rows and their labels; without data from ``like`` rows, the teacher's answers and its uncertainty."""
+    Beside n neighbours the rows are repeated until they are ``_ROWS_SHARE`` of the table; the weights of rows and
+    neighbours are those of the configuration, relative to the means over each.
+    """
+    points, t = known.pool.points(config.noise, tuple(config.sigma))
+    if pair.teacher is not pair.plain_teacher:  # widened by a hidden layer
+        t = answers(pair.teacher, points)
+    made = RowQuantities(t, *(torch.zeros(len(t)), torch.ones(len(t)), torch.zeros(len(t), dtype=torch.bool)))
     if config.no_data:
-        x = torch.from_numpy(known.scalers.x.standardize(like_rows(config.like, known.names))).float()
-        c, reward = answers(teacher, x), "uncertainty"
-    else:
-        (x, c), reward = (torch.from_numpy(v).float() for v in known.train), "label"
-    vae = fit_vae(x, c, latent=_LATENT, seed=seed)
-    return TunedLatent(vae, tune(vae, teacher, c, reward=reward, seed=seed), teacher, c, reward=reward, seed=seed)
+        return Source(config.batch, points, None, made)
+    rows = _of_rows(recipe, pair, known, config.batch)
+    times = max(1, round(_ROWS_SHARE / (1 - _ROWS_SHARE) * len(points) / len(rows.x)))
+    many, few = times * len(rows.x), len(points)
+    shares = [weight(w).start * (many + few) / n for w, n in ((config.w_base, many), (config.w_sampler, few))]
+    each = torch.cat([torch.full((n,), share) for n, share in zip((many, few), shares)])
+    both = {
+        name: torch.cat([stored.repeat(times, *[1] * (stored.ndim - 1)), getattr(made, name)])
+        for name in ("t", "e", "phi", "outlier")
+        if (stored := getattr(rows.rows, name)) is not None
+    }
+    quantities = RowQuantities(**both, weight=each / 2)  # two means of equal weight are the mean over the table
+    if recipe.base == "mix":
+        quantities = replace(quantities, mix=quantities.phi)
+    x = torch.cat([rows.x.repeat(times, 1), points])
+    y = None if rows.y is None or rows.y.shape[1] != t.shape[1] else torch.cat([rows.y.repeat(times, 1), t])
+    return Source(config.batch, x, y, quantities)
+
+
+def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: int) -> Sampler:
+    """The sampler that is named; ``many`` points per step are taken from it."""
+    kind = config.kind
+    return kind.make(
+        Context(
+            d=known.scalers.x.width,
+            teacher=pair.plain_teacher,
+            scaler=known.scalers.x,
+            description=known.description,
+            rows=None if config.no_data else known.train,
+            like=None if config.like is None or not kind.needs_rows else read_inputs(config.like, known.names),
+            many=many,
+            sigma=tuple(config.sigma),
+            seed=seed,
+        )
+    )
 
 
 class _Within(Sampler):
-    """Another sampler's points, moved to the nearest inputs that can occur: ranges, whole numbers, constants."""
+    """Sampler that moves another sampler's points to the nearest valid inputs: ranges, whole numbers, constants."""
 
     def __init__(self, inner: Sampler, known: Known):
         self.inner, self.features = inner, inner.features
@@ -165,15 +176,15 @@ class _Within(Sampler):
 
 @torch.no_grad()
 def answers(network: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
-    """What a network says to many rows, some thousands at a time."""
+    """Return a network's outputs for many rows, some thousands at a time."""
     return torch.cat([network(part) for part in x.split(4096)])
 
 
-def _active(weight: float | str) -> bool:
-    return any(weight_parts(weight)[:2])
+def _active(written: float | str) -> bool:
+    return weight(written).active
 
 
 def _round(every: int, batch: int) -> int:
-    """The longest round that ends with every look at the validation rows and draws no more than is wise at once."""
+    """Return the longest round that ends with every validation and draws no more than ``_AT_ONCE`` points."""
     most = max(1, min(every, _AT_ONCE // batch))
     return next(length for length in range(most, 0, -1) if every % length == 0)

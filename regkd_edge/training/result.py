@@ -1,4 +1,4 @@
-"""What a training gives, and how it is kept in a run folder."""
+"""The result of a training, and its files in a run folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ..data import Dataset, Scalers, Split, save_predictions
 from ..fused import Choice
 from ..io.files import write_json
-from ..models import MLP, MLPSpec, Teacher, predict, save_model
+from ..models import MLP, MLPSpec, Student, Teacher, predict, save_model
 from ..models.store import count_parameters
 from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
@@ -21,7 +21,7 @@ __all__ = ["Trained", "save_trained"]
 
 @dataclass(eq=False)
 class Trained:
-    """A network with the weights of its best look at the validation rows.
+    """A network with the weights of its best validation.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class Trained:
     best_validation : float
         RMSE on the validation rows at that step: in raw units for one target, in standard deviations for several.
     history : list of dict
-        A dict a look: step, the mean losses since the last look (total, base, pm, abm, gm), validation_rmse.
+        One dict per validation: step, the mean losses since the last one (total, base, pm, abm, gm), validation_rmse.
     choice : Choice
-        The back end that took the steps, and why.
+        The back end that computed the steps, and why.
     seconds : float
         Spent training, over all resumptions.
     rows : Split
@@ -45,17 +45,19 @@ class Trained:
     recipe : dict
         The objective, as stored.
     fingerprint : str
-        Of all that decided the training: a checkpoint with another one is not taken up.
+        Of all that decided the training: a checkpoint with a different fingerprint is ignored.
     checkpoint : path or None
-        Where its resumable state is; :func:`save_trained` deletes it.
+        Folder of its checkpoint; :func:`save_trained` deletes it.
     teacher_source : str or None
         Where the teacher came from; None for a network trained on labels.
     setup : dict
-        Fields of the configuration that ``recipe`` does not show: sampler, heads, hint layers and their like.
+        Fields of the configuration that ``recipe`` lacks: sampler, heads, hint layers and their like.
     inputs : dict or None
-        What is stored of its inputs where no row was seen (``summary_of_inputs`` of inputs as described).
+        Stored summary of its inputs if no row was seen (``summary_of_inputs`` of the described inputs).
     notes : list of str
         What the user should know of how it was trained.
+    race : dict or None
+        With recipe auto: who ran, how each did, who won, and why in a sentence (:mod:`regkd_edge.training.race`).
     """
 
     module: MLP
@@ -75,13 +77,36 @@ class Trained:
     setup: Mapping[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    race: dict[str, Any] | None = None
 
-    def as_teacher(self, source: str = "trained here") -> Teacher:
-        """This network as the teacher of another."""
-        return Teacher(self.module, self.scalers, "standardized", source)
+    def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
+        """Return this network as the teacher of another; ``dataset`` names its columns."""
+        names = {} if dataset is None else _names_of(dataset)
+        return Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+
+    def as_student(self, dataset: Dataset) -> Student:
+        """Return this network as a student with the names of the columns of ``dataset``."""
+        facts = self.summary()
+        return Student(
+            self.module,
+            self.scalers,
+            self.spec,
+            **_names_of(dataset),
+            record={key: value for key, value in facts.items() if key not in ("spec", "parameters")},
+            inputs=self.inputs_known(dataset),
+            extra={
+                "source": (self.teacher_source and f"student of {self.teacher_source}") or "trained here",
+                "recipe": dict(self.recipe),
+                **({"setup": dict(self.setup)} if self.setup else {}),
+            },
+        )
+
+    def inputs_known(self, dataset: Dataset) -> dict[str, Any] | None:
+        """Summary of the rows that it was trained on, or of its inputs as described where it saw none."""
+        return summary_of_inputs(dataset.x[self.rows.train]) if len(self.rows.train) else self.inputs
 
     def summary(self) -> dict[str, Any]:
-        """JSON-able facts for tables and state.json."""
+        """Return JSON-able facts for tables and state.json."""
         return {
             "spec": str(self.spec),
             "parameters": count_parameters(self.module),
@@ -94,12 +119,13 @@ class Trained:
             "backend": self.choice.backend,
             "backend_reason": self.choice.reason,
             "notes": self.notes,
+            **({"race": self.race} if self.race is not None else {}),
             "seconds": round(self.seconds, 3),
         }
 
 
 def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Write model.safetensors, model.json, predictions.npz (all rows) and history.json; drop the checkpoint.
+    """Write model.safetensors, model.json, predictions.npz (all rows), history.json and race.json; drop the checkpoint.
 
     Returns
     -------
@@ -108,16 +134,26 @@ def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tupl
     """
     folder, summary = Path(folder), trained.summary()
     extra = {
-        **{key: value for key, value in summary.items() if key != "seconds"},  # the same training gives the same files
-        "source": trained.teacher_source and f"student of {trained.teacher_source}" or "trained here",
+        **{
+            key: value for key, value in summary.items() if key not in ("seconds", "race")
+        },  # the same training gives the same files
+        "source": (trained.teacher_source and f"student of {trained.teacher_source}") or "trained here",
         "feature_names": dataset.table.feature_names,
         "target_names": dataset.table.target_names,
         "recipe": dict(trained.recipe),
         **({"setup": dict(trained.setup)} if trained.setup else {}),
-        "inputs": summary_of_inputs(dataset.x[trained.rows.train]) if len(trained.rows.train) else trained.inputs,
+        "inputs": trained.inputs_known(dataset),
     }
     paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
     paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
     write_json(folder / "history.json", trained.history)
+    paths.append(folder / "history.json")
+    if trained.race is not None:
+        write_json(folder / "race.json", {key: value for key, value in trained.race.items() if key != "seconds"})
+        paths.append(folder / "race.json")
     Checkpoint.remove(trained.checkpoint)
-    return [*paths, folder / "history.json"], summary
+    return paths, summary
+
+
+def _names_of(dataset: Dataset) -> dict[str, list[str]]:
+    return {"feature_names": list(dataset.table.feature_names), "target_names": list(dataset.table.target_names)}

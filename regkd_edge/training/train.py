@@ -1,4 +1,4 @@
-"""The three trainings: a teacher on the labels, a student by its recipe, and the same student by its base alone."""
+"""The three trainings: a teacher on labels, a student with its recipe, and the same student with its base alone."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
-from ..config.distill import DESCRIBED
-from ..data import Dataset, Scalers, Split, subset
-from ..models import Teacher
-from ..objectives import StepRecipe, is_differentiable
+from ..config.objective import AUTO
+from ..data import Dataset
+from ..models import Teacher, predict
+from ..objectives import StepRecipe
+from ..recipes import RECIPES
+from ..recipes.catalogue import WIDE
 from ..sampling.synthetic import summary_of_inputs
 from .fits import require_fit
-from .free import synthetic_rows
-from .inputs import description_of
-from .job import known_hash, train_pair
+from .free import how_sure
+from .guard import better_than_its_teacher
+from .job import Training
 from .loop import Progress
-from .pair import pair_of, plain_pair
-from .points import Known, Source, box_of, source_of
-from .recipe import recipe_of
+from .pair import plain_pair
+from .points import Source
+from .race import hold_race
+from .recipe import optimizer_of
 from .result import Trained
+from .setting import Setting, standardized_rows
+from .verdict import notes
 
 __all__ = ["baseline", "distill", "train_teacher"]
 
-# Fields of a configuration that the recipe of the steps does not show; stored beside it.
+# Fields of a configuration that the recipe of the steps lacks; stored beside it.
 _STORED = {
     "base",
     "heads",
@@ -40,9 +45,7 @@ _STORED = {
     "like",
     "fraction",
 }
-_TEACHER_LOOK = (
-    10  # [steps] at least, between two looks at the validation rows: an epoch of few rows is shorter than the look
-)
+_TEACHER_LOOK = 10  # minimum steps between two validations: an epoch of few rows is shorter than a validation
 
 
 def train_teacher(
@@ -61,36 +64,33 @@ def train_teacher(
     seed : int
         Of the initial weights and the order of the rows.
     progress : callable, optional
-        ``progress(step, total, losses, validation_rmse)`` after each look at the validation rows.
+        ``progress(step, total, losses, validation_rmse)`` after each validation.
     checkpoint : path, optional
-        A folder for the resumable state. After an interruption the same call continues and gives the same bits.
+        A folder for the checkpoint. After an interruption the same call resumes and gives identical bits.
     backend : ``auto`` | ``cpu`` | ``cuda`` | ``torch``
     """
     rows, batch = dataset.split, config.batch
     an_epoch = math.ceil(len(rows.train) / batch)
     epochs_a_look = max(1, math.ceil(_TEACHER_LOOK / an_epoch))
     scalers = dataset.scalers()
-    train, validation = _standardized(dataset, rows, scalers)
+    train, validation = standardized_rows(dataset, rows, scalers)
     x, y = (torch.from_numpy(v).float() for v in train)
-    return train_pair(
-        plain_pair(config.teacher, dataset.d, dataset.o, seed),
-        Source(batch, x, y),
-        StepRecipe(base="labels"),
-        config,
-        config.teacher,
-        seed,
-        scalers,
-        rows,
-        validation,
-        None,
+    return Training(
+        pair=plain_pair(config.teacher, dataset.d, dataset.o, seed),
+        source=Source(batch, x, y),
+        recipe=StepRecipe(base="labels"),
+        optimizer=optimizer_of(config),
+        spec=config.teacher,
+        seed=seed,
+        scalers=scalers,
+        rows=rows,
+        held=validation,
         total=config.epochs * an_epoch,
         every=epochs_a_look * an_epoch,
         patience=math.ceil(config.patience / epochs_a_look),
-        progress=progress,
-        checkpoint=checkpoint,
+        device=config.device,
         backend=backend,
-        decided={},
-    )
+    ).run(progress=progress, checkpoint=checkpoint)
 
 
 def distill(
@@ -102,11 +102,11 @@ def distill(
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
 ) -> Trained:
-    """Train ``config.student`` towards the teacher by base and terms.
+    """Train ``config.student`` on the teacher with base and terms.
 
     The student sees ``config.fraction`` of the training and validation rows, or none with ``config.no_data``: then it
-    learns and is selected on synthetic inputs that the teacher answers (see :mod:`regkd_edge.training.free`). It lives
-    in the space of the teacher's scalers where the teacher brings them; otherwise scalers are learnt on the training
+    trains and is validated on synthetic inputs with the teacher's answers (see :mod:`regkd_edge.training.free`). It is
+    in the space of the teacher's scalers if the teacher has them; otherwise scalers are learnt on the training
     rows that it sees.
 
     Raises
@@ -117,52 +117,29 @@ def distill(
         Training diverged.
     """
     require_fit(config, teacher)
-    names = dataset.table.feature_names
-    if config.no_data:
-        free = synthetic_rows(dataset, teacher, config, seed)
-        rows, module, validation = free.seen, free.teacher, free.validation
-        known = Known(free.train, free.scalers, free.description, names)
-    else:
-        rows = subset(dataset.split, config.fraction, seed)
-        scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
-        module, train, validation = teacher.standardized(scalers), *_standardized(dataset, rows, scalers)
-        about = description_of(config, teacher, names, dataset.x[rows.train]) if config.drawn in DESCRIBED else None
-        known = Known(train, scalers, about, names)
-    pair = pair_of(config, module, dataset.d, dataset.o, seed)
-    recipe = recipe_of(
-        config,
-        dataset.d,
-        fed=config.searched and config.drawn != "direct",
-        differentiable=is_differentiable(pair.teacher),
-        box=box_of(config, known),
-    )
-    source = source_of(config, recipe, pair, known, seed)
-    trained = train_pair(
-        pair,
-        source,
-        recipe,
-        config,
-        config.student,
-        seed,
-        known.scalers,
-        rows,
-        validation,
-        teacher.source,
-        total=config.steps,
-        every=config.evaluate_every,
-        progress=progress,
-        checkpoint=checkpoint,
-        backend=config.backend,
-        decided={
-            **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device"}),
-            "known": known_hash(known, pair.plain_teacher),
-        },
-    )
+    if config.recipe == AUTO and config.no_data:
+        config = without_rows(config, dataset.d, teacher.differentiable)
+    setting = Setting.of(dataset, teacher, config, seed)
+    race = None
+    if config.races:
+        race = hold_race(setting, config)
+        config = race.config
+    trained = setting.training(config).run(progress=progress, checkpoint=checkpoint, until=race and race.until)
+    if race is not None:
+        trained.race = race.record()
+        trained.seconds += race.seconds
+        trained.notes = [race.record()["explanation"], *notes(race, trained.history), *trained.notes]
+    if setting.free is None:
+        held = setting.rows.validation
+        answers = predict(trained.module, trained.scalers, dataset.x[held])
+        better = better_than_its_teacher(answers, setting.scalers.y.restore(setting.teacher_on_held), dataset.y[held])
+        trained.notes += [better] if better else []
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:
         scores = np.random.default_rng([seed, 3]).standard_normal((4096, dataset.d))
-        trained.inputs = summary_of_inputs(free.description.inputs(scores))
-    if "abm" in config.terms and recipe.ascent_rule != config.ascent_rule:
+        trained.inputs = summary_of_inputs(setting.free.description.inputs(scores))
+        trained.notes.append(how_sure(trained.module, setting.module, setting.free.description, trained.scalers, seed))
+    if "abm" in config.terms and trained.recipe["ascent_rule"] != config.ascent_rule:
         trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
     return trained
 
@@ -178,13 +155,26 @@ def baseline(
 ) -> Trained:
     """The same student by its base alone: same rows, initial weights, steps, optimizer and selection. No terms, and no
     synthetic points beside rows; without data the sampler stays, it is where the inputs come from."""
-    alone = {"terms": []} if config.no_data else {"terms": [], "sampler": None, "describe": None, "like": None}
+    alone: dict[str, object] = {"terms": [], "recipe": None}
+    if not config.no_data:
+        alone |= {"sampler": None, "describe": None, "like": None}
+    elif config.recipe == AUTO:
+        config = without_rows(config, dataset.d, teacher.differentiable)
+        alone |= {"sampler": "described"}
     return distill(dataset, teacher, config.model_copy(update=alone), seed, progress=progress, checkpoint=checkpoint)
 
 
-def _standardized(dataset: Dataset, rows: Split, scalers: Scalers) -> list[tuple[np.ndarray, np.ndarray]]:
-    """``(x, y)`` of the training and of the validation rows."""
-    return [
-        (scalers.x.standardize(dataset.x[i]), scalers.y.standardize(dataset.y[i]))
-        for i in (rows.train, rows.validation)
-    ]
+def without_rows(config: DistillConfig, d: int, gradient: bool) -> DistillConfig:
+    """Return recipe auto without data, for d inputs: a recipe of the catalogue, over the fields that have their defaults.
+
+    Without rows a race has nothing to judge by.
+
+    Parameters
+    ----------
+    gradient : bool
+        Whether the teacher has one: the search climbs it.
+    """
+    name = "data-free-search" if d >= WIDE and gradient else "data-free-values"
+    standard = DistillConfig(no_data=True)
+    kept = {k: v for k, v in RECIPES[name].items() if getattr(config, k) == getattr(standard, k)}
+    return config.model_copy(update={"terms": RECIPES[name]["terms"], **kept, "recipe": None})

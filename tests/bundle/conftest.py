@@ -27,7 +27,13 @@ def run(tmp_path_factory):
         {
             "data": {"source": str(folder / "table.csv"), "target": ["u", "v"]},
             "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-            "distill": {"student": "mlp:16:relu", "steps": 20, "evaluate_every": 10, "backend": "torch"},
+            "distill": {
+                "recipe": "kang2024",
+                "student": "mlp:16:relu",
+                "steps": 20,
+                "evaluate_every": 10,
+                "backend": "torch",
+            },
             "quantize": {"precision": ["fp16", "int8"]},
             "build": {"profile": [1, 1, 4]},
             "bench": {"samples": 40, "warmup": 2, "batches": [1, 4]},

@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Absent())
 import numpy as np
 import tensorrt as trt
 
-from regkd_edge.engines import get_engine, gpu
+from regkd_edge.engines import get_backend, gpu
 
 gpu._LIBRARY = sys.argv[1]
 library = ctypes.CDLL(sys.argv[1])
@@ -75,7 +75,7 @@ def make_runtime(logger):
 
 def make_engine(graph):
     precision = graph.name.split(".")[1]
-    native = get_engine("native").load(
+    native = get_backend("native").load(
         graph.parent.parent / "engines" / ("native.int8" if precision == "int8" else "native.fp32")
     )
     addresses, shape = {}, {}

@@ -13,13 +13,35 @@ import pytest
 from regkd_edge.bundle import read_archive, unpack, write_archive
 from regkd_edge.errors import RunFolderError
 
-FILES = {"onnx/a.onnx": b"graph", "data.npz": b"\0" * 5000, "deep/er/file.txt": b""}
+GRAPH = "onnx/student.fp32.onnx"
+FILES = {GRAPH: b"graph", "data.npz": b"\0" * 5000, "README.txt": b""}
+
+
+def header(files=FILES):
+    """What bundle.json says besides its files."""
+    return {
+        "name": "made",
+        "target": {"name": "desktop", "what": "a desktop", "tensorrt": {}, "checked_for": "10.3", "python": "3.10"},
+        "rows": {"kind": "held-out", "count": 1},
+        "graphs": {
+            "fp32": {
+                "file": GRAPH,
+                "sha256": hashlib.sha256(files.get(GRAPH, b"graph")).hexdigest(),
+                "precision": "fp32",
+                "accuracy": {"rmse": 1.0},
+                "allowed": [0.1],
+            }
+        },
+        "left_out": [],
+        "tensorrt_options": {},
+        "versions": {},
+    }
 
 
 @pytest.fixture
 def archive(tmp_path):
     path = tmp_path / "made.tar.gz"
-    write_archive(path, {"name": "made"}, FILES)
+    write_archive(path, header(), FILES)
     return path
 
 
@@ -37,7 +59,7 @@ def repacked(path, members, *, kinds=None):
 
 def listing(files, **changes):
     entries = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
-    return json.dumps({"format": 1, "files": {**entries, **changes}}).encode()
+    return json.dumps({"format": 1, **header(files), "files": {**entries, **changes}}).encode()
 
 
 def refused(path, tmp_path, *words):
@@ -51,7 +73,7 @@ def refused(path, tmp_path, *words):
 
 def test_same_content_is_the_same_bytes(archive, tmp_path):
     again = tmp_path / "elsewhere" / "other-name.tar.gz"
-    write_archive(again, {"name": "made"}, dict(reversed(FILES.items())))
+    write_archive(again, header(), dict(reversed(FILES.items())))
     assert again.read_bytes() == archive.read_bytes()
 
 
@@ -82,8 +104,8 @@ def test_a_missing_file_is_refused_by_its_name(archive, tmp_path):
 
 def test_a_file_of_another_bundle_is_refused_by_its_name(archive, tmp_path):
     content, files = read_archive(archive)
-    members = [("bundle.json", json.dumps(content).encode()), *files.items(), ("onnx/b.onnx", b"graph")]
-    refused(repacked(tmp_path / "bad.tar.gz", members), tmp_path, "'onnx/b.onnx'", "is not listed")
+    members = [("bundle.json", json.dumps(content).encode()), *files.items(), ("onnx/student.int8.onnx", b"graph")]
+    refused(repacked(tmp_path / "bad.tar.gz", members), tmp_path, "'onnx/student.int8.onnx'", "is not listed")
 
 
 def test_a_file_that_comes_twice_is_refused(archive, tmp_path):
@@ -93,10 +115,10 @@ def test_a_file_that_comes_twice_is_refused(archive, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "/absolute", "a/../../b", "a//b", "./a", "c:\\windows", "a\\b", "bundle.json"]
+    "name", ["../outside", "/absolute", "a/../../b", "a//b", "./a", "c:\\windows", "a\\b", "nul", "a/con.txt"]
 )
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
-    files = {name: b"x"}
+    files = {**FILES, name: b"x"}
     refused(
         repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), *files.items()]),
         tmp_path,
@@ -104,22 +126,21 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     )
     # neither does it help to leave it off the list
     refused(
-        repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing({})), *files.items()]),
+        repacked(tmp_path / "bad.tar.gz", [("bundle.json", listing(FILES)), *files.items()]),
         tmp_path,
         "leads out of its folder",
     )
     with pytest.raises(RunFolderError, match="leads out"):
-        write_archive(tmp_path / "never.tar.gz", {}, files)
+        write_archive(tmp_path / "never.tar.gz", header(), files)
     assert not (tmp_path / "never.tar.gz").exists()
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(tmp_path, kind):
-    files = {"innocent": b""}
     bad = repacked(
-        tmp_path / "bad.tar.gz", [("bundle.json", listing(files)), ("innocent", b"")], kinds={"innocent": kind}
+        tmp_path / "bad.tar.gz", [("bundle.json", listing(FILES)), ("README.txt", b"")], kinds={"README.txt": kind}
     )
-    refused(bad, tmp_path, "'innocent'", "no plain file")
+    refused(bad, tmp_path, "'README.txt'", "not a plain file")
 
 
 def test_a_truncated_archive_is_refused(archive, tmp_path):
@@ -145,14 +166,23 @@ def test_what_is_no_archive_is_refused(tmp_path, content, word):
 @pytest.mark.parametrize(
     ("first", "word"),
     [
-        (("data.npz", b""), "no bundle"),
+        (("data.npz", b""), "not a bundle"),
         (("bundle.json", b"{"), "corrupt"),
         (("bundle.json", b"[]"), "format"),
         (("bundle.json", b'{"format": 2, "files": {}}'), "format 2, expected 1"),
         (("bundle.json", b'{"format": 1}'), "lists no files"),
-        (("bundle.json", b'{"format": 1, "files": {"a": {"sha256": 1, "bytes": 1}}}'), "lists no files"),
-        (("bundle.json", b'{"format": 1, "files": {"a": {"sha256": "", "bytes": 999999999999}}}'), "more than 256 MiB"),
-        (("bundle.json", b" " * 2_000_000), "no bundle"),
+        (("bundle.json", listing(FILES, **{"run.yaml": {"sha256": 1, "bytes": 1}})), "valid string"),
+        (("bundle.json", listing(FILES, **{"run.yaml": {"sha256": "0" * 64, "bytes": 10**12}})), "less than or equal"),
+        (
+            (
+                "bundle.json",
+                listing(FILES, **{n: {"sha256": "0" * 64, "bytes": 10**8} for n in ("run.yaml", "data.json")}),
+            ),
+            "at most 128 MiB",
+        ),
+        (("bundle.json", listing(FILES, **{"state.json": {"sha256": "0" * 64, "bytes": 1}})), "no bundle has"),
+        (("bundle.json", b'{"format": 1, "format": 1, "files": {}}'), "twice"),
+        (("bundle.json", b" " * 2_000_000), "not a bundle"),
     ],
 )
 def test_a_list_that_is_none_is_refused(tmp_path, first, word):
@@ -160,12 +190,12 @@ def test_a_list_that_is_none_is_refused(tmp_path, first, word):
 
 
 def test_a_member_larger_than_its_entry_is_not_read(tmp_path):
-    files = {"bomb": b"\0" * 100}
-    small = listing(files, bomb={"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0})
+    files = {**FILES, "run.yaml": b"\0" * 100}
+    small = listing(files, **{"run.yaml": {"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0}})
     refused(
         repacked(tmp_path / "bad.tar.gz", [("bundle.json", small), *files.items()]),
         tmp_path,
-        "'bomb'",
+        "'run.yaml'",
         "met 100 bytes, expected 0 bytes",
     )
 
@@ -180,8 +210,8 @@ def test_the_same_bundle_is_unpacked_again_only_after_its_files_were_checked(arc
     (out / "engines").mkdir()  # what a device adds is left alone
     unpack(archive, out)
     assert (out / "engines").is_dir()
-    (out / "onnx" / "a.onnx").write_bytes(b"other")
-    with pytest.raises(RunFolderError, match=r"'onnx/a.onnx'.*not the file that was bundled"):
+    (out / GRAPH).write_bytes(b"other")
+    with pytest.raises(RunFolderError, match=r"'onnx/student.fp32.onnx'.*not the file that was bundled"):
         unpack(archive, out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -124,7 +125,7 @@ def test_a_64_64_student_stays_below_a_megabyte(run, tmp_path):
     source = write_mlp(tmp_path / "student.fp32.onnx", widths=(32, 64, 64, 1))
     quantize_fp16(source, tmp_path / "student.fp16.onnx")
     quantize_int8(source, tmp_path / "student.int8.onnx", rows(d=32))
-    _, files = read_archive(make_bundle(run, "desktop", tmp_path / "small.tar.gz")[0])
+    content, files = read_archive(make_bundle(run, "desktop", tmp_path / "small.tar.gz")[0])
     for name in ("fp32", "fp16", "int8"):
         graph = (tmp_path / f"student.{name}.onnx").read_bytes()
         files[f"onnx/student.{name}.onnx"] = graph
@@ -132,7 +133,10 @@ def test_a_64_64_student_stays_below_a_megabyte(run, tmp_path):
     x = rows(1000, 32).astype(np.float64)
     files["data.npz"] = _npz(x=x, y=x[:, :1])
     files["expected.npz"] = _npz(**{name: x[:, :1].astype(np.float32) for name in ("fp32", "fp16", "int8")})
-    write_archive(tmp_path / "large.tar.gz", {}, files)
+    for name, graph in content["graphs"].items():
+        graph["sha256"] = hashlib.sha256(files[f"onnx/student.{name}.onnx"]).hexdigest()
+    header = {key: value for key, value in content.items() if key not in ("format", "files")}
+    write_archive(tmp_path / "large.tar.gz", header, files)
     assert (tmp_path / "large.tar.gz").stat().st_size < 1_000_000
 
 
@@ -185,7 +189,7 @@ def test_unknown_targets_and_versions_are_refused(run, tmp_path):
     for target, version, word in (
         ("jetson-nano", None, "unknown target"),
         ("desktop", "8.6", "not supported"),
-        ("desktop", "new", "no TensorRT version"),
+        ("desktop", "new", "not a TensorRT version"),
     ):
         with pytest.raises(UserError, match=word):
             make_bundle(run, target, tmp_path / "b.tar.gz", tensorrt=version)
@@ -247,7 +251,7 @@ def test_one_command_builds_verifies_times_and_reports_without_torch_and_onnx(bu
     )
     assert any(note.startswith("recommended: ") for note in out["notes"])
     page = (folder / "report.html").read_text()
-    assert "native.int8" in page and "answers as its graph does" in page
+    assert "native.int8" in page and "its outputs match its graph" in page
 
 
 def test_it_can_be_done_again(bundle, tmp_path):
@@ -277,11 +281,11 @@ def test_an_engine_that_answers_something_else_fails_and_is_not_timed(bundle, tm
         "native.fp32": True,
         "native.int8": False,
     }
-    assert any("native.int8 does not answer as its graph does and was not timed" in note for note in done.notes)
+    assert any("the outputs of native.int8 differ from its graph's, so it was not timed" in note for note in done.notes)
     assert (
         not done.run.file("bench", "native.int8.json").exists() and done.run.file("bench", "native.fp32.json").exists()
     )
-    assert "native.int8 does not answer" in done.run.file("report.html").read_text()
+    assert "the outputs of native.int8 differ" in done.run.file("report.html").read_text()
     again = on_device(tmp_path, "deploy", "wrong.tar.gz", "out", "--backend", "native")
     assert again.returncode == 1 and "FAILED" in again.stdout, again.stderr
 
@@ -305,7 +309,7 @@ def test_back_ends_that_are_absent_are_named(bundle, tmp_path, monkeypatch):
 
 
 def test_the_limit_grows_with_the_error_of_the_precision_and_ends_at_a_quarter():
-    from regkd_edge.bundle.make import allowed_difference
+    from regkd_edge.engines.verify import allowed_difference
 
     exact = np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 50.0]
     spread = exact.std(axis=0)

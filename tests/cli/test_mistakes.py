@@ -47,7 +47,7 @@ def test_ctrl_c_says_what_is_left(cli, monkeypatch, tmp_path):
     monkeypatch.setattr("regkd_edge.run.RunFolder.open", stop)
     outcome = cli("report", tmp_path)
     assert outcome.code == 130
-    assert "the same command goes on from here" in outcome.err
+    assert "run the same command to resume" in outcome.err
 
 
 def test_ctrl_c_while_the_modules_are_read(cli, monkeypatch):

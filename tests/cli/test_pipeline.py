@@ -17,19 +17,19 @@ fcntl = pytest.importorskip("fcntl")  # without it there is no lock to lose
 def test_a_command_that_loses_the_race_leaves_the_new_run_to_the_winner(tmp_path, monkeypatch):
     """Both found no folder; the other one locks it before this one does."""
     folder = tmp_path / "run"
-    create = RunFolder.create
+    prepare = RunFolder.prepare
     with ExitStack() as other:
 
-        def create_and_lose(path, config):
-            run = create(path, config)
+        def prepare_and_lose(path):
+            run = prepare(path)
             other.enter_context(RunFolder(path).lock())
             return run
 
-        monkeypatch.setattr(RunFolder, "create", create_and_lose)
+        monkeypatch.setattr(RunFolder, "prepare", prepare_and_lose)
         losing = start(folder, {}, False, True, create=True)
-        with pytest.raises(RunFolderError, match="another regkd-edge command works on"), losing:
+        with pytest.raises(RunFolderError, match="another regkd-edge command is using"), losing:
             pytest.fail("two commands hold the lock")
-        assert (folder / "run.yaml").is_file()
+        assert folder.is_dir()
 
 
 def test_a_refused_command_removes_its_new_folder_while_it_holds_the_lock(tmp_path, monkeypatch):
@@ -37,7 +37,7 @@ def test_a_refused_command_removes_its_new_folder_while_it_holds_the_lock(tmp_pa
     remove = shutil.rmtree
 
     def remove_locked(path, **options):
-        with pytest.raises(RunFolderError, match="another regkd-edge command works on"), RunFolder(path).lock():
+        with pytest.raises(RunFolderError, match="another regkd-edge command is using"), RunFolder(path).lock():
             pass
         remove(path, **options)
 

@@ -83,7 +83,7 @@ def test_a_recipe_names_fields_and_a_field_beside_it_wins():
 def test_another_recipe_leaves_nothing_of_the_one_before():
     free = RunConfig().updated({"distill.recipe": "data-free", "distill.batch": 32})
     other = free.updated({"distill.recipe": "imaoka2020"}).distill
-    assert (other.no_data, other.sampler, other.steps, other.lr) == (False, None, 5000, 3e-3)
+    assert (other.no_data, other.sampler, other.steps, other.lr) == (False, None, "auto", 5e-3)
     assert (other.heads, other.batch) == (2, 32)  # what was given by hand stays
     assert RunConfig().updated({"distill.recipe": "imaoka2020"}).updated({"distill.recipe": "mimic"}).distill.heads == 1
 
@@ -95,7 +95,9 @@ def test_a_whole_run_is_refused_before_it_begins_when_its_sections_contradict():
     with pytest.raises(UserError, match="quantize.calibrate 'both' reads them"):
         RunConfig.from_dict({"distill": {"recipe": "data-free"}, "quantize": {"calibrate": "both"}}).require_whole()
     hint = {"teacher": {"teacher": "mlp:8,8:relu"}, "distill": {"recipe": "romero2015", "hint_layers": [0, 2]}}
-    with pytest.raises(UserError, match="the teacher mlp:8,8:relu has 2 hidden layers, hint_layers asks for 2"):
+    with pytest.raises(
+        UserError, match="the teacher mlp:8,8:relu has 2 hidden layers, and hint_layers asks for layer 2"
+    ):
         RunConfig.from_dict(hint).require_whole()
 
 

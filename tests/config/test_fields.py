@@ -70,7 +70,7 @@ def test_what_is_no_weight_is_refused(written):
 )
 @pytest.mark.parametrize("value", ["inf", "nan", float("inf"), float("nan")])
 def test_a_number_is_finite(field, value):
-    with pytest.raises(UserError, match=field.split(".")[1]):
+    with pytest.raises(UserError, match=field.split(".")[1].replace("_", "-")):
         RunConfig().updated({field: value})
 
 

@@ -59,5 +59,5 @@ def test_malformed_scalers_are_refused(values):
 
 
 def test_no_rows_are_refused():
-    with pytest.raises(DataError, match="N of at least 1"):
+    with pytest.raises(DataError, match="N >= 1"):
         Scaler.fit(np.empty((0, 3)))

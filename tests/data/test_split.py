@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from regkd_edge.data import split, subset
+from regkd_edge.data.split import repeated_rows, split_by_column, split_units
 from regkd_edge.errors import DataError
 
 
@@ -54,3 +55,53 @@ def test_shares_that_leave_too_little_are_refused_with_the_numbers():
     for wrong in (0, -1, 1.5):
         with pytest.raises(DataError, match="outside"):
             subset(split(50, 0.2, 0.2, 0), wrong, 0)
+
+
+def shares(parts):
+    n = sum(parts.counts().values())
+    return {name: count / n for name, count in parts.counts().items()}
+
+
+def test_equal_rows_have_equal_numbers():
+    x = np.random.default_rng(0).integers(0, 3, (500, 4)).astype(float)
+    x[x == 0] *= np.random.default_rng(1).choice([-1.0, 1.0], (x == 0).sum())  # 0 and -0 are equal
+    numbers = repeated_rows(x)
+    assert len(np.unique(numbers)) == len(np.unique(x + 0.0, axis=0))
+    assert all(len(np.unique(x[numbers == k] + 0.0, axis=0)) == 1 for k in np.unique(numbers))
+
+
+@pytest.mark.parametrize("sizes", [[25] * 14, [5] * 60, [200, 100, 50, 30, 20, 10, 10, 5, 5], [997, 1, 1, 1]])
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_unit_falls_into_one_part_and_shares_are_kept(sizes, in_order):
+    units = np.repeat(np.arange(len(sizes)), sizes)
+    parts = split_units(units, 0.2, 0.2, 3, in_order=in_order)
+    seen = [set(units[getattr(parts, name)]) for name in ("train", "validation", "test")]
+    assert all(seen) and sum(map(len, seen)) == len(sizes)
+    assert np.array_equal(np.sort(np.concatenate([parts.train, parts.validation, parts.test])), np.arange(len(units)))
+    if max(sizes) <= 25:
+        assert abs(shares(parts)["test"] - 0.2) <= 0.05 and abs(shares(parts)["validation"] - 0.2) <= 0.05
+    if in_order:
+        assert max(parts.train) < min(parts.validation) and max(parts.validation) < min(parts.test)
+
+
+def test_a_split_of_units_is_fixed_by_its_seed():
+    units = np.repeat(np.arange(30), 10)
+    a, b, c = (split_units(units, 0.15, 0.15, seed) for seed in (1, 1, 2))
+    assert np.array_equal(a.test, b.test) and set(a.test) != set(c.test)
+
+
+def test_fewer_units_than_parts_are_refused():
+    with pytest.raises(DataError, match="20 rows hold 2 values of 'u', expected at least 3"):
+        split_units(np.repeat([0, 1], 10), 0.15, 0.15, 0, what="values of 'u'")
+
+
+def test_a_column_says_where_each_row_belongs():
+    cells = ["Train"] * 6 + ["val"] * 2 + ["TEST "] * 2
+    parts = split_by_column(cells, "part", 0.2, 0, np.arange(10))
+    assert (parts.train.tolist(), parts.validation.tolist(), parts.test.tolist()) == ([*range(6)], [6, 7], [8, 9])
+    drawn = split_by_column(["train"] * 8 + ["test"] * 2, "part", 0.25, 0, np.arange(10))
+    assert drawn.counts() == {"train": 6, "validation": 2, "test": 2}
+    with pytest.raises(DataError, match="column 'part' holds 'fold3', expected train, validation or test"):
+        split_by_column([*cells, "fold3"], "part", 0.2, 0, np.arange(11))
+    with pytest.raises(DataError, match="column 'part' says test in 0 rows"):
+        split_by_column(["train"] * 9, "part", 0.2, 0, np.arange(9))

@@ -237,7 +237,7 @@ try:
     if plant == "source":
         sources.append("def planted(trt):\n    return trt.BuilderFlag.INT8\n")
     result["missing_names"] = sorted({name for source in sources for name in static_names(source)})
-    backend = engine_module.ENGINE
+    backend = engine_module.BACKEND
     result["missing"] = backend.missing()
     options = {"max_batch": 8, "timing_cache": str(folder / "timing.cache"), "hardware_compatible": True}
     manifest = backend.build(onnx_path, folder / "engine", options)

@@ -27,7 +27,7 @@ sys.meta_path.insert(0, Absent())
 import numpy as np
 from regkd_edge.config import RunConfig
 from regkd_edge.data import Table, save_dataset, save_predictions, split
-from regkd_edge.engines import available, get_engine
+from regkd_edge.engines import available, get_backend
 from regkd_edge.measure import bench_engines
 from regkd_edge.report import collect, write_report
 from regkd_edge.io.files import write_json
@@ -40,7 +40,7 @@ y = x[:, :1]
 parts = split(60, 0.2, 0.3, 0)
 save_dataset(run, Table(x, y, list("abcde"), ["t"], "made", []), parts)
 engine = run.file("engines", "onnxruntime.int8")
-manifest = get_engine("onnxruntime").build(graph, engine)
+manifest = get_backend("onnxruntime").build(graph, engine)
 test = parts.test
 bench_engines(run, [engine], x[test], y[test], reference=y[test] + 1, batches=[1], samples=40, warmup=1)
 report = collect(run)
@@ -65,5 +65,5 @@ def test_build_bench_and_report_without_torch_and_onnx(tmp_path):
     assert found["loaded"] == []
     assert found["row"]["name"] == "onnxruntime.int8" and found["row"]["p50_us_b1"] > 0 and found["row"]["rmse"] > 0
     assert found["precision"] == "unknown"  # not guessed
-    assert any("was not read: the onnx package is not installed" in note for note in found["notes"])
+    assert any("is unknown: the onnx package is not installed" in note for note in found["notes"])
     assert "TensorRT is not installed" in found["tensorrt"]

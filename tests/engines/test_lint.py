@@ -84,7 +84,7 @@ def test_opsets_are_those_of_the_version_on_the_device(tmp_path):
     model.opset_import[0].version = 23
     onnx.save(model, tmp_path / "b.onnx")
     assert (
-        "opset 23, TensorRT 10.3 reads 9 to 20" in errors(tmp_path / "b.onnx")[0].what
+        "opset 23, and TensorRT 10.3 supports 9 to 20" in errors(tmp_path / "b.onnx")[0].what
     )  # the oldest JetPack by default
     assert errors(tmp_path / "b.onnx", tensorrt="10.16") == []
     assert errors(tmp_path / "b.onnx", "jetson-thor", "11.4") == []

@@ -15,8 +15,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 runtime = pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
-from regkd_edge.engines import get_engine, load_engine, read_manifest
-from regkd_edge.engines.native import ENGINE
+from regkd_edge.engines import get_backend, load_runner, read_manifest
+from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.file import from_bytes, to_bytes
 from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
 from regkd_edge.graph.reference import reference_outputs
@@ -69,11 +69,11 @@ def test_this_machine_has_a_level():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_fp32_engine_equals_the_graph_on_every_level(tmp_path, activation, widths):
     source, x = scaled_mlp(tmp_path / "s.onnx", widths, activation)
-    manifest = ENGINE.build(source, tmp_path / "engine")
+    manifest = BACKEND.build(source, tmp_path / "engine")
     assert (manifest.precision, manifest.executed) == ("fp32", {"fp32": 1.0})
     want = reference_outputs(source, x)
     for level in LEVELS:
-        got = ENGINE.load(tmp_path / "engine", level=level).infer(x)
+        got = BACKEND.load(tmp_path / "engine", level=level).infer(x)
         assert got.dtype == np.float32 and got.shape == want.shape
         assert np.abs(got - want).max() <= 1e-6 * np.abs(want).max(), level
 
@@ -86,13 +86,13 @@ def test_int8_engine_equals_the_oracle(tmp_path, activation, widths):
     """
     source, x = scaled_mlp(tmp_path / "s.onnx", widths, activation)
     quantize_int8(source, tmp_path / "q.onnx", x, **PLAIN)
-    manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
+    manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     assert (manifest.precision, manifest.executed) == ("int8", {"int8": 1.0})
     program = from_bytes((tmp_path / "engine" / "engine.rkdn").read_bytes())
     oracle = reference_outputs(tmp_path / "q.onnx", x)
     check_answers(program, x, oracle)  # the conversion: the program is the graph
     for level in LEVELS:
-        answers = ENGINE.load(tmp_path / "engine", level=level).infer(x)
+        answers = BACKEND.load(tmp_path / "engine", level=level).infer(x)
         check_answers(program, x, answers)  # the execution, with exact sums
         assert (np.abs(answers - oracle) <= output_step(oracle)).all()
 
@@ -109,9 +109,9 @@ def test_of_many_int8_rows_each_is_within_one_output_step_of_the_oracle(tmp_path
     source, _ = scaled_mlp(tmp_path / "s.onnx", (13, 64, 64, 2), activation)
     x = rows(n=20000, d=13, mean=np.linspace(-3, 50, 13), scale=np.linspace(0.1, 9, 13))
     quantize_int8(source, tmp_path / "q.onnx", x[:1000], **PLAIN)
-    ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
+    BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     oracle = reference_outputs(tmp_path / "q.onnx", x)
-    difference = np.abs(ENGINE.load(tmp_path / "engine").infer(x) - oracle)
+    difference = np.abs(BACKEND.load(tmp_path / "engine").infer(x) - oracle)
     other = (difference > 1e-6 * np.abs(oracle).max()).any(axis=1)
     assert 0 < other.sum() < 0.01 * len(x)
     assert (difference <= output_step(oracle)).all()
@@ -120,16 +120,16 @@ def test_of_many_int8_rows_each_is_within_one_output_step_of_the_oracle(tmp_path
 def test_int8_is_bit_equal_on_every_level_without_transcendental_functions(tmp_path):
     source, x = scaled_mlp(tmp_path / "s.onnx", (13, 64, 30, 2), "Relu")
     quantize_int8(source, tmp_path / "q.onnx", x, **PLAIN)
-    ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
-    answers = [ENGINE.load(tmp_path / "engine", level=level).infer(x) for level in LEVELS]
+    BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
+    answers = [BACKEND.load(tmp_path / "engine", level=level).infer(x) for level in LEVELS]
     for answer in answers:
         np.testing.assert_array_equal(answer, answers[0])
 
 
 def test_an_answer_does_not_depend_on_the_batch_or_on_earlier_rows(tmp_path):
     source, x = scaled_mlp(tmp_path / "s.onnx", (5, 33, 7, 2), "Tanh")
-    ENGINE.build(source, tmp_path / "engine")
-    runner = load_engine(tmp_path / "engine")
+    BACKEND.build(source, tmp_path / "engine")
+    runner = load_runner(tmp_path / "engine")
     whole = runner.infer(x)
     runner.infer(np.full((1, 5), 3e38, np.float32))  # overflows inside; nothing of it may stay behind
     single = np.concatenate([runner.infer(x[i : i + 1]) for i in range(len(x))])
@@ -150,7 +150,7 @@ def test_rounding_is_to_even_and_saturates(tmp_path):
 
 def test_manifest_and_file_describe_the_engine(tmp_path):
     source = write_mlp(tmp_path / "s.onnx", (5, 16, 8, 1))
-    ENGINE.build(source, tmp_path / "engine")
+    BACKEND.build(source, tmp_path / "engine")
     manifest = read_manifest(tmp_path / "engine")
     assert (manifest.backend, manifest.engine, manifest.batch) == ("native", "engine.rkdn", None)
     assert manifest.size_bytes < 4 * (5 * 16 + 16 + 16 * 8 + 8 + 8 + 1) + 400  # the parameters and little else
@@ -171,18 +171,18 @@ def test_manifest_and_file_describe_the_engine(tmp_path):
 
 def test_the_same_graph_gives_the_same_bytes(tmp_path):
     source = write_mlp(tmp_path / "s.onnx")
-    hashes = {ENGINE.build(source, tmp_path / name).engine_sha256 for name in "ab"}
+    hashes = {BACKEND.build(source, tmp_path / name).engine_sha256 for name in "ab"}
     assert len(hashes) == 1
 
 
 def test_changed_engine_is_refused_by_name(tmp_path):
-    ENGINE.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
+    BACKEND.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
     path = tmp_path / "engine" / "engine.rkdn"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(RunFolderError, match=r"engine\.rkdn' is not the file that was built"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
     manifest = json.loads((tmp_path / "engine" / "manifest.json").read_text())
     import hashlib
 
@@ -190,12 +190,12 @@ def test_changed_engine_is_refused_by_name(tmp_path):
         json.dumps({**manifest, "engine_sha256": hashlib.sha256(content).hexdigest()})
     )
     with pytest.raises(GraphError, match="checksum"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
 
 
 def test_wrong_rows_and_closed_engine(tmp_path):
-    ENGINE.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
-    runner = load_engine(tmp_path / "engine")
+    BACKEND.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
+    runner = load_runner(tmp_path / "engine")
     x = rows()
     wrong = [
         (rows(d=4), r"got float32 \[256, 4\]"),
@@ -217,22 +217,22 @@ def test_wrong_rows_and_closed_engine(tmp_path):
 
 
 def test_a_level_that_is_not_there_is_refused(tmp_path):
-    ENGINE.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
+    BACKEND.build(write_mlp(tmp_path / "s.onnx"), tmp_path / "engine")
     with pytest.raises(GraphError, match="no level 'mmx'"):
-        ENGINE.load(tmp_path / "engine", level="mmx")
+        BACKEND.load(tmp_path / "engine", level="mmx")
 
 
 def test_fp16_graphs_and_options_are_refused_with_the_reason(tmp_path):
     source = write_mlp(tmp_path / "s.onnx")
     quantize_fp16(source, tmp_path / "h.onnx")
-    assert ENGINE.refuses(source) is None
-    assert "Cast" in ENGINE.refuses(tmp_path / "h.onnx")
+    assert BACKEND.refuses(source) is None
+    assert "Cast" in BACKEND.refuses(tmp_path / "h.onnx")
     with pytest.raises(GraphError, match="Cast"):
-        ENGINE.build(tmp_path / "h.onnx", tmp_path / "engine")
+        BACKEND.build(tmp_path / "h.onnx", tmp_path / "engine")
     with pytest.raises(RunFolderError, match="holds no engine"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
     with pytest.raises(UserError, match="no option 'threads'"):
-        get_engine("native").build(source, tmp_path / "engine", {"threads": 2})
+        get_backend("native").build(source, tmp_path / "engine", {"threads": 2})
 
 
 # -- damaged files ---------------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def int8_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("file")
     source, x = scaled_mlp(folder / "s.onnx", (5, 9, 6, 2), "Elu")
     quantize_int8(source, folder / "q.onnx", x, **PLAIN)
-    ENGINE.build(folder / "q.onnx", folder / "engine")
+    BACKEND.build(folder / "q.onnx", folder / "engine")
     return (folder / "engine" / "engine.rkdn").read_bytes()
 
 

@@ -13,14 +13,19 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from onnx import TensorProto, helper, numpy_helper
 
-from regkd_edge.engines import load_engine
-from regkd_edge.engines.native import ENGINE
+from regkd_edge.config import CORRECTIONS
+from regkd_edge.engines import load_runner
+from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.program import program_of
 from regkd_edge.errors import GraphError
+from regkd_edge.graph.formats import FORMATS
+from regkd_edge.graph.reader import read_network
 from regkd_edge.graph.reference import reference_outputs
 from regkd_edge.quantization import quantize_int8, quantize_layers
 
 EXPORTED = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus")
+
+PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
 
 
 def graph_of(tmp_path, nodes, constants=(), d=3, o=3, opset=18):
@@ -66,14 +71,14 @@ def test_every_exported_student_becomes_an_engine(tmp_path, activation):
     assert found == ([] if activation == "identity" else [activation] * 2)
     assert program.names == [*names[0], *names[1]]
     rows32 = x.astype(np.float32)
-    ENGINE.build(tmp_path / "s.onnx", tmp_path / "engine")
+    BACKEND.build(tmp_path / "s.onnx", tmp_path / "engine")
     want = reference_outputs(tmp_path / "s.onnx", rows32)
-    assert np.abs(load_engine(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
+    assert np.abs(load_runner(tmp_path / "engine").infer(rows32) - want).max() <= 1e-6 * np.abs(want).max()
     quantize_int8(tmp_path / "s.onnx", tmp_path / "q.onnx", rows32, method="minmax", corrections=())
-    ENGINE.build(tmp_path / "q.onnx", tmp_path / "q")
+    BACKEND.build(tmp_path / "q.onnx", tmp_path / "q")
     program = program_of(tmp_path / "q.onnx")
     assert program.share() == {"int8": 1.0}
-    check_answers(program, rows32, load_engine(tmp_path / "q").infer(rows32))
+    check_answers(program, rows32, load_runner(tmp_path / "q").infer(rows32))
     check_answers(program, rows32, reference_outputs(tmp_path / "q.onnx", rows32))
 
 
@@ -108,10 +113,10 @@ def test_mixed_precision_is_kept_layer_by_layer(tmp_path):
     path = graph_of(tmp_path, nodes, constants)
     program = program_of(path)
     assert [op.kind for op in program.operations] == ["dense_int8", "quantize", "dense", "dense"]
-    manifest = ENGINE.build(path, tmp_path / "engine")
+    manifest = BACKEND.build(path, tmp_path / "engine")
     assert manifest.executed == pytest.approx({"fp32": 2 / 3, "int8": 1 / 3})
     x = rows(d=3)
-    check_answers(program, x, load_engine(tmp_path / "engine").infer(x))
+    check_answers(program, x, load_runner(tmp_path / "engine").infer(x))
     check_answers(program, x, reference_outputs(path, x))
 
 
@@ -126,8 +131,8 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
     source = write_mlp(
         tmp_path / "s.onnx", (7, 32, 16, 2), activation, mean=np.full(7, 40.0), scale=np.geomspace(0.1, 90, 7)
     )
-    quantize_layers(source, tmp_path / "q.onnx", x, forms)
-    manifest = ENGINE.build(tmp_path / "q.onnx", tmp_path / "engine")
+    quantize_layers(source, tmp_path / "q.onnx", x, forms, corrections=PLAIN)
+    manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     integer = {
         "int8": 1.0,
         "int8-weights": None,
@@ -135,7 +140,45 @@ def test_what_the_quantizer_writes_in_any_mixture_is_computed_as_it_means(tmp_pa
         ("int8", "fp32", "int8-weights"): 224 / 768,
     }[forms]
     assert manifest.executed.get("int8") == (None if integer is None else pytest.approx(integer))
-    check_answers(program_of(tmp_path / "q.onnx"), x, load_engine(tmp_path / "engine").infer(x))
+    check_answers(program_of(tmp_path / "q.onnx"), x, load_runner(tmp_path / "engine").infer(x))
+
+
+@pytest.mark.parametrize(
+    "forms", ["int8-split", ("int8-split-data", "int8", "int8-split-weights"), ("fp32", "int8-split", "int8")]
+)
+@pytest.mark.parametrize("activation", ["Relu", "Tanh"])
+def test_int8_in_two_parts_is_one_layer_and_is_computed_as_it_means(tmp_path, activation, forms):
+    source = write_mlp(tmp_path / "s.onnx", (7, 32, 16, 2), activation)
+    x = rows(d=7)
+    quantize_layers(source, tmp_path / "q.onnx", x, forms, corrections=PLAIN)
+    network = read_network(tmp_path / "q.onnx")
+    assert [layer.name for layer in network.layers] == ["layers.0", "layers.1", "layers.2"]
+    names = [forms] * 3 if isinstance(forms, str) else forms
+    assert [layer.low_data for layer in network.layers] == [FORMATS[name].data_parts == 2 for name in names]
+    assert [layer.low_codes is not None for layer in network.layers] == [
+        FORMATS[name].weight_parts == 2 for name in names
+    ]
+    manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
+    assert manifest.executed == program_of(tmp_path / "q.onnx").share()
+    # A low code at a tie may be one step off, which is a 254th of a step of INT8.
+    check_answers(program_of(tmp_path / "q.onnx"), x, load_runner(tmp_path / "engine").infer(x), tolerance=2e-4)
+
+
+def test_parts_that_do_not_belong_together_are_refused(tmp_path):
+    """Low parts in steps that are no 254th of the high ones, and low products with other weights."""
+    import onnx
+    from onnx import numpy_helper
+
+    source = write_mlp(tmp_path / "s.onnx", (7, 32, 16, 2))
+    quantize_layers(source, tmp_path / "q.onnx", rows(d=7), "int8-split", corrections=PLAIN)
+    for name in ("layers.0/data/low/scale", "layers.0/low_data/weight", "layers.0/low_weight/weight/scale"):
+        model = onnx.load(tmp_path / "q.onnx")
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        values = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array((values * 2 if values.dtype == np.float32 else -values), name))
+        onnx.save(model, tmp_path / "wrong.onnx")
+        with pytest.raises(GraphError, match="layers.0.*(two parts|same scale)"):
+            program_of(tmp_path / "wrong.onnx")
 
 
 def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
@@ -159,10 +202,10 @@ def test_bias_correction_and_output_correction_are_part_of_the_chain(tmp_path):
             "high": np.float32(0.3),
         },
     )
-    ENGINE.build(path, tmp_path / "engine")
+    BACKEND.build(path, tmp_path / "engine")
     x = rows(d=3)
     np.testing.assert_allclose(
-        load_engine(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
+        load_runner(tmp_path / "engine").infer(x), reference_outputs(path, x), rtol=1e-6, atol=1e-6
     )
 
 
@@ -176,7 +219,7 @@ REFUSED = {
     "a function that is no activation": (
         [helper.make_node("Mul", ["x", "x"], ["h"], name="square"), LAYER],
         W,
-        "'square'.*no activation that is known",
+        "'square'.*not a known activation",
     ),
     "a skip around a layer": (
         [
@@ -234,7 +277,7 @@ def test_weight_scales_along_the_inputs_are_refused(tmp_path):
         helper.make_node("MatMul", ["x.dq", "wd"], ["y"], name="m"),
     ]
     constants |= {"codes": np.ones((3, 3), np.int8), "ws": np.ones(3, np.float32), "wz": np.zeros(3, np.int8)}
-    with pytest.raises(GraphError, match="'m'.*one number, or one an output"):
+    with pytest.raises(GraphError, match="'m'.*one number, or one per output"):
         program_of(graph_of(tmp_path, nodes, constants))
 
 
@@ -243,5 +286,5 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(GraphError, match="is not an ONNX graph"):
         program_of(tmp_path / "bad.onnx")
     with pytest.raises(GraphError, match="no ONNX file"):
-        ENGINE.build(tmp_path / "absent.onnx", tmp_path / "engine")
+        BACKEND.build(tmp_path / "absent.onnx", tmp_path / "engine")
     assert write_mlp(tmp_path / "s.onnx") and program_of(tmp_path / "s.onnx").inputs == 5

@@ -23,7 +23,14 @@ from regkd_edge.stages import perform
 
 SMALL = {
     "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-    "distill": {"student": "mlp:16:silu", "steps": 20, "evaluate_every": 10, "baseline": False},
+    "distill": {
+        "accept_teacher": True,
+        "recipe": "kang2024",
+        "student": "mlp:16:silu",
+        "steps": 20,
+        "evaluate_every": 10,
+        "baseline": False,
+    },
     "build": {"backend": ["native"]},
     "bench": {"samples": 20, "warmup": 2, "batches": [1, 5]},
 }
@@ -104,22 +111,22 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
     run, config = start(tmp_path)
     for stage in STAGES[: STAGES.index("build")]:
         perform(run, config, stage, lambda *figures: None)
-    with pytest.raises(UserError, match="made of a native engine, and the back end is onnxruntime"):
+    with pytest.raises(UserError, match="made from a native engine, and the back end is onnxruntime"):
         perform(
             run,
             config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}),
             "build",
             lambda *figures: None,
         )
-    with pytest.raises(UserError, match="'my pump' is no C identifier"):
+    with pytest.raises(UserError, match="'my pump' is not a C identifier"):
         perform(run, config.updated({"build.header": "my pump"}), "build", lambda *figures: None)
 
 
 def test_a_run_without_any_engine_is_refused(tmp_path, monkeypatch):
-    from regkd_edge.engines.native import NativeEngine
+    from regkd_edge.engines.native import NativeBackend
 
     run, config = start(tmp_path, quantize={"precision": ["int8"]})
-    monkeypatch.setattr(NativeEngine, "refuses", lambda self, path: "no reason.")
+    monkeypatch.setattr(NativeBackend, "refuses", lambda self, path: "no reason.")
     with pytest.raises(GraphError, match="no engine could be built: native.fp32: no reason"):
         for stage in STAGES:
             perform(run, config, stage, lambda *figures: None)

@@ -13,7 +13,7 @@ import pytest
 from graphs import ACTIVATIONS, rows, write_mlp
 from wrong_graphs import WRONG, write_wrong
 
-from regkd_edge.engines import get_engine, load_engine, read_manifest
+from regkd_edge.engines import get_backend, load_runner, read_manifest
 from regkd_edge.engines.lint import TRIED, lint
 from regkd_edge.engines.precheck import check_graphs
 from regkd_edge.errors import GraphError, NotAvailable, UserError
@@ -49,7 +49,7 @@ def precisions(folder, activation):
 @pytest.mark.parametrize("activation", STUDENTS)
 def test_students_of_every_activation_compile_in_every_precision(rtx, tmp_path, activation):
     for name, path in precisions(tmp_path, activation).items():
-        manifest = get_engine("tensorrt-rtx").build(path, tmp_path / name, {"max_batch": 64})
+        manifest = get_backend("tensorrt-rtx").build(path, tmp_path / name, {"max_batch": 64})
         assert manifest.precision.startswith(name), (name, manifest.precision)
         assert manifest.options["architectures"] == (["89", "120"] if name == "fp8" else ["80", "86", "89", "120"])
         assert (manifest.batch, manifest.max_batch) == (None, 64) and manifest.size_bytes > 10_000
@@ -104,23 +104,22 @@ def test_every_operator_that_the_lint_lets_pass_is_built(rtx, tmp_path, operator
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, tmp_path / "tried.onnx")
     assert lint(tmp_path / "tried.onnx", "desktop") == []
-    assert get_engine("tensorrt-rtx").build(tmp_path / "tried.onnx", tmp_path / "engine").size_bytes > 0
+    assert get_backend("tensorrt-rtx").build(tmp_path / "tried.onnx", tmp_path / "engine").size_bytes > 0
 
 
 def test_a_plan_is_the_same_bytes_each_time(rtx, tmp_path):
     path = write_mlp(tmp_path / "a.onnx", widths=(20, 32, 1))
-    plans = [get_engine("tensorrt-rtx").build(path, tmp_path / name).engine_sha256 for name in "ab"]
+    plans = [get_backend("tensorrt-rtx").build(path, tmp_path / name).engine_sha256 for name in "ab"]
     assert plans[0] == plans[1]
 
 
 @pytest.mark.parametrize(("profile", "kept"), [("none", [1, 1, 1]), ("8", [8, 8, 8]), ("1,2,16", [1, 2, 16])])
 def test_the_profile_is_what_was_asked_for_and_else_a_static_batch_of_one(rtx, tmp_path, profile, kept):
     from regkd_edge.config import RunConfig
-    from regkd_edge.stages.build import options_for
 
     config = RunConfig.from_dict({"build": {"profile": profile}, "bench": {"batches": [4, 1, 64]}})
-    manifest = get_engine("tensorrt-rtx").build(
-        write_mlp(tmp_path / "a.onnx"), tmp_path / "engine", options_for(config, "tensorrt-rtx")
+    manifest = get_backend("tensorrt-rtx").build(
+        write_mlp(tmp_path / "a.onnx"), tmp_path / "engine", config.build.options("tensorrt-rtx")
     )
     assert [manifest.options[f"{name}_batch"] for name in ("min", "opt", "max")] == kept
     assert manifest.batch == {"none": 1, "8": 8}.get(profile)
@@ -129,12 +128,12 @@ def test_the_profile_is_what_was_asked_for_and_else_a_static_batch_of_one(rtx, t
 
 
 def test_without_options_a_dynamic_graph_gets_a_static_batch_of_one(rtx, tmp_path):
-    manifest = get_engine("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx"), tmp_path / "engine")
+    manifest = get_backend("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx"), tmp_path / "engine")
     assert (manifest.batch, manifest.max_batch) == (1, 1)
 
 
 def test_a_fixed_batch_is_kept(rtx, tmp_path):
-    manifest = get_engine("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx", batch=4), tmp_path / "engine")
+    manifest = get_backend("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx", batch=4), tmp_path / "engine")
     assert (manifest.batch, manifest.max_batch, manifest.inputs[0]["shape"]) == (4, 4, [4, 5])
 
 
@@ -144,7 +143,7 @@ def test_a_fixed_batch_is_kept(rtx, tmp_path):
 def test_what_the_lint_refuses_nvidia_refuses_too(rtx, tmp_path, kind):
     path = write_wrong(kind, tmp_path / "wrong.onnx", tmp_path)
     with pytest.raises(GraphError) as error:
-        get_engine("tensorrt-rtx").build(path, tmp_path / "engine")
+        get_backend("tensorrt-rtx").build(path, tmp_path / "engine")
     assert "tensorrt-rtx" in str(error.value) or "TensorRT" in str(error.value)
     assert not (tmp_path / "engine" / "manifest.json").exists()
 
@@ -155,32 +154,35 @@ def test_fp8_for_a_gpu_without_it_is_refused_by_nvidia_too(rtx, tmp_path):
     source = write_mlp(tmp_path / "source.onnx", widths=(20, 32, 1))
     quantize_layers(source, tmp_path / "fp8.onnx", rows(64, 20), "fp8", corrections=())
     with pytest.raises(GraphError, match="sm_86"):
-        get_engine("tensorrt-rtx").build(tmp_path / "fp8.onnx", tmp_path / "engine", {"architectures": ["86"]})
+        get_backend("tensorrt-rtx").build(tmp_path / "fp8.onnx", tmp_path / "engine", {"architectures": ["86"]})
 
 
 def test_architectures_that_it_lacks_are_refused_by_name(rtx, tmp_path):
     path = write_mlp(tmp_path / "a.onnx")
     with pytest.raises(UserError, match="no architecture '87'.*a Jetson builds its own"):
-        get_engine("tensorrt-rtx").build(path, tmp_path / "engine", {"architectures": ["87"]})
-    with pytest.raises(UserError, match="no architecture is named"):
-        get_engine("tensorrt-rtx").build(path, tmp_path / "engine", {"architectures": []})
+        get_backend("tensorrt-rtx").build(path, tmp_path / "engine", {"architectures": ["87"]})
+    with pytest.raises(UserError, match="no architecture is given"):
+        get_backend("tensorrt-rtx").build(path, tmp_path / "engine", {"architectures": []})
 
 
 def test_loading_looks_for_a_gpu_before_it_touches_a_runtime(rtx, tmp_path, monkeypatch):
     from regkd_edge.engines import gpu
 
-    get_engine("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx"), tmp_path / "engine")
+    get_backend("tensorrt-rtx").build(write_mlp(tmp_path / "a.onnx"), tmp_path / "engine")
     monkeypatch.setattr(gpu, "_LIBRARY", "libcuda-that-is-not-there.so.1")
-    assert "no NVIDIA driver" in get_engine("tensorrt-rtx").cannot_run()
+    assert "no NVIDIA driver" in get_backend("tensorrt-rtx").cannot_run()
     with pytest.raises(NotAvailable, match="no NVIDIA driver"):
-        load_engine(tmp_path / "engine")
+        load_runner(tmp_path / "engine")
 
 
 def test_check_asks_nvidia_where_it_can(rtx, tmp_path):
     good = write_mlp(tmp_path / "good.onnx", widths=(20, 32, 1))
     found = check_graphs({"fp32": good}, "jetson-orin")
     assert not found.refused and found.rows[0]["level"] == "fits"
-    assert any("tensorrt-rtx" in note and "sm_86" in note and "no kernel" in note for note in found.notes)
+    assert any(
+        "tensorrt-rtx" in note and "sm_86" in note and "does not prove that kernels exist" in note
+        for note in found.notes
+    )
 
 
 def test_check_says_when_nvidia_was_not_asked(tmp_path, monkeypatch):
@@ -193,4 +195,4 @@ def test_check_says_when_nvidia_was_not_asked(tmp_path, monkeypatch):
     assert found.refused and {row["graph"] for row in found.rows if row["level"] == "error"} == {"wrong"}
     json.dumps(found.rows)
     with pytest.raises(NotAvailable, match=r"tensorrt-rtx is not installed.*regkd-edge\[rtx\]"):
-        get_engine("tensorrt-rtx").build(good, tmp_path / "engine")
+        get_backend("tensorrt-rtx").build(good, tmp_path / "engine")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from graphs import rows, write_mlp
 
-from regkd_edge.engines import get_engine, gpu
+from regkd_edge.engines import get_backend, gpu
 from regkd_edge.errors import NotAvailable
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_every_name_and_call_exists(contract, version):
     assert {"REFIT", "STRIP_PLAN", "REFIT_IDENTICAL", "VERSION_COMPATIBLE", "GPU_FALLBACK"} <= set(found["all_flags"])
     assert found["refitted"] == ["student.fp32.onnx"] and found["no_weights"].startswith("RunFolderError")
     assert found["dla"] == ["DLA", 1]
-    assert "has 2 DLA cores, core 2" in found["dla_refused"][0] and "one batch size only" in found["dla_refused"][1]
+    assert "has 2 DLA cores, and core 2" in found["dla_refused"][0] and "one batch size only" in found["dla_refused"][1]
     assert (
         found["parser_error"].startswith("GraphError")
         and "node 'layers.1' (Gemm): no such thing" in found["parser_error"]
@@ -132,11 +132,11 @@ def stub_driver(libcuda, monkeypatch):
 
 def test_missing_tensorrt_is_named(monkeypatch, graph, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # what an absent package does
-    assert "TensorRT is not installed" in get_engine("tensorrt").missing()
+    assert "TensorRT is not installed" in get_backend("tensorrt").missing()
     with pytest.raises(NotAvailable, match=r"TensorRT is not installed.*Jetson"):
-        get_engine("tensorrt").build(graph, tmp_path / "engine")
+        get_backend("tensorrt").build(graph, tmp_path / "engine")
     with pytest.raises(NotAvailable, match="cannot be used here: TensorRT is not installed"):
-        get_engine("tensorrt").require()
+        get_backend("tensorrt").require()
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.2.0", "12.0.1"])
@@ -146,7 +146,7 @@ def test_unknown_versions_are_refused_with_both_numbers(monkeypatch, version):
     module = types.ModuleType("tensorrt")
     module.__version__ = version
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    assert get_engine("tensorrt").missing() == f"TensorRT {version} is installed, expected 10.3 to 11.x."
+    assert get_backend("tensorrt").missing() == f"TensorRT {version} is installed, expected 10.3 to 11.x."
 
 
 def test_missing_driver_is_named(monkeypatch):
@@ -156,12 +156,12 @@ def test_missing_driver_is_named(monkeypatch):
 
 def test_driver_without_a_device_is_named(stub_driver):
     stub_driver["devices"].value = 0
-    assert gpu.missing_gpu() == "there is an NVIDIA driver and no GPU: it counts 0 devices."
+    assert gpu.missing_gpu() == "an NVIDIA driver is installed but there is no GPU: it counts 0 devices."
 
 
 def test_sick_driver_is_named_with_its_error(stub_driver):
     stub_driver["fail_init"].value = 999
-    assert gpu.missing_gpu() == "the NVIDIA driver answers error 999 (unknown failure) to cuInit."
+    assert gpu.missing_gpu() == "the NVIDIA driver returned error 999 (unknown failure) from cuInit."
 
 
 def test_device_is_described(stub_driver):

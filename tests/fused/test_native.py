@@ -382,7 +382,7 @@ class TestChoice:
         assert len(caplog.records) == 1 and "cpu" in caplog.records[0].getMessage()
 
     def test_a_missing_extension_is_named(self, monkeypatch):
-        monkeypatch.setattr(native, "_load", lambda: (None, "the compiled extension regkd_edge._core is not there"))
+        monkeypatch.setattr(native, "_load", lambda: (None, "the compiled extension regkd_edge._core is missing"))
         assert "_core" in self.why().reason
         with pytest.raises(NotAvailable, match="_core"):
             self.why(backend="cpu")

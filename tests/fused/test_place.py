@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(native.unavailable("cpu") is not None, reason=f"
 def where(**change):
     """Of a step that a GPU is expected to gain by, unless ``change`` says otherwise."""
     nets = {"student": MLP([3, 128, 1]), "teacher": MLP([3, 256, 256, 1])}
-    call = {**nets, "recipe": StepRecipe(), "batch": 2000, "x": torch.zeros(2000, 3), **change}
+    call = {**nets, "recipe": StepRecipe(w_pm=1.0), "batch": 2000, "x": torch.zeros(2000, 3), **change}
     device, why = place(call.pop("student"), call.pop("teacher"), call.pop("recipe"), **call)
     return device.type, why
 
@@ -47,14 +47,17 @@ def gpu(monkeypatch, tmp_path):
 
 
 def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
-    assert where() == ("cuda", "a GPU is there and the fused core runs on it")
+    assert where() == ("cuda", "a GPU is present and the fused core runs on it")
     labels = {"teacher": None, "recipe": StepRecipe("labels"), "y": torch.zeros(2000, 1)}  # a teacher's training
     assert where(**labels, student=MLP([3, 256, 256, 1]))[0] == "cuda"
     assert where(device="cuda", backend="torch")[0] == "cuda"
 
 
 def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
-    assert where(teacher=torch.nn.Linear(3, 1)) == ("cpu", "no GPU: the teacher is a Linear, the fused core knows MLPs")
+    assert where(teacher=torch.nn.Linear(3, 1)) == (
+        "cpu",
+        "no GPU: the teacher is a Linear, and the fused core supports MLPs",
+    )
     assert "round by round" in where(fed=True)[1]
     gpu.device.refusal = "the device gives a block too little shared memory"
     assert where() == ("cpu", "no GPU: the device gives a block too little shared memory")
@@ -94,19 +97,19 @@ def test_gains_are_interpolated_between_the_sizes_of_the_table():
 @pytest.mark.parametrize("asked", [{"device": "cpu"}, {"backend": "cpu"}, {"backend": "torch"}])
 def test_the_cpu_when_asked_for(gpu, asked):
     device, why = where(**asked)
-    assert device == "cpu" and "was asked for" in why
+    assert device == "cpu" and "was requested" in why
 
 
 def test_without_a_gpu_the_cause_is_told(monkeypatch):
     if torch.cuda.is_available():
-        pytest.skip("a GPU is there")
+        pytest.skip("a GPU is present")
     why = no_gpu()
     assert torch.__version__ in why or "driver" in why
     assert where() == ("cpu", f"no GPU: {why}")
     for asked in ("device", "backend"):
         with pytest.raises(NotAvailable) as refused:
             where(**{asked: "cuda"})
-        assert str(refused.value).startswith(f"{asked} 'cuda' was asked for and cannot be used: {why}")
+        assert str(refused.value).startswith(f"{asked} 'cuda' was requested and cannot be used: {why}")
 
 
 def test_a_driver_that_is_missing_is_named(monkeypatch):
@@ -134,7 +137,7 @@ def test_the_reason_is_logged_once(caplog):
     with caplog.at_level("INFO", logger="regkd_edge.fused"):
         where()
         where()
-    assert len(caplog.records) == 1 and "training lies on" in caplog.records[0].getMessage()
+    assert len(caplog.records) == 1 and "training runs on" in caplog.records[0].getMessage()
 
 
 def test_very_large_steps_on_a_gpu_are_left_to_pytorch():

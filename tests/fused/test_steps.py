@@ -13,7 +13,7 @@ from regkd_edge.fused import Member, Optimizer, TrainState, advance, distill_ste
 from regkd_edge.fused.permutation import batch_rows
 from regkd_edge.fused.philox import ASCENT, INPUT, normal
 from regkd_edge.models.mlp import MLP
-from regkd_edge.objectives import TERMS, StepRecipe
+from regkd_edge.objectives import LOSS_COLUMNS, StepRecipe
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 def test_fitting_labels_lowers_the_loss(world):
     student, _, x, y = world
     done = fit_steps(student, x, y, Optimizer(lr=1e-2), n=200, total=200, batch=20, seed=1, backend="torch")
-    assert done.losses.shape == (200, len(TERMS)) and done.state.step == 200
+    assert done.losses.shape == (200, len(LOSS_COLUMNS)) and done.state.step == 200
     assert done.losses[-20:, 0].mean() < 0.3 * done.losses[:20, 0].mean()
     torch.testing.assert_close(done.losses[:, 0], done.losses[:, 1])
 

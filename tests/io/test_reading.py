@@ -10,7 +10,8 @@ import yaml
 
 from regkd_edge.config import RunConfig
 from regkd_edge.errors import DataError, RunFolderError, UserError
-from regkd_edge.io.reading import archive_problem, read_json, read_yaml, tensors_problem
+from regkd_edge.io.arrays import archive_problem
+from regkd_edge.io.reading import read_json, read_yaml, tensors_problem
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def write(tmp_path):
         ('{"format": 1,\n', "it ends in the middle, at line 2, column 1: nothing follows"),
         ('{"a": 1,\n "b": x}', "line 2, column 7: expecting value, read '\"b\": x}'"),
         ('{"a": 1} trailing', "line 1, column 10: extra data"),
-        (b'{"a": "\xff"}', "byte 7 is 0xff, which is no UTF-8 text"),
+        (b'{"a": "\xff"}', "byte 7 is 0xff, which is not UTF-8 text"),
         ("[" * 100_000, "nested too deep"),
     ],
     ids=["empty", "cut in a word", "cut at a line", "garbled", "something after it", "bytes", "brackets"],
@@ -113,10 +114,10 @@ SOUND = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
     ("content", "said"),
     [
         (b"abc", "it has 3 bytes, too few for a header"),
-        (_tensors(SOUND)[:20], "bytes, 12 follow: it was cut, or is none"),
-        (_tensors(SOUND)[:-3], "its header describes 8 bytes of numbers, the file holds 5"),
-        (_tensors(SOUND) + b"more", "its header describes 8 bytes of numbers, the file holds 12"),
-        (b"\x02" + b"\0" * 7 + b"{]", "its header is no JSON: line 1, column 2"),
+        (_tensors(SOUND)[:20], "bytes but 12 follow: it is truncated, or not safetensors"),
+        (_tensors(SOUND)[:-3], "its header describes 8 bytes of numbers, but the file holds 5"),
+        (_tensors(SOUND) + b"more", "its header describes 8 bytes of numbers, but the file holds 12"),
+        (b"\x02" + b"\0" * 7 + b"{]", "its header is not JSON: line 1, column 2"),
         (_tensors({"w": 3}), "its header does not describe tensors"),
         (_tensors({"w": SOUND["w"] | {"data_offsets": ["0", "8"]}}), "its header does not describe tensors"),
         (_tensors({"w": SOUND["w"] | {"data_offsets": [0, 8.5]}}), "its header does not describe tensors"),
@@ -126,7 +127,7 @@ SOUND = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
         "cut in the header",
         "cut in the numbers",
         "too long",
-        "no JSON",
+        "not JSON",
         "no tensors",
         "text",
         "fraction",
@@ -153,4 +154,4 @@ def test_npz(write, tmp_path, keep, said):
 
 def test_no_npz_at_all(write):
     path = write(b"a,b\n1,2\n")
-    assert archive_problem(path, ValueError("x")) == "it begins with b'a,b\\n', an NPZ file with b'PK'"
+    assert archive_problem(path, ValueError("x")) == "it begins with b'a,b\\n', and an NPZ file begins with b'PK'"

@@ -7,6 +7,7 @@ import pytest
 
 from regkd_edge.errors import DataError
 from regkd_edge.measure import accuracy, compare
+from regkd_edge.measure.accuracy import unit_of
 
 
 def test_figures_of_a_small_case_by_hand():
@@ -16,15 +17,34 @@ def test_figures_of_a_small_case_by_hand():
     assert found["r2"] == pytest.approx(1 - 1 / 1.25)  # MSE 1, variance 1.25
 
 
-def test_several_targets_are_summed_in_standard_deviations():
+def test_several_targets_are_each_in_their_unit_and_pooled_second():
     truth = np.array([[0.0, 0.0], [2.0, 2000.0]])  # standard deviations 1 and 1000
-    found = accuracy(truth, truth + [[0.5, 0.0], [0.5, 0.0]], ["small", "large"])
+    found = accuracy(truth, truth + [[0.5, 0.0], [0.5, 100.0]], ["life [cycles]", "large"])
+    assert [(t["name"], t["unit"]) for t in found["targets"]] == [("life [cycles]", "cycles"), ("large", None)]
+    assert [t["rmse"] for t in found["targets"]] == [0.5, pytest.approx(100 / np.sqrt(2))]
+    assert list(found).index("targets") < list(found).index("rmse")
     assert found["unit"] == "standard deviations"
-    assert found["rmse"] == pytest.approx(np.sqrt(0.25 / 2)) and found["max_error"] == 0.5
-    assert [t["rmse"] for t in found["targets"]] == [0.5, 0.0]
-    # the unit in which a target is written changes nothing
-    scaled = accuracy(truth * [1, 1e-3], (truth + [[0.5, 0.0], [0.5, 0.0]]) * [1, 1e-3])
+    assert found["rmse"] == pytest.approx(np.sqrt((0.25 + 0.25 + 0.01) / 4)) and found["max_error"] == 0.5
+    # the unit in which a target is written changes nothing in the pooled figure
+    scaled = accuracy(truth * [1, 1e-3], (truth + [[0.5, 0.0], [0.5, 100.0]]) * [1, 1e-3])
     assert scaled["rmse"] == pytest.approx(found["rmse"])
+
+
+def test_no_mean_of_r2_hides_a_useless_target():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((50, 2))
+    found = accuracy(y, np.stack([y[:, 0], np.zeros(50)], axis=1))
+    assert found["r2"] is None
+    assert found["targets"][0]["r2"] == 1.0 and found["targets"][1]["r2"] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("capacity [mAh]", "mAh"), ("T (degC)", "degC"), ("load [m/s^2] ", "m/s^2"), ("power", None), ("[mAh]", None),
+     ("f(x) of [a] b", None), ("(a) [b]", "b")],
+)  # fmt: skip
+def test_a_unit_is_what_stands_in_brackets_at_the_end(name, unit):
+    assert unit_of(name) == unit
 
 
 def test_r2_of_a_constant_target_is_not_a_number_but_none():
@@ -36,7 +56,9 @@ def test_r2_equals_scikit_learn():
     rng = np.random.default_rng(0)
     y = rng.standard_normal((50, 3)) * [1, 10, 100]
     p = y + rng.standard_normal((50, 3)) * [0.3, 1, 50]
-    assert accuracy(y, p)["r2"] == pytest.approx(metrics.r2_score(y, p))
+    assert [t["r2"] for t in accuracy(y, p)["targets"]] == pytest.approx(
+        metrics.r2_score(y, p, multioutput="raw_values")
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,6 +81,17 @@ def test_comparison_of_the_same_predictions_is_exactly_nothing():
     y, p = rng.standard_normal((2, 100))
     found = compare(y, p, p)
     assert found["relative"] == found["low"] == found["high"] == 0.0
+
+
+def test_comparison_of_each_target_is_that_of_the_target_alone():
+    rng = np.random.default_rng(6)
+    y, p, r = rng.standard_normal((3, 60, 2)) * [1, 100]
+    found = compare(y, p, r, target_names=["a", "b"])
+    for j, target in enumerate(found["targets"]):
+        alone = compare(y[:, j], p[:, j], r[:, j])
+        assert target["name"] == "ab"[j]
+        for key in ("rmse", "rmse_reference", "relative", "low", "high"):
+            assert target[key] == pytest.approx(alone[key])
 
 
 def test_comparison_is_relative_to_the_reference():

@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from regkd_edge.config import RunConfig
-from regkd_edge.engines import get_engine, read_manifest
+from regkd_edge.engines import get_backend, read_manifest
 from regkd_edge.errors import DataError, RunFolderError
 from regkd_edge.graph.reference import reference_outputs
 from regkd_edge.measure import accuracy, bench_engine, bench_engines
@@ -25,7 +25,7 @@ def run(tmp_path):
     run = RunFolder.create(tmp_path / "run", RunConfig())
     source = write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 16, 2))
     quantize_int8(source, tmp_path / "student.int8.onnx", rows())
-    engine = get_engine("onnxruntime")
+    engine = get_backend("onnxruntime")
     engine.build(source, run.file("engines", "onnxruntime.fp32"))
     engine.build(tmp_path / "student.int8.onnx", run.file("engines", "onnxruntime.int8"))
     return run
@@ -89,7 +89,7 @@ def test_without_labels_it_is_judged_by_the_teacher(run, held_out):
 
 def test_batch_that_the_engine_was_not_built_for_is_left_out_by_name(run, tmp_path, held_out):
     x, y, _ = held_out
-    get_engine("onnxruntime").build(
+    get_backend("onnxruntime").build(
         write_mlp(tmp_path / "fixed.onnx", widths=(5, 16, 2), batch=4), run.file("engines", "fixed")
     )
     record = bench_engine(run, run.file("engines", "fixed"), x[:10], y[:10], batches=[1, 4], samples=20, warmup=0)
@@ -173,9 +173,9 @@ def test_other_settings_and_gpu_time_are_kept_apart(run, held_out, monkeypatch):
 
     x, y, fp32 = held_out
     folder = run.file("engines", "onnxruntime.fp32")
-    monkeypatch.setattr(bench, "get_engine", lambda backend: FakeGPU())
+    monkeypatch.setattr(bench, "get_backend", lambda backend: FakeGPU())
     monkeypatch.setattr(
-        bench, "load_engine", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings)
+        bench, "load_runner", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings)
     )
     FakeGPU.loads.clear()
     record = bench_engine(

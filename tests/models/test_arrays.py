@@ -9,7 +9,7 @@ import torch
 from regkd_edge.config import DistillConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import ModelError, RecipeError
-from regkd_edge.models import ArrayFunction, load_teacher, save_teacher
+from regkd_edge.models import ArrayFunction, save_teacher, teacher_for
 from regkd_edge.training import distill
 
 FACTORY = """
@@ -42,7 +42,7 @@ def config(request, tmp_path, monkeypatch):
 
 
 def test_a_regressor_from_a_factory_teaches_values_and_search_by_candidates(config, data, tmp_path):
-    teacher = load_teacher(config, data)
+    teacher = teacher_for(config, data)
     assert teacher.differentiable is False
     trained = distill(
         data, teacher, DistillConfig(student="mlp:16:tanh", terms=["pm", "abm"], steps=400, batch=32, lr=1e-2), 0
@@ -51,7 +51,7 @@ def test_a_regressor_from_a_factory_teaches_values_and_search_by_candidates(conf
     assert trained.choice.backend == "torch"
     assert trained.best_validation < 0.4 * y.std()  # a student that learnt nothing is at 1
     save_teacher(tmp_path / "teacher", teacher, data)
-    again = load_teacher(config, data, tmp_path / "teacher")
+    again = teacher_for(config, data, tmp_path / "teacher")
     scalers = data.scalers()
     rows = torch.randn(5, 2)
     assert (again.standardized(scalers)(rows) == teacher.standardized(scalers)(rows)).all()
@@ -59,7 +59,7 @@ def test_a_regressor_from_a_factory_teaches_values_and_search_by_candidates(conf
 
 def test_gradient_matching_is_refused_with_the_reason(config, data):
     with pytest.raises(RecipeError, match="needs the teacher's gradient, and this teacher has none"):
-        distill(data, load_teacher(config, data), DistillConfig(student="mlp:8:tanh", terms=["gm"], steps=100), 0)
+        distill(data, teacher_for(config, data), DistillConfig(student="mlp:8:tanh", terms=["gm"], steps=100), 0)
 
 
 def tiny(**fields):
@@ -78,7 +78,7 @@ def tiny(**fields):
 )
 def test_what_climbs_or_looks_inside_is_refused_with_the_reason(config, data, fields, says):
     with pytest.raises(RecipeError, match=says):
-        distill(data, load_teacher(config, data), tiny(**fields), 0)
+        distill(data, teacher_for(config, data), tiny(**fields), 0)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,9 @@ def test_what_climbs_or_looks_inside_is_refused_with_the_reason(config, data, fi
 def test_everything_else_works(config, data, fields):
     if "forest" in config.factory and "anchored" in fields.values():
         pytest.skip("a thousand forests' answers a search: the function shows it")
-    trained = distill(data, load_teacher(config, data), tiny(**fields), 0)
-    assert trained.choice.backend == "torch" and np.isfinite(trained.best_validation)
+    trained = distill(data, teacher_for(config, data), tiny(**fields), 0)
+    # the core takes the steps where only stored answers are used, torch those that ask the teacher
+    assert trained.choice.backend in ("cpu", "torch") and np.isfinite(trained.best_validation)
     assert (trained.recipe["ascent_rule"] == "candidates") == ("teacher_gradient" not in fields)
 
 
@@ -106,7 +107,7 @@ def test_everything_else_works(config, data, fields):
     ("function", "says"),
     [
         (lambda x: x.no_such_method(), "failed on 3 rows: AttributeError"),
-        (lambda x: np.zeros((2, 1)), r"shape \[2, 1\] to 3 rows"),
+        (lambda x: np.zeros((2, 1)), r"shape \[2, 1\] for 3 rows"),
     ],
 )
 def test_what_the_function_does_wrong_is_told(function, says):

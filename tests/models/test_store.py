@@ -70,7 +70,7 @@ def test_weights_that_do_not_fit_are_named(folder, change, message):
         (lambda f: (f / "model.json").write_text("{"), "corrupt"),
         (lambda f: (f / "model.json").write_text("[]"), "format None"),
         (lambda f: (f / "model.safetensors").write_bytes(b"abc"), "it has 3 bytes, too few for a header"),
-        (lambda f: save_file({}, f / "model.safetensors"), "another hash"),
+        (lambda f: save_file({}, f / "model.safetensors"), "a different hash"),
     ],
 )
 def test_damaged_folders_are_refused(folder, damage, message):

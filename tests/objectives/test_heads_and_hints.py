@@ -61,7 +61,7 @@ def test_two_heads_train_with_every_term_and_say_why_in_torch(rows):
 
 def test_a_student_without_the_second_head_is_refused(rows):
     teacher, x, y, quantities = rows
-    with pytest.raises(RecipeError, match="needs a student with 4 outputs, this one has 2"):
+    with pytest.raises(RecipeError, match="needs a student with 4 outputs, and this one has 2"):
         step_loss(
             net([3, 8, 2], 0),
             teacher,
@@ -101,7 +101,7 @@ def test_hints_bring_the_hidden_layers_together(rows, layers):
 
 
 def test_a_hint_from_a_layer_that_is_not_there_is_refused():
-    with pytest.raises(RecipeError, match="the teacher has 1 hidden layers, 3 was asked for"):
+    with pytest.raises(RecipeError, match="the teacher has 1 hidden layers, and layer 3 was requested"):
         hinted(net([3, 8, 2], 0), net([3, 8, 2], 1), teacher_layer=3)
 
 

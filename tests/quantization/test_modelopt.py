@@ -113,7 +113,7 @@ def test_layers_it_leaves_out_are_named_and_counted_and_metadata_survive(fp32, s
     assert summary.graph.label == "int8+fp32" and summary.graph.share["int8"] == pytest.approx(128 / 216)
     assert "modelopt left layers.0, layers.2 in fp32" in summary.notes
     assert summary.calibration["method"] == "entropy"
-    assert any("does not know method 'output'" in note for note in summary.notes)
+    assert any("does not support method 'output'" in note for note in summary.notes)
     assert [(p.key, p.value) for p in onnx.load(summary.target).metadata_props] == [("regkd.units", "raw")]
 
 

@@ -64,7 +64,7 @@ def test_weights_have_a_scale_per_column_and_data_one(fp32, tmp_path):
 
 
 def test_layer_names_survive_and_biases_stay_float(fp32, tmp_path):
-    quantize_int8(fp32, tmp_path / "int8.onnx", rows())
+    quantize_int8(fp32, tmp_path / "int8.onnx", rows(), method="minmax")
     assert [layer.name for layer in graph_precision(tmp_path / "int8.onnx").layers] == [
         "layers.0",
         "layers.1",
@@ -146,7 +146,7 @@ def test_nothing_quantized_is_an_error(fp32, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (rows(d=4), "4 columns, the graph takes 5"),
+        (rows(d=4), "4 columns, and the graph takes 5"),
         (rows(n=0), "n >= 1"),
         (np.full((3, 5), np.nan), "nan in row 0, column 0"),
         (np.zeros(5), r"shape \[5\]"),
@@ -261,7 +261,7 @@ def test_multiply_adds_are_counted_by_layer(fp32):
 
 
 def test_a_mixed_graph_is_labelled_by_share(fp32, tmp_path):
-    quantize_int8(fp32, tmp_path / "int8.onnx", rows())
+    quantize_int8(fp32, tmp_path / "int8.onnx", rows(), method="minmax")
     model = onnx.load(tmp_path / "int8.onnx")
     pairs = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")}
     for node in model.graph.node:

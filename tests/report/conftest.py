@@ -14,7 +14,7 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     pytest.importorskip("onnxruntime")
     from regkd_edge.config import RunConfig
     from regkd_edge.data import Table, save_dataset, save_predictions, split
-    from regkd_edge.engines import get_engine
+    from regkd_edge.engines import get_backend
     from regkd_edge.graph.reference import reference_outputs
     from regkd_edge.io.files import write_json
     from regkd_edge.measure import bench_engines
@@ -43,7 +43,7 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     quantize_int8(graph, run.file("onnx", "student.int8.onnx"), x[parts.train].astype(np.float32))
     folders = [run.file("engines", f"onnxruntime.{p}") for p in ("fp32", "int8")]
     for folder, precision in zip(folders, ("fp32", "int8")):
-        get_engine("onnxruntime").build(run.file("onnx", f"student.{precision}.onnx"), folder)
+        get_backend("onnxruntime").build(run.file("onnx", f"student.{precision}.onnx"), folder)
     test = parts.test
     bench_engines(
         run,

@@ -67,7 +67,7 @@ def test_figures_of_an_engine_that_was_built_again_are_left_out(run_copy):
     path.write_text(json.dumps({**json.loads(path.read_text()), "engine_sha256": "0" * 64}))
     report = collect(run_copy)
     assert "onnxruntime.int8" not in by_name(report)
-    assert any("built again" in note and "onnxruntime.int8" in note for note in report.notes)
+    assert any("was rebuilt" in note and "onnxruntime.int8" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_too_few_requests_for_p99_are_said(run_copy):
     (said,) = report.dashes
     assert said in report.notes
     assert said == (
-        "p99 of onnxruntime.int8 is not given at batch 1: 999 requests are too few for it, 1,000 are needed "
+        "p99 of onnxruntime.int8 is not given at batch 1: 999 requests are too few, 1,000 are needed "
         "(bench --samples 1000)."
     )
 
@@ -142,8 +142,8 @@ def test_a_busy_machine_is_said(run_copy, load, said):
     notes = [note for note in collect(run_copy).notes if "busy" in note]
     assert notes == (
         [
-            "The machine was busy when the engines were timed (load 6.5 on 2 cores): latencies, p99 above all, are "
-            "higher than on a quiet one."
+            "The machine was busy while the engines were timed (load 6.5 on 2 cores): latencies, especially p99, are "
+            "higher than on an idle machine."
         ]
         if said
         else []

@@ -14,13 +14,15 @@ def test_a_setting_that_gains_is_named_with_both_figures():
         "latency": [timing(1, 20_000.0)],
         "settings": {"2 threads": [timing(1, 30_000.0)], "CUDA graph": [timing(1, 12_000.0)]},
     }
-    assert other_settings("e", record) == ["e: batch 1 takes 12 µs with CUDA graph, 20 µs without (p50)."]
+    assert other_settings("e", record) == [
+        'e: at batch 1 the setting "CUDA graph" is faster: median 12 µs, 20 µs as measured.'
+    ]
 
 
 def test_a_setting_within_the_noise_is_no_gain():
     record = {"latency": [timing(1, 20_000.0)], "settings": {"2 threads": [timing(1, 19_500.0)]}}
     assert other_settings("e", record) == [
-        "e: batch 1 is not faster with 2 threads (19.5 µs at best, 20 µs without; p50)."
+        "e: no other setting is faster at batch 1 (tried: 2 threads; median 19.5 µs at best, 20 µs as measured)."
     ]
 
 
@@ -40,7 +42,7 @@ def test_what_the_loop_itself_takes_is_told():
         "a": {"latency": [{"overhead_ns": 41.0}, {"overhead_ns": 55.4}]},
         "b": {"latency": [{"overhead_ns": 60.0}]},
     }
-    assert loop_overhead(benches) == "the timing loop itself takes 41 to 60 ns of each latency"
+    assert loop_overhead(benches) == "each latency includes 41 to 60 ns of the timing loop"
     assert loop_overhead({}) is None
 
 
@@ -50,7 +52,7 @@ def test_what_a_device_found_is_told_and_nothing_where_there_was_none():
     record = {"verified": [one, bad], "notes": ["b does not answer."], "left_out": ["c: absent"]}
     assert deployed(record) == [
         "b does not answer.",
-        "a: answers as its graph does (RMS difference 0.5, 1 allowed).",
+        "a: its outputs match its graph's (RMS difference 0.5, 1 allowed).",
         "Not built: c: absent",
     ]
     assert deployed(None) == []

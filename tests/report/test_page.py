@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
-import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
-import numpy as np
 import pytest
 
 from regkd_edge.report import collect, console_table, write_report
-from regkd_edge.report.axes import Frame, log_ticks, nice_ticks
 from regkd_edge.report.page import page
-from regkd_edge.report.plots import (
-    MOST_POINTS,
-    error_by_range,
-    latency_distribution,
-    predicted_against_true,
-    range_edges,
-)
-from regkd_edge.report.table import figure, percent, size
+from regkd_edge.report.table import figure
 
 
 class Document(HTMLParser):
@@ -68,10 +60,10 @@ def test_page_is_well_formed_and_fetches_nothing(report):
         "embed",
         "base",
         "form",
-        "a",
     }
     for _, attributes in document.tags:
-        assert not {"src", "href", "action", "data"} & attributes.keys()
+        assert not {"src", "action", "data"} & attributes.keys()
+        assert attributes.get("href", "./").startswith("./") and "//" not in attributes.get("href", "")
         assert not any(name.startswith("on") for name in attributes)
     assert not re.search(r"url\(|@import|https?://", page(report))
     policy = [a["content"] for tag, a in document.tags if a.get("http-equiv") == "Content-Security-Policy"]
@@ -101,7 +93,7 @@ def test_json_holds_the_rows_of_the_page(measured_run, report, tmp_path):
     }
     text = paths[1].read_text()
     for row in report.rows:
-        assert row["name"] in text and figure(row["rmse"]) in text
+        assert row["name"] in text and all(figure(target["rmse"]) in text for target in row["targets"])
     assert str(tmp_path) not in text
 
 
@@ -113,103 +105,60 @@ def test_half_a_run_still_makes_a_page(measured_run, tmp_path):
     assert "No engine is recommended" in "".join(document.text) and document.open == []
 
 
-def test_console_table_has_a_line_a_row(report):
-    from rich.console import Console
-
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))
-    console.print(console_table(report.rows, report.unit, "onnxruntime.int8"))
-    text = console.export_text()
-    assert all(row["name"] in text for row in report.rows) and "RMSE in: power" in text
-
-
-# -- plots --------------------------------------------------------------------------------------------------------
+def test_console_table_has_a_line_per_row_and_target(report):
+    lines, _ = console_table(report.rows, "onnxruntime.int8").lines(None)
+    assert all(row["name"] in "\n".join(line for line, _ in lines) for row in report.rows)
+    below = lines[next(i for i, (line, _) in enumerate(lines) if "─" in line) + 1 :]
+    assert [line.split()[0] for line, bold in below if bold] == ["onnxruntime.int8"]
+    assert len(below) == len(report.rows)
+    assert any("(power)" in line for line, _ in lines)
 
 
-def picture(svg):
-    return ElementTree.fromstring(svg.replace("<svg ", "<svg xmlns:x='x' ", 1))
+def test_linked_files_exist_in_the_run(measured_run, tmp_path):
+    run = type(measured_run)(shutil.copytree(measured_run.path, tmp_path / "pump"))
+    paths = write_report(run)
+    links = [a["href"] for tag, a in Document(paths[1].read_text()).tags if tag == "a"]
+    assert "./onnx/student.int8.onnx" in links and "./data.npz" in links
+    assert all((run.path / unquote(link)).is_file() for link in links)
 
 
-def test_scatter_puts_points_where_they_belong():
-    truth, predicted = np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0, 2.0])
-    root = picture(predicted_against_true(truth, {"m": ("s1", predicted)}, "y"))
-    dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter("circle")]
-    line = next(e for e in root.iter("line") if e.get("class") == "diagonal")
-    x1, y1, x2, y2 = (float(line.get(k)) for k in ("x1", "y1", "x2", "y2"))
-    distance = [
-        (y1 + (x - x1) * (y2 - y1) / (x2 - x1)) - y for x, y in dots
-    ]  # above the diagonal is positive: y grows downwards
-    assert distance[0] == pytest.approx(0, abs=0.2) and distance[2] == pytest.approx(0, abs=0.2)  # drawn to 0.1 pixel
-    assert distance[1] > 50
-    assert dots[0][0] < dots[1][0] < dots[2][0]
+def changed(report, **values):
+    return dataclasses.replace(report, **values)
 
 
-def test_scatter_of_many_rows_is_a_sample_of_the_same_rows():
-    truth = np.arange(5000.0)
-    root = picture(predicted_against_true(truth, {"a": ("s3", truth), "b": ("s1", truth + 1)}, "y"))
-    groups = [[c.get("cx") for c in g.iter("circle")] for g in root.iter("g")]
-    assert len(groups[0]) == MOST_POINTS and groups[0] == groups[1]
+def test_a_busy_machine_is_told_before_all_figures(report):
+    benches = json.loads(json.dumps(report.facts["benches"]))
+    for bench in benches.values():
+        bench["machine"] |= {"load": [9.0, 1.0, 1.0], "cores": 2}
+    text = page(changed(report, facts={**report.facts, "benches": benches}))
+    assert "busy while the engines were timed (load 9.0 on 2 cores)" in text[: text.index("Can it ship?")]
 
 
-def test_ranges_hold_about_as_many_rows_each():
-    truth = np.random.default_rng(0).lognormal(size=1000)
-    edges = range_edges(truth)
-    counts = np.histogram(truth, edges)[0]
-    assert len(edges) == 11 and counts.sum() == 1000 and counts.min() >= 99
+def test_the_budget_is_judged_per_target_and_answered_first(run_copy):
+    run = run_copy
+    for allowed, answer, verdict in ((1e6, "Yes: ", "pass"), (1e-6, "No: ", "FAIL")):
+        run.write_config(run.config().updated({"bench.allow": [f"power={allowed}"]}))
+        report = collect(run)
+        text = "".join(Document(page(report)).text)
+        assert text.index(answer) < text.index("All models and engines")
+        assert all(row["passed"] is (verdict == "pass") for row in report.rows)
+        lines, _ = console_table(report.rows).lines(None)
+        assert sum(verdict in line for line, _ in lines) == len(report.rows)
 
 
-def test_few_distinct_values_get_a_range_each():
-    edges = range_edges(np.array([0.0, 1.0, 1.0, 3.0]))
-    assert edges.tolist() == [-0.5, 0.5, 2.0, 3.5]
-    assert np.all(np.diff(range_edges(np.full(9, 4.0))) > 0)
+def test_without_a_budget_the_page_says_how_to_give_one(report):
+    assert "--allow power=RMSE" in "".join(Document(page(report)).text)
 
 
-def test_error_by_range_is_the_rmse_of_the_rows_in_it():
-    truth = np.array([0.0, 0.0, 1.0, 1.0])
-    predicted = np.array([3.0, -3.0, 1.0, 2.0])
-    root = picture(error_by_range(truth, {"m": ("s1", predicted)}, "y"))
-    tips = [t.text for t in root.iter("title")]
-    assert tips == ["m: -0.5 to 0.5, 2 rows, RMSE 3", "m: 0.5 to 1.5, 2 rows, RMSE 0.7071"]
+def test_a_better_int8_is_explained(report):
+    text = "".join(Document(page(report)).text)
+    assert "a negative one is a lower error, which is better" in text and "by luck" in text
 
 
-def test_latency_strips_say_what_lies_beyond_the_axis():
-    ns = np.concatenate([np.full(1995, 10_000), np.full(5, 9_000_000)])
-    root = picture(latency_distribution({"engine": ns}, 1))
-    texts = [t.text for t in root.iter("text")]
-    assert any("n = 2,000" in t and "5 beyond the axis, longest 9,000 µs" in t for t in texts)
-    assert any(t == "p50 10" for t in texts) and any(t == "p99 10" for t in texts)
+def test_calls_from_python_and_from_cpp_are_told_apart(report):
+    text = "".join(Document(page(report)).text)
+    assert "call from Python" in text and "C++" in text and "regkd-run" in text
 
 
-def test_no_p99_mark_with_few_requests():
-    texts = [t.text for t in picture(latency_distribution({"e": np.full(999, 5000)}, 1)).iter("text")]
-    assert any(t.startswith("p50") for t in texts) and not any(t.startswith("p99") for t in texts)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 17), (1e-7, 5e-7), (123456, 123999), (0, 0.3)])
-def test_ticks_are_round_inside_and_enough(low, high):
-    ticks = nice_ticks(low, high)
-    assert 2 <= len(ticks) <= 7 and all(low - 1e-12 <= t <= high + 1e-12 for t in ticks)
-    assert np.allclose(np.diff(ticks), np.diff(ticks)[0])
-
-
-def test_log_ticks():
-    assert log_ticks(4, 60) == [5, 10, 20, 50]
-    assert log_ticks(1, 1e5) == [1, 10, 100, 1000, 1e4, 1e5]
-
-
-def test_an_axis_of_one_value_still_has_a_width():
-    frame = Frame((5.0, 5.0), (0.0, 0.0))
-    assert frame.px(5.0) == pytest.approx((frame.left + frame.width - frame.right) / 2)
-
-
-def test_figures_are_written_for_readers():
-    assert [figure(v) for v in (None, 0, 0.12344, 1234.5678, 12345.6, 1.5e-7, 3e12)] == [
-        "–",
-        "0",
-        "0.1234",
-        "1235",
-        "12,346",
-        "1.500e-07",
-        "3.000e+12",
-    ]
-    assert [size(v) for v in (None, 999, 1500, 2_340_000)] == ["–", "999 B", "1.5 kB", "2.34 MB"]
-    assert [percent(v) for v in (None, 0.0123, -0.00001, 2.5)] == ["–", "+1.23%", "0.00%", "+250%"]
+def test_a_run_without_layer_errors_says_how_to_get_them(report):
+    assert "quantize RUN --report" in "".join(Document(page(report)).text)

@@ -19,13 +19,13 @@ def run(tmp_path):
     return RunFolder.create(tmp_path / "run", RunConfig())
 
 
-def make(run, text="content"):
+def make(run, text="content", name="data.npz"):
     """A stage's work that writes one file and counts its calls."""
     calls = []
 
     def work():
         calls.append(1)
-        path = run.file("out.txt")
+        path = run.file(name)
         with write_atomic(path) as temporary:
             temporary.write_text(text)
         return [path], {"calls": len(calls)}
@@ -62,7 +62,7 @@ def test_a_full_disk_is_a_users_error_and_keeps_the_old_file(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_a_users_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match="cannot make"):
+    with pytest.raises(RunFolderError, match="cannot create"):
         RunFolder.create(tmp_path / "file" / "run", RunConfig())
 
 
@@ -87,8 +87,8 @@ def test_no_write_permission_inside_a_run_is_a_users_error(run, monkeypatch):
 
 def test_a_stage_runs_once_and_again_only_when_its_inputs_change(run):
     work, calls = make(run)
-    assert run.run_stage("data", {"a": 1}, work) == (True, {"calls": 1})
-    assert run.run_stage("data", {"a": 1}, work) == (False, {"calls": 1})
+    assert run.run_stage("data", {"a": 1}, work) == (True, {"calls": 1}, [])
+    assert run.run_stage("data", {"a": 1}, work) == (False, {"calls": 1}, [])
     assert run.run_stage("data", {"a": 2}, work)[0]
     assert run.run_stage("data", {"a": 2}, work, force=True)[0]
     assert len(calls) == 3
@@ -99,11 +99,11 @@ def test_a_stage_whose_output_was_harmed_runs_again(run, harm):
     work, calls = make(run)
     run.run_stage("data", {}, work)
     if harm == "remove":
-        run.file("out.txt").unlink()
+        run.file("data.npz").unlink()
     else:
-        run.file("out.txt").write_text("tampered")
+        run.file("data.npz").write_text("tampered")
     assert run.run_stage("data", {}, work)[0]
-    assert run.file("out.txt").read_text() == "content"
+    assert run.file("data.npz").read_text() == "content"
 
 
 def test_a_stage_that_fails_halfway_is_not_done(run):
@@ -122,7 +122,7 @@ def test_a_stage_that_fails_halfway_is_not_done(run):
 def test_what_a_stage_no_longer_writes_is_removed_even_after_an_interruption(run):
     def writing(*names, stop=False):
         def work():
-            paths = [run.file("deep", name) for name in names]
+            paths = [run.file("bench", name) for name in names]
             for path in paths:
                 with write_atomic(path) as temporary:
                     temporary.write_text("x")
@@ -132,19 +132,19 @@ def test_what_a_stage_no_longer_writes_is_removed_even_after_an_interruption(run
 
         return work
 
-    run.run_stage("data", {"a": 1}, writing("old", "kept"))
+    run.run_stage("bench", {"a": 1}, writing("old.json", "kept.json"))
     with pytest.raises(KeyboardInterrupt):
-        run.run_stage("data", {"a": 2}, writing("kept", stop=True))
-    assert run.file("deep", "old").exists()
-    run.run_stage("data", {"a": 3}, writing("kept"))
-    assert os.listdir(run.file("deep")) == ["kept"]
-    run.discard("data")
-    assert run.record("data") is None
-    assert not run.file("deep").exists()
+        run.run_stage("bench", {"a": 2}, writing("kept.json", stop=True))
+    assert run.file("bench", "old.json").exists()
+    run.run_stage("bench", {"a": 3}, writing("kept.json"))
+    assert os.listdir(run.file("bench")) == ["kept.json"]
+    run.discard("bench")
+    assert run.record("bench") is None
+    assert not run.file("bench").exists()
 
 
 def test_a_stage_bound_to_a_machine_runs_again_on_another(run):
-    work, calls = make(run)
+    work, calls = make(run, name="engines/native.fp32")
     run.run_stage("build", {}, work, machine="desk")
     assert not run.run_stage("build", {}, work, machine="desk")[0]
     assert run.run_stage("build", {}, work, machine="jetson")[0]
@@ -198,7 +198,7 @@ def test_two_commands_cannot_work_on_one_folder(run):
 
 
 def test_the_lock_sweeps_what_a_killed_command_left(run):
-    left = run.file(".out.txt.abc.tmp.txt")
+    left = run.file(".data.npz.abc.tmp.npz")
     left.write_text("half")
     with run.lock():
         assert not left.exists()
@@ -216,9 +216,8 @@ def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
 
 
 def test_state_json_is_readable_and_ordered(run):
-    work, _ = make(run)
-    run.run_stage("teacher", {}, work)
-    run.run_stage("data", {}, work)
+    run.run_stage("teacher", {}, make(run, name="teacher/model.json")[0])
+    run.run_stage("data", {}, make(run)[0])
     content = json.loads(run.file("state.json").read_text())
     assert list(content["stages"]) == ["data", "teacher"]
 
@@ -232,7 +231,7 @@ def test_a_refusal_before_anything_was_written_leaves_what_was_done(run):
 
     with pytest.raises(RunFolderError, match=r"wrong\.csv"):
         run.run_stage("data", {"source": "wrong.csv"}, refuse)
-    assert run.run_stage("data", {"source": "right.csv"}, work) == (False, {"calls": 1})
+    assert run.run_stage("data", {"source": "right.csv"}, work) == (False, {"calls": 1}, [])
 
 
 def test_a_stop_after_something_was_written_leaves_the_stage_missing_and_its_files_known(run):
@@ -246,4 +245,84 @@ def test_a_stop_after_something_was_written_leaves_the_stage_missing_and_its_fil
     with pytest.raises(KeyboardInterrupt):
         run.run_stage("data", {"changed": 1}, half)
     assert run.record("data") is None
-    assert list(run.known_outputs("data")) == ["out.txt"]
+    assert list(run.known_outputs("data")) == ["data.npz"]
+
+
+def test_a_run_at_work_keeps_its_configuration_when_another_is_refused(run):
+    before = run.file("run.yaml").read_bytes()
+    with run.lock(), pytest.raises(RunFolderError, match="another"):
+        RunFolder.create(run.path, RunConfig.from_dict({"seed": 7}))
+    assert run.file("run.yaml").read_bytes() == before
+
+
+def test_a_command_that_waits_for_nobody_leaves_the_yaml_of_a_run_at_work(run):
+    from regkd_edge.cli.pipeline import start
+
+    before = run.file("run.yaml").read_bytes()
+    with run.lock():
+        for given in ({"config": RunConfig.from_dict({"seed": 7})}, {"create": True}):
+            with pytest.raises(RunFolderError, match="another"), start(run.path, {"seed": 9}, False, True, **given):
+                pass
+    assert run.file("run.yaml").read_bytes() == before and run.file("run.yaml").exists()
+
+
+@pytest.mark.parametrize("left", [[], [".lock"], [".lock", ".run.yaml.x1y2z3.tmp.yaml"]])
+def test_a_folder_left_by_a_kill_before_its_first_file_is_used_again(tmp_path, left):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_text("")
+    run = RunFolder.create(folder, RunConfig())
+    assert run.config() == RunConfig()
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "run.yaml"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_written_file_gets_the_mode_that_the_umask_leaves(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "x.json", {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == mode
+
+
+HOSTILE = [
+    "../victim",
+    "/etc/hostname",
+    "report.html/../../victim",
+    "a\\b",
+    "c:victim",
+    "nul",
+    "",
+    ".",
+    "x\0y",
+    "run.yaml",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_state_that_names_what_its_stage_never_writes_is_refused_and_deletes_nothing(run, name):
+    victim = run.path.parent / "victim"
+    victim.write_text("mine")
+    record = {"fingerprint": "0", "machine": "", "outputs": {name: "00"}, "seconds": 0, "summary": {}}
+    run.file("state.json").write_text(json.dumps({"format": 1, "stages": {"report": record}}))
+    with pytest.raises(RunFolderError, match=r"state\.json"):
+        RunFolder.open(run.path)
+    with pytest.raises(RunFolderError):
+        run.discard("report")
+    assert victim.read_text() == "mine" and run.file("run.yaml").exists()
+
+
+def test_a_link_in_the_run_that_leads_elsewhere_is_refused(run, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "student.int8.onnx").write_text("mine")
+    run.path.joinpath("onnx").symlink_to(outside)
+    record = {"fingerprint": "0", "machine": "", "outputs": {"onnx/student.int8.onnx": "00"}, "summary": {}}
+    run.file("state.json").write_text(json.dumps({"format": 1, "stages": {"quantize": record}}))
+    with pytest.raises(RunFolderError, match="symbolic link"):
+        run.discard("quantize")
+    with pytest.raises(RunFolderError, match="symbolic link"):
+        run.file("onnx", "student.int8.onnx")
+    assert (outside / "student.int8.onnx").read_text() == "mine"

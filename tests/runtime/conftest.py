@@ -21,7 +21,7 @@ def engines(tmp_path_factory):
     pytest.importorskip("onnxruntime")
     import onnx
 
-    from regkd_edge.engines.native import ENGINE
+    from regkd_edge.engines.native import BACKEND
     from regkd_edge.quantization import quantize_int8
 
     folder = tmp_path_factory.mktemp("engines")
@@ -35,8 +35,8 @@ def engines(tmp_path_factory):
     onnx.helper.set_model_props(model, names)
     onnx.save(model, folder / "s.onnx")
     quantize_int8(folder / "s.onnx", folder / "q.onnx", x, method="minmax", corrections=())
-    ENGINE.build(folder / "s.onnx", folder / "fp32")
-    ENGINE.build(folder / "q.onnx", folder / "int8")
+    BACKEND.build(folder / "s.onnx", folder / "fp32")
+    BACKEND.build(folder / "q.onnx", folder / "int8")
     header = '"temp, in",p1,p2,"flow ""A""",rpm'
     (folder / "rows.csv").write_text("\n".join([header, *(",".join(map(repr, map(float, row))) for row in x)]) + "\n")
     np.save(folder / "rows.npy", x)

@@ -32,9 +32,9 @@ def answers(done):
 @pytest.fixture(scope="module")
 def expected(engines):
     pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
-    from regkd_edge.engines import load_engine
+    from regkd_edge.engines import load_runner
 
-    return load_engine(engines / "fp32").infer(np.load(engines / "rows.npy"))
+    return load_runner(engines / "fp32").infer(np.load(engines / "rows.npy"))
 
 
 def test_answers_are_those_of_python_bit_by_bit(run, engines, expected):
@@ -84,30 +84,43 @@ def test_timing_states_its_samples_and_keeps_them(run, engines, tmp_path):
 
 
 MISTAKES = {
-    "no file": ("1,2,3,4,5", ["ENGINE", "absent.csv"], "'absent.csv' cannot be opened: No such file"),
-    "text": ("1,2,3,4,5\n1,2,x,4,5", ["ENGINE", "rows.csv"], "line 2: field 3 is 'x', expected a finite number"),
-    "empty field": ("1,2,3,4,5\n1,2,,4,5", ["ENGINE", "rows.csv"], "line 2: field 3 is ''"),
-    "nan": ("1,2,nan,4,5", ["ENGINE", "rows.csv"], "line 1: field 3 is 'nan'"),
-    "too few fields": ("1,2,3,4,5\n1,2", ["ENGINE", "rows.csv"], "line 2: 2 fields, expected 5"),
-    "no rows": ('"temp, in",p1,p2,"flow ""A""",rpm\n\n', ["ENGINE", "rows.csv"], "has no rows"),
+    "no file": ("1,2,3,4,5", ["BACKEND", "absent.csv"], "'absent.csv' cannot be opened: No such file"),
+    "text": ("1,2,3,4,5\n1,2,x,4,5", ["BACKEND", "rows.csv"], "line 2: field 3 is 'x', expected a finite number"),
+    "empty field": ("1,2,3,4,5\n1,2,,4,5", ["BACKEND", "rows.csv"], "line 2: field 3 is ''"),
+    "nan": ("1,2,nan,4,5", ["BACKEND", "rows.csv"], "line 1: field 3 is 'nan'"),
+    "too few fields": ("1,2,3,4,5\n1,2", ["BACKEND", "rows.csv"], "line 2: 2 fields, expected 5"),
+    "no rows": ('"temp, in",p1,p2,"flow ""A""",rpm\n\n', ["BACKEND", "rows.csv"], "has no rows"),
     "a column missing": (
         'a,p1,p2,"flow ""A""",rpm\n1,2,3,4,5',
-        ["ENGINE", "rows.csv"],
+        ["BACKEND", "rows.csv"],
         "no column 'temp, in', which is input 0",
+    ),
+    "a hexadecimal number": ("1,2,3,4,5\n1,0x10,3,4,5", ["BACKEND", "rows.csv"], "line 2: field 2 is '0x10'"),
+    "an open quote": ('1,2,3,4,5\n1,"2,3,4,5', ["BACKEND", "rows.csv"], "line 2: a double quote is not closed"),
+    "text after a quote": ('1,2,3,4,5\n1,"2"3,3,4,5', ["BACKEND", "rows.csv"], "text follows a closed one"),
+    "two equal columns": (
+        '"temp, in",p1,p2,"flow ""A""",rpm,p1\n1,2,3,4,5,6',
+        ["BACKEND", "rows.csv"],
+        "column 'p1' appears more than once",
+    ),
+    "a column without a name": (
+        '"temp, in",p1,p2,"flow ""A""",rpm,\n1,2,3,4,5,6',
+        ["BACKEND", "rows.csv"],
+        "column 6 has no name",
     ),
     "no engine": ("1,2,3,4,5", ["nowhere", "rows.csv"], "'nowhere' cannot be opened"),
     "no manifest": ("1,2,3,4,5", [".", "rows.csv"], "manifest.json' cannot be opened"),
     "no native file": ("1,2,3,4,5", ["rows.csv", "rows.csv"], "does not start as a native engine does"),
     "a device": ("1,2,3,4,5", ["/dev/zero", "rows.csv"], "'/dev/zero' is no ordinary file"),
-    "one argument": ("", ["ENGINE"], "an engine and a CSV file are needed"),
-    "three arguments": ("", ["ENGINE", "a", "b"], "'b' is one argument too many"),
-    "an unknown option": ("", ["ENGINE", "a", "--fast"], "unknown option '--fast'"),
-    "a value missing": ("", ["ENGINE", "a", "--batch"], "--batch needs a value"),
-    "no number": ("", ["ENGINE", "a", "--batch", "0"], "--batch is '0', expected a whole number of at least 1"),
-    "an unknown level": ("1,2,3,4,5", ["ENGINE", "rows.csv", "--level", "mmx"], "no level 'mmx'"),
+    "one argument": ("", ["BACKEND"], "an engine and a CSV file are needed"),
+    "three arguments": ("", ["BACKEND", "a", "b"], "'b' is one argument too many"),
+    "an unknown option": ("", ["BACKEND", "a", "--fast"], "unknown option '--fast'"),
+    "a value missing": ("", ["BACKEND", "a", "--batch"], "--batch needs a value"),
+    "no number": ("", ["BACKEND", "a", "--batch", "0"], "--batch is '0', expected a whole number of at least 1"),
+    "an unknown level": ("1,2,3,4,5", ["BACKEND", "rows.csv", "--level", "mmx"], "no level 'mmx'"),
     "an output that cannot be": (
         "1,2,3,4,5",
-        ["ENGINE", "rows.csv", "--output", "no/such/folder.csv"],
+        ["BACKEND", "rows.csv", "--output", "no/such/folder.csv"],
         "cannot be written",
     ),
 }
@@ -117,7 +130,7 @@ MISTAKES = {
 def test_a_mistake_is_one_line_and_exit_code_2(run, engines, tmp_path, case):
     text, arguments, message = MISTAKES[case]
     (tmp_path / "rows.csv").write_text(text)
-    done = run(*[engines / "fp32" if a == "ENGINE" else a for a in arguments], cwd=tmp_path)
+    done = run(*[engines / "fp32" if a == "BACKEND" else a for a in arguments], cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 

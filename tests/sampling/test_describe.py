@@ -105,7 +105,7 @@ def test_points_moved_elsewhere_come_back_to_inputs_that_can_occur():
         ({"name": "a", "low": 3, "high": 1}, "not below"),
         ({"name": "a", "low": 3}, "one end"),
         ({"name": "a", "std": 3}, "unknown field 'std'"),
-        ({"name": "a", "constant": 1, "sd": 2}, "constant and has a spread"),
+        ({"name": "a", "constant": 1, "sd": 2}, "constant but also has a spread"),
         ({"name": "a", "mean": "x", "sd": 1}, "expected a finite number"),
         ({"name": "a", "low": 0, "high": 1, "integer": "yes"}, "true or false"),
         ({"name": "a", "low": 0.2, "high": 0.8, "integer": True}, "no whole number lies between low 0.2 and high 0.8"),

@@ -112,7 +112,7 @@ def test_draws_with_a_range_are_a_function_of_seed_and_step():
     [
         ({"mean": 12, "sd": 1, "low": 0, "high": 10}, "mean 12 is not inside"),
         ({"mean": 0, "sd": 1, "low": 0}, "mean 0 is not inside"),
-        ({"mean": 5, "sd": 6, "low": 0, "high": 10}, "can have, 5"),
+        ({"mean": 5, "sd": 6, "low": 0, "high": 10}, "sd 6 exceeds 5"),
     ],
 )
 def test_moments_that_no_values_can_have_are_named(entry, says):

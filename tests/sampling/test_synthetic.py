@@ -87,7 +87,7 @@ def test_a_description_by_hand_goes_first(tmp_path, x):
     made = synthetic_rows(described_inputs(student_folder(tmp_path, x), tmp_path / "inputs.yaml"), 500)
     assert made.min() >= 0 and made.max() <= 1
     (tmp_path / "inputs.yaml").write_text("inputs: [{name: a, low: 0, high: 1}]")
-    with pytest.raises(DataError, match="describes 1 inputs, the student takes 4"):
+    with pytest.raises(DataError, match="describes 1 inputs, and the student takes 4"):
         described_inputs(tmp_path, tmp_path / "inputs.yaml")
 
 

@@ -12,7 +12,7 @@ from regkd_edge.stages import get, perform, stale_reason
 
 SMALL = {
     "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-    "distill": {"student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
+    "distill": {"recipe": "kang2024", "student": "mlp:16:relu", "steps": 20, "evaluate_every": 10},
     "bench": {"samples": 20, "warmup": 2, "batches": [1]},
 }
 
@@ -54,8 +54,9 @@ def test_a_finished_run_has_nothing_to_do(whole):
         ("teacher.lr", 0.01, "teacher"),
         ("distill.w_gm", 0.3, "distill"),
         ("batch_size", 1, "export"),
-        ("quantize.precision", ["fp16"], "quantize"),
-        ("build.optimization_level", 4, "build"),
+        ("quantize.precision", ["fp8"], "quantize"),
+        ("quantize.method", "entropy", "quantize"),
+        ("build.backend", ["onnxruntime", "native"], "build"),
         ("bench.samples", 30, "bench"),
     ],
 )
@@ -74,7 +75,7 @@ def test_a_base_without_weight_has_no_baseline_and_says_so(tmp_path, table):
     for stage in ("data", "teacher", "distill"):
         done = perform(run, config, stage, quiet)
     assert run.file("student").is_dir() and not run.file("baseline").exists()
-    assert any("no baseline beside it: with w_base 0" in note for note in done.summary["student"]["notes"])
+    assert any("no baseline was trained: with w_base 0" in note for note in done.summary["student"]["notes"])
 
 
 def test_a_finished_training_leaves_no_checkpoint_folder(whole):
@@ -115,7 +116,7 @@ def test_the_same_result_again_leaves_what_follows_in_place(whole):
 
 def test_an_engine_of_another_machine_is_not_run_but_its_figures_may_be_reported(whole, monkeypatch):
     run, config = whole
-    monkeypatch.setattr("regkd_edge.stages.machine_name", lambda: "Linux aarch64 another board")
+    monkeypatch.setattr("regkd_edge.run.pipeline.machine_name", lambda: "Linux aarch64 another board")
     assert not perform(run, config, "report", quiet).ran
     with pytest.raises(RunFolderError, match="another machine"):
         perform(run, config, "bench", quiet)
@@ -153,7 +154,7 @@ def test_where_no_engine_can_run_the_remedy_names_this_run(whole, monkeypatch):
 
     run, config = whole
     elsewhere = SimpleNamespace(cannot_run=lambda: "no driver here")
-    monkeypatch.setattr(regkd_edge.engines, "get_engine", lambda name: elsewhere)
+    monkeypatch.setattr(regkd_edge.engines, "get_backend", lambda name: elsewhere)
     with pytest.raises(NotAvailable, match="no driver here") as error:
         perform(run, config, "bench", quiet, force=True)
     assert f"regkd-edge build {run.path} --backend onnxruntime" in error.value.remedy

@@ -15,7 +15,9 @@ from regkd_edge.errors import UserError
 from regkd_edge.fused import Optimizer
 from regkd_edge.objectives import Schedule, StepRecipe
 from regkd_edge.recipes import RECIPES
-from regkd_edge.training import distill, optimizer_of, points, train, train_teacher
+from regkd_edge.sampling import latent
+from regkd_edge.training import distill, optimizer_of, train_teacher
+from regkd_edge.training.job import Training
 
 from .test_train import make_dataset, short
 
@@ -27,8 +29,8 @@ MATRIX = {}
 for base, sampler, no_data, heads in itertools.product(BASES, (None, *SAMPLERS), (False, True), (1, 2)):
     MATRIX[base, sampler, no_data, heads] = (
         "reads labels, and synthetic inputs have none" if no_data and base in LABELS
-        else "needs a base that follows labels in its first head" if heads == 2 and base in TEACHER
-        else "learns how inputs are spread from rows" if sampler == "latent" and no_data
+        else "needs a base that uses labels in its first head" if heads == 2 and base in TEACHER
+        else "learns how inputs are spread from rows" if sampler in ("latent", "neighbours") and no_data
         else None
     )  # fmt: skip
 
@@ -59,16 +61,16 @@ def teacher(data):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """The search of the latent as short as it can be: its quality is judged elsewhere."""
-    fit, tune = points.fit_vae, points.tune
-    monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
-    monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))
+    fit, tune = latent.fit_vae, latent.tune
+    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
+    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
 
 
 def test_every_base_and_sampler_is_in_the_matrix():
     assert set(LABELS) | set(TEACHER) == set(BASES)
     assert (
-        sum(reason is None for reason in MATRIX.values()) == 8 * 9 + 3 * 8 + 5 * 9
-    )  # rows; no data but latent; two heads
+        sum(reason is None for reason in MATRIX.values()) == 8 * 11 + 3 * 9 + 5 * 11
+    )  # rows; no data but latent and neighbours; two heads
 
 
 @pytest.mark.parametrize("case", [case for case, reason in MATRIX.items() if reason], ids=str)
@@ -100,7 +102,7 @@ def test_a_hint_may_be_any_hidden_layer(data, teacher, layers):
 
 
 def test_a_hidden_layer_that_is_not_there_is_refused(data, teacher):
-    with pytest.raises(UserError, match="the teacher has 2 hidden layers, 5 was asked for"):
+    with pytest.raises(UserError, match="the teacher has 2 hidden layers, and layer 5 was requested"):
         distill(data, teacher, short(base="hint", hint_layers=[0, 5]), 0)
 
 
@@ -129,16 +131,16 @@ def test_a_schedule_moves_every_weight(data, teacher):
     ("given", "says"),
     [
         ({"sampler": "direct"}, "leave abm out of terms"),
-        ({"export_head": "mean"}, "belongs to heads 2"),
+        ({"export_head": "mean"}, "needs heads 2"),
         ({"no_data": True, "sampler": "gaussian", "describe": "inputs.yaml"}, "use sampler described"),
-        ({"like": "rows.csv"}, "belongs to no_data or to the samplers"),
+        ({"like": "rows.csv"}, "needs no_data or one of the samplers"),
         ({"no_data": True, "sampler": "generator", "evaluate_every": 25}, "must be a multiple of 10"),
-        ({"sampler": "generator", "w_sampler": 0}, "leave the sampler out"),
+        ({"sampler": "generator", "w_sampler": 0}, "omit the sampler"),
         ({"no_data": True, "sampler": "direct", "w_sampler": 0, "terms": "none"}, "use sampler described or gaussian"),
-        ({"sampler": "latent", "batch": 1}, "has no room for rows and points"),
+        ({"sampler": "latent", "batch": 1}, "cannot hold both rows and points"),
         ({"w_base": 0, "terms": "none"}, "every weight is 0"),
         ({"base": "tor", "heads": 2, "w_base": 0, "terms": "pm"}, "heads 2 needs w_base above 0"),
-        ({"terms": "gm", "gm_on": "ascended"}, "names no point that the other terms make"),
+        ({"terms": "gm", "gm_on": "ascended"}, "names no point that the other terms produce"),
     ],
 )
 def test_other_contradictions_are_refused_with_the_remedy(given, says):
@@ -158,21 +160,15 @@ def test_direct_starts_at_random_or_at_described_inputs(data, teacher, tmp_path)
 def test_the_data_free_recipes_are_the_papers(data, teacher, monkeypatch):
     """METHODS section 2: weights, batches, search, generator and optimizer of the authors' code."""
     seen = []
-    genuine = train.train_pair
-    monkeypatch.setattr(
-        train,
-        "train_pair",
-        lambda pair, source, recipe, config, *a, **k: (
-            seen.append((source, recipe, config)) or genuine(pair, source, recipe, config, *a, **k)
-        ),
-    )
+    genuine = Training.run
+    monkeypatch.setattr(Training, "run", lambda self, **k: seen.append(self) or genuine(self, **k))
     for name in ("zhou2023", "kang2021"):
         chosen = RunConfig.from_dict(
             {"distill": {"recipe": name, "steps": 20, "student": "mlp:6:tanh", "evaluate_every": 20}}
         ).distill
         distill(data, teacher, chosen, 0)
         assert optimizer_of(chosen) == Optimizer("rmsprop", 1e-3, 1e-5)
-    (direct, recipe, _), (generated, plain, _) = seen
+    (direct, recipe), (generated, plain) = ((one.source, one.recipe) for one in seen)
     unused = {"sigma": recipe.sigma, "teacher_step": recipe.teacher_step}
     assert recipe == StepRecipe.direct2023("decreasing", **unused) and (direct.x, direct.batch) == (None, 50)
     assert plain.w_base == Schedule(1.0) and not plain.w_abm.active

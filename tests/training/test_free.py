@@ -83,7 +83,7 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
     for fields, says in (
         ({"no_data": True, "base": "ail"}, "reads labels"),
         ({"no_data": True, "fraction": 0.5}, "exclude each other"),
-        ({"describe": "inputs.yaml"}, "belongs to no_data"),
+        ({"describe": "inputs.yaml"}, "needs no_data"),
     ):
         with pytest.raises(UserError, match=says):
             RunConfig.from_dict({"distill": fields})
@@ -96,5 +96,5 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
 def test_quantizing_does_not_read_the_rows_behind_its_back():
     from regkd_edge.stages.quantize import calibration_rows
 
-    with pytest.raises(UserError, match="made without data, and calibrate 'real' reads the run's rows"):
+    with pytest.raises(UserError, match="trained without data, and calibrate 'real' reads the run's rows"):
         calibration_rows(None, RunConfig.from_dict({"distill": {"no_data": True}, "quantize": {"calibrate": "real"}}))

@@ -9,10 +9,12 @@ from torch import nn
 
 from regkd_edge.config import RunConfig, TeacherConfig
 from regkd_edge.data import Scaler, Scalers
+from regkd_edge.data.named import read_inputs
 from regkd_edge.errors import DataError
 from regkd_edge.models import MLP, Teacher
 from regkd_edge.training import distill, save_trained, train_teacher
-from regkd_edge.training.inputs import described_table, description_of, like_rows
+from regkd_edge.training.described import described_table
+from regkd_edge.training.known import description_of
 
 from .test_train import make_dataset, short
 
@@ -75,14 +77,15 @@ def test_rows_are_followed(data, teacher, yaml, rows):
 @pytest.mark.parametrize("sampler", ["generator", "direct", "anchored", "latent", "mixed"])
 def test_searched_points_stay_where_inputs_can_be(data, teacher, yaml, rows, sampler, monkeypatch):
     """Every point of the feed, and the box of the perturbed and ascended points."""
-    from regkd_edge.training import points, train
+    from regkd_edge.sampling import latent
+    from regkd_edge.training import setting
 
     seen = []
-    genuine = train.source_of
-    monkeypatch.setattr(train, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
-    fit, tune = points.fit_vae, points.tune
-    monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
-    monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))
+    genuine = setting.source_of
+    monkeypatch.setattr(setting, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
+    fit, tune = latent.fit_vae, latent.tune
+    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
+    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
     trained = distill(data, teacher, short(no_data=True, sampler=sampler, describe=yaml, like=rows, terms=["pm"]), 0)
     (_, recipe, _, known, _), source = seen[0]
     x = source.feed.draw(40) if source.feed is not None else source.x
@@ -136,7 +139,7 @@ def test_a_run_without_a_table_is_reported_on_described_inputs(yaml):
     [
         ("a0,a1\n1,2\n3,4\n", "no column 'a2'"),
         ("a0,a1,a2\n1,2,3\n", "at least 2 rows"),
-        ("a0,a1,a2\n1,2,3\n1,nan,3\n", "line 3, column 'a1': met nan"),
+        ("a0,a1,a2\n1,2,3\n1,nan,3\n", "line 3, column 'a1': met nan or an empty cell"),
     ],
 )
 def test_rows_that_do_not_do_are_named(teacher, tmp_path, text, says):
@@ -149,10 +152,10 @@ def test_rows_that_do_not_do_are_named(teacher, tmp_path, text, says):
 def test_text_in_other_columns_is_passed_over(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("id,a0,a1,a2\nfirst,1,2,3\nsecond,4,5,6\n")
-    assert like_rows(str(path), ["a2", "a0", "a1"]).tolist() == [[3, 1, 2], [6, 4, 5]]
+    assert read_inputs(str(path), ["a2", "a0", "a1"]).tolist() == [[3, 1, 2], [6, 4, 5]]
     path.write_text("id,a0,a1,a2\nfirst,1,much,3\n")
     with pytest.raises(DataError, match="line 2, column 'a1': met 'much'"):
-        like_rows(str(path), NAMES)
+        read_inputs(str(path), NAMES)
 
 
 def test_scalers_that_differ_from_the_description_are_the_teachers(yaml):

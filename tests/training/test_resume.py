@@ -7,7 +7,8 @@ import torch
 
 from regkd_edge.config import TeacherConfig
 from regkd_edge.models import ArrayFunction, Teacher
-from regkd_edge.training import distill, loop, points, train_teacher
+from regkd_edge.sampling import latent
+from regkd_edge.training import distill, loop, train_teacher
 
 from .test_train import make_dataset, same_weights, short
 
@@ -59,12 +60,12 @@ def test_ctrl_c_between_two_looks(data, teacher, whole, tmp_path, at):
 def test_ctrl_c_in_the_middle_of_the_steps(data, teacher, whole, tmp_path, monkeypatch):
     genuine, calls = loop.advance, []
 
-    def interrupted(members, n, backend):
+    def interrupted(members, n):
         calls.append(n)
         if len(calls) == 4:
-            genuine(members, 7, backend)  # some steps of the chunk are done, then the user interrupts
+            genuine(members, 7)  # some steps of the chunk are done, then the user interrupts
             raise KeyboardInterrupt
-        return genuine(members, n, backend)
+        return genuine(members, n)
 
     monkeypatch.setattr(loop, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -74,7 +75,7 @@ def test_ctrl_c_in_the_middle_of_the_steps(data, teacher, whole, tmp_path, monke
 
 
 def test_a_killed_process_loses_only_what_came_after_the_last_checkpoint(data, teacher, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_SAVE_AFTER", -1.0)  # at every look
+    monkeypatch.setattr(loop, "SAVE_AFTER", -1.0)  # at every look
     stopped(data, teacher, tmp_path / "c", 100, error=MemoryError)  # nothing is written at the end, as when killed
     steps = []
     again = distill(data, teacher, CONFIG, 0, progress=lambda step, *_: steps.append(step), checkpoint=tmp_path / "c")
@@ -144,7 +145,7 @@ def test_a_teacher_resumes_too(data, tmp_path):
 def test_the_averages_of_a_stored_state_go_where_the_student_is(data, teacher, tmp_path, monkeypatch):
     """Torch's ``meta`` device stands for a GPU: it shows where tensors are and computes nothing."""
     stopped(data, teacher, tmp_path / "c", 100)
-    resume, members = loop._resume, []
+    resume, members = loop.resume, []
 
     def looked(member, *rest):
         member.student.to("meta")
@@ -152,7 +153,7 @@ def test_the_averages_of_a_stored_state_go_where_the_student_is(data, teacher, t
         members.append(member)
         raise KeyboardInterrupt  # nothing can be trained there
 
-    monkeypatch.setattr(loop, "_resume", looked)
+    monkeypatch.setattr(loop, "resume", looked)
     with pytest.raises(KeyboardInterrupt):
         distill(data, teacher, CONFIG, 0, checkpoint=tmp_path / "c")
     state = members[0].state
@@ -175,9 +176,9 @@ SAMPLED = {
 @pytest.mark.parametrize("kind", SAMPLED)
 def test_every_sampler_and_student_continues_with_the_same_bits(data, teacher, tmp_path, monkeypatch, kind):
     """The samplers that learn keep it in the checkpoint; what is fitted before the first step is fitted again."""
-    fit, tune = points.fit_vae, points.tune
-    monkeypatch.setattr(points, "fit_vae", lambda *a, **k: fit(*a, steps=30, **k))
-    monkeypatch.setattr(points, "tune", lambda *a, **k: tune(*a, evaluations=3, points=32, **k))
+    fit, tune = latent.fit_vae, latent.tune
+    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
+    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
     config = short(**{"terms": ["pm", "gm"], "steps": 120, **SAMPLED[kind]})
 
     def progress(step, *_):

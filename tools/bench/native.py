@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Is the native back end worth having? Latency of one request, native against ONNX Runtime with one thread, in one run.
+"""Latency of one request: the native back end and ONNX Runtime with one thread, compared in one run.
 
     .venv/bin/python tools/bench/native.py                  # about two minutes; wants an otherwise idle machine
 
@@ -36,12 +36,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--specs", nargs="+", default=SPECS, help="students (default: %(default)s)")
     parser.add_argument("--features", type=int, default=13, help="inputs of the student (default: %(default)s)")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="rows a request (default: 1 64)")
-    parser.add_argument("--samples", type=int, default=10000, help="timed requests a caller (default: %(default)s)")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="rows per request (default: 1 64)")
+    parser.add_argument("--samples", type=int, default=10000, help="timed requests per caller (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=10, help="turns the samples are parted into (default: %(default)s)"
+        "--rounds", type=int, default=10, help="turns that the samples are divided into (default: %(default)s)"
     )
-    parser.add_argument("--regkd-run", type=Path, help="an existing regkd-run; built from csrc/runtime when absent")
+    parser.add_argument(
+        "--regkd-run", type=Path, help="an existing regkd-run; by default it is built from csrc/runtime"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -124,11 +126,11 @@ def graphs(spec: str, features: int, x: np.ndarray, folder: Path) -> dict[str, P
 
 
 def build_engines(graph: Path, folder: Path) -> dict[str, Path]:
-    from regkd_edge.engines import get_engine
+    from regkd_edge.engines import get_backend
 
     for backend in ("onnxruntime", "native"):
         (folder / backend).mkdir(parents=True, exist_ok=True)
-        get_engine(backend).build(graph, folder / backend)
+        get_backend(backend).build(graph, folder / backend)
     return {backend: folder / backend for backend in ("onnxruntime", "native")}
 
 
@@ -136,12 +138,12 @@ def timed(
     engines: dict[str, Path], program: Path, csv: Path, x: np.ndarray, batch: int, samples: int, rounds: int
 ) -> dict[str, tuple[np.ndarray, str]]:
     """Caller -> (nanoseconds of its requests, instruction set where it is known)."""
-    from regkd_edge.engines import load_engine
+    from regkd_edge.engines import load_runner
 
     taken: dict[str, list[np.ndarray]] = {caller: [] for caller in CALLERS}
-    requests = [np.ascontiguousarray(np.take(x, range(i, i + batch), axis=0, mode="wrap")) for i in range(0, 256)]
+    requests = [np.ascontiguousarray(np.take(x, range(i, i + batch), axis=0, mode="wrap")) for i in range(256)]
     part = -(-samples // rounds)
-    with load_engine(engines["onnxruntime"], threads=1) as ort, load_engine(engines["native"]) as native:
+    with load_runner(engines["onnxruntime"], threads=1) as ort, load_runner(engines["native"]) as native:
         assert np.allclose(ort.infer(requests[0]), native.infer(requests[0]), atol=0.2), "the engines disagree"
         calls = {"onnxruntime": ort.infer, "ort-bound": bound(engines["onnxruntime"], batch), "native": native.infer}
         for _ in range(rounds):
@@ -221,7 +223,7 @@ def as_markdown(record: dict[str, Any]) -> str:
         "",
         f"`{record['command']}`, {record['date']}. {machine['cpu']}, {machine['cores']} cores; load before {machine.get('load')}, after {record['machine']['after'].get('load')};",
         f"Python {machine['python']}, onnxruntime {versions.get('onnxruntime')}, numpy {versions.get('numpy')}. {record['features']} inputs, one output, "
-        f"{record['samples']} synchronous requests a caller in {record['rounds']} turns.",
+        f"{record['samples']} synchronous requests per caller in {record['rounds']} turns.",
         f"Microseconds; the Python loop's own {record['overhead_us']['python']:.2f} us are contained in the Python figures. `ratio`: p50 of `onnxruntime` over the row's.",
         "",
         "| student | precision | batch | caller | level | n | p50 | p90 | p99 | ratio |",

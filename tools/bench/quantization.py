@@ -1,4 +1,4 @@
-"""What INT8 costs a regressor: test RMSE against the FP32 student, by method, on the sets of ../shared/data.
+"""Cost of INT8 for a regressor: test RMSE compared with the FP32 student, by method, on the sets of ../shared/data.
 
     python tools/bench/quantization.py                     all sets, activations and seeds; resumable, then the table
     python tools/bench/quantization.py --sets pole --seeds 1 --methods int8-real,int8-synthetic
@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from students import ACTIVATIONS, ROOT, SEEDS, SETS, Case, cases, dataset, prepare
+from students import ACTIVATIONS, ROOT, SEEDS, SETS, Case, cases, dataset, prepare  # puts the project on the path
+
+from regkd_edge.config import CORRECTIONS
 
 RESULTS = ROOT / "runs" / "bench-quantization.jsonl"
 ROWS = 2048
@@ -40,6 +42,12 @@ class Subject:
 
     def error(self, y: np.ndarray) -> float:
         return float(np.sqrt(np.mean((y - self.test_y) ** 2)))
+
+    @property
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Validation rows, which the student was not trained on: they say how exact it is."""
+        x, y = self.data.rows("validation")
+        return x.astype(np.float32), y
 
     def real(self) -> np.ndarray:
         x, _ = self.data.rows("train")
@@ -86,11 +94,13 @@ def bounded(subject: Subject, target: Path) -> None:
     quantize_int8(subject.graph, target, subject.real(), bound=Bound(0.01, x.astype(np.float32), y))
 
 
-def int8(rows):
+def int8(rows, *, labels=False, corrections=CORRECTIONS):
     def method(subject: Subject, target: Path) -> None:
         from regkd_edge.quantization import quantize_int8
 
-        quantize_int8(subject.graph, target, rows(subject))
+        quantize_int8(
+            subject.graph, target, rows(subject), corrections=corrections, labelled=subject.labelled if labels else None
+        )
 
     return method
 
@@ -104,7 +114,8 @@ def percentile(subject: Subject, target: Path) -> None:
 METHODS = {
     "onnxruntime-defaults": plain_onnxruntime,
     "per-channel-percentile": percentile,  # symmetric, weights per channel, nothing else
-    "int8-real": int8(Subject.real),
+    "int8-one-part": int8(Subject.real, corrections=tuple(name for name in CORRECTIONS if name != "split")),
+    "int8-real": int8(Subject.real, labels=True),
     "int8-synthetic": int8(lambda s: s.synthetic(True)),
     "int8-gaussian": int8(lambda s: s.synthetic(False)),  # the scaler is all that is known
     "mixed-1%": bounded,
@@ -147,7 +158,7 @@ def read() -> list[dict]:
 
 
 def table(records: list[dict]) -> str:
-    """Markdown: a line a method, then the worst case of each set."""
+    """Return Markdown: a line per method, then the worst case of each set."""
     lines = [
         "| method | students | median | worst | worst case | within 1 % | INT8 share (median) | seconds |",
         "|---|---|---|---|---|---|---|---|",
@@ -177,7 +188,7 @@ def main() -> None:
     parser.add_argument("--activations", default=",".join(ACTIVATIONS))
     parser.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--table", action="store_true", help="measure nothing, print what was measured")
+    parser.add_argument("--table", action="store_true", help="measure nothing, print the existing measurements")
     options = parser.parse_args()
     if not options.table:
         import torch

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How long is one training step? Eager PyTorch, torch.compile, CUDA graphs and the fused core, side by side.
+"""Time per training step: eager PyTorch, torch.compile, CUDA graphs and the fused core, side by side.
 
     python tools/bench/step.py                 # everything, about 12 minutes on 2 cores that do nothing else
     python tools/bench/step.py --quick         # two configurations, tanh, few repetitions
@@ -58,7 +58,7 @@ def timed(run, n: int, device: str) -> float:
 def time_case(
     case: Case, device: str, repetitions: int, budget: float, cap: float, rate: float, known: dict[str, type]
 ) -> dict[str, dict]:
-    """Median and all repetitions, microseconds a step, for each provider; or the reason why there is no figure."""
+    """Median and all repetitions, microseconds per step, for each provider; or the reason why there is no figure."""
     g = torch.Generator().manual_seed(0)
     teacher = MLP(case.teacher, case.activation, generator=g).to(device).requires_grad_(False)
     student = MLP(case.student, case.activation, generator=g).to(device)
@@ -123,7 +123,7 @@ def device_name(device: str) -> str:
 
 
 def table(results: list[dict], known: dict[str, type]) -> str:
-    """Markdown: a line a case; providers without any figure have no column."""
+    """Return Markdown: a line per case; providers without any figure have no column."""
     names = [n for n in known if any("us" in r["providers"].get(n, {}) for r in results)]
     base = next(iter(known))
     columns = ["networks", "rows", "terms", "activation", "floor us", *[f"{n} us" for n in names]]
@@ -195,8 +195,8 @@ def arguments_of(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=None, help="default 5, quick 3")
     usual = ",".join([*(name for name in SHAPES if name not in RULE_ONLY), "direct"])
     parser.add_argument("--shapes", default=usual, help=f"default {usual}; also {', '.join(RULE_ONLY)}")
-    parser.add_argument("--cap", type=float, default=15.0, help="most seconds of repetitions a line [%(default)s]")
-    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which no line is begun")
+    parser.add_argument("--cap", type=float, default=15.0, help="maximum seconds of repetitions per line [%(default)s]")
+    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which no new line is started")
     parser.add_argument("--cpu-time", action="store_true", help="CPU time on one thread: for a machine with other work")
     parser.add_argument("--name", default="", help="added to the names of the files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the tables")

@@ -1,4 +1,4 @@
-"""What ``step.py`` times: the cases of its table, and the providers that all do the same work a step."""
+"""What ``step.py`` times: the cases of its table, and the providers that all do the same work per step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regkd_edge.objectives import StepRecipe
 
 TOTAL = 10**9  # schedules stand still
 
-# Teacher, student, rows a step. Those of RULE_ONLY lie around the size from which `auto` leaves a step to PyTorch.
+# Teacher, student, rows per step. Those of RULE_ONLY lie around the size from which `auto` leaves a step to PyTorch.
 SHAPES = {
     "small": ((8, 64, 64, 1), (8, 32, 32, 1), 128),
     "wide": ((13, 500, 1), (13, 50, 1), 200),
@@ -189,7 +189,7 @@ class OneStep(Eager):
 
 
 class ManySteps:
-    """Many steps a call, the optimizer inside; ``members`` students advance together."""
+    """Many steps per call, with the optimizer inside; ``members`` students advance together."""
 
     members, backend = 1, None  # None: that of the rows
 

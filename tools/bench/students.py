@@ -16,7 +16,10 @@ sys.path.insert(0, str(ROOT))
 DATA = ROOT.parent / "shared" / "data"
 CACHE = ROOT / "runs" / "bench-students"
 
-SETS = ("compactiv", "concrete", "cpusmall", "energy", "kin8nm", "pole", "power-plant", "wine-quality-red", "yacht")
+SETS = (
+    "airfoil", "autompg", "bike", "compactiv", "concrete", "cpusmall", "elevators", "energy", "gas", "kin40k", "kin8nm",
+    "machine", "parkinsons", "pole", "power-plant", "servo", "skillcraft", "solar", "stock", "wine-quality-red", "yacht",
+)  # fmt: skip
 ACTIVATIONS = ("relu", "tanh", "silu")
 SEEDS = (1, 2, 3)
 STEPS = 4000

@@ -23,7 +23,7 @@ FOLDER = Path(sys.prefix, "tensorrt-rtx")
 
 
 class Unavailable(Exception):
-    """The package could not be had; the message says why."""
+    """The package is not available; the message says why."""
 
 
 def package(timeout: float = 300) -> Path | None:

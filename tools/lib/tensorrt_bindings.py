@@ -41,7 +41,7 @@ CACHE = Path(sys.prefix, "tensorrt-bindings")
 
 
 class Unavailable(Exception):
-    """The wheel or a compiler could not be had; the message says which."""
+    """The wheel or a compiler is not available; the message says which."""
 
 
 def stubs(major: str) -> Path:

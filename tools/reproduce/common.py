@@ -1,8 +1,9 @@
-"""What the reproduction scripts share: records that can be resumed, tables, a plot, and how it was run."""
+"""Common parts of the reproduction scripts: resumable records, tables, a plot, and the conditions of a run."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import datetime
 import math
@@ -21,7 +22,7 @@ sys.path.insert(0, str(ROOT))  # the scripts run from a checkout, installed or n
 
 
 class Records:
-    """A CSV of one line a measurement, appended as soon as it is made; ``keys`` name a line: a second run skips it."""
+    """A CSV of one line per measurement, appended as soon as it is made; ``keys`` name a line: a second run skips it."""
 
     def __init__(self, path: Path, columns: Sequence[str], keys: Sequence[str]):
         self.path, self.columns, self.keys = path, list(columns), list(keys)
@@ -75,7 +76,7 @@ def with_sd(values: Sequence[float]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; numbers come formatted."""
+    """Return a Markdown table; numbers are formatted already."""
     lines = ["| " + " | ".join(header) + " |", "|" + "|".join("---" for _ in header) + "|"]
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
 
@@ -88,14 +89,12 @@ def how_it_was_run(seconds: float | None = None) -> str:
     import regkd_edge
 
     model = platform.processor() or platform.machine()
-    try:
+    with contextlib.suppress(OSError, StopIteration):
         model = next(
             line.split(":", 1)[1].strip()
             for line in Path("/proc/cpuinfo").read_text().splitlines()
             if line.startswith("model name")
         )
-    except (OSError, StopIteration):
-        pass
     command = shlex.join(["python", *(str(Path(a).name) if i == 0 else a for i, a in enumerate(sys.argv))])
     lines = [
         f"- date: {datetime.date.today().isoformat()}",
@@ -126,7 +125,7 @@ def run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The options that every script has: --data, --jobs, --minutes, --out."""
     parser.add_argument("--data", default="../shared/data", help="folder of the CSV files (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
+    parser.add_argument("--minutes", type=float, help="start nothing new after this many minutes (run again to resume)")
     where = f"folder for {name}.csv, .md, .svg (default: tools/reproduce/results)"
     parser.add_argument("--out", type=Path, default=RESULTS, help=where)
 
@@ -148,7 +147,7 @@ def in_processes(
 ) -> None:
     """``done(task, work(task))`` for every task, in order of completion, on ``jobs`` processes of one thread each.
 
-    ``until`` (of ``time.monotonic``): nothing new is begun after it."""
+    ``until`` (of ``time.monotonic``): nothing new is started after it."""
     late = lambda: until is not None and time.monotonic() > until  # noqa: E731
     if jobs <= 1 or len(tasks) <= 1:
         one_thread()
@@ -176,7 +175,7 @@ def in_processes(
 
 
 def one_thread() -> None:
-    """The networks are small: one thread a process and one process a core is the quickest."""
+    """The networks are small: one thread per process and one process per core is the fastest."""
     import torch
 
     torch.set_num_threads(1)
@@ -192,7 +191,7 @@ def dot_plot(
     unit: str,
     marks: Mapping[str, float] | None = None,
 ) -> None:
-    """An SVG with a line a group and a dot a series: mean and a bar of one standard deviation each side.
+    """Return an SVG with a line per group and a dot per series: mean and a bar of one standard deviation each side.
 
     ``marks`` puts a grey tick on a group's line (a published value, for instance).
     """

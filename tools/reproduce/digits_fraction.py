@@ -132,7 +132,7 @@ def measure(task: Task) -> dict:
 
 
 def summary(records: Records, tasks: list[Task]) -> str:
-    """A line a seed, then mean and standard deviation, then the reduction that the terms bring."""
+    """Return a line per seed, then mean and standard deviation, then the reduction due to the terms."""
     lines, columns = [], {name: [] for name in ("teacher", "base", "terms")}
     for task in tasks:
         figures = {name: records.values(name, **task.key())[0] for name in columns}
@@ -194,12 +194,12 @@ def main() -> None:
         metavar="FIELD=VALUE",
         help="change a field of the teacher section",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="seeds at a time (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds in parallel (default: 1)")
     parser.add_argument(
         "--out",
         type=Path,
         default=RESULTS / "digits_fraction.csv",
-        help="measurements; what is in it is not done again",
+        help="file of measurements; existing ones are not repeated",
     )
     args = parser.parse_args()
 

@@ -54,7 +54,7 @@ def interval(records: Records, sets: list[str], variant: str, **key) -> tuple[fl
 
 
 def status(records: Records, args) -> list[str]:
-    """What was measured, what is absent and why, and how it stands to the targets: all from the measurements."""
+    """What was measured, what is absent and why, and how it compares with the targets, from the measurements."""
     key, lines = {"steps": args.steps, "score": args.score}, []
     paths = {path.stem: path for path in (data_file(args.data, n) for n in args.sets)}
     for fraction in args.fractions:
@@ -175,7 +175,7 @@ def report(records: Records, args, seconds: float) -> str:
 
 
 def plot(records: Records, args, path: Path) -> None:
-    """A line a set and share, a dot each term alone and all of them; a tick at the paper's mean."""
+    """Draw a line per set and share, a dot for each term alone and for all of them; a tick at the paper's mean."""
     groups = {}
     for fraction in args.fractions:
         for name in args.sets:

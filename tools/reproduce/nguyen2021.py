@@ -145,7 +145,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=SETS, help="names in --data, or CSV files")
     parser.add_argument(
-        "--shifts", nargs="+", type=float, default=[0.0, 0.5, 1.0], help="0: the teacher's place, 1: farthest"
+        "--shifts",
+        nargs="+",
+        type=float,
+        default=[0.0, 0.5, 1.0],
+        help="0: the teacher's distribution, 1: the farthest",
     )
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1..N (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=4000)

@@ -23,7 +23,7 @@ def pooled(records: Records, method: str, sets: list[str], **key) -> float:
 
 
 def status(records: Records, sets: list[str], shifts: list[float], steps: int, seeds: int) -> list[str]:
-    """What was measured and how it stands to the targets, from the measurements."""
+    """Return what was measured and how it compares with the targets."""
     each = [len(records.values("rmse", set=n, shift=s, method="mimic", steps=steps)) for n in sets for s in shifts]
     lines = [
         f"- measured: {sum(min(seeds, n) for n in each)} of {len(each) * seeds} cases "
@@ -120,7 +120,7 @@ def report(records: Records, sets: list[str], shifts: list[float], steps: int, s
 
 
 def plot(records: Records, sets: list[str], shifts: list[float], steps: int, path: Path) -> None:
-    """A line a set and shift, a dot a method."""
+    """Draw a line per set and shift, a dot per method."""
     groups = {}
     for name in sets:
         for shift in shifts:

@@ -3,7 +3,7 @@
 A teacher d-500-1 (tanh) is trained on 5000 rows; students d-H-1 learn from it without any row, by Gaussian inputs, by
 an adversarial generator (Kang & Kang 2021) or by bounded ascent ("direct"), 20,000 steps each. Beside the five methods
 of the paper stands our own data-free recipe at the same number of student steps and points: values and gradients
-matched (w_gm 0.3; a second-order pass a step, which theirs have not) on half heavy-tailed inputs and half inputs as
+matched (w_gm 0.3; a second-order pass per step, which theirs lack) on half heavy-tailed inputs and half inputs as
 described, Adam 1e-2 along a cosine. "mean and sd only" knows what theirs know, N(0, 1) in every feature; "with
 described ranges" knows each feature's lowest and highest value and whether it is whole numbers too, as a data sheet has
 it: no row and no relation between features. RMSE is on standardised targets; "best" is the checkpoint with the lowest
@@ -32,7 +32,7 @@ from zhou2023_report import METHODS, plot, report
 
 COLUMNS = ("set", "hidden", "method", "seed", "epochs", "teacher", "best", "last", "best_epoch", "seconds", "cpu")
 KEYS = ("set", "hidden", "method", "seed", "epochs")
-ROUND = 10  # student steps an epoch
+ROUND = 10  # student steps per epoch
 APART = 1_000_000  # between the seeds of two samplers of one student
 
 
@@ -160,7 +160,7 @@ def load_teacher(task: Task, seed: int):
 
 
 def students(task: Task) -> list[dict]:
-    """The students of all seeds by one method; one record a seed."""
+    """Train the students of all seeds by one method; return one record per seed."""
     import copy
 
     import torch
@@ -294,14 +294,14 @@ def main() -> None:
         "--look",
         type=int,
         default=5,
-        help="epochs between two looks at the validation rows (default: %(default)s; the authors look at every epoch)",
+        help="epochs between two validations (default: %(default)s; the authors validate every epoch)",
     )
     run_arguments(parser, "zhou2023")
     parser.add_argument(
         "--work",
         type=Path,
         default=Path("build/reproduce/teachers"),
-        help="folder where trained teachers are kept (default: %(default)s)",
+        help="folder of trained teachers (default: %(default)s)",
     )
     args = parser.parse_args()
     if args.epochs % args.look:

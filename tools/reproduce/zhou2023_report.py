@@ -29,13 +29,13 @@ STORED = {
     ("pole", 50): (0.1539, 0.2163, 0.1964, 0.2092, 0.2094, 0.2324),
 }
 
-ROUND = 10  # student steps an epoch
+ROUND = 10  # student steps per epoch
 NEAR = 0.015
 NOTES = """## Notes
 
 - The students of 2026-11-22 were trained by several processes, a row and method at a time, while other work ran on the same two
   cores; each gets the bits that one plain call of the script gives it.
-- Ours matches gradients too: a second-order pass at every step, which the methods of the paper have not; steps and points are the same.
+- Ours matches gradients too: a second-order pass at every step, which the methods of the paper lack; steps and points are the same.
 - "ours (with described ranges)" uses each feature's minimum and maximum and whether it is whole numbers, which the methods of the
   paper do not; it uses no row and no relation between features. "ours (mean and sd only)" knows what they know.
 - The generator's term beta |x|^2 is summed over the batch, as in the authors' code. An earlier version averaged it: its points ran

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <set>
 
 namespace regkd {
 namespace run {
@@ -17,22 +18,27 @@ std::string trimmed(const std::string& text) {
     return first == std::string::npos ? std::string() : text.substr(first, last - first + 1);
 }
 
-// Fields of a line; a field in double quotes may hold commas, and "" for a quote.
-std::vector<std::string> fields_of(const std::string& line) {
-    std::vector<std::string> fields;
+// Fields of a line; a field in double quotes may hold commas, and "" for a quote. False: a quote that is not closed, or
+// text behind a closed one, which strict readers refuse too.
+bool fields_of(const std::string& line, std::vector<std::string>& fields) {
     for (size_t at = 0; at <= line.size(); ++at) {
         std::string field;
         const size_t start = line.find_first_not_of(" \t", at);
         if (start != std::string::npos && line[start] == '"') {
+            bool closed = false;
             for (at = start + 1; at < line.size(); ++at) {
                 if (line[at] != '"')
                     field += line[at];
                 else if (at + 1 < line.size() && line[at + 1] == '"')
                     field += line[at++];
-                else
+                else {
+                    closed = true;
                     break;
+                }
             }
-            at = line.find(',', at);
+            const size_t after = closed ? line.find_first_not_of('\r', at + 1) : 0;
+            if (!closed || (after != std::string::npos && line[after] != ',')) return false;
+            at = after;
         } else {
             const size_t comma = line.find(',', at);
             field = trimmed(line.substr(at, comma == std::string::npos ? comma : comma - at));
@@ -41,13 +47,15 @@ std::vector<std::string> fields_of(const std::string& line) {
         fields.push_back(field);
         if (at == std::string::npos) break;
     }
-    return fields;
+    return true;
 }
 
 bool number(const std::string& text, float& value) {
+    // strtof takes hexadecimal numbers too, and stops at a NUL.
+    if (text.empty() || text.find_first_of(std::string("xX\0", 3)) != std::string::npos) return false;
     char* end = nullptr;
     value = std::strtof(text.c_str(), &end);
-    return !text.empty() && *end == 0;
+    return *end == 0;
 }
 
 bool is_header(const std::vector<std::string>& fields) {
@@ -60,6 +68,17 @@ bool is_header(const std::vector<std::string>& fields) {
 // Which field of a line is input j; empty: they are the engine's inputs in their order.
 bool choose_columns(const std::vector<std::string>& header, const Engine& engine, std::vector<size_t>& columns,
                     std::string& message) {
+    std::set<std::string> seen;
+    for (size_t at = 0; at < header.size(); ++at) {
+        if (header[at].empty()) {
+            message = "column " + std::to_string(at + 1) + " has no name";
+            return false;
+        }
+        if (!seen.insert(header[at]).second) {
+            message = "column '" + header[at] + "' appears more than once";
+            return false;
+        }
+    }
     if (!*engine.input_name(0)) return true;
     for (size_t j = 0; j < engine.inputs(); ++j) {
         size_t at = 0;
@@ -92,8 +111,12 @@ bool read_csv(const char* path, const Engine& engine, std::vector<float>& rows, 
     for (size_t at = 1; std::getline(stream, line); ++at) {
         if (at == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0) line.erase(0, 3);
         if (trimmed(line).empty()) continue;
-        const std::vector<std::string> fields = fields_of(line);
         const std::string where = std::string("'") + path + "', line " + std::to_string(at) + ": ";
+        std::vector<std::string> fields;
+        if (!fields_of(line, fields)) {
+            message = where + "a double quote is not closed, or text follows a closed one";
+            return false;
+        }
         const bool header = first && is_header(fields);
         first = false;
         if (header) {

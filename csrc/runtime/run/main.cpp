@@ -16,18 +16,18 @@ const char kUsage[] =
     "       regkd-run ENGINE ROWS.csv --time [--batch N] [--samples N] [--warmup N] [--raw FILE] [--json]\n"
     "\n"
     "  ENGINE        folder of an engine that 'regkd-edge build' wrote, or a native engine file\n"
-    "  ROWS.csv      raw inputs, one row a line, with or without a header ('-': standard input)\n"
+    "  ROWS.csv      raw inputs, one row per line, with or without a header ('-': standard input)\n"
     "  --output      where the answers go (standard output)\n"
     "  --time        time requests instead: p50, p90, p95, p99, min, max\n"
-    "  --batch       rows a request (1)\n"
+    "  --batch       rows per request (1)\n"
     "  --samples     timed requests (10000)\n"
     "  --warmup      untimed requests before them (1000)\n"
-    "  --raw         file for the nanoseconds of every request, one a line\n"
+    "  --raw         file for the nanoseconds of every request, one per line\n"
     "  --json        print the figures as one JSON object\n"
     "  --level       instruction set of the native back end, by name (the best of this processor)\n"
     "  --trust-engine-code   TensorRT: load a version-compatible engine, which brings code of its own that then runs\n";
 
-// Exit code 2: the user can mend it; 1: it failed while running.
+// Exit code 2: the user can fix it; 1: it failed while running.
 int refuse(const char* message) {
     std::fprintf(stderr, "regkd-run: %s\n", message);
     return 2;

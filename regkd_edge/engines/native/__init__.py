@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .backend import ENGINE, NativeEngine, NativeRunner, write_c_header
+from .backend import BACKEND, NativeBackend, NativeRunner, write_c_header
 
-__all__ = ["ENGINE", "NativeEngine", "NativeRunner", "write_c_header"]
+__all__ = ["BACKEND", "NativeBackend", "NativeRunner", "write_c_header"]

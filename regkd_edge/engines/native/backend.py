@@ -1,8 +1,8 @@
 """The native back end: MLPs in C++ without dependencies (csrc/runtime), in fp32 and int8.
 
-The engine file holds the operations of the graph in order, and is the same on every machine: packing for the
+The engine file holds the operations of the graph in order and is the same on every machine: packing for the
 processor's instruction set happens when it is loaded. The same file is run by the C++ library and ``regkd-run`` on a
-device that has no Python, and :func:`write_c_header` turns it into C for a device that has no operating system.
+device without Python, and :func:`write_c_header` turns it into C for a device without an operating system.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import numpy as np
 
 from ...errors import DataError, GraphError, NotAvailable, UserError
 from ...io.files import write_atomic
+from ...io.limits import ENGINE_BYTES
+from ...io.regular import read_bytes
 from .. import base
 from ..base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
 from ..host import cpu_model
 from .file import Program, from_bytes, to_bytes
 from .header import header_of
 
-__all__ = ["ENGINE", "NativeEngine", "NativeRunner", "write_c_header"]
+__all__ = ["BACKEND", "NativeBackend", "NativeRunner", "write_c_header"]
 
 _FILE = "engine.rkdn"
 
 
 class NativeRunner:
-    """A loaded engine. Its arrays are checked, never converted, and its inputs have to be finite."""
+    """A loaded engine. Its arrays are checked, never converted, and its inputs must be finite."""
 
     def __init__(self, engine: Any, manifest: Manifest):
         self.manifest = manifest
@@ -40,7 +42,7 @@ class NativeRunner:
         self,
         x: np.ndarray,  # [b, d] float32, C-contiguous
     ) -> np.ndarray:  # [b, o] float32
-        """Answer one request. A wrong shape or type, or a value that is not finite, is a :class:`DataError`."""
+        """Run one request. A wrong shape or type, or a value that is not finite, is a :class:`DataError`."""
         try:
             return self._infer(x)
         except (TypeError, ValueError) as error:
@@ -55,7 +57,7 @@ class NativeRunner:
             and x.shape[1:] == (self._engine.inputs,)
             and x.flags.c_contiguous
         ):
-            return DataError(str(error), "Drop or mend rows that are not finite.")
+            return DataError(str(error), "Drop or fix rows that are not finite.")
         met = f"{getattr(x, 'dtype', type(x).__name__)} {list(getattr(x, 'shape', []))}"
         return DataError(
             f"the engine takes float32 [batch, {self._engine.inputs}], C-contiguous, got {met}.",
@@ -72,8 +74,8 @@ class NativeRunner:
         self.close()
 
 
-class NativeEngine:
-    """The back end ``native``; see the head of this file."""
+class NativeBackend:
+    """The back end ``native``; see the module docstring."""
 
     name = "native"
 
@@ -109,7 +111,7 @@ class NativeEngine:
         Raises
         ------
         GraphError
-            The graph has a node that the back end does not understand; it is named.
+            The graph has a node that the back end does not support; the message names it.
         """
         started = time.perf_counter()
         source = checked_source(onnx_path)
@@ -117,7 +119,7 @@ class NativeEngine:
         if name is not None:
             header_of(
                 Program(0, 0, []), name, ""
-            )  # a name that is no C identifier is refused before anything is written
+            )  # refuse a name that is not a C identifier before anything is written
         program = _program(source)
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
@@ -140,7 +142,7 @@ class NativeEngine:
             machine={"cpu": cpu_model()},
             notes=[]
             if "+".join(executed) == precision
-            else [f"the graph is {precision}, the native back end computes it in {'+'.join(executed)}"],
+            else [f"the graph is {precision}, and the native back end computes it in {'+'.join(executed)}"],
             seconds=round(time.perf_counter() - started, 6),
         )
         for old in Path(folder).glob("*.h"):
@@ -150,9 +152,9 @@ class NativeEngine:
         return manifest
 
     def load(self, folder: str | Path, threads: int | None = None, level: str | None = None) -> NativeRunner:
-        """Load the engine file of a folder after its hash was checked.
+        """Load the engine file of a folder after checking its hash.
 
-        ``threads`` is ignored: a request of a network this small is answered by one thread. ``level`` names an
+        ``threads`` is ignored: one thread serves a request to such a small network. ``level`` names an
         instruction set ("sse2", "avx2", "avx512", "avx512-vnni", "neon", "neon-dotprod"); the best one by default.
         """
         manifest, content = load_checked(folder, self.name)
@@ -174,14 +176,17 @@ def write_c_header(
     path : path
         The header to write.
     prefix : str
-        Of every name in it: ``<prefix>_infer(const float x[], float y[])`` answers one row.
+        Prefix of every name in it: ``<prefix>_infer(const float x[], float y[])`` answers one row.
     """
     engine = Path(engine)
     if engine.is_dir():
-        manifest, content = load_checked(engine, ENGINE.name)
+        manifest, content = load_checked(engine, BACKEND.name)
         origin = f"{manifest.source}, SHA-256 {manifest.source_sha256}"
-    elif engine.is_file():
-        content, origin = engine.read_bytes(), engine.name
+    elif engine.exists():
+        try:
+            content, origin = read_bytes(engine, ENGINE_BYTES), engine.name
+        except OSError as error:
+            raise GraphError(f"'{engine}' cannot be read: {error.strerror or error}.", "Build it again.") from None
     else:
         raise GraphError(f"no engine '{engine}'.", "Build it first: regkd-edge build RUN --backend native.")
     text = header_of(from_bytes(content), prefix, origin)
@@ -203,7 +208,7 @@ def _load(content: bytes, level: str | None) -> Any:
     except ImportError as error:
         raise NotAvailable(
             f"the extension regkd_edge._runtime cannot be imported: {error}.",
-            "Install the package with a C++ compiler at hand.",
+            "Reinstall the package on a machine with a C++ compiler.",
         ) from None
     try:
         return _runtime.Engine(content, level)
@@ -213,4 +218,4 @@ def _load(content: bytes, level: str | None) -> Any:
         ) from None
 
 
-ENGINE = NativeEngine()
+BACKEND = NativeBackend()

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...errors import UserError
-from .file import CONSTANT, Program
+from ...graph.formats import low_scale
+from .file import CONSTANT, Operation, Program
 
 __all__ = ["header_of"]
 
 _OPERATOR = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-# What s(z) is in C; %a stands for alpha.
+# The activation s(z) in C; %a stands for alpha.
 _FORMULA = {
     "identity": "z",
     "relu": "z > 0.0f ? z : 0.0f",
@@ -63,20 +64,32 @@ static void @_dense_int8(const int8_t *w, const float *scale, const float *b, fl
 }
 """
 
+_ADD_INT8 = """\
+static void @_add_int8(const int8_t *w, const float *scale, float step, const float *v, int n, int m, int8_t *q, float *y)
+{
+    for (int j = 0; j < n; ++j) q[j] = @_code(v[j], step);
+    for (int i = 0; i < m; ++i, w += n) {
+        int32_t sum = 0;
+        for (int j = 0; j < n; ++j) sum += (int32_t)w[j] * q[j];
+        y[i] += (float)sum * scale[i];
+    }
+}
+"""
+
 
 def header_of(program: Program, prefix: str, origin: str) -> str:
-    """The text of the header.
+    """Return the text of the header.
 
     Parameters
     ----------
     prefix : str
         A C identifier that every name starts with; in capitals, that every macro starts with.
     origin : str
-        What the engine was made of, for the comment at its head.
+        Source of the engine, for the comment at the top.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise UserError(
-            f"prefix '{prefix}' is no C identifier.", "Give letters, digits and underscores, for example 'regkd'."
+            f"prefix '{prefix}' is not a C identifier.", "Use letters, digits and underscores, for example 'regkd'."
         )
     tables, body, used = [], [], set()
     n, source, target = program.inputs, "a", "b"
@@ -107,21 +120,51 @@ def header_of(program: Program, prefix: str, origin: str) -> str:
                 tables.append(_table(f"{prefix}_w{k}", op.values))
                 body.append(f"{prefix}_dense({prefix}_w{k}, {bias}, {source}, {n}, {op.width}, {target});")
             else:
-                scale = (op.scale.astype(np.float64) * np.float64(np.float32(op.number))).astype(np.float32)
-                tables += [_table(f"{prefix}_w{k}", op.codes), _table(f"{prefix}_s{k}", scale)]
-                body.append(
-                    f"{prefix}_dense_int8({prefix}_w{k}, {prefix}_s{k}, {bias}, {_number(op.number)}, {source}, {n}, {op.width}, q, {target});"
-                )
+                used |= {"add_int8"} if op.low_data or op.low_codes is not None else set()
+                more_tables, lines = _integer_layer(op, prefix, k, bias, source, n, target)
+                tables += more_tables
+                body += lines
             source, target, n = target, source, op.width
     functions = [
         text
-        for text, kinds in ((_DENSE, {"dense"}), (_CODES, {"quantize", "dense_int8"}), (_DENSE_INT8, {"dense_int8"}))
+        for text, kinds in (
+            (_DENSE, {"dense"}),
+            (_CODES, {"quantize", "dense_int8"}),
+            (_DENSE_INT8, {"dense_int8"}),
+            (_ADD_INT8, {"add_int8"}),
+        )
         if kinds & used
     ]
     libm = sorted(used & {"erff", "expf", "expm1f", "log1pf", "tanhf"})
     return _assemble(
         program, prefix, origin, tables, [text.replace("@", prefix) for text in functions], body, libm, source
     )
+
+
+def _integer_layer(
+    op: Operation, prefix: str, k: int, bias: str, source: str, n: int, target: str
+) -> tuple[list[str], list[str]]:
+    """Return the tables and the statements of a dense_int8; ``source`` is used up where the data are in two parts."""
+
+    def scaled(scale: np.ndarray, number: float) -> np.ndarray:
+        return (scale.astype(np.float64) * np.float64(np.float32(number))).astype(np.float32)
+
+    w, m, step, low = f"{prefix}_w{k}", op.width, _number(op.number), float(low_scale(op.number))
+    tables = [_table(w, op.codes), _table(f"{prefix}_s{k}", scaled(op.scale, op.number))]
+    lines = [f"{prefix}_dense_int8({w}, {prefix}_s{k}, {bias}, {step}, {source}, {n}, {m}, q, {target});"]
+    if op.low_codes is not None:
+        tables += [
+            _table(f"{w}_low", op.low_codes),
+            _table(f"{prefix}_s{k}_low_w", scaled(low_scale(op.scale), op.number)),
+        ]
+        lines.append(f"{prefix}_add_int8({w}_low, {prefix}_s{k}_low_w, {step}, {source}, {n}, {m}, q, {target});")
+    if op.low_data:
+        tables.append(_table(f"{prefix}_s{k}_low_v", scaled(op.scale, low)))
+        lines += [
+            f"for (i = 0; i < {n}; ++i) {source}[i] -= (float){prefix}_code({source}[i], {step}) * {step};",
+            f"{prefix}_add_int8({w}, {prefix}_s{k}_low_v, {_number(low)}, {source}, {n}, {m}, q, {target});",
+        ]
+    return tables, lines
 
 
 def _assemble(
@@ -137,10 +180,6 @@ def _assemble(
     capitals = prefix.upper()
     widest = max([program.inputs, *(op.width for op in program.operations)])
     codes = max([0, *(op.codes.shape[1] for op in program.operations if op.codes is not None)])
-    stack = 8 * widest + codes
-    flash = sum(
-        a.nbytes for op in program.operations for a in (op.values, op.codes, op.scale, op.bias) if a is not None
-    )
     needs = f"It calls {', '.join(libm)} of libm." if libm else "It calls no library."
     names = [
         f"   x[{i}]  {name}" if i < program.inputs else f"   y[{i - program.inputs}]  {name}"
@@ -149,7 +188,7 @@ def _assemble(
     head = [
         f"/* A regression network by regkd-edge, from {_comment(origin)}.",
         *textwrap.wrap(
-            f"C99, no heap, no state: about {stack} bytes of stack and {flash} bytes of constants. {needs} In exactly one source file, define {capitals}_IMPLEMENTATION before including it.",
+            f"C99, no heap, no state: about {program.stack_bytes} bytes of stack and {program.constant_bytes} bytes of constants. {needs} In exactly one source file, define {capitals}_IMPLEMENTATION before including it.",
             116, initial_indent="   ", subsequent_indent="   ",
         ),
         f"   {prefix}_infer takes {program.inputs} inputs in raw units and gives {program.outputs} outputs in raw units. It returns 0, or 1 + the index of an",
@@ -197,12 +236,12 @@ def _assemble(
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end the comment it stands in."""
+    """Return text that cannot end the comment around it."""
     return re.sub(r"[^\x20-\x7e]", "?", text.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?"))
 
 
 def _number(value: float) -> str:
-    """A C literal of the very float32: nine digits name it."""
+    """Return a C literal of exactly this float32: nine digits identify it."""
     text = f"{np.float32(value):.9g}"
     return (text if re.search(r"[.e]", text) else f"{text}.0") + "f"
 

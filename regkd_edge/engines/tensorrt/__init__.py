@@ -1,7 +1,7 @@
-"""TensorRT 10.3 to 11.4 by its Python API: parse a typed graph, build, run, and read the precision that is executed."""
+"""TensorRT 10.3 to 11.4 through its Python API: parse a typed graph, build, run, and read the executed precision."""
 
 from __future__ import annotations
 
-from .backend import ENGINE, TensorRTEngine
+from .backend import BACKEND, TensorRTBackend
 
-__all__ = ["ENGINE", "TensorRTEngine"]
+__all__ = ["BACKEND", "TensorRTBackend"]

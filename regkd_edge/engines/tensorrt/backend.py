@@ -1,6 +1,6 @@
-"""TensorRT 10.3 to 11.4 by its Python API, one path: what the typed graph says is what is built.
+"""TensorRT 10.3 to 11.4 through its Python API: the engine has exactly the types of the graph.
 
-Nothing here makes a Runtime before the driver has counted a device: without one it would end the process.
+Nothing here creates a Runtime before the driver has found a device: without one it would end the process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .network import (
 from .precision import Planned, executed_share, label_of, network_layers
 from .runner import TensorRTRunner
 
-__all__ = ["ENGINE", "TensorRTEngine"]
+__all__ = ["BACKEND", "TensorRTBackend"]
 
 _FILE = "engine.plan"
 _DEFAULTS = {
@@ -48,8 +48,8 @@ _DEFAULTS = {
 }
 
 
-class TensorRTEngine:
-    """The back end ``tensorrt``; see the head of this file."""
+class TensorRTBackend:
+    """The back end ``tensorrt``; see the module docstring."""
 
     name = "tensorrt"
 
@@ -75,18 +75,18 @@ class TensorRTEngine:
         options : mapping
             ``workspace_mib``, ``optimization_level`` (0 to 5), ``min_batch`` / ``opt_batch`` / ``max_batch`` (a dynamic
             graph gets batch 1 without them), ``timing_cache`` (a path, read and written), ``version_compatible`` (loads
-            in later minor versions; loading then runs code of the plan), ``hardware_compatible`` (any GPU from Ampere),
-            ``tf32`` (let FP32 layers multiply with 10 bits of mantissa; TensorRT does so unless told not to, and here
-            it is told: FP32 means FP32), ``refit`` ("refit": weights can be exchanged when it is loaded; "strip": they
-            are not in the plan and come from the graph when it is loaded), ``dla`` (core of an Orin's accelerator, for
-            what it can do; the GPU does the rest).
+            in later minor versions; loading then runs code from the plan), ``hardware_compatible`` (from Ampere on),
+            ``tf32`` (let FP32 layers use 10 bits of mantissa; TensorRT's own default is on, ours is off:
+            FP32 means FP32), ``refit`` ("refit": weights can be replaced at load time; "strip": they
+            are not in the plan and come from the graph at load time), ``dla`` (core of an Orin's accelerator, for
+            the layers it supports; the GPU runs the rest).
 
         Raises
         ------
         NotAvailable
             TensorRT, the driver or a GPU is missing; the cause says which.
         GraphError
-            What the parser or the builder said, with the node's name; or an engine that computes a layer in another
+            The message of the parser or builder, with the node's name; or an engine that computes a layer in another
             precision than the graph says.
         """
         started = time.monotonic()
@@ -107,15 +107,15 @@ class TensorRTEngine:
         add_profile(builder, network, config, chosen)
         if chosen["dla"] is not None and chosen["min_batch"] != chosen["max_batch"]:
             raise UserError(
-                "a DLA takes one batch size only.", "Leave 'dla' out, or set min, opt and max batch to the same number."
+                "a DLA supports one batch size only.", "Omit 'dla', or set min, opt and max batch to the same number."
             )
         cache = read_timing_cache(config, chosen["timing_cache"])
         plan = builder.build_serialized_network(network, config)
-        del parser  # not before: the network's weights lie in it
+        del parser  # not earlier: it owns the network's weights
         if plan is None:
             raise GraphError(
                 f"TensorRT {trt.__version__} cannot build '{source.name}': {log.said()}",
-                "Read the node it names; try a higher workspace_mib.",
+                "Check the node it names, or try a higher workspace_mib.",
             )
         executed, read = _executed(trt, log, plan, planned, chosen)
         notes += read
@@ -164,13 +164,13 @@ class TensorRTEngine:
         threads : int, optional
             Ignored: the GPU decides.
         run_code_of_plan : bool
-            A version-compatible plan brings a runtime of its own that is executed on loading; say True only for a plan
+            A version-compatible plan contains its own runtime, which loading executes; pass True only for a plan
             that you built or trust.
         cuda_graph : bool
-            Record the copies and kernels of a request once and launch them by one call.
+            Record the copies and kernels of a request once and launch them with one call.
         weights : path, optional
-            A graph to take the weights from, for an engine built with ``refit``; a stripped one finds the graph it was
-            built from in the run folder by itself.
+            The graph with the weights, for an engine built with ``refit``; a stripped one finds the graph it was
+            built from in the run folder.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class TensorRTEngine:
 def _executed(
     trt: Any, log: Any, plan: Any, planned: list[Planned], chosen: dict[str, Any]
 ) -> tuple[dict[str, float] | None, list[str]]:
-    """What the inspector says of the plan just built, compared with its network; the device was found before."""
+    """Compare the inspector's description of the plan just built with its network; a device is present."""
     runtime = trt.Runtime(log)
     if chosen["version_compatible"]:
         runtime.engine_host_code_allowed = True  # it was built a moment ago, in this process
@@ -216,7 +216,7 @@ def _executed(
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise GraphError(
-            f"TensorRT {trt.__version__} cannot load what it has just built: {log.said()}",
+            f"TensorRT {trt.__version__} cannot load the plan it has just built: {log.said()}",
             "Check the driver and the device with nvidia-smi.",
         )
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
@@ -224,7 +224,7 @@ def _executed(
 
 
 def _own_graph(folder: str | Path, manifest: Manifest) -> Path:
-    """The graph that a stripped plan was built from, in the run folder that holds the engine."""
+    """Return the graph that a stripped plan was built from, in the engine's run folder."""
     path = Path(folder).parent.parent / "onnx" / Path(manifest.source).name
     if not path.is_file() or file_hash(path) != manifest.source_sha256:
         raise RunFolderError(
@@ -237,8 +237,8 @@ def _own_graph(folder: str | Path, manifest: Manifest) -> Path:
 def _check_origin(
     trt: Any, manifest: Manifest, device: dict[str, Any], folder: str | Path, run_code_of_plan: bool
 ) -> None:
-    """Refuse a plan of another TensorRT or GPU by name, before anything is deserialized."""
-    remedy = "Build the engine on this machine: plans do not travel."
+    """Refuse a plan of another TensorRT version or GPU before anything is deserialized."""
+    remedy = "Build the engine on this machine: plans are not portable."
     built, here = manifest.versions.get("tensorrt", "?"), trt.__version__
     if manifest.options.get("version_compatible"):
         if not run_code_of_plan:
@@ -247,13 +247,15 @@ def _check_origin(
                 "Pass run_code_of_plan=True if you trust it.",
             )
     elif built != here:
-        raise RunFolderError(f"the plan in '{folder}' was built by TensorRT {built}, here is {here}.", remedy)
+        raise RunFolderError(
+            f"the plan in '{folder}' was built by TensorRT {built}, and this machine has {here}.", remedy
+        )
     for key in () if manifest.options.get("hardware_compatible") else ("compute_capability", "gpu"):
         if manifest.machine.get(key) != device[key]:
             raise RunFolderError(
-                f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, here is {device[key]}.",
+                f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, and this machine has {device[key]}.",
                 remedy,
             )
 
 
-ENGINE = TensorRTEngine()
+BACKEND = TensorRTBackend()

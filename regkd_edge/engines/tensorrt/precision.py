@@ -1,8 +1,8 @@
-"""The precision that an engine really uses, read by the engine inspector and compared with the network behind it.
+"""The precision that an engine executes, from the engine inspector, compared with its network.
 
-What was asked for is counted in TensorRT's own network, so that it needs no onnx package. What was done is in the
+The requested precision is read from TensorRT's own network, so it needs no onnx package. The executed one is in the
 inspector's JSON, of which there are two forms: layers as objects with tensors and tactics (detailed), or bare names.
-Where TensorRT fused layers so that the JSON does not say, that share is "unread", never guessed.
+If TensorRT fused layers so that the JSON does not show it, that share is "unread", never guessed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Planned", "executed_share", "inspected", "label_of", "network_layers
 
 UNREAD = "unread"
 _SHORT = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
-# As the inspector writes types, in long ("Row major linear FP16 format") or short ("Half"); the first that is found.
+# Type names of the inspector, long ("Row major linear FP16 format") or short ("Half"); the first match counts.
 _WRITTEN = (
     ("bf16", r"\bbf16\b|bfloat16"),
     ("fp16", r"\bfp16\b|\bhalf\b"),
@@ -27,7 +27,7 @@ _WRITTEN = (
     ("int8", r"\bint8\b"),
     ("fp32", r"\bfp32\b|\bfloat\b|float32"),
 )
-# As kernels are named: the types of the factors, e.g. sm80_xmma_gemm_i8i8_i8i32_f32_tn..., ampere_h16816gemm_...
+# Kernel names contain the types of the factors, e.g. sm80_xmma_gemm_i8i8_i8i32_f32_tn..., ampere_h16816gemm_...
 _TACTIC = (
     ("int8", r"_(?:i8i8|s8s8|u8i8)|(?:imma|i8816|i16832)"),
     ("fp8", r"e4m3e4m3|_(?:f8f8|fp8)|qgmma"),
@@ -41,7 +41,7 @@ _PRODUCTS = re.compile(r"gemm|gemv|matmul|matrix|conv|fprop|mma|fully", re.IGNOR
 
 @dataclass(frozen=True)
 class Planned:
-    """A layer of the network with weights: its name, the precision the graph asks for, multiply-adds of one row."""
+    """A layer with weights: its name, the precision in the graph, multiply-adds per row."""
 
     name: str
     precision: str
@@ -49,7 +49,7 @@ class Planned:
 
 
 def label_of(planned: list[Planned]) -> str:
-    """What a network computes in, most of it first, as a graph's label: "int8+fp32"; "unknown" without such layers."""
+    """Return the precisions of a network as a label, largest share first: "int8+fp32"; "unknown" without layers."""
     share: dict[str, int] = {}
     for layer in planned:
         share[layer.precision] = share.get(layer.precision, 0) + layer.multiply_adds
@@ -57,7 +57,7 @@ def label_of(planned: list[Planned]) -> str:
 
 
 def network_layers(trt: Any, network: Any) -> list[Planned]:
-    """The products with constant weights in a parsed network, in its order."""
+    """Return the products with constant weights in a parsed network, in order."""
     makers = {}
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     for layer in layers:
@@ -81,7 +81,7 @@ def network_layers(trt: Any, network: Any) -> list[Planned]:
 
 
 def _behind(trt: Any, tensor: Any, makers: dict[str, Any]) -> tuple[Any, bool]:
-    """(the DEQUANTIZE layer that a tensor comes from or None, whether a constant is behind it)."""
+    """Return (the DEQUANTIZE layer that a tensor comes from or None, whether it derives from a constant)."""
     pair = None
     passes = {trt.LayerType.SHUFFLE, trt.LayerType.IDENTITY, trt.LayerType.CAST, trt.LayerType.QUANTIZE}
     while True:
@@ -103,7 +103,7 @@ def _short(trt: Any, kind: Any) -> str:
 
 
 def inspected(text: str) -> list[dict[str, Any]] | None:
-    """Layers of the inspector's JSON as objects; None for the form that holds names only, or for no JSON."""
+    """Return layers of the inspector's JSON as objects; None if it holds names only, or is not JSON."""
     try:
         content = json.loads(text)
     except (TypeError, json.JSONDecodeError):
@@ -117,7 +117,7 @@ def inspected(text: str) -> list[dict[str, Any]] | None:
 def executed_share(
     planned: list[Planned], text: str, *, tf32: bool = False
 ) -> tuple[dict[str, float] | None, list[str]]:
-    """Share of the multiply-adds by the precision in which they are computed, and what a reader must know.
+    """Return the share of the multiply-adds by the precision in which they are computed, and remarks.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def executed_share(
     """
     layers = inspected(text)
     if layers is None:
-        return None, ["the precision that each layer runs in was not read: the inspector gave names only"]
+        return None, ["the executed precision of each layer is unknown: the inspector gave names only"]
     total = sum(layer.multiply_adds for layer in planned)
     share: dict[str, float] = {}
     wrong = []
@@ -145,25 +145,25 @@ def executed_share(
         share[done] = share.get(done, 0.0) + layer.multiply_adds / total
     if wrong:
         raise GraphError(
-            f"TensorRT built an engine of another precision than the graph's: {'; '.join(wrong)}.",
-            "Use TensorRT 10.12 or newer, which takes the types as they are, or a graph of that other precision.",
+            f"TensorRT built an engine whose precision differs from the graph's: {'; '.join(wrong)}.",
+            "Use TensorRT 10.12 or newer, which follows the graph's types, or a graph of that other precision.",
         )
     share = dict(sorted(share.items(), key=lambda item: -item[1]))
     if set(share) <= {UNREAD}:
-        return None, ["the precision that each layer runs in was not read: the inspector shows fused layers only"]
+        return None, ["the executed precision of each layer is unknown: the inspector shows fused layers only"]
     return share, [
         f"{share[UNREAD]:.0%} of the multiply-adds are in fused layers whose precision the inspector does not show"
     ] if UNREAD in share else []
 
 
 def _same(asked: str, done: str) -> bool:
-    if asked.endswith("-weights"):  # stored small, multiplied in floating point
+    if asked.endswith("-weights"):  # stored in few bits, multiplied in floating point
         return done in ("fp32", "tf32", "fp16", "bf16")
     return asked == done
 
 
 def _precision_of(name: str, layers: list[dict[str, Any]]) -> str:
-    """What the layer that holds an ONNX node computes in, by its kernel's name or else by its inputs' types."""
+    """Return the precision of the layer that holds an ONNX node, from its kernel's name or its inputs' types."""
     for layer in layers:
         if not _holds(layer, name):
             continue
@@ -184,7 +184,7 @@ def _precision_of(name: str, layers: list[dict[str, Any]]) -> str:
 
 
 def _holds(layer: dict[str, Any], name: str) -> bool:
-    """Whether an engine layer was made from an ONNX node: by its metadata, or by its own (joined) name."""
+    """Return whether an engine layer was made from an ONNX node, by its metadata or its own (joined) name."""
     listed = re.findall(r"\[ONNX Layer: ([^\]]*)\]", str(layer.get("Metadata", "")))
     if listed:
         return name in listed

@@ -1,0 +1,18 @@
+"""How a field of the configuration is typed on the command line, in a YAML file and in Python."""
+
+from __future__ import annotations
+
+__all__ = ["dotted", "flag_of"]
+
+# A field whose flag has another name; every other flag is the field with dashes.
+_FLAG = {"data.source": "--data", "quantize.placer": "--quantizer"}
+
+
+def flag_of(field: str) -> str:
+    """``distill.w_gm`` -> ``--w-gm``."""
+    return _FLAG.get(field, "--" + field.rsplit(".", 1)[-1].replace("_", "-"))
+
+
+def dotted(place: tuple[int | str, ...]) -> str:
+    """A place that pydantic names as a dotted field; the validators on the way are left out."""
+    return ".".join(str(part) for part in place if not str(part).startswith(("function-", "constrained-", "union_")))

@@ -1,0 +1,148 @@
+"""What is wrong with a configuration: all of it at once, each field under the name by which the user gave it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import UserError
+from .flags import dotted
+
+__all__ = ["problems_of", "refuse", "validated"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# pydantic's kind of a problem -> what was expected.
+_EXPECTED = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "yes or no",
+    "bool_type": "yes or no",
+    "string_type": "text",
+    "list_type": "a list",
+    "too_short": "at least {min_length} of them",
+}
+
+
+def validated(model: type[Model], values: Mapping[str, Any], where: str = "") -> Model:
+    """Return ``model`` made of ``values``; :class:`UserError` lists everything that is wrong with them.
+
+    ``where`` says where the values are from, for the message.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise refuse(error, model, where) from None
+
+
+def refuse(
+    error: ValidationError,
+    model: type[BaseModel],
+    where: str = "",
+    name: Callable[[str], str] = lambda field: field,
+    remedy: str = "",
+) -> UserError:
+    """The :class:`UserError` for what pydantic found; ``name`` says how the user knows a dotted field."""
+    found = problems_of(error, model, name)
+    prefix = f"{where}: " if where else ""
+    if len(found) > 1:
+        prefix += f"{len(found)} fields are wrong: "
+    return UserError(f"{prefix}{'; '.join(found)}.", remedy)
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel], name: Callable[[str], str] = lambda field: field
+) -> list[str]:
+    """One text per wrong field: its name, the value met, what is expected, the nearest name where it is unknown."""
+    found: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
+    for problem in error.errors():
+        field = _field(problem["loc"], model)
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(field.rsplit(".", 1)[-1], _siblings(model, field), n=1)
+            prefix = field.rpartition(".")[0]
+            meant = f" (did you mean {name(f'{prefix}.{near[0]}' if prefix else near[0])}?)" if near else ""
+            texts[field] = f"unknown field {name(field)}{meant}"
+        elif problem["type"] == "value_error":
+            shown = str(problem["ctx"]["error"]) if "ctx" in problem else problem["msg"].removeprefix("Value error, ")
+            met = problem.get("input")
+            quoted = "" if isinstance(met, (dict, BaseModel)) else f" (met: {met!r})"
+            leaf = field and field.rsplit(".", 1)[-1] in _siblings(model, field) and not _is_section(model, field)
+            # A section's own text names its fields as they stand in YAML.
+            texts[field] = f"{name(field)}: {shown}{quoted}" if leaf else _renamed(shown, model, field, name)
+        else:
+            expected = _EXPECTED.get(problem["type"], "").format_map(_Shown(problem.get("ctx", {})))
+            found.setdefault(field, []).append(expected or problem["msg"])
+            texts[field] = (
+                f"{name(field) or 'the configuration'} is {problem.get('input')!r}, expected "
+                f"{' or '.join(dict.fromkeys(found[field]))}{_near(problem)}"
+            )
+    return list(texts.values())
+
+
+def _renamed(text: str, model: type[BaseModel], section: str, name: Callable[[str], str]) -> str:
+    """``text`` with the fields of a section under the names by which the user knows them; only names with an underscore
+    are no words."""
+    for field in _siblings(model, f"{section}.x" if section else "x"):
+        if "_" in field:
+            shown = name(f"{section}.{field}" if section else field).rsplit(".", 1)[-1]
+            text = re.sub(rf"\b{field}\b", shown, text)
+    return text
+
+
+class _Shown(dict):  # type: ignore[type-arg]
+    def __missing__(self, key: str) -> str:
+        return "another value"
+
+
+def _near(problem: Any) -> str:
+    """The nearest of the values that are allowed, for a word that was mistyped."""
+    if problem["type"] != "literal_error" or not isinstance(problem.get("input"), str):
+        return ""
+    allowed = [part.strip("'") for part in problem["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+    near = difflib.get_close_matches(problem["input"], allowed, n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _field(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """The dotted field of a place; what lies below a field (an entry of a list, a branch of a union) is left out."""
+    parts: list[str] = []
+    for part in dotted(place).split(".") if place else []:
+        parts.append(part)
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return ".".join(parts)
+
+
+def _is_section(model: type[BaseModel], field: str) -> bool:
+    inner: Any = model
+    for part in field.split("."):
+        inner = inner.model_fields[part].annotation if part in inner.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return False
+    return True
+
+
+def _siblings(model: type[BaseModel], field: str) -> list[str]:
+    """Names of the fields beside ``field``."""
+    for part in field.split(".")[:-1]:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,200 @@
+"""Kinds of input columns (continuous, whole, binary, categorical or constant) and their observed values.
+
+Synthetic points (from samplers, perturbation, ascent, calibration) must keep codes, counts and categories valid:
+:meth:`Columns.restrict` moves them to points that can occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ..errors import DataError
+
+__all__ = ["Columns", "Kind"]
+
+#: constant: one value. binary: two values. whole: whole numbers. categorical: codes without an order.
+Kind = Literal["continuous", "whole", "binary", "categorical", "constant"]
+
+_FEW = 64  # maximum number of distinct values that are listed
+_GLANCE = 4096  # rows after which the search stops if they have more distinct values
+_REPEATS = 4  # minimum rows per distinct value for a set of values to count as complete
+_EXACT = 2.0**53  # beyond, every float64 is whole, so wholeness carries no information
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Kinds and observed values of d input columns, raw units.
+
+    Parameters
+    ----------
+    names : tuple of str, length d
+    kinds : tuple of Kind, length d
+    low, high : float64 arrays [d]
+        Smallest and largest observed value.
+    values : tuple of (tuple of float, or None), length d
+        The observed values in increasing order where they are few: always for constant, binary and categorical
+        columns, for others when at most 64 values repeat (a continuous column of few levels is one such). None: any
+        value from ``low`` to ``high`` may occur, whole ones only in a whole column.
+    groups : tuple of tuples of int
+        Columns that are the one-hot encoding of one category: exactly one of them is 1 in every row.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    low: np.ndarray  # [d]
+    high: np.ndarray  # [d]
+    values: tuple[tuple[float, ...] | None, ...]
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def detect(
+        cls,
+        x: np.ndarray,  # [N, d] raw units
+        names: Sequence[str],
+        whole: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        groups: Sequence[Sequence[int]] = (),
+    ) -> Columns:
+        """Infer the kinds from the rows; ``whole`` and ``categorical`` name columns whose kind is declared.
+
+        Raises
+        ------
+        DataError
+            No rows, an unknown name, a name declared twice, or a value that is not whole in a column declared whole.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        if x.ndim != 2 or len(x) == 0 or x.shape[1] != len(names):
+            raise DataError(f"column kinds need rows [N, {len(names)}] with N of at least 1, got {x.shape}.")
+        _check_declared(names, whole, categorical)
+        kinds, values = [], []
+        for name, column in zip(names, x.T):
+            kind, seen = _kind(name, column, name in whole, name in categorical)
+            kinds.append(kind)
+            values.append(seen)
+        low, high = x.min(axis=0), x.max(axis=0)
+        return cls(tuple(names), tuple(kinds), low, high, tuple(values), tuple(tuple(g) for g in groups))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def observed(
+        self,
+        x: np.ndarray,  # [n, d] raw units
+    ) -> Columns:
+        """Return the same kinds with the ranges and values of other rows, such as the training rows alone."""
+        x = np.asarray(x, dtype=np.float64)
+        values = tuple(
+            None if seen is None else tuple(np.unique(column).tolist()) for seen, column in zip(self.values, x.T)
+        )
+        return Columns(self.names, self.kinds, x.min(axis=0), x.max(axis=0), values, self.groups)
+
+    @property
+    def discrete(self) -> np.ndarray:  # bool [d]
+        """Columns that are not continuous: a point between two of their values cannot occur."""
+        return np.array([kind != "continuous" for kind in self.kinds], dtype=bool)
+
+    def restrict(
+        self,
+        x: np.ndarray,  # [n, d] raw units
+    ) -> np.ndarray:  # [n, d] float64
+        """Return the nearest points that can occur; continuous columns are unchanged.
+
+        Columns with listed values take the nearest one, whole columns without a list the nearest whole number
+        within the range. Of a one-hot group, the column with the largest value becomes 1 and the others 0.
+        """
+        x = np.array(x, dtype=np.float64)
+        grouped = {j for group in self.groups for j in group}
+        for j, (kind, values) in enumerate(zip(self.kinds, self.values)):
+            if kind == "continuous" or j in grouped:
+                continue
+            if values is not None:
+                x[:, j] = _nearest(np.array(values), x[:, j])
+            else:
+                x[:, j] = np.clip(np.rint(x[:, j]), self.low[j], self.high[j])
+        for group in self.groups:
+            index = list(group)
+            chosen = np.argmax(x[:, index], axis=1)
+            x[:, index] = np.arange(len(index)) == chosen[:, None]
+        return x
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict; float64 survives the round trip through JSON exactly."""
+        return {
+            "names": list(self.names),
+            "kinds": list(self.kinds),
+            "low": self.low.tolist(),
+            "high": self.high.tolist(),
+            "values": [None if v is None else list(v) for v in self.values],
+            "groups": [list(group) for group in self.groups],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Columns:
+        """Build from the result of :meth:`to_dict`; anything else is a :class:`DataError`."""
+        try:
+            names, kinds = [str(n) for n in stored["names"]], [str(k) for k in stored["kinds"]]
+            low, high = (np.array(stored[key], dtype=np.float64) for key in ("low", "high"))
+            values = [None if v is None else tuple(float(one) for one in v) for v in stored["values"]]
+            groups = [tuple(int(j) for j in group) for group in stored.get("groups", [])]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise DataError(f"stored column kinds are malformed ({type(error).__name__}: {error}).") from None
+        d = len(names)
+        whole = len(kinds) == len(values) == d and low.shape == high.shape == (d,)
+        if not whole or not set(kinds) <= set(get_args(Kind)):
+            raise DataError(f"stored column kinds are malformed: expected {d} of each kind, range and list of values.")
+        finite = np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()
+        listed = all(v is None or (len(v) > 0 and np.isfinite(v).all() and list(v) == sorted(v)) for v in values)
+        if not (finite and listed and all(group and all(0 <= j < d for j in group) for group in groups)):
+            raise DataError("stored column kinds are malformed: a range, a list of values or a group is impossible.")
+        return cls(tuple(names), tuple(kinds), low, high, tuple(values), tuple(groups))
+
+
+def _check_declared(names: Sequence[str], whole: Sequence[str], categorical: Sequence[str]) -> None:
+    for flag, declared in (("--whole", whole), ("--categorical", categorical)):
+        for name in declared:
+            if name not in names:
+                raise DataError(
+                    f"{flag} names '{name}', which is not an input.", f"The inputs are: {', '.join(names)}."
+                )
+    both = sorted(set(whole) & set(categorical))
+    if both:
+        raise DataError(f"'{both[0]}' is declared whole and categorical.", "Declare it once.")
+
+
+def _kind(name: str, column: np.ndarray, whole: bool, categorical: bool) -> tuple[Kind, tuple[float, ...] | None]:
+    low, high = column.min(), column.max()
+    if low == high:
+        return "constant", (float(low),)
+    is_whole = bool(max(abs(low), abs(high)) < _EXACT and (column == np.rint(column)).all())
+    if whole and not is_whole:
+        odd = column[np.argmax(column != np.rint(column))]
+        raise DataError(
+            f"input '{name}' is declared whole but holds {odd:g}.", "Remove it from --whole, or correct that value."
+        )
+    if categorical:
+        return "categorical", tuple(np.unique(column).tolist())
+    few = _few(column)
+    if few is not None and len(few) == 2 and (is_whole or len(column) >= 2 * _REPEATS):
+        return "binary", few
+    repeated = few is not None and len(column) >= _REPEATS * len(few)
+    return "whole" if is_whole else "continuous", few if repeated else None
+
+
+def _few(column: np.ndarray) -> tuple[float, ...] | None:
+    """Return the distinct values if there are at most 64."""
+    if len(np.unique(column[:_GLANCE])) > _FEW:
+        return None
+    values = np.unique(column)
+    return tuple(values.tolist()) if len(values) <= _FEW else None
+
+
+def _nearest(values: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return the element of sorted ``values`` nearest to each entry; the smaller one of a tie."""
+    above = np.clip(np.searchsorted(values, column), 1, max(len(values) - 1, 1))
+    upper = values[np.minimum(above, len(values) - 1)]
+    lower = values[above - 1]
+    return np.where(column - lower <= upper - column, lower, upper)

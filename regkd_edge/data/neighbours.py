@@ -1,0 +1,138 @@
+"""Rows that know each other: grouped by a unit or one after the other in time, so that random held-out rows leak.
+
+How it is judged: the five nearest neighbours (in standardised inputs) predict the target of held-out rows, once with
+random tenths of the rows held out, once with tenths that lie together in the table or belong to one unit. Where
+rows are independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a time), the
+random tenths err less, and so will every network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from .typed import named_option
+
+__all__ = ["looks_grouped", "names_units"]
+
+_ROWS, _BLOCKS, _FOLDS, _NEIGHBOURS = 3000, 30, 10, 5
+_RATIO = 1.5  # squared error of blocks over that of random rows from which it is worth a warning
+_SURE = 3.0  # standard errors, of the mean over the folds or of the share of units and pieces that are worse
+_UNIT = re.compile(
+    r"(^|[_\W])(unit|id|nr|no|number|subject|patient|person|user|cell|battery|engine|machine|device|serial|vehicle|car|"
+    r"truck|asset|site|station|plant|well|pump|motor|bearing|batch|lot|run|experiment|trial|session|sample|group|"
+    r"participant|customer|specimen|household|building|turbine|part)s?(id|nr|no|name|num|number)?([_\W\d]|$)",
+    re.IGNORECASE,
+)
+
+
+def looks_grouped(
+    x: np.ndarray,  # [N, d]
+    y: np.ndarray,  # [N, o]
+    inputs: Sequence[str],
+    repeats: np.ndarray,  # [N] int64, equal for equal rows: never on both sides here either
+    seed: int = 0,
+) -> str:
+    """A warning that says how it was judged, or the empty string."""
+    if len(x) < 60:
+        return ""
+    rows, blocks = _pieces(len(x), seed)
+    x, y, repeats = x[rows], y[rows], repeats[rows]
+    spread = x.std(axis=0)
+    z = ((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    random = _folds(repeats, rng)
+    unit = _unit_column(x, inputs)
+    if unit is not None:
+        units = np.unique(x[:, unit], return_inverse=True)[1].reshape(-1)
+        told = _compared(np.delete(z, unit, axis=1), y, random, units, rng)
+        if told:
+            return (
+                f"rows of one '{inputs[unit]}' look alike: the five nearest rows predict the target with {told} when "
+                f"whole units of '{inputs[unit]}' are held out. Held-out figures are too good for new units: add "
+                f"{named_option('group', [inputs[unit]])}"
+            )
+    told = _compared(z, y, random, blocks, rng)
+    if not told:
+        return ""
+    return (
+        "rows near each other in the table look alike (units, or times, one after the other): the five nearest rows "
+        f"predict the target with {told} when rows that lie together are held out. Held-out figures are too good for "
+        "new units or times: add --group COLUMN, --split time or --test-data FILE"
+    )
+
+
+def names_units(name: str) -> bool:
+    """Whether the name of a column is that of a unit which rows come from: ``unit``, ``cell_id``, ``engineNo``."""
+    return _UNIT.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+
+
+def _pieces(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most 3,000 rows in 30 contiguous pieces, and the piece of each."""
+    if n <= _ROWS:
+        return np.arange(n), np.arange(n) * _BLOCKS // n
+    length = _ROWS // _BLOCKS
+    starts = np.linspace(0, n - length, _BLOCKS).astype(np.int64)
+    return (starts[:, None] + np.arange(length)).reshape(-1), np.repeat(np.arange(_BLOCKS), length)
+
+
+def _folds(units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A fold for each row, whole units in one."""
+    count = int(units.max()) + 1
+    folds = rng.permutation(count) % min(_FOLDS, count)
+    return folds[units]
+
+
+def _unit_column(x: np.ndarray, inputs: Sequence[str]) -> int | None:
+    """The first input whose name and values are those of a unit: repeated whole numbers."""
+    for j, name in enumerate(inputs):
+        if not names_units(name) or (x[:, j] != np.rint(x[:, j])).any():
+            continue
+        count = len(np.unique(x[:, j]))
+        if 3 <= count <= len(x) // 3:
+            return j
+    return None
+
+
+def _compared(z: np.ndarray, y: np.ndarray, random: np.ndarray, units: np.ndarray, rng: np.random.Generator) -> str:
+    """``R2 0.99 when random rows are held out, -2.3`` where whole units err more beyond chance, else nothing."""
+    together = _folds(units, rng)
+    errors = {name: _errors(z, y, folds) for name, folds in (("random", random), ("together", together))}
+    variance = y.var(axis=0)
+    told = []
+    for k in range(y.shape[1]):
+        if variance[k] == 0:
+            continue
+        at_random, apart = errors["random"][:, k], errors["together"][:, k]
+        by_fold, by_unit = (_means(apart - at_random, labels) for labels in (together, units))
+        worse = 2 * int((by_unit > 0).sum()) - len(by_unit)
+        sure = (
+            by_fold.mean() > _SURE * by_fold.std(ddof=1) / np.sqrt(len(by_fold)) or worse > _SURE * len(by_unit) ** 0.5
+        )
+        if sure and apart.mean() > _RATIO * at_random.mean() and at_random.mean() < 0.9 * variance[k]:
+            told.append((1 - at_random.mean() / variance[k], 1 - apart.mean() / variance[k]))
+    if not told:
+        return ""
+    best, worst = min(told, key=lambda pair: pair[1] - pair[0])
+    return f"R2 {best:.2f} when random rows are held out, {worst:.2f}"
+
+
+def _means(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean of the values of each label."""
+    return np.bincount(labels, values)[np.unique(labels)] / np.unique(labels, return_counts=True)[1]
+
+
+def _errors(z: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:  # [n, o]
+    """Squared error of each row, predicted by its nearest neighbours in other folds."""
+    errors = np.empty_like(y)
+    for fold in np.unique(folds):
+        held = np.flatnonzero(folds == fold)
+        seen = np.flatnonzero(folds != fold)
+        distance = (z[seen] ** 2).sum(axis=1) - 2 * z[held] @ z[
+            seen
+        ].T  # the square of the held row is the same for all
+        near = np.argpartition(distance, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
+        errors[held] = (y[held] - y[seen][near].mean(axis=1)) ** 2
+    return errors

@@ -1,0 +1,156 @@
+"""From the files of a run to its table and split: read, part the rows, fill blanks from the training rows alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..config import DataConfig
+from ..errors import DataError
+from .encode import Category
+from .neighbours import looks_grouped
+from .split import Split, repeated_rows, split, split_by_column, split_units
+from .suspicious import column_that_counts
+from .table import Table, finished, read_table
+from .typed import named_option
+
+__all__ = ["prepare"]
+
+_WORTH = 0.01  # share of repeated rows from which they are mentioned
+
+
+def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
+    """Read the table that ``config.source`` names, with its held-out rows as ``config`` asks for them.
+
+    Rows whose inputs are equal fall into one part. Where the user says which rows are held out (a unit, a column, a
+    file), training and validation rows that repeat a held-out one are left out.
+
+    Raises
+    ------
+    DataError
+        Anything that :func:`load_table` and the splits refuse, and a test file whose columns are others.
+    """
+    if config.source is None:
+        raise DataError("no data given.", "Name the table as DataConfig.source.")
+    table, categories = read_table(config, config.source)
+    count = len(table)
+    if config.test_data:
+        table = _with_test_rows(table, config, categories)
+    counting = column_that_counts(table.feature_names, table.x[:count])  # numbered copies are copies
+    kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
+    repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
+    warnings = list(table.warnings)
+    parts = _parts(table, config, seed, count, repeats)
+    if config.group or config.split_column or config.test_data:
+        table, parts, left_out = _without_copies(table, parts, repeats)
+        if left_out:
+            warnings.append(f"{left_out:,} rows are left out of training and validation: they repeat held-out rows")
+    else:
+        distinct = int(repeats.max()) + 1
+        if len(table) - distinct >= max(1, _WORTH * len(table)):
+            warnings.append(
+                f"{len(table):,} rows hold {distinct:,} distinct inputs: copies are on one side of the split each, so "
+                "that no held-out row was trained on"
+            )
+    table, filled = _filled(table, parts, config, categories)
+    if config.split == "random" and not (config.group or config.split_column or config.test_data):
+        grouped = looks_grouped(table.x, table.y, table.feature_names, repeats, seed)
+        warnings += [grouped] if grouped else []
+    return finished(replace(table, warnings=warnings + filled), categories, config), parts
+
+
+def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.ndarray) -> Split:
+    validation, test = config.validation, config.test
+    if config.split_column:
+        return split_by_column(table.aside[config.split_column], config.split_column, validation, seed, repeats)
+    units, what = repeats, "distinct inputs"
+    if config.group:
+        labels = table.aside[config.group]
+        if "" in labels[:count]:
+            raise DataError(
+                f"column '{config.group}' names no unit in {labels[:count].count('')} rows.", "Fill in these cells."
+            )
+        units = np.unique(np.array(labels, dtype=str), return_inverse=True)[1].reshape(-1)
+        what = f"values of '{config.group}'"
+    if config.test_data:
+        rest = split_units(units[:count], validation, 0.0, seed, in_order=config.split == "time", what=what)
+        return Split(rest.train, rest.validation, np.arange(count, len(table), dtype=np.int64))
+    if config.split == "random" and int(units.max()) + 1 == len(table):
+        return split(len(table), validation, test, seed)
+    return split_units(units, validation, test, seed, in_order=config.split == "time", what=what)
+
+
+def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]) -> Table:
+    """The rows of the test file below those of the table."""
+    other, _ = read_table(config, str(config.test_data), like=categories)
+    if set(other.feature_names) != set(table.feature_names) or other.target_names != table.target_names:
+        odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
+        lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source
+        raise DataError(
+            f"'{config.test_data}' and '{config.source}' have other columns: "
+            f"'{lacks}' has no '{odd[0] if odd else ''}'.",
+            "Give a test file with the columns of the table, or leave out others with --drop.",
+        )
+    place = {name: j for j, name in enumerate(other.feature_names)}
+    order = [place[name] for name in table.feature_names]
+    aside = {name: [*cells, *other.aside.get(name, [""] * len(other))] for name, cells in table.aside.items()}
+    return replace(
+        table,
+        x=np.concatenate([table.x, other.x[:, order]]),
+        y=np.concatenate([table.y, other.y]),
+        warnings=[*table.warnings, *(f"test data: {note}" for note in other.warnings)],
+        aside=aside,
+    )
+
+
+def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Table, Split, int]:
+    """Leave out validation rows that repeat a held-out row, and training rows that repeat either."""
+    held = repeats[parts.test]
+    validation = parts.validation[~np.isin(repeats[parts.validation], held)]
+    train = parts.train[~np.isin(repeats[parts.train], np.concatenate([held, repeats[validation]]))]
+    left_out = len(parts.train) + len(parts.validation) - len(train) - len(validation)
+    if not left_out:
+        return table, parts, 0
+    if len(train) < 2 or not len(validation):
+        raise DataError(
+            f"{left_out:,} training and validation rows repeat the inputs of held-out rows: {len(train)} training and "
+            f"{len(validation)} validation rows are left.",
+            "Hold out other rows, or remove the copies.",
+        )
+    kept = np.sort(np.concatenate([train, validation, parts.test]))
+    place = np.full(len(table), -1, dtype=np.int64)
+    place[kept] = np.arange(len(kept))
+    aside = {name: [cells[i] for i in kept] for name, cells in table.aside.items()}
+    table = replace(table, x=table.x[kept], y=table.y[kept], aside=aside)
+    return table, Split(place[train], place[validation], place[parts.test]), left_out
+
+
+def _filled(table: Table, parts: Split, config: DataConfig, categories: list[Category]) -> tuple[Table, list[str]]:
+    """Blank inputs filled from the training rows: the mean, the whole number nearest it, or the commonest code."""
+    blank = np.isnan(table.x)
+    if not blank.any():
+        return table, []
+    x, notes = table.x.copy(), []
+    coded = {*config.categorical, *(category.name for category in categories)}
+    for j in np.flatnonzero(blank.any(axis=0)):
+        name, seen = table.feature_names[j], table.x[parts.train, j]
+        seen = seen[np.isfinite(seen)]
+        if not len(seen):
+            raise DataError(
+                f"input '{name}' has no value in the training rows.", f"Add: {named_option('drop', [name])}"
+            )
+        distinct, counts = np.unique(seen, return_counts=True)
+        if name in coded:
+            value, what = distinct[np.argmax(counts)], "commonest value"
+        elif (distinct == np.rint(distinct)).all():
+            value, what = distinct[np.argmin(np.abs(distinct - seen.mean()))], "observed value nearest the mean"
+        else:
+            value, what = seen.mean(), "mean"
+        x[blank[:, j], j] = value
+        shown = next((c.words[int(value)] for c in categories if c.name == name), f"{value:.6g}")
+        notes.append(
+            f"input '{name}': {int(blank[:, j].sum()):,} blanks filled with {shown}, the {what} of the training rows; "
+            "the device must fill them likewise"
+        )
+    return replace(table, x=x), notes

@@ -1,0 +1,227 @@
+"""What stands in the way of using a table: all columns in one message, and what to type so that it can be read."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import DataError
+from .neighbours import names_units
+from .reading import Frame, Odd
+from .reading.cells import shortened
+from .typed import named_option
+from .verdict import kind_of, thousands_mark
+
+__all__ = ["require_numbers"]
+
+_LISTED = 8  # columns that are named
+
+
+@dataclass
+class _Findings:
+    """What was found by column, and the options that would let the table be read."""
+
+    rule: str  # what --missing needs beside it
+    said: dict[str, list[str]] = field(default_factory=dict)
+    drop: list[str] = field(default_factory=list)
+    categorical: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    point: list[str] = field(default_factory=list)
+    by_hand: list[str] = field(default_factory=list)
+    thousands: dict[str, list[str]] = field(default_factory=dict)
+    decimal: str = ""
+    blanks: str = ""
+
+    def say(self, name: str, what: str) -> None:
+        """What the column holds."""
+        self.said.setdefault(name, []).append(what)
+
+    def mark(self, texts: Sequence[str]) -> None:
+        """Texts that mean missing."""
+        if texts:
+            self.missing += texts
+            self.blanks = self.blanks or self.rule
+
+    def options(self) -> str:
+        """As they are typed."""
+        parts = []
+        for flag, names in (("drop", self.drop), ("categorical", self.categorical), ("missing", self.missing)):
+            if names:
+                parts.append(named_option(flag, list(dict.fromkeys(names))))
+        if len(self.thousands) == 1 and "." not in self.thousands:
+            mark = next(iter(self.thousands))
+            parts.append(f"--thousands {'apostrophe' if mark == chr(39) else mark}")
+        elif self.thousands:
+            marks = [f"{name}={mark}" for mark, names in self.thousands.items() for name in names]
+            parts.append(f"--thousands {shlex.quote(','.join(marks))}")
+        parts += [f"--decimal {shlex.quote(self.decimal)}"] if self.decimal else []
+        return " ".join(parts + ([f"--blanks {self.blanks}"] if self.blanks else []))
+
+
+def require_numbers(
+    frame: Frame,
+    targets: Sequence[str],
+    blanks: str,
+    counting: Callable[[], Sequence[str]] = tuple,
+) -> None:
+    """Refuse a table in which a required cell is not a number; one message lists every such column.
+
+    Parameters
+    ----------
+    targets : sequence of str
+        Columns that cannot be dropped.
+    blanks : str
+        The rule for blank cells; ``refuse`` makes them a problem too.
+    counting : callable() -> names
+        Further columns to drop in the same go: those that count the rows.
+
+    Raises
+    ------
+    DataError
+    """
+    found = _Findings("drop" if blanks == "refuse" else "")
+    for j, name in enumerate(frame.names):
+        odd = frame.odd.get(name)
+        if odd is not None and odd.count:
+            numbers = int(np.isfinite(frame.values[:, j]).sum())
+            _judge(found, frame, name, odd, numbers, name in targets)
+    _infinite(found, frame)
+    _blanks(found, frame, targets, [*found.drop, *found.categorical], blanks)
+    if not found.said:
+        return
+    for name in counting():
+        if name not in targets and name not in found.said:
+            found.say(name, "the numbers of the rows")
+            found.drop.append(name)
+    if found.point:
+        shown = ", ".join(f"'{name}'" for name in found.point)
+        found.by_hand.append(f"Write {shown} with a decimal point, as the other columns are.")
+    columns = [f"column '{name}' holds {' and '.join(texts)}" for name, texts in found.said.items()]
+    more = f"; and {len(columns) - _LISTED} more columns" if len(columns) > _LISTED else ""
+    options, by_hand = found.options(), " ".join(dict.fromkeys(found.by_hand))
+    remedy = f"Add: {options}{'.' * bool(by_hand)} {by_hand}".strip() if options else by_hand
+    met = (
+        "met cells that are not numbers, expected numbers throughout"
+        if frame.odd
+        else "met cells without a finite number"
+    )
+    raise DataError(f"'{frame.source}': {met}: {'; '.join(columns[:_LISTED])}{more}.", remedy)
+
+
+def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool) -> None:
+    """Say what one column holds, and add what lets it be read."""
+    kind, texts, marks = kind_of(odd, numbers)
+    first = min(texts, key=lambda text: odd.texts[text][1])
+    place = frame.place(odd.texts[first][1])
+    example = f"'{shortened(first)}' in {place}"
+    found.mark(marks)
+    if kind == "marks":
+        counts = [(shortened(text), odd.texts[text][0]) for text in texts]
+        shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
+        found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
+        found.mark(texts)
+    elif kind in ("comma", "point", "grouped"):
+        _judge_numbers(found, frame, name, kind, texts, example)
+    elif kind == "total":
+        found.say(name, f"{example}, a row of totals or means")
+        found.by_hand.append("Remove that row from the file: it is not a measurement.")
+    elif kind == "unit":
+        found.say(name, f"numbers with a unit, such as {example}")
+        found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
+    else:
+        what = {
+            "only marks": f"only {example}",
+            "big": f"{odd.count:,} cell{'s' * (odd.count > 1)} with more digits than float64 keeps, such as {example}",
+            "dates": f"dates or times, such as {example}",
+            "words": f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}",
+            "text": f"text in {odd.count:,} cell{'s' * (odd.count > 1)}, such as {example}",
+        }[kind]
+        found.say(name, what)
+        if target:
+            instead = "subtract an offset first" if kind == "big" else "encode it, or name another one"
+            found.by_hand.append(f"The target '{name}' must be numbers: {instead}.")
+        elif kind != "words":
+            found.drop.append(name)
+        else:
+            found.categorical.append(name)
+            if names_units(name) and len(texts) > 2:
+                group = named_option("group", [name])
+                found.by_hand.append(f"If '{name}' names the unit a row came from, {group} instead.")
+
+
+def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: list[str], example: str) -> None:
+    """A column of numbers that are written in another way than the file was read."""
+    if kind == "point":
+        found.say(name, f"numbers with a decimal point, such as {example}")
+        found.by_hand.append("The file was read with a decimal comma: add --decimal . if that is wrong.")
+        return
+    points_elsewhere = _has_points(frame, name)
+    if kind == "comma":
+        found.say(name, f"numbers with a decimal comma, such as {example}")
+        if points_elsewhere:
+            found.point.append(name)
+        else:
+            found.decimal = ","
+        return
+    mark = thousands_mark(texts)
+    found.say(name, f"numbers with a thousands separator, such as {example}")
+    found.thousands.setdefault(mark, []).append(name)
+    if mark == "," and not points_elsewhere and not any("." in text for text in texts):
+        value = texts[0].replace(",", "")
+        found.by_hand.append(f"'{texts[0]}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
+    if mark != "," and any("," in text for text in texts):
+        found.decimal = ","
+
+
+def _has_points(frame: Frame, name: str) -> bool:
+    """Whether another column holds fractions, so that the file as a whole has decimal points."""
+    others = [j for j, other in enumerate(frame.names) if other != name]
+    sample = frame.values[:1000, others]
+    sample = sample[np.isfinite(sample)]
+    return bool((sample != np.rint(sample)).any())
+
+
+def _infinite(found: _Findings, frame: Frame) -> None:
+    for j, name in enumerate(frame.names):
+        infinite = np.isinf(frame.values[:, j])
+        if infinite.any():
+            row = int(np.argmax(infinite))
+            value, count = frame.values[row, j], int(infinite.sum())
+            found.say(name, f"{value:g} ({frame.place(row)}; {count} such cell{'s' * (count > 1)})")
+            found.mark([f"{value:g}"])
+
+
+def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Sequence[str], rule: str) -> None:
+    """Count the blank cells of each column where the rule refuses them, or leaves no row."""
+    n, beside = len(frame.values), set(aside)
+    blank = np.isnan(frame.values)
+    for name, odd in frame.odd.items():
+        blank[np.array(odd.rows, dtype=np.int64), frame.names.index(name)] = False
+    counts = {
+        name: count for name, count in zip(frame.names, blank.sum(axis=0).tolist()) if count and name not in beside
+    }
+    for j, name in enumerate(frame.names):
+        count = counts.get(name, 0)
+        if count == n or (count and rule == "refuse"):
+            cells = f"{count:,} blank or nan cell{'s' * (count > 1)} of {n:,}"
+            place = frame.place(int(np.argmax(blank[:, j])))
+            found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {place})")
+    least = 0.5 * n if rule == "refuse" else n
+    found.drop += [name for name, count in counts.items() if count >= least and name not in targets]
+    kept = [j for j, name in enumerate(frame.names) if name in counts and name not in found.drop]
+    if rule != "refuse" or not kept:
+        return
+    rows = int(blank[:, kept].any(axis=1).sum())
+    inputs = [j for j in kept if frame.names[j] not in targets]
+    found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
+    if found.blanks == "mean":
+        found.by_hand.append(
+            f"That fills inputs with the mean of the training rows; --blanks drop would leave out {rows:,} of {n:,} "
+            "rows."
+        )
+    else:
+        fill = "; --blanks mean fills inputs with the mean of the training rows" if inputs else ""
+        found.by_hand.append(f"That leaves out {rows:,} of {n:,} rows{fill}.")

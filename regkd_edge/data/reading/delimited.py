@@ -1,0 +1,179 @@
+"""Text tables: read as a stream, strictly, every problem named by its line and column.
+
+Where pyarrow is installed it reads what is plain numbers throughout, several times as fast; anything else it meets
+hands the file to the reader here, whose answers are the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from array import array
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ...errors import DataError
+from .cells import Format, shortened
+from .fast import read_numbers
+from .frame import Frame, Odd
+from .layout import Layout, layout_of, parsed
+from .stream import BROKEN, lines_of, opened
+
+__all__ = ["read_delimited"]
+
+_HEAD = 2**18  # bytes that the layout is told from
+_CHUNK = 8192  # rows that are converted at a time
+
+
+def read_delimited(
+    path: Path,
+    form: Format = Format(),
+    *,
+    skip: Collection[str] = (),
+    only: Collection[str] | None = None,
+    texts: Collection[str] = (),
+    content: bytes | None = None,
+) -> Frame:
+    """Read a text table, compressed or not.
+
+    Parameters
+    ----------
+    content : bytes, optional
+        What is read in place of the file's own bytes: the text that a spreadsheet became.
+    skip, only : collections of str
+        Columns that are not read at all, or the only ones that are.
+    texts : collection of str
+        Columns whose cells are kept as texts too.
+
+    Raises
+    ------
+    DataError
+        Not readable, nothing in it, no header line, a line with another number of cells.
+    """
+    source = _Source(path, content)
+    try:
+        with source.opened() as stream:
+            head = stream.read(_HEAD)
+            whole = not stream.read(1)
+        layout = layout_of(path, head, whole, form)
+        wanted = [n for n in layout.names if n not in skip and (only is None or n in only)]
+        kept = [name for name in wanted if name in texts]
+        left_out = sorted(set(layout.names) - set(wanted))
+        if content is None and not kept:
+            frame = read_numbers(path, layout, form, wanted)
+            if frame is not None:
+                frame.left_out = left_out
+                frame.dotted = [name for name in layout.dotted if name in wanted]
+                frame.place = lambda row: f"line {_line_of(source, layout, row)}"
+                return frame
+        return _read(source, layout, form, wanted, kept)
+    except BROKEN as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"'{path}' cannot be read: {reason}.", "Give a readable file.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A file, or the text that stands for it."""
+
+    path: Path
+    content: bytes | None
+
+    def opened(self) -> IO[bytes]:
+        return opened(self.path) if self.content is None else io.BytesIO(self.content)
+
+
+def _read(source: _Source, layout: Layout, form: Format, wanted: list[str], texts: list[str]) -> Frame:
+    column_of = {name: j for j, name in enumerate(layout.names)}
+    index = [column_of[name] for name in wanted]
+    readers = [form.reader(name, layout.decimal) for name in wanted]
+    path = source.path
+    frame = Frame(str(path), wanted, np.empty((0, len(wanted))), notes=list(layout.notes))
+    frame.left_out = sorted(set(layout.names) - set(wanted))
+    frame.texts = {name: [] for name in texts}
+    frame.dotted = [name for name in layout.dotted if name in wanted]
+    parts, row = [], 0
+    with source.opened() as stream:
+        rows = _rows(path, layout, lines_of(path, stream, layout.encoding))
+        while chunk := list(itertools.islice(rows, _CHUNK)):
+            columns = list(zip(*chunk))
+            values = np.empty((len(chunk), len(wanted)))
+            for j, (name, reader) in enumerate(zip(wanted, readers)):
+                cells = columns[index[j]]
+                values[:, j], odd = reader.column(cells)
+                for place in odd:
+                    frame.odd.setdefault(name, Odd()).add(cells[place].strip(), row + place)
+                if name in frame.texts:
+                    marks = reader.missing.texts
+                    frame.texts[name] += ["" if (text := cell.strip()) in marks else text for cell in cells]
+            parts.append(values)
+            row += len(chunk)
+    if not parts:
+        raise DataError(f"'{path}' has a header and no rows.", "Give a CSV file with data in it.")
+    frame.values = np.concatenate(parts)
+    frame.place = lambda wanted_row: f"line {_line_of(source, layout, wanted_row)}"
+    return frame
+
+
+def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] | None = None) -> Iterator[list[str]]:
+    """Rows as long as the header, blank lines left out; ``numbers`` takes the line number of each."""
+    width, count, last = len(layout.names), 0, ""
+
+    def counted() -> Iterator[str]:
+        nonlocal count, last
+        for line in lines:
+            count += 1
+            if count > layout.start:
+                last = line
+                yield line
+
+    reader = parsed(counted(), layout.separator, strict=True)
+    try:
+        for row in reader:
+            if len(row) != width:
+                if not row or (len(row) == 1 and not row[0].strip()):
+                    continue
+                if len(row) == width + 1 and not row[-1].strip():
+                    row.pop()  # a separator at the end of the line
+                else:
+                    cut = len(row) < width and not last.endswith(("\n", "\r")) and next(lines, None) is None
+                    raise _wrong_length(path, count, layout, row, cut)
+            if numbers is not None:
+                numbers.append(count)
+            yield row
+    except csv.Error as error:
+        raise DataError(
+            f"'{path}' line {count} is not CSV: {error}.", "Correct that line, or export the file again."
+        ) from None
+
+
+def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], cut: bool) -> DataError:
+    separator = layout.separator
+    cause = (
+        f"'{path}' line {line} has {len(row)} cells, expected {len(layout.names)} as in the header: read "
+        f"'{shortened(separator.join(row))}'."
+    )
+    if cut:
+        return DataError(cause, "The file ends there, so it seems cut: copy it again.")
+    inside = {",": "a comma inside a number or a text that is not quoted", " ": "a space inside a text"}
+    return DataError(cause, f"Correct that line (a missing value, or {inside.get(separator, 'one cell too many')}).")
+
+
+@lru_cache(maxsize=2)
+def _lines_of_rows(source: _Source, layout: Layout) -> array[int]:
+    """The line in which each row ends: one more pass over the file, for messages alone."""
+    numbers: array[int] = array("q")
+    with source.opened() as stream:
+        for _ in _rows(source.path, layout, lines_of(source.path, stream, layout.encoding), numbers):
+            pass
+    return numbers
+
+
+def _line_of(source: _Source, layout: Layout, row: int) -> int:
+    return _lines_of_rows(source, layout)[row]

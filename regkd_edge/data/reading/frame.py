@@ -1,0 +1,120 @@
+"""What every reader gives: named columns of numbers, and what stood where no number was."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...errors import DataError
+from .cells import EXACT
+
+__all__ = ["Frame", "Odd", "exact_float64", "row_place", "text_column"]
+
+_DISTINCT = 1000  # texts of a column that are remembered
+
+
+@dataclass
+class Odd:
+    """Cells of one column that are not numbers: how many, and which texts, each with its count and its first row."""
+
+    count: int = 0
+    texts: dict[str, list[int]] = field(default_factory=dict)
+    more: bool = False  # further texts were met and not remembered
+    rows: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, text: str, row: int) -> None:
+        """Count one cell."""
+        self.count += 1
+        self.rows.append(row)
+        if text in self.texts:
+            self.texts[text][0] += 1
+        elif len(self.texts) < _DISTINCT:
+            self.texts[text] = [1, row]
+        else:
+            self.more = True
+
+
+def row_place(row: int) -> str:
+    """Where a row stands in a source without lines."""
+    return f"row {row + 1}"
+
+
+@dataclass
+class Frame:
+    """A table as it was read.
+
+    Parameters
+    ----------
+    source : str
+    names : list of str, length c
+    values : float64 array [N, c]
+        Not-a-number where a cell is blank, means missing, or is not a number.
+    odd : dict of str to Odd
+        The cells that are not numbers, by column.
+    texts : dict of str to list of str, length N
+        The cells of the columns that were requested as texts.
+    known : list of str
+        Targets that the file itself names.
+    place : callable(row) -> str
+        Where a row stands in the file, such as ``line 7``.
+    notes : list of str
+        How the file was read, where that is not a matter of course.
+    left_out : list of str
+        Columns of the file that are not here.
+    dotted : list of str
+        Columns whose cells look like thousands with a dot.
+    """
+
+    source: str
+    names: list[str]
+    values: np.ndarray  # [N, c]
+    odd: dict[str, Odd] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    known: list[str] = field(default_factory=list)
+    place: Callable[[int], str] = row_place
+    notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    dotted: list[str] = field(default_factory=list)
+
+    def without_rows(self, empty: np.ndarray) -> None:
+        """Leave out the rows where ``empty`` [N] is True; places stay those of the file."""
+        kept = np.flatnonzero(~empty)
+        place = self.place
+        self.values = self.values[kept]
+        self.texts = {name: [cells[i] for i in kept] for name, cells in self.texts.items()}
+        self.place = lambda row: place(int(kept[row]))
+
+    def without_column(self, name: str) -> None:
+        """Leave out one column."""
+        keep = [i for i, other in enumerate(self.names) if other != name]
+        self.values, self.names = self.values[:, keep], [self.names[i] for i in keep]
+        self.odd.pop(name, None)
+        self.texts.pop(name, None)
+        self.left_out.append(name)
+
+
+def exact_float64(array: np.ndarray) -> tuple[np.ndarray, Odd | None]:
+    """A column as float64; whole numbers that float64 would change become not-a-number and are counted."""
+    if np.iscomplexobj(array):
+        raise DataError("met complex numbers, expected real ones.", "Store real and imaginary parts as two columns.")
+    values = np.array(array, dtype=np.float64)
+    if not np.issubdtype(array.dtype, np.integer) or not (np.abs(values) >= EXACT).any():
+        return values, None
+    odd = Odd()
+    for row in np.flatnonzero(np.abs(values) >= EXACT):
+        if int(values[row]) != int(array[row]):
+            odd.add(str(array[row]), int(row))
+            values[row] = np.nan
+    return values, odd if odd.count else None
+
+
+def text_column(cells: list[str]) -> Odd:
+    """A column of texts, counted."""
+    odd = Odd()
+    for row, cell in enumerate(cells):
+        if cell.strip():
+            odd.add(cell.strip(), row)
+    return odd

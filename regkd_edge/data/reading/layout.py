@@ -1,0 +1,289 @@
+"""How a text table is laid out, told from its first lines: encoding, separator, header, decimal mark."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import DataError
+from .cells import GROUPED, Format, certain_decimal, is_number, shortened
+
+__all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_unique"]
+
+SPACE = " "  # any run of spaces and tabs
+_NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": SPACE}
+_WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", SPACE: "spaces"}
+_TRIED = ("\t", ";", "|", ",")  # in this order where several fit; spaces only where none does
+_ROWS, _BODY = 200, 5000  # rows that decide the separator, and those that decide the decimal mark
+_COMMENTS = ("#", "%", "//")
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How to read the lines of a text table.
+
+    Parameters
+    ----------
+    encoding : str
+    separator : str
+        One character; a space stands for any run of spaces and tabs.
+    names : list of str
+    start : int
+        Lines before the first row.
+    decimal : str
+    notes : list of str
+        What was left out before the first row, for the user to know.
+    dotted : list of str
+        Columns that mix whole numbers above 99 with d.ddd: a dot as thousands separator perhaps.
+    """
+
+    encoding: str
+    separator: str
+    names: list[str]
+    start: int
+    decimal: str
+    notes: list[str] = field(default_factory=list)
+    dotted: list[str] = field(default_factory=list)
+
+
+def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
+    """Tell the layout from the first bytes ``head``; ``whole``: these are all.
+
+    Raises
+    ------
+    DataError
+        Nothing in it, not a text, one column, no header line, columns without or with equal names.
+    """
+    encoding, text = _decoded(path, head, whole)
+    lines = list(io.StringIO(text, newline=""))
+    if not whole and len(lines) > 1:
+        lines = lines[:-1]
+    _refuse_other_kinds(path, text)
+    arff = _arff(lines)
+    if arff is not None:
+        return Layout(encoding, ",", _check_names(path, arff[0]), arff[1], ".")
+    first, notes = 0, []
+    named = _NAMED.get(form.separator.lower(), form.separator)
+    if lines and re.fullmatch(r"sep=.[\r\n]*", lines[0], re.IGNORECASE):
+        named, first = (lines[0][4] if named == "auto" else named), 1
+    comment = ""
+    while first < len(lines) and (not lines[first].strip(" \t\r\n,;|") or lines[first].startswith(_COMMENTS)):
+        comment = lines[first].lstrip("#%/ ") if lines[first].strip() else comment
+        first += 1
+    if first == len(lines):
+        raise DataError(f"'{path}' is empty, expected a header line and rows.", "Give a CSV file with data in it.")
+    separator = _separator(lines[first:]) if named == "auto" else named
+    if len(separator) != 1:
+        raise DataError(f"separator '{separator}' is not one character.", f"Give one, or one of: {', '.join(_NAMED)}.")
+    rows = [(first + number, row) for number, row in _sample(lines[first:], separator, _BODY)]
+    width = Counter(len(row) for _, row in rows[1:] if len(row) > 1).most_common(1)
+    usual = width[0][0] if width else len(rows[0][1])
+    above = 0
+    while len(rows) > 1 and len(rows[0][1]) == 1 < usual:
+        first, above, comment = rows.pop(0)[0], above + 1, ""
+    if above:
+        notes.append(f"{above} line{'s' * (above > 1)} above the header left out")
+    end, header = rows[0]
+    names = [name.strip() for name in header]
+    if len(names) == 1:
+        raise _one_column(path, names[0], lines[first], form)
+    before = [name.strip() for name in next(iter(parsed([comment], separator)), [])] if comment else []
+    if form.header and len(before) == len(names) and not _like_rows(before, rows[:3]) and _like_rows(names, rows[1:3]):
+        names, end = before, end - 1  # numpy.savetxt writes its header as a comment
+    elif not form.header:
+        names, end = [f"c{i}" for i in range(1, usual + 1)], end - 1
+    elif _like_rows(names, rows[1:6]):
+        raise DataError(
+            f"'{path}' starts with numbers ({shortened(', '.join(names[:4]))}{', ...' * (len(names) > 4)}), separated "
+            f"by {_WORDS.get(separator, repr(separator))}, expected a header line with column names.",
+            f"Add a header line, or pass --no-header: the columns are then c1 to c{len(names)}, as in --target "
+            f"c{len(names)}.",
+        )
+    body = [row for number, row in rows if number > end]
+    if len(names) == usual - 1 and form.header and names[-1] and all(len(row) == usual for row in body):
+        if not all(not row[-1].strip() for row in body):  # R's write.table names no column for the row names
+            names.insert(0, "")
+    if len(body) > 3 and _units(names, body):
+        notes.append(
+            f"line {end + 2} is left out: it holds no numbers ({shortened(', '.join(body[0]))}), units perhaps"
+        )
+        end, body = end + 1, body[1:]
+    decimal = form.decimal
+    if decimal == "auto":
+        decimal = certain_decimal([cell.strip() for row in body for cell in row]) or "."
+        if decimal == ",":
+            notes.append("numbers were read with a decimal comma")
+    names = _check_names(path, names)
+    dotted = [] if decimal == "," else _dotted(names, body, form)
+    return Layout(encoding, separator, names, end + 1, decimal, notes, dotted)
+
+
+def _refuse_other_kinds(path: Path, text: str) -> None:
+    """Say what a file is that is often met where a table is expected."""
+    begin = text.lstrip()[:400]
+    kinds = [
+        (r"<(!doctype )?html|<\?xml|<html", "an HTML or XML page", "Download the table itself."),
+        (r"[\[{]\s*[\[{\"]", "JSON", "Convert it to CSV."),
+        (r"version https://git-lfs", "a pointer of Git LFS, not the table", "Run: git lfs pull."),
+    ]
+    for form, what, remedy in kinds:
+        if re.match(form, begin, re.IGNORECASE):
+            raise DataError(f"'{path}' is {what}, expected a table.", remedy)
+
+
+def _arff(lines: list[str]) -> tuple[list[str], int] | None:
+    """Names and number of lines above the rows of a file of Weka's format."""
+    if not re.match(r"\s*(%.*\n\s*)*@relation", "".join(lines[:50]), re.IGNORECASE):
+        return None
+    names = []
+    for number, line in enumerate(lines, start=1):
+        attribute = re.match(r"\s*@attribute\s+('[^']*'|\"[^\"]*\"|\S+)", line, re.IGNORECASE)
+        if attribute:
+            names.append(attribute[1].strip("'\""))
+        elif re.match(r"\s*@data", line, re.IGNORECASE):
+            return names, number
+    return None
+
+
+def parsed(lines: Iterable[str], separator: str, strict: bool = False) -> Iterator[list[str]]:
+    """Rows of cells; ``csv.Error`` where ``strict`` and the quotes do not match."""
+    if separator == SPACE:
+        for line in lines:
+            yield [cell.strip('"') for cell in re.findall(r'"[^"]*"|\S+', line)] if '"' in line else line.split()
+        return
+    yield from csv.reader(lines, delimiter=separator, strict=strict, skipinitialspace=separator != "\t")
+
+
+def _sample(lines: list[str], separator: str, limit: int = _ROWS) -> list[tuple[int, list[str]]]:
+    """``(index of its last line, cells)`` of the first rows that are not blank."""
+    taken = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal taken
+        for line in lines:
+            taken += 1
+            yield line
+
+    rows = []
+    try:
+        for row in parsed(counted(), separator):
+            if any(cell.strip() for cell in row):
+                rows.append((taken - 1, row))
+            if len(rows) == limit:
+                break
+    except csv.Error:  # the reader of the whole file says which line
+        pass
+    return rows or [(0, [""])]
+
+
+def _decoded(path: Path, head: bytes, whole: bool) -> tuple[str, str]:
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            return encoding, head.decode(encoding, errors="replace")
+    if head.count(0) > len(head) / 100:
+        raise DataError(
+            f"'{path}' is not a text file (byte {head.index(0)} is 0).", "Give a CSV, Parquet, NPZ or Excel file."
+        )
+    try:
+        return "utf-8", codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)
+    except UnicodeDecodeError:
+        return "cp1252", head.decode("cp1252", errors="replace")
+
+
+def _separator(lines: list[str]) -> str:
+    """Return the separator under which the largest share of rows has the same length; a comma where none fits."""
+    best, score = "", 0.0
+    for separator in _TRIED:
+        rows = [row for _, row in _sample(lines, separator)]
+        lengths = Counter(len(row) for row in rows if len(row) > 1)
+        if not lengths:
+            continue
+        usual, count = lengths.most_common(1)[0]
+        header = next((row for row in rows if len(row) > 1), rows[0])
+        alike = count / len(rows) * (1.0 if len(header) in (usual, usual - 1) else 0.5)
+        if alike > score + 0.02:
+            best, score = separator, alike
+    spaced = [len(row) for row in parsed([line for line in lines[:_ROWS] if line.strip()], SPACE)]
+    usual, count = Counter(spaced).most_common(1)[0]
+    if not best:
+        return SPACE if usual > 1 and count >= 0.5 * len(spaced) else ","
+    # Spaces with a tab here and there, as old collections have them.
+    parted = max(len(row) for _, row in _sample(lines, best))
+    even = spaced[0] == usual > 1 and count >= 0.95 * len(spaced)
+    return SPACE if even and ((best == "\t" and usual > parted) or score < 0.5) else best
+
+
+def _kind(cell: str) -> str:
+    text = cell.strip()
+    if not text:
+        return "blank"
+    return "number" if is_number(text) or re.fullmatch(r"[+-]?[\d.,' ]*\d[\d.,]*", text) else "text"
+
+
+def _like_rows(names: list[str], rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether what should be names are cells like those below: numbers where numbers are, and at least half of them."""
+    kinds = [_kind(name) for name in names]
+    numbers = kinds.count("number")
+    if numbers == len(names):
+        return True
+    same = [[_kind(cell) for cell in row] for _, row in rows]
+    alike = sum(kind == kinds for kind in same)
+    return bool(rows) and 2 * numbers >= len(names) and 2 * alike > len(same)
+
+
+def _units(names: list[str], body: list[list[str]]) -> bool:
+    """Whether the first row holds a text in every column that holds numbers from the second row on."""
+    rows = [row for row in body[1:20] if len(row) == len(names)]
+    if len(rows) < 3 or len(body[0]) != len(names):
+        return False
+    columns = [j for j in range(len(names)) if all(_kind(row[j]) == "number" for row in rows)]
+    kinds = [_kind(body[0][j]) for j in columns]
+    return len(columns) > 0 and "number" not in kinds and "text" in kinds
+
+
+def _dotted(names: list[str], body: list[list[str]], form: Format) -> list[str]:
+    """Columns in which every cell with a dot reads d.ddd, while whole numbers from 100 to 999 stand without one.
+
+    Three decimals throughout, trailing zeros kept, would have been written for whole numbers too.
+    """
+    found = []
+    for j, name in enumerate(names):
+        cells = [row[j].strip() for row in body if len(row) == len(names) and row[j].strip()]
+        dotted = [cell for cell in cells if GROUPED["."].fullmatch(cell) and cell.lstrip("+-")[0] != "0"]
+        whole = [cell for cell in cells if re.fullmatch(r"[+-]?\d{1,3}", cell)]
+        apart = len(dotted) >= 10 and any(abs(int(cell)) > 99 for cell in whole)
+        if apart and len(dotted) + len(whole) == len(cells) and not form.thousands.get(name):
+            found.append(name)
+    return found
+
+
+def _one_column(path: Path, name: str, line: str, form: Format) -> DataError:
+    met = f"'{path}' has one column ('{shortened(name)}'), expected at least one input and one target."
+    if form.separator != "auto":
+        return DataError(met, f"Leave --separator out, or name what parts the cells of '{shortened(line.strip())}'.")
+    return DataError(met, "Give a file with more columns, or name the character between them: --separator.")
+
+
+def _check_names(path: Path, names: list[str]) -> list[str]:
+    """The names, with ``unnamed3`` where the third column has none."""
+    names = [name or f"unnamed{place}" for place, name in enumerate(names, start=1)]
+    require_unique(path, names)
+    return names
+
+
+def require_unique(path: Path, names: list[str]) -> None:
+    """Refuse a name that two columns share; :class:`DataError`."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise DataError(
+                f"'{path}': column '{name}' appears more than once.", "Rename or remove the duplicate columns."
+            )
+        seen.add(name)

@@ -1,0 +1,97 @@
+"""The bytes of a file behind its compression, with limits on what is believed of it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from ...errors import DataError
+
+__all__ = ["LONGEST_LINE", "BROKEN", "lines_of", "opened"]
+
+LONGEST_LINE = 16 * 2**20  # characters
+_LARGEST = 64 * 2**30  # characters of a text table
+_RATIO, _FREE = 100, 64 * 2**20  # bytes that a byte of an archive may become, and those that any archive may
+
+#: What a damaged archive raises while it is read.
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
+
+
+class _Limited(io.RawIOBase):
+    """Decompressed bytes that end in an error where there are too many for the size of the archive."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path, self._stream, self._left = path, stream, max(_FREE, _RATIO * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        block = self._stream.read(len(buffer))
+        self._left -= len(block)
+        if self._left < 0:
+            raise DataError(
+                f"'{self._path}' unpacks to more than {_RATIO} times its size.", "Unpack it and give the table itself."
+            )
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The decompressed bytes of a file (gzip, bzip2, xz, a zip archive of one file), told from its first bytes.
+
+    Raises
+    ------
+    DataError
+        An archive of several files, and, while it is read, one that unpacks to more than 100 times its size.
+    """
+    packed = _decompressed(path)
+    return open(path, "rb") if packed is None else io.BufferedReader(_Limited(path, packed), 2**20)
+
+
+def _decompressed(path: Path) -> IO[bytes] | None:
+    with open(path, "rb") as stream:
+        magic = stream.read(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.open(path, "rb")
+    if magic.startswith(b"BZh"):
+        return bz2.open(path, "rb")
+    if magic.startswith(b"\xfd7zXZ"):
+        return lzma.open(path, "rb")
+    if magic.startswith(b"PK\x03\x04"):
+        archive = zipfile.ZipFile(path)
+        files = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
+        if len(files) != 1:
+            shown = ", ".join(info.filename for info in files[:5])
+            raise DataError(
+                f"'{path}' is an archive of {len(files)} files ({shown}), expected one.", "Unpack it and name the file."
+            )
+        return archive.open(files[0])
+    return None
+
+
+def lines_of(path: Path, stream: IO[bytes], encoding: str) -> Iterator[str]:
+    """The lines with their ends; :class:`DataError` for a line or a file that is too long to be a table."""
+    text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
+    number, size = 0, 0
+    while line := text.readline(LONGEST_LINE):
+        number += 1
+        size += len(line)
+        if len(line) == LONGEST_LINE or size > _LARGEST:
+            raise DataError(
+                f"'{path}' line {number} has more than {LONGEST_LINE:,} characters, or the file more than "
+                f"{_LARGEST:,}.",
+                "Give a table with shorter lines, or Parquet.",
+            )
+        yield line

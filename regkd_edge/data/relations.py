@@ -1,0 +1,162 @@
+"""Inputs that give the target away, and inputs that are copies of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from .typed import named_option
+
+__all__ = ["copied_inputs", "given_away"]
+
+_ROWS = 4000  # that are looked at
+_RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement carries no information
+_WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
+_MOST_DIGITS = 12
+_EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64
+
+# y itself, and what tables hold in place of it. Each with its derivative, which carries the rounding of y over.
+_FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "": (lambda y: y, np.ones_like),
+    "exp of ": (np.exp, np.exp),
+    "log of ": (np.log, lambda y: 1 / y),
+    "square of ": (np.square, lambda y: 2 * np.abs(y)),
+    "root of ": (np.sqrt, lambda y: 0.5 / np.sqrt(y)),
+    "reciprocal of ": (lambda y: 1 / y, lambda y: 1 / np.square(y)),
+}
+
+
+def given_away(
+    x: np.ndarray,  # [N, d]
+    y: np.ndarray,  # [N, o]
+    inputs: Sequence[str],
+    targets: Sequence[str],
+) -> list[str]:
+    """Say which targets are a sum of a few inputs to within the rounding of the table, or a plain function of one.
+
+    A least-squares fit must agree in every row (a sample of at most 4,000) to half a unit in the last place of the
+    target and of the inputs. Such a table needs no network, or the inputs were computed from the target.
+    """
+    x, y = _sample(x, y)
+    n, d = x.shape
+    if n < 2 * d + 10 or n < 20 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return []
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    varying = np.flatnonzero(scale > 1e-12 * np.abs(centre).max(initial=0))
+    design = np.column_stack([(x[:, varying] - centre[varying]) / scale[varying], np.ones(n)])
+
+    @cache
+    def steps() -> np.ndarray:  # [n, varying], rounding of the standardised inputs
+        return np.column_stack([_resolution(x[:, j]) for j in varying]) / scale[varying]
+
+    notes = []
+    for name, column in zip(targets, y.T):
+        step = _resolution(column)
+        for form, (function, slope) in _FORMS.items():
+            if (form in ("log of ", "root of ", "reciprocal of ") and column.min() <= 0) or (
+                form == "exp of " and column.max() > 50
+            ):
+                continue
+            with np.errstate(all="ignore"):
+                value, tolerance = function(column), 0.5 * step * slope(column)
+            used = _few_that_fit(design, value, tolerance, steps)
+            if used is not None:
+                notes.append(
+                    _said(name, form, [inputs[varying[j]] for j in used[0]], used[1] / scale[varying[used[0]]], d)
+                )
+                break
+    return notes
+
+
+def _few_that_fit(
+    design: np.ndarray, value: np.ndarray, rounding: np.ndarray, steps: Callable[[], np.ndarray]
+) -> tuple[list[int], np.ndarray] | None:
+    """The inputs (and their factors) whose sum is ``value`` in every row; None where there are no few."""
+    spread = value.std()
+    if not np.isfinite(spread) or spread <= 0:
+        return None
+    factors, *_ = np.linalg.lstsq(design, value, rcond=1e-10)
+    if np.abs(design @ factors - value).max() > _WITHIN / _RESOLVED * spread:
+        return None
+    used: list[int] = []
+    for _ in range(3):  # without those that add nothing, the others become exact
+        used = np.flatnonzero(np.abs(factors[:-1]) > 1e-3 * spread).tolist()
+        if not 1 <= len(used) <= max(4, design.shape[1] // 2):
+            return None
+        factors = np.zeros(design.shape[1])
+        factors[[*used, -1]], *_ = np.linalg.lstsq(design[:, [*used, -1]], value, rcond=1e-10)
+    if np.abs(design @ factors - value).max() <= _EXACT * spread:  # whatever the table is rounded to
+        return used, factors[used]
+    slack = rounding + 0.5 * steps() @ np.abs(factors[:-1]) + 1e-9 * spread
+    off = np.abs(design @ factors - value) / slack
+    if off.max() > _WITHIN or np.median(off) > 1 or spread < _RESOLVED * np.median(slack):
+        return None
+    return used, factors[used]
+
+
+def _said(target: str, form: str, names: list[str], factors: np.ndarray, d: int) -> str:
+    sizes = np.abs(factors)
+    alike = sizes.max() <= 1.001 * sizes.min()
+    what = f"the {form}target '{target}'" if form else f"target '{target}'"
+    shown = ", ".join(f"'{name}'" for name in names)
+    if len(names) == 1:
+        equal = not form and abs(sizes[0] - 1) < 1e-6
+        told = f"input {shown} {'equals' if equal else 'is a multiple of'} {what} (up to a constant)"
+    elif alike:
+        told = f"inputs {shown} add up to {what}"
+    else:
+        told = f"a weighted sum of the inputs {shown} gives {what}"
+    told += " in every row, to the last digit"
+    if len(names) == d:
+        return f"{told}: this target needs no network, or its inputs were computed from it"
+    them = "it" if len(names) == 1 else "them"
+    return (
+        f"{told}: what is known only with the target must not be an input. To leave {them} out, add: "
+        f"{named_option('drop', names)}"
+    )
+
+
+def _sample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if len(x) <= _ROWS:
+        return x, y
+    rows = np.linspace(0, len(x) - 1, _ROWS).astype(np.int64)
+    return x[rows], y[rows]
+
+
+def _resolution(column: np.ndarray) -> np.ndarray:
+    """One unit in the last place of each value, for columns of so many decimals or of so many significant digits."""
+    fixed = 0.0
+    for digits in range(-6, _MOST_DIGITS + 1):
+        step = 10.0**-digits
+        if (np.abs(column - np.rint(column / step) * step) <= 1e-12 * np.maximum(np.abs(column), step)).all():
+            fixed = step
+            break
+    exponent = np.floor(np.log10(np.abs(np.where(column == 0, 1.0, column))))
+    for digits in range(1, _MOST_DIGITS + 1):
+        steps = 10.0 ** (exponent - digits + 1)
+        if (np.abs(column - np.rint(column / steps) * steps) <= 1e-9 * steps).all():
+            return np.maximum(fixed, np.where(column == 0, 0.0, steps))
+    return np.full(len(column), fixed)
+
+
+def copied_inputs(
+    x: np.ndarray,  # [N, d]
+    inputs: Sequence[str],
+) -> list[str]:
+    """Say which inputs are the same as another one in every row."""
+    first: dict[bytes, list[int]] = {}
+    for j, column in enumerate(x.T):
+        if np.isfinite(column).all() and column.min() != column.max():
+            first.setdefault(np.ascontiguousarray(column[:: max(1, len(column) // 1000)]).tobytes(), []).append(j)
+    notes = []
+    for group in first.values():
+        copies = [inputs[j] for j in group[1:] if np.array_equal(x[:, j], x[:, group[0]])]
+        if copies:
+            shown = ", ".join(f"'{name}'" for name in copies)
+            notes.append(
+                f"input '{inputs[group[0]]}' is repeated as {shown}: one of them is enough, add: "
+                f"{named_option('drop', copies)}"
+            )
+    return notes

@@ -1,0 +1,203 @@
+"""Numbers that are not measurements: missing-value marks, saturated sensors, thousands marks, totals, row numbers.
+
+Each finding names the column, the value, how often it occurs and what to type. The rules are made so that healthy
+skewed, rounded, zero-inflated and designed columns pass; each rule says below why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .typed import missing_option, named_option
+
+__all__ = ["column_that_counts", "suspicious_values"]
+
+# What programs and sensors write for "no value", and the ends of the ranges of converters and integer types.
+_KNOWN = {
+    *(-(10.0**k - 1) for k in range(2, 8)), *(10.0**k - 1 for k in range(2, 8)),
+    *(-(10.0**k - 1) / 10 for k in range(3, 7)), *((10.0**k - 1) / 10 for k in range(3, 7)),
+    -1.0, -9.0, -200.0, -888.0, 888.0, 8888.0, -8888.0, -7777.0, 7777.0, 6999.0, -6999.0, -32768.0, 32767.0, 65535.0,
+    65534.0, 2147483647.0, -2147483648.0, 4294967295.0, 1e20, -1e20, 1e30, -1e30, 255.0, 1023.0, 4095.0, 16383.0,
+}  # fmt: skip
+_FAR_KNOWN, _FAR = 0.15, 0.35  # gap to the rest, as a share of the range of the rest
+_OUTSIDE = 3.0  # the same, from which no distribution repeats one value
+_LATTICE = 3  # a column whose rest repeats each value this often has levels, and one of them may stand apart
+_LEVELS = 50  # at most so many
+_NATURAL = {-100.0, -1.0, 0.0, 1.0, 100.0, 360.0}  # ends of ranges that values reach without being cut off
+_LISTED = 12  # findings of one kind that are listed
+
+
+def suspicious_values(
+    dotted: Sequence[str],
+    x: np.ndarray,  # [N, d]
+    y: np.ndarray,  # [N, o]
+    inputs: Sequence[str],
+    targets: Sequence[str],
+) -> list[str]:
+    """Say which numbers of a table look like markers; not-a-number is passed over."""
+    found = [
+        f"column '{name}' mixes whole numbers above 99 with d.ddd values: a dot as thousands separator? Then add: "
+        f"{named_option('thousands', [name + '=.'])}"
+        for name in dotted
+    ]
+    kinds = [("input", inputs, x), ("target", targets, y)]
+    for kind, names, values in kinds:
+        for name, column in zip(names, values.T):
+            found += _of_column(kind, name, column[np.isfinite(column)])
+    found += _totals([*inputs, *targets], np.column_stack([x, y]) if len(x) <= 200_000 else None)
+    counting = column_that_counts(inputs, x)
+    found += [
+        f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time itself "
+        f"is an input. To leave it out, add: {named_option('drop', [name])}"
+        for name in counting
+    ]
+    if len(found) > _LISTED:
+        found = [*found[:_LISTED], f"and {len(found) - _LISTED} more findings of this kind"]
+    return found
+
+
+def _of_column(kind: str, name: str, values: np.ndarray) -> list[str]:
+    """Sentinels and saturation of one column."""
+    if len(values) < 10:
+        return []
+    distinct, counts = np.unique(values, return_counts=True)
+    notes = []
+    for _ in range(3):
+        marks = _sentinels(distinct, counts)
+        if not len(marks):
+            break
+        rest = np.setdiff1d(np.arange(len(distinct)), marks)
+        shown = ", ".join(f"{distinct[i]:.10g} in {counts[i]:,}" for i in marks)
+        share = counts[marks].sum() / len(values)
+        typed = missing_option(name, distinct[marks])
+        notes.append(
+            f"{kind} '{name}' has {shown} of {len(values):,} rows ({_percent(share)}), far from the rest "
+            f"({distinct[rest[0]]:.6g} to {distinct[rest[-1]]:.6g}). If it means missing, add: {typed} --blanks drop"
+        )
+        distinct, counts = distinct[rest], counts[rest]
+    for end, side in ((0, "smallest"), (-1, "largest")):
+        if _saturated(distinct, counts, end):
+            notes.append(
+                f"{kind} '{name}' has its {side} value {distinct[end]:.10g} in {counts[end]:,} of {len(values):,} rows "
+                f"({_percent(counts[end] / len(values))}): cut off or saturated there? To leave these rows out, add: "
+                f"{missing_option(name, [distinct[end]])} --blanks drop"
+            )
+    return notes
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share < 0.095 else f"{share:.0%}"
+
+
+def _sentinels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Places of up to three values at one end that stand far from all others."""
+    for low in (True, False):
+        for size in (1, 2, 3):
+            if len(distinct) < size + 2:
+                continue
+            ends = np.arange(size) if low else np.arange(len(distinct) - size, len(distinct))
+            inner = distinct[size:] if low else distinct[:-size]
+            inner_counts = counts[size:] if low else counts[:-size]
+            gap = inner[0] - distinct[size - 1] if low else distinct[-size] - inner[-1]
+            if _stands_apart(distinct[ends], counts[ends], inner, inner_counts, gap):
+                return ends
+    return np.empty(0, dtype=int)
+
+
+def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, counts: np.ndarray, gap: float) -> bool:
+    """Whether ``marks`` are not measurements of the quantity that ``rest`` measures."""
+    span, n = rest[-1] - rest[0], counts.sum()
+    levels = n >= _LATTICE * len(rest) and len(rest) <= _LEVELS
+    known = all(float(mark) in _KNOWN for mark in marks)
+    if marked.sum() > n or span <= 0:
+        return False
+    # One reading can be an outlier of any size; only an impossible one is not a reading.
+    if marked.min() < 3 and not (known and gap > 3 * span and marked.sum() >= 1 and np.abs(marks).min() >= 99):
+        return gap > 1000 * span and np.abs(marks).min() > 1e3
+    if known:
+        negative = bool((marks < 0).all() and rest[0] >= 0)
+        if np.abs(marks).max() <= 9:  # -1 and -9 are numbers too: only as the one negative value of a count or a size
+            return negative and (len(rest) >= 10 or gap > 2 * span)
+        if negative:
+            return gap > 0.02 * span
+        if levels and np.abs(marks).max() < 1000:
+            return gap > span  # 99 among the codes 1 to 5, not 99 among 10, 20, ..., 90
+        return gap > _FAR_KNOWN * span
+    if len(rest) < 6:
+        return False
+    # A value that skewed data repeat far out is still near its neighbours on the scale of their logarithm: doses 1, 2,
+    # 5, 100; and a designed level may stand apart on any scale.
+    positive = rest[rest > 0]
+    if len(positive) and (marks > 0).all():
+        logs, ends = np.log(positive[[0, -1]]), np.log(marks)
+        gap_log = (ends.min() - logs[1]) if marks[0] > rest[0] else (logs[0] - ends.max())
+        if gap_log < _FAR * (logs[1] - logs[0]) or (levels and gap_log < 2 * (logs[1] - logs[0])):
+            return False
+    elif levels and gap < _OUTSIDE * span:
+        return False
+    if (marks == 0).all():  # nothing flows, nothing falls: a natural value, even apart from the others
+        return gap > 2 * span and marked.sum() < 0.2 * n
+    if gap > _OUTSIDE * span:
+        return True
+    # Within reach of the others, it must be repeated more than they are.
+    typical = np.sort(counts)[int(0.95 * (len(counts) - 1))]
+    return marked.min() >= 2 * typical and gap > _FAR * span
+
+
+def _saturated(distinct: np.ndarray, counts: np.ndarray, end: int) -> bool:
+    """Whether an end of a finely resolved column is piled up: many times as often as the values beside it."""
+    n = counts.sum()
+    if len(distinct) < 50 or float(distinct[end]) in _NATURAL or counts[end] < max(5, 0.005 * n):
+        return False
+    # Many quantities rest at their smallest value most of the time, whatever unit it is in.
+    if counts[end] > (0.5 if end == -1 else 0.2) * n or (end == 0 and distinct[0] <= 0):
+        return False
+    beside = counts[-21:-1] if end == -1 else counts[1:21]
+    inner = counts[:-1] if end == -1 else counts[1:]
+    # Values that pile up inside too (rounded readings, defaults) make the end nothing special.
+    return bool(counts[end] >= 8 * beside.mean() and counts[end] > 3 * inner.max())
+
+
+def column_that_counts(
+    names: Sequence[str],
+    values: np.ndarray,  # [N, c]
+) -> list[str]:
+    """Return the columns that number the rows: evenly rising, or all whole numbers from 0 or 1 on in any order."""
+    n = len(values)
+    found: list[str] = []
+    if n < 10:
+        return found
+    for name, column in zip(names, values.T):
+        steps = np.diff(column[:64])
+        if not np.isfinite(steps).all() or steps[0] == 0:
+            continue
+        rising = np.abs(steps - steps[0]).max() <= 1e-9 * max(abs(column[0]), abs(column[-1]))
+        if rising:
+            line = column[0] + steps.mean() * np.arange(n)
+            rising = bool(np.abs(column - line).max() <= 1e-6 * abs(steps[0]) * n)
+        low = column.min()
+        if rising or (low in (0, 1) and column.max() == low + n - 1 and len(np.unique(column)) == n):
+            found.append(name)
+    return found
+
+
+def _totals(names: Sequence[str], values: np.ndarray | None) -> list[str]:
+    """The first or the last row is the sum of the others in at least two columns, and nowhere among them."""
+    if values is None or len(values) < 5:
+        return []
+    found = []
+    for row, place in ((len(values) - 1, "last"), (0, "first")):
+        rest = np.delete(values, row, axis=0)
+        with np.errstate(invalid="ignore", over="ignore"):
+            total, size = rest.sum(axis=0), np.abs(rest).sum(axis=0)
+            equal = np.abs(values[row] - total) <= 1e-6 * size
+            outside = (values[row] > rest.max(axis=0)) | (values[row] < rest.min(axis=0))
+        hit = np.flatnonzero(equal & outside)
+        if len(hit) >= 2:
+            found.append(
+                f"the {place} row is the sum of all others in {len(hit)} columns ('{names[hit[0]]}': "
+                f"{values[row, hit[0]]:.10g}): a row of totals? Remove it from the file"
+            )
+    return found

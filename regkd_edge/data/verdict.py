@@ -1,0 +1,85 @@
+"""Classify the cells of a column that are not numbers: dates, words, marks, numbers written in another way."""
+
+from __future__ import annotations
+
+import re
+
+from .reading import Odd
+from .reading.cells import GROUPED
+
+__all__ = ["kind_of", "thousands_mark"]
+
+_FEW = 40  # words of a column that may be a category
+_DATE = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}( .*)?|\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?"
+    r"( ?[ap]m)?"
+    r"|\d{1,2}[- ]?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*.*"
+    r"|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ .,-].*\d.*",
+    re.IGNORECASE,
+)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
+_DECIMAL_POINT = re.compile(r"[+-]?\d+(,\d{3})*\.\d+([eE][+-]?\d+)?")
+_TOTAL = re.compile(r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg)s?:?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
+_UNIT = re.compile(
+    r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*|[<>~]\s*\d[\d.,]*"
+)
+_MARKS = {
+    "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "n.d.", "?", "-", "--", "---", ".",
+    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
+}  # fmt: skip
+_PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")
+_BIG = re.compile(r"[+-]?\d{16,}")
+
+
+def kind_of(odd: Odd, numbers: int) -> tuple[str, list[str], list[str]]:
+    """Tell what the odd cells of a column are, beside ``numbers`` cells that are numbers.
+
+    Returns
+    -------
+    kind : str
+        ``marks`` for missing values, ``only marks``, ``big`` (whole numbers that float64 would change), ``dates``,
+        ``comma``, ``point`` (decimal marks), ``grouped`` (thousands marks), ``total``, ``unit``, ``words`` or ``text``.
+    texts : list of str
+        The cells that decided it, in the order of their first rows.
+    marks : list of str
+        Further cells that are known to mean missing.
+    """
+    marks = [text for text in odd.texts if text.lower() in _MARKS]
+    texts = [text for text in odd.texts if text not in marks]
+    if not texts:
+        return ("marks" if numbers else "only marks"), marks, []
+    return _kind(texts, odd, numbers), texts, marks
+
+
+def _kind(texts: list[str], odd: Odd, numbers: int) -> str:
+    def every(form: re.Pattern[str]) -> bool:
+        return all(form.fullmatch(text) for text in texts)
+
+    if every(_BIG):
+        return "big"
+    if every(_DATE) and not any(_PLAIN.fullmatch(text) for text in texts):
+        return "dates"
+    digits = all(_NUMBER.fullmatch(re.sub(r"['\s]", "", text)) for text in texts)
+    if digits and every(_DECIMAL_COMMA) and any(not GROUPED[","].fullmatch(text) for text in texts):
+        if not any("." in text for text in texts):
+            return "comma"
+    if digits and any(form.fullmatch(text) for text in texts for form in GROUPED.values()):
+        return "grouped"
+    if every(_DECIMAL_COMMA):
+        return "comma"
+    if every(_DECIMAL_POINT):
+        return "point"
+    if every(_TOTAL) and odd.count <= 3 and numbers + len(texts) > 2:
+        return "total"
+    if every(_UNIT):
+        return "unit"
+    if numbers >= odd.count and len(texts) <= 3 and not odd.more:
+        return "marks"
+    repeated = odd.count >= 2 * len(texts) or len(texts) < 4
+    return "words" if numbers < odd.count and len(texts) <= _FEW and not odd.more and repeated else "text"
+
+
+def thousands_mark(texts: list[str]) -> str:
+    """The mark that groups the digits of numbers: ``,``, ``.``, ``'`` or ``space``."""
+    return next(mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts))

@@ -1,0 +1,193 @@
+"""The engine: a built graph that is loaded, from raw inputs to raw answers. Needs no torch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import as_rows, as_targets
+from ..data.scores import r2_score
+from ..errors import DataError, UserError
+from ..io.files import write_json
+from . import get_backend, load_runner
+from .base import MANIFEST, Manifest, Runner
+
+__all__ = ["Engine", "build_engine", "predict"]
+
+_CHUNK = 256
+
+
+class Engine:
+    """A loaded engine: raw inputs [n, d] in, raw answers [n, o] out. It is a context manager that closes itself.
+
+    Parameters
+    ----------
+    folder : path
+        Where the engine file and its manifest are.
+    threads : int, optional
+        Threads per request, for back ends on the CPU; by default the number that it was built for.
+    settings
+        Further arguments of the back end's own ``load``.
+
+    Raises
+    ------
+    RunFolderError
+        The manifest is missing or corrupt, or the engine file is not the one that it describes.
+    NotAvailable
+        The runtime or the device is not on this machine.
+    """
+
+    def __init__(self, folder: str | Path, threads: int | None = None, **settings: Any):
+        self.folder = Path(folder)
+        self.settings = {"threads": threads, **settings}
+        self.runner: Runner = load_runner(self.folder, threads, **settings)
+        self._kept: tempfile.TemporaryDirectory[str] | None = None  # holds an unnamed folder
+
+    @property
+    def manifest(self) -> Manifest:
+        """Description of the engine file and its origin."""
+        return self.runner.manifest
+
+    @property
+    def name(self) -> str:
+        """``<backend>.<precision>``."""
+        return f"{self.manifest.backend}.{self.manifest.precision}"
+
+    @property
+    def d(self) -> int:
+        """Number of inputs."""
+        return int(self.manifest.inputs[0]["shape"][1])
+
+    @property
+    def o(self) -> int:
+        """Number of outputs."""
+        return int(self.manifest.outputs[0]["shape"][1])
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the answers [n, o], float64, to raw inputs [n, d] of any number of rows.
+
+        Rows are converted to float32, split into batches that the engine supports, and checked. :meth:`infer` does none
+        of that, and latencies are measured on it.
+
+        Parameters
+        ----------
+        x : array-like, torch tensor or data frame, [n, d]
+            A data frame is read by the names of the inputs, if the manifest has them.
+
+        Raises
+        ------
+        DataError
+            Rows of another rank or width, numbers that are not finite or beyond float32, or columns that are missing.
+        """
+        names = list(self.manifest.feature_names) or None
+        frame = hasattr(x, "columns")
+        rows, _ = as_rows(x, names=names if frame else None, width=self.d)
+        with np.errstate(over="ignore"):
+            single = rows.astype(np.float32)
+        if not np.isfinite(single).all():
+            raise DataError(
+                f"x holds {rows[~np.isfinite(single)][0]:g}, beyond the range of float32.",
+                "Use another unit.",
+            )
+        return predict(self.runner, single)
+
+    def score(self, x: Any, y: Any) -> float:
+        """Return R2 of the answers to x [n, d] against y [n, o], the mean over the outputs (as in scikit-learn)."""
+        answers = self.predict(x)
+        truth, _ = as_targets(y, len(answers), width=answers.shape[1])
+        return r2_score(truth, answers)
+
+    def infer(
+        self,
+        x: np.ndarray,  # [b, d] float32, C-contiguous, raw units
+    ) -> np.ndarray:  # [b, o] float32, raw units
+        """Run one request of a batch size that the engine supports; inputs are checked, never converted."""
+        return self.runner.infer(x)
+
+    def save(self, folder: str | Path) -> Engine:
+        """Copy the engine into a new or empty folder, and return the engine loaded from there."""
+        target = Path(folder)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UserError(f"'{folder}' is not an empty folder.", "Choose a new folder for the engine.")
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.folder.iterdir(), key=lambda p: p.name == MANIFEST):  # the manifest comes last
+            shutil.copyfile(path, target / path.name)
+        return Engine(target, **self.settings)
+
+    def close(self) -> None:
+        """Free the engine's resources."""
+        self.runner.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        batch = "any batch" if self.manifest.batch is None else f"batch {self.manifest.batch}"
+        return (
+            f"Engine({self.name}: {self.d} inputs, {self.o} output{'' if self.o == 1 else 's'}, {batch}, "
+            f"{self.manifest.size_bytes:,} bytes)"
+        )
+
+
+def build_engine(
+    graph: Any,
+    backend: str,
+    folder: str | Path,
+    options: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Build a graph for this machine with a back end, and return the manifest of the engine.
+
+    The engine is run on 256 Gaussian inputs, scaled as the graph's own scaler has it, and compared with its graph (see
+    :mod:`~regkd_edge.engines.verify`), if it can be run here and the graph can be read.
+
+    Parameters
+    ----------
+    graph : Graph or path
+        ONNX, as ``export`` and ``quantize`` write it.
+    backend : str
+        A key of :data:`~regkd_edge.engines.BACKENDS`.
+    folder : path
+        Receives the engine file and ``manifest.json``.
+    options : mapping, optional
+        Options of the back end.
+
+    Raises
+    ------
+    GraphError, NotAvailable
+        As the back end's own ``build``; or the engine does not answer as its graph.
+    """
+    maker = get_backend(backend)
+    maker.require()
+    from .verify import build_verified, probe_oracle
+
+    oracle = probe_oracle(Path(graph))
+    if oracle is None:
+        manifest = maker.build(graph, folder, options)
+    else:
+        manifest, _ = build_verified(maker, graph, folder, options, oracle)
+    names = {key: list(getattr(graph, key, ())) for key in ("feature_names", "target_names")}
+    if any(names.values()):
+        manifest = replace(manifest, feature_names=names["feature_names"], target_names=names["target_names"])
+        write_json(Path(folder, MANIFEST), manifest.to_dict())
+    return manifest
+
+
+def predict(
+    runner: Runner,
+    rows: np.ndarray,  # [n, d] float32
+) -> np.ndarray:  # [n, o] float64
+    """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
+    manifest = runner.manifest
+    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
+    index = np.arange(-(-len(rows) // size) * size) % len(rows)
+    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
+    return np.concatenate(parts)[: len(rows)].astype(np.float64)

@@ -1,0 +1,167 @@
+"""A table of text that fits its terminal: whole numbers or fewer columns, never a cut one.
+
+A terminal that cuts ``0.2086`` to ``0.2`` shows another number. So a column is shown whole or not at all; the columns
+that do not fit are named below the table, and with ``wide`` they follow in further parts, each as wide as the terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Column", "TextTable", "display_width", "fold"]
+
+_GAP = 2
+_LEAST_TEXT = 14  # a text column is not folded into fewer cells
+_LEAST_KEY = 16
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a :class:`TextTable`.
+
+    Attributes
+    ----------
+    heading : str
+        Folded at spaces.
+    text : bool
+        Left-aligned, and folded if it must be. Other columns hold numbers: right-aligned and never folded.
+    rank : int
+        The column with the highest rank is left out first; of equal ranks the last one.
+    """
+
+    heading: str
+    text: bool = False
+    rank: int = 0
+
+
+@dataclass
+class TextTable:
+    """A table to print at any width. The first column names the row and is always shown.
+
+    Attributes
+    ----------
+    columns : list of Column
+    rows : list of list of str
+    bold : set of int
+        Rows to print bold on a terminal that can.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    bold: set[int] = field(default_factory=set)
+
+    def lines(self, width: int | None, wide: bool = False) -> tuple[list[tuple[str, bool]], list[str]]:
+        """Lay the table out.
+
+        Parameters
+        ----------
+        width : int or None
+            Cells per line; None for no limit.
+        wide : bool
+            Print the columns that do not fit in further parts instead of leaving them out.
+
+        Returns
+        -------
+        lines : list of (str, bool)
+            Each line, and whether it is bold.
+        hidden : list of str
+            Headings of the columns that were left out.
+        """
+        rest = list(range(1, len(self.columns)))
+        lines: list[tuple[str, bool]] = []
+        while True:
+            shown = self._fitting(rest, width)
+            lines += ([("", False)] if lines else []) + self._part([0, *shown], width)
+            rest = [i for i in rest if i not in shown]
+            if not wide or not rest:
+                return lines, [self.columns[i].heading for i in rest]
+
+    def _natural(self, i: int) -> int:
+        heading = self.columns[i].heading if self.columns[i].text else ""
+        widest = max((display_width(row[i]) for row in self.rows), default=0)
+        return max(widest, display_width(heading), min(_longest_word(self.columns[i].heading), _LEAST_TEXT))
+
+    def _least(self, i: int) -> int:
+        natural = self._natural(i)
+        if not self.columns[i].text:
+            return natural
+        return min(natural, _LEAST_KEY if i == 0 else _LEAST_TEXT)
+
+    def _fitting(self, among: list[int], width: int | None) -> list[int]:
+        """Return the columns that fit beside the first one, at least one of ``among``."""
+        shown = list(among)
+        while width is not None and len(shown) > 1:
+            if self._least(0) + sum(_GAP + self._least(i) for i in shown) <= width:
+                break
+            shown.remove(max(shown, key=lambda i: (self.columns[i].rank, i)))
+        return shown
+
+    def _part(self, shown: list[int], width: int | None) -> list[tuple[str, bool]]:
+        widths = {i: self._least(i) for i in shown}
+        spare = None if width is None else width - sum(widths.values()) - _GAP * (len(shown) - 1)
+        for i in shown:  # the first column, then the others: as wide as their texts where there is room
+            more = self._natural(i) - widths[i]
+            more = more if spare is None else max(0, min(more, spare))
+            widths[i] += more
+            spare = None if spare is None else spare - more
+        if spare is not None and spare < 0:  # narrower than one number beside a short name: fold the name further
+            widths[shown[0]] = max(4, widths[shown[0]] + spare)
+        lines = [(line, True) for line in self._line([self.columns[i].heading for i in shown], shown, widths, True)]
+        lines.append(("  ".join("─" * widths[i] for i in shown), False))
+        for number, row in enumerate(self.rows):
+            lines += [(line, number in self.bold) for line in self._line([row[i] for i in shown], shown, widths)]
+        return lines
+
+    def _line(self, cells: list[str], shown: list[int], widths: dict[int, int], heading: bool = False) -> list[str]:
+        folded = [fold(cell, widths[i]) if heading or self.columns[i].text else [cell] for cell, i in zip(cells, shown)]
+        height = max(map(len, folded))
+        lines = []
+        for k in range(height):
+            parts = []
+            for i, cell in zip(shown, folded):
+                at = k - (height - len(cell)) if heading else k  # headings stand on the rule
+                content = cell[at] if 0 <= at < len(cell) else ""
+                pad = " " * (widths[i] - display_width(content))
+                parts.append(content + pad if self.columns[i].text else pad + content)
+            lines.append((" " * _GAP).join(parts).rstrip())
+        return lines
+
+
+def display_width(text: str) -> int:
+    """Return the cells that a terminal takes for a text: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in printable(text)
+    )
+
+
+def printable(text: str) -> str:
+    """Return the text on one line without control characters, which would move the cursor or change colours."""
+    return "".join(" " if c in "\n\t\r" else c for c in text if c in "\n\t\r" or unicodedata.category(c)[0] != "C")
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Return the text in lines of at most ``width`` cells, broken at spaces, else after ``. _ - /``, else anywhere."""
+    lines, rest = [], printable(text).strip()
+    while display_width(rest) > width:
+        cut = _prefix(rest, width)
+        space = rest.rfind(" ", 1, cut + 1)
+        mark = max(rest.rfind(c, 1, cut) for c in "._-/") + 1
+        at = space if space > 0 else mark if mark > 1 else cut
+        lines.append(rest[:at].rstrip())
+        rest = rest[at:].lstrip()
+    return [*lines, rest] if rest or not lines else lines
+
+
+def _prefix(text: str, width: int) -> int:
+    taken = 0
+    for i, c in enumerate(text):
+        taken += display_width(c)
+        if taken > width:
+            return max(i, 1)
+    return len(text)
+
+
+def _longest_word(text: str) -> int:
+    return max((display_width(word) for word in text.split()), default=0)

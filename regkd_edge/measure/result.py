@@ -1,0 +1,69 @@
+"""What a bench found, as a table that prints well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..io.html import rows_table
+
+__all__ = ["BenchResult"]
+
+
+class BenchResult(Sequence):  # type: ignore[type-arg]
+    """Records of engines that were measured together, one per engine; see
+    :func:`~regkd_edge.measure.measure_engines` for their fields. ``print`` and a notebook show them as a table.
+    """
+
+    def __init__(self, records: Sequence[dict[str, Any]]):
+        self.records = list(records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.records[index]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.records)
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings, and a row of texts per engine and target: errors in the target's unit, latency in microseconds."""
+        batches = list(dict.fromkeys(entry["batch"] for record in self.records for entry in record["latency"]))
+        headings = ["engine", "target", "RMSE", "MAE", "largest error", "R2"]
+        headings += [f"{q} us, batch {b}" for b in batches for q in ("p50", "p99")]
+        rows = []
+        for record in self.records:
+            judged = record["accuracy"] or record["against_teacher"]
+            timed = {entry["batch"]: entry for entry in record["latency"]}
+            times = [_micro(timed.get(b, {}).get(f"{q}_ns")) for b in batches for q in ("p50", "p99")]
+            for number, target in enumerate(judged["targets"]):
+                figures = [_figure(target[key]) for key in ("rmse", "mae", "max_error", "r2")]
+                name = target["name"] + ("" if record["accuracy"] else " (teacher)")
+                rows.append(
+                    [
+                        record["name"] if number == 0 else "",
+                        name,
+                        *figures,
+                        *(times if number == 0 else [""] * len(times)),
+                    ]
+                )
+        return headings, rows
+
+    def __repr__(self) -> str:
+        headings, rows = self.table()
+        widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+        lines = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+                 for row in (headings, *rows)]  # fmt: skip
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _repr_html_(self) -> str:
+        return rows_table("Measured on held-out rows", *self.table())
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _micro(nanoseconds: float | None) -> str:
+    return "-" if nanoseconds is None else f"{nanoseconds / 1000:.3g}"

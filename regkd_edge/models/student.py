@@ -1,0 +1,216 @@
+"""The student: a small network with its scalers, from raw inputs to raw answers, ready to be exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..data import Scalers, as_rows, as_targets
+from ..data.scores import r2_score
+from .mlp import MLP
+from .predict import predict
+from .spec import MLPSpec
+from .store import count_parameters, load_model, save_model
+
+if TYPE_CHECKING:
+    from ..graph.file import Graph
+
+__all__ = ["Student"]
+
+
+@dataclass(eq=False)
+class Student:
+    """A distilled network: raw inputs [n, d] in, raw answers [n, o] out.
+
+    Attributes
+    ----------
+    module : MLP
+        The network, from standardized inputs to standardized outputs.
+    scalers : Scalers
+        From raw units to that space and back; an exported graph holds them.
+    spec : MLPSpec
+        The spec it was built from; ``str()`` gives ``mlp:32,32:relu``.
+    feature_names, target_names : list of str
+        Names of the inputs and outputs in order; a data frame is read by them.
+    record : dict
+        How it was trained, as JSON-able facts: steps, best step, validation RMSE, rows, back end, notes.
+    inputs : dict or None
+        Summary of the rows that it was trained on (quantiles, whole-number columns, correlation); it calibrates a
+        quantization without rows.
+    extra : dict
+        Further metadata stored with it.
+    """
+
+    module: MLP
+    scalers: Scalers
+    spec: MLPSpec
+    feature_names: list[str]
+    target_names: list[str]
+    record: Mapping[str, Any] = field(default_factory=dict)
+    inputs: dict[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def d(self) -> int:
+        """Number of inputs."""
+        return self.scalers.x.width
+
+    @property
+    def o(self) -> int:
+        """Number of outputs."""
+        return self.scalers.y.width
+
+    @property
+    def parameters_count(self) -> int:
+        """Number of parameters of the network."""
+        return count_parameters(self.module)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the answers [n, o], float64, raw units, to raw inputs [n, d].
+
+        Parameters
+        ----------
+        x : array-like, torch tensor or data frame, [n, d]
+            A data frame is read by ``feature_names``.
+
+        Raises
+        ------
+        DataError
+            Rows of another rank or width, text, numbers that are not finite, or columns that are missing.
+        """
+        frame = hasattr(x, "columns")
+        rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.d)
+        return predict(self.module, self.scalers, rows)
+
+    def score(self, x: Any, y: Any) -> float:
+        """Return R2 of the answers to x [n, d] against y [n, o], the mean over the outputs (as in scikit-learn)."""
+        answers = self.predict(x)
+        truth, _ = as_targets(y, len(answers), width=self.o)
+        return r2_score(truth, answers)
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        batch: Literal["dynamic"] | int = "dynamic",
+        check: Any = None,
+    ) -> Graph:
+        """Write the student as ONNX with its scalers inside: raw units in, raw units out, float32.
+
+        Parameters
+        ----------
+        path : path
+            The file, usually ``*.onnx``; written atomically.
+        batch : ``"dynamic"`` or int
+            A free first dimension, or a fixed one.
+        check : [n, d], optional
+            Rows in raw units on which the graph is compared with the network, besides random ones.
+
+        Raises
+        ------
+        GraphError
+            A number does not fit into float32, or the graph differs from the network.
+        """
+        from ..export import check_onnx, export_onnx
+        from ..graph.file import Graph
+
+        export_onnx(
+            self.module,
+            self.scalers,
+            path,
+            batch=batch,
+            feature_names=self.feature_names,
+            target_names=self.target_names,
+            spec=str(self.spec),
+        )
+        rows = np.empty((0, self.d)) if check is None else as_rows(check, width=self.d, what="check")[0]
+        difference = check_onnx(path, self.module, self.scalers, rows)
+        return Graph(
+            Path(path),
+            {"precision": "fp32", "check": {"rows": len(rows), "max_abs": difference} if len(rows) else None},
+            feature_names=self.feature_names,
+            target_names=self.target_names,
+        )
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``model.safetensors`` and ``model.json`` into a folder; :meth:`load` reads them."""
+        extra = {
+            **self.extra,
+            **self.record,
+            "feature_names": self.feature_names,
+            "target_names": self.target_names,
+            "inputs": self.inputs,
+        }
+        return save_model(folder, self.module, self.scalers, self.spec, extra)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Student:
+        """Read the files of :meth:`save`, or a run's folder ``student``; errors as in ``load_model``."""
+        saved = load_model(folder)
+        extra = dict(saved.extra)
+        names = [extra.pop(key, None) for key in ("feature_names", "target_names")]
+        return cls(
+            saved.module,
+            saved.scalers,
+            saved.spec,
+            _names(names[0], "x", saved.scalers.x.width),
+            _names(names[1], "y", saved.scalers.y.width),
+            record={key: value for key, value in extra.items() if key in _RECORDED},
+            inputs=extra.pop("inputs", None),
+            extra={key: value for key, value in extra.items() if key not in _RECORDED},
+        )
+
+    def __repr__(self) -> str:
+        facts = [
+            f"{self.d} inputs",
+            f"{self.o} output{'' if self.o == 1 else 's'}",
+            f"{self.parameters_count:,} parameters",
+        ]
+        rmse = self.record.get("validation_rmse")
+        if rmse is not None:
+            facts.append(f"validation RMSE {rmse:.4g} {self._unit()} at step {self.record['best_step']:,}")
+        return f"Student({self.spec}: {', '.join(facts)})"
+
+    def _repr_html_(self) -> str:
+        from ..io.html import facts_table
+
+        rmse = self.record.get("validation_rmse")
+        return facts_table(
+            f"Student {self.spec}",
+            {
+                "inputs": ", ".join(self.feature_names[:12]) + (", ..." if self.d > 12 else ""),
+                "outputs": ", ".join(self.target_names),
+                "parameters": f"{self.parameters_count:,}",
+                "validation RMSE": "not measured" if rmse is None else f"{rmse:.4g} {self._unit()}",
+                "steps": f"{self.record.get('steps', 0):,}",
+                "notes": "; ".join(self.record.get("notes", [])) or "none",
+            },
+        )
+
+    def _unit(self) -> str:
+        return f"({self.target_names[0]})" if self.o == 1 else "(standard deviations)"
+
+
+# Record of a training (Trained.summary).
+_RECORDED = (
+    "steps",
+    "best_step",
+    "validation_rmse",
+    "unit",
+    "train_rows",
+    "validation_rows",
+    "backend",
+    "backend_reason",
+    "notes",
+    "seconds",
+)
+
+
+def _names(stored: Sequence[str] | None, letter: str, width: int) -> list[str]:
+    if stored is not None and len(stored) == width:
+        return [str(name) for name in stored]
+    return [f"{letter}{j}" for j in range(width)]

@@ -1,0 +1,95 @@
+"""Teachers that are not torch networks: a scikit-learn regressor, or any function on arrays.
+
+They return values and have no gradient. PM works, ABM picks among random candidates, GM is refused (or uses central
+differences on request), and the adversarial generator is refused, each with a message.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...errors import ModelError, UserError
+from ..outputs import Outputs
+
+__all__ = ["ArrayFunction"]
+
+
+class ArrayFunction(nn.Module):
+    """A function on float64 arrays [n, d] -> [n, o] (or [n]) as a module without parameters.
+
+    Parameters
+    ----------
+    function : callable, or an object with ``predict``
+        A fitted scikit-learn regressor, a simulator, a remote service. What was fitted on a data frame with named
+        columns (``feature_names_in_``) is asked with one.
+    """
+
+    differentiable = False
+    dtype = torch.float64
+
+    def __init__(self, function: Callable[[np.ndarray], Any] | Any):
+        super().__init__()
+        ask = getattr(function, "predict", function)
+        if not callable(ask) or isinstance(function, type):
+            kind = f"the class {function.__name__}" if isinstance(function, type) else f"a {type(function).__name__}"
+            raise ModelError(
+                f"{kind} cannot be a teacher.", "Give a function on arrays, or a fitted object with predict(x)."
+            )
+        self.function, self.ask = function, ask
+        self.features = _features(function)
+        names = getattr(function, "feature_names_in_", None)
+        self.frame = _frame(names) if names is not None else None
+        self.outputs = Outputs(type(function).__name__)
+
+    def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
+        rows = x.detach().double().cpu().numpy()
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="X does not have valid feature names")
+                answer = self.ask(rows if self.frame is None else self.frame(rows))
+            if not isinstance(answer, (dict, tuple)) and not isinstance(answer, Tensor):
+                answer = np.asarray(answer, dtype=np.float64)
+        except UserError:
+            raise
+        except Exception as error:  # the user's own function: whatever it raises is the cause
+            raise ModelError(
+                f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: "
+                f"{type(error).__name__}: {error}.",
+                "Fix it, or fit it first.",
+            ) from error
+        if isinstance(answer, np.ndarray):
+            y = answer[:, None] if answer.ndim == 1 else answer
+            if y.ndim > 2 or len(np.atleast_1d(y)) != len(rows):
+                y = self.outputs(torch.from_numpy(answer), len(rows)).numpy()
+        else:
+            y = self.outputs(answer, len(rows)).double().cpu().numpy()
+        y = y.reshape(len(rows), -1) if y.ndim == 0 and len(rows) == 1 else y
+        return torch.from_numpy(np.ascontiguousarray(y)).to(x)
+
+    def extra_repr(self) -> str:
+        return type(self.function).__name__
+
+
+def _features(function: Any) -> int | None:
+    """The number of inputs, where a fitted estimator knows it."""
+    try:
+        count = getattr(function, "n_features_in_", None)
+    except Exception:  # a property of an estimator that is not fitted
+        return None
+    return int(count) if isinstance(count, (int, np.integer)) else None
+
+
+def _frame(names: Any) -> Callable[[np.ndarray], Any] | None:
+    """Arrays as data frames with these columns; None without pandas."""
+    try:
+        import pandas
+    except ImportError:
+        return None
+    columns = [str(name) for name in names]
+    return lambda rows: pandas.DataFrame(rows, columns=columns) if rows.shape[1] == len(columns) else rows

@@ -1,0 +1,85 @@
+"""Teachers from programs of torch: ``torch.export`` (.pt2), TorchScript, and pickled modules that are trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ModelError
+from ..outputs import Outputs
+
+__all__ = ["FixedBatch", "read_program", "read_torchscript"]
+
+
+class FixedBatch(nn.Module):
+    """A program that takes batches of one size only: rows are handed over in such pieces, the last one filled up."""
+
+    def __init__(self, module: nn.Module, batch: int, outputs: Outputs):
+        super().__init__()
+        self.module, self.batch, self.outputs = module, batch, outputs
+
+    def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
+        parts = []
+        for part in x.split(self.batch):
+            short = self.batch - len(part)
+            full = torch.cat([part, part[-1:].expand(short, *part.shape[1:])]) if short else part
+            parts.append(self.outputs(self.module(full), self.batch)[: len(part)])
+        return torch.cat(parts)
+
+
+def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
+    """The module of a ``torch.export`` program.
+
+    Raises
+    ------
+    ModelError
+        Not one, made by an incompatible version of torch, or with several inputs.
+    """
+    try:
+        program = torch.export.load(str(path))
+        module = program.module()
+        module.train = lambda mode=True: module  # it was exported in one mode, and refuses to switch
+        module.eval = lambda: module
+    except Exception as error:  # a damaged archive, operators of a library that is absent, another version
+        raise ModelError(
+            f"'{path}' is not a torch.export program that torch {torch.__version__} reads: {_first_line(error)}.",
+            "Save it again with torch.export.save, or give ONNX.",
+        ) from None
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and _is_input(program, node)]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if len(tensors) != 1 or tensors[0].ndim < 2:
+        shapes = ", ".join(str(list(v.shape)) for v in tensors)
+        raise ModelError(
+            f"the program '{path}' takes {len(tensors)} inputs ({shapes}), expected one of shape [n, inputs].",
+            "Export a module that takes one tensor of rows.",
+        )
+    module.features = tensors[0].shape[1] if isinstance(tensors[0].shape[1], int) else None
+    module.dtype = tensors[0].dtype
+    batch = tensors[0].shape[0]
+    if isinstance(batch, int):
+        fixed = FixedBatch(module, batch, outputs)
+        fixed.features, fixed.dtype = module.features, module.dtype
+        return fixed
+    return module
+
+
+def _is_input(program: Any, node: Any) -> bool:
+    return node.name in program.graph_signature.user_inputs
+
+
+def read_torchscript(path: str | Path) -> nn.Module:
+    """A TorchScript program on the CPU; :class:`ModelError` for a damaged one."""
+    try:
+        return torch.jit.load(str(path), map_location="cpu")
+    except Exception as error:  # a damaged archive, custom operators that are absent
+        raise ModelError(
+            f"'{path}' is not a TorchScript program that loads here: {_first_line(error)}.",
+            "Save it again with torch.jit.save, or export it with torch.export or to ONNX.",
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

@@ -1,0 +1,119 @@
+"""Training: the terms of the loss and the validation error over the steps, and the race between recipes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .axes import Frame, number, shortened, text
+
+__all__ = ["TERM_NAMES", "bars", "curves", "loss_terms", "race_rows", "validation_curves"]
+
+TERM_NAMES = {
+    "total": "all terms together",
+    "base": "base loss",
+    "pm": "perturbation matching",
+    "abm": "adversarial belief matching",
+    "gm": "gradient matching",
+}
+_CSS = {"total": "s5", "base": "s1", "pm": "s2", "abm": "s4", "gm": "s3"}
+
+
+def loss_terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
+    """Return name in words -> (CSS class, steps, values) of the terms that were used."""
+    steps = np.array([entry["step"] for entry in history], dtype=np.float64)
+    found = {}
+    for key, name in TERM_NAMES.items():
+        values = np.array([entry.get(key, 0.0) for entry in history], dtype=np.float64)
+        if np.any(values > 0):
+            found[name] = (_CSS[key], steps, values)
+    return found if len(found) > 2 else {k: v for k, v in found.items() if k != TERM_NAMES["total"] or len(found) == 1}
+
+
+def validation_curves(
+    histories: Mapping[str, Sequence[Mapping[str, float]]], css: Mapping[str, str]
+) -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
+    """Return model -> (CSS class, steps, RMSE on the validation rows)."""
+    found = {}
+    for name, history in histories.items():
+        pairs = [(e["step"], e["validation_rmse"]) for e in history if e.get("validation_rmse") is not None]
+        if pairs:
+            steps, values = np.array(pairs, dtype=np.float64).T
+            found[name] = (css[name], steps, values)
+    return found
+
+
+def curves(series: Mapping[str, tuple[str, np.ndarray, np.ndarray]], y_label: str, title: str) -> str:
+    """Draw curves over the steps with a logarithmic height; values of 0 leave a gap."""
+    positive = np.concatenate([values[values > 0] for _, _, values in series.values()])
+    if not len(positive):
+        return ""
+    steps = np.concatenate([steps for _, steps, _ in series.values()])
+    frame = Frame(
+        (float(steps.min()), float(steps.max())),
+        (float(positive.min()) / 1.1, float(positive.max()) * 1.1),
+        log_y=True,
+        left=66,
+    )
+    parts = frame.axes("step", y_label)
+    for css, at, values in series.values():
+        keep = np.unique(np.linspace(0, len(at) - 1, min(len(at), 300)).astype(int))
+        path, drawing = [], False
+        for step, value in zip(at[keep], values[keep]):
+            if value > 0:
+                path.append(f"{'L' if drawing else 'M'}{float(frame.px(step)):.1f} {float(frame.py(value)):.1f}")
+            drawing = value > 0
+        if len(path) == 1:  # one validation: a point has no length, so draw a short line
+            path.append("h3")
+        parts.append(f'<path d="{"".join(path)}" class="line {css}"/>')
+    return frame.svg(title, parts)
+
+
+def bars(values: Sequence[tuple[str, float, bool]], label: str, title: str) -> str:
+    """Draw horizontal bars with their names above and their values beside them; chosen ones are highlighted.
+
+    Parameters
+    ----------
+    values : sequence of (name, value, chosen)
+    """
+    known = [(name, value, chosen) for name, value, chosen in values if math.isfinite(value)]
+    if not known:
+        return ""
+    step, top = 34, 4
+    width, height = 440, top + step * len(known) + 26
+    most = max(max(value for _, value, _ in known), 1e-300)
+    parts = []
+    for i, (name, value, chosen) in enumerate(known):
+        y = top + step * i
+        length = max(0.0, value / most) * (width - 90)
+        parts += [
+            text(2, y + 12, shortened(name, width - 4), "strip", "start"),
+            f'<rect x="2" y="{y + 17}" width="{length:.1f}" height="11" class="area {"s1" if chosen else "s3"}"/>',
+            text(length + 8, y + 27, number(float(f"{value:.4g}")), "tick", "start"),
+        ]
+    parts.append(text(width / 2, height - 6, shortened(label, width), "label"))
+    return Frame((0, 1), (0, 1), width=width, height=height).svg(title, parts)
+
+
+def race_rows(race: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
+    """Return (candidate, last distance, won) of the record of a race, nearest first.
+
+    A candidate that was dropped before the last rung says so in its name: its distance is that of a shorter training.
+    """
+    key = "distance_to_labels" if "labels" in str(race.get("measure", "")).split(" on ")[0] else "distance_to_teacher"
+    rungs = len(race.get("rungs") or ())
+    rows = []
+    for one in race.get("candidates") or ():
+        scores = [float(score) for score in one.get(key) or () if _is_number(score)]
+        if scores:
+            title = str(one.get("title", ""))
+            dropped = f" (dropped after rung {len(scores)} of {rungs})" if len(scores) < rungs else ""
+            rows.append((title + dropped, scores[-1], title == race.get("winner")))
+    return sorted(rows, key=lambda row: row[1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,79 @@
+"""A table for a run that has none: inputs as described, with the teacher's answers as targets."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from ..config import DistillConfig, RunConfig
+from ..data import Table
+from ..data.named import column_names
+from ..errors import DataError
+from ..models import Teacher, open_teacher
+from ..sampling import InputDescription
+from .fits import require_units
+from .known import STANDARD, description_of
+
+__all__ = ["described_rows", "described_table"]
+
+_ROWS = 4000
+
+
+def described_table(config: RunConfig) -> Table:
+    """:func:`described_rows` of the teacher that a configuration names."""
+    return described_rows(open_teacher(config.teacher), config.distill, config.seed)
+
+
+def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:
+    """A table for a student that has none (``no_data``): inputs as described, the teacher's answers as targets.
+
+    It serves the reports: every RMSE on it is a distance from the teacher. The student sees none of its rows.
+    """
+    require_units(teacher)
+    names = _names(config, teacher)
+    description = description_of(config, teacher, names)
+    x = description.inputs(np.random.default_rng([seed, 7]).standard_normal((_ROWS, len(names))))
+    try:
+        y = teacher.predict(x)
+    except Exception as error:  # a foreign module may raise anything on rows of this width
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise DataError(
+            f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.",
+            "Describe each of its inputs, in order.",
+        ) from error
+    if not np.isfinite(y).all():
+        raise DataError(
+            "the teacher's answers to the described inputs are not finite.", "Check --describe and --inputs."
+        )
+    targets = list(teacher.extra.get("target_names") or [f"y{j}" for j in range(y.shape[1])])
+    constant = [name for name, values in zip(targets, y.T) if values.min() == values.max()]
+    if constant:
+        raise DataError(
+            f"the teacher gives the same answer to all described inputs (target '{constant[0]}').",
+            "Check --describe and --inputs.",
+        )
+    note = (
+        f"no rows were given: {_ROWS:,} inputs were drawn from the description and answered by the teacher; "
+        "every RMSE is a distance from the teacher on them"
+    )
+    return Table(x, y, list(names), targets, "described inputs", [note])
+
+
+def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
+    """Return the inputs of a teacher when no table names them."""
+    stored = teacher.extra.get("feature_names")
+    if stored:
+        return list(stored)
+    if config.describe not in (None, STANDARD):
+        return InputDescription.from_yaml(config.describe).names
+    if config.like is not None:
+        return column_names(config.like)
+    layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
+    if teacher.widths[0] is not None:
+        return [f"x{j}" for j in range(teacher.widths[0])]
+    if layer is None:
+        raise DataError(
+            "the number of inputs is unknown: neither a table nor the teacher tells it.",
+            "Give --describe inputs.yaml, or --data.",
+        )
+    return [f"x{j}" for j in range(layer.in_features)]

@@ -1,0 +1,108 @@
+"""Whether a teacher is worth following: its error on held-out rows against the mean and against a linear model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import Dataset, Split
+from ..errors import ModelError
+from ..models import Teacher
+
+__all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows", "require_teacher"]
+
+_FEWEST = 8  # held-out rows that say anything
+_RIDGE = 1e-3  # of the standardised inputs
+
+
+@dataclass(frozen=True)
+class TeacherCheck:
+    """Figures on held-out rows, the mean over the targets.
+
+    Attributes
+    ----------
+    r2, linear_r2 : float
+        Of the teacher, and of a linear model fitted to the training rows.
+    worse_than_linear : bool
+        By more than two standard errors of the difference.
+    """
+
+    rows: int
+    r2: float
+    linear_r2: float
+    worse_than_linear: bool
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the teacher, or None."""
+        if self.r2 < 0:
+            return f"answers worse than the mean of the targets does (R2 {self.r2:.3g} on {self.rows} held-out rows)"
+        if self.worse_than_linear:
+            return (
+                f"is worse than a linear model (R2 {self.r2:.3g} against {self.linear_r2:.3g} on {self.rows} "
+                "held-out rows)"
+            )
+        return None
+
+
+def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = None) -> TeacherCheck | None:
+    """Judge a teacher on the validation rows; None where they are too few to tell.
+
+    Parameters
+    ----------
+    rows : Split, optional
+        The rows that may be looked at; by default those of the data set.
+    """
+    rows = rows or dataset.split
+    if len(rows.validation) < _FEWEST:
+        return None
+    (x, y), (xv, yv) = ((dataset.x[i], dataset.y[i]) for i in (rows.train, rows.validation))
+    scale = np.where(dataset.y[rows.train].std(0) > 0, y.std(0), 1.0)
+    errors = (((teacher.predict(xv) - yv) / scale) ** 2).mean(1)
+    linear = (((_linear(x, y, xv) - yv) / scale) ** 2).mean(1)
+    about_mean = ((yv - yv.mean(0)) / scale) ** 2
+    r2 = lambda e: float(1.0 - e.mean() / max(about_mean.mean(), 1e-12))
+    return TeacherCheck(len(yv), r2(errors), r2(linear), _larger(errors, linear))
+
+
+def require_teacher(check: TeacherCheck | None, source: str) -> None:
+    """Refuse a teacher that is not worth following; :class:`ModelError` says why and how to go on."""
+    if check is not None and check.problem is not None:
+        raise ModelError(
+            f"the teacher ({source}) {check.problem}: a student that follows it learns its errors.",
+            "Train it longer, check its units (--inputs) and the columns, or go on with --accept-teacher.",
+        )
+
+
+def better_than_its_teacher(
+    student: np.ndarray,  # [n, o] answers to held-out rows
+    teacher: np.ndarray,
+    y: np.ndarray,
+) -> str | None:
+    """Return a note where a student is nearer to the labels of held-out rows than its teacher, else None."""
+    if len(y) < _FEWEST:
+        return None
+    scale = np.where(y.std(0) > 0, y.std(0), 1.0)
+    ours, theirs = ((((a - y) / scale) ** 2).mean(1) for a in (student, teacher))
+    if not _larger(theirs, ours):
+        return None
+    return (
+        f"the student is nearer to the labels of {len(y)} held-out rows than its teacher (RMSE {ours.mean() ** 0.5:.3g} "
+        f"against {theirs.mean() ** 0.5:.3g} standard deviations): a smaller network follows less of the noise that "
+        "its teacher learnt; a better teacher may give a better student still"
+    )
+
+
+def _larger(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether errors a [n] are larger than b [n] in the mean, by more than two standard errors."""
+    gap = a - b
+    return bool(gap.mean() > 2.0 * gap.std() / np.sqrt(len(gap)))
+
+
+def _linear(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The answers of a ridge regression on standardised inputs."""
+    mean, sd = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
+    z, zv = (x - mean) / sd, (at - mean) / sd
+    gram = z.T @ z + _RIDGE * len(z) * np.eye(z.shape[1])
+    return y.mean(0) + zv @ np.linalg.solve(gram, z.T @ (y - y.mean(0)))

@@ -1,0 +1,132 @@
+"""Training until it stops improving: the steps are doubled, and each time the learning rate falls to 0 on a branch.
+
+A learning rate that falls along a cosine needs the end beforehand. Here it stays constant on a trunk; from the trunk,
+at 1,000, 2,000, 4,000, ... steps, a branch is taken on which it falls to 0 over a quarter as many steps more (warmup,
+stable, decay: Hu et al. 2024, section 4; branching so is ours). The branch is what is judged and kept. The trunk goes
+on as long as a doubling brings at least ``LEAST_GAIN``. The branches cost a quarter on top of the trunk.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..config.objective import LEAST_GAIN, MOST_AUTO
+from ..fused import Member, TrainState, advance
+from ..objectives import LOSS_COLUMNS
+from .checkpoint import Checkpoint
+from .loop import SAVE_AFTER, Outcome, Progress, Validation, check_finite, diverged, resume, save, snapshot_of
+
+__all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving"]
+
+FIRST = 1_000  # [steps] of the trunk before the first branch
+_DECAY = 0.25  # steps of a branch, as a share of the trunk's
+_PIECES = 10  # in which the learning rate falls
+_RUNGS = 2  # doublings without a gain before the end
+
+
+def decay_steps(trunk: int) -> int:
+    """Steps of the branch from a trunk of so many."""
+    return max(_PIECES, math.ceil(_DECAY * trunk / _PIECES) * _PIECES)
+
+
+def branches(members: Sequence[Member]) -> list[Member]:
+    """Copies of the members, taken on together while their learning rate falls to 0; the members stay as they are."""
+    copies = []
+    for member in members:
+        slots = {name: [t.clone() for t in tensors] for name, tensors in member.state.slots.items()}
+        student, state = copy.deepcopy(member.student), TrainState(member.state.step, slots)
+        copies.append(replace(member, student=student, state=state))
+        copies[-1].decision = member.decision
+    steps = decay_steps(members[0].state.step) // _PIECES
+    for piece in range(_PIECES):
+        for one, member in zip(copies, members):
+            rate = member.optimizer.lr * (1.0 - (piece + 0.5) / _PIECES)
+            one.optimizer = replace(member.optimizer, lr=rate, schedule="constant")
+        for one, done in zip(copies, advance(copies, steps)):
+            check_finite(done.losses, one)
+    return copies
+
+
+def climb(
+    member: Member,
+    validation: Validation,
+    *,
+    every: int,
+    until: float | None = None,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Outcome:
+    """Train ``member.student`` in place until a doubling of the steps brings too little, and leave the best in it.
+
+    Parameters
+    ----------
+    member : Member
+        With a constant learning rate, constant weights, and a total of at least twice ``MOST_AUTO``.
+    every : int
+        Steps between two calls of ``progress``.
+    until : float, optional
+        Time on the clock ``time.monotonic``: a rung that would end later is not begun (the first one always is).
+    checkpoint : Checkpoint, optional
+        As in :func:`regkd_edge.training.loop.run`; a branch that was interrupted is taken again.
+    """
+    outcome = resume(member, None, checkpoint)
+    saved = time.monotonic()
+    rung = FIRST * 2 ** len(outcome.history)
+    snapshot = snapshot_of(member, None, outcome, checkpoint)
+    try:
+        while not outcome.done:
+            started = time.monotonic()
+            while member.state.step < rung:
+                n = min(every, rung - member.state.step)
+                losses = advance([member], n)[0].losses
+                check_finite(losses, member)
+                outcome.steps += n
+                if time.monotonic() - saved > SAVE_AFTER:
+                    save(checkpoint, snapshot_of(member, None, outcome, checkpoint))
+                    saved = time.monotonic()
+                if progress is not None:
+                    means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
+                    progress(member.state.step, MOST_AUTO, means, validation.rmse(member.student))
+            (branch,) = branches([member])
+            outcome.steps += decay_steps(rung)
+            rmse, score = validation.rmse(branch.student), validation.score(branch.student)
+            progressed = validation.progress(branch.student)
+            if not math.isfinite(rmse):
+                raise diverged(rung, member)
+            means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
+            first = not outcome.history
+            outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
+            outcome.history.append({"step": rung + decay_steps(rung), **means, "validation_rmse": rmse})
+            outcome.idle = 0 if first or outcome.gain >= LEAST_GAIN else outcome.idle + 1
+            outcome.best_progress = min(outcome.best_progress, progressed)
+            if score < outcome.best_score:
+                outcome.best_score, outcome.best_rmse, outcome.best_step = score, rmse, rung + decay_steps(rung)
+                outcome.best = {key: t.detach().clone() for key, t in branch.student.state_dict().items()}
+            taken = time.monotonic() - started
+            outcome.seconds += taken
+            rung *= 2
+            late = until is not None and time.monotonic() + 2 * taken > until
+            outcome.done = outcome.idle >= _RUNGS or late or rung > MOST_AUTO
+            snapshot = snapshot_of(member, None, outcome, checkpoint)
+            save(checkpoint, snapshot)
+    except KeyboardInterrupt:
+        save(checkpoint, snapshot)
+        raise
+    member.student.load_state_dict(outcome.best)
+    return outcome
+
+
+def still_improving(outcome: Outcome) -> list[str]:
+    """Return a note where the last doubling of the steps still brought something, or none."""
+    if outcome.gain is None:
+        return [f"the time was up after the first {outcome.steps:,} steps: give more (--budget)"]
+    if outcome.gain < LEAST_GAIN:
+        return []
+    return [
+        f"the student was still improving at the end: the last doubling of the steps brought {outcome.gain:.0%} "
+        f"(after {outcome.steps:,} steps); give more time (--budget), or more --steps"
+    ]

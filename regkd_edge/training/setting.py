@@ -1,0 +1,169 @@
+"""What every student of one distillation shares: the rows it may see, the scalers, the teacher in their space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..config import DistillConfig
+from ..data import Dataset, Scalers, Split, subset
+from ..data.columns import Columns
+from ..data.named import read_inputs
+from ..models import Teacher
+from ..objectives import Schedule, StepRecipe, is_differentiable
+from ..objectives.terms import Teacher as Network
+from ..objectives.terms import jacobian_products
+from .free import Synthetic, synthetic_rows
+from .job import Training, known_hash
+from .known import description_of
+from .pair import pair_of
+from .points import Known, box_of, source_of
+from .pool import POINTS, Pool, teacher_answers
+from .recipe import optimizer_of, recipe_of
+
+__all__ = ["Setting", "standardized_rows"]
+
+_GRADIENTS = 512  # rows over which the scale of the teacher's gradient is taken
+
+
+@dataclass(eq=False)
+class Setting:
+    """Made by :meth:`of`; :meth:`training` makes one student's training out of it.
+
+    Parameters
+    ----------
+    rows : Split
+        The rows that are seen; none without data.
+    module : nn.Module
+        The teacher in the space of ``scalers``.
+    train, held : (x [n, d], y [n, o])
+        Standardised rows to learn from and to select by.
+    free : Synthetic or None
+        Without data, what stands in place of rows.
+    """
+
+    dataset: Dataset
+    teacher: Teacher
+    seed: int
+    rows: Split
+    scalers: Scalers
+    module: nn.Module
+    train: tuple[np.ndarray, np.ndarray]
+    held: tuple[np.ndarray, np.ndarray]
+    free: Synthetic | None = None
+    points: int = POINTS  # around the rows, of each kind of noise
+
+    @classmethod
+    def of(cls, dataset: Dataset, teacher: Teacher, config: DistillConfig, seed: int) -> Setting:
+        """Take the rows that ``config`` lets the student see, or describe inputs where it sees none."""
+        if config.no_data:
+            free = synthetic_rows(dataset, teacher, config, seed)
+            return cls(dataset, teacher, seed, free.seen, free.scalers, free.teacher, free.train, free.validation, free)
+        rows = subset(dataset.split, config.fraction, seed)
+        scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
+        parts = standardized_rows(dataset, rows, scalers)
+        drawn = POINTS if config.steps == "auto" else min(POINTS, config.steps * config.batch)
+        return cls(dataset, teacher, seed, rows, scalers, teacher.standardized(scalers), *parts, points=drawn)
+
+    def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
+        """The same with other row numbers to learn from and to be judged on."""
+        rows = Split(train, held, self.rows.test)
+        a, b = standardized_rows(self.dataset, rows, self.scalers)
+        return replace(self, rows=rows, train=a, held=b, points=min(self.points, points))
+
+    @cached_property
+    def pool(self) -> Pool:
+        """Neighbours of the rows to learn from."""
+        return self._pool(self.dataset.x[self.rows.train], self.dataset.columns)
+
+    @cached_property
+    def teacher_on_held(self) -> np.ndarray:  # [n, o] standardised
+        """What the teacher answers to the rows to be judged on."""
+        return teacher_answers(self.teacher, self.scalers, self.dataset.x[self.rows.validation])
+
+    @cached_property
+    def exact_answers(self) -> np.ndarray | None:  # [n, o] standardized
+        """The teacher's answers to the rows as they are, where it is no MLP that the core evaluates itself."""
+        if self.free is not None or self.teacher.mlp is not None:
+            return None
+        return self.teacher.answers_in(self.scalers, self.dataset.x[self.rows.train])
+
+    def _pool(self, raw: np.ndarray, columns: Columns) -> Pool:
+        return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points)
+
+    def known(self, config: DistillConfig) -> Known:
+        """What the sampler of ``config`` can draw from."""
+        names, kind = self.dataset.table.feature_names, config.kind
+        about, pool = None, None
+        if self.free is not None:
+            about = self.free.description
+        elif kind is not None and kind.described:
+            about = description_of(config, self.teacher, names, self.dataset.x[self.rows.train])
+        if kind is not None and kind.pooled:
+            pool = self.pool
+            if self.free is not None:
+                raw = read_inputs(config.like, names)
+                pool = self._pool(raw, Columns.detect(raw, names))
+        return Known(self.train, self.scalers, about, names, self.exact_answers, pool)
+
+    def training(self, config: DistillConfig) -> Training:
+        """One student's training by ``config``, which names its objective field by field.
+
+        Raises
+        ------
+        RecipeError
+            Constants that do not fit the data.
+        """
+        known = self.known(config)
+        pair = pair_of(config, self.module, self.dataset.d, self.dataset.o, self.seed)
+        recipe = recipe_of(
+            config,
+            self.dataset.d,
+            fed=config.searched and config.drawn != "direct" and not config.kind.pooled,
+            differentiable=is_differentiable(pair.teacher),
+            box=box_of(config, known),
+        )
+        recipe = self._in_units_of_the_teacher(recipe, config, pair.teacher)
+        source = source_of(config, recipe, pair, known, self.seed)
+        return Training(
+            pair=pair,
+            source=source,
+            recipe=recipe,
+            optimizer=optimizer_of(config),
+            spec=config.student,
+            seed=self.seed,
+            scalers=self.scalers,
+            rows=self.rows,
+            held=self.held,
+            beside=None if known.pool is None else known.pool.held(config.noise, tuple(config.sigma)),
+            teacher_source=self.teacher.source,
+            total=None if config.steps == "auto" else config.steps,
+            every=config.evaluate_every,
+            device=config.device,
+            backend=config.backend,
+            decided={
+                **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device", "accept_teacher"}),
+                "known": known_hash(known, pair.plain_teacher),
+            },
+        )
+
+    def _in_units_of_the_teacher(self, recipe: StepRecipe, config: DistillConfig, teacher: Network) -> StepRecipe:
+        if config.gm_scale == "none" or not recipe.w_gm.active:
+            return recipe
+        x = torch.from_numpy(self.train[0][:_GRADIENTS]).float()
+        size = jacobian_products(teacher, x, None, graph=False)[1].square().sum((1, 2)).mean().item()
+        factor = self.dataset.o / max(size, 1e-12)
+        w = recipe.w_gm
+        return replace(recipe, w_gm=Schedule(w.start * factor, w.end * factor, w.hold))
+
+
+def standardized_rows(dataset: Dataset, rows: Split, scalers: Scalers) -> list[tuple[np.ndarray, np.ndarray]]:
+    """``(x, y)`` of the training and of the validation rows."""
+    return [
+        (scalers.x.standardize(dataset.x[i]), scalers.y.standardize(dataset.y[i]))
+        for i in (rows.train, rows.validation)
+    ]

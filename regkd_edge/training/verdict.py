@@ -1,0 +1,58 @@
+"""What a race says in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .race import Race
+
+__all__ = ["notes", "sentence"]
+
+_HELPS = 0.05  # less than so much nearer than the base alone: nothing helps
+_ALIKE = 0.8  # of the distance on held-out rows: on training points it is as large
+_BELOW = 0.3  # of the teacher's own error
+
+
+def sentence(race: Race) -> str:
+    """Return one sentence: who won, and how the base alone did."""
+    won, base = race.winner.candidate.title, race.base
+    if race.measure == "labels":
+        why = f"the teacher does not hold on these rows (the labels alone are nearer to the labels): {won} won"
+    else:
+        why = f"{won} won"
+    if race.winner is base:
+        return f"{why}; no term brought the student nearer to the teacher on held-out rows"
+    worse = race.score(base) / max(race.score(race.winner), 1e-12) - 1.0
+    return f"{why}; the base alone is {worse:.0%} worse on held-out rows"
+
+
+def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
+    """Return what the user should know beside it: where terms cannot help, and why.
+
+    Parameters
+    ----------
+    history : list of dict
+        Of the winner's training: its last entry has the mean square of the base.
+    """
+    said = []
+    if race.measure != "teacher":
+        return said
+    reached, error = race.score(race.winner), race.teacher_error
+    if race.gain < _HELPS:
+        said.append(
+            f"the terms bring little here: the student is {max(race.gain, 0.0):.0%} nearer to its teacher than with "
+            "the base alone"
+        )
+    on_training = history[-1]["base"] ** 0.5
+    if race.gain < _HELPS and race.config.base == "mimic" and on_training > _ALIKE * reached:
+        said.append(
+            f"the student is limited by its size: it is as far from its teacher on its training points "
+            f"({on_training:.3g} standard deviations) as on held-out rows ({reached:.3g}); a wider one comes nearer"
+        )
+    if error is not None and reached < _BELOW * error:
+        said.append(
+            f"the teacher's own error ({error:.3g} standard deviations on held-out labels) is far above the student's "
+            f"distance from it ({reached:.3g}): a nearer student would not be much nearer to the labels"
+        )
+    return said

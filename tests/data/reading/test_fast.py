@@ -1,0 +1,70 @@
+"""The fast reader answers as the strict one, bit for bit, or leaves the file to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regkd_edge.data.reading.cells import Format, Missing
+from regkd_edge.data.reading.delimited import _read, _Source
+from regkd_edge.data.reading.fast import read_numbers
+from regkd_edge.data.reading.layout import layout_of
+from regkd_edge.errors import DataError
+
+pytest.importorskip("pyarrow", reason="pyarrow (extra 'data') is not installed")
+
+NUMBERS = st.one_of(
+    st.floats().map(repr),
+    st.floats(-1e6, 1e6).map(lambda v: f"{v:.4g}"),
+    st.integers(-(2**60), 2**60).map(str),
+    st.integers(-9, 9).map(str),
+)
+ODD = st.sampled_from(
+    ["", " ", "nan", "NaN", "inf", "-inf", "NA", "-200", "-200.0", "+5", "1_0", " 7 ", "0x1F", "1e5", "1E400", "1,5",
+     "true", "TRUE", ".5", "5.", "1e-400", "-0", '"3"', '"a"', "٣", "1 2", "--1", "null", "1d5", "9" * 40]
+)  # fmt: skip
+CELLS = st.one_of(NUMBERS, ODD)
+
+
+def both(path, text, form):
+    path.write_text(text, encoding="utf-8")
+    layout = layout_of(path, text.encode(), True, form)
+    try:
+        strict = _read(_Source(path, None), layout, form, layout.names, [])
+    except DataError:
+        strict = None
+    return read_numbers(path, layout, form, layout.names, small=0), strict
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=6),
+    st.sampled_from([Format(), Format(missing=Missing.of(["NA", "-200"])), Format(separator=";", decimal=",")]),
+)
+def test_what_the_fast_reader_accepts_the_strict_one_reads_alike(tmp_path_factory, rows, form):
+    separator = ";" if form.separator == ";" else ","
+    text = f"a{separator}y\n" + "".join(separator.join(row) + "\n" for row in rows)
+    try:
+        fast, strict = both(tmp_path_factory.getbasetemp() / "t.csv", text, form)
+    except DataError:
+        return  # no table
+    if fast is None:
+        return
+    assert strict is not None and not strict.odd
+    assert np.array_equal(fast.values, strict.values, equal_nan=True)
+    assert np.array_equal(np.signbit(fast.values), np.signbit(strict.values)) or np.isnan(fast.values).any()
+
+
+def test_plain_numbers_are_read_by_the_fast_reader(tmp_path):
+    values = np.random.default_rng(0).normal(size=(500, 3)) * 10.0 ** np.arange(-3, 6, 3)
+    text = "a,b,y\n" + "".join(",".join(map(repr, row)) + "\n" for row in values.tolist())
+    fast, strict = both(tmp_path / "t.csv", text, Format())
+    assert fast is not None and np.array_equal(fast.values, values) and np.array_equal(strict.values, values)
+
+
+@pytest.mark.parametrize("cell", ["x", "9007199254740993", "2024-01-01", "1_000", "1,5"])
+def test_anything_else_is_left_to_the_strict_reader(tmp_path, cell):
+    fast, _ = both(tmp_path / "t.csv", f"a,y\n1,2\n{cell},3\n", Format())
+    assert fast is None

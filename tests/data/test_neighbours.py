@@ -1,0 +1,54 @@
+"""Rows that know each other are noticed, by units and by place; independent rows are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regkd_edge.data.neighbours import looks_grouped
+
+RNG = np.random.default_rng(0)
+
+
+def cells(units, length):
+    """Batteries: each with signals of its own, and a life that nothing else tells."""
+    unit = np.repeat(np.arange(units), length)
+    cycle = np.tile(np.arange(length), units)
+    own = RNG.normal(size=(units, 3))[unit] + RNG.normal(0, 0.02, (units * length, 3))
+    life = RNG.uniform(50, 200, units)[unit] - cycle
+    return np.column_stack([unit, own, cycle]), life[:, None]
+
+
+def judged(x, y, names):
+    return looks_grouped(x, y, names, np.arange(len(x)))
+
+
+@pytest.mark.parametrize("name", ["unit", "cell_id", "Patient", "engineNo"])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_column_that_names_the_unit_is_proposed(name, shuffled):
+    x, y = cells(14, 25)
+    order = RNG.permutation(len(x)) if shuffled else np.arange(len(x))
+    note = judged(x[order], y[order], [name, "a", "b", "c", "cycle"])
+    assert f"--group {name}" in note and "five nearest rows" in note
+
+
+def test_units_without_a_column_are_noticed_by_their_place():
+    x, y = cells(20, 30)
+    note = judged(x[:, 1:], y, ["a", "b", "c", "cycle"])
+    assert "near each other in the table" in note and "--split time" in note
+
+
+def test_a_series_is_noticed():
+    t = np.cumsum(RNG.normal(size=(1200, 4)), axis=0)
+    y = np.cumsum(RNG.normal(size=1200))[:, None]
+    assert judged(t, y, list("abcd"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_independent_rows_are_left_in_peace(seed):
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([rng.normal(size=(800, 3)), rng.integers(1, 9, 800)])
+    y = (np.sin(x[:, 0]) + x[:, 1] * x[:, 3] + rng.normal(0, 0.1, 800))[:, None]
+    assert judged(x, y, ["a", "b", "c", "unit"]) == ""
+    order = np.argsort(rng.normal(size=800))
+    assert judged(x[order], y[order], ["a", "b", "c", "cylinders"]) == ""

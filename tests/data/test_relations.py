@@ -1,0 +1,52 @@
+"""Inputs that give the target away, and copies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regkd_edge.data.relations import copied_inputs, given_away
+
+N = 300
+A, B, C, D = np.random.default_rng(0).uniform(1, 100, (4, N)).round(1)
+NOISE = np.random.default_rng(1).normal(0, 1, N)
+X = np.column_stack([A, B, C, D])
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (A + B, "inputs 'a', 'b' add up to target 'y' in every row"),
+        (np.rint(A) + np.rint(B), "inputs 'a', 'b' add up to target 'y'"),
+        (A - C, "inputs 'a', 'c' add up to target 'y'"),
+        (A, "input 'a' equals target 'y'"),
+        ((A * 1.8 + 32).round(1), "input 'a' is a multiple of target 'y'"),
+        (2 * A + 3 * B - C, "a weighted sum of the inputs 'a', 'b', 'c' gives target 'y'"),
+        (np.log(A + B).round(4), "inputs 'a', 'b' add up to the exp of target 'y'"),
+        (np.sqrt(A), "input 'a' is a multiple of the square of target 'y'"),
+    ],
+)
+def test_a_target_that_the_inputs_make_up_is_named(y, said):
+    x = np.rint(X) if (np.asarray(y) % 1 == 0).all() else X
+    (note,) = given_away(x, np.asarray(y)[:, None], list("abcd"), ["y"])
+    assert said in note and "--drop a" in note
+
+
+@pytest.mark.parametrize(
+    "y",
+    [A + B + NOISE, A * B, 3 * A + 0.3 * NOISE, np.rint(A / 10), np.sin(A), NOISE, A + 0.01 * B**2],
+    ids=["noise", "product", "little noise", "coarse", "sine", "nothing", "nearly linear"],
+)
+def test_a_target_that_must_be_learnt_is_not(y):
+    assert given_away(X, y[:, None], list("abcd"), ["y"]) == []
+
+
+def test_nothing_is_told_from_too_few_rows():
+    assert given_away(X[:15], (A + B)[:15, None], list("abcd"), ["y"]) == []
+
+
+def test_copies_are_named_once():
+    assert copied_inputs(np.column_stack([A, B, A, A]), list("pqrs")) == [
+        "input 'p' is repeated as 'r', 's': one of them is enough, add: --drop r,s"
+    ]
+    assert copied_inputs(X, list("abcd")) == []

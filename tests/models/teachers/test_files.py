@@ -1,0 +1,176 @@
+"""Teachers from files: programs of torch, estimators and forests; each answers as the object that was saved."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from regkd_edge.errors import DataError, ModelError
+from regkd_edge.models import check_teacher, load_teacher, save_teacher
+from regkd_edge.models.teachers.run import from_folder
+
+from .conftest import Residual, perceptron
+
+
+def taken(path, data, **options):
+    teacher = load_teacher(path, **options)
+    check_teacher(teacher, data)
+    return teacher
+
+
+def of_module(module, x):
+    parameter = next(module.parameters())
+    with torch.no_grad():
+        return module(torch.from_numpy(x).to(parameter.dtype)).double().numpy()
+
+
+@pytest.mark.parametrize("net", [perceptron, Residual])
+@pytest.mark.parametrize("batch", ["free", "fixed"])
+def test_an_exported_program(data, net, batch):
+    module = net().eval()
+    shapes = ({0: torch.export.Dim("rows")},) if batch == "free" else None
+    torch.export.save(torch.export.export(module, (torch.randn(3, 4),), dynamic_shapes=shapes), "m.pt2")
+    teacher = taken("m.pt2", data)
+    assert np.allclose(teacher.predict(data.x), of_module(module, data.x), atol=1e-6)
+    assert teacher.differentiable and (teacher.mlp is not None) == (net is perceptron and batch == "free")
+    with pytest.raises(DataError, match="3 columns, expected 4"):
+        teacher.predict(data.x[:, :3])
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.ts"])
+def test_a_torchscript_program(data, name):
+    module = Residual().eval()
+    torch.jit.trace(module, torch.randn(2, 4)).save(name)
+    teacher = taken(name, data)
+    assert np.array_equal(teacher.predict(data.x), of_module(module, data.x)) and teacher.differentiable
+    paths, summary = save_teacher("kept", teacher, data)
+    assert np.array_equal(from_folder("kept").predict(data.x), teacher.predict(data.x))
+    assert "gradients, by PyTorch" in summary["loaded"]
+
+
+def test_a_whole_pickled_module_and_weights_alone(data):
+    torch.save(perceptron(), "whole.pt")
+    with pytest.raises(ModelError, match="run code of the file.*--trust"):
+        load_teacher("whole.pt")
+    assert "fused core" in taken("whole.pt", data, trust=True).summary()
+    torch.save(perceptron().state_dict(), "weights.pt")
+    with pytest.raises(ModelError, match="weights without their network.*--factory package.module:factory --weights"):
+        load_teacher("weights.pt")
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.ubj"])
+def test_xgboost(data, name):
+    xgboost = pytest.importorskip("xgboost")
+    x, y = data.x, data.y[:, 0]
+    forest = xgboost.XGBRegressor(n_estimators=50, early_stopping_rounds=2, n_jobs=1)
+    forest.fit(x[:60], y[:60], eval_set=[(x[60:], y[60:])], verbose=False).save_model(name)
+    assert forest.best_iteration < 49  # the wrapper answers with these trees alone
+    teacher = taken(name, data)
+    assert np.array_equal(teacher.predict(x)[:, 0], forest.predict(x).astype(float))
+    assert teacher.widths == (4, 1) and not teacher.differentiable
+
+
+def test_xgboost_with_categories(data):
+    xgboost = pytest.importorskip("xgboost")
+    types = ["c", "q", "q", "q"]
+    forest = xgboost.XGBRegressor(n_estimators=5, n_jobs=1, enable_categorical=True, feature_types=types)
+    forest.fit(data.x, data.y[:, 0]).save_model("x.json")
+    assert np.array_equal(taken("x.json", data).predict(data.x)[:, 0], forest.predict(data.x).astype(float))
+
+
+def test_lightgbm(data):
+    lightgbm = pytest.importorskip("lightgbm")
+    forest = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=1).fit(data.x, data.y[:, 0])
+    forest.booster_.save_model("l.txt")
+    assert np.array_equal(taken("l.txt", data).predict(data.x)[:, 0], forest.predict(data.x))
+
+
+def test_catboost_with_categories(data):
+    catboost = pytest.importorskip("catboost")
+    mixed = data.x.astype(object)
+    mixed[:, 0] = data.x[:, 0].astype(int)
+    forest = catboost.CatBoostRegressor(iterations=5, verbose=0, cat_features=[0], thread_count=1)
+    forest.fit(mixed, data.y[:, 0]).save_model("c.cbm")
+    teacher = taken("c.cbm", data)
+    assert np.allclose(teacher.predict(data.x)[:, 0], forest.predict(mixed))
+    network = teacher.standardized(data.scalers())
+    assert network(torch.randn(20, 4) * 5).shape == (20, 1)  # codes between two categories would be refused
+
+
+def pipeline(x, y):
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), RandomForestRegressor(3, random_state=0)).fit(x, y)
+
+
+def test_skops_and_pickles(data):
+    skops = pytest.importorskip("skops.io")
+    model = pipeline(data.x, data.y[:, 0])
+    skops.dump(model, "m.skops")
+    with open("m.pkl", "wb") as stream:
+        pickle.dump(model, stream)
+    expected = model.predict(data.x)
+    assert np.array_equal(taken("m.skops", data).predict(data.x)[:, 0], expected)
+    with pytest.raises(ModelError, match="loading a pickle runs code of the file.*skops.*--trust"):
+        load_teacher("m.pkl")
+    teacher = taken("m.pkl", data, trust=True)
+    assert np.array_equal(teacher.predict(data.x)[:, 0], expected)
+    save_teacher("kept", teacher, data)
+    with pytest.raises(ModelError, match="--trust"):
+        from_folder("kept")
+    assert np.array_equal(from_folder("kept", trust=True).predict(data.x)[:, 0], expected)
+
+
+def test_a_pipeline_that_reads_columns_by_name(data):
+    pandas = pytest.importorskip("pandas")
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    frame = pandas.DataFrame(data.x, columns=data.table.feature_names)
+    columns = ColumnTransformer([("code", OneHotEncoder(), ["a0"])], remainder="passthrough")
+    model = make_pipeline(columns, Ridge()).fit(frame, data.y[:, 0])
+    teacher = taken(model, data)
+    assert np.array_equal(teacher.predict(data.x)[:, 0], model.predict(frame))
+    assert np.array_equal(teacher.predict(frame)[:, 0], model.predict(frame))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("m.h5", b"x", "a Keras file.*Export it to ONNX"),
+        ("m.engine", b"x", "a TensorRT engine.*ONNX"),
+        ("m.xyz", b"x", "not a teacher of a kind"),
+        ("m.json", b'{"a": 1}', "not a teacher of a kind"),
+        ("m.onnx", b"hello", "not a readable ONNX file"),
+        ("m.pt2", b"hello", "not a torch.export program"),
+        ("m.skops", b"hello", "not a readable skops file|skops"),
+        ("m.txt", b"tree\nversion=9\n", "lightgbm|LightGBM"),
+    ],
+)
+def test_other_files_are_refused_by_their_kind(here, name, content, says):
+    (here / name).write_bytes(content)
+    with pytest.raises(Exception, match=says) as caught:
+        load_teacher(name)
+    assert type(caught.value).__module__ == "regkd_edge.errors"
+
+
+def test_no_such_file():
+    with pytest.raises(ModelError, match="no teacher 'none.onnx'"):
+        load_teacher("none.onnx")
+
+
+def test_the_copy_in_a_run_is_the_file_that_was_described(data):
+    torch.jit.script(nn.Linear(4, 1)).save("m.pt")
+    save_teacher("kept", taken("m.pt", data), data)
+    with open("kept/source.pt", "ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(Exception, match="is not the file that 'model.json' describes"):
+        from_folder("kept")

@@ -1,0 +1,177 @@
+"""Teachers from ONNX files: ONNX Runtime's answers, gradients through torch where every operator has a counterpart."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from regkd_edge.errors import ModelError
+from regkd_edge.models import check_teacher, load_teacher, save_teacher
+from regkd_edge.models.teachers.run import from_folder
+
+from .conftest import Residual, dataset, perceptron
+
+
+def exported(module, path, *, free=True, args=None, inputs=("x",), outputs=("y",)):
+    dtype = next(module.parameters()).dtype
+    args = args or (torch.randn(3, 4, dtype=dtype),)
+    axes = {name: {0: "rows"} for name in (*inputs, *outputs)} if free else None
+    torch.onnx.export(module.eval(), args, path, input_names=list(inputs), output_names=list(outputs),
+                      dynamic_axes=axes, dynamo=False, opset_version=17)  # fmt: skip
+    return path
+
+
+def taken(path, data, **options):
+    teacher = load_teacher(path, **options)
+    check_teacher(teacher, data)
+    return teacher
+
+
+def direct(path, dtype, data, batch=None):
+    session = onnxruntime.InferenceSession(path)
+    parts = [data.x] if batch is None else [data.x[k : k + batch] for k in range(0, len(data.x), batch)]
+    return np.concatenate([session.run(None, {"x": part.astype(dtype)})[0] for part in parts]).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [(torch.float32, np.float32), (torch.float16, np.float16), (torch.float64, np.float64)]
+)
+def test_its_answers_are_those_of_onnx_runtime(data, kind, dtype):
+    path = exported(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).to(kind), "m.onnx")
+    teacher = taken(path, data)
+    assert np.array_equal(teacher.predict(data.x), direct(path, dtype, data))
+    assert teacher.mlp is not None and teacher.differentiable
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_a_chain_of_gemm_goes_to_the_fused_core(data, free):
+    path = exported(perceptron(), "m.onnx", free=free)
+    teacher = taken(path, data)
+    assert "fused core (as mlp:8:silu)" in teacher.summary()
+    scalers = data.scalers()
+    x = torch.from_numpy(scalers.x.standardize(data.x)).float()
+    assert np.allclose(scalers.y.restore(teacher.standardized(scalers)(x).numpy()), teacher.predict(data.x), atol=1e-5)
+
+
+def test_a_residual_network_has_gradients_by_torch(data):
+    module = Residual()
+    teacher = taken(exported(module, "m.onnx"), data)
+    assert teacher.mlp is None and teacher.differentiable
+    x = torch.from_numpy(data.x[:5]).float().requires_grad_(True)
+    (ours,) = torch.autograd.grad(teacher.module(x).sum(), x)
+    (theirs,) = torch.autograd.grad(module(x).sum(), x)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_weights_in_another_file(here, data):
+    model = onnx.load(exported(perceptron(), "inside.onnx"))
+    (here / "sub").mkdir()
+    onnx.save(model, "sub/m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    teacher = taken("sub/m.onnx", data)
+    save_teacher("kept", teacher, data)
+    (here / "sub" / "m.data").unlink()
+    assert np.array_equal(from_folder("kept").predict(data.x), teacher.predict(data.x))  # the copy stands alone
+    with pytest.raises(ModelError, match="m.data"):
+        load_teacher("sub/m.onnx")
+
+
+class Coded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(5, 2), nn.Linear(5, 1)
+
+    def forward(self, code, x):
+        return self.out(torch.cat([self.table(code[:, 0]), x], 1))
+
+
+def test_several_inputs_take_the_columns_in_their_order(data):
+    module = Coded()
+    args = (torch.zeros(3, 1, dtype=torch.long), torch.randn(3, 3))
+    teacher = taken(exported(module, "m.onnx", args=args, inputs=("code", "x")), data)
+    x = torch.from_numpy(data.x)
+    with torch.no_grad():
+        expected = module(x[:, :1].long(), x[:, 1:].float()).double().numpy()
+    assert np.allclose(teacher.predict(data.x), expected, atol=1e-6)
+    assert teacher.standardized(data.scalers())(10 * torch.randn(30, 4)).shape == (30, 1)  # codes stay in the table
+
+
+class TwoHeads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 1), nn.Linear(6, 1)
+
+    def forward(self, x):
+        h = torch.relu(self.body(x))
+        return self.a(h), self.b(h), h
+
+
+def test_extra_outputs(data):
+    path = exported(TwoHeads(), "m.onnx", outputs=("prediction", "variance", "features"))
+    teacher = taken(path, data)
+    assert "'prediction' is taken" in " ".join(teacher.notes) and teacher.mlp is not None
+    path = exported(TwoHeads(), "n.onnx", outputs=("left", "right", "features"))
+    with pytest.raises(ModelError, match="--output left"):
+        taken(path, data)
+    right = taken(path, data, output="right")
+    assert np.array_equal(
+        right.predict(data.x),
+        onnxruntime.InferenceSession(path).run(["right"], {"x": data.x.astype(np.float32)})[0].astype(float),
+    )
+    with pytest.raises(ModelError, match="no output 'middle'; it has 'left', 'right'"):
+        load_teacher(path, output="middle")
+
+
+def graph(nodes, constants=(), shape=("rows", 4)):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 1])
+    made = helper.make_graph(nodes, "g", [x], [y], list(constants))
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(model, "g.onnx")
+    return "g.onnx"
+
+
+def test_an_operator_without_a_counterpart_is_named_and_values_are_used(data):
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 1], [1.0, 2.0, 3.0, 4.0])
+    axis = helper.make_tensor("axis", TensorProto.INT64, [], [1])
+    nodes = [helper.make_node("CumSum", ["x", "axis"], ["c"]), helper.make_node("MatMul", ["c", "w"], ["y"])]
+    teacher = taken(graph(nodes, [weights, axis]), data)
+    assert "CumSum" in " ".join(teacher.notes) and "values only" in teacher.summary()
+    assert np.allclose(teacher.predict(data.x)[:, 0], np.cumsum(data.x, 1) @ [1, 2, 3, 4], atol=1e-4)
+
+
+def test_a_chain_of_matmul_and_add_with_its_scaler_in_front(data):
+    constants = [
+        helper.make_tensor("mean", TensorProto.FLOAT, [4], [1.0, 2.0, 3.0, 4.0]),
+        helper.make_tensor("scale", TensorProto.FLOAT, [4], [2.0, 2.0, 1.0, 0.5]),
+        helper.make_tensor("w", TensorProto.FLOAT, [4, 3], np.linspace(-1, 1, 12)),
+        helper.make_tensor("b", TensorProto.FLOAT, [3], [0.1, 0.2, 0.3]),
+        helper.make_tensor("v", TensorProto.FLOAT, [3, 1], [1.0, -1.0, 2.0]),
+    ]
+    nodes = [
+        helper.make_node("Sub", ["x", "mean"], ["c"]),
+        helper.make_node("Div", ["c", "scale"], ["s"]),
+        helper.make_node("MatMul", ["s", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("MatMul", ["r", "v"], ["y"]),
+    ]
+    assert taken(graph(nodes, constants), data).mlp.widths == [4, 3, 1]
+
+
+def test_images_in_flat_rows():
+    rng = np.random.default_rng(0)
+    data = dataset(rng.normal(size=(60, 16)), rng.normal(size=60))
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1)
+    )
+    path = exported(net, "c.onnx", args=(torch.randn(2, 1, 4, 4),))
+    teacher = taken(path, data)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(data.x).float().reshape(-1, 1, 4, 4)).double().numpy()
+    assert np.allclose(teacher.predict(data.x), expected, atol=1e-6) and teacher.differentiable

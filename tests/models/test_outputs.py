@@ -1,0 +1,89 @@
+"""Which tensor of a module's answer holds the predictions, and in which shapes it may come."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from regkd_edge.errors import ModelError
+from regkd_edge.models.outputs import Outputs
+
+N = 5
+Y, HIDDEN = torch.arange(float(N))[:, None], torch.zeros(N, 7)
+Gaussian = namedtuple("Gaussian", "mean log_variance")
+
+
+@dataclasses.dataclass
+class Record:
+    hidden: torch.Tensor
+    speed: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ((Y, HIDDEN), "0"),
+        ((HIDDEN, Y, None), "1"),
+        ([Y], "0"),
+        ({"features": HIDDEN, "angle": Y}, "angle"),
+        ({"loss": None, "logits": Y, "aux": Y + 1}, "logits"),
+        (Gaussian(Y, Y - 3), "mean"),
+        (Record(HIDDEN, Y), "speed"),
+        ({"heads": {"speed": Y, "trunk": HIDDEN}}, "heads.speed"),
+        (SimpleNamespace(out=Y, attention=HIDDEN), "out"),
+        (torch.distributions.Normal(Y, torch.ones(N, 1)), "mean"),
+    ],
+)
+def test_the_one_output_that_can_be_the_predictions_is_taken_and_named(answer, named):
+    outputs = Outputs("net", width=1)
+    assert torch.equal(outputs(answer, N), Y)
+    assert f"'{named}'" in outputs.note
+
+
+def test_several_candidates_are_listed_with_the_way_to_name_one():
+    with pytest.raises(ModelError, match=r"a tuple of '0' \[5, 1\], '1' \[5, 1\].*--output 0"):
+        Outputs("net", width=1)((Y, Y + 1), N)
+    for pick in ("1", 1, "-1"):
+        assert torch.equal(Outputs("net", pick)((Y, Y + 1), N), Y + 1)
+    assert torch.equal(Outputs("net", "b.c")({"a": Y, "b": {"c": Y + 1}}, N), Y + 1)
+    with pytest.raises(ModelError, match="no output 'speed': it returned a dict of 'a'"):
+        Outputs("net", "speed")({"a": Y, "b": Y}, N)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Y.squeeze(), Y[:, :, None], Y[:, None, :], Y.numpy(), Y.squeeze().numpy(), Y.squeeze().tolist(), Y.to_sparse()],
+    ids=["[n]", "[n, 1, 1]", "[n, 1, 1] turned", "numpy", "numpy [n]", "list", "sparse"],
+)
+def test_one_output_in_many_shapes(answer):
+    assert torch.equal(Outputs("net", width=1)(answer, N).float(), Y)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [(torch.tensor(3.0), [[3.0]]), (torch.tensor([3.0]), [[3.0]]), (torch.tensor([3.0, 4.0]), [[3.0, 4.0]]),
+     (np.float64(3.0), [[3.0]]), (3.0, [[3.0]])],
+)  # fmt: skip
+def test_a_module_that_squeezes_answers_a_single_row(answer, expected):
+    assert Outputs("net")(answer, 1).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "returned a NoneType"),
+        ("text", "returned a str"),
+        (torch.tensor(1.0), r"shape \[\] for 5 rows"),
+        (Y.T, r"shape \[1, 5\] for 5 rows, expected \[5, outputs\]. Transpose it"),
+        (torch.zeros(N, 2, 3), r"shape \[5, 2, 3\]"),
+        (torch.zeros(N, 1, dtype=torch.complex64), "complex numbers"),
+    ],
+)
+def test_other_answers_are_refused_by_their_kind_and_shape(answer, says):
+    with pytest.raises(ModelError, match=says):
+        Outputs("net")(answer, N)

@@ -1,0 +1,110 @@
+"""The race of recipe auto: who runs, on which rows they are judged, what is stored and said."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
+from regkd_edge.data import Dataset, Table, split
+from regkd_edge.errors import UserError
+from regkd_edge.models import ArrayFunction, Teacher
+from regkd_edge.recipes.candidates import BASE_ALONE, candidates
+from regkd_edge.training import distill, recipe_of, save_trained, train_teacher
+from regkd_edge.training.folds import folds_of
+from regkd_edge.training.setting import Setting
+
+from .test_train import make_dataset
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_dataset(n=200, o=1)
+
+
+@pytest.fixture(scope="module")
+def teacher(data):
+    return train_teacher(data, TeacherConfig(teacher="mlp:24:tanh", epochs=60, batch=32, lr=5e-3), 0).as_teacher()
+
+
+@pytest.fixture(scope="module")
+def raced(data, teacher):
+    return distill(data, teacher, DistillConfig(student="mlp:8:tanh", steps=160, fraction=0.5), 0)
+
+
+def test_auto_is_the_default_unless_the_objective_is_given():
+    assert DistillConfig().recipe == "auto" and DistillConfig(steps=10, student="mlp:4:relu").recipe == "auto"
+    assert DistillConfig(terms=["gm"]).recipe is None and DistillConfig(base="mimic").recipe is None
+    changed = RunConfig().updated({"distill.terms": "gm"})
+    assert changed.distill.recipe is None
+    back = changed.updated({"distill.recipe": "auto"}).distill
+    assert back.recipe == "auto" and back == DistillConfig()
+    with pytest.raises(UserError, match="recipe auto chooses"):
+        RunConfig.from_dict({"distill": {"recipe": "auto", "base": "tor"}})
+
+
+def test_the_candidates_are_plain_configurations():
+    titles = [c.title for c in candidates(labels=True, gradient=True)]
+    assert titles[0] == BASE_ALONE.title and len(set(titles)) == len(titles)
+    assert {"the labels alone", "ABM", "PM and GM"} <= set(titles)
+    for candidate in candidates(labels=True, gradient=True):
+        recipe_of(DistillConfig(recipe=None, **candidate.fields), 3)
+    fewer = candidates(labels=False, gradient=False)
+    assert all(not c.fields["terms"] and c.fields["base"] == "mimic" for c in fewer)
+
+
+def test_the_race_is_stored_with_its_scores_and_explained(data, raced, tmp_path):
+    race = raced.race
+    by_title = {c["title"]: c for c in race["candidates"]}
+    assert race["winner"] in by_title and race["base"] == "the base alone"
+    assert race["rungs"] == [20, 40, 80] and len(by_title["the base alone"]["distance_to_teacher"]) == 3
+    last = {t: c["distance_to_teacher"][-1] for t, c in by_title.items() if len(c["distance_to_teacher"]) == 3}
+    assert last[race["winner"]] <= min(last.values()) / 0.95
+    assert race["explanation"].startswith(f"{race['winner']} won") and race["explanation"] == raced.notes[0]
+    save_trained(tmp_path, raced, data)
+    assert json.loads((tmp_path / "race.json").read_text())["winner"] == race["winner"]
+
+
+def test_the_winner_by_its_fields_is_the_same_student(data, teacher, raced):
+    fields = raced.race["fields"]
+    again = distill(
+        data, teacher, DistillConfig(recipe=None, student="mlp:8:tanh", steps=160, fraction=0.5, **fields), 0
+    )
+    assert all((p == q).all() for p, q in zip(raced.module.state_dict().values(), again.module.state_dict().values()))
+
+
+def test_few_rows_judge_by_folds_and_no_fold_sees_its_own(data, teacher):
+    setting = Setting.of(data, teacher, DistillConfig(), 0)
+    folds = folds_of(setting)
+    assert len(folds) == 3
+    seen = np.concatenate([setting.rows.train, setting.rows.validation])
+    assert sorted(np.concatenate([f.rows.validation for f in folds])) == sorted(seen)
+    assert all(not set(f.rows.train) & set(f.rows.validation) for f in folds)
+    assert not any(set(f.rows.test) & set(seen) for f in folds)
+
+
+def test_a_teacher_that_does_not_hold_loses_to_the_labels():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(240, 2))
+    y = np.sin(2 * x[:, :1])
+    table = Dataset(Table(x, y, ["a", "b"], ["y"], "memory"), split(240, 0.2, 0.2, 0))
+    wrong = Teacher(ArrayFunction(lambda v: -np.sin(2 * v[:, :1])), None, "raw", "a teacher of something else")
+    student = distill(table, wrong, DistillConfig(student="mlp:16:tanh", steps=400, lr=1e-2), 0)
+    assert "labels" in student.race["measure"] and student.race["winner"] == "the labels alone"
+    assert "the teacher does not hold on these rows" in student.notes[0]
+
+
+def test_without_labels_no_candidate_reads_them(teacher, data):
+    from dataclasses import replace
+
+    unlabelled = Dataset(replace(data.table, y=teacher.predict(data.x)), data.split)
+    race = distill(unlabelled, teacher, DistillConfig(student="mlp:4:tanh", steps=24), 0).race
+    assert not any("labels" in c["title"] for c in race["candidates"])
+
+
+def test_a_budget_that_is_up_ends_race_and_training_after_their_first_rung(data, teacher):
+    student = distill(data, teacher, DistillConfig(student="mlp:4:tanh", budget="0.001s", fraction=0.25), 0)
+    assert len(student.race["rungs"]) == 1 and len(student.history) == 1
+    assert any("the time was up" in note for note in student.notes)

@@ -1,0 +1,55 @@
+"""The long run of tests/fuzz: see tools/fuzz."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from fuzz.readers import READERS, attack
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000, help="inputs per reader")
+    parser.add_argument("--seed", type=int, default=0, help="first seed; a failure names the seed that repeats it")
+    parser.add_argument("--only", default="", help="readers, separated by commas")
+    parser.add_argument("--seconds", type=float, default=5.0, help="an input that takes longer is a failure")
+    given = parser.parse_args()
+    wanted = [reader for reader in READERS if not given.only or reader.name in given.only.split(",")]
+    failed = 0
+    for reader in wanted:
+        seen: Counter[str] = Counter()
+        slowest = 0.0
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder, "work")
+            reader.make(Path(folder, reader.file))
+            sound = Path(folder, reader.file).read_bytes()
+            for seed in range(given.seed, given.seed + given.count):
+                work.mkdir()
+                started = time.monotonic()
+                try:
+                    seen[attack(reader, work, seed, sound)] += 1
+                except Exception:  # what is looked for
+                    seen["FAILED"] += 1
+                    print(f"{reader.name}, seed {seed}:\n{traceback.format_exc()}", file=sys.stderr)
+                took = time.monotonic() - started
+                slowest = max(slowest, took)
+                if took > given.seconds:
+                    seen["FAILED"] += 1
+                    print(f"{reader.name}, seed {seed}: took {took:.1f} s", file=sys.stderr)
+                shutil.rmtree(work)
+        failed += seen["FAILED"]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"{reader.name}: {dict(seen)}, slowest {slowest * 1000:.0f} ms, {memory} MiB at most", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
