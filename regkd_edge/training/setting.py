@@ -144,9 +144,9 @@ class Setting:
             total=None if config.steps == "auto" else config.steps,
             every=config.evaluate_every,
             device=config.device,
-            backend=config.backend,
+            backend=config.compute,
             decided={
-                **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device", "accept_teacher"}),
+                **config.model_dump(mode="json", exclude={"recipe", "baseline", "compute", "device", "accept_teacher"}),
                 "known": known_hash(known, pair.plain_teacher),
             },
         )
