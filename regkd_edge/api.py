@@ -15,10 +15,9 @@ loads a teacher or quantizes needs torch; :func:`load_engine`, :func:`build` and
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from .config.problems import validated
 from .data import Dataset, as_rows, as_targets, dataset_of
 from .errors import DataError, GraphError, UserError
 from .graph.file import Graph
+from .io.files import temporary_folder
 
 if TYPE_CHECKING:
     from .engines.engine import Engine
@@ -200,7 +200,7 @@ def quantize(
 
     config = config or validated(QuantizeConfig, {"precision": [precision], **options})
     names = list(getattr(model, "feature_names", ())) or None
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         source = model.export(Path(scratch, "fp32.onnx")).path if isinstance(model, Student) else Path(model)
         rows = _calibration_rows(model, calibrate, precision, config, seed, names)
         bound = labelled = None
@@ -215,7 +215,7 @@ def quantize(
         checked = None if check is None else as_rows(check, width=None, what="check")[0].astype(np.float32)
         kept = None
         if path is None:
-            kept = tempfile.TemporaryDirectory(prefix="regkd-edge-")
+            kept = temporary_folder()
             path = Path(kept.name, f"student.{precision}.onnx")
         done = quantize_graph(source, path, precision, rows, config, bound=bound, labelled=labelled, check_rows=checked)
     return Graph(Path(path), done.to_dict(), names or (), list(getattr(model, "target_names", ())), kept)
@@ -256,7 +256,7 @@ def build(
 
     kept = None
     if path is None:
-        kept = tempfile.TemporaryDirectory(prefix="regkd-edge-")
+        kept = temporary_folder()
         path = Path(kept.name, f"{backend}.{getattr(graph, 'precision', Path(graph).stem)}")
     build_engine(graph, backend, path, config.options(backend) if config is not None else options)
     engine = Engine(path, threads)
@@ -315,7 +315,7 @@ def bench(
     from .measure import measure_engines
     from .measure.result import BenchResult
 
-    several = [engines] if hasattr(engines, "infer") else list(engines)
+    several = cast("list[Engine]", [engines] if hasattr(engines, "infer") else list(engines))
     if not several:
         raise UserError("bench was given no engine.", "Give one, or a list of them.")
     config = config or validated(BenchConfig, {"batches": list(batches), **options})

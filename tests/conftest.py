@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -69,3 +70,23 @@ def rtx():
     except ImportError as error:
         pytest.skip(f"tensorrt-rtx cannot be imported here: {error}")
     return tensorrt_rtx
+
+
+@pytest.fixture
+def permissions():
+    """The modes of files count, for root too: it gives up the capabilities to pass over them during the test."""
+    if os.name != "posix":
+        pytest.skip("modes of files are those of POSIX")
+    if os.geteuid():
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    head, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # version 3, this thread
+    if not hasattr(libc, "capget") or libc.capget(head, sets):
+        pytest.skip("root passes over the modes of files, and this system has no capabilities to give up")
+    effective = sets[0]
+    sets[0] &= ~(1 << 1 | 1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert not libc.capset(head, sets)
+    yield
+    sets[0] = effective
+    assert not libc.capset(head, sets)

@@ -9,6 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
+from ..io.refusals import refusal_of
 from . import (
     bench,
     build,
@@ -21,6 +22,7 @@ from . import (
     doctor,
     init,
     inspect,
+    predict,
     quantize,
     report,
     run,
@@ -58,6 +60,7 @@ for module in (
     build,
     bench,
     report,
+    predict,
     status,
     compare,
     inspect,
@@ -126,3 +129,9 @@ def run_app() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except (OSError, MemoryError) as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        error_line(refused.cause, refused.remedy, as_json)
+        sys.exit(2)

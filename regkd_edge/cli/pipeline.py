@@ -22,6 +22,8 @@ from .progress import Watch, progress_bar
 
 __all__ = ["Session", "absolute_paths", "start"]
 
+_REFUSALS = (UserError, OSError, MemoryError)  # what ends a command with one line
+
 
 @dataclass
 class Session:
@@ -120,11 +122,11 @@ def start(
             with logged(run.path), progress_bar(as_json) as progress:
                 try:
                     yield Session(run, config, force, progress, [])
-                except UserError:
+                except _REFUSALS:
                     if before is not None:  # a refused flag must not stay, or the next command would refuse it again
                         run.write_config(before)
                     raise
-        except UserError:
+        except _REFUSALS:
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")
             if new and not trained:
                 shutil.rmtree(run.path, ignore_errors=True)

@@ -47,7 +47,7 @@ class Engine:
         self.folder = Path(folder)
         self.settings = {"threads": threads, **settings}
         self.runner: Runner = load_runner(self.folder, threads, **settings)
-        self._kept: tempfile.TemporaryDirectory | None = None  # holds an unnamed folder
+        self._kept: tempfile.TemporaryDirectory[str] | None = None  # holds an unnamed folder
 
     @property
     def manifest(self) -> Manifest:
@@ -140,8 +140,8 @@ class Engine:
 
 def build_engine(
     graph: Any,
-    backend: str = "onnxruntime",
-    folder: str | Path | None = None,
+    backend: str,
+    folder: str | Path,
     options: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Build a graph for this machine with a back end, and return the manifest of the engine.
@@ -176,7 +176,7 @@ def build_engine(
         manifest, _ = build_verified(maker, graph, folder, options, oracle)
     names = {key: list(getattr(graph, key, ())) for key in ("feature_names", "target_names")}
     if any(names.values()):
-        manifest = replace(manifest, **names)
+        manifest = replace(manifest, feature_names=names["feature_names"], target_names=names["target_names"])
         write_json(Path(folder, MANIFEST), manifest.to_dict())
     return manifest
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunFolderError
+from ..errors import NotAvailable, RunFolderError
 from .regular import file_problem
 
-__all__ = ["digest", "file_hash", "folder_mode", "scratch_folder", "write_atomic", "write_json"]
+__all__ = ["digest", "file_hash", "folder_mode", "scratch_folder", "temporary_folder", "write_atomic", "write_json"]
 
 
 def digest(value: Any) -> str:
@@ -91,6 +91,20 @@ def scratch_folder(beside: str | Path) -> Iterator[Path]:
     beside = Path(beside)
     with tempfile.TemporaryDirectory(prefix=f".{beside.name}.", suffix=".tmp", dir=beside.parent) as folder:
         yield Path(folder)
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return an empty folder among the system's temporary ones, which lives as long as the object.
+
+    :class:`NotAvailable` where none can be written to.
+    """
+    try:
+        return tempfile.TemporaryDirectory(prefix="regkd-edge-")
+    except OSError as error:
+        reason = "none can be written to" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        raise NotAvailable(
+            f"no temporary folder: {reason}.", "Set TMPDIR to a folder that can be written to, or give a path."
+        ) from None
 
 
 def _umask() -> int:

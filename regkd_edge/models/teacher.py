@@ -87,7 +87,7 @@ class Teacher:
         self.file: Path | None = None
         self.notes: list[str] = []
         self.checked: tuple[int | None, int | None] = (None, None)
-        self._mlp: MLP | None | bool = False  # not looked for yet
+        self._mlp: MLP | bool | None = False  # not looked for yet
         self._dtype: torch.dtype | None = None  # not tried yet
 
     # What it is ------------------------------------------------------------------------------------------------
@@ -198,7 +198,8 @@ class Teacher:
         parts = []
         with torch.no_grad():
             for start in range(0, len(rows), _CHUNK):
-                tick("answers of the teacher", start, len(rows))
+                if len(rows) > _CHUNK:  # a single call has no parts to count
+                    tick("answers of the teacher", start, len(rows))
                 parts.append(self._call(rows[start : start + _CHUNK]))
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
@@ -217,8 +218,9 @@ class Teacher:
 
     def _hint(self, d: int) -> str:
         first = next((m for m in self.module.modules() if isinstance(m, nn.Linear)), None)
-        other = first is not None and first.in_features != d
-        return f" (its first linear layer takes {first.in_features} inputs)" if other else ""
+        if first is None or first.in_features == d:
+            return ""
+        return f" (its first linear layer takes {first.in_features} inputs)"
 
     @property
     def _asked(self) -> nn.Module:

@@ -44,7 +44,7 @@ def read_weights(path: str | Path, *, trust: bool = False) -> Weights:
     ------
     ModelError
         No such file, not readable, damaged, no state dict, or a tensor without values of its own (sparse, meta, nested,
-        quantized), by its name.
+        quantized, complex), by its name.
     """
     path = Path(path)
     _require_file(path)
@@ -162,10 +162,14 @@ def _plain(name: str, tensor: Tensor, path: Path) -> Tensor:
         if tensor.is_quantized
         else f"a sparse tensor ({tensor.layout})"
         if tensor.layout != torch.strided
+        else "a tensor of complex numbers"
+        if tensor.is_complex()
+        else f"a tensor of {str(tensor.dtype).removeprefix('torch.')}, which are no numbers"
+        if "bits" in str(tensor.dtype)
         else None
     )
     if kind is not None:
-        raise ModelError(f"'{name}' of '{path}' is {kind}, expected a dense tensor.", _DENSE)
+        raise ModelError(f"'{name}' of '{path}' is {kind}, expected a dense tensor of real numbers.", _DENSE)
     if tensor.is_floating_point() and tensor.element_size() == 1:
         try:
             return tensor.to(torch.float32)

@@ -96,7 +96,7 @@ def _more_parts(plan: Plan, points: Calibration) -> list[str] | None:
     parts = [[layer.form.data_parts, layer.form.weight_parts] for layer in plan.layers]
     int8 = [layer.form.label == "int8" for layer in plan.layers]
     harm = {}
-    for index, layer in enumerate(plan.layers):
+    for index in range(len(plan.layers)):
         if int8[index] and parts[index][0] == 1:
             harm[index, 0] = _alone(plan, points, index, data_rounded(plan, index)) + clipping_risk(plan, points, index)
         if int8[index] and parts[index][1] == 1:

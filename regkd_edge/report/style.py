@@ -55,7 +55,12 @@ vertical-align:-1px}
 details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer;overflow-wrap:anywhere}
 pre{overflow-x:auto;font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:8px 0 0}
 ul{margin:0;padding-left:20px}li{margin:3px 0;overflow-wrap:anywhere}
-@media(max-width:560px){main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
+@media(max-width:560px){.scroll{overflow:visible}thead{display:none}table,tbody,tr{display:block;width:100%}
+tbody th,tbody td{display:block;text-align:left;white-space:normal;overflow-wrap:anywhere;padding:3px 8px;border:0}
+tbody th{position:static}tbody tr{border-bottom:1px solid var(--line);padding:6px 0}
+tbody td{display:flex;justify-content:space-between;gap:14px}tbody td>span{min-width:0;text-align:right}
+tbody td::before{content:attr(data-label);color:var(--quiet);flex:none;max-width:60%}tbody td:empty{display:none}
+main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
 .tick{font-size:12.5px}}
 @page{size:A4 landscape;margin:12mm}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#111;--quiet:#444;--line:#ccc;--s1:#0a66c2;--s2:#b85a06;--s3:#777f87;

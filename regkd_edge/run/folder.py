@@ -106,7 +106,9 @@ class RunFolder:
 
     def _holds_files(self) -> bool:
         """Whether there is more than what a command leaves that was refused or killed before it wrote run.yaml."""
-        return any(inner.name not in (".lock", "run.log") and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir())
+        return any(
+            inner.name not in (".lock", "run.log") and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir()
+        )
 
     # -- names --------------------------------------------------------------------------------------------------
 

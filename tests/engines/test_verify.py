@@ -148,7 +148,13 @@ def run(tmp_path):
         {
             "data": {"source": str(table), "target": ["u"]},
             "teacher": {"teacher": "mlp:16:relu", "epochs": 3},
-            "distill": {"student": "mlp:16,16:relu", "steps": 60, "evaluate_every": 30, "baseline": False},
+            "distill": {
+                "accept_teacher": True,
+                "student": "mlp:16,16:relu",
+                "steps": 60,
+                "evaluate_every": 30,
+                "baseline": False,
+            },
             "quantize": {"precision": ["fp8", "bf16", "int8"]},
             "build": {"backend": ["onnxruntime"]},
             "bench": {"samples": 20, "warmup": 2, "batches": [1]},

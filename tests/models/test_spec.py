@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from regkd_edge.errors import ModelError
+from regkd_edge.io import memory
 from regkd_edge.models import ACTIVATIONS, build, parse_spec
 
 
@@ -42,3 +43,14 @@ def test_a_seed_fixes_the_initial_weights():
     assert a.widths == [3, 8, 4, 2] and a(torch.zeros(5, 3)).shape == (5, 2)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
     assert not torch.equal(a.layers[0].weight, c.layers[0].weight)
+
+
+@pytest.mark.parametrize("spec", ["mlp:65536,65536:relu", "mlp:65536,65536,65536:tanh"])
+def test_memory_is_checked_before_it_is_taken(monkeypatch, spec):
+    monkeypatch.setattr(memory, "available_memory", lambda: 8 * 2**30)
+    monkeypatch.setattr(torch.Tensor, "uniform_", None)  # no weight is ever made
+    with pytest.raises(ModelError, match="needs about .* GiB of memory, 8.0 GiB are available"):
+        build(spec, 3, 1, 0)
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "available_memory", lambda: None)  # a system that does not say
+    assert build("mlp:8:relu", 3, 1, 0).widths == [3, 8, 1]

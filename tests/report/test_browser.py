@@ -29,11 +29,11 @@ def test_nothing_is_clipped_or_covered(crowded, tmp_path, width, mode):
     assert found["outside"] == [] and found["overlaps"] == [] and found["clipped"] == []
 
 
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_axe_finds_no_violation(crowded, tmp_path, mode):
+@pytest.mark.parametrize(("width", "mode"), [(1400, "light"), (1400, "dark"), (400, "light")])
+def test_axe_finds_no_violation(crowded, tmp_path, width, mode):
     axe = axe_source()
     if axe is None:
         pytest.skip("axe-core is not installed: pip install axe-core-python, or name axe.min.js in AXE_CORE")
-    found = measure(crowded, tmp_path, 1400, mode, axe)
+    found = measure(crowded, tmp_path, width, mode, axe)
     assert found.get("error") is None
     assert found["violations"] == [] and found["rules_passed"] > 15

@@ -4,6 +4,8 @@ distillation.
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,7 @@ def finished(tmp_path_factory):
             "data": {"source": "diabetes"},
             "teacher": {"teacher": "mlp:16:tanh", "epochs": 5},
             "distill": {
+                "accept_teacher": True,
                 "recipe": "kang2024",
                 "student": "mlp:8,8:silu",
                 "steps": 60,
@@ -87,19 +90,15 @@ def test_auto_says_what_it_judged(finished):
     assert any("RMSE" in note for note in graph["notes"])
 
 
-def test_a_graph_without_int8_is_stored_under_the_name_of_what_it_is(finished):
-    """A bound that no INT8 layer keeps: the file, the record and the engines say fp16, never int8."""
-    run, _ = finished
-    options = {"precision": "int8", "corrections": "none", "max_increase": 1e-7}
-    (graph,) = quantize(finished, **options)
+def test_a_graph_without_int8_is_stored_under_the_name_of_what_it_is(finished, tmp_path):
+    """A bound that no INT8 layer meets: the file, the record and the engines say fp16, never int8."""
+    config = finished[1].updated({"quantize.corrections": "none", "quantize.max_increase": 1e-7})
+    alone, both = (RunFolder.open(shutil.copytree(finished[0].path, tmp_path / name)) for name in ("alone", "both"))
+    (graph,) = quantize((alone, config), precision="int8")
     assert graph["precision"] == "fp16" and graph["target"] == "onnx/student.fp16.onnx"
     assert any("no layer is int8: this is the fp16 graph" in note for note in graph["notes"])
-    assert sorted(p.name for p in run.file("onnx").glob("*.onnx")) == ["student.fp16.onnx", "student.fp32.onnx"]
-    run, config = finished
-    both = config.updated(
-        {"quantize.corrections": "none", "quantize.max_increase": 1e-7, "quantize.precision": "fp16,int8"}
-    )
-    done = perform(run, both, "quantize", QUIET)
+    assert not alone.file("onnx", "student.int8.onnx").exists()
+    done = perform(both, config.updated({"quantize.precision": "fp16,int8"}), "quantize", QUIET)
     assert [graph["precision"] for graph in done.summary["graphs"]] == ["fp16"]
     assert done.summary["left_out"] == ["int8: no layer is int8: this is the fp16 graph"]
 
@@ -114,7 +113,7 @@ def test_several_targets_are_several_figures(tmp_path):
         {
             "data": {"source": str(tmp_path / "t.csv"), "target": ["watts", "strain"]},
             "teacher": {"teacher": "mlp:8:tanh", "epochs": 3},
-            "distill": {"student": "mlp:8:relu", "steps": 60, "baseline": False},
+            "distill": {"accept_teacher": True, "student": "mlp:8:relu", "steps": 60, "baseline": False},
         }
     )
     run = RunFolder.create(tmp_path / "run", config)

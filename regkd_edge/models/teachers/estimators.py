@@ -109,7 +109,7 @@ def booster_of(path: Path) -> str | None:
         return None
     if head.startswith(b"CBM1"):
         return "catboost"
-    if head.startswith(b"tree\n") or head.startswith(b"tree\r\n"):
+    if head.startswith((b"tree\n", b"tree\r\n")):
         return "lightgbm"
     text = head.lstrip()
     if text.startswith(b"{") and (b'"learner"' in head or path.suffix.lower() == ".json"):
