@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..config import DistillConfig
+from ..config.objective import WITHOUT_LABELS
 from ..data import Dataset, Scalers, Split, subset
 from ..data.columns import Columns
 from ..data.named import read_inputs
@@ -139,6 +140,7 @@ class Setting:
             scalers=self.scalers,
             rows=self.rows,
             held=self.held,
+            answers=self.teacher_on_held if self.free is None and config.base in WITHOUT_LABELS else None,
             beside=None if known.pool is None else known.pool.held(config.noise, tuple(config.sigma)),
             teacher_source=self.teacher.source,
             total=None if config.steps == "auto" else config.steps,
