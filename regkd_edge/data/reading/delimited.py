@@ -23,7 +23,7 @@ from .cells import Format, shortened
 from .fast import read_numbers
 from .frame import Frame, Odd
 from .layout import Layout, layout_of, parsed
-from .stream import BROKEN, lines_of, opened
+from .stream import BROKEN, check_unpacked, lines_of, opened
 
 __all__ = ["read_delimited"]
 
@@ -58,6 +58,8 @@ def read_delimited(
     """
     source = _Source(path, content)
     try:
+        if content is None:
+            check_unpacked(path)
         with source.opened() as stream:
             head = stream.read(_HEAD)
             whole = not stream.read(1)

@@ -107,8 +107,8 @@ def test_an_archive_of_one_table_is_read_and_of_two_refused(tmp_path):
 
 
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(table, monkeypatch):
-    monkeypatch.setattr(stream, "_FREE", 2**16)
-    with pytest.raises(DataError, match="unpacks to more than 100 times its size"):
+    monkeypatch.setattr(stream, "INFLATED_BYTES", 2**16)
+    with pytest.raises(DataError, match="unpacks to more than 20 times its size"):
         table(gzip.compress(b"a,y\n" + b"1,2\n" * 100_000), name="t.csv.gz")
 
 
