@@ -211,6 +211,8 @@ def _separator(lines: list[str]) -> str:
         if alike > score + 0.02:
             best, score = separator, alike
     spaced = [len(row) for row in parsed([line for line in lines[:_ROWS] if line.strip()], SPACE)]
+    if not spaced:  # a quote that nothing closes
+        return best or ","
     usual, count = Counter(spaced).most_common(1)[0]
     if not best:
         return SPACE if usual > 1 and count >= 0.5 * len(spaced) else ","

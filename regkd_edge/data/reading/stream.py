@@ -39,7 +39,8 @@ class _Limited(io.RawIOBase):
         self._left -= len(block)
         if self._left < 0:
             raise DataError(
-                f"'{self._path}' unpacks to more than {INFLATED_RATIO} times its size.", "Unpack it and give the table itself."
+                f"'{self._path}' unpacks to more than {INFLATED_RATIO} times its size.",
+                "Unpack it and give the table itself.",
             )
         buffer[: len(block)] = block
         return len(block)
@@ -85,9 +86,7 @@ def _decompressed(path: Path) -> IO[bytes] | None:
         files = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
         if len(files) != 1:
             shown = ", ".join(info.filename for info in files[:5])
-            raise DataError(
-                f"'{path}' is an archive of {len(files)} files ({shown}), expected one.", _UNPACK
-            )
+            raise DataError(f"'{path}' is an archive of {len(files)} files ({shown}), expected one.", _UNPACK)
         return archive.open(files[0])
     return None
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,8 @@ def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
         Not one, made by an incompatible version of torch, or with several inputs.
     """
     try:
-        program = torch.export.load(str(path))
+        with _silent("torch.export"):  # it logs a traceback for a damaged file before it raises
+            program = torch.export.load(str(path))
         module = program.module()
         module.train = lambda mode=True: module  # it was exported in one mode, and refuses to switch
         module.eval = lambda: module
@@ -64,6 +68,17 @@ def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
         fixed.features, fixed.dtype = module.features, module.dtype
         return fixed
     return module
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _is_input(program: Any, node: Any) -> bool:
