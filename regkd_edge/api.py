@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -41,10 +41,10 @@ Progress = Callable[[int, int, "dict[str, float]", float], None]
 
 
 def load_teacher(source: Any, **options: Any) -> Teacher:
-    """Return a teacher from a torch module, a regressor, a callable, a run folder or ``"package.module:factory"``.
+    """Return a teacher from a torch module, a regressor, a callable, a run folder, a file or a factory.
 
     See :func:`regkd_edge.models.teachers.load_teacher` for ``options``: ``weights``, ``units``, ``scalers``,
-    ``feature_names``, ``target_names``.
+    ``output``, ``trust``, ``feature_names``, ``target_names``.
     """
     from .models import load_teacher as load
 
@@ -315,7 +315,7 @@ def bench(
     from .measure import measure_engines
     from .measure.result import BenchResult
 
-    several = [engines] if hasattr(engines, "infer") else list(engines)
+    several = cast("list[Engine]", [engines] if hasattr(engines, "infer") else list(engines))
     if not several:
         raise UserError("bench was given no engine.", "Give one, or a list of them.")
     config = config or validated(BenchConfig, {"batches": list(batches), **options})

@@ -64,6 +64,10 @@ def register(app: typer.Typer) -> None:
                 "graph": name,
                 "computes in": graph["precision"],
                 **{f"RMSE expected, {t['name']}": t["rmse"] for t in graph["accuracy"]["targets"]},
+                **{
+                    f"difference allowed on the device, {t['name']}": allowed
+                    for t, allowed in zip(graph["accuracy"]["targets"], graph["allowed"])
+                },
                 "bytes": content["files"][graph["file"]]["bytes"],
             }
             for name, graph in content["graphs"].items()

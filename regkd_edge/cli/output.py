@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..io.text import Column, TextTable, printable
+from ..io.text import Column, TextTable, fold, printable
+from .progress import clear_progress
 from .screen import console, put, settings, width
 
 __all__ = ["console", "error_line", "number", "show"]
@@ -64,6 +65,7 @@ def show(
     footnotes : sequence of str
         Notes on the table itself: printed before the others.
     """
+    clear_progress()
     notes = [*footnotes, *notes]
     if as_json:
         print(
@@ -79,14 +81,21 @@ def show(
         lines, hidden = (table or _table(rows)).lines(width(), settings.wide)
         put([(title, True), *lines])
         if hidden:
-            print(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
+            _say(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
         print()
     for note in notes:
-        print(printable(note))
+        _say(note)
     if run is not None and not ran:
         print("Nothing to do: everything is up to date (--force runs it again).")
     if next_command:
         print(f"next: {next_command}")
+
+
+def _say(text: str) -> None:
+    """Print a note, folded at spaces where the terminal would break it inside a number."""
+    room = width()
+    for line in [printable(text)] if room is None else fold(text, room):
+        print(line)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> TextTable:

@@ -47,6 +47,7 @@ class Session:
         done = []
         for stage in stages:
             self.progress.stage(stage)
+            self.progress.unit = _unit(self.run)
             began = time.monotonic()
             log.debug("stage %s", stage)
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
@@ -62,6 +63,12 @@ class Session:
                     f"removed, made from what changed: {', '.join(done[-1].removed)}", style="dim", soft_wrap=True
                 )
         return done
+
+
+def _unit(run: RunFolder) -> str:
+    """Return the unit of validation errors: the name of the only target, or standard deviations of several."""
+    targets = (run.record("data") or {}).get("summary", {}).get("targets") or []
+    return f"({targets[0]})" if len(targets) == 1 else "standard deviations" if targets else ""
 
 
 def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[str, Any]:

@@ -21,12 +21,14 @@ from ..io.progress import listening
 from ..io.text import fold
 from .screen import console, is_live, settings
 
-__all__ = ["LINE_EVERY", "Watch", "progress_bar"]
+__all__ = ["LINE_EVERY", "Watch", "clear_progress", "progress_bar"]
 
 LINE_EVERY = 10.0  # [s] between two lines where there is no terminal
 _BAR = 20
 
 _log = logging.getLogger("regkd_edge.cli")
+
+_stops: list[Callable[[], None]] = []  # what ends the displays that are on
 
 #: The names of the losses in words; "total" is their weighted sum.
 _LOSSES = {
@@ -57,6 +59,7 @@ class Watch:
     step: int = 0
     total: int = 0
     figures: str = ""
+    unit: str = ""  # of the validation RMSE: the only target, or standard deviations
     doing: str = ""
     began: float = 0.0
     first: tuple[float, int] | None = None  # when steps were first counted for this label, and at which step
@@ -81,7 +84,7 @@ class Watch:
             self.step, self.base, self.total, self.doing = step, step, total, ""
             words = [f"{_LOSSES.get(name, name)} {value:.3g}" for name, value in losses.items() if value]
             if validation_rmse is not None:
-                words.append(f"validation RMSE {validation_rmse:.4g}")
+                words.append(f"validation RMSE {validation_rmse:.4g} {self.unit}".rstrip())
             self.figures = ", ".join(words)
 
     def tick(self, what: str, done: int, total: int | None) -> None:
@@ -91,7 +94,7 @@ class Watch:
                 self.step = self.base + done
                 self.total = max(self.total, self.step)
             else:
-                self.doing = what if total is None else f"{what}: {done:,} of {total:,}"
+                self.doing = what if total is None else f"{what} {done:,} of {total:,}"
 
     def _begin(self, label: str) -> None:
         with self.lock:
@@ -126,7 +129,7 @@ class Watch:
 
 
 def _duration(seconds: float) -> str:
-    seconds = int(round(seconds))
+    seconds = round(seconds)
     hours, minutes = seconds // 3600, seconds // 60 % 60
     return f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
 
@@ -140,16 +143,37 @@ def progress_bar(as_json: bool = False) -> Iterator[Watch]:
         if settings.quiet:
             pass
         elif is_live() and not settings.verbose:
-            live = Live(get_renderable=watch.__rich__, console=console, transient=True, refresh_per_second=4)
+            live = Live(
+                get_renderable=watch.__rich__, console=console, transient=True, refresh_per_second=4,
+                redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
             stack.enter_context(live)
+            stack.enter_context(_cleared_by(live.stop))
         else:
-            stack.enter_context(_lines(watch))
+            stop = stack.enter_context(_lines(watch))
+            stack.enter_context(_cleared_by(stop))
         yield watch
 
 
+def clear_progress() -> None:
+    """End what is shown of the progress, before a result is printed."""
+    while _stops:
+        _stops.pop()()
+
+
 @contextlib.contextmanager
-def _lines(watch: Watch) -> Iterator[None]:
-    """Print the state every :data:`LINE_EVERY` seconds."""
+def _cleared_by(stop: Callable[[], None]) -> Iterator[None]:
+    _stops.append(stop)
+    try:
+        yield
+    finally:
+        if stop in _stops:
+            _stops.remove(stop)
+
+
+@contextlib.contextmanager
+def _lines(watch: Watch) -> Iterator[Callable[[], None]]:
+    """Print the state every :data:`LINE_EVERY` seconds; yields what ends it."""
     done = threading.Event()
 
     def say() -> None:
@@ -161,7 +185,7 @@ def _lines(watch: Watch) -> Iterator[None]:
     thread = threading.Thread(target=say, daemon=True, name="progress")
     thread.start()
     try:
-        yield
+        yield done.set
     finally:
         done.set()
         thread.join(timeout=2)

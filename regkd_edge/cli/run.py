@@ -9,6 +9,7 @@ import typer
 
 from ..config import PATHS, RunConfig
 from ..run import STAGES
+from ..stages.distill import refuse_bad_teacher
 from .options import AsJson
 from .pipeline import absolute_paths, start
 from .tables import show_report
@@ -36,6 +37,9 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Run every stage again even if it is up to date.")] = False,
+        accept_teacher: Annotated[
+            bool, typer.Option("--accept-teacher", help="Go on with a teacher that is not worth following.")
+        ] = False,
         as_json: AsJson = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
@@ -43,6 +47,8 @@ def register(app: typer.Typer) -> None:
             field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)
         }
         loaded = loaded.updated(absolute_paths(values, base=config.parent))
+        if accept_teacher:
+            loaded = loaded.updated({"distill.accept_teacher": True})
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 
     run.__doc__ = (
@@ -56,5 +62,8 @@ def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
     """Run all stages of one configuration, then show the table."""
     config.require_whole()
     with start(folder, {}, force, as_json, config=config) as session:
-        done = session.do(*STAGES)
+        session.do(*STAGES[:2])
+        if not config.distill.accept_teacher:
+            refuse_bad_teacher(session.run, config)
+        done = session.do(*STAGES[2:])
         show_report(session.run, done[-1].summary, as_json, session.ran)

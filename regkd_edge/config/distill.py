@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, create_model, model_validator
 from ..recipes import RECIPES, defaults
 from ..recipes import TERMS as TABLE
 from ..sampling.kinds import KINDS, NOISES, SamplerKind
+from .contradictions import contradictions
 from .fields import (
     MOST_STEPS,
     Count,
@@ -26,21 +27,22 @@ from .fields import (
     none_for_nothing,
     panel,
     seconds,
-    weight_parts,
+)
+from .objective import (
+    AUTO,
+    BASES,
+    GM_ON,
+    LEAST_GAIN,
+    MOST_AUTO,
+    OBJECTIVE,
+    ROUND,
+    SAMPLERS,
+    TERMS,
+    WITHOUT_LABELS,
+    active,
 )
 
 __all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
-
-BASES = ("mimic", "blend", "ail", "mix", "tbr", "tor", "rkd", "hint")
-TERMS = tuple(TABLE)
-GM_ON = defaults.POINT_KINDS
-SAMPLERS = tuple(KINDS)
-AUTO = "auto"
-LEAST_GAIN = 0.02  # of the distance to the teacher, by a doubling of the steps
-MOST_AUTO = 40_000  # [steps]
-
-WITHOUT_LABELS = ("mimic", "rkd", "hint")  # bases that ask the teacher alone
-ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
 
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 Positive = Annotated[float, Field(gt=0)]
@@ -134,6 +136,13 @@ class DistillConfig(_TermWeights):
         description=(
             "How abm and direct search: along the gradient, or the worst of random candidates (used for a "
             "teacher without gradients)."
+        ),
+    )
+    ascent_start: Literal["row", "inputs"] = Field(
+        "row",
+        description=(
+            "Where abm starts: sigma around the rows; or without data at inputs of their own, N(0,1) or as described, "
+            "as sampler direct does."
         ),
     )
     ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
@@ -239,7 +248,7 @@ class DistillConfig(_TermWeights):
     )
     accept_teacher: bool = Field(
         False,
-        description="Go on with a teacher that is worse than a linear model on the held-out rows.",
+        description="run: go on with a teacher that is worse than the mean or than a linear model on held-out rows.",
         json_schema_extra=_TRAINING,
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -276,12 +285,12 @@ class DistillConfig(_TermWeights):
     @property
     def active_terms(self) -> tuple[str, ...]:
         """The terms that are named and have a weight, in the order of the table."""
-        return tuple(name for name in TERMS if name in self.terms and _active(getattr(self, f"w_{name}")))
+        return tuple(name for name in TERMS if name in self.terms and active(getattr(self, f"w_{name}")))
 
     @property
     def base_learns(self) -> bool:
         """Return whether the base alone would learn anything, so that a baseline can be trained."""
-        return _active(self.w_base) or (self.no_data and self.searched)
+        return active(self.w_base) or (self.no_data and self.searched)
 
     @model_validator(mode="before")
     @classmethod
@@ -309,17 +318,9 @@ class DistillConfig(_TermWeights):
 
     @model_validator(mode="after")
     def _goes_together(self) -> DistillConfig:
-        for problem in _contradictions(self):
+        for problem in contradictions(self):
             raise ValueError(problem)
         return self
-
-
-#: Fields that say what is minimised, and on which points.
-OBJECTIVE = frozenset(
-    {"base", "alpha", "nu", "margin", "imitate", "outlier_rule", "outlier_k", "outlier_loss", "hint_layers", "heads",
-     "head_weight", "export_head", "w_base", "terms", "gm_on", "gm_scale", "sigma", "draws", "ascent_rule",
-     "ascent_steps", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
-)  # fmt: skip
 
 
 def begun_anew(before: DistillConfig, given: dict[str, Any]) -> dict[str, Any]:
@@ -341,90 +342,3 @@ def begun_anew(before: DistillConfig, given: dict[str, Any]) -> dict[str, Any]:
         values |= {field: default(field) for field in OBJECTIVE}
     values.update(RECIPES.get(name, {}))
     return values
-
-
-def _contradictions(c: DistillConfig) -> list[str]:
-    """What does not go together, each with its reason and its remedy."""
-    found, drawn, kind = [], c.drawn, c.kind
-    changed = sorted(
-        name
-        for name in OBJECTIVE
-        if getattr(c, name) != type(c).model_fields[name].get_default(call_default_factory=True)
-    )
-    if c.recipe == AUTO and changed:
-        found.append(
-            f"recipe auto chooses {changed[0]} itself, and {changed[0]} {getattr(c, changed[0])} is given: leave it "
-            "out, or use recipe none"
-        )
-    if drawn == "neighbours" and any(isinstance(w, str) for w in (c.w_base, c.w_sampler)):
-        found.append("sampler neighbours takes constant weights: give w_base and w_sampler one number each")
-    if c.no_data and c.base not in WITHOUT_LABELS:
-        found.append(
-            f"no_data needs one of the bases {', '.join(WITHOUT_LABELS)}: base {c.base} reads labels, and synthetic "
-            "inputs have none"
-        )
-    if c.no_data and c.fraction != 1.0:
-        found.append("no_data and fraction exclude each other: the student sees no row")
-    if c.heads == 2 and c.base in WITHOUT_LABELS:
-        found.append(
-            f"heads 2 needs a base that uses labels in its first head: base {c.base} does not; use tor, tbr, ail, "
-            "mix or blend, or heads 1"
-        )
-    if c.heads == 2 and not _active(c.w_base):
-        found.append("heads 2 needs w_base above 0: its first head learns from the base alone; give w_base, or heads 1")
-    if c.heads == 1 and c.export_head != "label":
-        found.append(
-            f"export_head {c.export_head} needs heads 2, and the student has one head; use heads 2, or export_head "
-            "label"
-        )
-    if drawn == "direct" and "abm" in c.terms:
-        found.append(
-            "sampler direct is abm from random starts, and both are one search: leave abm out of terms, or "
-            "sampler direct"
-        )
-    if kind is not None and kind.needs_rows and c.no_data and c.like is None:
-        found.append(
-            f"sampler {drawn} learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
-        )
-    for name in ("describe", "like"):
-        if getattr(c, name) is None:
-            continue
-        if drawn == "gaussian":
-            found.append(f"sampler gaussian draws N(0,1) and would not look at {name}: use sampler described")
-        elif not c.no_data and not (kind is not None and kind.described):
-            found.append(
-                f"{name} needs no_data or one of the samplers "
-                f"{', '.join(k.name for k in KINDS.values() if k.described)}: with rows alone the inputs "
-                "are the rows'"
-            )
-    if c.searched and not _active(c.w_sampler):
-        found.append(
-            f"with w_sampler 0 the sampler {drawn} has no effect: "
-            + ("use sampler described or gaussian" if c.no_data else "omit the sampler")
-        )
-    if c.searched and c.batch < 2:
-        found.append(f"batch 1 cannot hold both rows and points of sampler {drawn}: use at least 2")
-    if kind is not None and kind.learns and c.evaluate_every % ROUND:
-        found.append(
-            f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
-            f"{ROUND}"
-        )
-    if not _active(c.w_base) and not (c.searched or c.active_terms):
-        found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
-    if "gm" in c.active_terms and not set(c.gm_on) & _made(c):
-        found.append(
-            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms produce: add original, or the "
-            "term pm or abm"
-        )
-    return found
-
-
-def _made(c: DistillConfig) -> set[str]:
-    """The kinds of points that the steps have."""
-    searched = {"ascended"} if c.drawn == "direct" and _active(c.w_sampler) else set()
-    return {"original"} | {TABLE[name].points for name in c.active_terms} - {None} | searched
-
-
-def _active(weight: float | str) -> bool:
-    start, end, _ = weight_parts(weight)
-    return start != 0 or end != 0

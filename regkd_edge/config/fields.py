@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -88,7 +88,7 @@ def seconds(value: Any) -> Any:
     text = value.strip().lower()
     if text == "none":
         return None
-    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], None)
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:])
     try:
         return float(text) if factor is None else factor * float(text[:-1])
     except ValueError:
@@ -110,7 +110,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Optimizer = Literal["rmsprop", "adam", "adamw"]
 OrNone = BeforeValidator(none_for_nothing)
 Count = Annotated[int, Field(ge=1, le=MOST_ROWS)]
-Weight = Annotated[Union[float, str], BeforeValidator(_as_weight)]
+Weight = Annotated[float | str, BeforeValidator(_as_weight)]
 """A weight over the run: constant, or linear from the first step to the last (constant for ``hold`` steps)."""
 
 

@@ -148,6 +148,8 @@ class Manifest:
     built: str = ""
     seconds: float = 0.0
     verified: dict[str, Any] | None = None
+    feature_names: list[str] = field(default_factory=list)
+    target_names: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}

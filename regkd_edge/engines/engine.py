@@ -17,10 +17,10 @@ from ..errors import DataError, UserError
 from ..io.files import write_json
 from . import get_backend, load_runner
 from .base import MANIFEST, Manifest, Runner
+from .batches import predict
+from .verify import Oracle, build_verified, probe_oracle
 
-__all__ = ["Engine", "build_engine", "predict"]
-
-_CHUNK = 256
+__all__ = ["Engine", "build_engine"]
 
 
 class Engine:
@@ -47,7 +47,7 @@ class Engine:
         self.folder = Path(folder)
         self.settings = {"threads": threads, **settings}
         self.runner: Runner = load_runner(self.folder, threads, **settings)
-        self._kept: tempfile.TemporaryDirectory | None = None  # holds an unnamed folder
+        self._kept: tempfile.TemporaryDirectory[str] | None = None  # holds an unnamed folder
 
     @property
     def manifest(self) -> Manifest:
@@ -140,45 +140,42 @@ class Engine:
 
 def build_engine(
     graph: Any,
-    backend: str = "onnxruntime",
-    folder: str | Path | None = None,
+    backend: str,
+    folder: str | Path,
     options: Mapping[str, Any] | None = None,
-) -> Manifest:
-    """Build a graph for this machine with a back end, and return the manifest of the engine.
+    oracle: Oracle | None = None,
+) -> tuple[Manifest, str | None]:
+    """Build a graph for this machine, compare the engine with the graph, and return ``(manifest, note or None)``.
 
     Parameters
     ----------
     graph : Graph or path
-        ONNX, as ``export`` and ``quantize`` write it.
+        ONNX, as ``export`` and ``quantize`` write it; the names of a Graph's columns go into the manifest.
     backend : str
         A key of :data:`~regkd_edge.engines.BACKENDS`.
     folder : path
         Receives the engine file and ``manifest.json``.
     options : mapping, optional
         Options of the back end.
+    oracle : Oracle, optional
+        What the graph means on held-out rows; without it random rows within float32 are tried, where the graph can be
+        run at all.
 
     Raises
     ------
     GraphError, NotAvailable
-        As the back end's own ``build``.
+        As the back end's own ``build``; or the engine does not answer as its graph.
     """
     maker = get_backend(backend)
     maker.require()
-    manifest = maker.build(graph, folder, options)
+    path, note = Path(graph), None
+    oracle = oracle or probe_oracle(path)
+    if oracle is None:
+        manifest = maker.build(path, folder, options)
+    else:
+        manifest, note = build_verified(maker, path, folder, options, oracle)
     names = {key: list(getattr(graph, key, ())) for key in ("feature_names", "target_names")}
     if any(names.values()):
-        manifest = replace(manifest, **names)
+        manifest = replace(manifest, feature_names=names["feature_names"], target_names=names["target_names"])
         write_json(Path(folder, MANIFEST), manifest.to_dict())
-    return manifest
-
-
-def predict(
-    runner: Runner,
-    rows: np.ndarray,  # [n, d] float32
-) -> np.ndarray:  # [n, o] float64
-    """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
-    manifest = runner.manifest
-    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
-    index = np.arange(-(-len(rows) // size) * size) % len(rows)
-    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
-    return np.concatenate(parts)[: len(rows)].astype(np.float64)
+    return manifest, note

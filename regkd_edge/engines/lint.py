@@ -172,7 +172,7 @@ def _pairs(model: Any) -> Iterator[Finding]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            constants |= {node.output[0]: attribute.t for attribute in node.attribute if attribute.name == "value"}
+            constants.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
     for node in model.graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
             continue

@@ -30,7 +30,7 @@ _LEVELS = ("extended", "basic", "none")
 # bias: the layer would then run in FP32 behind dequantized weights. Floating-point graphs keep it.
 # ReluQuantRewrite takes a ReLU in front of a quantizer for one that saturation makes superfluous, which FP8's does not.
 # CommonSubexpressionElimination makes one pair of the Q/DQ pairs of one tensor, and a product whose pair has other
-# readers is no integer kernel.
+# readers does not become an integer kernel.
 _BREAKS_QUANTIZED = ["MatMulAddFusion", "ReluQuantRewrite", "CommonSubexpressionElimination"]
 
 

@@ -7,7 +7,8 @@ fails loudly, and all of them show up as a difference to the graph run without a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,18 @@ from ..errors import GraphError, NotAvailable
 from ..graph.reference import reference_outputs
 from ..io.files import write_json
 from . import get_backend, load_runner, read_manifest
-from .base import MANIFEST, Manifest
-from .engine import predict
+from .base import MANIFEST, Backend, Manifest
+from .batches import predict
 
-__all__ = ["Oracle", "Verified", "allowed_difference", "compare_answers", "verify_engine"]
+__all__ = [
+    "Oracle",
+    "Verified",
+    "allowed_difference",
+    "build_verified",
+    "compare_answers",
+    "probe_oracle",
+    "verify_engine",
+]
 
 # Limits on the RMS difference to the graph over the rows, of each target.
 # FP32 differs in the last bits only (sums in another order, another tanh, a fused scaler): 1e-4 of the target's standard
@@ -33,6 +42,8 @@ _EXACT = 1e-4
 # round every intermediate result, and a kernel may keep some of them wider: twice that distance.
 _OWN = {"int8": 0.5, "int8-weights": 0.5, "fp8": 0.5}
 _OWN_HALF = 2.0
+_UNKNOWN = 0.01  # of the standard deviation, where the FP32 graph is not at hand
+_PROBES = 256
 _MAXIMUM = 0.25  # of the standard deviation, whatever the graph's own distance is
 
 
@@ -89,7 +100,7 @@ def allowed_difference(
     """
     spread = exact.std(axis=0)
     spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
-    # The distance of nine rows in ten: rows beyond the calibrated range say nothing about rounding.
+    # The distance of nine rows in ten: rows beyond the calibrated range carry no information about rounding.
     own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
     factor = max(_OWN.get(part, 0.0 if part == "fp32" else _OWN_HALF) for part in precision.split("+"))
     return np.minimum(_EXACT * spread + factor * own, _MAXIMUM * spread)
@@ -124,13 +135,14 @@ class Oracle:
     ----------
     rows : [n, d]
         Held-out inputs in raw units.
-    exact : path
-        The FP32 graph, from which the distance of the others is measured.
+    exact : path, optional
+        The FP32 graph, from which the distance of the others is measured. Without it a graph in a lower precision may
+        be answered to 1 % of the deviation.
     """
 
-    def __init__(self, rows: np.ndarray, exact: str | Path):
+    def __init__(self, rows: np.ndarray, exact: str | Path | None = None):
         self.rows = np.ascontiguousarray(rows, dtype=np.float32)
-        self._exact = Path(exact)
+        self._exact = None if exact is None else Path(exact)
         self._answers: dict[Path, np.ndarray] = {}
 
     def answers(self, graph: str | Path) -> np.ndarray:  # [n, o] float64
@@ -149,10 +161,60 @@ class Oracle:
         expected = self.answers(graph)
         # On a GPU it is the builder that chooses where a value is rounded: the wider limit.
         precision = "unknown" if manifest.backend.startswith("tensorrt") else manifest.precision
-        allowed = allowed_difference(self.answers(self._exact), expected, precision)
+        if self._exact is not None:
+            exact = self.answers(self._exact)
+        else:
+            exact = expected + (0.0 if precision == "fp32" else _UNKNOWN / _OWN_HALF * expected.std(axis=0))
         with load_runner(folder, **settings) as runner:
             found = predict(runner, self.rows)
-        return compare_answers(found, expected, allowed)
+        return compare_answers(found, expected, allowed_difference(exact, expected, precision))
+
+
+def probe_oracle(graph: str | Path) -> Oracle | None:
+    """Return an oracle on Gaussian inputs with the mean and the deviation of a graph's own scaler; None where that
+    cannot be read (no onnx package, or more than one input)."""
+    from ..graph.chain import input_scaler
+    from ..graph.reader import read_scalers
+
+    try:
+        scaler = input_scaler(read_scalers(graph))
+    except (GraphError, NotAvailable):
+        return None
+    if scaler is None:
+        return None
+    shift, rate = scaler
+    return Oracle(shift + np.random.default_rng(0).standard_normal((_PROBES, len(rate))) / rate)
+
+
+def build_verified(
+    backend: Backend, graph: str | Path, folder: str | Path, options: Mapping[str, Any] | None, oracle: Oracle
+) -> tuple[Manifest, str | None]:
+    """Build an engine that answers as its graph: ``(manifest, note or None)``.
+
+    An engine that answers otherwise is built again with fewer optimizations, and the note says so. If that does not
+    help, the folder is removed, so that nothing measures it.
+
+    Raises
+    ------
+    GraphError
+        The back end refuses the graph, or every engine of it answers otherwise.
+    """
+    folder = Path(folder)
+    backend.build(graph, folder, options)
+    trusted = {"run_code_of_plan": True} if (options or {}).get("version_compatible") else {}  # it was built right here
+    try:
+        return verify_engine(folder, graph, oracle, **trusted), None
+    except GraphError as error:
+        refusal = error
+    for plainer in backend.plainer(options) if hasattr(backend, "plainer") else ():
+        backend.build(graph, folder, plainer)
+        try:
+            manifest = verify_engine(folder, graph, oracle)
+        except GraphError:
+            continue
+        return manifest, f"{folder.name}: built with optimization '{plainer['optimization']}': {refusal.cause}"
+    shutil.rmtree(folder, ignore_errors=True)
+    raise refusal
 
 
 def verify_engine(folder: str | Path, graph: str | Path, oracle: Oracle, **settings: Any) -> Manifest:

@@ -43,7 +43,7 @@ def covered(
         if net is None:
             continue
         if type(net) is not MLP:
-            return f"the {name} is a {type(net).__name__}, and the fused core supports MLPs"
+            return f"the {name} is a {getattr(net, 'kind', type(net).__name__)}, and the fused core supports MLPs"
         if name == "teacher" and not is_differentiable(net):
             return "the teacher is marked as not differentiable"
         for p in net.parameters():

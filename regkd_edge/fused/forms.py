@@ -7,6 +7,7 @@ from torch import nn
 
 from ..models.convert import as_mlp, shared_mlp
 from ..models.mlp import MLP
+from ..models.space import InStandardizedSpace
 from ..objectives import is_differentiable
 from ..objectives.terms import Teacher
 
@@ -35,6 +36,8 @@ def core_forms(
 
 def _folded(teacher: Teacher | None, inputs: int | None) -> Teacher | None:
     if not isinstance(teacher, nn.Module) or type(teacher) is MLP or not is_differentiable(teacher):
+        return teacher
+    if isinstance(teacher, InStandardizedSpace):  # a Teacher looked for an MLP in it already, with its rows
         return teacher
     modules = list(teacher.modules())
     if any(m._forward_hooks or m._forward_pre_hooks for m in modules):

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..errors import GraphError
 from .activations import Segment
-from .network import Layer, Rounding, Scaling, Step
+from .network import Layer, Network, Rounding, Scaling
 from .reader import UnknownNode, read_network
 
-__all__ = ["Chain", "ChainLayer", "read_chain"]
+__all__ = ["Chain", "ChainLayer", "input_scaler", "read_chain"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def read_chain(source: str | Path | Any) -> Chain | str:
     except GraphError as error:
         return error.cause.rstrip(".")
     first = next(index for index, step in enumerate(network.steps) if isinstance(step, Layer))
-    affine = _affine(network.steps[:first], network.inputs)
+    affine = input_scaler(network)
     if affine is None:
         return "its scaler does not consist of Sub, Add, Mul and Div with constants"
     layers: list[ChainLayer] = []
@@ -115,10 +115,12 @@ def read_chain(source: str | Path | Any) -> Chain | str:
     return Chain(network.model, network.steps[0].source, network.steps[-1].target, *affine, tuple(layers))
 
 
-def _affine(steps: list[Step], width: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the steps before the first layer as ``(x - shift) * rate``, or None if they are not of that form."""
-    shift, rate = np.zeros(width), np.ones(width)
-    for step in steps:
+def input_scaler(network: Network) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the steps before the first layer as ``(x - shift) * rate``, [d] each; None if they are not of that form."""
+    shift, rate = np.zeros(network.inputs), np.ones(network.inputs)
+    for step in network.steps:
+        if isinstance(step, Layer):
+            break
         if not isinstance(step, Scaling):
             return None
         value = step.row.astype(np.float64)

@@ -14,7 +14,7 @@ __all__ = ["Graph"]
 
 
 @dataclass(eq=False)
-class Graph(os.PathLike):
+class Graph(os.PathLike[str]):
     """An ONNX file that ``export`` or ``quantize`` wrote; accepted wherever a path is.
 
     Attributes
@@ -31,7 +31,7 @@ class Graph(os.PathLike):
     summary: Mapping[str, Any] = field(default_factory=dict)
     feature_names: Sequence[str] = ()
     target_names: Sequence[str] = ()
-    _folder: tempfile.TemporaryDirectory | None = field(default=None, repr=False)  # holds an unnamed file
+    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)  # holds an unnamed file
 
     @property
     def precision(self) -> str:

@@ -6,12 +6,13 @@ it from a graph.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Activation", "Clip", "Layer", "Network", "Rounding", "Scaling", "Step"]
+__all__ = ["Activation", "Clip", "Layer", "Network", "Rounding", "Scaling", "Step", "column_names"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,3 +145,14 @@ class Network:
     @property
     def layers(self) -> list[Layer]:
         return [step for step in self.steps if isinstance(step, Layer)]
+
+
+def column_names(model: Any, count: int) -> list[str]:
+    """Return the names of features and targets from a graph's metadata, if they are complete and fit in lines."""
+    kept = {item.key: item.value for item in model.metadata_props}
+    try:
+        found = [*json.loads(kept["regkd.feature_names"]), *json.loads(kept["regkd.target_names"])]
+    except (KeyError, ValueError, TypeError):
+        return []
+    usable = all(isinstance(name, str) and name and not set(name) & set("\n\0") for name in found)
+    return found if usable and len(found) == count else []

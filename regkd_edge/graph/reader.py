@@ -7,7 +7,6 @@ recognized by what it computes. What is not understood is refused with the name 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,10 @@ from ..errors import GraphError
 from .activations import Segment, is_elementwise, recognized
 from .constants import Constants, attributes
 from .graph import load_graph
-from .network import Activation, Clip, Layer, Network, Rounding, Scaling, Step
+from .network import Activation, Clip, Layer, Network, Rounding, Scaling, Step, column_names
 from .split_reader import read_split_layer
 
-__all__ = ["MAX_WIDTH", "UnknownNode", "read_network"]
+__all__ = ["MAX_WIDTH", "UnknownNode", "read_network", "read_scalers"]
 
 MAX_WIDTH = 65536
 _SCALING = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide"}
@@ -39,7 +38,7 @@ _NO_STEP = "it is not a layer, scaler, activation or Q/DQ pair of an fp32 or int
 
 
 class UnknownNode(GraphError):
-    """A node that is no part of a chain; ``node`` is the ONNX node and ``why`` the reason."""
+    """A node that is not part of a chain; ``node`` is the ONNX node and ``why`` the reason."""
 
     def __init__(self, file: str, node: Any, why: str) -> None:
         self.node, self.why = node, why
@@ -63,6 +62,11 @@ def read_network(source: str | Path | Any) -> Network:
     return _Reader(source, "the graph").read()
 
 
+def read_scalers(source: str | Path) -> Network:
+    """Read the steps before the first layer only, which are float32 in every precision: a network without layers."""
+    return _Reader(load_graph(source), Path(source).name).read(scalers_only=True)
+
+
 class _Reader:
     def __init__(self, model: Any, file: str) -> None:
         self.file, self.model, self.graph = file, model, model.graph
@@ -78,7 +82,7 @@ class _Reader:
     def refuse(self, node: Any, why: str) -> GraphError:
         return UnknownNode(self.file, node, why)
 
-    def read(self) -> Network:
+    def read(self, *, scalers_only: bool = False) -> Network:
         inputs = [value for value in self.graph.input if value.name not in self.constants.tensors]
         if len(inputs) != 1 or len(self.graph.output) != 1:
             raise GraphError(
@@ -92,23 +96,16 @@ class _Reader:
         self.width = d = dims[1].dim_value
         current, end = inputs[0].name, self.graph.output[0].name
         while current != end or self.consumers.get(current):
+            nodes = self.consumers.get(current, [])
+            if scalers_only and (len(nodes) != 1 or nodes[0].op_type not in _SCALING):
+                return Network(self.model, d, self.width, self.steps)
             current = self.step(current)
         self.flush()
         if not any(isinstance(step, Layer) for step in self.steps):
             raise GraphError(f"'{self.file}' has no layer.", "Export a network that has layers.")
-        return Network(self.model, d, self.width, self.steps, self.names(d), self.constants.tensors)
-
-    def names(self, d: int) -> list[str]:
-        """Return the names of the columns from the metadata, if they are complete and fit in lines."""
-        kept = {item.key: item.value for item in self.model.metadata_props}
-        try:
-            found = [*json.loads(kept["regkd.feature_names"]), *json.loads(kept["regkd.target_names"])]
-        except (KeyError, ValueError, TypeError):
-            return []
-        usable = len(found) == d + self.width and all(
-            isinstance(name, str) and name and not set(name) & set("\n\0") for name in found
+        return Network(
+            self.model, d, self.width, self.steps, column_names(self.model, d + self.width), self.constants.tensors
         )
-        return found if usable else []
 
     # -- one step along the chain ---------------------------------------------------------------------------------
     def step(self, current: str) -> str:

@@ -109,7 +109,7 @@ def _symbolic(args: Any, kwargs: Any = ()) -> bool:
     if isinstance(args, dict):
         args = tuple(args.values())
     if isinstance(args, (tuple, list)):
-        return any(_symbolic(a) for a in args) or bool(kwargs) and _symbolic(kwargs)
+        return any(_symbolic(a) for a in args) or (bool(kwargs) and _symbolic(kwargs))
     return isinstance(args, (Chain, _Rows))
 
 

@@ -119,6 +119,11 @@ class InStandardizedSpace(_Double):
         else:
             self._keep("y", (own.y.scale / scalers.y.scale, (own.y.mean - scalers.y.mean) / scalers.y.scale))
 
+    @property
+    def kind(self) -> str:
+        """What is inside, by its class."""
+        return type(getattr(self.module, "function", self.module)).__name__
+
     def _keep(self, name: str, pair: tuple[np.ndarray, np.ndarray] | None) -> None:
         for part, value in zip(("mul", "add"), pair or (None, None)):
             tensor = None if value is None else torch.as_tensor(value, dtype=torch.float64)

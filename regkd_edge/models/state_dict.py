@@ -15,7 +15,7 @@ __all__ = ["Weights", "fill", "fit_names", "state_in"]
 
 # Where checkpoints keep the weights, the ones that are meant for inference first.
 _KEYS = (
-    "ema_state_dict", "model_ema", "ema", "ema_model", "shadow_params", "state_dict", "model_state_dict",
+    "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model", "shadow_params", "state_dict", "model_state_dict",
     "model_state", "model", "net", "network", "module", "weights", "params", "student", "teacher", "generator",
 )  # fmt: skip
 _PREFIXES = {
@@ -26,7 +26,11 @@ _PREFIXES = {
     "network.": "a wrapping module",
     "backbone.": "a wrapping module",
     "ema_model.": "an exponential moving average",
+    "_fsdp_wrapped_module.": "FullyShardedDataParallel",
+    "_checkpoint_wrapped_module.": "activation checkpointing",
+    "_forward_module.": "DeepSpeed or Fabric",
 }
+_MARKS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module.")
 _DEPTH = 4
 
 
@@ -147,9 +151,11 @@ def _without_prefix(tensors: Mapping[str, Tensor], wanted: Mapping[str, Any]) ->
             return inner, prefix  # every name has it and none should
         if sum(key in wanted for key in inner) > fitting and set(wanted) <= set(inner):
             return inner, prefix  # the other entries belong to a loss, a metric or a second network
-    # torch.compile of a part leaves its mark inside the names
-    inside = {key.replace("_orig_mod.", ""): t for key, t in tensors.items()}
-    return (inside, "_orig_mod.") if set(inside) != set(tensors) and "_orig_mod." not in "".join(wanted) else None
+    for mark in _MARKS:  # wrappers of parts leave their mark inside the names
+        inside = {key.replace(mark, ""): t for key, t in tensors.items()}
+        if set(inside) != set(tensors) and mark not in "".join(wanted):
+            return inside, mark
+    return None
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[str]:

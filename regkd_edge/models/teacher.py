@@ -12,6 +12,7 @@ from torch import nn
 from ..data import Columns, Scalers, as_rows, as_targets
 from ..data.scores import r2_score
 from ..errors import ModelError, UserError
+from ..io.progress import tick
 from .convert import as_mlp, between
 from .mlp import MLP
 from .outputs import Outputs, Picked
@@ -86,7 +87,7 @@ class Teacher:
         self.file: Path | None = None
         self.notes: list[str] = []
         self.checked: tuple[int | None, int | None] = (None, None)
-        self._mlp: MLP | None | bool = False  # not looked for yet
+        self._mlp: MLP | bool | None = False  # not looked for yet
         self._dtype: torch.dtype | None = None  # not tried yet
 
     # What it is ------------------------------------------------------------------------------------------------
@@ -194,8 +195,12 @@ class Teacher:
         return r2_score(truth, answers)
 
     def _ask(self, rows: np.ndarray) -> np.ndarray:  # [n, d] in its own units -> [n, o] float64
+        parts = []
         with torch.no_grad():
-            parts = [self._call(rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK)]
+            for start in range(0, len(rows), _CHUNK):
+                if len(rows) > _CHUNK:  # a single call has no parts to count
+                    tick("answers of the teacher", start, len(rows))
+                parts.append(self._call(rows[start : start + _CHUNK]))
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
     def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
@@ -213,8 +218,9 @@ class Teacher:
 
     def _hint(self, d: int) -> str:
         first = next((m for m in self.module.modules() if isinstance(m, nn.Linear)), None)
-        other = first is not None and first.in_features != d
-        return f" (its first linear layer takes {first.in_features} inputs)" if other else ""
+        if first is None or first.in_features == d:
+            return ""
+        return f" (its first linear layer takes {first.in_features} inputs)"
 
     @property
     def _asked(self) -> nn.Module:

@@ -157,7 +157,7 @@ def write_quantized(
 ) -> QuantizeSummary:
     """Write a plan as a graph, count it and compare it; a refused graph leaves no file.
 
-    A search that ends without any layer in the precision asked for gives a graph of another precision, and the summary
+    A search that ends without any layer in the requested precision gives a graph of another precision, and the summary
     names it by that.
     """
     import onnx

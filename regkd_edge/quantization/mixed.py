@@ -112,9 +112,9 @@ def search_mixed(
 
     INT8 numbers in two parts are tried first (unless ``split`` is False): they cost a second product, and no layer is
     kept. Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more than
-    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made anew
+    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made again
     only when that comes near the bound. That estimate can be far too high: the ranges and scales that were chosen for a
-    layer in the lower precision stay in it, so that a few layers are made anew without asking it.
+    layer in the lower precision stay in it, so that a few layers are made again without asking it.
     """
     chain = full.plan.chain
     macs = chain.multiply_adds

@@ -108,7 +108,7 @@ def _one_way(
         if kept:
             outcome.plan = candidate
 
-    for index, layer in enumerate(chain.layers):
+    for index in range(len(chain.layers)):
         if not outcome.plan.layers[index].scaled_data:
             continue
         a = outcome.plan.inputs(points.rows if index else rows)[index]

@@ -62,8 +62,7 @@ def split_layers(outcome: Outcome, make: Callable[[Sequence[str]], Outcome], poi
 
 
 def clipping_risk(plan: Plan, points: Calibration, index: int) -> float:
-    """Return the squared change of the outputs, in units of the tolerance, that clipping new rows is to be expected to
-    cause.
+    """Return the squared change of the outputs, in units of the tolerance, that clipping new rows is likely to cause.
 
     Cross-validated: the input of layer ``index`` is clipped to the range of one half of the calibration rows, on the
     other half. Ranges of all rows are exceeded about half as often as those of one half.
@@ -97,7 +96,7 @@ def _more_parts(plan: Plan, points: Calibration) -> list[str] | None:
     parts = [[layer.form.data_parts, layer.form.weight_parts] for layer in plan.layers]
     int8 = [layer.form.label == "int8" for layer in plan.layers]
     harm = {}
-    for index, layer in enumerate(plan.layers):
+    for index in range(len(plan.layers)):
         if int8[index] and parts[index][0] == 1:
             harm[index, 0] = _alone(plan, points, index, data_rounded(plan, index)) + clipping_risk(plan, points, index)
         if int8[index] and parts[index][1] == 1:

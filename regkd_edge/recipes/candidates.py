@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BASE_ALONE", "LABELS_ALONE", "Candidate", "candidates"]
+__all__ = ["BASE_ALONE", "LABELS_ALONE", "MIXTURE", "Candidate", "candidates"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ LABELS_ALONE = Candidate("the labels alone", {"base": "blend", "alpha": 1.0, "te
 _FEWER = 0.125
 _TRUST = {"base": "mix", "terms": []}
 _MIXED = {"sampler": "neighbours", "noise": "mixed"}
+MIXTURE = Candidate("PM with mixed noise", {"base": "mimic", "terms": [], **_MIXED})
 _SHEET = {"sampler": "neighbours", "noise": "mixed-principal"}
 _GM = {"terms": ["gm"], "gm_on": ["original"], "gm_scale": "teacher"}
 
@@ -53,7 +54,7 @@ def candidates(*, labels: bool, gradient: bool) -> list[Candidate]:
     gradient : bool
         Whether the teacher has a gradient: GM and the search of ABM need it.
     """
-    found = [BASE_ALONE, Candidate("PM with mixed noise", {"base": "mimic", "terms": [], **_MIXED})]
+    found = [BASE_ALONE, MIXTURE]
     found += [_pm("isotropic", s) for s in (0.1, 0.3, 1.0)]
     found += [_pm("principal", s) for s in (0.1, 0.3, 1.0)]
     found.append(Candidate("PM with principal noise of three sizes", {**BASE_ALONE.fields, **_SHEET}))

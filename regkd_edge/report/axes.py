@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Frame", "log_ticks", "nice_ticks", "number", "shortened", "text", "text_width"]
+__all__ = ["Frame", "axis_ticks", "log_ticks", "nice_ticks", "number", "shortened", "text", "text_width"]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -66,6 +66,9 @@ def text(x: float, y: float, content: str, css: str = "tick", anchor: str = "mid
     )
 
 
+_LABELLED = 30  # [pixels] a narrower left margin has no labels of a y axis
+
+
 @dataclass
 class Frame:
     """A plot area with linear or logarithmic axes, in pixels of its view box."""
@@ -83,6 +86,13 @@ class Frame:
 
     def __post_init__(self) -> None:
         self.x, self.y = _opened(*self.x, self.log_x), _opened(*self.y, self.log_y)
+        if self.left >= _LABELLED:  # room for the longest tick between the label and the axis
+            self.left = max(
+                self.left, math.ceil(30 + max((text_width(number(v)) for v in self.y_ticks()), default=0.0))
+            )
+
+    def y_ticks(self) -> list[float]:
+        return axis_ticks(*self.y) if self.log_y else nice_ticks(*self.y)
 
     def px(self, values: np.ndarray | float) -> np.ndarray | float:
         return self.left + _share(values, self.x, self.log_x) * (self.width - self.left - self.right)
@@ -94,14 +104,14 @@ class Frame:
         """Return the grid, ticks and labels."""
         bottom, right = self.height - self.bottom, self.width - self.right
         parts = []
-        for value in log_ticks(*self.y) if self.log_y else nice_ticks(*self.y):
+        for value in self.y_ticks():
             y = float(self.py(value))
             parts += [
                 f'<line x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>',
                 text(self.left - 7, y + 4, number(value), anchor="end"),
             ]
         taken = -math.inf
-        for value in log_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
+        for value in axis_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
             x, half = float(self.px(value)), text_width(number(value)) / 2
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>')
             if x - half > taken and x + half <= self.width:  # a label that would touch its neighbour is left out
@@ -118,6 +128,12 @@ class Frame:
         label = html.escape(title, quote=True)
         head = f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{label}">'
         return "".join([head, *parts, "</svg>"])
+
+
+def axis_ticks(low: float, high: float) -> list[float]:
+    """Return ticks of a logarithmic axis; over less than two of them, round numbers."""
+    found = log_ticks(low, high)
+    return found if len(found) > 2 else [v for v in nice_ticks(low, high) if v > 0]
 
 
 def _share(values: np.ndarray | float, ends: tuple[float, float], log: bool) -> np.ndarray:

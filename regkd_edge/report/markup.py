@@ -35,14 +35,17 @@ def table(label: str, heads: Sequence[tuple[str, bool]], rows: Sequence[tuple[st
     heads : sequence of (str, bool)
         Heading as text, and whether its column holds text (left-aligned).
     rows : sequence of (str, sequence of str)
-        CSS class and finished cells as HTML; the first one names the row.
+        CSS class and finished cells as HTML; the first one names the row. On a phone each row becomes a list of
+        headings and cells.
     """
     side = ['class="left"' if text else "" for _, text in heads]
     head = "".join(f'<th scope="col" {css}>{e(name)}</th>' for (name, _), css in zip(heads, side))
     lines = []
     for css, cells in rows:
         inner = "".join(
-            f'<th scope="row" {side[i]}>{cell}</th>' if i == 0 else f"<td {side[i]}>{cell}</td>"
+            f'<th scope="row" {side[i]}>{cell}</th>'
+            if i == 0
+            else f'<td {side[i]} data-label="{e(heads[i][0])}">{f"<span>{cell}</span>" if cell else ""}</td>'
             for i, cell in enumerate(cells)
         )
         lines.append(f'<tr class="{e(css)}">{inner}</tr>' if css else f"<tr>{inner}</tr>")

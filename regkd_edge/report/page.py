@@ -90,8 +90,8 @@ def _reproduce(report: Report) -> str:
         ("", [f'<a href="{e(relative_path(path))}">{e(path)}</a>', e(what), f"<code>{e(hashes.get(path, '–'))}</code>"])
         for what, path in report.evidence.files
     ]
-    versions = next((bench["machine"].get("versions") for bench in facts["benches"].values()), None) or {}
-    said = ", ".join(f"{name} {version}" for name, version in versions.items())
+    versions = next((bench["machine"].get("versions") for bench in facts["benches"].values()), None)
+    said = ", ".join(f"{name} {version}" for name, version in versions.items()) if isinstance(versions, dict) else ""
     return section(
         "How to reproduce it",
         "<p>The configuration holds every option and the seed. The same versions on the same kind of machine give the "

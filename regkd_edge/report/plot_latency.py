@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .axes import Frame, log_ticks, number, text, text_width
+from .axes import Frame, axis_ticks, number, text, text_width
 
 __all__ = ["axis_ends", "axis_of", "latency_strip", "strip_caption"]
 
@@ -74,7 +74,7 @@ def axis_of(ends: tuple[float, float]) -> str:
     """Draw the axis that the strips above it share."""
     frame = _frame(ends, 22)
     parts, taken = [], -1e9
-    for value in log_ticks(*ends):
+    for value in axis_ticks(*ends):
         x, half = float(frame.px(value)), text_width(number(value)) / 2
         if x - half > taken and x + half < frame.width:
             parts += [

@@ -126,6 +126,6 @@ def _delta(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _computed(bench: Mapping[str, Any]) -> str:
     """Return what the graph asks for and what the kernels use, e.g. "int8 graph, int8 kernels"."""
-    executed = bench["executed"]
+    executed = bench.get("executed")
     kernels = "" if not executed else f", {'+'.join(executed)} kernels"
     return f"{bench['precision']} graph{kernels}"

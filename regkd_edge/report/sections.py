@@ -169,7 +169,7 @@ def training_section(report: Report) -> str:
         if lines:
             colours = {name: css for name, (css, _, _) in lines.items()}
             who = " and ".join(lines)
-            drawn = curves(lines, "RMSE, validation rows", f"validation error of {who}")
+            drawn = curves(lines, f"RMSE ({report.unit})", f"validation error of {who}")
             figures.append(figure(f"Error of {who} on the validation rows", legend(colours) if drawn else "", drawn))
     race = ""
     if found.race:
@@ -188,6 +188,11 @@ def layer_section(report: Report) -> str:
         caption = f"{precision}: the output moves by {float(found.get('all', 0.0)):.3g} % of its standard deviation"
         drawn = bars(values, "change by this layer alone, % of the standard deviation", f"error by layer, {precision}")
         figures.append(figure(caption, drawn))
+    if not figures and any(row["precision"] in ("int8", "fp8") for row in report.rows):
+        return section(
+            "Where the quantization error arises",
+            "<p>Not ranked by layer in this run: <code>regkd-edge quantize RUN --report</code> does it.</p>",
+        )
     return section("Where the quantization error arises", grid(*figures))
 
 

@@ -12,7 +12,7 @@ STYLE = """
 --s1:#5ab0ff;--s2:#ffab5e;--s3:#8b96a0;--s4:#4ecdb8;--s5:#c79bf0;--chosen:#17304a;
 --good:#6fd79b;--bad:#ff8f86;--warn:#3a2f12;--warnline:#a07c1c}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);
+body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}
 h1{font-size:26px;margin:0 0 4px;overflow-wrap:anywhere}h2{font-size:18px;margin:0 0 12px;overflow-wrap:anywhere}
@@ -21,7 +21,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(138px,1fr));gap:14px 18px;margin-bottom:12px}
 .tiles b{display:block;font-size:23px;font-weight:650;line-height:1.25;font-variant-numeric:tabular-nums}
 .tiles div{min-width:0}.tiles span{overflow-wrap:anywhere;color:var(--quiet);font-size:13px}
-.verdict p{margin:8px 0}.lead{font-size:20px;font-weight:600;overflow-wrap:anywhere}
+.verdict p{margin:8px 0;overflow-wrap:anywhere}.lead{font-size:20px;font-weight:600;overflow-wrap:anywhere}
 .lead.pass,span.pass{color:var(--good)}.lead.fail,span.fail{color:var(--bad)}span.pass,span.fail{font-weight:600}
 .banner{background:var(--warn);border:1px solid var(--warnline);border-radius:10px;padding:10px 16px;margin:18px 0 0}
 code{font:12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
@@ -29,7 +29,7 @@ a{color:var(--s1)}.names{margin:0 0 10px;padding-left:26px;columns:260px}.names 
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:7px 8px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line);vertical-align:top}
-thead th{white-space:normal;min-width:52px;color:var(--quiet);font-weight:500;font-size:12.5px;vertical-align:bottom;line-height:1.3}
+thead th{white-space:normal;min-width:64px;color:var(--quiet);font-weight:500;font-size:12.5px;vertical-align:bottom;line-height:1.3}
 tbody th{font-weight:600;position:sticky;left:0;background:var(--card)}
 th.left,td.left{text-align:left}td.left{white-space:normal;min-width:140px}
 td small{display:block;color:var(--quiet);font-size:11.5px}
@@ -55,7 +55,12 @@ vertical-align:-1px}
 details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer;overflow-wrap:anywhere}
 pre{overflow-x:auto;font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:8px 0 0}
 ul{margin:0;padding-left:20px}li{margin:3px 0;overflow-wrap:anywhere}
-@media(max-width:560px){main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
+@media(max-width:560px){.scroll{overflow:visible}thead{display:none}table,tbody,tr{display:block;width:100%}
+tbody th,tbody td{display:block;text-align:left;white-space:normal;overflow-wrap:anywhere;padding:3px 8px;border:0}
+tbody th{position:static}tbody tr{border-bottom:1px solid var(--line);padding:6px 0}
+tbody td{display:flex;justify-content:space-between;gap:14px}tbody td>span{min-width:0;text-align:right}
+tbody td::before{content:attr(data-label);color:var(--quiet);flex:none;max-width:60%}tbody td:empty{display:none}
+main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
 .tick{font-size:12.5px}}
 @page{size:A4 landscape;margin:12mm}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#111;--quiet:#444;--line:#ccc;--s1:#0a66c2;--s2:#b85a06;--s3:#777f87;

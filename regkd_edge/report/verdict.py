@@ -126,6 +126,7 @@ def machine_line(report: Report, name: str) -> str:
         if value:
             parts.append(f"{word} {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
     temperatures = machine.get("temperatures")
-    if isinstance(temperatures, dict) and temperatures:
-        parts.append(f"{max(temperatures.values()):.0f} °C at most")
+    if isinstance(temperatures, dict):
+        degrees = [value for value in temperatures.values() if isinstance(value, (int, float))]
+        parts += [f"{max(degrees):.0f} °C at most"] if degrees else []
     return ", ".join(parts) + "."

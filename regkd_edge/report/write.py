@@ -31,6 +31,7 @@ def _record(report: Report) -> dict[str, Any]:
         "unit": report.unit,
         "held_out_rows": len(report.truth),
         "targets": report.target_names,
+        "allowed": report.allowed,
         "rows": report.rows,
         "recommended": report.recommended,
         "notes": report.notes,

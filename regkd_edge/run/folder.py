@@ -10,6 +10,7 @@ One run is one folder. Every command opens it, does what is missing or stale, an
     engines/<backend>.<precision>/  engine.* and manifest.json
     bench/<backend>.<precision>.json and .npz (raw latencies, predictions)
     report.html  report.json
+    run.log                       the commands that were called, their stages, notes and errors
 """
 
 from __future__ import annotations
@@ -104,8 +105,10 @@ class RunFolder:
         return run
 
     def _holds_files(self) -> bool:
-        """Whether there is more than what a command leaves that was killed before it wrote run.yaml."""
-        return any(inner.name != ".lock" and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir())
+        """Whether there is more than what a command leaves that was refused or killed before it wrote run.yaml."""
+        return any(
+            inner.name not in (".lock", "run.log") and not _LEFT.fullmatch(inner.name) for inner in self.path.iterdir()
+        )
 
     # -- names --------------------------------------------------------------------------------------------------
 

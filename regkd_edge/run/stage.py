@@ -36,7 +36,7 @@ class Parts:
     """
 
     names: Callable[[RunFolder, RunConfig], list[str]]
-    inputs: Callable[[RunFolder, RunConfig, str], "dict[str, Any] | None"]
+    inputs: Callable[[RunFolder, RunConfig, str], dict[str, Any] | None]
     work: Callable[[RunFolder, RunConfig, Progress, list[str]], Iterator[tuple[str, list[Path], dict[str, Any]]]]
     summary: Callable[[RunFolder, RunConfig, dict[str, dict[str, Any]]], dict[str, Any]]
 

@@ -114,6 +114,10 @@ class Mixed(Described):
     name, help = "mixed", "half described, half heavy-tailed"
 
 
+class Broad(Described):
+    name, help = "broad", "described, heavy-tailed, and moved by random common factors, a third each"
+
+
 class Generator(SamplerKind):
     name, help, learns, teacher_gradient = "generator", "an adversarial network (Kang & Kang 2021)", True, True
 
@@ -175,6 +179,17 @@ class Neighbours(SamplerKind):
     needs_rows, pooled = True, True
 
 
-_ALL = (Gaussian(), Described(), HeavyTailed(), Mixed(), Generator(), Direct(), Anchored(), Latent(), Neighbours())
+_ALL = (
+    Gaussian(),
+    Described(),
+    HeavyTailed(),
+    Mixed(),
+    Broad(),
+    Generator(),
+    Direct(),
+    Anchored(),
+    Latent(),
+    Neighbours(),
+)
 
 KINDS: dict[str, SamplerKind] = {kind.name: kind for kind in _ALL}

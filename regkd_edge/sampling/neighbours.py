@@ -20,7 +20,14 @@ from .kinds import NOISES
 __all__ = ["MIXTURES", "NOISES", "Neighbours", "principal_factor"]
 
 MIXTURES = {
-    "mixed": (("isotropic", 0.3), ("principal", 0.3), ("principal", 1.0), ("crossover", 0.1), ("crossover", 0.3)),
+    "mixed": (
+        ("isotropic", 0.3),
+        ("principal", 0.3),
+        ("crossover", 0.1),
+        ("isotropic", 1.0),
+        ("principal", 1.0),
+        ("crossover", 0.3),
+    ),
     "mixed-principal": (("principal", 0.1), ("principal", 0.3), ("principal", 1.0)),
 }
 """Parts of equal size, near and far: along columns and principal directions, or along the latter alone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,11 @@ import numpy as np
 
 from ..config import RunConfig
 from ..errors import GraphError, UserError
+from ..graph.file import Graph
 from ..run import RunFolder
 from . import Parts, Progress, Stage
 
 if TYPE_CHECKING:
-    from ..engines import Backend, Manifest
     from ..engines.verify import Oracle
 
 __all__ = ["STAGE", "graphs", "oracle_of"]
@@ -59,37 +58,12 @@ def oracle_of(run: RunFolder) -> Oracle:
     return Oracle(rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)], graphs(run)["fp32"])
 
 
-def _built(
-    backend: Backend, graph: Path, folder: Path, options: dict[str, Any], oracle: Oracle
-) -> tuple[Manifest, str | None]:
-    """Build an engine that answers as its graph: ``(manifest, note or None)``.
-
-    An engine that answers otherwise is built again with fewer optimizations. If that does not help, the folder is
-    removed, so that nothing measures it, and a :class:`GraphError` says how far off it was.
-    """
-    from ..engines.verify import verify_engine
-
-    manifest = backend.build(graph, folder, options)
-    trusted = {"run_code_of_plan": True} if options.get("version_compatible") else {}  # it was built right here
-    try:
-        return verify_engine(folder, graph, oracle, **trusted), None
-    except GraphError as error:
-        refusal = error
-    for plainer in backend.plainer(options) if hasattr(backend, "plainer") else ():
-        manifest = backend.build(graph, folder, plainer)
-        try:
-            manifest = verify_engine(folder, graph, oracle)
-        except GraphError:
-            continue
-        return manifest, f"{folder.name}: built with optimization '{plainer['optimization']}': {refusal.cause}"
-    shutil.rmtree(folder, ignore_errors=True)
-    raise refusal
-
-
 def _work(
     run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
+    from ..data import load_dataset
     from ..engines import get_backend
+    from ..engines.engine import build_engine
 
     if config.build.header and "native" not in config.build.backend:
         raise UserError(
@@ -100,6 +74,8 @@ def _work(
     backends = {name: get_backend(name) for name in dict.fromkeys(part.partition(".")[0] for part in parts)}
     for backend in backends.values():
         backend.require()
+    table = load_dataset(run).table
+    names = {"feature_names": table.feature_names, "target_names": table.target_names}
     oracle, graph_of = oracle_of(run), graphs(run)
     left_out: list[str] = []
     for part in parts:
@@ -112,7 +88,7 @@ def _work(
             options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
         if reason is None:
             try:
-                manifest, note = _built(backends[name], graph_of[precision], folder, options, oracle)
+                manifest, note = build_engine(Graph(graph_of[precision], **names), name, folder, options, oracle)
             except GraphError as error:
                 reason = error.cause.removeprefix(f"{folder.name}: ")
         if reason is not None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
-from ..config.distill import AUTO
+from ..config.objective import AUTO
 from ..run import RunFolder
 from . import Parts, Progress, Stage, external_hash
 
-__all__ = ["STAGE"]
+__all__ = ["STAGE", "refuse_bad_teacher"]
 
 
 def described_files(config: RunConfig) -> list[str]:
@@ -50,14 +50,12 @@ def _work(
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, check_against_rows, distill, require_fit, require_teacher, save_trained
+    from ..training import baseline, check_against_rows, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
     check = None if config.distill.no_data else check_against_rows(dataset, teacher)
-    if not config.distill.accept_teacher:
-        require_teacher(check, teacher.source)
     for name in parts:
         trained = (baseline if name == "baseline" else distill)(
             dataset,
@@ -69,7 +67,8 @@ def _work(
         )
         paths, summary = save_trained(run.file(name), trained, dataset)
         if name == "student" and check is not None and check.problem is not None:
-            summary["notes"] = [f"the teacher {check.problem}; accepted by --accept-teacher", *summary["notes"]]
+            warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
+            summary["notes"] = [warning, *summary["notes"]]
         yield name, paths, summary
 
 
@@ -81,6 +80,25 @@ def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]
             "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
     return {**summary, "external": {path: external_hash(run, "distill", path) for path in described_files(config)}}
+
+
+def refuse_bad_teacher(run: RunFolder, config: RunConfig) -> None:
+    """Stop before a student is trained on a teacher that is not worth following.
+
+    Raises
+    ------
+    ModelError
+        It is worse than the mean of the targets, or than a linear model, on held-out rows.
+    """
+    if config.distill.no_data:
+        return
+    from ..data import load_dataset
+    from ..models import teacher_for
+    from ..training import check_against_rows, require_teacher
+
+    dataset = load_dataset(run)
+    teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
+    require_teacher(check_against_rows(dataset, teacher), teacher.source)
 
 
 STAGE = Stage("distill", "distill", ("data", "teacher"), parts=Parts(_parts, _inputs, _work, _summary))

@@ -39,6 +39,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
         **graph,
         "quantize": section.model_dump(mode="json", exclude={"precision"}),
         "auto": part != "auto" and "auto" in section.precision,
+        "high": section.high in section.precision,  # a graph of that precision is then not kept under two names
         "fraction": config.distill.fraction,
         "no_data": config.distill.no_data,
         "seed": config.seed,
@@ -132,7 +133,7 @@ def _labelled(run: RunFolder, config: RunConfig) -> tuple[np.ndarray, np.ndarray
 
 
 def _renamed(run: RunFolder, target: Path, done: Any, wanted: list[str]) -> tuple[Path | None, Any]:
-    """A graph in which no layer is of the precision asked for, under the name of what it is; None where the run has a
+    """Return a graph without a layer in the requested precision, under the name of what it is, or None if the run has a
     graph of that precision anyway."""
     label = done.precision
     if label in wanted or label == "fp32":

@@ -18,7 +18,7 @@ def teacher_files(config: RunConfig) -> list[str]:
     """Paths outside the run that the teacher comes from."""
     teacher, factory = config.teacher, factory_of(config.teacher.factory_name)
     files = []
-    if teacher.path and Path(teacher.path).is_dir() or teacher.from_run:
+    if (teacher.path and Path(teacher.path).is_dir()) or teacher.from_run:
         files = [str(Path(teacher.path) / "teacher" / name) for name in ("model.json", "model.safetensors")]
     elif teacher.path:
         files = [teacher.path]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..config import DistillConfig
-from ..config.distill import AUTO
+from ..config.objective import AUTO
 from ..errors import DataError, RecipeError
 from ..models import Teacher
 from ..recipes import TERMS

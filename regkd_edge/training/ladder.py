@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..config.distill import LEAST_GAIN, MOST_AUTO
+from ..config.objective import LEAST_GAIN, MOST_AUTO
 from ..fused import Member, TrainState, advance
 from ..objectives import LOSS_COLUMNS
 from .checkpoint import Checkpoint

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config import DistillConfig
-from ..config.distill import ROUND
+from ..config.objective import ROUND
 from ..data import Scalers
 from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities

@@ -19,7 +19,8 @@ import torch
 from ..config import DistillConfig
 from ..errors import RecipeError, UserError
 from ..fused import Member, advance
-from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, Candidate, candidates
+from ..io.progress import tick
+from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
 from .folds import folds_of
 from .ladder import FIRST, branches
 from .setting import Setting
@@ -29,7 +30,7 @@ __all__ = ["Entrant", "Race", "hold_race"]
 
 _RUNGS = 3
 _KEPT = 0.4  # of the candidates after each rung
-_AHEAD = 0.95  # of the best distance among candidates whose steps do not evaluate the teacher
+_AHEAD = 0.95  # of another's distance: what is not below it counts as equal
 _SHARE = 0.5  # of a budget that the race may take
 _FIRST_OF_FIXED = 8  # with a given number of steps, the first rung is this part of it
 
@@ -46,11 +47,21 @@ class Entrant:
     label_scores: list[float] = field(default_factory=list)
     label_errors: np.ndarray | None = None  # [n] squared, of the held-out rows in the order of the folds
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Of the configuration: what ``recipe none`` needs for the same student."""
+        batch = {} if self.candidate.share == 1.0 else {"batch": self.config.batch}
+        return {**self.candidate.fields, **batch}
+
+    def score(self, measure: str) -> float:
+        """The last distance."""
+        return (self.scores if measure == "teacher" else self.label_scores)[-1]
+
     def record(self) -> dict[str, Any]:
         """JSON-able."""
         return {
             "title": self.candidate.title,
-            "fields": dict(self.candidate.fields),
+            "fields": self.fields,
             "distance_to_teacher": self.scores,
             "distance_to_labels": self.label_scores,
         }
@@ -85,7 +96,7 @@ class Race:
 
     def score(self, entrant: Entrant) -> float:
         """The last distance of an entrant."""
-        return (entrant.scores if self.measure == "teacher" else entrant.label_scores)[-1]
+        return entrant.score(self.measure)
 
     @property
     def gain(self) -> float:
@@ -96,7 +107,7 @@ class Race:
         """JSON-able: candidates with their scores per rung, the winner, and the sentence that explains it."""
         return {
             "winner": self.winner.candidate.title,
-            "fields": dict(self.winner.candidate.fields),
+            "fields": self.winner.fields,
             "explanation": sentence(self),
             "measure": f"distance to the {self.measure} on held-out rows, standard deviations of the target",
             "held_out_rows": self.rows,
@@ -140,6 +151,7 @@ def hold_race(setting: Setting, config: DistillConfig) -> Race:
     measure = "teacher"
     for i, rung in enumerate(rungs):
         before = time.monotonic()
+        tick(f"race of the recipes: {len(running)} candidates, rung", i + 1, len(rungs))
         _advance(running, rung)
         for entrant in running:
             _judge(entrant, folds)
@@ -153,7 +165,7 @@ def hold_race(setting: Setting, config: DistillConfig) -> Race:
             rungs = rungs[: i + 1]
             break
         running = _better(running, measure)
-    best = min(running, key=lambda one: one.scores[-1] if measure == "teacher" else one.label_scores[-1])
+    best = _winner(running, measure)
     return Race(
         best.config,
         entrants,
@@ -225,14 +237,28 @@ def _measure(entrants: list[Entrant], teacher_errors: np.ndarray, held_before: n
     return "labels" if gap.mean() > 2.0 * gap.std() / math.sqrt(len(gap)) else "teacher"
 
 
+def _winner(running: list[Entrant], measure: str) -> Entrant:
+    """The best; or the mixture of all kinds of noise, where it is as good but for the noise of such a comparison.
+
+    On few rows the best of many looks better than it is. A mixture relies on no single kind of noise being right.
+    """
+    best = min(running, key=lambda one: one.score(measure))
+    mixture = next((one for one in running if one.candidate is MIXTURE), None)
+    tied = (
+        mixture is not None
+        and best.candidate is not BASE_ALONE
+        and mixture.score(measure) < best.score(measure) / _AHEAD
+    )
+    return mixture if tied else best
+
+
 def _better(running: list[Entrant], measure: str) -> list[Entrant]:
     """The better part, and the base alone.
 
     A candidate whose steps evaluate the teacher goes on only where it is clearly ahead of all that read stored
     answers: for what its next rung costs, they could be trained many times as long.
     """
-    score = lambda one: one.scores[-1] if measure == "teacher" else one.label_scores[-1]
-    light = min((score(one) for one in running if one.candidate.share == 1.0), default=math.inf)
-    worth = [one for one in running if one.candidate.share == 1.0 or score(one) < _AHEAD * light]
-    kept = sorted(worth, key=score)[: max(2, math.ceil(_KEPT * len(running)))]
+    light = min((one.score(measure) for one in running if one.candidate.share == 1.0), default=math.inf)
+    worth = [one for one in running if one.candidate.share == 1.0 or one.score(measure) < _AHEAD * light]
+    kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, math.ceil(_KEPT * len(running)))]
     return kept + [one for one in running if one.candidate is BASE_ALONE and one not in kept]

@@ -41,9 +41,11 @@ def recipe_of(
             f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
         )
     fields = StepRecipe.fields_of(config.model_dump())
-    if config.drawn == "direct":
+    if config.drawn == "direct" or config.ascent_start == "inputs":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.
-        fields |= {"w_abm": weight(config.w_sampler), "ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
+        fields |= {"ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}
+        if config.drawn == "direct":
+            fields["w_abm"] = weight(config.w_sampler)
         if config.describe is None and config.like is None:  # else from inputs as described, sigma around them
             fields |= {"ascent_sigma": 1.0, "ascent_from_anchor": False}
     return StepRecipe(

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
-from ..config.distill import AUTO
+from ..config.objective import AUTO
 from ..data import Dataset
 from ..models import Teacher, predict
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
+from ..recipes.catalogue import WIDE
 from ..sampling.synthetic import summary_of_inputs
 from .fits import require_fit
+from .free import how_sure
 from .guard import better_than_its_teacher
 from .job import Training
 from .loop import Progress
@@ -116,7 +118,7 @@ def distill(
     """
     require_fit(config, teacher)
     if config.recipe == AUTO and config.no_data:
-        config = without_rows(config)
+        config = without_rows(config, dataset.d, teacher.differentiable)
     setting = Setting.of(dataset, teacher, config, seed)
     race = None
     if config.races:
@@ -136,6 +138,7 @@ def distill(
     if config.no_data:
         scores = np.random.default_rng([seed, 3]).standard_normal((4096, dataset.d))
         trained.inputs = summary_of_inputs(setting.free.description.inputs(scores))
+        trained.notes.append(how_sure(trained.module, setting.module, setting.free.description, trained.scalers, seed))
     if "abm" in config.terms and trained.recipe["ascent_rule"] != config.ascent_rule:
         trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
     return trained
@@ -155,14 +158,23 @@ def baseline(
     alone: dict[str, object] = {"terms": [], "recipe": None}
     if not config.no_data:
         alone |= {"sampler": None, "describe": None, "like": None}
+    elif config.recipe == AUTO:
+        config = without_rows(config, dataset.d, teacher.differentiable)
+        alone |= {"sampler": "described"}
     return distill(dataset, teacher, config.model_copy(update=alone), seed, progress=progress, checkpoint=checkpoint)
 
 
-def without_rows(config: DistillConfig) -> DistillConfig:
-    """Return recipe auto without data: the recipe data-free, over whatever of its fields is still at its default.
+def without_rows(config: DistillConfig, d: int, gradient: bool) -> DistillConfig:
+    """Return recipe auto without data, for d inputs: a recipe of the catalogue, over the fields that have their defaults.
 
     Without rows a race has nothing to judge by.
+
+    Parameters
+    ----------
+    gradient : bool
+        Whether the teacher has one: the search climbs it.
     """
-    defaults = DistillConfig(no_data=True)
-    kept = {k: v for k, v in RECIPES["data-free"].items() if getattr(config, k) == getattr(defaults, k)}
-    return config.model_copy(update={**kept, "recipe": None})
+    name = "data-free-search" if d >= WIDE and gradient else "data-free-values"
+    standard = DistillConfig(no_data=True)
+    kept = {k: v for k, v in RECIPES[name].items() if getattr(config, k) == getattr(standard, k)}
+    return config.model_copy(update={"terms": RECIPES[name]["terms"], **kept, "recipe": None})

@@ -114,7 +114,8 @@ def test_a_tree_teaches_what_it_can(cli, tmp_path, monkeypatch):
         "inputs.yaml",
         *SHORT,
     )
-    refused = cli(*start)
+    assert cli(*start).code == 0, "recipe auto takes what goes without a gradient"
+    refused = cli(*start, "--terms", "gm")
     assert refused.code == 2 and "the term gm needs the teacher's gradient" in refused.err and "omit gm" in refused.err
     assert "generator needs the teacher's gradient" in cli(*start, "--terms", "none", "--sampler", "generator").err
     done = cli(*start, "--terms", "pm,abm", "--json")

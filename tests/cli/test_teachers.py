@@ -40,7 +40,17 @@ def test_an_onnx_file_teaches_and_stays_in_the_run(cli, folder):
     net = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 1)).eval()
     torch.onnx.export(net, (torch.zeros(1, 2),), "m.onnx", input_names=["x"], output_names=["y"], dynamo=False,
                       dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})  # fmt: skip
-    given = ("--data", "data.csv", "--target", "y", "--teacher-from", "m.onnx", "--student", "mlp:4:tanh")
+    given = (
+        "--data",
+        "data.csv",
+        "--target",
+        "y",
+        "--teacher-from",
+        "m.onnx",
+        "--student",
+        "mlp:4:tanh",
+        "--accept-teacher",
+    )
     done = cli("distill", "r", *given, "--steps", "100")
     assert done.code == 0, done.err
     shown = " ".join(done.out.split())

@@ -121,7 +121,7 @@ def test_predictions_and_jacobian():
         (dict(draws=0), "at least 1 draw"),
         (dict(sigma=0), "sigma"),
         (dict(batch=0), "batch"),
-        (dict(weights={t: (0.0, 0.0) for t in core.TERMS}), "no term"),
+        (dict(weights=dict.fromkeys(core.TERMS, (0.0, 0.0))), "no term"),
         (dict(gm_on=0, weights=dict(base=(0.0, 0.0), pm=(0.0, 0.0), abm=(0.0, 0.0))), "no active term produces"),
         (dict(cotangents=40000), "cotangents"),
     ],

@@ -45,7 +45,7 @@ MIXED = {
     ),
     "weather": (
         "Date;Wind dir;Rain, mm;T;y\n"
-        + rows(40, lambda i: f"{i % 28 + 1}.01.2009;{'NW SE'.split()[i % 2]};NA;{i},5;{i % 7}"),
+        + rows(40, lambda i: f"{i % 28 + 1}.01.2009;{['NW', 'SE'][i % 2]};NA;{i},5;{i % 7}"),
         ["Date", "Wind dir", "Rain, mm"],
         ["T", "Wind dir"],
     ),

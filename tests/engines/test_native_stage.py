@@ -23,7 +23,14 @@ from regkd_edge.stages import perform
 
 SMALL = {
     "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
-    "distill": {"recipe": "kang2024", "student": "mlp:16:silu", "steps": 20, "evaluate_every": 10, "baseline": False},
+    "distill": {
+        "accept_teacher": True,
+        "recipe": "kang2024",
+        "student": "mlp:16:silu",
+        "steps": 20,
+        "evaluate_every": 10,
+        "baseline": False,
+    },
     "build": {"backend": ["native"]},
     "bench": {"samples": 20, "warmup": 2, "batches": [1, 5]},
 }

@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from regkd_edge.engines import get_backend, load_runner, read_manifest
-from regkd_edge.engines.engine import predict
+from regkd_edge.engines.batches import predict
 from regkd_edge.engines.verify import Oracle, allowed_difference, compare_answers, verify_engine
 from regkd_edge.errors import GraphError
 from regkd_edge.graph.reference import reference_outputs
@@ -104,6 +104,23 @@ def test_limits_follow_the_precision():
     assert fp32 < int8 < mixed == unknown
 
 
+def test_the_library_compares_every_engine_that_it_builds(student, tmp_path, monkeypatch):
+    """Without held-out rows: on Gaussian inputs, scaled as the graph's own scaler has it."""
+    from regkd_edge.engines import onnxruntime
+    from regkd_edge.engines.engine import build_engine
+
+    graph = tmp_path / "student.fp8.onnx"
+    quantize_layers(student, graph, rows(), "fp8")
+    for source in (student, graph):
+        assert build_engine(source, "onnxruntime", tmp_path / "engine")[0].verified["passed"]
+    monkeypatch.setattr(onnxruntime, "_BREAKS_QUANTIZED", ["MatMulAddFusion"])
+    manifest, note = build_engine(graph, "onnxruntime", tmp_path / "engine")
+    assert note and manifest.verified["passed"] and manifest.options["optimization"] != "extended"
+    monkeypatch.setattr(type(get_backend("onnxruntime")), "plainer", lambda self, options=None: iter(()))
+    with pytest.raises(GraphError, match="does not answer as its graph"):
+        build_engine(graph, "onnxruntime", tmp_path / "engine")
+
+
 def test_without_the_onnx_package_the_graph_is_run_as_it_is(student, monkeypatch):
     graph = student.with_name("student.int8.onnx")
     quantize_int8(student, graph, rows())
@@ -131,7 +148,13 @@ def run(tmp_path):
         {
             "data": {"source": str(table), "target": ["u"]},
             "teacher": {"teacher": "mlp:16:relu", "epochs": 3},
-            "distill": {"student": "mlp:16,16:relu", "steps": 60, "evaluate_every": 30, "baseline": False},
+            "distill": {
+                "accept_teacher": True,
+                "student": "mlp:16,16:relu",
+                "steps": 60,
+                "evaluate_every": 30,
+                "baseline": False,
+            },
             "quantize": {"precision": ["fp8", "bf16", "int8"]},
             "build": {"backend": ["onnxruntime"]},
             "bench": {"samples": 20, "warmup": 2, "batches": [1]},

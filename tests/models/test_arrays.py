@@ -98,7 +98,8 @@ def test_everything_else_works(config, data, fields):
     if "forest" in config.factory and "anchored" in fields.values():
         pytest.skip("a thousand forests' answers a search: the function shows it")
     trained = distill(data, teacher_for(config, data), tiny(**fields), 0)
-    assert trained.choice.backend == "torch" and np.isfinite(trained.best_validation)
+    # the core takes the steps where only stored answers are used, torch those that ask the teacher
+    assert trained.choice.backend in ("cpu", "torch") and np.isfinite(trained.best_validation)
     assert (trained.recipe["ascent_rule"] == "candidates") == ("teacher_gradient" not in fields)
 
 

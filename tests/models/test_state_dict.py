@@ -59,6 +59,7 @@ def test_checkpoints_hold_their_weights_under_many_names(tmp_path, state, wrap, 
         ("net.", "Lightning"),
         ("model.regressor.", "wrapping module"),
         ("module._orig_mod.", "torch.compile"),
+        ("_fsdp_wrapped_module.", "FullyShardedDataParallel"),
     ],
 )
 def test_prefixes_of_wrappers_are_removed_and_named(tmp_path, state, prefix, cause):

@@ -35,7 +35,7 @@ def test_a_name_of_the_catalogue_is_the_same_from_python_and_from_the_command_li
 
 
 def test_every_term_has_its_column_field_and_function():
-    assert LOSS_COLUMNS == ("total", "base", *TERMS)
+    assert ("total", "base", *TERMS) == LOSS_COLUMNS
     for name, term in TERMS.items():
         assert term.name == name and callable(term.resolve())
         assert getattr(DistillConfig(), f"w_{name}") == term.weight

@@ -158,3 +158,7 @@ def test_a_better_int8_is_explained(report):
 def test_calls_from_python_and_from_cpp_are_told_apart(report):
     text = "".join(Document(page(report)).text)
     assert "call from Python" in text and "C++" in text and "regkd-run" in text
+
+
+def test_a_run_without_layer_errors_says_how_to_get_them(report):
+    assert "quantize RUN --report" in "".join(Document(page(report)).text)

@@ -72,7 +72,7 @@ def test_latency_captions_say_what_lies_beyond_the_axis():
     ns = np.concatenate([np.full(1995, 10_000), np.full(5, 9_000_000)])
     caption = strip_caption("engine", ns, axis_ends({"engine": ns}))
     assert caption == "engine: p50 10 µs, p99 10 µs, 2,000 requests, 5 beyond the axis, the longest 9,000 µs"
-    marks = [e for e in picture(latency_strip("engine", ns, axis_ends({"engine": ns}))).iter("line")]
+    marks = list(picture(latency_strip("engine", ns, axis_ends({"engine": ns}))).iter("line"))
     assert sum(e.get("class") == "mark" for e in marks) == 2
 
 

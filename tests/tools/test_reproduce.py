@@ -45,7 +45,7 @@ def test_little_data_says_where_the_terms_hurt(call, csv_set, tmp_path):
     header = "set,fraction,base,variant,seed,steps,score,rows,teacher,rmse,last,seconds\n"
     lines = [f"waves,0.5,mimic,{v},1,200,test,48,0.1,{e},0.2,1\n" for v, e in (("base", 0.2), ("all", 0.3))]
     (tmp_path / "kang2024.csv").write_text(header + "".join(lines))
-    stored = "--fractions 0.5 --bases mimic --steps 200 --minutes 0".split()
+    stored = ["--fractions", "0.5", "--bases", "mimic", "--steps", "200", "--minutes", "0"]
     page = call("kang2024", "--sets", csv_set, *stored, "--out", tmp_path)
     assert "2 of 25 students measured" in page
     assert "hurt by more than 1.0 % on waves (-50.0 %) and by set and base on waves/mimic (-50.0 %)" in page
@@ -81,7 +81,7 @@ def test_mismatch_is_judged_by_the_excess_over_the_teacher(call, csv_set, tmp_pa
     shifted = [f"waves,1,{m},1,100,0.5,{e},2,1,1\n" for m, e in found.items()]
     in_place = [f"waves,0,{m},1,100,0.5,{e},2,1,1\n" for m, e in {**found, "nguyen2021": 0.63}.items()]
     (tmp_path / "nguyen2021.csv").write_text(header + "".join(in_place + shifted))
-    stored = "--shifts 0 1 --seeds 1 --steps 100 --minutes 0".split()
+    stored = ["--shifts", "0", "1", "--seeds", "1", "--steps", "100", "--minutes", "0"]
     page = call("nguyen2021", "--sets", csv_set, *stored, "--out", tmp_path)
     assert "nguyen2021: pooled excess +4.0% of the teacher's RMSE, mimic's +20.0% (20% of it is left)" in page
     assert "half or less is left: reached" in page

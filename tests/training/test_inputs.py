@@ -104,7 +104,7 @@ def raw_teacher(inputs="raw"):
 
 
 def test_a_teacher_whose_units_nobody_knows_is_refused(data):
-    with pytest.raises(DataError, match="nothing tells how they are standardized"):
+    with pytest.raises(DataError, match="nothing says how they are standardized"):
         distill(make_dataset(), raw_teacher("standardized"), short(no_data=True, describe="standard"), 0)
 
 

@@ -61,21 +61,17 @@ def test_the_race_is_stored_with_its_scores_and_explained(data, raced, tmp_path)
     assert race["winner"] in by_title and race["base"] == "the base alone"
     assert race["rungs"] == [20, 40, 80] and len(by_title["the base alone"]["distance_to_teacher"]) == 3
     last = {t: c["distance_to_teacher"][-1] for t, c in by_title.items() if len(c["distance_to_teacher"]) == 3}
-    assert last[race["winner"]] == min(last.values())
+    assert last[race["winner"]] <= min(last.values()) / 0.95
     assert race["explanation"].startswith(f"{race['winner']} won") and race["explanation"] == raced.notes[0]
     save_trained(tmp_path, raced, data)
     assert json.loads((tmp_path / "race.json").read_text())["winner"] == race["winner"]
 
 
 def test_the_winner_by_its_fields_is_the_same_student(data, teacher, raced):
-    fields = {k: v for k, v in raced.race["fields"].items()}
+    fields = raced.race["fields"]
     again = distill(
         data, teacher, DistillConfig(recipe=None, student="mlp:8:tanh", steps=160, fraction=0.5, **fields), 0
     )
-    if (
-        "batch" in raced.setup or raced.recipe != again.recipe
-    ):  # a candidate that evaluates the teacher has a batch of its own
-        return
     assert all((p == q).all() for p, q in zip(raced.module.state_dict().values(), again.module.state_dict().values()))
 
 
@@ -86,9 +82,7 @@ def test_few_rows_judge_by_folds_and_no_fold_sees_its_own(data, teacher):
     seen = np.concatenate([setting.rows.train, setting.rows.validation])
     assert sorted(np.concatenate([f.rows.validation for f in folds])) == sorted(seen)
     assert all(not set(f.rows.train) & set(f.rows.validation) for f in folds)
-    assert not any(
-        set(f.rows.train) | set(f.rows.validation) - set(seen) and set(f.rows.test) & set(seen) for f in folds
-    )
+    assert not any(set(f.rows.test) & set(seen) for f in folds)
 
 
 def test_a_teacher_that_does_not_hold_loses_to_the_labels():
@@ -108,3 +102,9 @@ def test_without_labels_no_candidate_reads_them(teacher, data):
     unlabelled = Dataset(replace(data.table, y=teacher.predict(data.x)), data.split)
     race = distill(unlabelled, teacher, DistillConfig(student="mlp:4:tanh", steps=24), 0).race
     assert not any("labels" in c["title"] for c in race["candidates"])
+
+
+def test_a_budget_that_is_up_ends_race_and_training_after_their_first_rung(data, teacher):
+    student = distill(data, teacher, DistillConfig(student="mlp:4:tanh", budget="0.001s", fraction=0.25), 0)
+    assert len(student.race["rungs"]) == 1 and len(student.history) == 1
+    assert any("the time was up" in note for note in student.notes)

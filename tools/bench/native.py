@@ -141,7 +141,7 @@ def timed(
     from regkd_edge.engines import load_runner
 
     taken: dict[str, list[np.ndarray]] = {caller: [] for caller in CALLERS}
-    requests = [np.ascontiguousarray(np.take(x, range(i, i + batch), axis=0, mode="wrap")) for i in range(0, 256)]
+    requests = [np.ascontiguousarray(np.take(x, range(i, i + batch), axis=0, mode="wrap")) for i in range(256)]
     part = -(-samples // rounds)
     with load_runner(engines["onnxruntime"], threads=1) as ort, load_runner(engines["native"]) as native:
         assert np.allclose(ort.infer(requests[0]), native.infer(requests[0]), atol=0.2), "the engines disagree"

@@ -116,7 +116,7 @@ def configure(trt: Any, builder: Any, config: Any, chosen: dict[str, Any], label
         cores = builder.num_DLA_cores
         if not 0 <= int(chosen["dla"]) < cores:
             raise NotAvailable(
-                f"this device has {cores} DLA cores, core {chosen['dla']} was asked for.",
+                f"this device has {cores} DLA cores, core {chosen['dla']} was requested.",
                 "Leave 'dla' out to use the GPU.",
             )
         if label == "fp32":

@@ -14,6 +14,7 @@ from ...errors import ModelError
 from ..teacher import Teacher
 from ..weights import read_weights
 from .callables import ArrayFunction
+from .estimator_networks import with_network
 from .factory import from_factory
 from .file import from_file
 from .intake import check_teacher, open_teacher, scalers_named, teacher_for
@@ -93,6 +94,7 @@ def load_teacher(
         if learnt is not None and "feature_names" not in extra:
             extra["feature_names"] = [str(name) for name in learnt]
         teacher = Teacher(ArrayFunction(source), None, units, type(source).__name__, extra=extra, output=output)
+        with_network(teacher)
     teacher.extra.update(extra)
     teacher.trust = trust
     if isinstance(scalers, (str, Path)):

@@ -113,7 +113,7 @@ def booster_of(path: Path) -> str | None:
         return None
     if head.startswith(b"CBM1"):
         return "catboost"
-    if head.startswith(b"tree\n") or head.startswith(b"tree\r\n"):
+    if head.startswith((b"tree\n", b"tree\r\n")):
         return "lightgbm"
     text = head.lstrip()
     if text.startswith(b"{") and (b'"learner"' in head or path.suffix.lower() == ".json"):
@@ -171,8 +171,11 @@ def _xgboost(path: Path) -> Booster:
     best = booster.attr("best_iteration") if booster.attr("scikit_learn") else None
     rounds = (0, int(best) + 1) if best is not None else (0, 0)
 
+    kinds = booster.feature_types
+    codes = {"feature_types": kinds, "enable_categorical": True} if kinds and "c" in kinds else {}
+
     def predict(x: np.ndarray) -> np.ndarray:
-        return booster.predict(xgboost.DMatrix(x), iteration_range=rounds, validate_features=False)
+        return booster.predict(xgboost.DMatrix(x, **codes), iteration_range=rounds, validate_features=False)
 
     return Booster("XGBoost", booster, int(booster.num_features()), booster.feature_names, predict)
 

@@ -18,6 +18,7 @@ from ...errors import ModelError
 from ..state_dict import Weights, fill
 from ..teacher import Teacher
 from .callables import ArrayFunction
+from .estimator_networks import with_network
 
 __all__ = ["from_factory", "imported"]
 
@@ -72,6 +73,7 @@ def from_factory(
     notes = [] if weights is None else [*weights.notes, *fill(module, weights.tensors, where)]
     shown = f"{Path(place).name}:{attribute}" if place.endswith(".py") else name
     teacher = Teacher(module, None, units, f"factory {shown}", factory=name, output=output)
+    with_network(teacher)
     teacher.notes += notes
     teacher.found = [(f"what '{shown}' returns", part) for part in beside]
     if weights is not None:

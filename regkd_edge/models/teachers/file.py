@@ -13,6 +13,7 @@ from ..outputs import Outputs
 from ..teacher import Teacher
 from ..weights import torch_archive, unpickled
 from .callables import ArrayFunction
+from .estimator_networks import with_network
 from .estimators import PICKLES, booster_of, read_booster, read_estimator
 from .exported import read_program, read_torchscript
 from .onnx_file import read_onnx
@@ -116,6 +117,7 @@ def _estimator(path: Path, units: str, output: str | None, trust: bool) -> Teach
     kind = type(content).__name__
     teacher = _of("skops" if path.suffix.lower() == ".skops" else "pickle", module, path, units, output)
     teacher.source = f"{kind} of {path.name}"
+    with_network(teacher)
     names = getattr(content, "feature_names_in_", None)
     if names is not None:
         teacher.extra["feature_names"] = [str(name) for name in names]

@@ -13,7 +13,8 @@ from ..teacher import Teacher
 __all__ = ["compare_with_labels", "settle_scalers"]
 
 _ROWS = 2000  # on which the fit is judged
-_POOR = 0.5  # R2 below which a teacher whose scaler is a guess is warned about
+_GOOD = 0.9  # R2 below which a teacher whose scaler is a guess is warned about
+_POOR = 0.5  # R2 below which the other units are tried
 _NONSENSE = -1.0  # R2 below which such a teacher is refused: twice the error of a constant answer
 
 
@@ -55,11 +56,25 @@ def _settle_targets(teacher: Teacher, dataset: Dataset) -> None:
     if given.shape != y.shape or not np.isfinite(given).all():
         return
     plain, restored = r2_score(y, given), r2_score(y, own.restore(given))
-    if plain < 0 and restored > max(plain, 0):
+    if plain < 0 and restored > 0:
         teacher.scalers = Scalers(teacher.scalers.x, own)
         teacher.notes.append(
-            f"the teacher's scaler holds no statistics of the targets; their mean and spread are taken from this table (R2 {restored:.2f}; "
-            f"{plain:.2g} as they are)"
+            f"warning: the teacher's scaler holds no statistics of the targets; their mean and scale are taken from this "
+            f"table (R2 {restored:.2f}; {plain:.2g} as they are)"
+        )
+    elif plain < 0:
+        _require_targets(y, given)
+
+
+def _require_targets(y: np.ndarray, given: np.ndarray) -> None:
+    """Refuse answers that are the labels but for a mean and a scale: those are missing from the scaler."""
+    parts = [np.polyfit(t, label, 1) if np.ptp(t) > 0 else (0.0, 0.0) for t, label in zip(given.T, y.T)]
+    scale, mean = (np.array(part) for part in zip(*parts))
+    if r2_score(y, given * scale + mean) > _GOOD and (scale > 0).all():
+        shown = [", ".join(f"{v:.4g}" for v in values) for values in (mean, scale)]
+        raise ModelError(
+            "the teacher's scaler holds no statistics of the targets, and its answers are standardized.",
+            f"Add y_mean and y_scale to the scaler; the labels suggest {shown[0]} and {shown[1]}.",
         )
 
 
@@ -96,10 +111,11 @@ def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = Fal
             f"this table its answers are worse than a constant (R2 {fit:.3g} on the training rows).",
             "Give the scaler it was trained with: --teacher-scaler FILE (or table, if this is what you want).",
         )
-    elif guessed and not asked and fit < _POOR:
+    elif guessed and not asked and fit < _GOOD:
         teacher.notes.append(
-            f"WARNING: the teacher's answers do not fit the labels (R2 {fit:.2g} on the training rows): the rows are standardized "
-            "by the statistics of this table, not by those it was trained with. Give its own: --teacher-scaler FILE"
+            f"WARNING: nothing says how the teacher's inputs and outputs are standardized. The statistics of this table are "
+            f"used, and its answers fit the labels with R2 {fit:.2g}. If it was trained on other rows, give the scaler of "
+            "those: --teacher-scaler FILE"
         )
     elif guessed and not asked:
         teacher.notes.append(

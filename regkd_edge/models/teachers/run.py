@@ -103,7 +103,7 @@ def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tupl
     if teacher.factory is not None:
         summary |= {"factory": teacher.factory, "units": teacher.units}
         card = {"kind": "factory", "factory": teacher.factory, "spec": teacher.factory, **card}
-        paths = write_model(folder, _tensors(teacher.module), card)
+        paths = write_model(folder, _tensors(teacher.module) if teacher.values is None else {}, card)
     elif teacher.file is not None:
         summary |= {"file": teacher.file.name, "units": teacher.units}
         copy = folder / f"source{teacher.file.suffix.lower()}"

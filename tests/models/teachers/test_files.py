@@ -116,6 +116,14 @@ def test_xgboost(data, name):
     assert teacher.widths == (4, 1) and not teacher.differentiable
 
 
+def test_xgboost_with_categories(data):
+    xgboost = pytest.importorskip("xgboost")
+    types = ["c", "q", "q", "q"]
+    forest = xgboost.XGBRegressor(n_estimators=5, n_jobs=1, enable_categorical=True, feature_types=types)
+    forest.fit(data.x, data.y[:, 0]).save_model("x.json")
+    assert np.array_equal(taken("x.json", data).predict(data.x)[:, 0], forest.predict(data.x).astype(float))
+
+
 def test_lightgbm(data):
     lightgbm = pytest.importorskip("lightgbm")
     forest = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1, n_jobs=1).fit(data.x, data.y[:, 0])

@@ -13,7 +13,7 @@ from regkd_edge.config import DistillConfig, TeacherConfig
 from regkd_edge.data import Scalers, load_predictions
 from regkd_edge.errors import ModelError
 from regkd_edge.models import check_teacher, load_teacher, save_teacher, teacher_for
-from regkd_edge.training import distill
+from regkd_edge.training.setting import Setting
 
 from .conftest import dataset
 
@@ -60,25 +60,16 @@ def threshold(x):
     return np.where(x[:, 1] < 0.7, 10.0, -10.0) + x[:, 0]
 
 
-def test_training_on_real_rows_has_the_answers_to_the_rows_as_they_are(monkeypatch):
+def test_training_on_real_rows_has_the_answers_to_the_rows_as_they_are():
     x = np.column_stack([np.random.default_rng(0).normal(size=160), np.tile([0.1, 0.7, 0.3, 1.9], 40)])
-    x[:, 1] += np.where(np.arange(160) >= 80, 1e-9, 0)  # not to be taken for a column of few values
+    x[:, 1] += np.where(np.arange(160) >= 80, 1e-9, 0)  # a continuous column for whoever looks
     data = dataset(x, threshold(x))
     teacher = load_teacher(threshold)
     check_teacher(teacher, data)
-    seen = {}
-
-    def stop(pair, source, *rest, **named):
-        seen["t"] = source.rows.t
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("regkd_edge.training.train.train_pair", stop, raising=False)
-    config = DistillConfig(base="mimic", terms=[], student="mlp:4:relu", steps=5)
-    with pytest.raises(KeyboardInterrupt):
-        distill(data, teacher, config, 0)
-    scalers = data.scalers()
-    expected = scalers.y.standardize(threshold(data.x[data.split.train])[:, None])
-    assert np.allclose(seen["t"].numpy(), expected, atol=1e-6)
+    config = DistillConfig(recipe=None, base="mimic", terms=[], student="mlp:4:relu", steps=5)
+    given = Setting.of(data, teacher, config, 0).training(config).source.rows.t
+    expected = data.scalers().y.standardize(threshold(data.x[data.split.train])[:, None])
+    assert np.allclose(given.numpy(), expected, atol=1e-6)
 
 
 class Doubles(nn.Module):
@@ -238,6 +229,21 @@ def test_without_one_the_statistics_of_the_table_are_warned_about(here):
         contrary.table.y[:] = -contrary.table.y + 2 * contrary.table.y.mean()
         teacher_for(TeacherConfig(factory=f"{here}/plant_own.py:make", inputs="standardized"), contrary)
     assert "R2 -" in str(refused.value)
+
+
+def test_a_poor_fit_by_the_statistics_of_the_table_is_warned_about_loudly(here):
+    (here / "plant_own.py").write_text(PLANT.format(extra=""))
+    data = shifted(noise=2.0)
+    teacher = teacher_for(TeacherConfig(factory=f"{here}/plant_own.py:make", inputs="standardized"), data)
+    assert any(
+        note.startswith("WARNING: nothing says how") and "--teacher-scaler FILE" in note for note in teacher.notes
+    )
+
+
+def test_a_scaler_of_the_inputs_alone_asks_for_that_of_the_targets(here):
+    (here / "own.json").write_text(json.dumps({"mean": [40.0, 900.0], "std": [8.0, 120.0]}))
+    with pytest.raises(ModelError, match="Add y_mean and y_scale to the scaler; the labels suggest 150 and 27"):
+        taken(here, "make", teacher_scaler="own.json")
 
 
 def test_units_that_do_not_fit_the_labels_are_named(here, data):
