@@ -11,9 +11,11 @@ from ...errors import DataError, NotAvailable
 from ...io.arrays import read_npz as inflate
 from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
 from .frame import Frame, Odd, exact_float64, text_column
-from .layout import require_unique
+from .layout import require_few, require_unique
 
 __all__ = ["read_mat", "read_npy", "read_npz"]
+
+_HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
 
 def read_npz(path: Path) -> Frame:
@@ -24,6 +26,11 @@ def read_npz(path: Path) -> Frame:
 def read_npy(path: Path) -> Frame:
     """Read a matrix [N, columns], its columns named c1, c2, ..., or a structured array with its own names."""
     try:
+        with open(path, "rb") as stream:
+            begin = stream.read(12)
+        length = int.from_bytes(begin[8:12] if begin[6:7] > b"\1" else begin[8:10], "little")
+        if length > _HEADER_BYTES:
+            raise ValueError(f"its header has {length:,} bytes, expected at most {_HEADER_BYTES:,}")
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # header, size, pickle refused
         raise DataError(
@@ -36,6 +43,7 @@ def read_npy(path: Path) -> Frame:
             f"'{path}' holds an array of shape {array.shape}, expected rows [N, columns].",
             "Save a matrix with the targets as columns of it, or an NPZ file with x and y.",
         )
+    require_few(path, array.shape[1])
     return _of_columns(path, {f"c{i}": np.asarray(column) for i, column in enumerate(array.T, start=1)})
 
 
@@ -69,6 +77,7 @@ def read_mat(path: Path) -> Frame:
         flat = array.ndim == 2 and 1 in array.shape and not (name == "x" and array.shape[1] == 1)
         arrays[name] = np.char.strip(array) if known and array.dtype.kind == "U" else array.ravel() if flat else array
     if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
+        require_few(path, next(iter(arrays.values())).shape[1])
         return _of_columns(path, {f"c{i}": column for i, column in enumerate(next(iter(arrays.values())).T, start=1)})
     return _of_arrays(path, arrays)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError
+from ...io.limits import COLUMNS
 from .cells import GROUPED, Format, certain_decimal, is_number, shortened
 
-__all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_unique"]
+__all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_few", "require_unique"]
 
 SPACE = " "  # any run of spaces and tabs
 _NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": SPACE}
@@ -280,8 +281,18 @@ def _check_names(path: Path, names: list[str]) -> list[str]:
     return names
 
 
+def require_few(path: Path, count: int) -> None:
+    """Refuse more columns than a table of rows has."""
+    if count > COLUMNS:
+        raise DataError(
+            f"'{path}' has {count:,} columns, expected at most {COLUMNS:,}.",
+            "Give one row per example; if rows and columns are swapped, transpose the table.",
+        )
+
+
 def require_unique(path: Path, names: list[str]) -> None:
     """Refuse a name that two columns share; :class:`DataError`."""
+    require_few(path, len(names))
     seen = set()
     for name in names:
         if name in seen:

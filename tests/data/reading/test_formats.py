@@ -183,3 +183,9 @@ def test_npy_files(tmp_path):
     np.save(tmp_path / "big.npy", np.array([[2**53 + 1, 1], [3, 4]]))
     with pytest.raises(DataError, match="more digits than float64 keeps, such as '9007199254740993' in row 1"):
         load_table(tmp_path / "big.npy", ["c2"])
+
+
+def test_a_header_longer_than_what_the_layout_is_told_from_is_read_whole(table):
+    names = [f"a_long_name_of_a_column_{i}" for i in range(12_000)]
+    read = table(",".join([*names, "y"]) + "\n" + "".join(f"{'1,' * len(names)}{i}\n" for i in range(3)))
+    assert read.feature_names == names and read.y.ravel().tolist() == [0, 1, 2]
