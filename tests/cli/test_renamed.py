@@ -14,7 +14,10 @@ from regkd_edge.errors import UserError
     [
         (["quantize", "r", "--finetune", "--inputs", "i.yaml"], ["quantize", "r", "--qat", "--describe", "i.yaml"]),
         (["quantize", "r", "--target=orin"], ["quantize", "r", "--platform=orin"]),
-        (["train-teacher", "r", "--target", "y", "--inputs", "raw"], ["train-teacher", "r", "--target", "y", "--units", "raw"]),
+        (
+            ["train-teacher", "r", "--target", "y", "--inputs", "raw"],
+            ["train-teacher", "r", "--target", "y", "--units", "raw"],
+        ),
         (["distill", "r", "--backend", "torch"], ["distill", "r", "--compute", "torch"]),
         (["build", "r", "--backend", "native"], ["build", "r", "--backend", "native"]),
         (["distill", "r", "--student", "--inputs"], ["distill", "r", "--student", "--units"]),
