@@ -14,7 +14,7 @@ from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
 from ..engines import available, get_backend, load_runner, read_manifest
 from ..engines.base import MANIFEST
-from ..engines.engine import predict
+from ..engines.batches import predict
 from ..engines.host import device_model
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError

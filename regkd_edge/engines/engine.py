@@ -17,10 +17,9 @@ from ..errors import DataError, UserError
 from ..io.files import write_json
 from . import get_backend, load_runner
 from .base import MANIFEST, Manifest, Runner
+from .batches import predict
 
-__all__ = ["Engine", "build_engine", "predict"]
-
-_CHUNK = 256
+__all__ = ["Engine", "build_engine"]
 
 
 class Engine:
@@ -179,15 +178,3 @@ def build_engine(
         manifest = replace(manifest, feature_names=names["feature_names"], target_names=names["target_names"])
         write_json(Path(folder, MANIFEST), manifest.to_dict())
     return manifest
-
-
-def predict(
-    runner: Runner,
-    rows: np.ndarray,  # [n, d] float32
-) -> np.ndarray:  # [n, o] float64
-    """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
-    manifest = runner.manifest
-    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
-    index = np.arange(-(-len(rows) // size) * size) % len(rows)
-    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
-    return np.concatenate(parts)[: len(rows)].astype(np.float64)

@@ -20,7 +20,7 @@ from ..graph.reference import reference_outputs
 from ..io.files import write_json
 from . import get_backend, load_runner, read_manifest
 from .base import MANIFEST, Backend, Manifest
-from .engine import predict
+from .batches import predict
 
 __all__ = [
     "Oracle",

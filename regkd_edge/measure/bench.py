@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import get_backend, load_runner, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
-from ..engines.engine import predict
+from ..engines.batches import predict
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
 from ..run import RunFolder

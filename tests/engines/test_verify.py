@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from regkd_edge.engines import get_backend, load_runner, read_manifest
-from regkd_edge.engines.engine import predict
+from regkd_edge.engines.batches import predict
 from regkd_edge.engines.verify import Oracle, allowed_difference, compare_answers, verify_engine
 from regkd_edge.errors import GraphError
 from regkd_edge.graph.reference import reference_outputs

@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 
 from regkd_edge.config import CORRECTIONS
 from regkd_edge.engines import get_backend, load_runner
-from regkd_edge.engines.engine import predict
+from regkd_edge.engines.batches import predict
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS, rounded_parts
 from regkd_edge.graph.reference import reference_outputs

@@ -1,0 +1,23 @@
+"""All rows through an engine, in batches that it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Runner
+
+__all__ = ["predict"]
+
+_CHUNK = 256
+
+
+def predict(
+    runner: Runner,
+    rows: np.ndarray,  # [n, d] float32
+) -> np.ndarray:  # [n, o] float64
+    """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
+    manifest = runner.manifest
+    size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
+    index = np.arange(-(-len(rows) // size) * size) % len(rows)
+    parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]
+    return np.concatenate(parts)[: len(rows)].astype(np.float64)
