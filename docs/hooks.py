@@ -1,7 +1,8 @@
-"""Pages that are generated when the site is built: the command line, from the application itself."""
+"""Pages that are generated when the site is built: the command line and the schemas, from the program itself."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -36,6 +37,26 @@ def command_line_reference() -> str:
     return "\n".join(parts)
 
 
+def configuration_reference() -> str:
+    """Return the page of the YAML file as Markdown, and the JSON schemas of the files with a fixed form."""
+    from pydantic import TypeAdapter
+
+    from regkd_edge.bundle.schema import _List
+    from regkd_edge.config import RunConfig
+    from regkd_edge.config.template import commented_yaml
+    from regkd_edge.engines import Manifest
+
+    schemas = {
+        "run.yaml": RunConfig.model_json_schema(),
+        "manifest.json of an engine": TypeAdapter(Manifest).json_schema(),
+        "bundle.json": _List.model_json_schema(),
+    }
+    parts = ["# Configuration and schemas\n", "What `regkd-edge init` writes:\n", f"```yaml\n{commented_yaml()}```\n"]
+    for name, schema in schemas.items():
+        parts.append(f"## {name}\n\nAs a JSON schema:\n\n```json\n{json.dumps(schema, indent=1)}\n```\n")
+    return "\n".join(parts)
+
+
 def _row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         name = f"`{parameter.metavar or parameter.name.upper()}`"
@@ -55,8 +76,9 @@ def _plain(text: str | None) -> str:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the generated page (an event of MkDocs)."""
+    """Add the generated pages (an event of MkDocs)."""
     from mkdocs.structure.files import File
 
-    files.append(File.generated(config, "reference/cli.md", content=command_line_reference()))
+    for name, page in (("cli", command_line_reference), ("configuration", configuration_reference)):
+        files.append(File.generated(config, f"reference/{name}.md", content=page()))
     return files

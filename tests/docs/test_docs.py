@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -132,7 +134,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
 
 
-GENERATED = {ROOT / "docs" / "reference" / "cli.md"}
+GENERATED = {ROOT / "docs" / "reference" / name for name in ("cli.md", "configuration.md")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -149,7 +151,7 @@ def test_every_link_leads_to_a_file(page):
 def test_every_page_is_in_the_navigation():
     listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     there = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
-    assert listed == there | {"reference/cli.md"}
+    assert listed == there | {f"reference/{page.name}" for page in GENERATED}
 
 
 def test_every_field_of_a_manifest_is_documented():
@@ -168,13 +170,27 @@ def test_every_recipe_is_documented():
     assert not [name for name in RECIPES if name not in text]
 
 
+def hooks():
+    """The module that MkDocs calls."""
+    location = importlib.util.spec_from_file_location("regkd_docs_hooks", ROOT / "docs" / "hooks.py")
+    module = importlib.util.module_from_spec(location)
+    location.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_of_the_configuration_has_schemas_that_a_run_and_an_engine_meet():
+    from regkd_edge.config import RunConfig
+
+    schemas = [
+        json.loads(block) for block in re.findall(r"```json\n(.*?)```", hooks().configuration_reference(), re.DOTALL)
+    ]
+    run, manifest, bundle = (set(schema["properties"]) for schema in schemas)
+    assert run == set(RunConfig.model_fields)
+    assert {"engine_sha256", "feature_names"} <= manifest and {"graphs", "files"} <= bundle
+
+
 def test_the_reference_of_the_command_line_has_every_command_and_option():
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        from hooks import command_line_reference
-    finally:
-        sys.path.pop(0)
-    text = command_line_reference()
+    text = hooks().command_line_reference()
     for name in (
         "init",
         "train-teacher",

@@ -86,6 +86,7 @@ for number, cell in enumerate(c for c in cells if c["cell_type"] == "code"):
 def test_the_cells_of_the_notebook_run_in_order(tmp_path):
     out = run(["-c", EXECUTE], tmp_path, str(EXAMPLES / "quickstart.ipynb"))
     assert "native.int8" in out and "Teacher(" in out and out.count("Student(") >= 2
+    assert "fused core (as mlp:32:relu)" in out  # the module with batch normalization is an MLP in disguise
     assert (tmp_path / "student.onnx").exists() and (tmp_path / "engines" / "native.int8" / "manifest.json").exists()
 
 
