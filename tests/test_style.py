@@ -18,7 +18,9 @@ CXX = sorted(
 
 def run(tool: str, *arguments: str | Path) -> None:
     """Run a tool of the environment on the project; its report is the failure."""
-    program = shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
+    program = shutil.which(
+        tool, path=str(Path(sys.executable).parent)
+    )  # not the system's: another version formats otherwise
     if program is None:
         pytest.skip(f"{tool} is not installed: pip install 'regkd-edge[test]'")
     done = subprocess.run([program, *arguments], cwd=ROOT, capture_output=True, text=True)
