@@ -39,7 +39,7 @@ cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) 
     if (const char* why = cuda::refuse(jobs.data(), members, device.shared_bytes))
         throw std::invalid_argument(std::string("the CUDA back end cannot run this step: ") + why);
     const cuda::OnDevice here(device_index);
-    cuda::Plan plan = cuda::plan_shared(jobs.data(), members, device.shared_bytes, cuda::kTrainThreads);
+    cuda::Plan plan = cuda::plan_shared(jobs.data(), members, device.shared_bytes, 0);
     int64_t resident = 0;
     cuda::check(cuda::resident_blocks(plan, device.multiprocessors, device.cooperative != 0, &resident),
                 "planning the launch");

@@ -7,40 +7,36 @@
 namespace regkd {
 namespace REGKD_LEVEL {
 
-template <class Block>
-REGKD_PHASE void clamp_inputs(const Block& block, const Job& job, int d, float* x) {
-    using F = typename Block::F;
-    if (job.low == nullptr && job.high == nullptr) return;
-    block.rows(d, [&](int j, int s) {
-        F v = block.load(x + j * kTile + s);
-        if (job.low) v = at_least(v, job.low[j]);
-        if (job.high) v = at_most(v, job.high[j]);
-        block.store(x + j * kTile + s, v);
-    });
+// Into the box of feature j.
+template <class F>
+REGKD_INLINE F clamped(const Job& job, int j, F v) {
+    if (job.low) v = at_least(v, job.low[j]);
+    if (job.high) v = at_most(v, job.high[j]);
+    return v;
 }
 
 template <class Block>
-REGKD_PHASE void ascend(const Block& block, const Job& job, const Arena& at, float* base) {
+REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* base, const Rows& student,
+                        const Rows& teacher) {
     using F = typename Block::F;
     const int d = job.student.widths[0], o = outputs_of(job);
     float *x = base + at.x, *square = base + at.square, *to_s = base + at.c, *to_t = base + at.v;
     float *g_s = base + at.student_g, *g_t = base + at.teacher_g, *y_s = base + at.student_y,
           *y_t = base + at.teacher_y;
-    float* length = base + at.gm_loss;  // of G, by lane; the loss is set after the ascent
-    const Rows student = student_rows(at, base, false), teacher = teacher_rows(at, base, true);
+    float* length = to_t;  // of G, by lane, once the cotangents are used
     const float scale = 1.0f / static_cast<float>(job.batch);
 
+    REGKD_ROLLED
     for (int step = 0; step < job.ascent_steps; ++step) {
-        forward(block, job.teacher, job.teacher.params, x, teacher, y_t);
-        forward(block, job.student, job.params, x, student, y_s);
+        forward(block, job.teacher, job.teacher.layers, teacher, 1, y_t, job.student, student, 1, y_s, x);
         block.rows(o, [&](int j, int s) {
             const F out = block.load(y_s + j * kTile + s);
             const F gap = (out - block.load(y_t + j * kTile + s)) * (2.0f * scale);
             block.store(to_s + j * kTile + s, out * (2.0f * scale * job.ascent_ridge) - gap);
             block.store(to_t + j * kTile + s, gap);
         });
-        pull_back(block, job.teacher, job.teacher.params, to_t, teacher, g_t);
-        pull_back(block, job.student, job.params, to_s, student, g_s);
+        block.barrier();
+        pull_back(block, job.teacher, job.teacher.layers, teacher, to_t, g_t, job.student, student, to_s, g_s);
         if (job.ascent_rule == kNormalised) {
             block.rows(1, [&](int, int s) {
                 F sum = all<F>(1e-24f);
@@ -51,6 +47,7 @@ REGKD_PHASE void ascend(const Block& block, const Job& job, const Arena& at, flo
                 }
                 block.store(length + s, square_root(sum));
             });
+            block.barrier();
         }
         block.rows(d, [&](int j, int s) {
             const int i = j * kTile + s;
@@ -67,9 +64,9 @@ REGKD_PHASE void ascend(const Block& block, const Job& job, const Arena& at, flo
             } else {
                 move = g / block.load(length + s);
             }
-            block.store(x + i, now - move * job.ascent_size);
+            block.store(x + i, clamped(job, j, now - move * job.ascent_size));
         });
-        clamp_inputs(block, job, d, x);
+        block.barrier();
     }
 }
 

@@ -1,19 +1,22 @@
 // The Block policy: how one tile of 32 samples is worked on. csrc/cpu runs a tile on one thread, csrc/cuda on a block.
 //
-// A Block is passed by const reference and has
+// A Block is passed by value and has
 //   F, I, U                  lane types (portable.h); load(p), store(p, F), load_int(p) for p = row + s
 //   fused(a, b, c)           a * b + c
-//   rows(n, f)               f(j, s) for j < n and every lane offset s of row j; items in any order; barrier after
-//   cells(n, f)              f(j, lane) for j < n, lane < 32, one float at a time (gathers); barrier after
-//   lanes(f)                 f(lane) for lane < 32; barrier after
-//   each(begin, end, f)      f(j, s) for rows begin <= j < end of the caller's own share; no barrier
-//   product(W, n_out, n_in, in, bias, out, done)            out[j] = bias[j] + sum_k W[j, k] in[k]   (bias may be null)
-//   product_transposed(W, n_out, n_in, in, out, done)       out[k] = sum_j W[j, k] in[j]
-//       done(begin, end) is called once for every range of finished rows, by those who computed them; barrier after
-//   outer(n_out, n_in, q, a, d, t, G, add)                  G[j, k] (+)= sum_s q[j,s] a[k,s] + d[j,s] t[k,s]
-//       rows of G are pitch(n_in) apart; d and t may be null; barrier after
-//   sums(n, q, g, add)                                      g[j] (+)= sum_s q[j,s]; barrier after
-//   lane_sum(p)                                             sum of p[0..31], in lane order, by one thread, as double
+//   barrier()                what was written before it is seen by all after it; no other call meets, so whatever one
+//                            call writes and the next one reads needs a barrier between them
+//   rows(n, f)               f(j, s) for j < n and every lane offset s of row j; items in any order
+//   lanes(f)                 f(lane) for every lane of the tile
+//   gather(x, index, d, j, s)  x[index[lane] * d + j] of the lanes at s
+//   each(begin, end, f)      f(j, s) for rows begin <= j < end of the caller's own share
+//   product(W, stride, n_out, n_in, in, bias, out, done)    out[j] = bias[j] + sum_k W[j, k] in[k]   (bias may be null)
+//   product_transposed(W, stride, n_out, n_in, in, out, done)       out[k] = sum_j W[j, k] in[j]
+//       rows of W are `stride` apart; done(begin, end) is called for every range of finished rows, by those who
+//       computed them and with no barrier in between
+//   outer(n_out, n_in, q, a, d, t, G, add, b, add_b)        G[j, k] (+)= sum_s q[j,s] a[k,s] + d[j,s] t[k,s]
+//       rows of G are pitch(n_in) apart; d and t may be null; b[j] (+)= sum_s q[j,s], null: not wanted
+//   squares(n, f, loss)      loss[lane] += sum over j < n of f(j, s), f(j, s) of every lane offset s
+//   lane_sums(p, q, count, sums)   sums[0], sums[1] = the sums of p[0 .. count - 1] and q[...], as doubles
 // Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.
 //
 // An Arena lays out a tile's buffers once: offsets in floats from a base that a back end allocates.
@@ -27,7 +30,7 @@ namespace REGKD_LEVEL {
 struct Arena {
     int32_t x, live, y, t, row_terms, student_y, teacher_y, c, v, r, student_g, teacher_g, square, value_loss, gm_loss;
     int32_t index;  // 32 ints: the row of each lane
-    int32_t teacher_a[2], teacher_d[2], teacher_s1[kMaxLayers];
+    int32_t teacher_a[2], teacher_s1[kMaxLayers];
     int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], tangent[kMaxLayers],
         m[kMaxLayers], q[2];
     int32_t floats;  // size; a multiple of 32
@@ -48,12 +51,6 @@ REGKD_INLINE bool any_gm(const Job& job) {
 }
 REGKD_INLINE int outputs_of(const Job& job) { return job.student.widths[job.student.layers]; }
 REGKD_INLINE int cotangent_count(const Job& job) { return job.cotangents > 0 ? job.cotangents : outputs_of(job); }
-
-REGKD_INLINE int widest_hidden(const Network& net) {
-    int n = 1;
-    for (int l = 1; l < net.layers; ++l) n = net.widths[l] > n ? net.widths[l] : n;
-    return n;
-}
 
 REGKD_PHASE Arena make_arena(const Job& job) {
     Arena at;
@@ -81,10 +78,15 @@ REGKD_PHASE Arena make_arena(const Job& job) {
     at.student_g = pull ? take(d) : 0;
     at.teacher_g = pull ? take(d) : 0;
     at.square = ascent ? take(d) : 0;
-    const int wide_t = job.teacher.layers ? widest_hidden(job.teacher) : 0, wide_s = widest_hidden(job.student);
+    // Two of the teacher's layers in turn; what pass 2 leaves takes their place. One hidden layer needs one.
     for (int i = 0; i < 2; ++i) {
+        int wide_t = 0, wide_s = 0;
+        for (int l = 1; l < kMaxLayers; ++l) {
+            if ((l & 1) != i) continue;
+            if (l < job.teacher.layers && job.teacher.widths[l] > wide_t) wide_t = job.teacher.widths[l];
+            if (l < job.student.layers && job.student.widths[l] > wide_s) wide_s = job.student.widths[l];
+        }
         at.teacher_a[i] = take(wide_t);
-        at.teacher_d[i] = pull ? take(wide_t) : 0;
         at.q[i] = take(wide_s);
     }
     const bool keep_m = gm && cotangent_count(job) > 1;
@@ -103,13 +105,12 @@ REGKD_PHASE Arena make_arena(const Job& job) {
     return at;
 }
 
-// `bend`: keep s'' and tangents (gradient matching); `slopes`: keep s'.
-REGKD_INLINE Rows student_rows(const Arena& at, float* base, bool bend) {
-    Rows rows;
+REGKD_INLINE Rows student_rows(const Arena& at, float* base) {
+    Rows rows = {};
     for (int l = 1; l < kMaxLayers; ++l) {
         rows.a[l] = base + at.a[l];
         rows.s1[l] = base + at.s1[l];
-        rows.s2[l] = bend ? base + at.s2[l] : nullptr;
+        rows.s2[l] = base + at.s2[l];
         rows.u[l] = base + at.u[l];
         rows.d[l] = base + at.d[l];
         rows.t[l] = base + at.tangent[l];
@@ -119,16 +120,13 @@ REGKD_INLINE Rows student_rows(const Arena& at, float* base, bool bend) {
     rows.q[1] = base + at.q[1];
     return rows;
 }
-REGKD_INLINE Rows teacher_rows(const Arena& at, float* base, bool slopes) {
-    Rows rows;
+// Only a, s1, u and d: passes 1 and 2.
+REGKD_INLINE Rows teacher_rows(const Arena& at, float* base) {
+    Rows rows = {};
     for (int l = 1; l < kMaxLayers; ++l) {
-        rows.a[l] = base + at.teacher_a[l & 1];
-        rows.s1[l] = slopes ? base + at.teacher_s1[l] : nullptr;
-        rows.s2[l] = nullptr;
-        rows.u[l] = rows.d[l] = base + at.teacher_d[l & 1];
-        rows.t[l] = rows.m[l] = nullptr;
+        rows.a[l] = rows.u[l] = rows.d[l] = base + at.teacher_a[l & 1];
+        rows.s1[l] = base + at.teacher_s1[l];
     }
-    rows.q[0] = rows.q[1] = nullptr;
     return rows;
 }
 

@@ -40,6 +40,7 @@ struct Network {
     int32_t layers;                  // weight matrices; 0: no such network
     int32_t widths[kMaxLayers + 1];  // d, hidden widths, o
     int32_t activation;              // of every hidden layer; the output is linear
+    int32_t padded;                  // 1: params lie as the device keeps them in shared memory (row_stride), else 0
     const float* params;             // [P] flat
 };
 

@@ -37,8 +37,8 @@ REGKD_INLINE F huber(F r, float delta, F& slope) {
 // loss[lane] += w_i * value; c[j][lane] = scale * w_i * d value / d S_j. y or t may be null when the base reads
 // neither.
 template <class Block>
-REGKD_INLINE void base_loss(const Block& block, const BaseConstants& k, int outputs, const float* student,
-                            const float* y, const float* t, const RowTerms& row, float scale, float* c, float* loss) {
+REGKD_INLINE void base_loss(Block block, const BaseConstants& k, int outputs, const float* student, const float* y,
+                            const float* t, const RowTerms& row, float scale, float* c, float* loss) {
     using F = typename Block::F;
     block.rows(1, [&](int, int s) {
         const F w = block.load(row.weight + s), zero = all<F>(0.0f);
@@ -99,29 +99,23 @@ REGKD_INLINE void base_loss(const Block& block, const BaseConstants& k, int outp
     });
 }
 
-// loss[lane] += live |S-T|^2; c = scale * live * 2 (S-T).
+// loss[lane] += share * live |S-T|^2; c = scale * live * 2 (S-T). S and T: n outputs, or n input gradients.
 template <class Block>
-REGKD_PHASE void match_values(const Block& block, int outputs, const float* student, const float* teacher,
-                              const float* live, float scale, float* c, float* loss) {
+REGKD_PHASE void match(Block block, int n, const float* student, const float* teacher, const float* live, float scale,
+                       float share, float* c, float* loss) {
     using F = typename Block::F;
-    block.rows(1, [&](int, int s) {
-        const F on = block.load(live + s);
-        F sum = all<F>(0.0f);
-        for (int j = 0; j < outputs; ++j) {
-            const int at = j * kTile + s;
-            const F r = block.load(student + at) - block.load(teacher + at);
-            sum = sum + r * r;
-            block.store(c + at, on * r * (2.0f * scale));
-        }
-        block.store(loss + s, block.load(loss + s) + on * sum);
+    block.rows(n, [&](int j, int s) {
+        const int at = j * kTile + s;
+        block.store(c + at,
+                    block.load(live + s) * (block.load(student + at) - block.load(teacher + at)) * (2.0f * scale));
     });
-}
-
-// loss[lane] += live |gS-gT|^2; r = scale * live * 2 (gS-gT).
-template <class Block>
-REGKD_INLINE void match_gradients(const Block& block, int inputs, const float* student, const float* teacher,
-                                  const float* live, float scale, float* r, float* loss) {
-    match_values(block, inputs, student, teacher, live, scale, r, loss);
+    block.squares(
+        n,
+        [&](int j, int s) {
+            const F r = block.load(student + j * kTile + s) - block.load(teacher + j * kTile + s);
+            return r * r * (block.load(live + s) * share);
+        },
+        loss);
 }
 
 }  // namespace REGKD_LEVEL

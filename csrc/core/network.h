@@ -10,30 +10,39 @@ namespace REGKD_LEVEL {
 // Where the passes of one network keep their rows. Entry l belongs to hidden layer l; entries may alias where said.
 struct Rows {
     float* a[kMaxLayers];   // s(z_l)
-    float* s1[kMaxLayers];  // s'(z_l), null: not wanted
-    float* s2[kMaxLayers];  // s''(z_l), null: not wanted
+    float* s1[kMaxLayers];  // s'(z_l)
+    float* s2[kMaxLayers];  // s''(z_l)
     float* u[kMaxLayers];   // pass 2: u_l
     float* d[kMaxLayers];   // pass 2: s' u_l; may be u itself when u is not needed later
     float* t[kMaxLayers];   // pass 3: s' zt_l
     float* m[kMaxLayers];   // pass 3: sum over cotangents of s'' u_l zt_l; may be u when there is one cotangent
     float* q[2];            // pass 4: q_l, two in turn
+    const float* w[kMaxLayers + 1];  // W_l of layer l = 1 .. L; b_l follows its rows
+    int32_t stride[kMaxLayers + 1];  // floats from a row of W_l to the next
 };
 
+// Floats from a row of W_l to the next. Padded rows begin at multiples of 4 floats and, being an odd number of quads
+// long, lie in different banks of shared memory.
+REGKD_INLINE int row_stride(const Network& net, int n_in) { return net.padded ? 4 * ((n_in + 3) / 4 | 1) : n_in; }
 REGKD_INLINE int64_t layer_params(const Network& net, int l) {
-    return static_cast<int64_t>(net.widths[l]) * (net.widths[l - 1] + 1);
+    const int bias = net.padded ? (net.widths[l] + 3) / 4 * 4 : net.widths[l];
+    return static_cast<int64_t>(net.widths[l]) * row_stride(net, net.widths[l - 1]) + bias;
 }
 REGKD_INLINE int64_t parameter_count(const Network& net) {
     int64_t total = 0;
     for (int l = 1; l <= net.layers; ++l) total += layer_params(net, l);
     return total;
 }
-REGKD_INLINE const float* layer_weights(const Network& net, const float* params, int l) {  // W_l; b_l follows it
-    for (int i = 1; i < l; ++i) params += layer_params(net, i);
-    return params;
+REGKD_INLINE void place_weights(const Network& net, const float* params, Rows& rows) {
+    for (int l = 1; l <= net.layers; ++l) {
+        rows.w[l] = params;
+        rows.stride[l] = row_stride(net, net.widths[l - 1]);
+        params += layer_params(net, l);
+    }
 }
 
 template <int Order, class Block>
-REGKD_PHASE void activate_rows(const Block& block, int kind, int begin, int end, float* a, float* s1, float* s2) {
+REGKD_PHASE void activate_rows(Block block, int kind, int begin, int end, float* a, float* s1, float* s2) {
     using F = typename Block::F;
     with_activation(kind, [&]<int Kind>() {
         block.each(begin, end, [&](int j, int s) {
@@ -47,77 +56,91 @@ REGKD_PHASE void activate_rows(const Block& block, int kind, int begin, int end,
     });
 }
 
-// Pass 1: y = net(x).
+// Pass 1, layer l. `order`: how many of s' and s'' are kept. No barrier after.
 template <class Block>
-REGKD_PHASE void forward(const Block& block, const Network& net, const float* params, const float* x, const Rows& rows,
-                         float* y) {
-    const float* w = params;
-    for (int l = 1; l <= net.layers; ++l) {
-        const int n_in = net.widths[l - 1], n_out = net.widths[l];
-        const float* in = l == 1 ? x : rows.a[l - 1];
-        const float* bias = w + static_cast<int64_t>(n_out) * n_in;
-        if (l == net.layers) {
-            block.product(w, n_out, n_in, in, bias, y, [](int, int) {});
-        } else {
-            float *a = rows.a[l], *s1 = rows.s1[l], *s2 = rows.s2[l];
-            block.product(w, n_out, n_in, in, bias, a, [&](int begin, int end) {
-                if (s2)
-                    activate_rows<2>(block, net.activation, begin, end, a, s1, s2);
-                else if (s1)
-                    activate_rows<1>(block, net.activation, begin, end, a, s1, s2);
-                else
-                    activate_rows<0>(block, net.activation, begin, end, a, s1, s2);
-            });
-        }
-        w = bias + n_out;
+REGKD_PHASE void forward_layer(Block block, const Network& net, int l, const float* x, const Rows& rows, int order,
+                               float* y) {
+    const int n_in = net.widths[l - 1], n_out = net.widths[l], stride = rows.stride[l];
+    const float *w = rows.w[l], *bias = w + n_out * stride;
+    const float* in = l == 1 ? x : rows.a[l - 1];
+    const bool last = l == net.layers;
+    float *a = last ? y : rows.a[l], *s1 = last ? nullptr : rows.s1[l], *s2 = last ? nullptr : rows.s2[l];
+    block.product(w, stride, n_out, n_in, in, bias, a, [&](int begin, int end) {
+        if (last) return;
+        if (order == 2)
+            activate_rows<2>(block, net.activation, begin, end, a, s1, s2);
+        else if (order == 1)
+            activate_rows<1>(block, net.activation, begin, end, a, s1, s2);
+        else
+            activate_rows<0>(block, net.activation, begin, end, a, s1, s2);
+    });
+}
+
+// Pass 1 of two networks side by side: y = net(x). `layers_1`: those of `one`, or 0 to leave it out.
+template <class Block>
+REGKD_PHASE void forward(Block block, const Network& one, int layers_1, const Rows& rows_1, int order_1, float* y_1,
+                         const Network& two, const Rows& rows_2, int order_2, float* y_2, const float* x) {
+    const int layers = layers_1 > two.layers ? layers_1 : two.layers;
+    REGKD_ROLLED
+    for (int l = 1; l <= layers; ++l) {
+        if (l <= layers_1) forward_layer(block, one, l, x, rows_1, order_1, y_1);
+        if (l <= two.layers) forward_layer(block, two, l, x, rows_2, order_2, y_2);
+        block.barrier();
     }
 }
 
-// Pass 2: g = J^T v. Needs s1; leaves u and d.
+// Pass 2, layer l: d_{l-1} = s' (d_l W_l), or g. No barrier after.
 template <class Block>
-REGKD_PHASE void pull_back(const Block& block, const Network& net, const float* params, const float* v,
-                           const Rows& rows, float* g) {
-    for (int l = net.layers; l >= 1; --l) {
-        const float* w = layer_weights(net, params, l);
-        const float* cur = l == net.layers ? v : rows.d[l];
-        if (l == 1) {
-            block.product_transposed(w, net.widths[l], net.widths[l - 1], cur, g, [](int, int) {});
-        } else {
-            float *u = rows.u[l - 1], *d = rows.d[l - 1];
-            const float* s1 = rows.s1[l - 1];
-            block.product_transposed(w, net.widths[l], net.widths[l - 1], cur, u, [&](int begin, int end) {
-                block.each(begin, end, [&](int j, int s) {
-                    const int at = j * kTile + s;
-                    block.store(d + at, block.load(s1 + at) * block.load(u + at));
-                });
-            });
-        }
+REGKD_PHASE void pull_back_layer(Block block, const Network& net, int l, const float* v, const Rows& rows, float* g) {
+    const float* in = l == net.layers ? v : rows.d[l];
+    const int n_in = net.widths[l - 1];
+    float *u = l == 1 ? g : rows.u[l - 1], *d = rows.d[l - 1];
+    const float* s1 = rows.s1[l - 1];
+    block.product_transposed(rows.w[l], rows.stride[l], net.widths[l], n_in, in, u, [&](int begin, int end) {
+        if (l == 1) return;
+        block.each(begin, end, [&](int j, int s) {
+            const int at = j * kTile + s;
+            block.store(d + at, block.load(s1 + at) * block.load(u + at));
+        });
+    });
+}
+
+// Pass 2 of two networks side by side: g = J^T v. Needs s1; leaves u and d.
+template <class Block>
+REGKD_PHASE void pull_back(Block block, const Network& one, int layers_1, const Rows& rows_1, const float* v_1,
+                           float* g_1, const Network& two, const Rows& rows_2, const float* v_2, float* g_2) {
+    const int layers = layers_1 > two.layers ? layers_1 : two.layers;
+    REGKD_ROLLED
+    for (int i = 0; i < layers; ++i) {
+        if (i < layers_1) pull_back_layer(block, one, one.layers - i, v_1, rows_1, g_1);
+        if (i < two.layers) pull_back_layer(block, two, two.layers - i, v_2, rows_2, g_2);
+        block.barrier();
     }
 }
 
 // Pass 3: tangents along r, and m += s'' u zt. `first`: m is set, not added to. Skips m when s'' is 0 everywhere.
 template <class Block>
-REGKD_PHASE void push_forward(const Block& block, const Network& net, const float* params, const float* r,
-                              const Rows& rows, bool first) {
+REGKD_PHASE void push_forward(Block block, const Network& net, const float* r, const Rows& rows, bool first) {
     using F = typename Block::F;
-    const float* w = params;
     const bool curved = is_curved(net.activation);
+    REGKD_ROLLED
     for (int l = 1; l < net.layers; ++l) {
         const int n_in = net.widths[l - 1], n_out = net.widths[l];
         float *t = rows.t[l], *m = rows.m[l];
         const float *s1 = rows.s1[l], *s2 = rows.s2[l], *u = rows.u[l];
-        block.product(w, n_out, n_in, l == 1 ? r : rows.t[l - 1], nullptr, t, [&](int begin, int end) {
-            block.each(begin, end, [&](int j, int s) {
-                const int at = j * kTile + s;
-                const F zt = block.load(t + at);
-                block.store(t + at, block.load(s1 + at) * zt);
-                if (curved) {
-                    const F bend = block.load(s2 + at) * block.load(u + at) * zt;
-                    block.store(m + at, first ? bend : block.load(m + at) + bend);
-                }
-            });
-        });
-        w += layer_params(net, l);
+        block.product(rows.w[l], rows.stride[l], n_out, n_in, l == 1 ? r : rows.t[l - 1], nullptr, t,
+                      [&](int begin, int end) {
+                          block.each(begin, end, [&](int j, int s) {
+                              const int at = j * kTile + s;
+                              const F zt = block.load(t + at);
+                              block.store(t + at, block.load(s1 + at) * zt);
+                              if (curved) {
+                                  const F bend = block.load(s2 + at) * block.load(u + at) * zt;
+                                  block.store(m + at, first ? bend : block.load(m + at) + bend);
+                              }
+                          });
+                      });
+        block.barrier();
     }
 }
 
@@ -138,12 +161,13 @@ REGKD_INLINE int64_t padded_count(const Network& net) {
 
 // dW_l += d_l^T t_{l-1} of one cotangent v, when there are several; `accumulate` false: set.
 template <class Block>
-REGKD_PHASE void tangent_gradient(const Block& block, const Network& net, const float* v, const float* r,
-                                  const Rows& rows, float* grad, bool accumulate) {
+REGKD_PHASE void tangent_gradient(Block block, const Network& net, const float* v, const float* r, const Rows& rows,
+                                  float* grad, bool accumulate) {
+    REGKD_ROLLED
     for (int l = 1; l <= net.layers; ++l) {
         const float* d = l == net.layers ? v : rows.d[l];
         const float* t = l == 1 ? r : rows.t[l - 1];
-        block.outer(net.widths[l], net.widths[l - 1], d, t, nullptr, nullptr, grad, accumulate);
+        block.outer(net.widths[l], net.widths[l - 1], d, t, nullptr, nullptr, grad, accumulate, nullptr, false);
         grad += padded_params(net, l);
     }
 }
@@ -151,22 +175,23 @@ REGKD_PHASE void tangent_gradient(const Block& block, const Network& net, const 
 // Pass 4 and the gradient: q_L = c; dW_l += q_l^T a_{l-1} (+ d_l^T t_{l-1} when v is given), db_l += sum q_l.
 // `bend`: m holds what pass 3 left.
 template <class Block>
-REGKD_PHASE void gradient(const Block& block, const Network& net, const float* params, const float* x, const float* c,
-                          const float* v, const float* r, const Rows& rows, bool bend, float* grad, bool accumulate,
+REGKD_PHASE void gradient(Block block, const Network& net, const float* x, const float* c, const float* v,
+                          const float* r, const Rows& rows, bool bend, float* grad, bool accumulate,
                           bool accumulate_bias) {
     grad += padded_count(net);
     const float* q = c;
+    REGKD_ROLLED
     for (int l = net.layers; l >= 1; --l) {
         const int n_in = net.widths[l - 1], n_out = net.widths[l];
         grad -= padded_params(net, l);
         const float* d = v == nullptr ? nullptr : (l == net.layers ? v : rows.d[l]);
         const float* t = v == nullptr ? nullptr : (l == 1 ? r : rows.t[l - 1]);
-        block.outer(n_out, n_in, q, l == 1 ? x : rows.a[l - 1], d, t, grad, accumulate);
-        block.sums(n_out, q, grad + static_cast<int64_t>(n_out) * pitch(n_in), accumulate_bias);
+        block.outer(n_out, n_in, q, l == 1 ? x : rows.a[l - 1], d, t, grad, accumulate,
+                    grad + static_cast<int64_t>(n_out) * pitch(n_in), accumulate_bias);
         if (l == 1) break;
-        float* p = rows.q[l & 1];
+        float* p = rows.q[(l - 1) & 1];
         const float *s1 = rows.s1[l - 1], *m = rows.m[l - 1];
-        block.product_transposed(layer_weights(net, params, l), n_out, n_in, q, p, [&](int begin, int end) {
+        block.product_transposed(rows.w[l], rows.stride[l], n_out, n_in, q, p, [&](int begin, int end) {
             block.each(begin, end, [&](int j, int s) {
                 const int at = j * kTile + s;
                 if (bend)
@@ -175,6 +200,7 @@ REGKD_PHASE void gradient(const Block& block, const Network& net, const float* p
                     block.store(p + at, block.load(s1 + at) * block.load(p + at));
             });
         });
+        block.barrier();
         q = p;
     }
 }

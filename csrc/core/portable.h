@@ -30,6 +30,15 @@
 // REGKD_PHASE: a whole phase of a tile. On the device it is a real function: inlined everywhere, one kernel takes a
 // minute to compile for each architecture and spills registers.
 
+// Before loops of long bodies and few rounds: unrolled they only compile longer. g++ does not know the pragma.
+#ifdef __CUDA_ARCH__
+#define REGKD_ROLLED _Pragma("unroll 1")
+#define REGKD_ROLLED_BY_2 _Pragma("unroll 2")
+#else
+#define REGKD_ROLLED
+#define REGKD_ROLLED_BY_2
+#endif
+
 namespace regkd {
 
 constexpr int kTile = 32;        // samples of a tile: a warp on the device, a few vectors on the CPU

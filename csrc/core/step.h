@@ -10,20 +10,20 @@
 namespace regkd {
 namespace REGKD_LEVEL {
 
-// Up to 32 points of one kind: anchors first .. first + count - 1, draw k.
+// Up to `size` (at most 32) points of one kind: anchors first .. first + count - 1, draw k.
 struct Tile {
     int kind, draw, first, count;
 };
 
-REGKD_INLINE int anchor_tiles(const Job& job) { return (job.batch + kTile - 1) / kTile; }
-REGKD_INLINE int tile_count(const Job& job) {
+REGKD_INLINE int anchor_tiles(const Job& job, int size) { return (job.batch + size - 1) / size; }
+REGKD_INLINE int tile_count(const Job& job, int size) {
     const int kinds = has_kind(job, kAscended) + (has_kind(job, kPerturbed) ? job.draws : 0) + has_kind(job, kOriginal);
-    return kinds * anchor_tiles(job);
+    return kinds * anchor_tiles(job, size);
 }
 // Ascended points first: they cost most, so a thread that takes the last tile is not left alone with a long one.
-REGKD_INLINE Tile tile_at(const Job& job, int index) {
-    const int per = anchor_tiles(job), slice = index / per, first = (index - slice * per) * kTile;
-    const int left = job.batch - first, count = left < kTile ? left : kTile;
+REGKD_INLINE Tile tile_at(const Job& job, int index, int size) {
+    const int per = anchor_tiles(job, size), slice = index / per, first = (index - slice * per) * size;
+    const int left = job.batch - first, count = left < size ? left : size;
     const int ascended = has_kind(job, kAscended), perturbed = has_kind(job, kPerturbed) ? job.draws : 0;
     if (slice < ascended) return {kAscended, 0, first, count};
     if (slice < ascended + perturbed) return {kPerturbed, slice - ascended, first, count};
@@ -36,14 +36,14 @@ REGKD_INLINE float gm_points(const Job& job) {
     return static_cast<float>(n) * static_cast<float>(job.batch);
 }
 
-// x of the tile's points, before any ascent; index holds each lane's row.
+// x of the tile's points, before any ascent; index holds each lane's row, losses are 0.
 template <class Block>
-REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at,
+REGKD_PHASE void make_points(Block block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at,
                              float* base) {
     using F = typename Block::F;
     using U = typename Block::U;
     const int d = job.student.widths[0];
-    float *x = base + at.x, *live = base + at.live;
+    float *x = base + at.x, *live = base + at.live, *value_loss = base + at.value_loss, *gm_loss = base + at.gm_loss;
     int32_t* index = reinterpret_cast<int32_t*>(base + at.index);
     const bool gaussian = job.x == nullptr;
     const uint32_t n = static_cast<uint32_t>(job.rows);
@@ -52,57 +52,48 @@ REGKD_PHASE void make_points(const Block& block, const Job& job, const StepNow& 
         gaussian ? 0
                  : static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(tile.first);
     const uint64_t epoch = gaussian ? 0 : start / n, offset = start - epoch * n;
-    const RowKeys keys = row_keys(job.seed, epoch);
     const int bits = row_bits(n);
     block.lanes([&](int lane) {
         live[lane] = lane < tile.count ? 1.0f : 0.0f;
+        value_loss[lane] = gm_loss[lane] = 0.0f;
         if (gaussian) return;
         uint64_t i = offset + static_cast<uint64_t>(lane < tile.count ? lane : 0), passed = 0;
         for (; i >= n; i -= n) ++passed;
-        const uint32_t at_row = static_cast<uint32_t>(i);
-        const uint32_t row =
-            !job.shuffle ? at_row : permute_row(passed ? row_keys(job.seed, epoch + passed) : keys, at_row, n, bits);
+        uint32_t row = static_cast<uint32_t>(i);
+        if (job.shuffle) row = permute_row(row_keys(job.seed, epoch + passed), row, n, bits);
         index[lane] = static_cast<int32_t>(row);
     });
-    const bool anchored = tile.kind != kAscended || job.ascent_from_anchor;
-    if (!gaussian && anchored) {
-        block.cells(d,
-                    [&](int j, int lane) { x[j * kTile + lane] = job.x[static_cast<int64_t>(index[lane]) * d + j]; });
-    } else {
-        block.rows((d + 3) / 4, [&](int q, int s) {
-            const U sample = block.lane_numbers(s) + static_cast<uint32_t>(tile.first);
-            F noise[4];
-            if (anchored) normal_quad<F, U>(job.seed, kInput, now.step, sample, 0u, static_cast<uint32_t>(q), noise);
-            for (int i = 0; i < 4 && 4 * q + i < d; ++i)
-                block.store(x + (4 * q + i) * kTile + s, anchored ? noise[i] : all<F>(0.0f));
-        });
-        if (anchored) clamp_inputs(block, job, d, x);
-    }
-    if (tile.kind == kOriginal) return;
-    const bool ascended = tile.kind == kAscended;
+    if (!gaussian) block.barrier();
+    const bool ascended = tile.kind == kAscended, anchored = !ascended || job.ascent_from_anchor;
     block.rows((d + 3) / 4, [&](int q, int s) {
         const U sample = block.lane_numbers(s) + static_cast<uint32_t>(tile.first);
-        F noise[4];
-        normal_quad<F, U>(job.seed, ascended ? kAscent : kPerturb, now.step, sample, static_cast<uint32_t>(tile.draw),
-                          static_cast<uint32_t>(q), noise);
+        const uint32_t quad = static_cast<uint32_t>(q);
+        F anchor[4], noise[4];
+        if (anchored && gaussian) normal_quad<F, U>(job.seed, kInput, now.step, sample, 0u, quad, anchor);
+        if (tile.kind != kOriginal)
+            normal_quad<F, U>(job.seed, ascended ? kAscent : kPerturb, now.step, sample,
+                              static_cast<uint32_t>(tile.draw), quad, noise);
         for (int i = 0; i < 4 && 4 * q + i < d; ++i) {
             const int j = 4 * q + i;
-            const float sigma = ascended ? job.ascent_sigma : job.sigma[j];
-            block.store(x + j * kTile + s, block.load(x + j * kTile + s) + noise[i] * sigma);
+            F v = all<F>(0.0f);
+            if (anchored) v = gaussian ? clamped(job, j, anchor[i]) : block.gather(job.x, index, d, j, s);
+            if (tile.kind != kOriginal)
+                v = clamped(job, j, v + noise[i] * (ascended ? job.ascent_sigma : job.sigma[j]));
+            block.store(x + j * kTile + s, v);
         }
     });
-    clamp_inputs(block, job, d, x);
+    block.barrier();
 }
 
-// The rows' labels and constants, for the base loss.
+// The rows' labels and constants, for the base loss. Needs the index of make_points.
 template <class Block>
-REGKD_PHASE RowTerms gather_rows(const Block& block, const Job& job, const Arena& at, float* base) {
+REGKD_PHASE void gather_rows(Block block, const Job& job, const Arena& at, float* base) {
     const int o = outputs_of(job);
     const int32_t* index = reinterpret_cast<const int32_t*>(base + at.index);
     float *y = base + at.y, *t = base + at.t, *terms = base + at.row_terms, *live = base + at.live;
-    block.cells(o, [&](int j, int lane) {
-        if (job.y) y[j * kTile + lane] = job.y[static_cast<int64_t>(index[lane]) * o + j];
-        if (job.t) t[j * kTile + lane] = job.t[static_cast<int64_t>(index[lane]) * o + j];
+    block.rows(o, [&](int j, int s) {
+        if (job.y) block.store(y + j * kTile + s, block.gather(job.y, index, o, j, s));
+        if (job.t) block.store(t + j * kTile + s, block.gather(job.t, index, o, j, s));
     });
     block.lanes([&](int lane) {
         const int64_t i = job.x ? index[lane] : 0;
@@ -112,13 +103,11 @@ REGKD_PHASE RowTerms gather_rows(const Block& block, const Job& job, const Arena
         terms[3 * kTile + lane] = job.row_error ? job.row_error[i] : 0.0f;
         terms[4 * kTile + lane] = job.row_outlier ? job.row_outlier[i] : 0.0f;
     });
-    return {terms, terms + kTile, terms + 2 * kTile, terms + 3 * kTile, terms + 4 * kTile};
 }
 
 // v of cotangent number c: a unit vector, or random signs of the point.
 template <class Block>
-REGKD_PHASE void make_cotangent(const Block& block, const Job& job, const StepNow& now, const Tile& tile, int c,
-                                float* v) {
+REGKD_PHASE void make_cotangent(Block block, const Job& job, const StepNow& now, const Tile& tile, int c, float* v) {
     using F = typename Block::F;
     using U = typename Block::U;
     const int o = outputs_of(job);
@@ -137,90 +126,86 @@ REGKD_PHASE void make_cotangent(const Block& block, const Job& job, const StepNo
 }
 
 // Adds one tile: its value loss and its gradient-matching loss (sums over points, unweighted) to sums[0], sums[1], and
-// the gradient of the weighted objective to grad (padded layout). add == false: grad is set.
+// the gradient of the weighted objective to grad (padded layout). add == false: grad is set. Ends with a barrier.
 template <class Block>
-REGKD_INLINE void run_tile(const Block& block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile,
-                           float* base, float* grad, bool add, double* sums) {
-    using F = typename Block::F;
+REGKD_INLINE void run_tile(Block block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile,
+                           float* base, const Rows& student, const Rows& teacher, float* grad, bool add, double* sums) {
     const bool gm = gm_on_kind(job, tile.kind), original = tile.kind == kOriginal;
     const bool base_on = original && job.base != kNone && is_active(job.weight[kTermBase]);
+    const bool bend = gm && is_curved(job.student.activation);
     // Buffers are named by offset and job is read where it is used: on the device, what lives across phases costs
     // registers.
     const auto buffer = [&](int32_t offset) { return base + offset; };
 
     make_points(block, job, now, tile, at, base);
-    if (tile.kind == kAscended) ascend(block, job, at, base);
-    block.rows(1, [&](int, int s) {
-        block.store(buffer(at.value_loss) + s, all<F>(0.0f));
-        block.store(buffer(at.gm_loss) + s, all<F>(0.0f));
-    });
+    if (base_on) gather_rows(block, job, at, base);
+    if (tile.kind == kAscended) ascend(block, job, at, base, student, teacher);
 
-    const Rows student = student_rows(at, base, gm && is_curved(job.student.activation)),
-               teacher = teacher_rows(at, base, gm);
-    const bool stored = original && job.t != nullptr;
-    if (job.teacher.layers > 0 && (gm || !stored))
-        forward(block, job.teacher, job.teacher.params, buffer(at.x), teacher, buffer(at.teacher_y));
-    forward(block, job.student, job.params, buffer(at.x), student, buffer(at.student_y));
+    const bool stored = original && job.t != nullptr, ask = gm || !stored;
+    forward(block, job.teacher, ask ? job.teacher.layers : 0, teacher, gm ? 1 : 0, buffer(at.teacher_y), job.student,
+            student, bend ? 2 : 1, buffer(at.student_y), buffer(at.x));
 
     const float batch = static_cast<float>(job.batch);
     if (base_on) {
-        const RowTerms terms = gather_rows(block, job, at, base);
+        float* terms = buffer(at.row_terms);
+        const RowTerms row = {terms, terms + kTile, terms + 2 * kTile, terms + 3 * kTile, terms + 4 * kTile};
         const float* t = stored ? buffer(at.t) : (job.teacher.layers > 0 ? buffer(at.teacher_y) : nullptr);
         base_loss(block, base_constants(job), outputs_of(job), buffer(at.student_y), job.y ? buffer(at.y) : nullptr, t,
-                  terms, now.weight[kTermBase] / batch, buffer(at.c), buffer(at.value_loss));
+                  row, now.weight[kTermBase] / batch, buffer(at.c), buffer(at.value_loss));
     } else {
         float scale = 0.0f;
         if (tile.kind == kPerturbed) scale = now.weight[kTermPm] / (batch * static_cast<float>(job.draws));
         if (tile.kind == kAscended) scale = now.weight[kTermAbm] / batch;
-        match_values(block, outputs_of(job), buffer(at.student_y), buffer(at.teacher_y), buffer(at.live), scale,
-                     buffer(at.c), buffer(at.value_loss));
+        match(block, outputs_of(job), buffer(at.student_y), buffer(at.teacher_y), buffer(at.live), scale, 1.0f,
+              buffer(at.c), buffer(at.value_loss));
     }
 
     const int count = gm ? cotangent_count(job) : 0;
     if (gm) {
         const float share = job.cotangents > 0 ? 1.0f / static_cast<float>(count) : 1.0f;
         const float scale = now.weight[kTermGm] / gm_points(job) * share;
+        REGKD_ROLLED
         for (int i = 0; i < count; ++i) {
             make_cotangent(block, job, now, tile, i, buffer(at.v));
-            pull_back(block, job.teacher, job.teacher.params, buffer(at.v), teacher, buffer(at.teacher_g));
-            pull_back(block, job.student, job.params, buffer(at.v), student, buffer(at.student_g));
-            match_values(block, job.student.widths[0], buffer(at.student_g), buffer(at.teacher_g), buffer(at.live),
-                         scale, buffer(at.r), buffer(at.gm_loss));
-            push_forward(block, job.student, job.params, buffer(at.r), student, i == 0);
-            if (count > 1)
+            block.barrier();
+            pull_back(block, job.teacher, job.teacher.layers, teacher, buffer(at.v), buffer(at.teacher_g), job.student,
+                      student, buffer(at.v), buffer(at.student_g));
+            match(block, job.student.widths[0], buffer(at.student_g), buffer(at.teacher_g), buffer(at.live), scale,
+                  share, buffer(at.r), buffer(at.gm_loss));
+            block.barrier();
+            push_forward(block, job.student, buffer(at.r), student, i == 0);
+            if (count > 1) {
                 tangent_gradient(block, job.student, buffer(at.v), buffer(at.r), student, grad, add || i > 0);
+                block.barrier();
+            }
         }
-        block.lanes([&](int lane) { buffer(at.gm_loss)[lane] *= share; });
+    } else {
+        block.barrier();
     }
     // Several cotangents have left their part of the gradient behind; one goes along with the values'.
-    const bool bend = gm && is_curved(job.student.activation) && job.student.layers > 1;
-    gradient(block, job.student, job.params, buffer(at.x), buffer(at.c), count == 1 ? buffer(at.v) : nullptr,
-             count == 1 ? buffer(at.r) : nullptr, student, bend, grad, add || count > 1, add);
-    block.once([&] {
-        sums[0] = block.lane_sum(buffer(at.value_loss), tile.count);
-        sums[1] = block.lane_sum(buffer(at.gm_loss), tile.count);
-    });
+    gradient(block, job.student, buffer(at.x), buffer(at.c), count == 1 ? buffer(at.v) : nullptr,
+             count == 1 ? buffer(at.r) : nullptr, student, bend && job.student.layers > 1, grad, add || count > 1, add);
+    block.lane_sums(buffer(at.value_loss), buffer(at.gm_loss), tile.count, sums);
+    block.barrier();
 }
 
-// Means of the terms from the sums of every tile [tile_count, 2], in the order of tiles. out [1 + kTerms].
-REGKD_PHASE void step_losses(const Job& job, const StepNow& now, const double* sums, double* out) {
-    double term[kTerms] = {0.0, 0.0, 0.0, 0.0};
-    const int tiles = tile_count(job);
-    for (int i = 0; i < tiles; ++i) {
-        const int kind = tile_at(job, i).kind;
-        term[kind == kOriginal ? kTermBase : (kind == kPerturbed ? kTermPm : kTermAbm)] += sums[2 * i];
-        term[kTermGm] += sums[2 * i + 1];
-    }
+// Which term the tile's value loss belongs to.
+REGKD_INLINE int term_of(int kind) { return kind == kOriginal ? kTermBase : (kind == kPerturbed ? kTermPm : kTermAbm); }
+
+// Means from the terms' sums over all points. out [1 + kTerms]: the weighted total, then the terms.
+REGKD_INLINE void write_losses(const Job& job, const StepNow& now, const double* sum, double* out) {
     const double batch = job.batch;
-    term[kTermBase] = job.base != kNone && is_active(job.weight[kTermBase]) ? term[kTermBase] / batch : 0.0;
-    term[kTermPm] = is_active(job.weight[kTermPm]) ? term[kTermPm] / (batch * job.draws) : 0.0;
-    term[kTermAbm] = is_active(job.weight[kTermAbm]) ? term[kTermAbm] / batch : 0.0;
-    term[kTermGm] = any_gm(job) ? term[kTermGm] / static_cast<double>(gm_points(job)) : 0.0;
-    out[0] = 0.0;
+    double term[kTerms];
+    term[kTermBase] = job.base != kNone && is_active(job.weight[kTermBase]) ? sum[kTermBase] / batch : 0.0;
+    term[kTermPm] = is_active(job.weight[kTermPm]) ? sum[kTermPm] / (batch * job.draws) : 0.0;
+    term[kTermAbm] = is_active(job.weight[kTermAbm]) ? sum[kTermAbm] / batch : 0.0;
+    term[kTermGm] = any_gm(job) ? sum[kTermGm] / static_cast<double>(gm_points(job)) : 0.0;
+    double total = 0.0;
     for (int i = 0; i < kTerms; ++i) {
-        out[0] += static_cast<double>(now.weight[i]) * term[i];
+        total += static_cast<double>(now.weight[i]) * term[i];
         out[1 + i] = term[i];
     }
+    out[0] = total;
 }
 
 }  // namespace REGKD_LEVEL

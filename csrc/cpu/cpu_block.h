@@ -56,38 +56,47 @@ struct CpuBlock {
             for (int s = 0; s < limit; s += kVec) f(i, s);
     }
     template <class Function>
-    REGKD_INLINE void cells(int n, Function f) const {
-        for (int i = 0; i < limit; ++i)
-            for (int j = 0; j < n; ++j) f(ordered<kOrder>(j, n), ordered<kOrder>(i, limit));
-    }
-    template <class Function>
     REGKD_INLINE void lanes(Function f) const {
         for (int i = 0; i < limit; ++i) f(ordered<kOrder>(i, limit));
     }
+    static REGKD_INLINE void barrier() {}
+    static REGKD_INLINE F gather(const float* x, const int32_t* index, int d, int j, int s) {
+        F v;
+        for (int i = 0; i < kVec; ++i) v[i] = x[static_cast<int64_t>(index[s + i]) * d + j];
+        return v;
+    }
     template <class Function>
-    REGKD_INLINE void once(Function f) const {
-        f();
+    REGKD_INLINE void squares(int n, Function f, float* loss) const {
+        for (int s = 0; s < limit; s += kVec) {
+            F sum = load(loss + s);
+            for (int j = 0; j < n; ++j) sum = sum + f(j, s);
+            store(loss + s, sum);
+        }
+    }
+    static REGKD_INLINE void lane_sums(const float* p, const float* q, int count, double* sums) {
+        sums[0] = lane_sum(p, count);
+        sums[1] = lane_sum(q, count);
     }
 
     template <class Done>
-    REGKD_INLINE void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out,
-                              Done done) const {
+    REGKD_INLINE void product(const float* w, int stride, int n_out, int n_in, const float* in, const float* bias,
+                              float* out, Done done) const {
         blocks(n_out, [&]<int R>(int j) {
-            product_rows<R, false>(w + static_cast<int64_t>(j) * n_in, n_in, n_in, in, bias ? bias + j : nullptr,
+            product_rows<R, false>(w + static_cast<int64_t>(j) * stride, stride, n_in, in, bias ? bias + j : nullptr,
                                    out + j * kTile, limit);
             done(j, j + R);
         });
     }
     template <class Done>
-    REGKD_INLINE void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out,
+    REGKD_INLINE void product_transposed(const float* w, int stride, int n_out, int n_in, const float* in, float* out,
                                          Done done) const {
         blocks(n_in, [&]<int R>(int k) {
-            product_rows<R, true>(w + k, n_in, n_out, in, nullptr, out + k * kTile, limit);
+            product_rows<R, true>(w + k, stride, n_out, in, nullptr, out + k * kTile, limit);
             done(k, k + R);
         });
     }
     REGKD_INLINE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t,
-                            float* g, bool add) const {
+                            float* g, bool add, float* bias, bool add_bias) const {
         const int ld = pitch(n_in);
         transpose_tile(a, n_in, limit, transposed, ld);
         float* second = d ? transposed + half : nullptr;
@@ -96,6 +105,7 @@ struct CpuBlock {
             outer_rows<R>(q + j * kTile, transposed, d ? d + j * kTile : nullptr, second, ld, limit,
                           g + static_cast<int64_t>(j) * ld, padded(n_in), add);
         });
+        if (bias) sums(n_out, q, bias, add_bias);
     }
     REGKD_INLINE void sums(int n, const float* q, float* g, bool add) const {
         for (int j = 0; j < n; ++j) {

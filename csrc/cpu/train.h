@@ -19,7 +19,7 @@ inline void measure_run(JobRun* run) {
     const Job& job = run->job;
     run->params = parameter_count(job.student);
     run->partial_floats = padded_count(job.student);
-    run->tiles = tile_count(job);
+    run->tiles = tile_count(job, kTile);
     // Few groups for large students (their gradients are the traffic), many for small ones (their tiles are the
     // balance).
     int64_t groups = 65536 / run->partial_floats;
@@ -105,11 +105,24 @@ inline void finish_step(JobRun* run, const StepNow& now, int thread, int64_t beg
     }
 }
 
+// The losses of a step from the sums of every tile [tile_count, 2], in the order of tiles.
+inline void step_losses(const Job& job, const StepNow& now, const double* sums, int tiles, double* out) {
+    double sum[kTerms] = {};
+    for (int i = 0; i < tiles; ++i) {
+        sum[term_of(tile_at(job, i, kTile).kind)] += sums[2 * i];
+        sum[kTermGm] += sums[2 * i + 1];
+    }
+    write_losses(job, now, sum, out);
+}
+
 template <Order kOrder>
 inline void run_steps(JobRun* run, int thread, int threads) {
     const Job& job = run->job;
     const Arena at = make_arena(job);
     float* arena = run->arenas + run->arena_floats * thread;
+    Rows student = student_rows(at, arena), teacher = teacher_rows(at, arena);
+    place_weights(job.student, job.params, student);
+    place_weights(job.teacher, job.teacher.params, teacher);
     float* transposed = arena + at.floats;
     const int64_t half = static_cast<int64_t>(kTile) * pitch(widest_layer(job.student));
     const int64_t begin = share_begin(job.student, run->params, thread, threads);
@@ -122,15 +135,16 @@ inline void run_steps(JobRun* run, int thread, int threads) {
             if (group >= run->groups) break;
             float* grad = run->partials + group * run->partial_floats;
             for (int tile = group; tile < run->tiles; tile += run->groups) {
-                const Tile where = tile_at(job, tile);
+                const Tile where = tile_at(job, tile, kTile);
                 const CpuBlock<kOrder> block(where.count, transposed, half);
-                run_tile(block, job, now, at, where, arena, grad, tile != group, run->sums + 2 * tile);
+                run_tile(block, job, now, at, where, arena, student, teacher, grad, tile != group,
+                         run->sums + 2 * tile);
             }
         }
         if (threads > 1) run->wait(run->barrier);
         if (thread == 0) {
             run->next[(i & 1) ^ 1] = 0;
-            if (job.losses) step_losses(job, now, run->sums, job.losses + i * (1 + kTerms));
+            if (job.losses) step_losses(job, now, run->sums, run->tiles, job.losses + i * (1 + kTerms));
         }
         finish_step(run, now, thread, begin, end);
         if (threads > 1) run->wait(run->barrier);

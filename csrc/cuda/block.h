@@ -1,9 +1,10 @@
-// The Block policy of csrc/core/block.h on the device: a tile belongs to a block of threads, lane = sample, a warp
-// works on rows. Buffers are [features][32] floats in shared memory (or, where they do not fit, in global memory);
-// weights are read where they lie, all lanes of a warp reading one address.
+// The Block policy of csrc/core/block.h on the device: a tile of 8, 16 or 32 samples belongs to a block of threads.
+// Buffers are rows of 32 floats, of which a smaller tile uses the first; kShared says where they lie, so that loads and
+// stores name their memory. Weights lie in shared memory or not: products ask, and have code for both.
 //
-// Every phase ends with a barrier of the block, so a phase may read whatever an earlier one wrote and may overwrite
-// whatever an earlier one read. Sums have a fixed order for a given number of threads: no atomics.
+// A warp's lanes are sample quads times row groups: with 32 samples 8 x 4, with 8 samples 2 x 16. In a product a thread
+// holds 1 to 8 rows by 4 samples in registers. What it sums, and in which order, depends on the shapes and on the
+// tile's size alone, never on the number of threads or blocks: an ensemble's members get the bits that they get alone.
 #pragma once
 
 #include "launch.h"
@@ -13,206 +14,329 @@
 namespace regkd {
 namespace cuda {
 
-constexpr int kRowsAThread = 4;  // rows of an outer product that a thread holds
+// Products with at most so many rows share out each row's terms over a warp's row groups.
+constexpr int kFewRows = 8;
+// An outer product with less work than so many threads takes smaller pieces of it.
+constexpr int kOuterItems = 128;
 
+template <bool kShared, int kShift = 0>
 struct DeviceBlock {
     using F = float;
     using I = int32_t;
     using U = uint32_t;
 
-    int thread, threads, lane, warp, warps;
-    float* scratch;  // [warps][kRowsAWarp][32] partial sums of products
+    int given;  // the tile has 2^shift samples: 3, 4 or 5; kShift says so at compile time, or 0
 
     REGKD_BOTH float load(const float* p) const { return *p; }
     REGKD_BOTH void store(float* p, float v) const { *p = v; }
-    REGKD_BOTH int32_t load_int(const int32_t* p) const { return *p; }
     REGKD_BOTH float fused(float a, float b, float c) const { return REGKD_LEVEL::fused(a, b, c); }
     REGKD_BOTH uint32_t lane_numbers(int s) const { return static_cast<uint32_t>(s); }
+    REGKD_BOTH void barrier() const { cuda::barrier(); }
+    REGKD_BOTH float gather(const float* x, const int32_t* index, int d, int j, int s) const {
+        return x[static_cast<int64_t>(index[s]) * d + j];
+    }
 
     template <class Function>
     REGKD_BOTH void rows(int n, const Function& f) const {
+        const int rows_per_warp = kWarp >> shift(), step = warp_count() * rows_per_warp;
         REGKD_ROLLED
-        for (int j = warp; j < n; j += warps) f(j, lane);
-        barrier();
-    }
-    template <class Function>
-    REGKD_BOTH void cells(int n, const Function& f) const {
-        rows(n, f);
+        for (int j = thread_index() >> shift(); j < n; j += step) f(j, lane() & samples_mask());
     }
     template <class Function>
     REGKD_BOTH void lanes(const Function& f) const {
-        if (warp == 0) f(lane);
-        barrier();
+        if (thread_index() <= samples_mask()) f(thread_index());
     }
     template <class Function>
     REGKD_BOTH void each(int begin, int end, const Function& f) const {
-        for (int j = begin; j < end; ++j) f(j, lane);
+        const int step = kWarp >> shift();
+        for (int j = begin + (lane() >> shift()); j < end; j += step) f(j, lane() & samples_mask());
     }
     template <class Function>
-    REGKD_BOTH void once(const Function& f) const {
-        if (thread == 0) f();
+    REGKD_BOTH void squares(int n, const Function& f, float* loss) const {
+        if (warp_index() != warp_count() - 1) return;
+        const int s = lane() & samples_mask(), step = kWarp >> shift();
+        float sum = 0.0f;
+        for (int j = lane() >> shift(); j < n; j += step) sum += f(j, s);
+        for (int other = 1 << shift(); other < kWarp; other <<= 1) sum += from_lane_xor(sum, other);
+        if (lane() <= samples_mask()) store(loss + s, load(loss + s) + sum);
     }
-    REGKD_BOTH double lane_sum(const float* p, int count) const {
-        double sum = 0.0;
-        for (int i = 0; i < count; ++i) sum += static_cast<double>(p[i]);
-        return sum;
+    REGKD_BOTH void lane_sums(const float* p, const float* q, int count, double* sums) const {
+        if (warp_index() != warp_count() - 1) return;
+        double a = lane() < count ? static_cast<double>(load(p + lane())) : 0.0;
+        double b = lane() < count ? static_cast<double>(load(q + lane())) : 0.0;
+        for (int other = 1; other < kWarp; other <<= 1) {
+            a += from_lane_xor(a, other);
+            b += from_lane_xor(b, other);
+        }
+        if (lane() == 0) {
+            sums[0] = a;
+            sums[1] = b;
+        }
     }
 
     // out[j] = bias[j] + sum_k W[j, k] in[k]
     template <class Done>
-    REGKD_BOTH void product(const float* w, int n_out, int n_in, const float* in, const float* bias, float* out,
-                            const Done& done) const {
-        sum_rows(w, n_out, n_in, in, bias, out);
-        own_rows(n_out, n_in, done);
-        barrier();
+    REGKD_BOTH void product(const float* w, int stride, int n_out, int n_in, const float* in, const float* bias,
+                            float* out, const Done& done) const {
+        finish_rows(n_out,
+                    in_shared(w) ? multiply<false, true>(w, stride, n_out, n_in, in, bias, out)
+                                 : multiply<false, false>(w, stride, n_out, n_in, in, bias, out),
+                    done);
     }
 
     // out[k] = sum_j W[j, k] in[j]
     template <class Done>
-    REGKD_BOTH void product_transposed(const float* w, int n_out, int n_in, const float* in, float* out,
+    REGKD_BOTH void product_transposed(const float* w, int stride, int n_out, int n_in, const float* in, float* out,
                                        const Done& done) const {
-        sum_columns(w, n_out, n_in, in, out);
-        own_rows(n_in, n_out, done);
-        barrier();
+        finish_rows(n_in,
+                    in_shared(w) ? multiply<true, true>(w, stride, n_in, n_out, in, nullptr, out)
+                                 : multiply<true, false>(w, stride, n_in, n_out, in, nullptr, out),
+                    done);
     }
 
-    // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]. A thread holds four j of one k. It starts its walk over the
-    // samples at a place of its own, so that threads on different rows, all 32 floats apart, meet different banks.
-    REGKD_BOTH void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t, float* g,
-                          bool add) const {
-        const int pitch = REGKD_LEVEL::pitch(n_in), groups = (n_out + kRowsAThread - 1) / kRowsAThread;
-        for (int item = thread; item < groups * n_in; item += threads) {
-            const int group = item / n_in, k = item - group * n_in, first = group * kRowsAThread;
-            const int rows = n_out - first < kRowsAThread ? n_out - first : kRowsAThread;
-            float sum[kRowsAThread] = {};
-            add_products(first, rows, q, a + k * kTile, sum);
-            if (d) add_products(first, rows, d, t + k * kTile, sum);
-            float* at = g + static_cast<int64_t>(first) * pitch + k;
-            for (int r = 0; r < kRowsAThread; ++r)
-                if (r < rows) at[r * pitch] = add ? at[r * pitch] + sum[r] : sum[r];
-        }
-        barrier();
-    }
-
-    // g[j] (+)= sum_s q[j, s]
-    REGKD_BOTH void sums(int n, const float* q, float* g, bool add) const {
-        for (int j = thread; j < n; j += threads) {
+    // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]; bias[j] (+)= sum_s q[j, s].
+    REGKD_PHASE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t,
+                           float* g, bool add, float* bias, bool add_bias) const {
+        const bool two = d != nullptr;
+        q = mine(q);
+        a = mine(a);
+        d = mine(two ? d : q);
+        t = mine(two ? t : a);
+        g = assume_global(g);
+        const int quads = (n_out + 3) / 4;
+        if (n_out == 1)
+            outer_items<1, 1>(n_out, n_in, two, q, a, d, t, g, add);
+        else if (quads * ((n_in + 3) / 4) >= kOuterItems)
+            outer_items<4, 4>(n_out, n_in, two, q, a, d, t, g, add);
+        else if (quads * ((n_in + 1) / 2) >= kOuterItems)
+            outer_items<4, 2>(n_out, n_in, two, q, a, d, t, g, add);
+        else
+            outer_items<4, 1>(n_out, n_in, two, q, a, d, t, g, add);
+        if (bias == nullptr) return;
+        for (int j = thread_count() - 1 - thread_index(); j < n_out; j += thread_count()) {  // from the idle end
             float sum = 0.0f;
-            for (int i = 0; i < kTile; ++i) sum += q[j * kTile + ((i + j) & (kTile - 1))];
-            g[j] = add ? g[j] + sum : sum;
+            for (int i = 0; i <= samples_mask(); i += 4) {
+                const float4 v = load4(q + j * kTile + ((i + 4 * j) & samples_mask()));
+                sum += (v.x + v.y) + (v.z + v.w);
+            }
+            bias[j] = add_bias ? bias[j] + sum : sum;
         }
-        barrier();
     }
 
   private:
-    REGKD_BOTH void add_products(int first, int rows, const float* q, const float* a, float* sum) const {
-        const float* row[kRowsAThread];
-        for (int r = 0; r < kRowsAThread; ++r) row[r] = q + (first + (r < rows ? r : rows - 1)) * kTile;
-        for (int i = 0; i < kTile; i += 4) {
-            const int s = (i + 4 * thread) & (kTile - 1);
-            const float4 x = *reinterpret_cast<const float4*>(a + s);
-            for (int r = 0; r < kRowsAThread; ++r) {
-                const float4 v = *reinterpret_cast<const float4*>(row[r] + s);
-                sum[r] = fused(v.w, x.w, fused(v.z, x.z, fused(v.y, x.y, fused(v.x, x.x, sum[r]))));
-            }
-        }
-    }
+    REGKD_BOTH int shift() const { return kShift ? kShift : given; }
+    REGKD_BOTH int lane() const { return thread_index() & (kWarp - 1); }
+    REGKD_BOTH int warp_index() const { return thread_index() >> 5; }
+    REGKD_BOTH int warp_count() const { return thread_count() >> 5; }
+    REGKD_BOTH int samples_mask() const { return (1 << shift()) - 1; }
+    REGKD_BOTH int row_groups() const { return 128 >> shift(); }  // of a warp
 
-    // The sums of products without what follows them: real functions, so that a kernel holds each once.
-    REGKD_PHASE void sum_rows(const float* w, int n_out, int n_in, const float* in, const float* bias,
-                              float* out) const {
-        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
-        split_sum(n_out, n_in, bias, out, [&](int first, int rows, int begin, int end, float* sum) {
-            const float* row[kRowsAWarp];
-            for (int r = 0; r < kRowsAWarp; ++r)
-                row[r] = w + static_cast<int64_t>(first + (r < rows ? r : rows - 1)) * n_in;
-            int k = begin;
-            if (wide) {
-                for (; k < end; k += 4) {
-                    const float x0 = in[k * kTile + lane], x1 = in[(k + 1) * kTile + lane];
-                    const float x2 = in[(k + 2) * kTile + lane], x3 = in[(k + 3) * kTile + lane];
-                    for (int r = 0; r < kRowsAWarp; ++r) {
-                        const float4 v = *reinterpret_cast<const float4*>(row[r] + k);
-                        sum[r] = fused(v.w, x3, fused(v.z, x2, fused(v.y, x1, fused(v.x, x0, sum[r]))));
-                    }
-                }
-            }
-            for (; k < end; ++k) {
-                const float x = in[k * kTile + lane];
-                for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(row[r][k], x, sum[r]);
-            }
-        });
+    // Said of a whole buffer at the head of a real function, never of its elements nor under a condition: nvcc 13 takes
+    // the promise for the whole function, and one about a derived pointer for a contradiction; it then drops the code
+    // behind it. (The PTX in the tests showed both.)
+    template <class T>
+    REGKD_BOTH static T* mine(T* p) {
+        return kShared ? assume_shared(p) : assume_global(p);
     }
-    REGKD_PHASE void sum_columns(const float* w, int n_out, int n_in, const float* in, float* out) const {
-        const bool wide = (n_in & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
-        split_sum(n_in, n_out, nullptr, out, [&](int first, int rows, int begin, int end, float* sum) {
-            const float* column = w + static_cast<int64_t>(begin) * n_in + first;
-            if (wide) {  // then rows is 4 or 8
-                const int second = rows > 4 ? 4 : 0;
-                for (int j = begin; j < end; ++j, column += n_in) {
-                    const float x = in[j * kTile + lane];
-                    const float4 v = *reinterpret_cast<const float4*>(column),
-                                 u = *reinterpret_cast<const float4*>(column + second);
-                    sum[0] = fused(v.x, x, sum[0]);
-                    sum[1] = fused(v.y, x, sum[1]);
-                    sum[2] = fused(v.z, x, sum[2]);
-                    sum[3] = fused(v.w, x, sum[3]);
-                    sum[4] = fused(u.x, x, sum[4]);
-                    sum[5] = fused(u.y, x, sum[5]);
-                    sum[6] = fused(u.z, x, sum[6]);
-                    sum[7] = fused(u.w, x, sum[7]);
-                }
-            } else {
-                for (int j = begin; j < end; ++j, column += n_in) {
-                    const float x = in[j * kTile + lane];
-                    for (int r = 0; r < kRowsAWarp; ++r) sum[r] = fused(column[r < rows ? r : rows - 1], x, sum[r]);
-                }
-            }
-        });
-    }
+    REGKD_BOTH static float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 
-    // How n rows of sums over `length` terms are shared out: a warp takes eight rows; when that leaves warps idle,
-    // `parts` neighbouring warps share a row's terms. A share of less than 16 terms costs more than it saves.
-    REGKD_BOTH int parts_of(int groups, int length) const {
-        const int parts = warps / groups < length / 16 ? warps / groups : length / 16;
-        return parts < 1 ? 1 : parts;
-    }
-
-    // part(first, rows, begin, end, sum) adds terms begin .. end - 1; parts of a sum are added in their order.
-    template <class Part>
-    REGKD_BOTH void split_sum(int n, int length, const float* bias, float* out, const Part& part) const {
-        const int groups = (n + kRowsAWarp - 1) / kRowsAWarp, parts = parts_of(groups, length);
-        const int share = ((length + parts - 1) / parts + 3) & ~3;
-        float sum[kRowsAWarp];
-        for (int item = warp; item < groups * parts; item += warps) {  // once, when parts > 1
-            const int group = item / parts, mine = item - group * parts, first = group * kRowsAWarp;
-            const int rows = n - first < kRowsAWarp ? n - first : kRowsAWarp;
-            for (int r = 0; r < kRowsAWarp; ++r) sum[r] = bias && mine == 0 && r < rows ? bias[first + r] : 0.0f;
-            const int begin = mine * share, end = begin + share < length ? begin + share : length;
-            if (begin < end) part(first, rows, begin, end, sum);
-            float* to = mine > 0 ? scratch + warp * kRowsAWarp * kTile : out + first * kTile;
-            for (int r = 0; r < kRowsAWarp; ++r)
-                if (r < rows) to[r * kTile + lane] = sum[r];
-        }
-        if (parts == 1) return;
-        barrier();
-        own_rows(n, length, [&](int first, int last) {
-            for (int j = first; j < last; ++j) {
-                float total = out[j * kTile + lane];
-                for (int other = 1; other < parts; ++other)
-                    total += scratch[((warp + other) * kRowsAWarp + j - first) * kTile + lane];
-                out[j * kTile + lane] = total;
-            }
-        });
-    }
-
-    // The rows whose sums this warp finished.
+    // The rows that this warp finished, `each_item` to an item.
     template <class Done>
-    REGKD_BOTH void own_rows(int n, int length, const Done& done) const {
-        const int groups = (n + kRowsAWarp - 1) / kRowsAWarp, parts = parts_of(groups, length);
-        for (int item = warp; item < groups * parts; item += warps) {
-            const int group = item / parts, first = group * kRowsAWarp;
-            if (item == group * parts) done(first, n - first < kRowsAWarp ? n : first + kRowsAWarp);
+    REGKD_BOTH void finish_rows(int n, int each_item, const Done& done) const {
+        warp_barrier();
+        for (int begin = warp_index() * each_item; begin < n; begin += warp_count() * each_item)
+            done(begin, begin + each_item < n ? begin + each_item : n);
+    }
+
+    // Returns the rows of an item: items are dealt out to warps in turn. A real function for weights in shared memory
+    // and one for weights elsewhere: what is assumed of a pointer holds for the whole function.
+    template <bool kTransposed, bool kWeightsShared>
+    REGKD_PHASE int multiply(const float* w, int stride, int n, int terms, const float* in, const float* bias,
+                             float* out) const {
+        return by_rows<kTransposed>(kWeightsShared ? assume_shared(w) : assume_global(w), stride, n, terms, mine(in),
+                                    bias, mine(out));
+    }
+
+    template <bool kTransposed>
+    REGKD_BOTH int by_rows(const float* w, int stride, int n, int terms, const float* in, const float* bias,
+                           float* out) const {
+        if (n <= kFewRows && terms >= 16) {
+            few_rows<kTransposed>(w, stride, n, terms, in, bias, out);
+            return 1;
+        }
+        const int once = row_groups() * warp_count();  // rows of one round with one row per thread
+        if (n <= once) return tile_rows<1, kTransposed>(w, stride, n, terms, in, bias, out);
+        if (n <= 2 * once) return tile_rows<2, kTransposed>(w, stride, n, terms, in, bias, out);
+        if (n <= 4 * once) return tile_rows<4, kTransposed>(w, stride, n, terms, in, bias, out);
+        return tile_rows<8, kTransposed>(w, stride, n, terms, in, bias, out);
+    }
+
+    REGKD_BOTH static void add_scaled(float* sum, float w, const float4& x) {
+        sum[0] = REGKD_LEVEL::fused(w, x.x, sum[0]);
+        sum[1] = REGKD_LEVEL::fused(w, x.y, sum[1]);
+        sum[2] = REGKD_LEVEL::fused(w, x.z, sum[2]);
+        sum[3] = REGKD_LEVEL::fused(w, x.w, sum[3]);
+    }
+    REGKD_BOTH static void put4(float* p, const float* sum) {
+        *reinterpret_cast<float4*>(p) = float4{sum[0], sum[1], sum[2], sum[3]};
+    }
+
+    // R rows by 4 samples of a thread.
+    template <int R, bool kTransposed>
+    REGKD_BOTH int tile_rows(const float* w, int stride, int n, int terms, const float* in, const float* bias,
+                             float* out) const {
+        const int quad = 4 * (lane() & (samples_mask() >> 2)), group = lane() >> (shift() - 2);
+        const int step = row_groups() * R;
+        const bool aligned = (stride & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
+        for (int item = warp_index(); item * step < n; item += warp_count()) {
+            const int first = item * step + group * R;
+            if (first >= n) continue;
+            const int left = n - first;
+            float sum[R][4];
+            for (int r = 0; r < R; ++r) {
+                const float b = bias ? bias[first + (r < left ? r : left - 1)] : 0.0f;
+                for (float& v : sum[r]) v = b;
+            }
+            if constexpr (kTransposed)
+                add_columns<R>(w + first, stride, left, terms, in + quad, aligned, sum);
+            else
+                add_rows<R>(w + first * stride, stride, left, terms, in + quad, aligned, sum);
+            float* to = out + first * kTile + quad;
+            for (int r = 0; r < R; ++r) {
+                if (r >= left) break;
+                put4(to + r * kTile, sum[r]);
+            }
+        }
+        return step;
+    }
+
+    template <int R>
+    REGKD_BOTH static void add_rows(const float* w, int stride, int left, int terms, const float* x, bool aligned,
+                                    float (&sum)[R][4]) {
+        const float* row[R];  // what lies past the end is read where it exists, and not stored
+        for (int r = 0; r < R; ++r) row[r] = w + (r < left ? r : left - 1) * stride;
+        int k = 0;
+        if (aligned) {
+            REGKD_ROLLED
+            for (; k + 4 <= terms; k += 4) {
+                const float4 x0 = load4(x), x1 = load4(x + kTile), x2 = load4(x + 2 * kTile), x3 = load4(x + 3 * kTile);
+                for (int r = 0; r < R; ++r) {
+                    const float4 v = *reinterpret_cast<const float4*>(row[r] + k);
+                    add_scaled(sum[r], v.x, x0);
+                    add_scaled(sum[r], v.y, x1);
+                    add_scaled(sum[r], v.z, x2);
+                    add_scaled(sum[r], v.w, x3);
+                }
+                x += 4 * kTile;
+            }
+        }
+        REGKD_ROLLED
+        for (; k < terms; ++k) {
+            const float4 x0 = load4(x);
+            for (int r = 0; r < R; ++r) add_scaled(sum[r], row[r][k], x0);
+            x += kTile;
+        }
+    }
+
+    // Columns of W that lie past its end are read where they exist: `left` are there.
+    template <int R>
+    REGKD_BOTH static void add_columns(const float* w, int stride, int left, int terms, const float* x, bool aligned,
+                                       float (&sum)[R][4]) {
+        if (aligned && R >= 4) {  // rows end at a multiple of 4
+            const int second = left > 4 ? 4 : 0;
+            REGKD_ROLLED_BY_2
+            for (int k = 0; k < terms; ++k) {
+                const float4 x0 = load4(x), v = *reinterpret_cast<const float4*>(w);
+                add_scaled(sum[0], v.x, x0);
+                add_scaled(sum[1 % R], v.y, x0);
+                add_scaled(sum[2 % R], v.z, x0);
+                add_scaled(sum[3 % R], v.w, x0);
+                if constexpr (R == 8) {
+                    const float4 u = *reinterpret_cast<const float4*>(w + second);
+                    add_scaled(sum[4], u.x, x0);
+                    add_scaled(sum[5], u.y, x0);
+                    add_scaled(sum[6], u.z, x0);
+                    add_scaled(sum[7], u.w, x0);
+                }
+                x += kTile;
+                w += stride;
+            }
+            return;
+        }
+        int at[R];
+        for (int r = 0; r < R; ++r) at[r] = r < left ? r : left - 1;
+        REGKD_ROLLED_BY_2
+        for (int k = 0; k < terms; ++k) {
+            const float4 x0 = load4(x);
+            for (int r = 0; r < R; ++r) add_scaled(sum[r], w[at[r]], x0);
+            x += kTile;
+            w += stride;
+        }
+    }
+
+    // A warp takes a row; its row groups share the terms and add their parts in a tree.
+    template <bool kTransposed>
+    REGKD_BOTH void few_rows(const float* w, int stride, int n, int terms, const float* in, const float* bias,
+                             float* out) const {
+        const int quad = 4 * (lane() & (samples_mask() >> 2)), group = lane() >> (shift() - 2), groups = row_groups();
+        for (int j = warp_index(); j < n; j += warp_count()) {
+            float sum[4] = {};
+            const int far = kTransposed ? stride : 1;
+            const float *v = w + (kTransposed ? j : j * stride) + group * far, *x = in + quad + group * kTile;
+            REGKD_ROLLED_BY_2
+            for (int k = group; k < terms; k += groups) {
+                add_scaled(sum, *v, load4(x));
+                v += groups * far;
+                x += groups * kTile;
+            }
+            for (int other = 1 << (shift() - 2); other < kWarp; other <<= 1)
+                for (int i = 0; i < 4; ++i) sum[i] += from_lane_xor(sum[i], other);
+            if (group == 0) {
+                const float b = bias ? bias[j] : 0.0f;
+                for (int i = 0; i < 4; ++i) sum[i] += b;
+                put4(out + j * kTile + quad, sum);
+            }
+        }
+    }
+
+    // R rows by C columns of G per thread. Threads begin their walk over the samples at different places: rows are 32
+    // floats apart, and would meet in one bank.
+    template <int R, int C>
+    REGKD_BOTH void outer_items(int n_out, int n_in, bool two, const float* q, const float* a, const float* d,
+                                const float* t, float* g, bool add) const {
+        const int pitch = REGKD_LEVEL::pitch(n_in), columns = (n_in + C - 1) / C, items = (n_out + R - 1) / R * columns;
+        for (int item = thread_index(); item < items; item += thread_count()) {
+            const int group = static_cast<int>(static_cast<unsigned>(item) / static_cast<unsigned>(columns));
+            const int first = group * R, column = (item - group * columns) * C, begin = 4 * (item & 7);
+            float sum[R][C] = {};
+            add_products<R, C>(n_out - first, n_in - column, begin, q + first * kTile, a + column * kTile, sum);
+            if (two)
+                add_products<R, C>(n_out - first, n_in - column, begin, d + first * kTile, t + column * kTile, sum);
+            float* at = g + static_cast<int64_t>(first) * pitch + column;
+            for (int r = 0; r < R; ++r) {
+                if (first + r >= n_out) break;
+                for (int c = 0; c < C; ++c)  // rows of G are padded: columns past the end have room
+                    at[r * pitch + c] = add ? at[r * pitch + c] + sum[r][c] : sum[r][c];
+            }
+        }
+    }
+    template <int R, int C>
+    REGKD_BOTH void add_products(int rows, int columns, int begin, const float* q, const float* a,
+                                 float (&sum)[R][C]) const {
+        int row[R], column[C];
+        for (int r = 0; r < R; ++r) row[r] = (r < rows ? r : rows - 1) * kTile;
+        for (int c = 0; c < C; ++c) column[c] = (c < columns ? c : columns - 1) * kTile;
+        REGKD_ROLLED
+        for (int i = 0; i <= samples_mask(); i += 4) {
+            const int s = (begin + i) & samples_mask();
+            float4 x[C];
+            for (int c = 0; c < C; ++c) x[c] = load4(a + column[c] + s);
+            for (int r = 0; r < R; ++r) {
+                const float4 v = load4(q + row[r] + s);
+                for (int c = 0; c < C; ++c)
+                    sum[r][c] =
+                        fused(v.w, x[c].w, fused(v.z, x[c].z, fused(v.y, x[c].y, fused(v.x, x[c].x, sum[r][c]))));
+            }
         }
     }
 };

@@ -18,7 +18,6 @@ namespace regkd {
 namespace cuda {
 
 constexpr int kWarp = 32;
-constexpr int kRowsAWarp = 8;  // rows of a product that a warp holds in registers
 
 using Status = int;    // a cudaError_t; 0: success
 using Stream = void*;  // a cudaStream_t

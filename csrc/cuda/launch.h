@@ -17,13 +17,6 @@
 #include "cuda_on_cpu.h"
 #define REGKD_CALL inline
 #endif
-// Before loops of long bodies and few rounds: unrolled they only compile longer. g++ does not know the pragma.
-#ifdef __CUDA_ARCH__
-#define REGKD_ROLLED _Pragma("unroll 1")
-#else
-#define REGKD_ROLLED
-#endif
-
 namespace regkd {
 namespace cuda {
 
@@ -41,6 +34,61 @@ REGKD_BOTH void barrier() {
 #ifdef __CUDA_ARCH__
     __syncthreads();
 #endif
+}
+
+// A warp's own barrier: its lanes have met, and see what the others wrote before.
+REGKD_BOTH void warp_barrier() {
+#ifdef __CUDA_ARCH__
+    __syncwarp();
+#endif
+}
+
+// The value of lane (this ^ other); all 32 lanes take part.
+template <class T>
+REGKD_BOTH T from_lane_xor(T value, int other) {
+#ifdef __CUDA_ARCH__
+    return __shfl_xor_sync(0xFFFFFFFFu, value, other);
+#else
+    return value * static_cast<T>(other);  // never called on the host
+#endif
+}
+
+REGKD_BOTH int thread_index() {
+#ifdef __CUDA_ARCH__
+    return static_cast<int>(threadIdx.x);
+#else
+    return 0;
+#endif
+}
+REGKD_BOTH int thread_count() {
+#ifdef __CUDA_ARCH__
+    return static_cast<int>(blockDim.x);
+#else
+    return 1;
+#endif
+}
+
+// Where a pointer points, so that the compiler names the memory in loads and stores.
+REGKD_BOTH bool in_shared(const void* p) {
+#ifdef __CUDA_ARCH__
+    return __isShared(p);
+#else
+    return p == nullptr;
+#endif
+}
+template <class T>
+REGKD_BOTH T* assume_shared(T* p) {
+#ifdef __CUDA_ARCH__
+    __builtin_assume(__isShared(p));
+#endif
+    return p;
+}
+template <class T>
+REGKD_BOTH T* assume_global(T* p) {
+#ifdef __CUDA_ARCH__
+    __builtin_assume(__isGlobal(p));
+#endif
+    return p;
 }
 
 // The block's dynamic shared memory, 16-byte aligned.

@@ -22,14 +22,15 @@ REGKD_BOTH bool loss_fits(int32_t outputs) { return 4 * loss_floats(outputs) <= 
 
 // A block takes 32 rows at a time into [outputs][32] buffers, as in a training step. The sums of blocks are added in
 // their order by the block that finishes last, so the value has the same bits every time.
+template <bool kShared>
 __global__ void __launch_bounds__(kLossThreads) loss_kernel(LossCall call) {
     const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), o = call.outputs;
-    const DeviceBlock team = {thread, threads, thread & (kWarp - 1), thread / kWarp, threads / kWarp, nullptr};
+    const DeviceBlock<kShared, 5> team = {5};
     const Job& k = call.constants;
     unsigned* arrived = reinterpret_cast<unsigned*>(call.workspace);
     double* sums = reinterpret_cast<double*>(call.workspace + 128);
-    float* buffers = block_shared();
-    if (!loss_fits(o)) buffers = reinterpret_cast<float*>(sums + kLossBlocks) + loss_floats(o) * blockIdx.x;
+    float* buffers =
+        kShared ? block_shared() : reinterpret_cast<float*>(sums + kLossBlocks) + loss_floats(o) * blockIdx.x;
     float *student = buffers, *y = student + o * kTile, *t = y + o * kTile, *c = t + o * kTile, *loss = c + o * kTile;
     float* terms = loss + kTile;
     const REGKD_LEVEL::RowTerms row = {terms, terms + kTile, terms + 2 * kTile, terms + 3 * kTile, terms + 4 * kTile};
@@ -54,9 +55,12 @@ __global__ void __launch_bounds__(kLossThreads) loss_kernel(LossCall call) {
             terms[4 * kTile + s] = k.row_outlier ? k.row_outlier[i] : 0.0f;
             loss[s] = 0.0f;
         });
+        barrier();
         REGKD_LEVEL::base_loss(team, REGKD_LEVEL::base_constants(k), o, student, call.y ? y : nullptr,
                                call.t ? t : nullptr, row, 1.0f / static_cast<float>(call.n), c, loss);
-        if (thread == 0) sum += team.lane_sum(loss, count);
+        barrier();
+        if (thread == 0)
+            for (int s = 0; s < count; ++s) sum += static_cast<double>(loss[s]);
         if (call.gradient)
             for (int i = thread; i < o * count; i += threads) {
                 const int s = i / o, j = i - s * o;
@@ -80,7 +84,7 @@ int64_t loss_workspace_bytes(int64_t n, int32_t outputs) {
 Status matching_loss(const LossCall& call, Stream stream) {
     const size_t shared = loss_fits(call.outputs) ? static_cast<size_t>(4 * loss_floats(call.outputs)) : 0;
     const Grid grid = {static_cast<unsigned>(loss_blocks(call.n)), 1, kLossThreads, shared, false};
-    return launch(loss_kernel, grid, stream, call);
+    return launch(shared ? loss_kernel<true> : loss_kernel<false>, grid, stream, call);
 }
 
 }  // namespace cuda

@@ -113,7 +113,7 @@ def run_app() -> None:
             print(error.ctx.get_help())
         else:
             error_line(
-                f"{error.format_message().rstrip('.')}.",
+                error.format_message().rstrip(".") + ("" if error.format_message().rstrip(".").endswith("?") else "."),
                 f"See: {error.ctx.command_path if error.ctx else 'regkd-edge'} --help",
                 as_json,
             )

@@ -74,7 +74,7 @@ def problems_of(
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(field.rsplit(".", 1)[-1], _siblings(model, field), n=1)
             prefix = field.rpartition(".")[0]
-            meant = f" (did you mean {name(f'{prefix}.{near[0]}' if prefix else near[0])}?)" if near else ""
+            meant = f" (did you mean {_plain(name(f'{prefix}.{near[0]}' if prefix else near[0]))}?)" if near else ""
             texts[field] = f"unknown field {name(field)}{meant}"
         elif problem["type"] == "value_error":
             shown = str(problem["ctx"]["error"]) if "ctx" in problem else problem["msg"].removeprefix("Value error, ")
@@ -84,10 +84,10 @@ def problems_of(
             # A section's own text names its fields as they stand in YAML.
             texts[field] = f"{name(field)}: {shown}{quoted}" if leaf else _renamed(shown, model, field, name)
         else:
-            expected = _EXPECTED.get(problem["type"], "").format_map(_Shown(problem.get("ctx", {})))
+            expected = _EXPECTED.get(problem["type"], "").format_map(_Shown(_short(problem.get("ctx", {}))))
             found.setdefault(field, []).append(expected or problem["msg"])
             texts[field] = (
-                f"{name(field) or 'the configuration'} is {problem.get('input')!r}, expected "
+                f"{name(field) or 'the configuration'} is {_met(problem.get('input'))}, expected "
                 f"{' or '.join(dict.fromkeys(found[field]))}{_near(problem)}"
             )
     return list(texts.values())
@@ -101,6 +101,25 @@ def _renamed(text: str, model: type[BaseModel], section: str, name: Callable[[st
             shown = name(f"{section}.{field}" if section else field).rsplit(".", 1)[-1]
             text = re.sub(rf"\b{field}\b", shown, text)
     return text
+
+
+def _short(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits as one writes them: 1 for 1.0."""
+    return {key: f"{value:g}" if isinstance(value, float) else value for key, value in context.items()}
+
+
+def _plain(name: str) -> str:
+    """A name without the line at which it stands."""
+    return re.sub(r" \(line \d+\)$", "", name)
+
+
+def _met(value: Any) -> str:
+    """The value as it was given: a number that came as text has no quotes."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return repr(value)
+    return str(value)
 
 
 class _Shown(dict):  # type: ignore[type-arg]

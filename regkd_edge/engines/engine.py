@@ -18,6 +18,7 @@ from ..io.files import write_json
 from . import get_backend, load_runner
 from .base import MANIFEST, Manifest, Runner
 from .batches import predict
+from .verify import Oracle, build_verified, probe_oracle
 
 __all__ = ["Engine", "build_engine"]
 
@@ -142,22 +143,23 @@ def build_engine(
     backend: str,
     folder: str | Path,
     options: Mapping[str, Any] | None = None,
-) -> Manifest:
-    """Build a graph for this machine with a back end, and return the manifest of the engine.
-
-    The engine is run on 256 Gaussian inputs, scaled as the graph's own scaler has it, and compared with its graph (see
-    :mod:`~regkd_edge.engines.verify`), if it can be run here and the graph can be read.
+    oracle: Oracle | None = None,
+) -> tuple[Manifest, str | None]:
+    """Build a graph for this machine, compare the engine with the graph, and return ``(manifest, note or None)``.
 
     Parameters
     ----------
     graph : Graph or path
-        ONNX, as ``export`` and ``quantize`` write it.
+        ONNX, as ``export`` and ``quantize`` write it; the names of a Graph's columns go into the manifest.
     backend : str
         A key of :data:`~regkd_edge.engines.BACKENDS`.
     folder : path
         Receives the engine file and ``manifest.json``.
     options : mapping, optional
         Options of the back end.
+    oracle : Oracle, optional
+        What the graph means on held-out rows; without it random rows within float32 are tried, where the graph can be
+        run at all.
 
     Raises
     ------
@@ -166,15 +168,14 @@ def build_engine(
     """
     maker = get_backend(backend)
     maker.require()
-    from .verify import build_verified, probe_oracle
-
-    oracle = probe_oracle(Path(graph))
+    path, note = Path(graph), None
+    oracle = oracle or probe_oracle(path)
     if oracle is None:
-        manifest = maker.build(graph, folder, options)
+        manifest = maker.build(path, folder, options)
     else:
-        manifest, _ = build_verified(maker, graph, folder, options, oracle)
+        manifest, note = build_verified(maker, path, folder, options, oracle)
     names = {key: list(getattr(graph, key, ())) for key in ("feature_names", "target_names")}
     if any(names.values()):
         manifest = replace(manifest, feature_names=names["feature_names"], target_names=names["target_names"])
         write_json(Path(folder, MANIFEST), manifest.to_dict())
-    return manifest
+    return manifest, note

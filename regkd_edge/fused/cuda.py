@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..objectives import KERNEL_COLUMNS
 from .workspace import Workspace
 
 __all__ = ["index_of", "matching_loss", "pieces", "refuses", "train", "train_one"]
@@ -72,7 +73,7 @@ def train(core, works: list[Workspace], steps: int, stream: torch.cuda.Stream) -
         else:
             core.cuda.train_one(plan, jobs[0], workspace.data_ptr(), some, index, address)
             jobs[0].first_step += some
-            jobs[0].losses += some * len(core.TERMS) * 8  # float64
+            jobs[0].losses += some * len(KERNEL_COLUMNS) * 8  # float64
 
 
 def _table(jobs: list, device: torch.device) -> Tensor:

@@ -14,12 +14,22 @@ from torch import Tensor
 from ..models.mlp import MLP
 from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.terms import Teacher
-from . import cuda
+from . import cuda, gain
 from .passes import Net
 from .philox import PERTURB
 from .workspace import Workspace
 
-__all__ = ["core_for", "distill_step", "matching_loss", "perturb", "refuses", "run", "slower", "unavailable"]
+__all__ = [
+    "core_for",
+    "distill_step",
+    "matching_loss",
+    "perturb",
+    "refuses",
+    "run",
+    "slower",
+    "slower_than_cpu",
+    "unavailable",
+]
 
 _FLOP_A_CALL = 2e9  # under half a second on any CPU of this decade
 
@@ -133,6 +143,16 @@ def slower(
         size = f"a step of {flops:.1e} FLOP on a student of {weights:,} weights"
         return f"{size} is left to PyTorch's matrix products, about as fast there"
     return None
+
+
+def slower_than_cpu(
+    student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None
+) -> str | None:
+    """Why the CPU core is expected to be faster on this job than the current GPU, or None."""
+    asked = teacher if recipe.asks_teacher(x is not None) else None
+    job = _shape_only(student, asked, recipe, batch, x, y)
+    hidden = [n for net in (student, asked) if net is not None for n in net.widths[1:-1]]
+    return gain.slower_than_cpu(_load()[0], job, max(hidden, default=1), cuda.index_of(torch.device("cuda")))
 
 
 # Many steps

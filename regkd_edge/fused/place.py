@@ -51,7 +51,8 @@ def place(
     batch, x, y
         As in :func:`regkd_edge.fused.choose`.
     device : str
-        ``auto`` uses the GPU if one is present and the fused core runs the whole step on it; else the CPU.
+        ``auto`` uses the GPU if one is present, the fused core runs the whole step on it, and it is faster: by the
+        table of ``tools/gpu_check`` for this device, or without one by an estimated factor of 2. Else the CPU.
     backend : str
         ``cuda`` requires a GPU, ``cpu`` excludes it.
     fed : bool
@@ -85,7 +86,12 @@ def place(
         or covered(student, teacher, recipe, torch.device("cpu"), x is not None or fed)  # where everything lies by now
         or native.refuses(student, teacher, recipe, batch, x, y, "cuda")
     )
-    device, why = ("cpu", f"no GPU: {why}") if why else ("cuda", "a GPU is present and the fused core runs on it")
+    if why:
+        device, why = "cpu", f"no GPU: {why}"
+    elif slower := native.slower_than_cpu(student, teacher, recipe, batch, x, y):
+        device, why = "cpu", f"the GPU is left out: {slower}"
+    else:
+        device, why = "cuda", "a GPU is present and the fused core runs on it"
     _announce(torch.device(device), why)
     return torch.device(device), why
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config import RunConfig
 from ..errors import GraphError, UserError
+from ..graph.file import Graph
 from ..run import RunFolder
 from . import Parts, Progress, Stage
 
@@ -60,8 +61,9 @@ def oracle_of(run: RunFolder) -> Oracle:
 def _work(
     run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
+    from ..data import load_dataset
     from ..engines import get_backend
-    from ..engines.verify import build_verified
+    from ..engines.engine import build_engine
 
     if config.build.header and "native" not in config.build.backend:
         raise UserError(
@@ -72,6 +74,8 @@ def _work(
     backends = {name: get_backend(name) for name in dict.fromkeys(part.partition(".")[0] for part in parts)}
     for backend in backends.values():
         backend.require()
+    table = load_dataset(run).table
+    names = {"feature_names": table.feature_names, "target_names": table.target_names}
     oracle, graph_of = oracle_of(run), graphs(run)
     left_out: list[str] = []
     for part in parts:
@@ -84,7 +88,7 @@ def _work(
             options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
         if reason is None:
             try:
-                manifest, note = build_verified(backends[name], graph_of[precision], folder, options, oracle)
+                manifest, note = build_engine(Graph(graph_of[precision], **names), name, folder, options, oracle)
             except GraphError as error:
                 reason = error.cause.removeprefix(f"{folder.name}: ")
         if reason is not None:

@@ -45,14 +45,24 @@ struct Index {
 // Barriers take turns among three objects. ThreadSanitizer lets a thread that wakes late from a barrier see whatever
 // has been released to that object by then; on one object that would include the next phase's work, and hide its races.
 struct Block {
+    struct Warp {
+        pthread_barrier_t barriers[3];
+        double exchanged[32];
+    };
     pthread_barrier_t barriers[3];
+    std::vector<Warp> warps;
     std::vector<float> shared;
     Block(unsigned threads, size_t shared_bytes)
-        : shared(shared_bytes / sizeof(float) + 4, std::numeric_limits<float>::quiet_NaN()) {
+        : warps(threads / 32),
+          shared(shared_bytes / sizeof(float) + 4, std::numeric_limits<float>::quiet_NaN()) {
         for (pthread_barrier_t& barrier : barriers) pthread_barrier_init(&barrier, nullptr, threads);
+        for (Warp& warp : warps)
+            for (pthread_barrier_t& barrier : warp.barriers) pthread_barrier_init(&barrier, nullptr, 32);
     }
     ~Block() {
         for (pthread_barrier_t& barrier : barriers) pthread_barrier_destroy(&barrier);
+        for (Warp& warp : warps)
+            for (pthread_barrier_t& barrier : warp.barriers) pthread_barrier_destroy(&barrier);
     }
     Block(const Block&) = delete;
 };
@@ -61,6 +71,7 @@ struct Thread {
     Index thread, block, block_size, grid_size;
     Block* own = nullptr;
     long barriers = 0;  // met so far in this launch
+    long warp_barriers = 0;
 };
 
 inline thread_local Thread current;
@@ -79,6 +90,9 @@ inline void meet() {
         pthread_barrier_wait(&current.own->barriers[number % 3]);
 }
 
+inline Block::Warp& warp() { return current.own->warps[current.thread.x / 32]; }
+inline void meet_in_warp() { pthread_barrier_wait(&warp().barriers[current.warp_barriers++ % 3]); }
+
 }  // namespace cuda_on_cpu
 
 #define threadIdx (cuda_on_cpu::current.thread)
@@ -94,6 +108,28 @@ namespace regkd {
 namespace cuda {
 
 inline void barrier() { cuda_on_cpu::meet(); }
+inline void warp_barrier() { cuda_on_cpu::meet_in_warp(); }
+template <class T>
+T from_lane_xor(T value, int other) {
+    double* values = cuda_on_cpu::warp().exchanged;
+    const unsigned lane = cuda_on_cpu::current.thread.x % 32;
+    values[lane] = static_cast<double>(value);
+    cuda_on_cpu::meet_in_warp();
+    const T found = static_cast<T>(values[lane ^ static_cast<unsigned>(other)]);
+    cuda_on_cpu::meet_in_warp();
+    return found;
+}
+inline int thread_index() { return static_cast<int>(threadIdx.x); }
+inline int thread_count() { return static_cast<int>(blockDim.x); }
+inline bool in_shared(const void*) { return false; }
+template <class T>
+T* assume_shared(T* p) {
+    return p;
+}
+template <class T>
+T* assume_global(T* p) {
+    return p;
+}
 inline float* block_shared() {
     float* p = cuda_on_cpu::current.own->shared.data();
     return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 15) & ~uintptr_t{15});

@@ -25,8 +25,8 @@ struct Member {
 
     Member(int hidden, unsigned seed) {
         const int d = 5, o = 2, rows = 70, steps = 2;
-        job.student = {3, {d, hidden, 6, o}, kTanh, nullptr};
-        job.teacher = {3, {d, 12, 7, o}, kSilu, nullptr};
+        job.student = {3, {d, hidden, 6, o}, kTanh, 0, nullptr};
+        job.teacher = {3, {d, 12, 7, o}, kSilu, 0, nullptr};
         const int64_t count = REGKD_LEVEL::parameter_count(job.student);
         params = numbers(count, seed);
         teacher = numbers(REGKD_LEVEL::parameter_count(job.teacher), seed + 1);

@@ -55,8 +55,7 @@ int main() {
     expect(cudaGetDeviceProperties(&device, 0), "properties");
     const Member a(9, 1), b(36, 2);
     const std::vector<Job> jobs = {on_device(a), on_device(b)};
-    cuda::Plan plan =
-        cuda::plan_shared(jobs.data(), 2, static_cast<int64_t>(device.sharedMemPerBlockOptin), cuda::kTrainThreads);
+    cuda::Plan plan = cuda::plan_shared(jobs.data(), 2, static_cast<int64_t>(device.sharedMemPerBlockOptin), 0);
     int64_t resident = 0;
     expect(cuda::resident_blocks(plan, device.multiProcessorCount, true, &resident), "planning");
     plan =
@@ -64,8 +63,7 @@ int main() {
     unsigned char* workspace = upload(std::vector<unsigned char>(static_cast<size_t>(plan.workspace_bytes), 0));
     expect(cuda::train({upload(jobs), workspace, plan, 2, 0, nullptr, {}, false}, nullptr), "train");
 
-    cuda::Plan alone =
-        cuda::plan_shared(jobs.data(), 1, static_cast<int64_t>(device.sharedMemPerBlockOptin), cuda::kTrainThreads);
+    cuda::Plan alone = cuda::plan_shared(jobs.data(), 1, static_cast<int64_t>(device.sharedMemPerBlockOptin), 0);
     expect(cuda::resident_blocks(alone, device.multiProcessorCount, true, &resident), "planning");
     alone = cuda::plan_blocks(alone, resident);
     unsigned char* its = upload(std::vector<unsigned char>(static_cast<size_t>(alone.workspace_bytes), 0));

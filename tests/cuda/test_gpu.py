@@ -270,9 +270,7 @@ def test_members_of_an_ensemble_do_as_they_do_alone():
     train(*together)
     for case, alone in zip(together, [OnDevice(steps=3, **s) for s in settings]):
         train(alone)
-        assert_close(
-            case.results(), alone.results(), CLOSE
-        )  # a member alone may have more blocks, so other partial sums
+        assert_close(case.results(), alone.results(), 0.0)  # threads and blocks may differ, bits do not
 
 
 def test_a_hundred_students_advance_together():

@@ -81,17 +81,35 @@ def test_blocks_meet_between_steps(emulator):
 
 
 def test_no_more_blocks_than_tiles(emulator):
-    plan = check(emulator, {"blocks": 7}, batch=40, draws=1, weights={"base": (1, 1), "pm": (1, 1)})
-    assert plan["blocks"] == plan["tiles"] == 4  # 40 rows are two tiles, of rows and of perturbed points
+    plan = check(emulator, {"blocks": 7}, batch=16, draws=1, weights={"base": (1, 1), "pm": (1, 1)})
+    assert plan["blocks"] == plan["tiles"] == 4  # 16 rows are two tiles, of rows and of perturbed points
+
+
+@pytest.mark.parametrize("kilobytes", [99, 12])
+def test_many_rows_make_tiles_of_32(emulator, kilobytes):
+    """With 200 rows of each kind; few rows make tiles of 8, as everywhere else here."""
+    settings = {"blocks": 3, "threads": 128, "shared": kilobytes * 1024}
+    plan = check(emulator, settings, batch=200, rows=250, student=(5, 9, 40, 2), teacher=(5, 12, 36, 2))
+    assert plan["tiles"] == 4 * 7 and (plan["buffers"] > 0) == (kilobytes == 99)
+
+
+def test_members_with_tiles_of_other_sizes_go_together(emulator):
+    settings = [dict(seed=1, batch=200, rows=210, draws=1), dict(seed=2)]
+    together, alone = ([Case(core, steps=2, **s) for s in settings] for _ in range(2))
+    emulator.run(together)
+    for case, single in zip(together, alone):
+        emulator.run([single], threads=128, blocks=3)  # nor do threads and blocks change a bit
+        for name, value in single.results().items():
+            np.testing.assert_array_equal(case.results()[name], value, err_msg=name)
 
 
 def test_warps_share_a_long_sum(emulator):
-    """One output over 60 hidden units: four warps take 16 terms each."""
+    """One output over 60 hidden units: the row groups of a warp share its terms."""
     check(emulator, {"threads": 128}, student=(3, 60, 1), teacher=(3, 70, 1))
 
 
 @pytest.mark.parametrize(
-    "kilobytes, student, teacher, buffers", [(99, True, True, True), (60, True, False, True), (12, True, True, False)]
+    "kilobytes, student, teacher, buffers", [(99, True, True, True), (50, True, False, True), (12, True, True, False)]
 )
 def test_what_does_not_fit_in_shared_memory_stays_outside(emulator, kilobytes, student, teacher, buffers):
     network = (5, 40, 40, 2) if not teacher else (5, 12, 6, 2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from regkd_edge.errors import NotAvailable, RecipeError
-from regkd_edge.fused import native, place
+from regkd_edge.fused import gain, native, place
 from regkd_edge.fused.place import no_gpu
 from regkd_edge.models.mlp import MLP
 from regkd_edge.objectives import StepRecipe
@@ -17,14 +18,15 @@ pytestmark = pytest.mark.skipif(native.unavailable("cpu") is not None, reason=f"
 
 
 def where(**change):
-    nets = {"student": MLP([3, 8, 1]), "teacher": MLP([3, 9, 1])}
-    call = {**nets, "recipe": StepRecipe(), "batch": 8, "x": torch.zeros(20, 3), **change}
+    """Of a step that a GPU is expected to gain by, unless ``change`` says otherwise."""
+    nets = {"student": MLP([3, 128, 1]), "teacher": MLP([3, 256, 256, 1])}
+    call = {**nets, "recipe": StepRecipe(w_pm=1.0), "batch": 2000, "x": torch.zeros(2000, 3), **change}
     device, why = place(call.pop("student"), call.pop("teacher"), call.pop("recipe"), **call)
     return device.type, why
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu(monkeypatch, tmp_path):
     """A machine where PyTorch and the core both see one GPU, which refuses what ``refusal`` says."""
     core, device = native._load()[0], SimpleNamespace(refusal=None)
 
@@ -33,7 +35,10 @@ def gpu(monkeypatch):
             raise ValueError(device.refusal)
 
     names = ("Job", "MAX_LAYERS", "MAX_WIDTH", "refuses", "cost")
-    there = SimpleNamespace(has_cuda=True, cuda=SimpleNamespace(device_count=lambda: (1, ""), plan=plan))
+    about = {"name": "NVIDIA Test 9000", "multiprocessors": 132}
+    calls = SimpleNamespace(device_count=lambda: (1, ""), plan=plan, device=lambda index: about)
+    there = SimpleNamespace(has_cuda=True, cuda=calls)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     there.__dict__.update({name: getattr(core, name) for name in names})
     monkeypatch.setattr(native, "_load", lambda: (there, None))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -43,7 +48,8 @@ def gpu(monkeypatch):
 
 def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
     assert where() == ("cuda", "a GPU is present and the fused core runs on it")
-    assert where(teacher=None, recipe=StepRecipe("labels"), y=torch.zeros(20, 1))[0] == "cuda"  # a teacher's training
+    labels = {"teacher": None, "recipe": StepRecipe("labels"), "y": torch.zeros(2000, 1)}  # a teacher's training
+    assert where(**labels, student=MLP([3, 256, 256, 1]))[0] == "cuda"
     assert where(device="cuda", backend="torch")[0] == "cuda"
 
 
@@ -58,6 +64,34 @@ def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
     gpu.core.has_cuda = False
     assert "built without CUDA" in where()[1]
     assert where(device="cuda")[0] == "cuda"  # PyTorch's own steps are there
+
+
+SMALL = {"student": MLP([8, 32, 32, 1]), "teacher": MLP([8, 64, 64, 1]), "batch": 128, "x": torch.zeros(128, 8)}
+
+
+def test_without_a_measurement_a_small_step_stays_on_the_cpu_and_says_why(gpu):
+    device, why = where(**SMALL)
+    assert device == "cpu" and "estimate for NVIDIA Test 9000" in why and "tools/gpu_check" in why
+    assert where(**SMALL, device="cuda")[0] == "cuda"  # asked for
+
+
+@pytest.mark.parametrize("cuda_us, expected", [(10.0, "cuda"), (90.0, "cpu")])
+def test_a_table_of_this_device_decides(gpu, cuda_us, expected):
+    path = gain.table_path("NVIDIA Test 9000")
+    path.parent.mkdir(parents=True)
+    rows = [{"flops": 1e6, "cpu_us": 30.0, "cuda_us": cuda_us}, {"flops": 1e9, "cpu_us": 3e4, "cuda_us": cuda_us * 1e3}]
+    path.write_text(json.dumps({"rows": rows}))
+    device, why = where(**SMALL)
+    assert device == expected
+    assert expected == "cuda" or "measured on NVIDIA Test 9000" in why
+    path.write_text("{}")  # damaged: as if there were none
+    assert "estimate" in where(**SMALL)[1]
+
+
+def test_gains_are_interpolated_between_the_sizes_of_the_table():
+    rows = [{"flops": 1e6, "cpu_us": 20.0, "cuda_us": 40.0}, {"flops": 1e8, "cpu_us": 800.0, "cuda_us": 100.0}]
+    found = [gain.measured_gain(rows, flops) for flops in (1e3, 1e6, 1e7, 1e8, 1e12)]
+    assert found == pytest.approx([0.5, 0.5, 2.0, 8.0, 8.0])
 
 
 @pytest.mark.parametrize("asked", [{"device": "cpu"}, {"backend": "cpu"}, {"backend": "torch"}])

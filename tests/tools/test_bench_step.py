@@ -114,3 +114,55 @@ def test_a_case_is_timed_by_every_provider_that_can(monkeypatch):
     assert "double backward" in by["compile"]["reason"] and "needs a GPU" in by["CUDA graph"]["reason"]
     slow = step.time_case(case, "cpu", 2, 0.002, 0.01, case.flop / (4 * step.LONGEST_CALL), providers("cpu"))
     assert "one call would take more than" in slow["eager"]["reason"]
+
+
+@pytest.mark.parametrize("mode", ["value", "gradient"])
+@pytest.mark.parametrize("name", ["torch.func compiled", "jax"])
+def test_functional_providers_train_as_eager_does(name, mode, monkeypatch):
+    """Without noise all take the same steps: the parameters after three are eager PyTorch's."""
+    import step_functional
+    from step_providers import Case
+
+    from regkd_edge.models.mlp import MLP
+
+    if name == "jax":
+        jax = pytest.importorskip("jax")
+        monkeypatch.setattr(jax.random, "normal", lambda key, shape: jax.numpy.zeros(shape))
+    else:
+        monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    monkeypatch.setattr(step_functional, "RATE", 1e-2)
+    case = Case("tiny", (3, 7, 1), (3, 5, 1), 6, mode, "tanh")
+    g = torch.Generator().manual_seed(0)
+    teacher, student = MLP(case.teacher, "tanh", generator=g).requires_grad_(False), MLP(case.student, generator=g)
+    student.activation = "tanh"
+    x = torch.randn(6, 3, generator=g)
+    known = providers("cpu")
+    ours = known[name](case, student, teacher, x)
+    ours.run(3)
+    eager = known["eager"](case, student, teacher, x)
+    for group in eager.optimizer.param_groups:
+        group["lr"] = 1e-2
+    eager.run(3)
+    found = ours.student if name != "jax" else ours.carry[0]
+    flat = [torch.as_tensor(p.tolist()).reshape(-1) for layer in found for p in layer]
+    expected = torch.cat([p.detach().reshape(-1) for p in student.parameters()])
+    torch.testing.assert_close(torch.cat(flat), expected, rtol=0, atol=1e-5)
+
+
+def test_the_gpu_table_holds_what_was_timed_on_both(tmp_path, monkeypatch, capsys):
+    import gpu_table
+
+    from regkd_edge.fused import gain
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    small, wide = cases(["small", "wide"], ["gradient"], TANH)
+    both = result(small, **{"fused many": figures(20.0), "fused many on its CPU": figures(60.0)})
+    measured = {"about": {"device": "NVIDIA Test 9000"}, "results": [both, result(wide, eager=figures(1.0))]}
+    path = tmp_path / "step-cuda.json"
+    path.write_text(json.dumps(measured))
+    assert gpu_table.main([str(path)]) == 0
+    stored = json.loads(gain.table_path("NVIDIA Test 9000").read_text())
+    assert stored["rows"] == [{"flops": small.flop, "cpu_us": 60.0, "cuda_us": 20.0}]
+    path.write_text(json.dumps({**measured, "results": []}))
+    assert gpu_table.main([str(path)]) == 1 and "no table is written" in capsys.readouterr().err

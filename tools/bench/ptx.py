@@ -4,8 +4,8 @@
     python tools/bench/ptx.py                  # all shapes, about a minute with nvcc and g++
     python tools/bench/ptx.py --shapes small   # one of them
 
-A warp's instructions per tile of rows, by kind and by phase, for a step of gradient matching with tanh (the mode
-`gradient` of step.py), and the critical chain: between two barriers of the block the warp with the most instructions,
+A warp's instructions per 32 rows, by kind and by phase, for a step of gradient matching with tanh (the mode `gradient`
+of step.py), and the critical chain of one tile: between two barriers of the block the warp with the most instructions,
 added up. PTX is not machine code: ptxas fuses address arithmetic and predicates, so figures compare kernels with each
 other, and are no times. `move` (copies, constants) and `parameter` (arguments) are left out: most of them vanish.
 """
@@ -30,14 +30,15 @@ from cuda_jobs import Case  # noqa: E402
 
 from regkd_edge import _core  # noqa: E402
 
-SHAPES = {  # teacher, student: those of step.py
-    "small": ((8, 64, 64, 1), (8, 32, 32, 1)),
-    "wide": ((13, 500, 1), (13, 50, 1)),
-    "medium": ((16, 128, 128, 1), (16, 64, 64, 1)),
-    "large": ((64, 256, 256, 256, 1), (64, 64, 64, 1)),
+SHAPES = {  # teacher, student: those of step.py; rows: as many as make its kind of tile, in few of them
+    "small": ((8, 64, 64, 1), (8, 32, 32, 1), 128),
+    "wide": ((13, 500, 1), (13, 50, 1), 200),
+    "medium": ((16, 128, 128, 1), (16, 64, 64, 1), 544),
+    "large": ((64, 256, 256, 256, 1), (64, 64, 64, 1), 544),
 }
+ONCE_PER_STEP = ("train_kernel", "begin_step", "finish_step", "step_losses", "copy_weights", "member_barrier")
 VANISH = ("move", "parameter")
-THREADS, SHARED = 256, 227 * 1024  # of the product; sm_90
+THREADS, SHARED = 0, 227 * 1024  # 0: as many as the product takes; sm_90
 GROUPS = {
     "FMA": ("fma",),
     "other float": ("float", "special", "double"),
@@ -83,11 +84,21 @@ class Counter:
             raise SystemExit(f"the kernel failed: {self.machine.error()}")
         return self.machine.counts(), plan[7]
 
-    def step(self, teacher, student, rows: int = 32) -> tuple[dict[str, dict[str, int]], int]:
-        """Phase -> counts of one step in the middle of a launch by one block, and the number of its tiles."""
+    def step(self, teacher, student, rows: int) -> tuple[dict[str, dict[str, float]], int]:
+        """Phase -> counts of one step in the middle of a launch by one block, and the number of its tiles.
+
+        Counts of what is done per tile are for 32 rows; chain and barriers are those of one tile. What is done once per
+        step stays as it is.
+        """
         one, tiles = self._run(teacher, student, rows, 1)
         two, _ = self._run(teacher, student, rows, 2)
-        return {p: {k: n - one.get(p, {}).get(k, 0) for k, n in two[p].items()} for p in two}, tiles
+        table = {}
+        for phase in two:
+            step = {k: n - one.get(phase, {}).get(k, 0) for k, n in two[phase].items()}
+            if phase not in ONCE_PER_STEP:
+                step = {k: n / (tiles if k in ("chain", "barriers") else rows / 32) for k, n in step.items()}
+            table[phase] = step
+        return table, tiles
 
 
 def size(counts: dict[str, int]) -> int:
@@ -101,23 +112,31 @@ def total(phases: dict[str, dict[str, int]]) -> dict[str, int]:
 def page(about: dict, steps: dict[str, tuple]) -> str:
     lines = ["# The training kernel by counts", "", *[f"- {k}: {v}" for k, v in about.items()]]
     lines += [
-        "- warp instructions of one step over 32 rows by one block, gradients, tanh; the chain adds, between barriers,"
-        " the warp with the most. No times: PTX is not what the device executes.",
+        "- warp instructions per 32 rows, gradients, tanh, with what is done once per step; chain and barriers of a step"
+        " with one tile per block: the chain adds, between barriers, the warp with the most. No times: PTX is not what the"
+        " device executes.",
         "",
     ]
-    head = ["networks", "all", *GROUPS, "critical chain", "barriers"]
+    head = ["networks", "rows per tile", "all", *GROUPS, "critical chain", "barriers"]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name, (teacher, student, phases, _) in steps.items():
+    for name, (teacher, student, rows, phases, tiles) in steps.items():
         whole = total(phases)
-        cells = [f"{name} {'-'.join(map(str, teacher))} -> {'-'.join(map(str, student))}", f"{size(whole):,}"]
-        cells += [f"{sum(whole[k] for k in kinds):,}" for kinds in GROUPS.values()]
-        lines.append("| " + " | ".join([*cells, f"{whole['chain']:,}", str(whole["barriers"])]) + " |")
-    for name, (_, _, phases, _) in steps.items():
-        lines += ["", f"## {name}, by phase", "", "| phase | " + " | ".join(head[1:]) + " |", "|" + "---|" * len(head)]
+        cells = [f"{name} {'-'.join(map(str, teacher))} -> {'-'.join(map(str, student))}"]
+        cells += [str(min(32, -(-rows // tiles // 8) * 8)), f"{size(whole):,.0f}"]
+        cells += [f"{sum(whole[k] for k in kinds):,.0f}" for kinds in GROUPS.values()]
+        lines.append("| " + " | ".join([*cells, f"{whole['chain']:,.0f}", f"{whole['barriers']:.0f}"]) + " |")
+    for name, (_, _, _, phases, _) in steps.items():
+        lines += [
+            "",
+            f"## {name}, by phase",
+            "",
+            "| phase | " + " | ".join(head[2:]) + " |",
+            "|" + "---|" * (len(head) - 1),
+        ]
         for phase, c in sorted(phases.items(), key=lambda item: -size(item[1])):
             if size(c) or c["barriers"]:
-                cells = [phase, f"{size(c):,}", *(f"{sum(c[k] for k in kinds):,}" for kinds in GROUPS.values())]
-                lines.append("| " + " | ".join([*cells, f"{c['chain']:,}", str(c["barriers"])]) + " |")
+                cells = [phase, f"{size(c):,.0f}", *(f"{sum(c[k] for k in kinds):,.0f}" for kinds in GROUPS.values())]
+                lines.append("| " + " | ".join([*cells, f"{c['chain']:,.0f}", f"{c['barriers']:.0f}"]) + " |")
     return "\n".join([*lines, ""])
 
 
@@ -132,19 +151,18 @@ def main(given: list[str] | None = None) -> None:
         counter = Counter(arguments.cache or Path(folder), arguments.architecture)
         steps = {}
         for name in arguments.shapes.split(","):
-            teacher, student = SHAPES[name]
-            steps[name] = (teacher, student, *counter.step(teacher, student))
+            steps[name] = (*SHAPES[name], *counter.step(*SHAPES[name]))
     about = {
         "date": datetime.date.today().isoformat(),
         "PTX": f"compute_{arguments.architecture}, nvcc's flags are the product's",
-        "block": f"{THREADS} threads, {SHARED // 1024} KB of shared memory",
+        "shared memory": f"{SHARED // 1024} KB per block",
         "command": "python tools/bench/ptx.py " + " ".join(sys.argv[1:] if given is None else given),
     }
     text = page(about, steps)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "ptx.md").write_text(text)
     (arguments.out / "ptx.json").write_text(
-        json.dumps({"about": about, "phases": {n: s[2] for n, s in steps.items()}}, indent=1) + "\n"
+        json.dumps({"about": about, "phases": {n: s[3] for n, s in steps.items()}}, indent=1) + "\n"
     )
     print(text)
 

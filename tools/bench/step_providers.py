@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
+from step_functional import FunctionalCompiled, Jax
 
 from regkd_edge.fused import Member, Optimizer, advance, distill_step, native
 from regkd_edge.objectives import StepRecipe
@@ -224,6 +225,7 @@ def providers(device: str) -> dict[str, type]:
     """By name, in the order of the table's columns; the first is what ratios are against."""
     shared = {"eager": Eager, "compile": Compiled, "CUDA graph": CudaGraph, "fused 1 step": OneStep}
     shared["fused many"] = ManySteps
+    shared.update({"torch.func compiled": FunctionalCompiled, "jax": Jax})
     if device == "cuda":
         return {**shared, "fused many on its CPU": ManyStepsOnCpu, "ensemble of 100": LargeEnsemble}
     return {**shared, "ensemble of 16": Ensemble}

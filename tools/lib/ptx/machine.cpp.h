@@ -215,11 +215,14 @@ int Machine::launch(const Kernel& kernel, unsigned blocks_x, unsigned blocks_y, 
         }
         still = moved ? 0 : still + 1;
         if (still > 1000) {
-            const Thread* stuck = blocks[0].threads[0].get();
+            std::map<int, int> waiting;
             for (Block& block : blocks)
                 for (auto& t : block.threads)
-                    if (t->state != State::kDone && t->state != State::kReady) stuck = t.get();
-            error = "the threads wait for each other; one of them at line " + std::to_string(stuck->stopped_at);
+                    if (t->state != State::kDone) ++waiting[t->stopped_at];
+            error = "the threads wait for each other:";
+            for (const auto& [line, count] : waiting)
+                error += " " + std::to_string(count) + " at line " + std::to_string(line) + ",";
+            error.pop_back();
             failed_ = true;
         }
     }

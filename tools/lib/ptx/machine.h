@@ -154,6 +154,10 @@ inline uint32_t exchange(Thread& t, uint32_t value, uint32_t from, int line) {
     return got;
 }
 
+inline bool in_shared(const Thread& t, uint64_t address) {
+    return t.block->shared.begin <= address && address < t.block->shared.end;
+}
+
 uint8_t* check(Thread& t, Space space, bool write, bool synchronises, uint64_t address, size_t bytes, int line);
 
 // Where an access goes: host memory of `bytes`, checked.

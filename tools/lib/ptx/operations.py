@@ -324,6 +324,10 @@ def statement(i: Instruction, s: Scope) -> list[str]:
         return [s.write(i.operands[0], kind, source)]
     if name == "setp":
         return [_compare(i, s)]
+    if name == "isspacep":
+        if "shared" not in i.opcode:
+            raise PtxError(f"PTX line {i.line}: '{i.text}' is not translated")
+        return [s.write(i.operands[0], "pred", f"in_shared(t, {s.read(i.operands[1], 'u64')})")]
     if name == "selp":
         a, b = (s.read(o, kind) for o in i.operands[1:3])
         return [s.write(i.operands[0], kind, f"({s.read(i.operands[3], 'pred')} ? {a} : {b})")]

@@ -88,7 +88,7 @@ class Machine:
     def error(self) -> str:
         """Why the last launch failed: the access, thread and place; empty when it did not."""
         text = self.lib.ptx_error().decode()
-        return re.sub(r"line (\d+)$", lambda m: self.place(int(m[1])), text)
+        return re.sub(r"\bline (\d+)", lambda m: self.place(int(m[1])), text)
 
     def races(self) -> list[Race]:
         found = []

@@ -97,6 +97,9 @@ class _Writer:
                 for name, bits in item[1].items():
                     s.declare(name, bits)
                     self.lines.append(f"{'bool' if bits == 1 else f'uint{bits}_t'} {identifier(name)};")
+        line = max((i.line for i in f.body if isinstance(i, Instruction)), default=0) + first_line
+        self.where.setdefault(line, (f.name, "", 0))
+        self.lines.append(f't.machine->fail(t, {line}, "the end of a function without a return: undefined behaviour");')
         self.lines.append("}")
 
     def instruction(self, i: Instruction, s: Scope, f: Function, module: Module, first_line: int) -> None:

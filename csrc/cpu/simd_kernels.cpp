@@ -79,20 +79,22 @@ int64_t predict_floats(const Network* net) { return make_arena(predict_job(net))
 void predict(const Network* net, const float* x, int64_t begin, int64_t end, float* arena, float* y, float* jacobian) {
     const Job job = predict_job(net);
     const Arena at = make_arena(job);
-    const Rows rows = teacher_rows(at, arena, jacobian != nullptr);
+    Rows rows = teacher_rows(at, arena);
+    place_weights(*net, net->params, rows);
     const int d = net->widths[0], o = net->widths[net->layers];
     float *in = arena + at.x, *out = arena + at.teacher_y, *v = arena + at.v, *g = arena + at.teacher_g;
     for (int64_t first = begin; first < end; first += kTile) {
         const int count = static_cast<int>(end - first < kTile ? end - first : kTile);
         const CpuBlock<> block(count, nullptr, 0);
-        block.cells(d, [&](int j, int s) { in[j * kTile + s] = x[(first + (s < count ? s : 0)) * d + j]; });
-        forward(block, *net, net->params, in, rows, out);
+        for (int s = 0; s < kTile; ++s)
+            for (int j = 0; j < d; ++j) in[j * kTile + s] = x[(first + (s < count ? s : 0)) * d + j];
+        forward(block, *net, 0, rows, 0, nullptr, *net, rows, jacobian ? 1 : 0, out, in);
         for (int s = 0; s < count; ++s)
             for (int j = 0; j < o; ++j) y[(first + s) * o + j] = out[j * kTile + s];
         if (!jacobian) continue;
         for (int k = 0; k < o; ++k) {
             block.rows(o, [&](int j, int s) { block.store(v + j * kTile + s, all<Vec>(j == k ? 1.0f : 0.0f)); });
-            pull_back(block, *net, net->params, v, rows, g);
+            pull_back(block, *net, 0, rows, nullptr, nullptr, *net, rows, v, g);
             for (int s = 0; s < count; ++s)
                 for (int j = 0; j < d; ++j) jacobian[((first + s) * o + k) * d + j] = g[j * kTile + s];
         }
