@@ -44,6 +44,7 @@ from .objective import (
 
 __all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
 
+_NAMED = (AUTO, *RECIPES)
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 Positive = Annotated[float, Field(gt=0)]
 AtLeast0 = Annotated[float, Field(ge=0)]
@@ -61,7 +62,7 @@ class DistillConfig(_TermWeights):
 
     renamed: ClassVar[dict[str, str]] = {"backend": "compute"}
 
-    recipe: Annotated[Literal[(AUTO, *RECIPES)] | None, OrNone] = Field(
+    recipe: Annotated[Literal[_NAMED] | None, OrNone] = Field(
         AUTO,
         description=(
             "auto: a race on rows kept aside chooses base, terms, weights and noise. Or a named set of the fields "
