@@ -6,7 +6,7 @@ gradient, which hidden layers) is checked by :mod:`regkd_edge.training.fits`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
@@ -59,6 +59,8 @@ _TermWeights = create_model(
 
 class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
+
+    renamed: ClassVar[dict[str, str]] = {"backend": "compute"}
 
     recipe: Annotated[Literal[_NAMED] | None, OrNone] = Field(
         AUTO,
@@ -257,7 +259,7 @@ class DistillConfig(_TermWeights):
         description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
         json_schema_extra=_TRAINING,
     )
-    backend: Literal["auto", "cpu", "cuda", "torch"] = Field(
+    compute: Literal["auto", "cpu", "cuda", "torch"] = Field(
         "auto",
         description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
         json_schema_extra=_TRAINING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["dotted", "flag_of"]
 
 # A field whose flag has another name; every other flag is the field with dashes.
-_FLAG = {"data.source": "--data", "quantize.placer": "--quantizer"}
+_FLAG = {"data.source": "--data"}
 
 
 def flag_of(field: str) -> str:
