@@ -214,6 +214,8 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
         "warnings": warnings,
         "split": {"train": 0, "validation": 0, "test": len(x)},
     }
+    if kind == "held-out":  # kinds and ranges of the training rows, which held-out rows do not show
+        names["columns"] = dataset.columns.to_dict()
     arrays = _npz(x=x, y=np.asarray(y, dtype=np.float64), train=none, validation=none, test=np.arange(len(x)))
     return {"data.npz": arrays, "data.json": _json(names)}
 

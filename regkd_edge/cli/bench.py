@@ -26,6 +26,9 @@ def register(app: typer.Typer) -> None:
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[f"not run here: {reason}" for reason in done.summary.get("left_out", [])],
+                notes=[
+                    *session.kept("bench"),
+                    *(f"not run here: {reason}" for reason in done.summary.get("left_out", [])),
+                ],
                 next_command=command_line("report", folder),
             )

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
                 run=str(folder),
                 ran=session.ran,
                 notes=[
+                    *session.kept("build"),
                     *done.summary.get("headers", []),
                     *done.summary.get("repaired", []),
                     *(f"left out: {reason}" for reason in done.summary.get("left_out", [])),

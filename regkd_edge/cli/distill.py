@@ -42,7 +42,13 @@ def register(app: typer.Typer) -> None:
             data, teacher = _teacher(session)
             students, export = session.do("distill", "export")
             difference = f"{export.summary['graph']}: at most {export.summary['max_difference']:.2g} from the torch student on {export.summary['rows_checked']} held-out rows."
-            notes = [*data_notes(data), *teacher_notes(teacher), *training_notes(students.summary), difference]
+            notes = [
+                *session.kept("distill"),
+                *data_notes(data),
+                *teacher_notes(teacher),
+                *training_notes(students.summary),
+                difference,
+            ]
             if "quantize.qat" not in changes:
                 show(
                     f"students of {folder}",

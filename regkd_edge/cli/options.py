@@ -14,7 +14,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
-from ..config.flags import flag_of
+from ..config.flags import flag_of, negated
 from ..config.platforms import PLATFORMS
 from ..errors import UserError
 
@@ -52,9 +52,6 @@ _PANEL = {
     "bench": "Measuring",
     "run": "Run",
 }
-
-# A switch whose opposite is not --no-SWITCH.
-_OFF = {"--no-data": "--with-data"}
 
 
 def _type(field: FieldInfo) -> tuple[type, str | None]:
@@ -98,7 +95,7 @@ def _help(field: FieldInfo) -> str:
 def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     kind, metavar = _type(field)
     flag = flag_of(f"{section}.{name}")
-    flags = [f"{flag}/{_OFF.get(flag, f'--no-{flag[2:]}')}"] if kind is bool else [flag]
+    flags = [f"{flag}/{negated(flag)}"] if kind is bool else [flag]
     panel = (field.json_schema_extra or {}).get("panel", _PANEL[section])
     option = typer.Option(*flags, help=_help(field), metavar=metavar, show_default=False, rich_help_panel=panel)
     return inspect.Parameter(

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..stages import Done, perform
+from .kept import kept_note
 from .logs import log, logged
 from .output import console
 from .progress import Watch, progress_bar
@@ -34,6 +35,12 @@ class Session:
     force: bool
     progress: Watch
     ran: list[str]
+    before: RunConfig | None = None  # what the call found
+    given: dict[str, Any] = field(default_factory=dict)  # dotted fields of the flags
+
+    def kept(self, *sections: str) -> list[str]:
+        """Return a note on the options of ``sections`` that earlier calls gave and that still apply."""
+        return kept_note(self.before, self.config, self.given, *sections)
 
     def do(self, *stages: str) -> list[Done]:
         """Run stages in order."""
@@ -71,17 +78,17 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     from ..data import BUNDLED
 
     result = dict(changes)
-    for field in PATHS:
-        value = result.get(field)
-        if not value or value in BUNDLED or (field.startswith("distill.") and value in ("standard", "none")):
+    for name in PATHS:
+        value = result.get(name)
+        if not value or value in BUNDLED or (name.startswith("distill.") and value in ("standard", "none")):
             continue
-        if field.startswith("teacher."):
-            result[field] = value if value == "table" else absolute_source(value, base)
+        if name.startswith("teacher."):
+            result[name] = value if value == "table" else absolute_source(value, base)
             continue
         path = Path(value).expanduser()
         if base is not None and (base / path).exists():
             path = base / path
-        result[field] = os.path.abspath(path)
+        result[name] = os.path.abspath(path)
     return result
 
 
@@ -121,7 +128,7 @@ def start(
             run.write_config(config)
             with logged(run.path), progress_bar(as_json) as progress:
                 try:
-                    yield Session(run, config, force, progress, [])
+                    yield Session(run, config, force, progress, [], before, changes)
                 except _REFUSALS:
                     if before is not None:  # a refused flag must not stay, or the next command would refuse it again
                         run.write_config(before)

@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[note for graph in done.summary["graphs"] for note in graph.get("notes", [])]
+                notes=session.kept("quantize")
+                + [note for graph in done.summary["graphs"] for note in graph.get("notes", [])]
                 + [f"left out: {reason}" for reason in done.summary.get("left_out", [])]
                 + sensitivity_notes(done.summary["graphs"]),
                 next_command=command_line("build", folder),

@@ -31,6 +31,6 @@ def register(app: typer.Typer) -> None:
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=[*data_notes(data.summary), *teacher_notes(teacher.summary)],
+                notes=[*session.kept("data", "teacher"), *data_notes(data.summary), *teacher_notes(teacher.summary)],
                 next_command=command_line("distill", folder),
             )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GraphError, NotAvailable
+
+# Of the other rooms graph uses io alone, for this check: every caller would have to make it otherwise.
 from ..io.limits import ENGINE_BYTES
 from ..io.regular import file_problem
 

@@ -13,7 +13,7 @@ from ..errors import RunFolderError, UserError
 from .limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO, TABLE_BYTES
 from .regular import file_problem
 
-__all__ = ["archive_problem", "check_inflated", "read_npz"]
+__all__ = ["archive_problem", "check_inflated", "inflated_problem", "read_npz"]
 
 
 def read_npz(
@@ -67,6 +67,16 @@ def check_inflated(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError(
             f"its {size:,} bytes claim to hold {total:,}: it is a compression bomb, or save it uncompressed"
         )
+
+
+def inflated_problem(path: str | Path) -> str | None:
+    """Return why a library must not open a zip archive: damaged, or more inside than its size holds; None if it may."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_inflated(archive, os.path.getsize(path))
+    except Exception as error:  # as in read_npz
+        return " ".join(str(error).split()).strip(".") or type(error).__name__
+    return None
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -21,6 +21,9 @@ __all__ = [
     "NESTING",
     "NUMBER_DIGITS",
     "PATH_BYTES",
+    "SHEET_BYTES",
+    "SHEET_RATIO",
+    "SHEET_SECONDS",
     "TABLE_BYTES",
     "TENSORS_HEADER_BYTES",
     "YAML_BYTES",
@@ -50,9 +53,15 @@ TABLE_BYTES = 8 << 30
 COLUMNS = 100_000
 #: Arrays in an NPZ file.
 ARRAYS = 20_000
-#: What a compressed NPZ file may grow to: this much, or this many times its own size.
+#: What a compressed table or NPZ file may grow to: this much, or this many times its own size.
 INFLATED_BYTES = 64 << 20
 INFLATED_RATIO = 20
+
+#: Memory to read a spreadsheet with: this much and this many times the size of the file, for a cell of 10 bytes becomes
+#: an object of 100; and seconds, beside one per 256 KiB.
+SHEET_BYTES = 256 << 20
+SHEET_RATIO = 150
+SHEET_SECONDS = 4
 
 #: An ONNX graph or an engine: 2 GiB is the limit of protobuf.
 ENGINE_BYTES = 2 << 30

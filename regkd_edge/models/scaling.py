@@ -18,7 +18,9 @@ import numpy as np
 from ..data import Scaler, Scalers
 from ..errors import ModelError
 from ..io.arrays import read_npz
+from ..io.limits import TABLE_BYTES
 from ..io.reading import read_json
+from ..io.regular import file_problem
 
 __all__ = ["find_scalers", "read_scalers", "scalers_in", "statistic_of"]
 
@@ -201,8 +203,11 @@ def read_scalers(path: str | Path, d: int, o: int, *, trust: bool = False) -> Sc
     """
     path = Path(path)
     forms = "Keep x_mean, x_scale, y_mean and y_scale in a JSON or NPZ file, in the order of the columns."
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"no scaler file '{path}'.", forms)
+    problem = file_problem(path, TABLE_BYTES)
+    if problem is not None:
+        raise ModelError(f"the scaler file '{path}' cannot be read: {problem}.", forms)
     content = _content(path, trust, forms)
     if isinstance(content, Mapping) and isinstance(content.get("scalers"), Mapping):
         content = content["scalers"]

@@ -132,7 +132,7 @@ def torch_archive(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.split("/", 1)[-1] for name in archive.namelist()[:4096]]
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # ValueError: names that are no text
         return None
     if any(name.startswith("code/") for name in names) and "constants.pkl" in names:
         return "a TorchScript program"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regkd_edge.bundle import deploy, make_bundle, read_archive, write_archive
+from regkd_edge.bundle import deploy, make_bundle, read_archive, unpack, write_archive
 from regkd_edge.data import load_dataset, load_predictions
 from regkd_edge.errors import GraphError, NotAvailable, RunFolderError, UserError
 from regkd_edge.run import RunFolder
@@ -153,6 +153,16 @@ def test_synthetic_rows_carry_no_row_of_the_data(run, tmp_path):
     )  # labelled by the teacher
     assert "baseline" not in {row["name"] for row in json.loads(done.run.file("report.json").read_text())["rows"]}
     assert "synthetic" in done.run.file("report.html").read_text()
+
+
+def test_held_out_rows_bring_the_kinds_of_the_columns_and_synthetic_rows_do_not(run, tmp_path):
+    """Kinds and ranges are those of the training rows: a device does not see them, and they are data."""
+    held_out, _ = make_bundle(run, "jetson-thor", tmp_path / "a.tar.gz", most_rows=3)
+    synthetic, _ = make_bundle(run, "jetson-thor", tmp_path / "b.tar.gz", rows="synthetic", most_rows=3)
+    unpack(held_out, tmp_path / "a")
+    unpack(synthetic, tmp_path / "b")
+    assert load_dataset(RunFolder(tmp_path / "a")).columns.to_dict() == load_dataset(run).columns.to_dict()
+    assert "columns" not in json.loads((tmp_path / "b" / "data.json").read_text())
 
 
 def test_many_rows_are_sampled(run, tmp_path):

@@ -31,6 +31,7 @@ class Reader:
     file: str
     make: Callable[[Path], None]
     read: Callable[[Path], object]
+    needs: str = "numpy"  # the library that reads it, which may be absent
 
 
 def _json(content: object) -> Callable[[Path], None]:
@@ -157,16 +158,93 @@ def _read_bundle(path: Path) -> object:
     return unpack(path, path.parent / "unpacked")
 
 
+def _compressed(path: Path) -> None:
+    import gzip
+
+    path.write_bytes(gzip.compress(_TABLE.encode()))
+
+
+def _npy(path: Path) -> None:
+    np.save(path, np.arange(12.0).reshape(4, 3))
+
+
+def _mat(path: Path) -> None:
+    from scipy.io import savemat
+
+    savemat(
+        path,
+        {"x": np.arange(12.0).reshape(6, 2), "y": np.arange(6.0)[:, None], "target_names": ["y"]},
+        do_compression=True,
+    )
+
+
+def _parquet(path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": [1.0, 2.0, 3.5], "y": [2, 3, 5]}), path)
+
+
+def _exported(path: Path) -> None:
+    import torch
+
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).eval()
+    torch.export.save(torch.export.export(net, (torch.zeros(3, 2),)), path)
+
+
+def _torchscript(path: Path) -> None:
+    import torch
+
+    torch.jit.trace(torch.nn.Linear(2, 1), torch.zeros(3, 2)).save(str(path))
+
+
+def _skops(path: Path) -> None:
+    from sklearn.linear_model import LinearRegression
+    from skops.io import dump
+
+    dump(LinearRegression().fit(np.eye(3)[:, :2], np.arange(3.0)), path)
+
+
+def _read_any_table(path: Path) -> object:
+    from regkd_edge.data import load_table
+
+    return load_table(path, ["c3" if path.suffix == ".npy" else "y"])
+
+
+def _read_scalers(path: Path) -> object:
+    from regkd_edge.models.scaling import read_scalers
+
+    return read_scalers(path, 2, 1)
+
+
+def _read_teacher(path: Path) -> object:
+    from regkd_edge.models.teachers import load_teacher
+
+    return load_teacher(path)
+
+
+_TABLE = 'a,"b",y\n1,2,3\n4,5,6.5\n7,8,1e3\n'
+_SCALERS = {"x_mean": [0.5, 2], "x_scale": [1, 3.5], "y_mean": [1], "y_scale": [2], "epochs": 3}
+
 READERS = (
     Reader("state", "state.json", _json({"format": 1, "stages": {"report": _RECORD}}), _read_state),
     Reader("manifest", "manifest.json", _json(_MANIFEST), _read_manifest),
     Reader("config", "run.yaml", lambda path: path.write_text(_YAML) and None, _read_config),
     Reader("description", "inputs.yaml", lambda path: path.write_text(_DESCRIPTION) and None, _read_description),
-    Reader("csv", "table.csv", lambda path: path.write_text('a,"b",y\n1,2,3\n4,5,6.5\n7,8,1e3\n') and None, _read_table),
+    Reader("csv", "table.csv", lambda path: path.write_text(_TABLE) and None, _read_table),
     Reader("npz", "table.npz", _npz, _read_table),
+    Reader("gz", "table.csv.gz", _compressed, _read_any_table),
+    Reader("npy", "table.npy", _npy, _read_any_table),
+    Reader("mat", "table.mat", _mat, _read_any_table, "scipy"),
+    Reader("parquet", "table.parquet", _parquet, _read_any_table, "pyarrow"),
+    Reader("scalers", "scalers.json", _json(_SCALERS), _read_scalers),
     Reader("safetensors", "w.safetensors", _safetensors, _read_tensors),
     Reader("torch", "w.pt", _saved, _read_tensors),
     Reader("onnx", "g.onnx", _onnx, _read_graph),
+    Reader("ONNX teacher", "teacher.onnx", _onnx, _read_teacher, "onnxruntime"),
+    Reader("exported", "teacher.pt2", _exported, _read_teacher),
+    Reader("torchscript", "teacher.pt", _torchscript, _read_teacher),
+    Reader("skops", "teacher.skops", _skops, _read_teacher, "skops"),
     Reader("native", "engine.rkdn", _native, _read_native),
     Reader("bundle", "b.tar.gz", _bundle, _read_bundle),
 )  # fmt: skip

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import DataError, NotAvailable
 from ...io.arrays import read_npz as inflate
+from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
 from .frame import Frame, Odd, exact_float64, text_column
-from .layout import require_unique
+from .layout import require_few, require_unique
 
 __all__ = ["read_mat", "read_npy", "read_npz"]
+
+_HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
 
 def read_npz(path: Path) -> Frame:
@@ -22,6 +26,11 @@ def read_npz(path: Path) -> Frame:
 def read_npy(path: Path) -> Frame:
     """Read a matrix [N, columns], its columns named c1, c2, ..., or a structured array with its own names."""
     try:
+        with open(path, "rb") as stream:
+            begin = stream.read(12)
+        length = int.from_bytes(begin[8:12] if begin[6:7] > b"\1" else begin[8:10], "little")
+        if length > _HEADER_BYTES:
+            raise ValueError(f"its header has {length:,} bytes, expected at most {_HEADER_BYTES:,}")
         array = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # header, size, pickle refused
         raise DataError(
@@ -34,19 +43,24 @@ def read_npy(path: Path) -> Frame:
             f"'{path}' holds an array of shape {array.shape}, expected rows [N, columns].",
             "Save a matrix with the targets as columns of it, or an NPZ file with x and y.",
         )
+    require_few(path, array.shape[1])
     return _of_columns(path, {f"c{i}": np.asarray(column) for i, column in enumerate(array.T, start=1)})
 
 
 def read_mat(path: Path) -> Frame:
     """Read a MAT file of versions 4 to 7.2, its variables as those of an NPZ file; vectors [N, 1] are columns."""
     try:
-        from scipy.io import loadmat
+        from scipy.io import loadmat, whosmat
     except ImportError:
         raise NotAvailable(
             "MAT files are read by SciPy, which is not installed.", "Run: pip install scipy, or give a CSV file."
         ) from None
     try:
-        stored = loadmat(path)
+        listed = whosmat(path)  # names, shapes and classes; no values
+        wanted = _numbers_in_mat(path, listed)
+        stored = loadmat(path, variable_names=wanted)
+    except DataError:
+        raise
     except NotImplementedError:
         raise DataError(
             f"'{path}' is a MAT file of version 7.3 (HDF5).", "Save it with: save(file, variables, '-v7')."
@@ -59,17 +73,31 @@ def read_mat(path: Path) -> Frame:
     for name, array in stored.items():
         if name.startswith("__") or not isinstance(array, np.ndarray):
             continue
-        if array.dtype == object or array.dtype.names:
-            raise DataError(
-                f"'{path}': variable '{name}' is a {'struct' if array.dtype.names else 'cell'}, expected numbers.",
-                "Save matrices x and y, or one vector a column.",
-            )
         known = name in ("feature_names", "target_names") or {"x", "y"} & {name}
         flat = array.ndim == 2 and 1 in array.shape and not (name == "x" and array.shape[1] == 1)
         arrays[name] = np.char.strip(array) if known and array.dtype.kind == "U" else array.ravel() if flat else array
     if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
+        require_few(path, next(iter(arrays.values())).shape[1])
         return _of_columns(path, {f"c{i}": column for i, column in enumerate(next(iter(arrays.values())).T, start=1)})
     return _of_arrays(path, arrays)
+
+
+def _numbers_in_mat(path: Path, listed: list[tuple[str, tuple[int, ...], str]]) -> list[str]:
+    """The names of arrays and texts, whose shapes agree with the size of the file; cells and structs are refused."""
+    for name, _, kind in listed:
+        if kind in ("cell", "struct", "object", "function", "opaque", "unknown"):
+            raise DataError(
+                f"'{path}': variable '{name}' is a {kind}, expected numbers.",
+                "Save matrices x and y, or one vector a column.",
+            )
+    kept = [(name, shape) for name, shape, kind in listed if kind != "sparse"]
+    size = path.stat().st_size
+    announced = sum(8 * math.prod(max(0, int(extent)) for extent in shape) for _, shape in kept)
+    if announced > max(INFLATED_BYTES, 8 * INFLATED_RATIO * size):  # whole numbers of one byte are stored as such
+        raise DataError(
+            f"'{path}' has {size:,} bytes and announces {announced:,} bytes of numbers.", "Save it again with -v7."
+        )
+    return [name for name, _ in kept]
 
 
 def _of_arrays(path: Path, arrays: dict[str, np.ndarray]) -> Frame:

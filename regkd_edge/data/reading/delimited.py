@@ -23,7 +23,7 @@ from .cells import Format, shortened
 from .fast import read_numbers
 from .frame import Frame, Odd
 from .layout import Layout, layout_of, parsed
-from .stream import BROKEN, lines_of, opened
+from .stream import BROKEN, LONGEST_LINE, check_unpacked, lines_of, opened
 
 __all__ = ["read_delimited"]
 
@@ -58,8 +58,12 @@ def read_delimited(
     """
     source = _Source(path, content)
     try:
+        if content is None:
+            check_unpacked(path)
         with source.opened() as stream:
             head = stream.read(_HEAD)
+            while head.count(b"\n") < 2 and len(head) < LONGEST_LINE and (more := stream.read(_HEAD)):
+                head += more  # a header of many columns is longer
             whole = not stream.read(1)
         layout = layout_of(path, head, whole, form)
         wanted = [n for n in layout.names if n not in skip and (only is None or n in only)]

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError
+from ...io.limits import COLUMNS
 from .cells import GROUPED, Format, certain_decimal, is_number, shortened
 
-__all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_unique"]
+__all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_few", "require_unique"]
 
 SPACE = " "  # any run of spaces and tabs
 _NAMED = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "pipe": "|", "space": SPACE}
@@ -211,6 +212,8 @@ def _separator(lines: list[str]) -> str:
         if alike > score + 0.02:
             best, score = separator, alike
     spaced = [len(row) for row in parsed([line for line in lines[:_ROWS] if line.strip()], SPACE)]
+    if not spaced:  # a quote that nothing closes
+        return best or ","
     usual, count = Counter(spaced).most_common(1)[0]
     if not best:
         return SPACE if usual > 1 and count >= 0.5 * len(spaced) else ","
@@ -278,8 +281,18 @@ def _check_names(path: Path, names: list[str]) -> list[str]:
     return names
 
 
+def require_few(path: Path, count: int) -> None:
+    """Refuse more columns than a table of rows has."""
+    if count > COLUMNS:
+        raise DataError(
+            f"'{path}' has {count:,} columns, expected at most {COLUMNS:,}.",
+            "Give one row per example; if rows and columns are swapped, transpose the table.",
+        )
+
+
 def require_unique(path: Path, names: list[str]) -> None:
     """Refuse a name that two columns share; :class:`DataError`."""
+    require_few(path, len(names))
     seen = set()
     for name in names:
         if name in seen:

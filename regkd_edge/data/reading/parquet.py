@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, NotAvailable
+from ...io.limits import INFLATED_BYTES
 from .frame import Frame, exact_float64, text_column
 from .layout import require_unique
 
 __all__ = ["read_parquet"]
+
+_RATIO = 100  # repeated values take almost no space in this format
 
 
 def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
@@ -25,6 +28,13 @@ def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
             "Run: pip install 'regkd-edge[data]', or give a CSV file.",
         ) from None
     try:
+        facts = pq.read_metadata(path)
+        announced = 8 * facts.num_rows * facts.num_columns
+        if announced > max(INFLATED_BYTES, _RATIO * path.stat().st_size):
+            raise DataError(
+                f"'{path}' announces {announced:,} bytes of numbers, more than {_RATIO} times its size.",
+                "Write it again without compression.",
+            )
         names = pq.read_schema(path).names
         require_unique(path, names)
         wanted = [name for name in names if name not in skip]

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from ...errors import DataError
+from ...io.limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO
 
-__all__ = ["LONGEST_LINE", "BROKEN", "lines_of", "opened"]
+__all__ = ["LONGEST_LINE", "BROKEN", "check_unpacked", "lines_of", "opened"]
 
 LONGEST_LINE = 16 * 2**20  # characters
 _LARGEST = 64 * 2**30  # characters of a text table
-_RATIO, _FREE = 100, 64 * 2**20  # bytes that a byte of an archive may become, and those that any archive may
+_UNPACK = "Unpack it and name the file."
 
 #: What a damaged archive raises while it is read.
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
@@ -28,7 +29,7 @@ class _Limited(io.RawIOBase):
     """Decompressed bytes that end in an error where there are too many for the size of the archive."""
 
     def __init__(self, path: Path, stream: IO[bytes]) -> None:
-        self._path, self._stream, self._left = path, stream, max(_FREE, _RATIO * path.stat().st_size)
+        self._path, self._stream, self._left = path, stream, max(INFLATED_BYTES, INFLATED_RATIO * path.stat().st_size)
 
     def readable(self) -> bool:
         return True
@@ -38,7 +39,8 @@ class _Limited(io.RawIOBase):
         self._left -= len(block)
         if self._left < 0:
             raise DataError(
-                f"'{self._path}' unpacks to more than {_RATIO} times its size.", "Unpack it and give the table itself."
+                f"'{self._path}' unpacks to more than {INFLATED_RATIO} times its size.",
+                "Unpack it and give the table itself.",
             )
         buffer[: len(block)] = block
         return len(block)
@@ -54,10 +56,18 @@ def opened(path: Path) -> IO[bytes]:
     Raises
     ------
     DataError
-        An archive of several files, and, while it is read, one that unpacks to more than 100 times its size.
+        An archive of several files, and, while it is read, one that unpacks to more than 20 times its size.
     """
     packed = _decompressed(path)
     return open(path, "rb") if packed is None else io.BufferedReader(_Limited(path, packed), 2**20)
+
+
+def check_unpacked(path: Path) -> None:
+    """Unpack a compressed file once and count its bytes: :class:`DataError` for too many, before any is parsed."""
+    with opened(path) as stream:
+        if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, _Limited):
+            while stream.read(2**20):
+                pass
 
 
 def _decompressed(path: Path) -> IO[bytes] | None:
@@ -71,12 +81,12 @@ def _decompressed(path: Path) -> IO[bytes] | None:
         return lzma.open(path, "rb")
     if magic.startswith(b"PK\x03\x04"):
         archive = zipfile.ZipFile(path)
+        if len(archive.infolist()) > ARRAYS:
+            raise DataError(f"'{path}' is an archive of {len(archive.infolist()):,} entries, expected one.", _UNPACK)
         files = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
         if len(files) != 1:
             shown = ", ".join(info.filename for info in files[:5])
-            raise DataError(
-                f"'{path}' is an archive of {len(files)} files ({shown}), expected one.", "Unpack it and name the file."
-            )
+            raise DataError(f"'{path}' is an archive of {len(files)} files ({shown}), expected one.", _UNPACK)
         return archive.open(files[0])
     return None
 

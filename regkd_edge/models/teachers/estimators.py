@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ModelError, NotAvailable
+from ...io.arrays import inflated_problem
 from ...io.reading import read_json
 
 __all__ = ["BOOSTERS", "PICKLES", "read_booster", "read_estimator"]
@@ -68,6 +69,9 @@ def read_estimator(path: str | Path, *, trust: bool = False) -> Any:
 
 def _skops(path: Path, trust: bool) -> Any:
     io = library("skops.io", "a .skops file", "skops")
+    problem = inflated_problem(path)
+    if problem is not None:
+        raise ModelError(f"'{path}' is not a readable skops file: {problem}.", "Save it again with skops.io.dump.")
     try:
         unknown = list(io.get_untrusted_types(file=path))
         foreign = [name for name in unknown if not _class_of_a_library(name)]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +35,7 @@ class FixedBatch(nn.Module):
         return torch.cat(parts)
 
 
-def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
+def read_program(path: str | Path, outputs: Outputs, *, trust: bool = False) -> nn.Module:
     """The module of a ``torch.export`` program.
 
     Raises
@@ -39,10 +44,17 @@ def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
         Not one, made by an incompatible version of torch, or with several inputs.
     """
     try:
-        program = torch.export.load(str(path))
+        # It logs a traceback for a damaged file before it raises.
+        with _silent("torch.export"), contextlib.nullcontext() if trust else _without_pickles():
+            program = torch.export.load(str(path))
         module = program.module()
         module.train = lambda mode=True: module  # it was exported in one mode, and refuses to switch
         module.eval = lambda: module
+    except _Pickle as error:
+        raise ModelError(
+            f"the program '{path}' holds {error}, and loading it would run code of the file.",
+            "Export it again without such constants; or add --trust if you made that file yourself.",
+        ) from None
     except Exception as error:  # a damaged archive, operators of a library that is absent, another version
         raise ModelError(
             f"'{path}' is not a torch.export program that torch {torch.__version__} reads: {_first_line(error)}.",
@@ -64,6 +76,53 @@ def read_program(path: str | Path, outputs: Outputs) -> nn.Module:
         fixed.features, fixed.dtype = module.features, module.dtype
         return fixed
     return module
+
+
+class _Pickle(Exception):
+    """A pickle in a program, of what is neither plain data nor a tensor."""
+
+
+_LOADING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_pickles() -> Iterator[None]:
+    """``torch.export.load`` unpickles weights, constants and sample inputs whatever they hold: here only tensors."""
+    load, loads, load_object = torch.load, pickle.loads, torch._C._pickle_load_obj
+    found: list[_Pickle] = []
+
+    def tensors(*arguments: Any, **options: Any) -> Any:
+        try:
+            return load(*arguments, **{**options, "weights_only": True})
+        except pickle.UnpicklingError:
+            found.append(_Pickle("a pickle of more than tensors"))
+            raise found[-1] from None
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        found.append(_Pickle("a pickled object"))
+        raise found[-1]
+
+    with _LOADING:
+        torch.load, pickle.loads, torch._C._pickle_load_obj = tensors, refuse, refuse
+        try:
+            yield
+        except Exception:
+            if found:  # whatever became of it on its way out
+                raise found[0] from None
+            raise
+        finally:
+            torch.load, pickle.loads, torch._C._pickle_load_obj = load, loads, load_object
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _is_input(program: Any, node: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ...errors import ModelError
+from ...io.arrays import inflated_problem
 from ...io.regular import file_problem
 from ..outputs import Outputs
 from ..teacher import Teacher
@@ -65,10 +66,14 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
     if suffix in (".engine", ".plan", ".trt"):
         raise ModelError(f"'{path}' is a TensorRT engine.", "Give the ONNX file that it was built from.")
     archive = torch_archive(path)
+    if archive is not None or suffix in (".pt2", ".skops"):
+        problem = inflated_problem(path)
+        if problem is not None:
+            raise ModelError(f"the teacher '{path}' cannot be read: {problem}.", "Save it again.")
     if suffix == ".onnx":
         return _onnx(path, units, output)
     if archive == "a torch.export program" or suffix == ".pt2":
-        return _of("torch.export", read_program(path, Outputs(str(path), output)), path, units, output)
+        return _of("torch.export", read_program(path, Outputs(str(path), output), trust=trust), path, units, output)
     if archive == "a TorchScript program":
         return _of("torchscript", read_torchscript(path), path, units, output)
     if suffix == ".safetensors":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +43,44 @@ def test_an_exported_program(data, net, batch):
     assert teacher.differentiable and (teacher.mlp is not None) == (net is perceptron and batch == "free")
     with pytest.raises(DataError, match="3 columns, expected 4"):
         teacher.predict(data.x[:, :3])
+
+
+class Evil:
+    """A pickle that runs code when it is loaded."""
+
+    def __reduce__(self):
+        return (open, ("ran", "w"))
+
+
+def test_a_pickle_inside_of_an_exported_program_is_not_loaded(here):
+    """torch.export.load itself falls back to loading whatever it finds."""
+    torch.export.save(torch.export.export(perceptron().eval(), (torch.randn(3, 4),)), "sound.pt2")
+    evil = {"torch.save": io.BytesIO(), "pickle": io.BytesIO(pickle.dumps(Evil()))}
+    torch.save(Evil(), evil["torch.save"])
+    tried = 0
+    with zipfile.ZipFile("sound.pt2") as sound:
+        stored = {name: sound.read(name) for name in sound.namelist()}
+    for name in [n for n in stored if "/data/" in n and not n.endswith(".json")]:
+        for content in evil.values():
+            with zipfile.ZipFile("evil.pt2", "w") as changed:
+                for other, kept in stored.items():
+                    changed.writestr(other, content.getvalue() if other == name else kept)
+            with contextlib.suppress(ModelError):  # of a damaged file it may say so, or read a weight as plain bytes
+                load_teacher("evil.pt2")
+            tried += 1
+            assert not Path("ran").exists(), name
+    assert tried >= 2
+
+
+def test_sample_inputs_that_are_a_pickle_are_named(here):
+    torch.export.save(torch.export.export(perceptron().eval(), (torch.randn(3, 4),)), "sound.pt2")
+    evil = io.BytesIO()
+    torch.save(Evil(), evil)
+    with zipfile.ZipFile("sound.pt2") as sound, zipfile.ZipFile("evil.pt2", "w") as changed:
+        for name in sound.namelist():
+            changed.writestr(name, evil.getvalue() if "sample_inputs" in name else sound.read(name))
+    with pytest.raises(ModelError, match="pickle of more than tensors.*run code of the file.*--trust"):
+        load_teacher("evil.pt2")
 
 
 @pytest.mark.parametrize("name", ["m.pt", "m.ts"])

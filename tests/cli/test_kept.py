@@ -1,0 +1,41 @@
+"""Options that an earlier call gave still apply, and are shown."""
+
+from __future__ import annotations
+
+from regkd_edge.cli.kept import kept_note
+from regkd_edge.config import RunConfig
+
+
+def note(before: dict, given: dict, *sections: str) -> list[str]:
+    found = RunConfig().updated(before)
+    return kept_note(found, found.updated(given), given, *sections)
+
+
+def test_what_the_call_did_not_give_is_listed_as_it_is_typed():
+    before = {"distill.sigma": 0.2, "distill.baseline": False, "distill.steps": 70, "quantize.precision": "int8,fp16"}
+    assert note(before, {"distill.steps": 50}, "distill") == [
+        "kept from earlier calls: --recipe none, --sigma 0.2, --no-baseline"
+    ]
+    assert note(before, {}, "quantize") == ["kept from earlier calls: --precision int8,fp16"]
+    assert note({"bench.sweep": False, "build.header": "a b"}, {}, "build", "bench") == [
+        "kept from earlier calls: --header 'a b', --no-sweep"
+    ]
+
+
+def test_defaults_other_sections_and_new_runs_have_no_note():
+    assert note({"distill.sigma": 0.2}, {}, "quantize") == []
+    assert note({}, {"distill.sigma": 0.2}, "distill") == []
+    assert note({"distill.steps": 70}, {"distill.steps": 70}, "distill") == []
+    assert kept_note(None, RunConfig(), {}, "distill") == []
+
+
+def test_the_command_shows_it(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b,y\n" + "".join(f"{i},{i % 7},{i * 0.5 + i % 3}\n" for i in range(60)))
+    first = cli("train-teacher", "run", "--data", "t.csv", "--target", "y", "--teacher", "mlp:4:tanh", "--epochs", 1)
+    assert first.code == 0 and "kept from" not in first.out
+    again = cli("train-teacher", "run", "--epochs", 2)
+    assert "kept from earlier calls: --data" in again.out and "--teacher mlp:4:tanh" in again.out
+    assert "--epochs" not in again.out
+    as_json = cli("train-teacher", "run", "--epochs", 2, "--json").json()
+    assert any(note.startswith("kept from earlier calls: ") for note in as_json["notes"])
