@@ -6,6 +6,7 @@ start of Python.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -110,10 +111,8 @@ class Server:
         child = int(self.process.stdout.readline())
         if kill is not None:
             time.sleep(max(0.0, kill[0] - (time.monotonic() - started)))
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it ended before
                 os.kill(child, kill[1])
-            except ProcessLookupError:
-                pass  # it ended before
         return int(self.process.stdout.readline()), time.monotonic() - started
 
     def close(self) -> None:
