@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..config import PATHS, RunConfig
-from ..config.targets import get_target
+from ..config.platforms import get_platform
 from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_backend
 from ..engines.base import MANIFEST, versions
@@ -53,7 +53,7 @@ def make_bundle(
     run : RunFolder
         With an exported student; quantized graphs are included if there are any.
     target : str
-        One of :data:`regkd_edge.config.targets.TARGETS`. Graphs that do not fit it are left out and named.
+        One of :data:`regkd_edge.config.platforms.PLATFORMS`. Graphs that do not fit it are left out and named.
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
     rows : {"held-out", "synthetic"}
@@ -86,7 +86,7 @@ def make_bundle(
         )
     if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
         raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
-    device, config = get_target(target), run.config()
+    device, config = get_platform(target), run.config()
     _check_fresh(run, config)
     dataset = load_dataset(run)
     fitting, left_out = _fitting(run, target, tensorrt)
@@ -167,7 +167,7 @@ def _fitting(run: RunFolder, target: str, tensorrt: str | None) -> tuple[dict[st
     if "fp32" not in fitting:
         raise GraphError(
             f"the FP32 graph does not fit {target}: {left_out[0] if left_out else 'there is none'}.",
-            f"See: {command_line('check', run.path, '--target', target)}",
+            f"See: {command_line('check', run.path, '--platform', target)}",
         )
     return fitting, left_out
 

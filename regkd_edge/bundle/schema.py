@@ -19,7 +19,7 @@ __all__ = ["FORMAT", "LIST", "REMEDY", "SIGNATURE", "check_list", "check_name"]
 LIST = "bundle.json"
 SIGNATURE = "bundle.sig"
 FORMAT = 1
-REMEDY = "Copy the archive again, or create it again: regkd-edge bundle RUN --target TARGET."
+REMEDY = "Copy the archive again, or create it again: regkd-edge bundle RUN --platform PLATFORM."
 
 # A graph is named by its precision; the name becomes a part of paths.
 _GRAPH = r"[a-z][a-z0-9_-]{0,31}"

@@ -30,6 +30,7 @@ from . import (
     train_teacher,
 )
 from .output import console, error_line
+from .renamed import current
 from .screen import clear_screen_settings
 from .switches import add_switches
 
@@ -92,7 +93,7 @@ def run_app() -> None:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")
     try:
-        code = app(prog_name="regkd-edge", standalone_mode=False) or 0
+        code = app(current(sys.argv[1:]), prog_name="regkd-edge", standalone_mode=False) or 0
         if code == _INTERRUPTED:  # how Typer's copy of click ends Ctrl-C; older click raised Abort
             raise typer.Abort()
         sys.exit(code)

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..io.command import command_line
-from .options import AsJson, Target, TensorRTVersion
+from .options import AsJson, Platform, TensorRTVersion
 from .output import show
 
 
@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     @app.command("bundle")
     def bundle(
         folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", show_default=False)],
-        target: Target,
+        platform: Platform,
         output: Annotated[
             Optional[Path],
             typer.Option(
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Write one archive with everything the device needs: graphs, expected answers, rows, native engines, hashes.
 
-        Example: `regkd-edge bundle runs/diabetes --target jetson-orin`
+        Example: `regkd-edge bundle runs/diabetes --platform jetson-orin`
         """
         from ..bundle import make_bundle
         from ..io.files import file_hash
@@ -57,7 +57,7 @@ def register(app: typer.Typer) -> None:
         run = RunFolder.open(folder)
         with run.lock():
             path, content = make_bundle(
-                run, target, output, rows=rows, most_rows=most_rows, tensorrt=tensorrt, key=sign
+                run, platform, output, rows=rows, most_rows=most_rows, tensorrt=tensorrt, key=sign
             )
         table = [
             {
@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
             *(f"left out: {reason}" for reason in content["left_out"]),
         ]
         show(
-            f"bundle for {target}",
+            f"bundle for {platform}",
             table,
             as_json=as_json,
             run=str(folder),

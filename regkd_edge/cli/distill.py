@@ -15,8 +15,8 @@ from .pipeline import Session, start
 from .tables import data_notes, graph_rows, measured, sensitivity_notes, teacher_notes, training_notes
 
 _QAT = Short(
-    "Then train the student through its quantizers in this precision, and write that graph (quantize --finetune).",
-    {"int8": {"quantize.finetune": True}},
+    "Then train the student through its quantizers in this precision, and write that graph (quantize --qat).",
+    {"int8": {"quantize.qat": True}},
 )
 
 _BROUGHT = ("teacher_from", "from_run", "factory")
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         {
             "distill": None,
             "data": None,
-            "teacher": [*_BROUGHT, "weights", "inputs", "teacher_scaler", "output", "trust"],
+            "teacher": [*_BROUGHT, "weights", "units", "teacher_scaler", "output", "trust"],
             "run": ["seed", "batch_size"],
         },
         "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
                 *training_notes(students.summary),
                 difference,
             ]
-            if "quantize.finetune" not in changes:
+            if "quantize.qat" not in changes:
                 show(
                     f"students of {folder}",
                     **measured(session.run),

@@ -15,14 +15,14 @@ from pydantic.fields import FieldInfo
 
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
 from ..config.flags import flag_of, negated
-from ..config.targets import TARGETS
+from ..config.platforms import PLATFORMS
 from ..errors import UserError
 
-__all__ = ["SECTIONS", "AsJson", "Short", "Target", "TensorRTVersion", "command"]
+__all__ = ["SECTIONS", "AsJson", "Short", "Platform", "TensorRTVersion", "command"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Target = Annotated[
-    str, typer.Option("--target", metavar="|".join(TARGETS), help="The device to target.", show_default=False)
+Platform = Annotated[
+    str, typer.Option("--platform", metavar="|".join(PLATFORMS), help="The device to target.", show_default=False)
 ]
 TensorRTVersion = Annotated[
     Optional[str],

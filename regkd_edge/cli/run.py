@@ -22,7 +22,7 @@ Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds
     distill: {student: "mlp:16,16:relu", fraction: 0.5, steps: 2000}
     quantize: {precision: [fp16, int8]}
 
-Every flag of the other commands is a field here (--qat is finetune of quantize). A relative path is looked up beside
+Every flag of the other commands is a field here (distill --qat is qat of quantize). A relative path is looked up beside
 the YAML file first.
 """
 

@@ -6,7 +6,7 @@ gradient, which hidden layers) is checked by :mod:`regkd_edge.training.fits`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
@@ -44,6 +44,7 @@ from .objective import (
 
 __all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
 
+_NAMED = (AUTO, *RECIPES)
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 Positive = Annotated[float, Field(gt=0)]
 AtLeast0 = Annotated[float, Field(ge=0)]
@@ -59,7 +60,9 @@ _TermWeights = create_model(
 class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
-    recipe: Annotated[Literal[(AUTO, *RECIPES)] | None, OrNone] = Field(
+    renamed: ClassVar[dict[str, str]] = {"backend": "compute"}
+
+    recipe: Annotated[Literal[_NAMED] | None, OrNone] = Field(
         AUTO,
         description=(
             "auto: a race on rows kept aside chooses base, terms, weights and noise. Or a named set of the fields "
@@ -256,7 +259,7 @@ class DistillConfig(_TermWeights):
         description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
         json_schema_extra=_TRAINING,
     )
-    backend: Literal["auto", "cpu", "cuda", "torch"] = Field(
+    compute: Literal["auto", "cpu", "cuda", "torch"] = Field(
         "auto",
         description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
         json_schema_extra=_TRAINING,

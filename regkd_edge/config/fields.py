@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "MOST_ROWS",
@@ -118,3 +118,15 @@ class Section(BaseModel):
     """A section of the configuration; unknown fields, infinities and NaN are errors."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+    #: Fields that had another name in version 0.1, which run.yaml files of then still have: old name -> name.
+    renamed: ClassVar[dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_their_names(cls, values: Any) -> Any:
+        """Bring fields that are given under an old name to their own."""
+        if not isinstance(values, dict) or not set(values) & set(cls.renamed):
+            return values
+        own = {key: value for key, value in values.items() if key not in cls.renamed}
+        return {**own, **{cls.renamed[key]: value for key, value in values.items() if key in cls.renamed}}

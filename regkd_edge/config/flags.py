@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["dotted", "flag_of", "negated"]
 
 # A field whose flag has another name; every other flag is the field with dashes.
-_FLAG = {"data.source": "--data", "quantize.placer": "--quantizer"}
+_FLAG = {"data.source": "--data"}
 # A switch whose opposite is not --no-SWITCH.
 _OFF = {"--no-data": "--with-data"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -31,6 +31,15 @@ Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_shar
 class QuantizeConfig(Section):
     """Which precisions to write, on which inputs to calibrate them, and how to reduce the error."""
 
+    renamed: ClassVar[dict[str, str]] = {
+        "placer": "quantizer",
+        "inputs": "describe",
+        "target": "platform",
+        "finetune": "qat",
+        "finetune_steps": "qat_steps",
+        "finetune_lr": "qat_lr",
+    }
+
     precision: Annotated[
         list[Literal["int8", "int8-weights", "fp8", "fp16", "bf16", "auto"]],
         BeforeValidator(as_list),
@@ -49,7 +58,7 @@ class QuantizeConfig(Section):
             "the student saw any, else synthetic ones."
         ),
     )
-    inputs: str | None = Field(
+    describe: str | None = Field(
         None,
         description=(
             "YAML description of the inputs for synthetic rows (mean and sd, or low and high of each). Default: "
@@ -65,7 +74,7 @@ class QuantizeConfig(Section):
         default_factory=lambda: list(CORRECTIONS),
         description="Corrections to try: any of " + ",".join(CORRECTIONS) + ", or none.",
     )
-    placer: Literal["auto", "own", "onnxruntime", "modelopt"] = Field(
+    quantizer: Literal["auto", "own", "onnxruntime", "modelopt"] = Field(
         "auto",
         description=(
             "What inserts INT8 Q/DQ pairs: own (chains of layers), onnxruntime (any graph), modelopt (NVIDIA's, "
@@ -77,18 +86,18 @@ class QuantizeConfig(Section):
         description="Maximum increase of the RMSE, e.g. 1%: layers are kept in a higher precision to meet it; or none.",
     )
     high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
-    finetune: bool = Field(
+    qat: bool = Field(
         False,
         description=(
             "Train the student through its INT8 quantizers with the base and terms of distill (quantization-aware "
             "distillation)."
         ),
     )
-    finetune_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(1500, description="Steps of --finetune.")
-    finetune_lr: Annotated[float, Field(gt=0)] = Field(
-        3e-4, description="Learning rate of --finetune, falling to 0 along a cosine."
+    qat_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(1500, description="Steps of --qat.")
+    qat_lr: Annotated[float, Field(gt=0)] = Field(
+        3e-4, description="Learning rate of --qat, falling to 0 along a cosine."
     )
-    target: str | None = Field(
+    platform: str | None = Field(
         None, description="Device the graphs are for: orin, thor, sm_89, cpu, ... ; a precision it lacks is refused."
     )
     report: bool = Field(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -50,7 +50,7 @@ PATHS = (
     "teacher.teacher_scaler",
     "distill.describe",
     "distill.like",
-    "quantize.inputs",
+    "quantize.describe",
 )
 # Fields that a back end for GPUs takes.
 _GPU_OPTIONS = {
@@ -71,6 +71,8 @@ PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 class TeacherConfig(Section):
     """A teacher to train, or an existing one."""
 
+    renamed: ClassVar[dict[str, str]] = {"inputs": "units"}
+
     teacher: str = Field("mlp:256,256:relu", description="Spec of the network to train: mlp:WIDTHS:ACTIVATION.")
     from_run: str | None = Field(None, description="Take the teacher of another run folder.")
     teacher_from: str | None = Field(
@@ -88,7 +90,7 @@ class TeacherConfig(Section):
         None,
         description="State dict or checkpoint for --factory (.safetensors, or a .pt that loads with weights_only).",
     )
-    inputs: Literal["raw", "standardized"] = Field(
+    units: Literal["raw", "standardized"] = Field(
         "raw", description="Units of the teacher's inputs and outputs: raw, or standardized."
     )
     teacher_scaler: str | None = Field(

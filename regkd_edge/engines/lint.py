@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.targets import Target, get_target
+from ..config.platforms import Platform, get_platform
 
 __all__ = ["TRIED", "Finding", "lint"]
 
@@ -62,7 +62,7 @@ def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Fin
     Parameters
     ----------
     path : path of an ONNX file
-    target : name of a :data:`regkd_edge.config.targets.TARGETS`
+    target : name of a :data:`regkd_edge.config.platforms.PLATFORMS`
     tensorrt : str, optional
         The device's version, e.g. "10.16"; by default the oldest that the target ships with.
 
@@ -73,7 +73,7 @@ def lint(path: str | Path, target: str, tensorrt: str | None = None) -> list[Fin
     """
     from ..graph.graph import load_graph
 
-    device = get_target(target)
+    device = get_platform(target)
     version = device.version(tensorrt)
     model = load_graph(path)
     found = [
@@ -240,7 +240,7 @@ def _types(model: Any) -> Iterator[Finding]:
                 )
 
 
-def _precision(path: str | Path, device: Target) -> Iterator[Finding]:
+def _precision(path: str | Path, device: Platform) -> Iterator[Finding]:
     from ..errors import GraphError
     from ..quantization import graph_precision
 

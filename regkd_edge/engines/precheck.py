@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config.targets import get_target
+from ..config.platforms import get_platform
 from ..errors import GraphError
 from .lint import Finding, lint
 
@@ -35,7 +35,7 @@ class Checked:
 
 def check_graphs(graphs: Mapping[str, Path], target: str, tensorrt: str | None = None) -> Checked:
     """Check graphs (name -> file) for a target; ``tensorrt`` is the device's version, else the oldest it ships with."""
-    device = get_target(target)
+    device = get_platform(target)
     version = ".".join(map(str, device.version(tensorrt)))
     checked = Checked(notes=[f"checked by rules for TensorRT {version} on {device.what}"])
     asked = _asked(device.stand_in, checked.notes)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.targets import formats_of
+from ..config.platforms import formats_of
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import write_atomic
 from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions

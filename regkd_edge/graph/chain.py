@@ -85,7 +85,7 @@ class Chain:
 
 
 def read_chain(source: str | Path | Any) -> Chain | str:
-    """Return the float32 chain of an ONNX file or model, or one sentence that says why it is none (other placers may
+    """Return the float32 chain of an ONNX file or model, or one sentence that says why it is none (other quantizers may
     take it then).
     """
     try:

@@ -35,7 +35,7 @@ def quantize_graph(
     rows : float32 [n, d]
         Calibration rows in raw units; not used for fp16.
     options : QuantizeConfig
-        Method, percentile, corrections, placer and report.
+        Method, percentile, corrections, quantizer and report.
     bound : Bound, optional
         For int8 and fp8: keep layers in a higher precision until it holds.
     labelled : (rows [n, d], targets [n, o]), optional
@@ -58,5 +58,7 @@ def quantize_graph(
         "report": options.report,
     }
     if precision == "int8":
-        return quantize_int8(source, target, rows, placer=options.placer, bound=bound, labelled=labelled, **shared)
+        return quantize_int8(
+            source, target, rows, quantizer=options.quantizer, bound=bound, labelled=labelled, **shared
+        )
     return quantize_layers(source, target, rows, precision, bound=bound if precision == "fp8" else None, **shared)

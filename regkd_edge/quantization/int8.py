@@ -21,9 +21,9 @@ from .modelopt import calibration_method, place_modelopt
 from .ranges import check_method
 from .summary import QuantizeSummary, checked_rows, summarize
 
-__all__ = ["PLACERS", "quantize_int8"]
+__all__ = ["QUANTIZERS", "quantize_int8"]
 
-PLACERS = ("own", "onnxruntime", "modelopt")
+QUANTIZERS = ("own", "onnxruntime", "modelopt")
 _LAYER_OPS = ["Gemm", "MatMul", "Conv"]
 
 
@@ -35,7 +35,7 @@ def quantize_int8(
     method: str = "output",
     percentile: float = 99.99,
     check_rows: Any = None,
-    placer: str = "auto",
+    quantizer: str = "auto",
     **options: Any,
 ) -> QuantizeSummary:
     """Write ``source`` with Q/DQ pairs around the data and the weights of every layer.
@@ -54,7 +54,7 @@ def quantize_int8(
         For ``"percentile"``: the percentage of the absolute values that is not clipped.
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; by default the calibration rows.
-    placer : "own" | "onnxruntime" | "modelopt" | "auto"
+    quantizer : "own" | "onnxruntime" | "modelopt" | "auto"
         ``own`` (see :func:`~regkd_edge.quantization.layers.quantize_layers`, which takes ``options``) supports chains
         of layers; ``onnxruntime`` places pairs in any graph without corrections; ``modelopt`` (see
         :mod:`~regkd_edge.quantization.modelopt`) follows NVIDIA's rules for TensorRT; ``auto`` is ``own`` if the
@@ -68,11 +68,13 @@ def quantize_int8(
         The rows have another width, are empty, or are not finite.
     """
     check_method(method, percentile)
-    if placer not in ("auto", *PLACERS):
-        raise UserError(f"unknown placer '{placer}'.", f"Use one of: auto, {', '.join(PLACERS)} (--quantizer).")
-    graph_precision(source)  # a graph without layers is refused here, not by a placer
+    if quantizer not in ("auto", *QUANTIZERS):
+        raise UserError(
+            f"unknown quantizer '{quantizer}'.", f"Use one of: auto, {', '.join(QUANTIZERS)} (--quantizer)."
+        )
+    graph_precision(source)  # a graph without layers is refused here, not by a quantizer
     chain = read_chain(source)
-    if placer == "own" or (placer == "auto" and not isinstance(chain, str)):
+    if quantizer == "own" or (quantizer == "auto" and not isinstance(chain, str)):
         return quantize_layers(
             source,
             target,
@@ -83,10 +85,10 @@ def quantize_int8(
             check_rows=check_rows,
             **options,
         )
-    options.pop("labelled", None)  # what is exact enough is a question of how the own placer splits numbers
-    _only_own(placer if placer != "auto" else "onnxruntime", chain, options)
-    notes = [f"placed by ONNX Runtime without corrections: {chain}"] if placer == "auto" else []
-    if placer == "modelopt":
+    options.pop("labelled", None)  # what is exact enough is a question of how the own quantizer splits numbers
+    _only_own(quantizer if quantizer != "auto" else "onnxruntime", chain, options)
+    notes = [f"placed by ONNX Runtime without corrections: {chain}"] if quantizer == "auto" else []
+    if quantizer == "modelopt":
         method, notes = calibration_method(method)
     elif method == "output":
         notes.append("ranges by percentile: method 'output' needs a chain of layers")
@@ -101,7 +103,7 @@ def quantize_int8(
     with write_atomic(target) as temporary, scratch_folder(target) as folder:
         prepared = Path(folder, "prepared.onnx")
         onnx.save(model, prepared)
-        if placer == "modelopt":
+        if quantizer == "modelopt":
             notes += place_modelopt(prepared, temporary, name, rows, method)
         else:
             _place(prepared, temporary, name, fixed_batch(rows, batch), method, percentile)
@@ -114,8 +116,8 @@ def quantize_int8(
     return summarize("int8", source, target, check, calibration=calibration, notes=notes)
 
 
-def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
-    """Refuse what only placer ``own`` supports, rather than silently ignore it."""
+def _only_own(quantizer: str, chain: Any, options: dict[str, Any]) -> None:
+    """Refuse what only quantizer ``own`` supports, rather than silently ignore it."""
     corrections = options.get("corrections", CORRECTIONS)
     asked = {
         "bound on the RMSE": options.get("bound") is not None,
@@ -126,8 +128,8 @@ def _only_own(placer: str, chain: Any, options: dict[str, Any]) -> None:
         if is_asked:
             why = f", and this graph is not one: {chain}" if isinstance(chain, str) else ""
             raise UserError(
-                f"placer '{placer}' (--quantizer) has no {what}: that needs a chain of layers{why}.",
-                "Omit it, or use placer 'own' (--quantizer own) on an MLP.",
+                f"--quantizer {quantizer} has no {what}: that needs a chain of layers{why}.",
+                "Omit it, or use --quantizer own on an MLP.",
             )
 
 

@@ -29,7 +29,7 @@ def student_chain(source: str | Path) -> Chain:
     if isinstance(chain, str):
         raise GraphError(
             f"'{Path(source).name}' is not a chain of layers: {chain}.",
-            "Use placer 'onnxruntime' (--quantizer onnxruntime) with precision int8, or fp16.",
+            "Use quantizer 'onnxruntime' (--quantizer onnxruntime) with precision int8, or fp16.",
         )
     return chain
 

@@ -25,7 +25,7 @@ __all__ = ["calibration_method", "place_modelopt"]
 _BATCH = 64
 _METHODS = {"minmax": "max", "entropy": "entropy"}  # our name -> modelopt's
 
-# It runs in a separate process: modelopt replaces functions of onnxruntime.quantization, and the placer
+# It runs in a separate process: modelopt replaces functions of onnxruntime.quantization, and the quantizer
 # 'onnxruntime' then fails in the same process. This also keeps torch and progress bars out of ours.
 _ABSENT = 3
 _WORK = f"""
@@ -79,7 +79,7 @@ def calibration_method(method: str) -> tuple[str, list[str]]:
         return "entropy", ["ranges by entropy: modelopt does not support method 'output'"]
     if method not in _METHODS:
         cause = f"modelopt has no calibration method '{method}'."
-        raise UserError(cause, "Use method minmax or entropy, or another placer (--quantizer own).")
+        raise UserError(cause, "Use method minmax or entropy, or another quantizer .")
     return method, []
 
 
@@ -127,20 +127,17 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     if done.returncode == _ABSENT:
         raise NotAvailable(
             f"nvidia-modelopt cannot be imported: {cause}.",
-            "Run: pip install 'regkd-edge[modelopt]' in an environment of its own, or use placer 'own'"
-            " (--quantizer own).",
+            "Run: pip install 'regkd-edge[modelopt]' in an environment of its own, or use quantizer 'own' .",
         )
     if done.returncode:
-        raise GraphError(
-            f"modelopt could not quantize the graph: {cause}.", "Use placer 'own' or 'onnxruntime' (--quantizer own)."
-        )
+        raise GraphError(f"modelopt could not quantize the graph: {cause}.", "Use quantizer 'own' or 'onnxruntime' .")
     graph = graph_precision(output if output.is_file() else prepared)
     left = [layer.name for layer in graph.layers if layer.precision != "int8"]
     if len(left) == len(graph.layers):
         raise GraphError(
             f"modelopt ended without an error and quantized nothing: {graph.pairs} Q/DQ pairs, none of"
             f" {len(left)} layers in int8. It silently leaves out layers with one output, and layers less than 16 wide.",
-            "Make the hidden layers 16 wide or more, or use placer 'own' (--quantizer own).",
+            "Make the hidden layers 16 wide or more, or use quantizer 'own' .",
         )
     model = load_graph(output)
     _set_batch(model, batch)

@@ -36,6 +36,10 @@ def trained_by(card: dict[str, Any]) -> str:
     )
     if setup.get("no_data"):
         return f"{said}, no data: {setup['sampler']} inputs"
+    if setup.get("sampler") == "neighbours":  # perturbation matching on points that rows can be
+        noise, sigma = setup.get("noise", "mixed"), ",".join(f"{v:g}" for v in setup.get("sigma", ()))
+        size = "" if noise.startswith("mixed") else f" {sigma}"
+        return f"{said} + PM ({noise} noise{size})"
     return said + (f", rows and {setup['sampler']} points" if setup.get("sampler") else "")
 
 

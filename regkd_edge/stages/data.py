@@ -45,7 +45,7 @@ def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     """Return what decides a table that is drawn from a description of the inputs."""
     files = [external_hash(run, "data", path) for path in (*described_files(config), *teacher_files(config))]
     teacher, about = (
-        config.teacher.model_dump(mode="json", include={"factory", "inputs", "output"}),
+        config.teacher.model_dump(mode="json", include={"factory", "units", "output"}),
         config.distill.describe == "standard",
     )
     shares = config.data.model_dump(mode="json", include={"validation", "test"})

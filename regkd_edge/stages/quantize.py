@@ -29,7 +29,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
     section = config.quantize
     graph = {
         "part": part,
-        "target": section.target,
+        "platform": section.platform,
         "graph": run.outputs_hash("export"),
         "data": run.outputs_hash("data"),
     }
@@ -47,7 +47,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
     }
     if _description(config):
         inputs["described"] = external_hash(run, "quantize", _description(config))
-    if section.finetune:
+    if section.qat:
         inputs["distill"] = config.distill.model_dump(mode="json")
         inputs["teacher"] = run.outputs_hash("teacher")
     return inputs
@@ -106,7 +106,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
 
 
 def _description(config: RunConfig) -> str | None:
-    return config.quantize.inputs  # the description given to distill is stored with the student
+    return config.quantize.describe  # the description given to distill is stored with the student
 
 
 def _bound(run: RunFolder, config: RunConfig) -> Any:
@@ -166,9 +166,9 @@ def _finetuned(
         train=_answered(run, config, "train"),
         validation=_answered(run, config, "validation"),
         recipe=recipe_of(config.distill, dataset.d, plain=True, differentiable=teacher.differentiable),
-        steps=section.finetune_steps,
+        steps=section.qat_steps,
         batch=config.distill.batch,
-        lr=section.finetune_lr,
+        lr=section.qat_lr,
         seed=config.seed,
         method=section.method,
         percentile=section.percentile,
@@ -180,21 +180,21 @@ def _finetuned(
 
 def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
     """Refuse flags that would have no effect, or that exclude each other."""
-    if section.finetune and bound is not None:
+    if section.qat and bound is not None:
         raise UserError(
-            "finetune trains all layers in int8, max_increase keeps some in a higher precision.",
-            "Add --no-finetune, or "
+            "qat trains all layers in int8, max_increase keeps some in a higher precision.",
+            "Add --no-qat, or "
             + ("--precision int8 --max-increase none." if "auto" in section.precision else "--max-increase none."),
         )
-    if section.finetune and "int8" not in wanted:
+    if section.qat and "int8" not in wanted:
         raise UserError(
-            f"finetune trains an int8 graph, and precision is {', '.join(wanted)}.",
-            "Add int8 to --precision, or add --no-finetune.",
+            f"qat trains an int8 graph, and precision is {', '.join(wanted)}.",
+            "Add int8 to --precision, or add --no-qat.",
         )
-    if section.finetune and section.placer not in ("auto", "own"):
+    if section.qat and section.quantizer not in ("auto", "own"):
         raise UserError(
-            f"finetune trains through pairs of quantizer 'own', and quantizer is '{section.placer}'.",
-            "Add --no-finetune, or --quantizer own.",
+            f"qat trains through pairs of quantizer 'own', and quantizer is '{section.quantizer}'.",
+            "Add --no-qat, or --quantizer own.",
         )
     if bound is not None and not {"int8", "fp8"} & set(wanted):
         raise UserError(
@@ -208,23 +208,23 @@ def _work(
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..quantization import quantize_graph
-    from ..quantization.targets import require_precision
+    from ..quantization.platforms import require_precision
 
     section = config.quantize
     source = run.file("onnx", "student.fp32.onnx")
     wanted = list(dict.fromkeys("int8" if precision == "auto" else precision for precision in section.precision))
     for precision in wanted:  # before anything is written
-        require_precision(precision, section.target)
+        require_precision(precision, section.platform)
     bound = _bound(run, config)
     if bound is not None:
-        require_precision(bound.high, section.target)
+        require_precision(bound.high, section.platform)
     _require_effect(section, wanted, bound)
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
     labelled = _labelled(run, config) if "int8" in wanted else None
     for part in parts:
         precision = "int8" if part == "auto" else part
         target = run.file("onnx", f"student.{precision}.onnx")
-        if precision == "int8" and section.finetune:
+        if precision == "int8" and section.qat:
             done = _finetuned(run, config, source, target, calibration_rows(run, config), check_rows)
         else:
             rows = None if precision == "fp16" else calibration_rows(run, config)

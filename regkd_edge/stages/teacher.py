@@ -42,7 +42,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         )
     if section.brought:
         factory = factory_of(section.factory_name)
-        options = section.model_dump(mode="json", include={"inputs", "output"})
+        options = section.model_dump(mode="json", include={"units", "output"})
         options["factory"] = factory and (
             f"{Path(factory[0]).name if factory[0].endswith('.py') else factory[0]}:{factory[1]}"
         )
@@ -51,7 +51,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
         options = section.model_dump(
             mode="json",
             exclude={
-                "from_run", "factory", "weights", "inputs", "teacher_from", "teacher_scaler", "output", "trust",
+                "from_run", "factory", "weights", "units", "teacher_from", "teacher_scaler", "output", "trust",
             },
         )  # fmt: skip
     return {

@@ -43,14 +43,14 @@ def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:
         ) from error
     if not np.isfinite(y).all():
         raise DataError(
-            "the teacher's answers to the described inputs are not finite.", "Check --describe and --inputs."
+            "the teacher's answers to the described inputs are not finite.", "Check --describe and --units."
         )
     targets = list(teacher.extra.get("target_names") or [f"y{j}" for j in range(y.shape[1])])
     constant = [name for name, values in zip(targets, y.T) if values.min() == values.max()]
     if constant:
         raise DataError(
             f"the teacher gives the same answer to all described inputs (target '{constant[0]}').",
-            "Check --describe and --inputs.",
+            "Check --describe and --units.",
         )
     note = (
         f"no rows were given: {_ROWS:,} inputs were drawn from the description and answered by the teacher; "

@@ -51,5 +51,5 @@ def require_units(teacher: Teacher) -> None:
         raise DataError(
             f"this teacher ({teacher.source}) uses standardized values, and without rows nothing says how "
             "they are standardized.",
-            "Let the factory's module take raw units and give --inputs raw, or distil with rows.",
+            "Let the factory's module take raw units and give --units raw, or distil with rows.",
         )

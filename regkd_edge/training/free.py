@@ -77,7 +77,7 @@ def _learnt(description: InputDescription, teacher: Teacher, seed: int) -> Scale
     if not np.isfinite(y).all() or (y.std(0) == 0).any():
         raise DataError(
             "the teacher's answers to the described inputs are all equal, or not finite.",
-            "Check --describe and --inputs.",
+            "Check --describe and --units.",
         )
     return Scalers(inputs, Scaler.fit(y))
 

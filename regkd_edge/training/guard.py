@@ -71,7 +71,7 @@ def require_teacher(check: TeacherCheck | None, source: str) -> None:
     if check is not None and check.problem is not None:
         raise ModelError(
             f"the teacher ({source}) {check.problem}: a student that follows it learns its errors.",
-            "Train it longer, check its units (--inputs) and the columns, or go on with --accept-teacher.",
+            "Train it longer, check its units (--units) and the columns, or go on with --accept-teacher.",
         )
 
 

@@ -49,6 +49,9 @@ class Training:
     held : (x [n, d], y [n, o])
         Standardised rows that select the best state.
     teacher_source : str or None
+    answers : [n, o] or None
+        The teacher's to the held rows: a student that reads no label climbs by its distance from them. The noise of
+        few labels would hide what more steps bring.
     beside : (x [m, d], y [m, o]) or None
         Points around the rows on which no student trains, with the teacher's answers; they select beside ``held``.
     total, every, patience
@@ -72,6 +75,7 @@ class Training:
     held: tuple[np.ndarray, np.ndarray]
     total: int | None
     every: int
+    answers: np.ndarray | None = None
     beside: tuple[Tensor, Tensor] | None = None
     teacher_source: str | None = None
     patience: int | None = None
@@ -120,7 +124,14 @@ class Training:
         """The held rows on the device of the networks."""
         x, y = self.held
         unit = float(self.scalers.y.scale[0]) if y.shape[1] == 1 else 1.0
-        return Validation(torch.from_numpy(x).float().to(device), torch.from_numpy(y).to(device), unit, self.pair.keep)
+        return Validation(
+            torch.from_numpy(x).float().to(device),
+            torch.from_numpy(y).to(device),
+            unit,
+            self.pair.keep,
+            answers=None if self.answers is None else torch.from_numpy(self.answers).to(device),
+            beside=None if self.beside is None else tuple(v.to(device) for v in self.beside),
+        )
 
     def run(
         self,

@@ -50,6 +50,7 @@ class Validation:
     y: Tensor  # [n, o] standardised, float64
     unit_scale: float  # one target: its standard deviation, so that the RMSE is in raw units; several: 1
     keep: Callable[[torch.nn.Module], torch.nn.Module] = lambda student: student  # what is kept of the trained network
+    answers: Tensor | None = None  # [n, o] the teacher's, where a student that follows it alone is selected by them
     beside: tuple[Tensor, Tensor] | None = None  # points around the rows, and the teacher's answers, standardised
 
     def rmse(self, module: torch.nn.Module) -> float:
@@ -57,19 +58,22 @@ class Validation:
         return self.unit_scale * self._rmse(module, self.x, self.y)
 
     def score(self, module: torch.nn.Module) -> float:
-        """What a training with neighbours is judged by: a mean, in logarithms, of the RMSE on rows and on neighbours.
+        """Return what a climb is selected by: a mean, in logarithms, of the distance on rows and on neighbours.
 
         A relative gain counts alike on both; the rows have a share of n / (n + ``_AS_MANY``): few rows say little.
         """
-        rmse = self.rmse(module)
+        distance = self._distance(module)
         if self.beside is None:
-            return rmse
+            return distance
         share = len(self.x) / (len(self.x) + _AS_MANY)
-        return rmse**share * self._rmse(module, *self.beside) ** (1.0 - share)
+        return distance**share * self._rmse(module, *self.beside) ** (1.0 - share)
 
     def progress(self, module: torch.nn.Module) -> float:
-        """What says whether more steps bring anything: the RMSE on neighbours where there are any, else on the rows."""
-        return self.rmse(module) if self.beside is None else self._rmse(module, *self.beside)
+        """Return what says whether more steps help: the distance on neighbours where there are any, else on the rows."""
+        return self._distance(module) if self.beside is None else self._rmse(module, *self.beside)
+
+    def _distance(self, module: torch.nn.Module) -> float:
+        return self._rmse(module, self.x, self.y if self.answers is None else self.answers)
 
     def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
         with torch.no_grad():

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..config import DistillConfig
+from ..config.objective import WITHOUT_LABELS
 from ..data import Dataset, Scalers, Split, subset
 from ..data.columns import Columns
 from ..data.named import read_inputs
@@ -139,14 +140,15 @@ class Setting:
             scalers=self.scalers,
             rows=self.rows,
             held=self.held,
+            answers=self.teacher_on_held if self.free is None and config.base in WITHOUT_LABELS else None,
             beside=None if known.pool is None else known.pool.held(config.noise, tuple(config.sigma)),
             teacher_source=self.teacher.source,
             total=None if config.steps == "auto" else config.steps,
             every=config.evaluate_every,
             device=config.device,
-            backend=config.backend,
+            backend=config.compute,
             decided={
-                **config.model_dump(mode="json", exclude={"recipe", "baseline", "backend", "device", "accept_teacher"}),
+                **config.model_dump(mode="json", exclude={"recipe", "baseline", "compute", "device", "accept_teacher"}),
                 "known": known_hash(known, pair.plain_teacher),
             },
         )

@@ -39,6 +39,8 @@ _STORED = {
     "hint_layers",
     "no_data",
     "sampler",
+    "noise",
+    "sigma",
     "w_base",
     "w_sampler",
     "describe",

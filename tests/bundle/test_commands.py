@@ -54,7 +54,7 @@ def test_check_takes_one_file_and_exits_with_1_when_it_would_be_refused(cli, run
     ("arguments", "word"),
     [
         (["check", "absent", "--target", "desktop"], "no run folder"),
-        (["check", "RUN", "--target", "toaster"], "unknown target 'toaster'"),
+        (["check", "RUN", "--target", "toaster"], "unknown platform 'toaster'"),
         (["check", "RUN"], "--target"),
         (["bundle", "absent", "--target", "desktop"], "no run folder"),
         (["bundle", "RUN", "--target", "desktop", "--rows", "all"], "expected one of held-out, synthetic"),

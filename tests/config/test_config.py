@@ -121,3 +121,10 @@ def test_an_unknown_correction_is_named():
     with pytest.raises(UserError, match="unknown correction 'magic'"):
         RunConfig.from_dict({"quantize": {"corrections": "bias,magic"}})
     assert RunConfig.from_dict({"quantize": {"corrections": "none"}}).quantize.corrections == []
+
+
+def test_epochs_belong_to_a_teacher_that_is_trained_here():
+    with pytest.raises(UserError, match="epochs 60 is for a teacher to be trained here"):
+        RunConfig.from_dict({"teacher": {"factory": "package:make", "epochs": 60}})
+    trained = RunConfig().updated({"teacher.epochs": 60})
+    assert trained.updated({"teacher.factory": "package:make"}).teacher.epochs == 300, "another teacher, other fields"

@@ -7,7 +7,7 @@ import pytest
 from graphs import ACTIVATIONS, rows, write_mlp
 from wrong_graphs import SAID, WRONG, write_wrong
 
-from regkd_edge.config.targets import TARGETS, formats_of, get_target
+from regkd_edge.config.platforms import PLATFORMS, formats_of, get_platform
 from regkd_edge.engines.lint import lint
 from regkd_edge.errors import GraphError, UserError
 
@@ -18,7 +18,7 @@ def errors(path, target="jetson-orin", tensorrt=None):
     return [finding for finding in lint(path, target, tensorrt) if finding.level == "error"]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", PLATFORMS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_what_the_quantizers_write_fits_every_target(tmp_path, activation, target):
     from regkd_edge.quantization import quantize_fp16, quantize_int8
@@ -107,12 +107,12 @@ def test_integer_and_half_inputs_are_refused(tmp_path):
 
 
 def test_targets_are_known_by_name():
-    for name in TARGETS:
-        assert get_target(name).version() >= (10, 3)
-    with pytest.raises(UserError, match="unknown target 'jetson-nano'.*jetson-orin"):
-        get_target("jetson-nano")
+    for name in PLATFORMS:
+        assert get_platform(name).version() >= (10, 3)
+    with pytest.raises(UserError, match="unknown platform 'jetson-nano'.*jetson-orin"):
+        get_platform("jetson-nano")
     with pytest.raises(UserError, match=r"8\.6 is not supported"):
-        get_target("desktop").version("8.6")
+        get_platform("desktop").version("8.6")
 
 
 def test_formats_grow_with_the_architecture():

@@ -17,10 +17,10 @@ from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.reference import reference_outputs
 from regkd_edge.quantization import Bound, graph_precision, quantize_int8, quantize_layers
 from regkd_edge.quantization.calibration import Calibration
+from regkd_edge.quantization.platforms import precisions_of, require_precision
 from regkd_edge.quantization.posttraining import plan_layers
 from regkd_edge.quantization.ranges import on_codes
 from regkd_edge.quantization.sensitivity import sensitivity
-from regkd_edge.quantization.targets import precisions_of, require_precision
 from regkd_edge.quantization.writer import write_plan
 
 INT8 = ["int8"] * 3

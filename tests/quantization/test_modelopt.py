@@ -20,7 +20,7 @@ import onnx
 from regkd_edge.config import QuantizeConfig
 from regkd_edge.errors import GraphError, NotAvailable, UserError
 from regkd_edge.quantization import quantize_int8
-from regkd_edge.quantization.int8 import PLACERS
+from regkd_edge.quantization.int8 import QUANTIZERS
 
 # What nvidia-modelopt 0.44 and 0.47 take, as far as it is used.
 STAND_IN = """
@@ -33,7 +33,7 @@ def quantize(onnx_path, *, quantize_mode, calibration_data, calibration_method, 
     np.save(pathlib.Path(__file__).with_name("rows.npy"), rows)
     asked = dict(mode=quantize_mode, input=name, method=calibration_method, others=high_precision_dtype)
     pathlib.Path(__file__).with_name("asked.json").write_text(json.dumps(asked))
-    print("a placer that talks")
+    print("a quantizer that talks")
 """
 
 # Work that is really done: our own writer, a format a layer, ranges from the rows. Metadata are lost, as by modelopt.
@@ -76,7 +76,7 @@ def fp32(tmp_path):
 
 def quantize(fp32, **options):
     calibration = options.pop("calibration", rows(n=64))
-    return quantize_int8(fp32, fp32.with_name("int8.onnx"), calibration, placer="modelopt", **options)
+    return quantize_int8(fp32, fp32.with_name("int8.onnx"), calibration, quantizer="modelopt", **options)
 
 
 def test_it_is_asked_for_int8_with_the_rest_in_fp32_and_the_rows_in_whole_batches(fp32, stand_in, capfd):
@@ -148,7 +148,7 @@ def test_a_method_that_it_lacks_is_refused(fp32):
 def test_the_configuration_knows_the_placers_and_the_command_line_calls_them_quantizer(monkeypatch, capfd):
     from regkd_edge.cli import main
 
-    assert typing.get_args(QuantizeConfig.model_fields["placer"].annotation) == ("auto", *PLACERS)
+    assert typing.get_args(QuantizeConfig.model_fields["quantizer"].annotation) == ("auto", *QUANTIZERS)
     monkeypatch.setattr("sys.argv", ["regkd-edge", "quantize", "--help"])
     with pytest.raises(SystemExit):
         main()

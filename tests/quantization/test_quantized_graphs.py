@@ -85,7 +85,7 @@ def test_fixed_batch_graph_is_calibrated_in_its_own_batches(tmp_path):
 def test_percentile_clips_what_min_max_keeps(fp32, tmp_path):
     outlier = rows()
     outlier[0] = 1000.0
-    options = {"placer": "onnxruntime"}  # one scale for all features; the own placer gives each its own
+    options = {"quantizer": "onnxruntime"}  # one scale for all features; the own quantizer gives each its own
     quantize_int8(fp32, tmp_path / "minmax.onnx", outlier, method="minmax", **options)
     quantize_int8(fp32, tmp_path / "percentile.onnx", outlier, method="percentile", percentile=99.0, **options)
 
@@ -137,9 +137,9 @@ def test_nothing_quantized_is_an_error(fp32, tmp_path, monkeypatch):
 
     monkeypatch.setattr(
         int8, "_place", lambda prepared, target, *rest: shutil.copyfile(prepared, target)
-    )  # a placer's silent no-op
+    )  # a quantizer's silent no-op
     with pytest.raises(GraphError, match="no layer .* is int8.*fp32"):
-        quantize_int8(fp32, tmp_path / "int8.onnx", rows(), placer="onnxruntime", method="minmax")
+        quantize_int8(fp32, tmp_path / "int8.onnx", rows(), quantizer="onnxruntime", method="minmax")
     assert not (tmp_path / "int8.onnx").exists()
 
 

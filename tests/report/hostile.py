@@ -57,7 +57,7 @@ def crowded_report(run):
     layers = [{"name": f"layer{i}/gemm_with_a_rather_long_name", "precision": "int8", "change": 2.0 / (i + 1)} for i in range(5)]  # fmt: skip
     evidence = dataclasses.replace(
         report.evidence,
-        histories={name: history for name in errors},
+        histories=dict.fromkeys(errors, history),
         race=race,
         layers={"int8": {"all": 2.5, "layers": layers}},
         costs={name: Cost(123456, 4321, 987) for name in engines},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regkd_edge.report.notes import busy, deployed, loop_overhead, other_settings
+from regkd_edge.report.notes import busy, deployed, loop_overhead, other_settings, trained_by
 
 
 def timing(batch, p50, **more):
@@ -61,3 +61,11 @@ def test_what_a_device_found_is_told_and_nothing_where_there_was_none():
 def test_a_busy_machine_is_told():
     assert "load 1.9 on 2 cores" in busy({"load": [1.9, 0, 0], "cores": 2})
     assert busy({"load": [0.2, 0, 0], "cores": 2}) is None and busy({}) is None
+
+
+def test_points_around_the_rows_are_named_as_perturbation_matching():
+    recipe = {"base": "mimic", "w_base": {"start": 1.0, "end": 1.0}}
+    setup = {"sampler": "neighbours", "noise": "principal", "sigma": [0.3], "base": "mimic"}
+    assert trained_by({"extra": {"recipe": recipe, "setup": setup}}) == "mimic + PM (principal noise 0.3)"
+    setup["noise"] = "mixed"
+    assert trained_by({"extra": {"recipe": recipe, "setup": setup}}) == "mimic + PM (mixed noise)"

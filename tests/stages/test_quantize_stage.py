@@ -137,10 +137,10 @@ def test_training_through_the_quantizers(finished):
         assert graph["finetune"]["rise_after"] < graph["finetune"]["rise_before"]
     else:
         assert any("training through the quantizers" in note for note in graph["notes"])
-    with pytest.raises(UserError, match="finetune trains all layers in int8.*--no-finetune, or --max-increase none"):
+    with pytest.raises(UserError, match="qat trains all layers in int8.*--no-qat, or --max-increase none"):
         quantize(finished, precision="int8", finetune=True, max_increase="1%")
     with pytest.raises(
-        UserError, match="--no-finetune, or --precision int8 --max-increase none"
+        UserError, match="--no-qat, or --precision int8 --max-increase none"
     ):  # auto brings a bound of its own
         quantize(finished, precision="auto", finetune=True)
 
@@ -158,19 +158,19 @@ def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"precision": "fp16", "finetune": True}, "and precision is fp16.*or add --no-finetune"),
+        ({"precision": "fp16", "finetune": True}, "and precision is fp16.*or add --no-qat"),
         (
-            {"precision": "int8", "finetune": True, "placer": "onnxruntime"},
-            "quantizer is 'onnxruntime'.*--no-finetune, or --quantizer own",
+            {"precision": "int8", "finetune": True, "quantizer": "onnxruntime"},
+            "quantizer is 'onnxruntime'.*--no-qat, or --quantizer own",
         ),
         ({"precision": "bf16", "max_increase": "1%"}, "searches int8 and fp8 graphs.*or add --max-increase none"),
         (
-            {"precision": "int8", "placer": "onnxruntime", "report": True},
-            r"placer 'onnxruntime' \(--quantizer\) has no report by layers.*--quantizer own",
+            {"precision": "int8", "quantizer": "onnxruntime", "report": True},
+            r"--quantizer onnxruntime has no report by layers.*--quantizer own",
         ),
         (
-            {"precision": "int8", "placer": "modelopt", "corrections": "bias"},
-            r"placer 'modelopt' \(--quantizer\) has no corrections \(bias\)",
+            {"precision": "int8", "quantizer": "modelopt", "corrections": "bias"},
+            r"--quantizer modelopt has no corrections \(bias\)",
         ),
     ],
 )

@@ -79,3 +79,26 @@ def test_a_branch_leaves_the_trunk_as_it_was():
     assert branch.state.step == 50 + ladder.decay_steps(50) and member.state.step == 50
     assert all(torch.equal(p, q) for p, q in zip(before, member.student.parameters()))
     assert any((p != q).any() for p, q in zip(before, branch.student.parameters()))
+
+
+def test_a_student_that_reads_no_label_is_selected_by_answers_and_neighbours():
+    member, plain = problem()
+    far = Validation(plain.x, plain.y + 5.0, 1.0, answers=plain.y, beside=(plain.x, plain.y))
+    near = plain._rmse(member.student, plain.x, plain.y)
+    assert far.score(member.student) == pytest.approx(near) and far.progress(member.student) == pytest.approx(near)
+    assert far.rmse(member.student) > 3.0, "what is shown stays the distance from the labels"
+
+
+def test_a_training_with_neighbours_climbs_by_them():
+    from regkd_edge.config import DistillConfig, TeacherConfig
+    from regkd_edge.training import train_teacher
+    from regkd_edge.training.setting import Setting
+
+    from .test_train import make_dataset
+
+    data = make_dataset(n=100, o=1)
+    teacher = train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=3), 0).as_teacher()
+    config = DistillConfig(recipe=None, terms=[], sampler="neighbours", student="mlp:4:tanh")
+    training = Setting.of(data, teacher, config, 0).training(config)
+    validation = training.validation(torch.device("cpu"))
+    assert training.climbs and validation.beside is not None and validation.answers is not None

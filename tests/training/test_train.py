@@ -12,7 +12,9 @@ from regkd_edge.config import BASES, DistillConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, load_predictions, split
 from regkd_edge.errors import RecipeError, UserError
 from regkd_edge.models import Teacher, build, load_model, predict
+from regkd_edge.objectives import jacobian_products
 from regkd_edge.training import baseline, distill, recipe_of, save_trained, train_teacher
+from regkd_edge.training.setting import Setting
 
 
 def make_dataset(n=300, d=3, o=2, seed=0):
@@ -177,3 +179,12 @@ def test_what_is_saved_is_what_was_trained(data, trained, tmp_path):
     )
     assert summary["spec"] == "mlp:8:tanh" and summary["parameters"] == 3 * 8 + 8 + 8 * 2 + 2
     assert summary["train_rows"] == 180 and summary["backend"] == student.choice.backend
+
+
+def test_a_weight_of_gm_in_units_of_the_teacher_means_the_same_on_every_table(data, trained):
+    teacher = trained.as_teacher()
+    config = short(recipe=None, terms=["gm"], w_gm=0.5, gm_scale="teacher", gm_on=["original"])
+    setting = Setting.of(data, teacher, config, 0)
+    x = torch.from_numpy(setting.train[0]).float()
+    size = jacobian_products(setting.module, x, None, graph=False)[1].square().sum((1, 2)).mean().item()
+    assert setting.training(config).recipe.w_gm.start * size == pytest.approx(0.5 * data.o, rel=1e-4)

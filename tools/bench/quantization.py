@@ -108,7 +108,7 @@ def int8(rows, *, labels=False, corrections=CORRECTIONS):
 def percentile(subject: Subject, target: Path) -> None:
     from regkd_edge.quantization import quantize_int8
 
-    quantize_int8(subject.graph, target, subject.real(), method="percentile", placer="onnxruntime")
+    quantize_int8(subject.graph, target, subject.real(), method="percentile", quantizer="onnxruntime")
 
 
 METHODS = {

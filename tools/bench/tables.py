@@ -165,7 +165,8 @@ def report(records: Records, fraction: float, seconds: float) -> str:
             "Single candidates on the same tables, change of the distance (mean over tables and seeds):",
             table(("candidate", "change"), rows),
         ]
-    return "\n\n".join([*parts, how_it_was_run(seconds)]) + "\n"
+    run = how_it_was_run(seconds).replace("tools/reproduce/tables.py", "tools/bench/tables.py")
+    return "\n\n".join([*parts, run]) + "\n"
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = Fal
             return
         teacher.notes.append(
             f"warning: the teacher's answers fit the labels with R2 {fit:.2g}, and with R2 {elsewhere:.2g} when it is asked in "
-            f"{other} units: check --inputs {other}"
+            f"{other} units: check --units {other}"
         )
     elif guessed and not asked and fit < _NONSENSE:
         raise ModelError(
@@ -125,7 +125,7 @@ def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = Fal
     elif fit < 0:
         teacher.notes.append(
             f"warning: the teacher's answers fit the labels of the training rows worse than a constant does (R2 {fit:.2g}): check "
-            "the order of the columns, the units and --inputs"
+            "the order of the columns, the units and --units"
         )
 
 

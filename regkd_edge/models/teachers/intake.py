@@ -77,7 +77,7 @@ def _kept(config: TeacherConfig, folder: Path) -> Teacher:
             "Name it with --factory, or import this teacher again with --force.",
         )
     tensors = Weights(read_tensors(folder / "model.safetensors"))
-    teacher = from_factory(config.factory_name, card.get("units", config.inputs), tensors, f"'{folder}'", config.output)
+    teacher = from_factory(config.factory_name, card.get("units", config.units), tensors, f"'{folder}'", config.output)
     teacher.scalers, teacher.found = stored_scalers(card), []  # decided when it was taken in
     return teacher
 
@@ -102,13 +102,13 @@ def open_teacher(config: TeacherConfig) -> Teacher:
     """
     if config.factory_name is not None:
         weights = read_weights(config.weights, trust=config.trust) if config.weights is not None else None
-        teacher = from_factory(config.factory_name, config.inputs, weights, f"'{config.weights}'", config.output)
+        teacher = from_factory(config.factory_name, config.units, weights, f"'{config.weights}'", config.output)
     elif config.path is not None:
         path = Path(config.path)
         if config.from_run or path.is_dir():
             teacher = from_run(path, trust=config.trust)
         else:
-            teacher = from_file(path, config.inputs, output=config.output, trust=config.trust)
+            teacher = from_file(path, config.units, output=config.output, trust=config.trust)
     else:
         raise ModelError("no teacher named.", "Train one with train-teacher, or name one with --teacher-from.")
     teacher.trust = config.trust

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ..config.targets import TARGETS, formats_of
+from ..config.platforms import PLATFORMS, formats_of
 from ..errors import NotAvailable, UserError
 
 __all__ = ["DEVICES", "precisions_of", "require_precision"]
@@ -23,12 +23,14 @@ def precisions_of(target: str) -> tuple[str, ...]:
     if name == "cpu":
         # The CPU provider multiplies float32 and int8; half precision is stored and computed in float32.
         return ("fp32", "int8", "int8-weights", "fp16")
-    if name in TARGETS:
-        return formats_of(min(TARGETS[name].compute_capabilities))
+    if name in PLATFORMS:
+        return formats_of(min(PLATFORMS[name].compute_capabilities))
     met = re.fullmatch(r"sm_?(\d{2,3})", name)
     sm = int(met.group(1)) if met else DEVICES.get(name)
     if sm is None:
-        raise UserError(f"unknown device '{target}'.", f"Use cpu, sm_NN, or one of: {', '.join([*TARGETS, *DEVICES])}.")
+        raise UserError(
+            f"unknown device '{target}'.", f"Use cpu, sm_NN, or one of: {', '.join([*PLATFORMS, *DEVICES])}."
+        )
     if sm < 75:
         raise UserError(
             f"'{target}' is older than sm_75, the oldest that TensorRT 10 and 11 support.", "Use a newer device."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import UserError
 
-__all__ = ["TARGETS", "Target", "formats_of", "get_target"]
+__all__ = ["PLATFORMS", "Platform", "formats_of", "get_platform"]
 
 
 def formats_of(sm: int) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def formats_of(sm: int) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Target:
+class Platform:
     """A kind of device.
 
     Attributes
@@ -76,10 +76,10 @@ class Target:
         return None
 
 
-TARGETS = {
+PLATFORMS = {
     target.name: target
     for target in (
-        Target(
+        Platform(
             "jetson-orin",
             "Jetson Orin Nano, NX and AGX",
             (87,),
@@ -87,7 +87,7 @@ TARGETS = {
             "3.10 with JetPack 6, 3.12 with JetPack 7",
             "86",
         ),
-        Target(
+        Platform(
             "jetson-thor",
             "Jetson Thor",
             (110,),
@@ -95,7 +95,7 @@ TARGETS = {
             "3.12",
             "120",
         ),
-        Target(
+        Platform(
             "desktop",
             "GeForce RTX 30, 40, 50 and the professional cards like them",
             (86, 89, 120),
@@ -103,7 +103,7 @@ TARGETS = {
             "3.10 to 3.14",
             "86",
         ),
-        Target(
+        Platform(
             "desktop-fp8",
             "GeForce RTX 40, 50 and the professional cards like them",
             (89, 120),
@@ -115,8 +115,8 @@ TARGETS = {
 }
 
 
-def get_target(name: str) -> Target:
+def get_platform(name: str) -> Platform:
     """Return the target of that name; an unknown one is a :class:`UserError`."""
-    if name not in TARGETS:
-        raise UserError(f"unknown target '{name}'.", f"Use one of: {', '.join(TARGETS)}.")
-    return TARGETS[name]
+    if name not in PLATFORMS:
+        raise UserError(f"unknown platform '{name}'.", f"Use one of: {', '.join(PLATFORMS)}.")
+    return PLATFORMS[name]

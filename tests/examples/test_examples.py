@@ -1,0 +1,100 @@
+"""Every example runs as it stands, on the data that it names."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+
+def run(code: list[str], folder: Path, *arguments: str) -> str:
+    """Standard output of a Python process in an empty folder."""
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, *code, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def scores(text: str) -> dict[str, float]:
+    """The R2 of each model that a script prints."""
+    line = next(line for line in text.splitlines() if line.startswith("R2"))
+    return {name.split()[-1]: float(value) for name, value in re.findall(r"([A-Za-z0-9 ]+) (-?\d\.\d+)", line)}
+
+
+def test_from_csv(tmp_path):
+    out = run([str(EXAMPLES / "from_csv.py")], tmp_path)
+    found = scores(out)
+    assert found["student"] > 0.35 and "native.int8" in out and "onnxruntime.int8" in out
+
+
+def test_from_a_csv_of_ones_own(tmp_path):
+    rows = [f"{i % 13},{i % 7},{2 * (i % 13) - (i % 7) + 0.01 * (i % 5)}" for i in range(200)]
+    (tmp_path / "mine.csv").write_text("\n".join(["a,b,price", *rows]))
+    assert scores(run([str(EXAMPLES / "from_csv.py"), "mine.csv"], tmp_path))["student"] > 0.9
+
+
+def test_from_module(tmp_path):
+    out = run([str(EXAMPLES / "from_module.py")], tmp_path, "out")
+    found = scores(out)
+    assert found["teacher"] > 0.7 and found["student"] > 0.3
+    assert "static" in (tmp_path / "out" / "student.h").read_text()
+
+
+def test_without_data(tmp_path):
+    found = scores(run([str(EXAMPLES / "without_data.py")], tmp_path))
+    assert abs(found["student"] - found["teacher"]) < 0.1 and abs(found["engine"] - found["student"]) < 0.05
+
+
+def test_from_sklearn(tmp_path):
+    found = scores(run([str(EXAMPLES / "from_sklearn.py")], tmp_path))
+    assert min(found.values()) > 0.15
+
+
+# Executes code cells in order, as Jupyter does: the value of the last expression of a cell is shown.
+EXECUTE = """
+import ast, json, sys
+cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
+names = {"__name__": "__main__"}
+for number, cell in enumerate(c for c in cells if c["cell_type"] == "code"):
+    tree = ast.parse("".join(cell["source"]))
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, f"cell {number}", "exec"), names)
+    if last is not None:
+        print(f"[{number}]", repr(eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)))
+"""
+
+
+def test_the_cells_of_the_notebook_run_in_order(tmp_path):
+    out = run(["-c", EXECUTE], tmp_path, str(EXAMPLES / "quickstart.ipynb"))
+    assert "native.int8" in out and "Teacher(" in out and out.count("Student(") >= 2
+    assert "fused core (as mlp:32:relu)" in out  # the module with batch normalization is an MLP in disguise
+    assert (tmp_path / "student.onnx").exists() and (tmp_path / "engines" / "native.int8" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_says_how_it_is_started(path):
+    assert f"python examples/{path.name}" in ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_the_notebook_holds_no_outputs():
+    cells = json.loads((EXAMPLES / "quickstart.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
