@@ -70,7 +70,12 @@ def check_inflated(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def inflated_problem(path: str | Path) -> str | None:
-    """Return why a library must not open a zip archive: damaged, or more inside than its size holds; None if it may."""
+    """Return why a library must not open a zip archive: damaged, or more inside than its size holds; None if it may.
+
+    A file of another kind is the library's to judge.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
     try:
         with zipfile.ZipFile(path) as archive:
             check_inflated(archive, os.path.getsize(path))

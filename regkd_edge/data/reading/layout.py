@@ -80,6 +80,9 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
         first += 1
     if first == len(lines):
         raise DataError(f"'{path}' is empty, expected a header line and rows.", "Give a CSV file with data in it.")
+    most = max(lines[first].count(mark) for mark in ",;\t|")
+    if most > 2 * COLUMNS:  # before millions of cells are made, whichever of the marks parts them
+        require_few(path, most + 1)
     separator = _separator(lines[first:]) if named == "auto" else named
     if len(separator) != 1:
         raise DataError(f"separator '{separator}' is not one character.", f"Give one, or one of: {', '.join(_NAMED)}.")

@@ -85,7 +85,7 @@ def load_teacher(
     elif name is not None and factory_of(name) is not None:
         tensors = read_weights(weights, trust=trust) if weights is not None else None
         teacher = from_factory(name, units, tensors, f"'{weights}'", output)
-    elif name is not None and (Path(name).is_file() or (Path(name).suffix and not Path(name).exists())):
+    elif name is not None and (Path(name).suffix if not Path(name).exists() else not Path(name).is_dir()):
         teacher = from_file(name, units, output=output, trust=trust)
     elif name is not None:
         teacher = from_run(name, trust=trust)
