@@ -39,7 +39,8 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
         **graph,
         "quantize": section.model_dump(mode="json", exclude={"precision"}),
         "auto": part != "auto" and "auto" in section.precision,
-        "high": section.high in section.precision,  # a graph of that precision is then not kept under two names
+        # A graph that stays in the higher precision throughout is then not kept under two names.
+        "high": section.high in section.precision if section.max_increase is not None or part == "auto" else None,
         "fraction": config.distill.fraction,
         "no_data": config.distill.no_data,
         "seed": config.seed,

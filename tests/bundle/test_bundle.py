@@ -197,7 +197,7 @@ def test_a_stale_or_unfinished_run_is_refused(run, tmp_path):
 
 def test_unknown_targets_and_versions_are_refused(run, tmp_path):
     for target, version, word in (
-        ("jetson-nano", None, "unknown target"),
+        ("jetson-nano", None, "unknown platform"),
         ("desktop", "8.6", "not supported"),
         ("desktop", "new", "not a TensorRT version"),
     ):

@@ -30,12 +30,12 @@ def no_rtx(monkeypatch):
 
 
 def test_check_says_that_the_graphs_fit_and_what_was_not_asked(cli, run, no_rtx):
-    code, out, err = cli("check", run.path, "--target", "jetson-orin")
+    code, out, err = cli("check", run.path, "--platform", "jetson-orin")
     assert code == 0, err
     assert (
         out.count("nothing would be refused") == 3 and "TensorRT 10.3 on Jetson Orin" in out and "was not used" in out
     )
-    assert f"next: regkd-edge bundle {run.path} --target jetson-orin" in out
+    assert f"next: regkd-edge bundle {run.path} --platform jetson-orin" in out
 
 
 def test_check_takes_one_file_and_exits_with_1_when_it_would_be_refused(cli, run, tmp_path, no_rtx):
@@ -43,21 +43,21 @@ def test_check_takes_one_file_and_exits_with_1_when_it_would_be_refused(cli, run
     model = onnx.load(run.file("onnx", "student.fp32.onnx"))
     model.opset_import[0].version = 21
     onnx.save(model, tmp_path / "new.onnx")
-    code, out, _ = cli("check", tmp_path / "new.onnx", "--target", "jetson-orin", "--json")
+    code, out, _ = cli("check", tmp_path / "new.onnx", "--platform", "jetson-orin", "--json")
     assert code == 1
     [row] = json.loads(out)["table"]
     assert row["level"] == "error" and "opset 21" in row["what"] and row["remedy"]
-    assert cli("check", tmp_path / "new.onnx", "--target", "jetson-orin", "--tensorrt", "10.16")[0] == 0
+    assert cli("check", tmp_path / "new.onnx", "--platform", "jetson-orin", "--tensorrt", "10.16")[0] == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["check", "absent", "--target", "desktop"], "no run folder"),
-        (["check", "RUN", "--target", "toaster"], "unknown platform 'toaster'"),
-        (["check", "RUN"], "--target"),
-        (["bundle", "absent", "--target", "desktop"], "no run folder"),
-        (["bundle", "RUN", "--target", "desktop", "--rows", "all"], "expected one of held-out, synthetic"),
+        (["check", "absent", "--platform", "desktop"], "no run folder"),
+        (["check", "RUN", "--platform", "toaster"], "unknown platform 'toaster'"),
+        (["check", "RUN"], "--platform"),
+        (["bundle", "absent", "--platform", "desktop"], "no run folder"),
+        (["bundle", "RUN", "--platform", "desktop", "--rows", "all"], "expected one of held-out, synthetic"),
         (["deploy", "absent.tar.gz"], "no bundle 'absent.tar.gz'"),
     ],
 )
@@ -70,7 +70,7 @@ def test_mistakes_are_one_line(cli, run, tmp_path, monkeypatch, arguments, word)
 
 def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli("bundle", run.path, "--target", "desktop")[0] == 0
+    assert cli("bundle", run.path, "--platform", "desktop")[0] == 0
     [archive] = (
         run.path.parent.glob("*.desktop.tar.gz") if not list(tmp_path.glob("*.tar.gz")) else tmp_path.glob("*.tar.gz")
     )
@@ -100,7 +100,7 @@ def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, t
 )
 def test_deploy_looks_at_its_flags_before_it_unpacks(cli, run, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
-    assert cli("bundle", run.path, "--target", "desktop", "--output", tmp_path / "b.tar.gz")[0] == 0
+    assert cli("bundle", run.path, "--platform", "desktop", "--output", tmp_path / "b.tar.gz")[0] == 0
     code, _, err = cli("deploy", "b.tar.gz", "dep", *flags)
     assert code == 2 and message in err and not (tmp_path / "dep").exists()
 
@@ -115,7 +115,7 @@ def test_what_is_no_archive_is_called_that(cli, tmp_path, monkeypatch):
 
 def test_bundle_says_where_it_is_what_is_in_it_and_what_to_type_next(cli, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, err = cli("bundle", run.path, "--target", "jetson-thor", "--json")
+    code, out, err = cli("bundle", run.path, "--platform", "jetson-thor", "--json")
     assert code == 0, err
     said = json.loads(out)
     assert [row["graph"] for row in said["table"]] == ["fp32", "fp16", "int8"]
@@ -136,6 +136,7 @@ def test_a_plan_for_gpus_that_are_not_here_is_built_and_not_run(cli, run, tmp_pa
     assert code == 0, err
     assert "not run here: tensorrt-rtx.fp32: there is no NVIDIA driver" in out and "native.int8" in out
     assert cli("report", folder)[0] == 0
+    shutil.rmtree(folder / "engines")  # else the engines of the other back ends are kept
     cli("build", folder, "--backend", "tensorrt-rtx")
     code, out, err = cli("bench", folder)
     assert code == 2 and "no engine" in err and "can be run here" in err

@@ -122,7 +122,7 @@ def test_predictions_and_jacobian():
         (dict(sigma=0), "sigma"),
         (dict(batch=0), "batch"),
         (dict(weights=dict.fromkeys(core.TERMS, (0.0, 0.0))), "no term"),
-        (dict(gm_on=0, weights=dict(base=(0.0, 0.0), pm=(0.0, 0.0), abm=(0.0, 0.0))), "no active term produces"),
+        (dict(gm_on=0, weights=dict(base=(0.0, 0.0), pm=(0.0, 0.0), abm=(0.0, 0.0))), "no active term makes"),
         (dict(cotangents=40000), "cotangents"),
     ],
 )

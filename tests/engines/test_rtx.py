@@ -191,7 +191,7 @@ def test_check_says_when_nvidia_was_not_asked(tmp_path, monkeypatch):
     good = write_mlp(tmp_path / "good.onnx", widths=(20, 32, 1))
     wrong = write_wrong("uint8", tmp_path / "wrong.onnx", tmp_path)
     found = check_graphs({"good": good, "wrong": wrong}, "desktop")
-    assert any("was not asked: the package tensorrt-rtx is not installed" in note for note in found.notes)
+    assert any("was not used: the package tensorrt-rtx is not installed" in note for note in found.notes)
     assert found.refused and {row["graph"] for row in found.rows if row["level"] == "error"} == {"wrong"}
     json.dumps(found.rows)
     with pytest.raises(NotAvailable, match=r"tensorrt-rtx is not installed.*regkd-edge\[rtx\]"):

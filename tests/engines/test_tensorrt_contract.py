@@ -89,7 +89,7 @@ def test_every_name_and_call_exists(contract, version):
     assert {"REFIT", "STRIP_PLAN", "REFIT_IDENTICAL", "VERSION_COMPATIBLE", "GPU_FALLBACK"} <= set(found["all_flags"])
     assert found["refitted"] == ["student.fp32.onnx"] and found["no_weights"].startswith("RunFolderError")
     assert found["dla"] == ["DLA", 1]
-    assert "has 2 DLA cores, and core 2" in found["dla_refused"][0] and "one batch size only" in found["dla_refused"][1]
+    assert "has 2 DLA cores, core 2" in found["dla_refused"][0] and "one batch size only" in found["dla_refused"][1]
     assert (
         found["parser_error"].startswith("GraphError")
         and "node 'layers.1' (Gemm): no such thing" in found["parser_error"]

@@ -138,7 +138,7 @@ SAID = {
     "dynamic_quantize": "no DynamicQuantizeLinear",
     "integer_product": "no QLinearMatMul",
     "mixed_types": "mixes float32 and float16",
-    "foreign_operator": "com.microsoft.FusedGemm is no ONNX operator",
+    "foreign_operator": "com.microsoft.FusedGemm is not an ONNX operator",
     "dynamic_features": "dimension 1 of input 'x' is dynamic (features)",
     "future_opset": "opset 30",
 }

@@ -335,11 +335,18 @@ class TestChoice:
         assert self.why(x=None, y=None).backend == "cpu"
         assert self.why(backend="torch").backend == "torch"
 
+    def test_an_mlp_in_disguise_and_stored_answers_of_any_teacher_are_fused(self):
+        assert self.why(student=torch.nn.Sequential(torch.nn.Linear(6, 1))).backend == "cpu"
+        assert self.why(teacher=lambda x: x[:, :1]).backend == "cpu"  # mimic needs its answers to the rows, no more
+
     @pytest.mark.parametrize(
         "change,reason",
         [
-            ({"student": torch.nn.Sequential(torch.nn.Linear(6, 1))}, "Sequential"),
-            ({"teacher": lambda x: x[:, :1]}, "function"),
+            (
+                {"student": torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Softmax(1), torch.nn.Linear(4, 1))},
+                "Sequential",
+            ),
+            ({"teacher": lambda x: x[:, :1], "recipe": StepRecipe(w_pm=1.0)}, "function"),
             ({"student": world()[0].double()}, "float64"),
             ({"x": torch.zeros(3, 2, 3)}, "flat"),
             ({"x": torch.zeros(3, 6, dtype=torch.float64)}, "float64"),

@@ -41,7 +41,7 @@ def test_measures_each_seed_once(call, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "nonsense=3"], "unknown field 'distill.nonsense'"),
+        (["--set", "nonsense=3"], "unknown field --nonsense"),
         (["--data", "nowhere.csv"], "no file 'nowhere.csv'"),
     ],
 )

@@ -145,7 +145,13 @@ class OnnxNetwork(nn.Module):
         self.constants: dict[str, str] = {}
         known = {}
         for tensor in graph.initializer:
-            known[tensor.name] = numpy_helper.to_array(tensor)
+            try:
+                known[tensor.name] = numpy_helper.to_array(tensor)
+            except (ValueError, TypeError, OverflowError, MemoryError) as error:
+                raise ModelError(
+                    f"the tensor '{tensor.name[:60]}' of the ONNX graph is not what its shape says: {error}.",
+                    "Export the graph again.",
+                ) from None
         self.nodes = []
         for node in _needed(graph, output):
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}

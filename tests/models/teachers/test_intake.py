@@ -256,6 +256,6 @@ def test_units_that_do_not_fit_the_labels_are_named(here, data):
         linear.bias.zero_()
     torch.jit.script(nn.Sequential(linear)).save("m.pt")
     teacher = teacher_for(TeacherConfig(teacher_from="m.pt"), data)
-    assert any("check --inputs standardized" in note for note in teacher.notes)
+    assert any("check --units standardized" in note for note in teacher.notes)
     quiet = teacher_for(TeacherConfig(teacher_from="m.pt", inputs="standardized"), data)
     assert not any("warning" in note.lower() for note in quiet.notes)
