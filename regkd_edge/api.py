@@ -15,7 +15,7 @@ loads a teacher or quantizes needs torch; :func:`load_engine`, :func:`build` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from .engines.engine import Engine
     from .measure.result import BenchResult
     from .models import Student, Teacher
+    from .training.loop import Progress
 
 __all__ = ["bench", "build", "distill", "load_engine", "load_teacher", "quantize", "train_teacher"]
-
-#: ``progress(step, total, losses, validation_rmse)`` after each validation.
-Progress = Callable[[int, int, "dict[str, float]", float], None]
 
 
 def load_teacher(source: Any, **options: Any) -> Teacher:

@@ -18,7 +18,7 @@ from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
-from ..graph.reference import reference_outputs
+from ..graph.unoptimized import reference_outputs
 from ..io.command import command_line
 from ..io.files import file_hash, scratch_folder
 from ..io.reading import read_json_object
@@ -92,35 +92,8 @@ def make_bundle(
     fitting, left_out = _fitting(run, target, tensorrt)
     x, y, index = _rows(run, config, dataset, rows, most_rows)
     answers = {name: reference_outputs(graph, x.astype(np.float32)) for name, graph in fitting.items()}
-
-    files = _data_files(dataset, x, y, rows)
-    for model in _MODELS:
-        if run.file(model, "predictions.npz").is_file() and (index is not None or model != "baseline"):
-            predictions = (
-                answers["fp32"]
-                if model == "student"
-                else y
-                if index is None
-                else load_predictions(run.file(model, "predictions.npz"))[index]
-            )
-            card = read_json_object(run.file(model, "model.json"), "Make the model again with --force.")
-            files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
-            files[f"{model}/predictions.npz"] = _npz(y=predictions)
-    files["run.yaml"] = _without_paths(config).to_yaml().encode()
-    files["expected.npz"] = _npz(**{name: values.astype(np.float32) for name, values in answers.items()})
-    described: dict[str, Any] = {}
-    for name, graph in fitting.items():
-        files[f"onnx/{graph.name}"] = graph.read_bytes()
-        described[name] = {
-            "file": f"onnx/{graph.name}",
-            "sha256": file_hash(graph),
-            "precision": graph_precision(graph).label,
-            "accuracy": accuracy(y, answers[name], dataset.table.target_names),
-            "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
-        }
-        files |= _native(graph, name, run.file(f"native.{name}"))
+    described, graph_files = _graphs(run, fitting, answers, y, dataset.table.target_names)
     name = run.path.resolve().name
-    path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     header = {
         "name": name,
         "target": {
@@ -136,8 +109,58 @@ def make_bundle(
         "tensorrt_options": config.build.options("tensorrt"),
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
-    files["README.txt"] = _readme(header).encode()
+    files = {
+        **_data_files(dataset, x, y, rows),
+        **_models(run, answers["fp32"], y, index),
+        "run.yaml": _without_paths(config).to_yaml().encode(),
+        "expected.npz": _npz(**{name: values.astype(np.float32) for name, values in answers.items()}),
+        **graph_files,
+        "README.txt": _readme(header).encode(),
+    }
+    path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     return path, write_archive(path, header, files, key)
+
+
+def _models(
+    run: RunFolder,
+    student: np.ndarray,  # [n, o] answers of its FP32 graph
+    y: np.ndarray,  # [n, o] labels, or the teacher's answers to synthetic rows
+    index: np.ndarray | None,  # the held-out rows; None for synthetic ones
+) -> dict[str, bytes]:
+    """Return the cards and the answers of teacher, baseline and student, without their weights."""
+    files: dict[str, bytes] = {}
+    for model in _MODELS:
+        stored = run.file(model, "predictions.npz")
+        if not stored.is_file() or (index is None and model == "baseline"):
+            continue
+        predictions = student if model == "student" else y if index is None else load_predictions(stored)[index]
+        card = read_json_object(run.file(model, "model.json"), "Make the model again with --force.")
+        files[f"{model}/model.json"] = _json({key: card[key] for key in _CARD if key in card} | _recipe_of(card))
+        files[f"{model}/predictions.npz"] = _npz(y=predictions)
+    return files
+
+
+def _graphs(
+    run: RunFolder,
+    fitting: dict[str, Path],
+    answers: dict[str, np.ndarray],  # each [n, o]
+    y: np.ndarray,  # [n, o]
+    target_names: list[str],
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return what ``bundle.json`` says of each graph, and the files of graphs and native engines."""
+    described: dict[str, Any] = {}
+    files: dict[str, bytes] = {}
+    for name, graph in fitting.items():
+        files[f"onnx/{graph.name}"] = graph.read_bytes()
+        described[name] = {
+            "file": f"onnx/{graph.name}",
+            "sha256": file_hash(graph),
+            "precision": graph_precision(graph).label,
+            "accuracy": accuracy(y, answers[name], target_names),
+            "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
+        }
+        files |= _native(graph, name, run.file(f"native.{name}"))
+    return described, files
 
 
 def _recipe_of(card: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError, NotAvailable
-from ..graph.reference import reference_outputs
+from ..graph.unoptimized import reference_outputs
 from ..io.files import write_json
 from . import get_backend, load_runner, read_manifest
 from .base import MANIFEST, Backend, Manifest

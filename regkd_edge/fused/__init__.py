@@ -5,13 +5,13 @@ from .choose import Choice, choose
 from .ops import distill_step, matching_loss, perturb
 from .optimizer import Optimizer, TrainState
 from .place import place
-from .steps import Member, Progress, advance, distill_steps, fit_steps
+from .steps import Member, StepsDone, advance, distill_steps, fit_steps
 
 __all__ = [
     "Choice",
     "Member",
     "Optimizer",
-    "Progress",
+    "StepsDone",
     "TrainState",
     "advance",
     "answers",

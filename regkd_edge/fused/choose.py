@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import NotAvailable, RecipeError
 from ..models.mlp import MLP
 from ..objectives import StepRecipe, is_differentiable
-from ..objectives.terms import Teacher
+from ..objectives.terms import Network
 from .forms import core_forms
 
 __all__ = ["BACKENDS", "Choice", "choose", "covered"]
@@ -34,7 +34,7 @@ class Choice:
 
 
 def covered(
-    student: nn.Module, teacher: Teacher | None, recipe: StepRecipe, device: torch.device, rows: bool = True
+    student: nn.Module, teacher: Network | None, recipe: StepRecipe, device: torch.device, rows: bool = True
 ) -> str | None:
     """Why the fused core cannot run this member on this kind of device, or None where it can."""
     if recipe.torch_only:
@@ -64,7 +64,7 @@ def covered(
 
 def choose(
     student: nn.Module,
-    teacher: Teacher | None,
+    teacher: Network | None,
     recipe: StepRecipe,
     *,
     batch: int,

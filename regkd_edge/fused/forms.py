@@ -9,7 +9,7 @@ from ..models.convert import as_mlp, shared_mlp
 from ..models.mlp import MLP
 from ..models.space import InStandardizedSpace
 from ..objectives import is_differentiable
-from ..objectives.terms import Teacher
+from ..objectives.terms import Network
 
 __all__ = ["core_forms"]
 
@@ -18,8 +18,8 @@ _MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 
 
 def core_forms(
-    student: nn.Module, teacher: Teacher | None, inputs: int | None = None
-) -> tuple[nn.Module, Teacher | None]:
+    student: nn.Module, teacher: Network | None, inputs: int | None = None
+) -> tuple[nn.Module, Network | None]:
     """Return student and teacher as MLPs where they are equal to one, else as they are.
 
     A student (``nn.Sequential`` of linear layers and one activation) shares its weights with the result, so that
@@ -34,7 +34,7 @@ def core_forms(
     return shared_mlp(student) or student, _folded(teacher, inputs)
 
 
-def _folded(teacher: Teacher | None, inputs: int | None) -> Teacher | None:
+def _folded(teacher: Network | None, inputs: int | None) -> Network | None:
     if not isinstance(teacher, nn.Module) or type(teacher) is MLP or not is_differentiable(teacher):
         return teacher
     if isinstance(teacher, InStandardizedSpace):  # a Teacher looked for an MLP in it already, with its rows

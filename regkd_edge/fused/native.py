@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..models.mlp import MLP
 from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
-from ..objectives.terms import Teacher
+from ..objectives.terms import Network
 from . import cuda, gain
 from .passes import Net
 from .philox import PERTURB
@@ -86,7 +86,7 @@ def _why_not(tensors: dict[str, Tensor | None], device: torch.device) -> str | N
 
 
 def refuses(
-    student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
+    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
 ) -> str | None:
     """Return why the core cannot run this job although it supports every part of it, or None."""
     core, device = _load()[0], next(student.parameters()).device
@@ -129,7 +129,7 @@ _LARGE_FLOP_ON_GPU = 4e9
 
 
 def slower(
-    student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
+    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
 ) -> str | None:
     """Return why the core is expected to be slower than PyTorch on this job, or None."""
     weights = sum(a * b for a, b in zip(student.widths[:-1], student.widths[1:]))
@@ -146,7 +146,7 @@ def slower(
 
 
 def slower_than_cpu(
-    student, teacher: Teacher | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None
+    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None
 ) -> str | None:
     """Why the CPU core is expected to be faster on this job than the current GPU, or None."""
     asked = teacher if recipe.asks_teacher(x is not None) else None

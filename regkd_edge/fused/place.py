@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import NotAvailable, RecipeError
 from ..objectives import StepRecipe
-from ..objectives.terms import Teacher
+from ..objectives.terms import Network
 from . import native
 from .choose import covered
 
@@ -34,7 +34,7 @@ def no_gpu() -> str | None:
 
 def place(
     student: nn.Module,
-    teacher: Teacher | None,
+    teacher: Network | None,
     recipe: StepRecipe,
     *,
     batch: int,

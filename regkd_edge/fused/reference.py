@@ -13,21 +13,21 @@ from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable
 from ..objectives.bases import squared
 from ..objectives.heads import check_two_heads, first_head
 from ..objectives.matching import StepPoints
-from ..objectives.terms import Teacher, ascend, central_products
+from ..objectives.terms import Network, ascend, central_products
 from ..recipes import TERMS
 from . import points
 
 __all__ = ["needs_candidates", "step_loss", "synthetic_points"]
 
 
-def needs_candidates(recipe: StepRecipe, teacher: Teacher | None) -> bool:
+def needs_candidates(recipe: StepRecipe, teacher: Network | None) -> bool:
     """Return whether ABM must pick among candidates: on request, or because the teacher has no gradient."""
     return recipe.ascent_rule == "candidates" or not is_differentiable(teacher)
 
 
 def synthetic_points(
-    student: Teacher,
-    teacher: Teacher,
+    student: Network,
+    teacher: Network,
     x: Tensor,  # [B, ...]
     recipe: StepRecipe,
     seed: int,
@@ -49,8 +49,8 @@ def synthetic_points(
 
 
 def step_loss(
-    student: Teacher,
-    teacher: Teacher | None,
+    student: Network,
+    teacher: Network | None,
     x: Tensor,  # [B, ...] the step's rows
     y: Tensor | None,  # [B, o]
     rows: RowQuantities | None,  # of these rows

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import DataError, RecipeError
 from ..io.progress import tick
 from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe, row_quantities
-from ..objectives.terms import Teacher
+from ..objectives.terms import Network
 from . import native
 from .choose import Choice, choose
 from .forms import core_forms
@@ -20,7 +20,7 @@ from .permutation import batch_rows
 from .points import clamp, gaussian_inputs
 from .reference import step_loss
 
-__all__ = ["Member", "Progress", "advance", "distill_steps", "fit_steps"]
+__all__ = ["Member", "StepsDone", "advance", "distill_steps", "fit_steps"]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Member:
     """
 
     student: nn.Module
-    teacher: Teacher | None
+    teacher: Network | None
     x: Tensor | None
     y: Tensor | None
     recipe: StepRecipe
@@ -74,13 +74,13 @@ class Member:
     inputs: int | None = None
     shuffle: bool = True
     decision: Choice | None = field(default=None, init=False, repr=False)
-    _forms: tuple[nn.Module, Teacher | None] | None = field(default=None, init=False, repr=False)
+    _forms: tuple[nn.Module, Network | None] | None = field(default=None, init=False, repr=False)
 
     def parameters(self) -> list[Tensor]:
         """The student's trainable parameters in the order of ``state``."""
         return [p for p in self.student.parameters() if p.requires_grad]
 
-    def core_forms(self) -> tuple[nn.Module, Teacher | None]:
+    def core_forms(self) -> tuple[nn.Module, Network | None]:
         """Student and teacher as the fused core takes them, decided once; see :func:`core_forms`."""
         if self._forms is None:
             inputs = self.x.shape[1] if self.x is not None and self.x.ndim == 2 else self.inputs
@@ -160,7 +160,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepsDone:
     """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and the back end that ran."""
 
     losses: Tensor
@@ -168,7 +168,7 @@ class Progress:
     choice: Choice
 
 
-def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Progress]:
+def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[StepsDone]:
     """Run ``n`` steps of every member, in place on students and states (an ensemble over seeds, folds or sizes).
 
     Each member's result is bit-identical to running it alone. Members that the fused core supports run in one call.
@@ -185,7 +185,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[Pr
     for i, choice in enumerate(choices):
         if choice.backend == "torch":
             losses[i] = _torch_steps(members[i], n)
-    return [Progress(losses[i], member.state, choices[i]) for i, member in enumerate(members)]
+    return [StepsDone(losses[i], member.state, choices[i]) for i, member in enumerate(members)]
 
 
 def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
@@ -219,7 +219,7 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
 
 def distill_steps(
     student: nn.Module,
-    teacher: Teacher,
+    teacher: Network,
     x: Tensor | None,  # [N, ...]
     y: Tensor | None,  # [N, o]
     recipe: StepRecipe,
@@ -234,7 +234,7 @@ def distill_steps(
     inputs: int | None = None,
     shuffle: bool = True,
     backend: str = "auto",
-) -> Progress:
+) -> StepsDone:
     """Run steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on student and state.
 
     The arguments are those of :class:`Member`. Splitting a run into several calls does not change any bit.
@@ -258,7 +258,7 @@ def fit_steps(
     loss: str = "squared",
     delta: float = 1.0,
     backend: str = "auto",
-) -> Progress:
+) -> StepsDone:
     """Train a network on labels alone, as for a teacher; ``loss`` is ``squared`` or ``huber``."""
     if loss not in ("squared", "huber"):
         raise RecipeError(f"loss '{loss}' is unknown.", "Use 'squared' or 'huber'.")

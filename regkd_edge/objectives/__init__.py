@@ -1,23 +1,23 @@
 """Training objectives: bases, matching terms, and the recipe that names and weights them (needs torch)."""
 
 from .bases import base_rows, base_rows_and_gradient, blend, huber, squared, tbr, tor
-from .recipe import (
+from .rows import RowQuantities, row_quantities
+from .step_recipe import (
     ASCENT_RULES,
-    BASES,
     KERNEL_COLUMNS,
     LOSS_COLUMNS,
     OUTLIER_LOSSES,
     OUTLIER_RULES,
     POINT_KINDS,
+    STEP_BASES,
     Schedule,
     StepRecipe,
 )
-from .rows import RowQuantities, row_quantities
 from .terms import ascend, is_differentiable, jacobian_products, pick_candidates
 
 __all__ = [
     "ASCENT_RULES",
-    "BASES",
+    "STEP_BASES",
     "KERNEL_COLUMNS",
     "LOSS_COLUMNS",
     "OUTLIER_LOSSES",

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError
-from .recipe import StepRecipe
 from .rows import RowQuantities
+from .step_recipe import StepRecipe
 
 __all__ = ["base_rows", "base_rows_and_gradient", "blend", "huber", "relational", "squared", "tbr", "tor"]
 

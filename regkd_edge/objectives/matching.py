@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .bases import squared
-from .recipe import StepRecipe
+from .step_recipe import StepRecipe
 
 __all__ = ["StepPoints", "adversarial", "gradient", "perturbation"]
 

@@ -11,25 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from .bases import squared
-from .recipe import StepRecipe
+from .step_recipe import StepRecipe
 
 __all__ = [
-    "Teacher",
+    "Network",
     "ascend",
     "is_differentiable",
     "jacobian_products",
     "pick_candidates",
 ]
 
-Teacher = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
+Network = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
 
 
-def is_differentiable(teacher: Teacher) -> bool:
+def is_differentiable(teacher: Network) -> bool:
     """Return whether autograd can pass through a teacher: its ``differentiable`` attribute, or being an nn.Module."""
     return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
 
 
-def ascent_gradient(student: Teacher, teacher: Teacher, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
+def ascent_gradient(student: Network, teacher: Network, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
     """Return the gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay, for a search step."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
@@ -51,8 +51,8 @@ def ascent_update(x: Tensor, grad: Tensor, v: Tensor, recipe: StepRecipe) -> tup
 
 
 def ascend(
-    student: Teacher,
-    teacher: Teacher,
+    student: Network,
+    teacher: Network,
     start: Tensor,  # [B, ...]
     recipe: StepRecipe,
     clamp: Callable[[Tensor], Tensor] = lambda x: x,
@@ -66,7 +66,7 @@ def ascend(
 
 
 @torch.no_grad()
-def pick_candidates(student: Teacher, teacher: Teacher, candidates: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
+def pick_candidates(student: Network, teacher: Network, candidates: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
     """Return each row's candidate with the largest disagreement: the search that needs no gradient."""
     b, c = candidates.shape[:2]
     flat = candidates.reshape(b * c, *candidates.shape[2:])
@@ -75,7 +75,7 @@ def pick_candidates(student: Teacher, teacher: Teacher, candidates: Tensor) -> T
 
 
 def jacobian_products(
-    f: Teacher,
+    f: Network,
     points: Tensor,  # [P, ...]
     cotangents: Tensor | None,  # [P, C, o], or None: every output in turn
     *,
@@ -97,7 +97,7 @@ def jacobian_products(
 
 
 @torch.no_grad()
-def central_products(teacher: Teacher, points: Tensor, cotangents: Tensor | None, half: float) -> Tensor:  # [P, C, ...]
+def central_products(teacher: Network, points: Tensor, cotangents: Tensor | None, half: float) -> Tensor:  # [P, C, ...]
     """J^T v of a teacher without gradients, by central differences: 2 d teacher evaluations per point."""
     flat = points.flatten(1)
     columns = []

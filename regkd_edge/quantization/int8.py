@@ -14,7 +14,7 @@ from ..config import CORRECTIONS
 from ..errors import GraphError, NotAvailable, UserError
 from ..graph.chain import read_chain
 from ..graph.graph import graph_precision, input_of, load_graph
-from ..graph.reference import fixed_batch
+from ..graph.unoptimized import fixed_batch
 from ..io.files import scratch_folder, write_atomic
 from .layers import quantize_layers
 from .modelopt import calibration_method, place_modelopt

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import GraphError, NotAvailable, UserError
 from ..graph.graph import graph_precision, load_graph
-from ..graph.reference import fixed_batch
+from ..graph.unoptimized import fixed_batch
 
 __all__ = ["calibration_method", "place_modelopt"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError, GraphError
 from ..graph.graph import GraphPrecision, graph_precision, load_graph
-from ..graph.reference import reference_outputs
+from ..graph.unoptimized import reference_outputs
 from ..io.files import file_hash
 
 __all__ = ["QuantizeSummary", "checked_rows", "summarize", "target_names"]

@@ -10,7 +10,7 @@ from ..config import RunConfig
 from ..errors import RunFolderError, UserError
 from ..io.files import digest, file_hash
 from .folder import RunFolder
-from .stage import Done, Progress, Stage
+from .stage import Done, Stage, StageProgress
 from .state import may_write, write_state
 
 __all__ = ["part_problem", "perform_parts", "prune_parts"]
@@ -34,7 +34,7 @@ def part_problem(run: RunFolder, config: RunConfig, stage: Stage, part: str) -> 
 
 
 def perform_parts(
-    run: RunFolder, config: RunConfig, stage: Stage, progress: Progress, machine: str, force: bool
+    run: RunFolder, config: RunConfig, stage: Stage, progress: StageProgress, machine: str, force: bool
 ) -> Done:
     """Do the requested parts that are missing or stale; keep the others that are right and remove those that are not."""
     entry = run.state().get(stage.name, {"outputs": {}})

@@ -17,7 +17,7 @@ from ..io.files import digest, file_hash
 from ..io.regular import file_problem
 from .folder import RunFolder
 from .parts import part_problem, perform_parts, prune_parts
-from .stage import Done, Progress, Stage
+from .stage import Done, Stage, StageProgress
 from .state import STAGES
 
 __all__ = ["external_hash", "machine_name", "perform", "require_fresh", "stale_reason"]
@@ -47,7 +47,9 @@ def stale_reason(get: Get, run: RunFolder, config: RunConfig, name: str, *, here
     return next((reason for reason in reasons if reason is not None), None)
 
 
-def perform(get: Get, run: RunFolder, config: RunConfig, name: str, progress: Progress, *, force: bool = False) -> Done:
+def perform(
+    get: Get, run: RunFolder, config: RunConfig, name: str, progress: StageProgress, *, force: bool = False
+) -> Done:
     """Run a stage if it is missing, stale or forced; refuse if a stage it needs is missing or stale.
 
     If its outputs changed, what later stages made from the old ones is removed; what they made from others is kept.

@@ -10,10 +10,10 @@ from typing import Any
 from ..config import RunConfig
 from .folder import RunFolder
 
-__all__ = ["Done", "Parts", "Progress", "Stage"]
+__all__ = ["Done", "Parts", "StageProgress", "Stage"]
 
 #: Called as ``progress(label, step, total, losses, validation_rmse)`` during long work.
-Progress = Callable[[str, int, int, dict[str, float], "float | None"], None]
+StageProgress = Callable[[str, int, int, dict[str, float], "float | None"], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Parts:
 
     names: Callable[[RunFolder, RunConfig], list[str]]
     inputs: Callable[[RunFolder, RunConfig, str], dict[str, Any] | None]
-    work: Callable[[RunFolder, RunConfig, Progress, list[str]], Iterator[tuple[str, list[Path], dict[str, Any]]]]
+    work: Callable[[RunFolder, RunConfig, StageProgress, list[str]], Iterator[tuple[str, list[Path], dict[str, Any]]]]
     summary: Callable[[RunFolder, RunConfig, dict[str, dict[str, Any]]], dict[str, Any]]
 
 
@@ -69,7 +69,7 @@ class Stage:
     command: str
     needs: tuple[str, ...]
     inputs: Callable[[RunFolder, RunConfig], dict[str, Any]] | None = None
-    work: Callable[[RunFolder, RunConfig, Progress], tuple[list[Path], dict[str, Any]]] | None = None
+    work: Callable[[RunFolder, RunConfig, StageProgress], tuple[list[Path], dict[str, Any]]] | None = None
     parts: Parts | None = None
     uses: tuple[str, ...] = ()
     machine_bound: bool = False

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..fused import Member, Progress, advance, answers
+from ..fused import Member, StepsDone, advance, answers
 from ..fused.permutation import batch_rows
 from ..objectives import LOSS_COLUMNS, RowQuantities, Schedule
 from .sampler import Network, Sampler
@@ -195,7 +195,7 @@ class Feed:
             part.sampler.load_state_dict({k.removeprefix(f"{i}."): v for k, v in flat.items() if k.startswith(f"{i}.")})
 
 
-def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backend: str = "auto") -> list[Progress]:
+def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backend: str = "auto") -> list[StepsDone]:
     """Run ``n`` steps of every member on its feed's points, round by round; :func:`regkd_edge.fused.advance` for feeds.
 
     All feeds need the same number of steps per round, of which ``n`` is a multiple (except at the end of a run).
@@ -205,7 +205,7 @@ def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backen
         raise RecipeError("members and feeds go in pairs with rounds of one length.", "Give each member its feed.")
     length, done = steps.pop(), 0
     tables: list[list[Tensor]] = [[] for _ in members]
-    last: list[Progress] = []
+    last: list[StepsDone] = []
     while done < n:
         count = min(length, n - done)
         for member, feed in zip(members, feeds):
@@ -218,4 +218,4 @@ def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backen
                 feed.learn(member)
         done += count
     empty = torch.zeros(0, len(LOSS_COLUMNS))
-    return [Progress(torch.cat(t or [empty]), p.state, p.choice) for t, p in zip(tables, last)]
+    return [StepsDone(torch.cat(t or [empty]), p.state, p.choice) for t, p in zip(tables, last)]

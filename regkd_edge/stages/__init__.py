@@ -11,12 +11,12 @@ import importlib
 
 from ..run import pipeline
 from ..run.pipeline import external_hash, machine_name
-from ..run.stage import Done, Parts, Progress, Stage
+from ..run.stage import Done, Parts, Stage, StageProgress
 
 __all__ = [
     "Done",
     "Parts",
-    "Progress",
+    "StageProgress",
     "Stage",
     "external_hash",
     "get",

@@ -11,7 +11,7 @@ from ..errors import GraphError, NotAvailable
 from ..io.command import command_line
 from ..io.progress import tick
 from ..run import RunFolder
-from . import Parts, Progress, Stage
+from . import Parts, Stage, StageProgress
 
 __all__ = ["STAGE"]
 
@@ -39,7 +39,7 @@ def _runs_code(section: Any, manifest: Any) -> bool:
 
 
 def _work(
-    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+    run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset, load_predictions
     from ..engines import get_backend, read_manifest

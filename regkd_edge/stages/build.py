@@ -12,7 +12,7 @@ from ..config import RunConfig
 from ..errors import GraphError, UserError
 from ..graph.file import Graph
 from ..run import RunFolder
-from . import Parts, Progress, Stage
+from . import Parts, Stage, StageProgress
 
 if TYPE_CHECKING:
     from ..engines.verify import Oracle
@@ -59,7 +59,7 @@ def oracle_of(run: RunFolder) -> Oracle:
 
 
 def _work(
-    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+    run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..engines import get_backend

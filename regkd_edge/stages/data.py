@@ -9,7 +9,7 @@ from ..config import RunConfig
 from ..data import BUNDLED, prepare, save_dataset, split
 from ..errors import DataError
 from ..run import RunFolder
-from . import Progress, Stage, external_hash
+from . import Stage, StageProgress, external_hash
 from .distill import described_files
 from .teacher import teacher_files
 
@@ -52,7 +52,7 @@ def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     return {"described": files, "standard": about, "teacher": teacher, "data": shares, "seed": config.seed}
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
     source = _source(config)
     if source is None:
         from ..training import described_table

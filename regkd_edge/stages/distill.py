@@ -9,7 +9,7 @@ from typing import Any
 from ..config import RunConfig
 from ..config.objective import AUTO
 from ..run import RunFolder
-from . import Parts, Progress, Stage, external_hash
+from . import Parts, Stage, StageProgress, external_hash
 
 __all__ = ["STAGE", "refuse_bad_teacher"]
 
@@ -46,7 +46,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
 
 
 def _work(
-    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+    run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..models import teacher_for

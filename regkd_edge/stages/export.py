@@ -7,7 +7,7 @@ from typing import Any
 
 from ..config import RunConfig
 from ..run import RunFolder
-from . import Progress, Stage
+from . import Stage, StageProgress
 
 __all__ = ["STAGE"]
 
@@ -16,7 +16,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     return {"batch_size": config.batch_size}
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
     from ..export import check_onnx, export_onnx
     from ..models import load_model

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import RunConfig
 from ..errors import UserError
 from ..run import RunFolder
-from . import Parts, Progress, Stage, external_hash
+from . import Parts, Stage, StageProgress, external_hash
 
 __all__ = ["STAGE", "calibration_rows"]
 
@@ -205,7 +205,7 @@ def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
 
 
 def _work(
-    run: RunFolder, config: RunConfig, progress: Progress, parts: list[str]
+    run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..data import load_dataset
     from ..quantization import quantize_graph

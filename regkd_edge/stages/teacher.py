@@ -9,7 +9,7 @@ from ..config import RunConfig
 from ..config.sources import factory_of
 from ..errors import RunFolderError
 from ..run import RunFolder
-from . import Progress, Stage, external_hash
+from . import Stage, StageProgress, external_hash
 
 __all__ = ["STAGE", "teacher_files"]
 
@@ -61,7 +61,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _work(run: RunFolder, config: RunConfig, progress: Progress) -> tuple[list[Path], dict[str, Any]]:
+def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
     from ..data import load_dataset
     from ..models import save_teacher, teacher_for
     from ..training import save_trained, train_teacher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .described import described_rows, described_table
 from .fits import require_fit
 from .guard import check_against_rows, require_teacher
-from .recipe import optimizer_of, recipe_of
+from .objective import optimizer_of, recipe_of
 from .result import Trained, save_trained
 from .train import baseline, distill, train_teacher
 

@@ -21,8 +21,8 @@ from .checkpoint import Checkpoint
 from .ladder import climb, still_improving
 from .loop import Progress, Validation, run
 from .pair import Pair
-from .points import Known, Source, answers
 from .result import Trained
+from .source import Known, Source, answers
 
 __all__ = ["Training", "known_hash"]
 

@@ -16,15 +16,14 @@ from ..data.columns import Columns
 from ..data.named import read_inputs
 from ..models import Teacher
 from ..objectives import Schedule, StepRecipe, is_differentiable
-from ..objectives.terms import Teacher as Network
-from ..objectives.terms import jacobian_products
+from ..objectives.terms import Network, jacobian_products
 from .free import Synthetic, synthetic_rows
 from .job import Training, known_hash
 from .known import description_of
+from .objective import optimizer_of, recipe_of
 from .pair import pair_of
-from .points import Known, box_of, source_of
 from .pool import POINTS, Pool, teacher_answers
-from .recipe import optimizer_of, recipe_of
+from .source import Known, box_of, source_of
 
 __all__ = ["Setting", "standardized_rows"]
 

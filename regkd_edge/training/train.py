@@ -21,12 +21,12 @@ from .free import how_sure
 from .guard import better_than_its_teacher
 from .job import Training
 from .loop import Progress
+from .objective import optimizer_of
 from .pair import plain_pair
-from .points import Source
 from .race import hold_race
-from .recipe import optimizer_of
 from .result import Trained
 from .setting import Setting, standardized_rows
+from .source import Source
 from .verdict import notes
 
 __all__ = ["baseline", "distill", "train_teacher"]

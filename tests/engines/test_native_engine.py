@@ -19,7 +19,7 @@ from regkd_edge.engines import get_backend, load_runner, read_manifest
 from regkd_edge.engines.native import BACKEND
 from regkd_edge.engines.native.file import from_bytes, to_bytes
 from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import quantize_fp16, quantize_int8
 
 PLAIN = {"method": "minmax", "corrections": ()}  # quick: how well ranges are chosen is no concern of this back end

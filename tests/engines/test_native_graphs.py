@@ -20,7 +20,7 @@ from regkd_edge.engines.native.program import program_of
 from regkd_edge.errors import GraphError
 from regkd_edge.graph.formats import FORMATS
 from regkd_edge.graph.reader import read_network
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import quantize_int8, quantize_layers
 
 EXPORTED = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus")

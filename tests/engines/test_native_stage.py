@@ -17,7 +17,7 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
 from regkd_edge.config import RunConfig
 from regkd_edge.errors import GraphError, UserError
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.run import STAGES, RunFolder
 from regkd_edge.stages import perform
 

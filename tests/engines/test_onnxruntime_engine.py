@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 
 from regkd_edge.engines import available, get_backend, load_runner, read_manifest
 from regkd_edge.errors import DataError, GraphError, RunFolderError, UserError
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.io.files import file_hash
 from regkd_edge.quantization import quantize_fp16, quantize_int8
 

@@ -15,7 +15,7 @@ from regkd_edge.engines import get_backend, load_runner, read_manifest
 from regkd_edge.engines.batches import predict
 from regkd_edge.engines.verify import Oracle, allowed_difference, compare_answers, verify_engine
 from regkd_edge.errors import GraphError
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import quantize_int8, quantize_layers
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.config import RunConfig
 from regkd_edge.engines import get_backend, read_manifest
 from regkd_edge.errors import DataError, RunFolderError
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.measure import accuracy, bench_engine, bench_engines
 from regkd_edge.quantization import quantize_int8
 from regkd_edge.run import RunFolder

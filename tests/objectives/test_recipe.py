@@ -7,7 +7,7 @@ import json
 import pytest
 
 from regkd_edge.errors import RecipeError
-from regkd_edge.objectives import BASES, Schedule, StepRecipe
+from regkd_edge.objectives import STEP_BASES, Schedule, StepRecipe
 
 
 def test_a_schedule_is_the_alpha_of_zhou_and_chiam():
@@ -27,7 +27,7 @@ def test_a_weight_can_be_written_in_several_ways(given):
     assert StepRecipe(w_pm=given).w_pm == Schedule(0.5)
 
 
-@pytest.mark.parametrize("base", [b for b in BASES if b != "none"])
+@pytest.mark.parametrize("base", [b for b in STEP_BASES if b != "none"])
 def test_a_recipe_survives_json(base):
     recipe = StepRecipe.kang2024(base, sigma=(0.1, 0.2), low=(-1, -2), high=(1, 2), gm_on=("original", "ascended"))
     assert StepRecipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe

@@ -15,7 +15,7 @@ from regkd_edge.data import Scalers
 from regkd_edge.errors import GraphError
 from regkd_edge.export import export_onnx
 from regkd_edge.graph.chain import read_chain
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.models import build
 from regkd_edge.objectives import StepRecipe
 from regkd_edge.quantization.finetune import QuantizedNetwork, finetune_plan

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.config import CORRECTIONS
 from regkd_edge.errors import GraphError, NotAvailable, UserError
 from regkd_edge.graph.chain import read_chain
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import Bound, graph_precision, quantize_int8, quantize_layers
 from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.platforms import precisions_of, require_precision

@@ -13,7 +13,7 @@ pytest.importorskip("onnxruntime")
 
 from regkd_edge.config import CORRECTIONS
 from regkd_edge.graph.chain import read_chain
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import Bound, quantize_layers
 from regkd_edge.quantization.mixed import cautious_rise, search_mixed
 from regkd_edge.quantization.plan import nearest_plan

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from regkd_edge.errors import DataError, GraphError, UserError
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import graph_precision, quantize_fp16, quantize_int8
 
 

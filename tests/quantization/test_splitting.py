@@ -14,7 +14,7 @@ from regkd_edge.engines import get_backend, load_runner
 from regkd_edge.engines.batches import predict
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS, rounded_parts
-from regkd_edge.graph.reference import reference_outputs
+from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import quantize_int8
 from regkd_edge.quantization.calibration import Calibration, allowed_change, combined_rows
 from regkd_edge.quantization.posttraining import plan_layers

@@ -15,7 +15,7 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     from regkd_edge.config import RunConfig
     from regkd_edge.data import Table, save_dataset, save_predictions, split
     from regkd_edge.engines import get_backend
-    from regkd_edge.graph.reference import reference_outputs
+    from regkd_edge.graph.unoptimized import reference_outputs
     from regkd_edge.io.files import write_json
     from regkd_edge.measure import bench_engines
     from regkd_edge.quantization import quantize_int8

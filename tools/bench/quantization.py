@@ -30,7 +30,7 @@ class Subject:
     """A case with its graph, rows and FP32 accuracy."""
 
     def __init__(self, case: Case):
-        from regkd_edge.graph.reference import reference_outputs
+        from regkd_edge.graph.unoptimized import reference_outputs
         from regkd_edge.models import load_model
 
         prepare(case)
@@ -124,7 +124,7 @@ METHODS = {
 
 
 def measure(names: list[str], chosen: list[Case]) -> None:
-    from regkd_edge.graph.reference import reference_outputs
+    from regkd_edge.graph.unoptimized import reference_outputs
     from regkd_edge.quantization import graph_precision
 
     for case in chosen:

@@ -20,7 +20,7 @@ from .schedule import Schedule, weight
 
 __all__ = [
     "ASCENT_RULES",
-    "BASES",
+    "STEP_BASES",
     "KERNEL_COLUMNS",
     "LOSS_COLUMNS",
     "OUTLIER_LOSSES",
@@ -35,7 +35,7 @@ LOSS_COLUMNS = ("total", "base", *TERMS)
 KERNEL_COLUMNS = ("total", "base", *(name for name, term in TERMS.items() if term.kernel))
 """Those that the fused core writes, in its order."""
 
-BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor", "rkd")
+STEP_BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor", "rkd")
 OUTLIER_RULES = ("mean", "median")
 OUTLIER_LOSSES = ("root", "squared", "drop")
 ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
@@ -140,7 +140,7 @@ class StepRecipe(_TermWeights):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
         for name in ("w_base", *(f"w_{term}" for term in TERMS)):
             put(name, Schedule.of(getattr(self, name)))
-        _one_of("base", self.base, BASES)
+        _one_of("base", self.base, STEP_BASES)
         _one_of("ascent_rule", self.ascent_rule, ASCENT_RULES)
         _one_of("outlier_rule", self.outlier_rule, OUTLIER_RULES)
         _one_of("outlier_loss", self.outlier_loss, OUTLIER_LOSSES)
