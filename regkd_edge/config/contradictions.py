@@ -1,4 +1,8 @@
-"""What does not go together in the section ``distill``: refused here, before anything is trained."""
+"""What does not go together in a configuration: refused here, before anything is trained or written.
+
+Within a section it is refused when the section is read; across sections, by :func:`across_sections`, before a whole run.
+What only a teacher decides is refused by :mod:`regkd_edge.training.fits`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from .objective import AUTO, OBJECTIVE, ROUND, WITHOUT_LABELS, active
 
 if TYPE_CHECKING:
     from .distill import DistillConfig
+    from .quantize import QuantizeConfig
+    from .run import RunConfig
 
-__all__ = ["contradictions"]
+__all__ = ["across_sections", "contradictions", "quantize_contradictions"]
 
 
 def contradictions(c: DistillConfig) -> list[str]:
@@ -94,3 +100,50 @@ def _made(c: DistillConfig) -> set[str]:
     """The kinds of points that the steps have."""
     searched = {"ascended"} if c.drawn == "direct" and active(c.w_sampler) else set()
     return {"original"} | {TABLE[name].points for name in c.active_terms} - {None} | searched
+
+
+def quantize_contradictions(c: QuantizeConfig) -> list[str]:
+    """Flags of ``quantize`` that would have no effect or exclude each other, each with its reason and its remedy."""
+    found = []
+    wanted = ["int8" if precision == "auto" else precision for precision in c.precision]
+    bound = c.max_increase is not None or "auto" in c.precision
+    if c.qat and bound:
+        remedy = "--precision int8 --max-increase none" if "auto" in c.precision else "--max-increase none"
+        found.append(
+            f"qat trains all layers in int8, max_increase keeps some in a higher precision: add --no-qat, or {remedy}"
+        )
+    if c.qat and "int8" not in wanted:
+        found.append(
+            f"qat trains an int8 graph, and precision is {', '.join(wanted)}: add int8 to --precision, or add --no-qat"
+        )
+    if c.qat and c.quantizer not in ("auto", "own"):
+        found.append(
+            f"qat trains through pairs of quantizer 'own', and quantizer is '{c.quantizer}': add --no-qat, or "
+            "--quantizer own"
+        )
+    if bound and not {"int8", "fp8"} & set(wanted):
+        found.append(
+            f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}: add int8 to --precision, "
+            "or add --max-increase none"
+        )
+    return found
+
+
+def across_sections(c: RunConfig) -> list[str]:
+    """What two sections of a whole run demand of each other, each with its reason and its remedy."""
+    found = []
+    if c.distill.no_data and c.quantize.calibrate not in ("auto", "synthetic"):
+        found.append(
+            f"distill.no_data hides the rows from the student, and quantize.calibrate '{c.quantize.calibrate}' reads "
+            "them: omit calibrate, or set it to synthetic"
+        )
+    if c.distill.base == "hint":
+        to_train = None if c.teacher.brought else c.teacher.teacher
+        for who, spec, layer in zip(("student", "teacher"), (c.distill.student, to_train), c.distill.hint_layers):
+            count = len(spec.split(":")[1].split(",")) if spec is not None and spec.count(":") == 2 else layer + 1
+            if layer >= count:
+                found.append(
+                    f"the {who} {spec} has {count} hidden layers, and hint_layers asks for layer {layer}: use -1 (the "
+                    f"last) or 0 to {count - 1}"
+                )
+    return found

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from .contradictions import quantize_contradictions
 from .fields import MOST_STEPS, Names, Section, as_list
 
 __all__ = ["CORRECTIONS", "QuantizeConfig"]
@@ -114,4 +115,10 @@ class QuantizeConfig(Section):
         for name in self.corrections:
             if name not in CORRECTIONS:
                 raise ValueError(f"unknown correction '{name}': use any of {', '.join(CORRECTIONS)}, or none")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> QuantizeConfig:
+        for problem in quantize_contradictions(self):
+            raise ValueError(problem)
         return self

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from ..errors import UserError
 from ..io.reading import read_yaml, yaml_line
 from .budget import checked_allowance
+from .contradictions import across_sections
 from .data import DataConfig
 from .distill import BASES, SAMPLERS, TERMS, DistillConfig, begun_anew
 from .fields import MOST_STEPS, Count, Optimizer, Section, as_list, none_for_nothing
@@ -297,23 +298,9 @@ class RunConfig(Section):
 
     def require_whole(self) -> None:
         """Raise :class:`UserError` if two sections contradict each other."""
-        if self.distill.no_data and self.quantize.calibrate not in ("auto", "synthetic"):
-            raise UserError(
-                "distill.no_data hides the rows from the student, and quantize.calibrate "
-                f"'{self.quantize.calibrate}' reads them.",
-                "Omit calibrate, or set it to synthetic.",
-            )
-        if self.distill.base == "hint":
-            to_train = None if self.teacher.brought else self.teacher.teacher
-            for who, spec, layer in zip(
-                ("student", "teacher"), (self.distill.student, to_train), self.distill.hint_layers
-            ):
-                count = len(spec.split(":")[1].split(",")) if spec is not None and spec.count(":") == 2 else layer + 1
-                if layer >= count:
-                    raise UserError(
-                        f"the {who} {spec} has {count} hidden layers, and hint_layers asks for layer {layer}.",
-                        f"Use -1 (the last) or 0 to {count - 1}.",
-                    )
+        found = across_sections(self)
+        if found:
+            raise UserError(f"{'; '.join(found)}.")
 
     def to_yaml(self) -> str:
         """Return all fields, in order, as YAML."""

@@ -179,31 +179,6 @@ def _finetuned(
     )
 
 
-def _require_effect(section: Any, wanted: list[str], bound: Any) -> None:
-    """Refuse flags that would have no effect, or that exclude each other."""
-    if section.qat and bound is not None:
-        raise UserError(
-            "qat trains all layers in int8, max_increase keeps some in a higher precision.",
-            "Add --no-qat, or "
-            + ("--precision int8 --max-increase none." if "auto" in section.precision else "--max-increase none."),
-        )
-    if section.qat and "int8" not in wanted:
-        raise UserError(
-            f"qat trains an int8 graph, and precision is {', '.join(wanted)}.",
-            "Add int8 to --precision, or add --no-qat.",
-        )
-    if section.qat and section.quantizer not in ("auto", "own"):
-        raise UserError(
-            f"qat trains through pairs of quantizer 'own', and quantizer is '{section.quantizer}'.",
-            "Add --no-qat, or --quantizer own.",
-        )
-    if bound is not None and not {"int8", "fp8"} & set(wanted):
-        raise UserError(
-            f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}.",
-            "Add int8 to --precision, or add --max-increase none.",
-        )
-
-
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
@@ -219,7 +194,6 @@ def _work(
     bound = _bound(run, config)
     if bound is not None:
         require_precision(bound.high, section.platform)
-    _require_effect(section, wanted, bound)
     check_rows = load_dataset(run).rows("validation")[0].astype(np.float32)
     labelled = _labelled(run, config) if "int8" in wanted else None
     for part in parts:
