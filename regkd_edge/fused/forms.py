@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..models.convert import as_mlp, shared_mlp
 from ..models.mlp import MLP
-from ..models.space import InStandardizedSpace
 from ..objectives import is_differentiable
 from ..objectives.terms import Network
 
@@ -31,12 +29,20 @@ def core_forms(
     inputs : int, optional
         Number of features, where the rows tell it.
     """
+    if type(student) is MLP and (type(teacher) is MLP or not isinstance(teacher, nn.Module)):
+        return student, teacher
+    # Late: what converts needs more packages than the core, which tools/gpu_check runs with torch and NumPy alone.
+    from ..models.convert import shared_mlp
+
     return shared_mlp(student) or student, _folded(teacher, inputs)
 
 
 def _folded(teacher: Network | None, inputs: int | None) -> Network | None:
     if not isinstance(teacher, nn.Module) or type(teacher) is MLP or not is_differentiable(teacher):
         return teacher
+    from ..models.convert import as_mlp, shared_mlp
+    from ..models.space import InStandardizedSpace
+
     if isinstance(teacher, InStandardizedSpace):  # a Teacher looked for an MLP in it already, with its rows
         return teacher
     modules = list(teacher.modules())
