@@ -16,7 +16,7 @@ _LIBRARIES = {
     "torch": ("train and distil", "distill"),
     "onnx": ("export and quantize", "distill"),
     "onnxruntime": ("run engines on any machine", "onnxruntime"),
-    "scikit-learn": ("the bundled data sets", "distill"),
+    "scikit-learn": ("load the bundled data sets", "distill"),
     "safetensors": ("read and write models", "distill"),
     "pyarrow": ("read Parquet", "data"),
     "tensorrt": ("build engines for NVIDIA GPUs", "tensorrt"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import typer
 
 from .. import doctor as examine
@@ -18,4 +20,5 @@ def register(app: typer.Typer) -> None:
 
         Example: `regkd-edge doctor`
         """
-        show("this machine", examine.findings(), as_json=as_json, next_command="regkd-edge demo")
+        trains = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "onnxruntime", "sklearn"))
+        show("this machine", examine.findings(), as_json=as_json, next_command="regkd-edge demo" if trains else None)
