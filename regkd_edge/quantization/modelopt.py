@@ -79,7 +79,7 @@ def calibration_method(method: str) -> tuple[str, list[str]]:
         return "entropy", ["ranges by entropy: modelopt does not support method 'output'"]
     if method not in _METHODS:
         cause = f"modelopt has no calibration method '{method}'."
-        raise UserError(cause, "Use method minmax or entropy, or another quantizer .")
+        raise UserError(cause, "Use method minmax or entropy, or --quantizer own.")
     return method, []
 
 

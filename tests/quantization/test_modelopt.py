@@ -145,7 +145,7 @@ def test_a_method_that_it_lacks_is_refused(fp32):
         quantize(fp32, method="percentile")
 
 
-def test_the_configuration_knows_the_placers_and_the_command_line_calls_them_quantizer(monkeypatch, capfd):
+def test_the_configuration_and_the_command_line_know_the_quantizers(monkeypatch, capfd):
     from regkd_edge.cli import main
 
     assert typing.get_args(QuantizeConfig.model_fields["quantizer"].annotation) == ("auto", *QUANTIZERS)
