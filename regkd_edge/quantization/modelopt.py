@@ -127,17 +127,17 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     if done.returncode == _ABSENT:
         raise NotAvailable(
             f"nvidia-modelopt cannot be imported: {cause}.",
-            "Run: pip install 'regkd-edge[modelopt]' in an environment of its own, or use quantizer 'own' .",
+            "Run: pip install 'regkd-edge[modelopt]' in an environment of its own, or use --quantizer own.",
         )
     if done.returncode:
-        raise GraphError(f"modelopt could not quantize the graph: {cause}.", "Use quantizer 'own' or 'onnxruntime' .")
+        raise GraphError(f"modelopt could not quantize the graph: {cause}.", "Use --quantizer own or onnxruntime.")
     graph = graph_precision(output if output.is_file() else prepared)
     left = [layer.name for layer in graph.layers if layer.precision != "int8"]
     if len(left) == len(graph.layers):
         raise GraphError(
             f"modelopt ended without an error and quantized nothing: {graph.pairs} Q/DQ pairs, none of"
             f" {len(left)} layers in int8. It silently leaves out layers with one output, and layers less than 16 wide.",
-            "Make the hidden layers 16 wide or more, or use quantizer 'own' .",
+            "Make the hidden layers 16 wide or more, or use --quantizer own.",
         )
     model = load_graph(output)
     _set_batch(model, batch)
