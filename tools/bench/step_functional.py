@@ -4,6 +4,8 @@ double backward."""
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 __all__ = ["FunctionalCompiled", "Jax"]
@@ -73,6 +75,7 @@ class Jax:
 
     def __init__(self, case, student, teacher, x):
         _only_gradient_matching(case)
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the other providers need memory too
         try:
             import jax
             import jax.numpy as jnp
