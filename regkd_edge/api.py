@@ -197,20 +197,20 @@ def quantize(
     from .quantization import Bound, quantize_graph
 
     config = config or validated(QuantizeConfig, {"precision": [precision], **options})
-    names = list(getattr(model, "feature_names", ())) or None
+    names, shape = list(getattr(model, "feature_names", ())) or None, _row_shape(model)
     with temporary_folder() as scratch:
         source = model.export(Path(scratch, "fp32.onnx")).path if isinstance(model, Student) else Path(model)
-        rows = _calibration_rows(model, calibrate, precision, config, seed, names)
+        rows = _calibration_rows(model, calibrate, precision, config, seed, names, shape)
         bound = labelled = None
         if config.max_increase is not None and validation is None:
             raise UserError("max_increase needs rows that judge it.", "Give validation=(x, y).")
         if validation is not None:
-            x, _ = as_rows(validation[0], names=names if hasattr(validation[0], "columns") else None)
+            x, _ = as_rows(validation[0], names=names if hasattr(validation[0], "columns") else None, shape=shape)
             y, _ = as_targets(validation[1], len(x))
             labelled = (x.astype(np.float32), y)
             if config.max_increase is not None:
                 bound = Bound(config.max_increase, *labelled, config.high)
-        checked = None if check is None else as_rows(check, width=None, what="check")[0].astype(np.float32)
+        checked = None if check is None else as_rows(check, width=None, shape=shape, what="check")[0].astype(np.float32)
         kept = None
         if path is None:
             kept = temporary_folder()
@@ -318,7 +318,9 @@ def bench(
         raise UserError("bench was given no engine.", "Give one, or a list of them.")
     config = config or validated(BenchConfig, {"batches": list(batches), **options})
     names = list(several[0].manifest.feature_names) or None
-    rows, _ = as_rows(x, names=names if hasattr(x, "columns") else None, width=several[0].d)
+    rows, _ = as_rows(
+        x, names=names if hasattr(x, "columns") else None, width=several[0].d, shape=several[0].input_shape
+    )
     labels, found = (None, None) if y is None else as_targets(y, len(rows), width=several[0].o)
     targets = list(several[0].manifest.target_names) or found
     measured = measure_engines(
@@ -386,13 +388,31 @@ def _described(teacher: Teacher, config: DistillConfig, seed: int) -> Dataset:
     return Dataset(table, split(len(table), 0.15, 0.15, seed))
 
 
+def _row_shape(model: Any) -> tuple[int, ...] | None:
+    """Shape of a row of a student or a graph that is an image or a signal, or None."""
+    if hasattr(model, "input_shape"):
+        return cast("tuple[int, ...] | None", model.input_shape)
+    from .graph.graph import load_graph, row_shape
+
+    shape = row_shape(load_graph(Path(model)))
+    return shape if len(shape) > 1 else None
+
+
 def _calibration_rows(
-    model: Any, calibrate: Any, precision: str, config: QuantizeConfig, seed: int, names: list[str] | None
+    model: Any,
+    calibrate: Any,
+    precision: str,
+    config: QuantizeConfig,
+    seed: int,
+    names: list[str] | None,
+    shape: tuple[int, ...] | None,
 ) -> np.ndarray | None:  # [n, d] float32
     if precision == "fp16":
         return None
     if calibrate is not None:
-        rows, _ = as_rows(calibrate, names=names if hasattr(calibrate, "columns") else None, what="calibrate")
+        rows, _ = as_rows(
+            calibrate, names=names if hasattr(calibrate, "columns") else None, shape=shape, what="calibrate"
+        )
         if len(rows) > config.rows:
             rows = rows[np.random.default_rng(seed).choice(len(rows), config.rows, replace=False)]
         return rows.astype(np.float32)

@@ -236,6 +236,7 @@ def _data_files(dataset: Dataset, x: np.ndarray, y: np.ndarray, kind: str) -> di
         "target_names": table.target_names,
         "warnings": warnings,
         "split": {"train": 0, "validation": 0, "test": len(x)},
+        **({"input_shape": list(table.input_shape)} if table.input_shape is not None else {}),
     }
     if kind == "held-out":  # kinds and ranges of the training rows, which held-out rows do not show
         names["columns"] = dataset.columns.to_dict()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .fields import Names, OrNone, Section
+from .fields import Names, OrNone, Section, as_list, none_for_nothing
 
 __all__ = ["DataConfig", "thousands_by_column"]
 
@@ -81,6 +81,15 @@ class DataConfig(Section):
         "", description="Thousands mark of a text table: , . ' or space; in one column alone, COLUMN=MARK."
     )
     header: bool = Field(True, description="The first line names the columns; otherwise they are c1, c2, ...")
+    input_shape: Annotated[
+        list[Annotated[int, Field(ge=1)]] | None, BeforeValidator(lambda v: as_list(none_for_nothing(v)))
+    ] = Field(
+        None,
+        description=(
+            "Shape of a row that is an image or a signal, whose numbers are the input columns in C order: 1,8,8 "
+            "(channels, height, width), 2,128 (channels, length) or 128,6 (time, features)."
+        ),
+    )
     split: Literal["random", "time"] = Field(
         "random", description="Held-out rows: at random, or the last ones of the table, whose rows are in time order."
     )

@@ -12,7 +12,7 @@ from .split import Split
 from .store import Dataset
 from .table import Table
 
-__all__ = ["as_rows", "as_targets", "dataset_of", "shape_of"]
+__all__ = ["as_rows", "as_targets", "dataset_of", "require_shape", "shape_of"]
 
 _EXACT = 2**53  # beyond it not every whole number is exact in float64
 
@@ -27,6 +27,7 @@ def as_rows(
     *,
     names: Sequence[str] | None = None,
     width: int | None = None,
+    shape: Sequence[int] | None = None,
     what: str = "x",
 ) -> tuple[np.ndarray, list[str] | None]:
     """Return rows ``[n, d]`` as float64, and the names of their columns if they have any.
@@ -40,6 +41,8 @@ def as_rows(
         and must have this number of columns.
     width : int, optional
         The required number of columns if there are no names.
+    shape : sequence of int, optional
+        Shape of a row that is a tensor: ``[n, *shape]`` is taken too, and flattened in C order.
     what : str
         What the rows are, for messages.
 
@@ -62,6 +65,8 @@ def as_rows(
             else x.detach().float().cpu().numpy()
         )
     values = _numbers(x, what)
+    if shape is not None and values.ndim > 2:
+        values = _flattened(values, shape, what)
     if values.ndim != 2:
         remedy = "Give a table [n, d]" + (
             f": x[:, None] for one input, x[None, :] for one row of {len(values)} inputs." if values.ndim == 1 else "."
@@ -109,6 +114,7 @@ def dataset_of(
     seed: int = 0,
     feature_names: Sequence[str] | None = None,
     target_names: Sequence[str] | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> Dataset:
     """Return rows in memory as a :class:`Dataset` of training and validation rows; it holds no test rows.
 
@@ -118,15 +124,20 @@ def dataset_of(
         Whether y holds labels; False if it holds a teacher's answers.
     validation : float or (x, y)
         The share of the rows that selects the best state, at least one row; or separate rows.
+    input_shape : sequence of int, optional
+        Shape of a row that is a tensor; that of ``x`` where it has more than 2 dimensions.
     """
-    inputs, names = as_rows(x, names=feature_names)
+    if input_shape is None and not _is_frame(x) and len(shape_of(x)) > 2:
+        input_shape = shape_of(x)[1:]
+    inputs, names = as_rows(x, names=feature_names, shape=input_shape)
+    require_shape(input_shape, inputs.shape[1], "x")
     targets, labels = as_targets(y, len(inputs))
     names = list(feature_names or names or [f"x{j}" for j in range(inputs.shape[1])])
     plain = ["y"] if targets.shape[1] == 1 else [f"y{j}" for j in range(targets.shape[1])]
     labels = list(target_names or labels or plain)
     empty = np.arange(0, dtype=np.int64)
     if isinstance(validation, tuple):
-        held, _ = as_rows(validation[0], names=names, what="x of validation")
+        held, _ = as_rows(validation[0], names=names, shape=input_shape, what="x of validation")
         answers, _ = as_targets(validation[1], len(held), width=targets.shape[1], what="y of validation")
         order = np.arange(len(inputs) + len(held))
         parts = Split(order[: len(inputs)], order[len(inputs) :], empty)
@@ -138,7 +149,8 @@ def dataset_of(
                 "Give a share such as validation=0.15.",
             )
         parts = _validation_split(len(inputs), validation, seed)
-    table = Table(inputs, targets, names, labels, "memory", [], labelled=labelled)
+    shape = None if input_shape is None else tuple(int(n) for n in input_shape)
+    table = Table(inputs, targets, names, labels, "memory", [], labelled=labelled, input_shape=shape)
     return Dataset(table, parts)
 
 
@@ -208,6 +220,28 @@ def _numbers(x: Any, what: str) -> np.ndarray:
             "Drop the column if it is an identifier, or subtract an offset.",
         )
     return values.astype(np.float64)
+
+
+def require_shape(shape: Sequence[int] | None, width: int, what: str) -> None:
+    """Refuse the shape of a row that does not hold its ``width`` numbers."""
+    if shape is not None and int(np.prod(shape)) != width:
+        raise DataError(
+            f"a row of {what} has {width} numbers, and the input shape {_times(shape)} holds {int(np.prod(shape))}.",
+            "Give a shape whose sizes multiply to the number of columns (--input-shape, input_shape= in Python).",
+        )
+
+
+def _flattened(values: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:  # [n, *shape] -> [n, d]
+    if list(values.shape[1:]) != list(shape):
+        raise DataError(
+            f"{what} has shape {list(values.shape)}, expected rows of shape {_times(shape)}.",
+            "Give rows of the shape of the training.",
+        )
+    return values.reshape(len(values), int(np.prod(shape)))
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(str(n) for n in shape)
 
 
 def _require_finite(values: np.ndarray, names: Sequence[str] | None, what: str) -> None:

@@ -78,8 +78,40 @@ class Columns:
         low, high = x.min(axis=0), x.max(axis=0)
         return cls(tuple(names), tuple(kinds), low, high, tuple(values), tuple(tuple(g) for g in groups))
 
+    @classmethod
+    def of_tensors(
+        cls,
+        x: np.ndarray,  # [N, d] raw units
+        names: Sequence[str],
+    ) -> Columns:
+        """Kinds of the numbers of images and signals: whole where every number of every row is whole (counts of a
+        converter, pixels), else continuous. No value is listed: what one pixel showed says little about it.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        if x.ndim != 2 or len(x) == 0 or x.shape[1] != len(names):
+            raise DataError(f"column kinds need rows [N, {len(names)}] with N of at least 1, got {x.shape}.")
+        low, high = x.min(axis=0), x.max(axis=0)
+        whole = max(abs(low.min()), abs(high.max())) < _EXACT and bool((x == np.rint(x)).all())
+        kind: Kind = "whole" if whole else "continuous"
+        return cls(tuple(names), (kind,) * len(names), low, high, (None,) * len(names))
+
     def __len__(self) -> int:
         return len(self.names)
+
+    def tied(
+        self,
+        channel: np.ndarray,  # [d] whole numbers
+    ) -> Columns:
+        """Return the same with one range per channel, over all its columns; listed values are dropped."""
+        low, high = self.low.copy(), self.high.copy()
+        for c in np.unique(channel):
+            low[channel == c], high[channel == c] = self.low[channel == c].min(), self.high[channel == c].max()
+        kinds = tuple("continuous" if kind == "constant" else kind for kind in self.kinds)
+        if any(kind in ("binary", "categorical") for kind in kinds) or self.groups:
+            return Columns(self.names, self.kinds, low, high, self.values, self.groups)
+        if all(kind == "whole" for kind, before in zip(kinds, self.kinds) if before != "constant"):
+            kinds = tuple("whole" if "whole" in kinds else kind for kind in kinds)
+        return Columns(self.names, kinds, low, high, (None,) * len(self))
 
     def observed(
         self,
@@ -108,13 +140,13 @@ class Columns:
         """
         x = np.array(x, dtype=np.float64)
         grouped = {j for group in self.groups for j in group}
-        for j, (kind, values) in enumerate(zip(self.kinds, self.values)):
-            if kind == "continuous" or j in grouped:
-                continue
-            if values is not None:
-                x[:, j] = _nearest(np.array(values), x[:, j])
-            else:
-                x[:, j] = np.clip(np.rint(x[:, j]), self.low[j], self.high[j])
+        free = [j for j, kind in enumerate(self.kinds) if kind != "continuous" and j not in grouped]
+        whole = [j for j in free if self.values[j] is None]
+        if whole:
+            x[:, whole] = np.clip(np.rint(x[:, whole]), self.low[whole], self.high[whole])
+        for j in free:
+            if self.values[j] is not None:
+                x[:, j] = _nearest(np.array(self.values[j]), x[:, j])
         for group in self.groups:
             index = list(group)
             chosen = np.argmax(x[:, index], axis=1)

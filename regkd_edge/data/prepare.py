@@ -8,6 +8,8 @@ import numpy as np
 
 from ..config import DataConfig
 from ..errors import DataError
+from .arrays import require_shape
+from .columns import Columns
 from .encode import Category
 from .neighbours import looks_grouped
 from .split import Split, repeated_rows, split, split_by_column, split_units
@@ -57,7 +59,17 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     if config.split == "random" and not (config.group or config.split_column or config.test_data):
         grouped = looks_grouped(table.x, table.y, table.feature_names, repeats, seed)
         warnings += [grouped] if grouped else []
-    return finished(replace(table, warnings=warnings + filled), categories, config), parts
+    table = finished(replace(table, warnings=warnings + filled), categories, config)
+    if config.input_shape is not None:
+        require_shape(config.input_shape, table.d, f"'{config.source}'")
+        table = replace(table, input_shape=tuple(config.input_shape))
+    return table if table.input_shape is None else as_tensors(table), parts
+
+
+def as_tensors(table: Table) -> Table:
+    """A table whose rows are images or signals: no column of them is a code, and a constant one is a border."""
+    kept = [w for w in table.warnings if not w.endswith("and carries no information") and "is repeated as" not in w]
+    return replace(table, columns=Columns.of_tensors(table.x, table.feature_names), warnings=kept)
 
 
 def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.ndarray) -> Split:

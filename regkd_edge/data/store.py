@@ -8,6 +8,7 @@ can be reported without torch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,11 @@ class Dataset:
         return self.table.d
 
     @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row that is a tensor, or None."""
+        return self.table.input_shape
+
+    @property
     def o(self) -> int:
         return self.table.o
 
@@ -63,7 +69,10 @@ class Dataset:
 
         Where there are no training rows (a bundle), those that were stored.
         """
-        stored = self.table.columns or Columns.detect(self.x, self.table.feature_names)
+        stored = self.table.columns
+        if stored is None:
+            kinds = Columns.detect if self.input_shape is None else Columns.of_tensors
+            stored = kinds(self.x, self.table.feature_names)
         train = self.split.train
         return stored.observed(self.x[train]) if len(train) else stored
 
@@ -100,6 +109,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             "warnings": table.warnings,
             "split": split.counts(),
             "columns": Dataset(table, split).columns.to_dict(),
+            **({"input_shape": list(table.input_shape)} if table.input_shape is not None else {}),
         },
     )
     return [arrays, names]
@@ -128,6 +138,7 @@ def load_dataset(run: RunFolder) -> Dataset:
         str(names.get("source", "")),
         [str(w) for w in names.get("warnings", [])],
         columns,
+        input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
     )
     return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
 
@@ -143,6 +154,14 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
     for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):
         if not isinstance(names.get(key), list) or len(names[key]) != width:
             return f"{key} does not name the {width} columns"
+    shape = names.get("input_shape")
+    if shape is not None and not (
+        isinstance(shape, list)
+        and shape
+        and all(type(n) is int and n > 0 for n in shape)
+        and math.prod(shape) == x.shape[1]
+    ):
+        return f"input_shape {shape!r} does not hold the {x.shape[1]} columns"
     parts = [arrays[p] for p in _PARTS]
     needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle holds no training rows
     if any(p.ndim != 1 or not np.issubdtype(p.dtype, np.integer) for p in parts) or not all(len(p) for p in needed):

@@ -50,6 +50,9 @@ class Table:
         Kind of each input, with declared kinds; by default inferred from the rows alone.
     aside : dict of str to list of str, length N
         Columns that are not inputs: the unit or the part of the split that a row belongs to.
+    input_shape : tuple of int, optional
+        Shape of a row that is a tensor (channels x length, channels x height x width, time x features): its numbers
+        are the d columns in C order.
     """
 
     x: np.ndarray
@@ -61,6 +64,7 @@ class Table:
     columns: Columns | None = None
     labelled: bool = True
     aside: dict[str, list[str]] = field(default_factory=dict)
+    input_shape: tuple[int, ...] | None = None
 
     @property
     def d(self) -> int:

@@ -93,7 +93,8 @@ class Backend(Protocol):
 
 
 class Port(TypedDict):
-    """An input or output of an engine: ``shape`` is [batch, columns], where a name stands for any size."""
+    """An input or output of an engine: ``shape`` is [batch, columns], or [batch, *shape] for images and signals, where
+    a name stands for any size."""
 
     name: str
     shape: Annotated[list[int | str], Field(min_length=1)]

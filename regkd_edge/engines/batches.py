@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Runner
+from .base import Manifest, Runner
 
-__all__ = ["predict"]
+__all__ = ["predict", "shaped"]
 
 _CHUNK = 256
+
+
+def shaped(rows: np.ndarray, manifest: Manifest) -> np.ndarray:
+    """Rows [n, d] in the shape [n, *shape] that an engine takes; nothing is copied."""
+    return rows.reshape(len(rows), *(int(n) for n in manifest.inputs[0]["shape"][1:]))
 
 
 def predict(
@@ -17,6 +22,7 @@ def predict(
 ) -> np.ndarray:  # [n, o] float64
     """Return outputs for all rows, in batches that the engine supports; the last is padded with the first rows."""
     manifest = runner.manifest
+    rows = shaped(rows, manifest)
     size = manifest.batch or min(manifest.max_batch or _CHUNK, _CHUNK, len(rows))
     index = np.arange(-(-len(rows) // size) * size) % len(rows)
     parts = [runner.infer(np.ascontiguousarray(rows[part])) for part in index.reshape(-1, size)]

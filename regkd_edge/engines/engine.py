@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -62,7 +63,13 @@ class Engine:
     @property
     def d(self) -> int:
         """Number of inputs."""
-        return int(self.manifest.inputs[0]["shape"][1])
+        return math.prod(int(n) for n in self.manifest.inputs[0]["shape"][1:])
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row that is an image or a signal, or None."""
+        shape = tuple(int(n) for n in self.manifest.inputs[0]["shape"][1:])
+        return shape if len(shape) > 1 else None
 
     @property
     def o(self) -> int:
@@ -77,7 +84,7 @@ class Engine:
 
         Parameters
         ----------
-        x : array-like, torch tensor or data frame, [n, d]
+        x : array-like, torch tensor or data frame, [n, d]; [n, *input_shape] for images and signals
             A data frame is read by the names of the inputs, if the manifest has them.
 
         Raises
@@ -87,7 +94,7 @@ class Engine:
         """
         names = list(self.manifest.feature_names) or None
         frame = hasattr(x, "columns")
-        rows, _ = as_rows(x, names=names if frame else None, width=self.d)
+        rows, _ = as_rows(x, names=names if frame else None, width=self.d, shape=self.input_shape)
         with np.errstate(over="ignore"):
             single = rows.astype(np.float32)
         if not np.isfinite(single).all():

@@ -33,7 +33,7 @@ class Finding:
 
 #: Operators that tensorrt-rtx builds in the tests.
 TRIED = {
-    "Add", "Cast", "Clip", "Constant", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "Gelu", "Gemm",
+    "Add", "Cast", "Clip", "Constant", "Conv", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "GRU", "Gelu", "Gemm", "GlobalAveragePool",
     "Identity", "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "Relu", "Reshape",
     "Sigmoid", "Softplus", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
 }  # fmt: skip

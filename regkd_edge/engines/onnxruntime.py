@@ -43,13 +43,16 @@ class OnnxRuntimeRunner:
         self._input = session.get_inputs()[0]
         self._name = self._input.name
         self._outputs = [value.name for value in session.get_outputs()]
+        self._row = tuple(self._input.shape[1:]) if len(self._input.shape) > 2 else None
 
     def infer(
         self,
-        x: np.ndarray,  # [b, d] float32
+        x: np.ndarray,  # [b, d] or [b, *shape] float32
     ) -> np.ndarray:  # [b, o] float32
         """Run one request. A wrong shape or type is a :class:`DataError` with both."""
         try:
+            if self._row is not None and x.ndim == 2:
+                x = x.reshape(len(x), *self._row)
             return self._session.run(self._outputs, {self._name: x})[0]
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise self._explain(x, error) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .check import check_onnx
-from .onnx import IR_VERSION, OPSET, export_onnx
+from .onnx import export_onnx
+from .writer import IR_VERSION, OPSET
 
 __all__ = ["IR_VERSION", "OPSET", "check_onnx", "export_onnx"]

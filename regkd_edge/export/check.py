@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,8 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
             f"'{path}' has inputs {[i.name for i in inputs]} and outputs {[o.name for o in outputs]}, expected ['x'] and ['y'].",
             "Export it again.",
         )
-    batch, d = inputs[0].shape
+    batch, *row = inputs[0].shape
+    d = math.prod(row)
     if (d, outputs[0].shape[-1]) != (scalers.x.width, scalers.y.width):
         raise GraphError(
             f"'{path}' takes {d} inputs and gives {outputs[0].shape[-1]} outputs, expected {scalers.x.width} and {scalers.y.width}.",
@@ -105,7 +107,7 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
     for start in range(0, len(x), size):
         rows = x[start : start + size]
         padded = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)]) if len(rows) < size else rows
-        parts.append(session.run(["y"], {"x": padded})[0][: len(rows)])
+        parts.append(session.run(["y"], {"x": padded.reshape(len(padded), *row)})[0][: len(rows)])
     return np.concatenate(parts).astype(np.float64)
 
 

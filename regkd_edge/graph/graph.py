@@ -14,7 +14,7 @@ from ..errors import GraphError, NotAvailable
 from ..io.limits import ENGINE_BYTES
 from ..io.regular import file_problem
 
-__all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph"]
+__all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph", "row_shape"]
 
 # A layer is a node that multiplies by constant weights: operator -> (index of its data input, index of its weights).
 # The operators of com.microsoft are what ONNX Runtime's optimiser turns layers into.
@@ -22,6 +22,7 @@ _LAYERS = {
     "Gemm": (0, 1),
     "MatMul": (0, 1),
     "Conv": (0, 1),
+    "GRU": (0, 1),
     "FusedGemm": (0, 1),
     "FusedMatMul": (0, 1),
     "FusedConv": (0, 1),
@@ -33,8 +34,10 @@ _LAYERS = {
     "MatMulNBits": (0, 1),
 }
 _INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
-# Operators between a layer and its weights or its Q/DQ pair that change no value.
-_TRANSPARENT = {"Transpose", "Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten"}
+# Elementwise operators of com.microsoft.
+_SAME_SHAPE = {"BiasGelu", "FastGelu", "Gelu", "QuickGelu"}
+# Operators between a layer and its weights or its Q/DQ pair that change no value, but for the sum of two parts.
+_TRANSPARENT = {"Add", "Transpose", "Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten"}
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,20 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
         macs = math.prod(weights.dims)
         if node.op_type == "MatMulNBits":  # its weights are stored in blocks
             macs = math.prod(a.i for a in node.attribute if a.name in ("K", "N"))
+        if node.op_type == "GRU":  # its state is float32 at every step, whatever its weights are
+            shapes = _shapes(model) if shapes is None else shapes
+            times = max(shapes.get(node.input[0], [1])[0], 1)
+            state, state_pair = _walk(node.input[2], producers, constants)
+            if state is None:
+                continue
+            macs *= times
+            kept = (
+                f"{precision.removesuffix('-weights')}-weights"
+                if state_pair is not None and not executed
+                else precision
+            )
+            name = f"{node.name or node.output[0]}/recurrence"
+            of_state = Layer(name, node.op_type, kept, times * math.prod(state.dims), int(state_pair is not None))
         if "Conv" in node.op_type:
             shapes = _shapes(model) if shapes is None else shapes
             macs *= _positions(node, shapes, path)
@@ -167,6 +184,8 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
                 (data_pair is not None) + (weight_pair is not None),
             )
         )
+        if node.op_type == "GRU":
+            layers.append(of_state)
     if not layers:
         raise GraphError(
             f"'{path}' has no Gemm, MatMul or Conv with constant weights.", "Export a network that has layers."
@@ -261,10 +280,25 @@ def _rounds_its_data(node: Any) -> bool:
 
 
 def _shapes(model: Any) -> dict[str, list[int]]:
+    """Return name -> sizes of every tensor; 0 where a size is free."""
+    import onnx
     from onnx import shape_inference
 
-    graph = shape_inference.infer_shapes(model).graph
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.output)}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.domain == "com.microsoft":  # of ONNX Runtime's optimiser: the standard's inference stops at them
+            if node.op_type in _SAME_SHAPE:
+                node.op_type, node.domain = "Identity", ""
+                del node.input[1:], node.attribute[:]
+            elif node.op_type == "FusedConv":
+                node.op_type, node.domain = "Conv", ""
+                kept = [attribute for attribute in node.attribute if not attribute.name.startswith("activation")]
+                del node.input[3:], node.attribute[:]
+                node.attribute.extend(kept)
+    graph = shape_inference.infer_shapes(copy).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
 
 
 def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int:
@@ -277,7 +311,7 @@ def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int
 
 
 def input_of(model: Any) -> tuple[str, int, int | None]:
-    """Return (name, columns, fixed batch or None) of a graph's only input."""
+    """Return (name, numbers of a row, fixed batch or None) of a graph's only input."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
@@ -286,8 +320,15 @@ def input_of(model: Any) -> tuple[str, int, int | None]:
             "Export one regression network.",
         )
     dims = inputs[0].type.tensor_type.shape.dim
-    if len(dims) < 2 or dims[1].dim_value < 1:
+    if len(dims) < 2 or any(dim.dim_value < 1 for dim in dims[1:]):
         raise GraphError(
             f"input '{inputs[0].name}' has no fixed number of columns.", "Export with the number of features fixed."
         )
-    return inputs[0].name, dims[1].dim_value, dims[0].dim_value or None
+    return inputs[0].name, math.prod(dim.dim_value for dim in dims[1:]), dims[0].dim_value or None
+
+
+def row_shape(model: Any) -> tuple[int, ...]:
+    """Return the shape of one row of a graph's only input: (d,), or that of an image or a signal."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    value = next(value for value in model.graph.input if value.name not in constants)
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])

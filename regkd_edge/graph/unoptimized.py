@@ -29,7 +29,7 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
     Parameters
     ----------
     path : path of an ONNX file with one input and one output
-    rows : float32 [n, d]
+    rows : float32 [n, d] or [n, *shape]
         Inputs in raw units.
 
     Raises
@@ -55,6 +55,8 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         [value] = session.get_inputs()
         batch = value.shape[0] if isinstance(value.shape[0], int) else None
+        if rows.ndim == 2 and len(value.shape) > 2:
+            rows = rows.reshape(len(rows), *value.shape[1:])
         parts = [session.run(None, {value.name: part})[0] for part in fixed_batch(rows, batch)]
     except UserError:
         raise

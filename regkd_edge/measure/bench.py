@@ -14,7 +14,7 @@ import numpy as np
 
 from ..engines import get_backend, load_runner, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
-from ..engines.batches import predict
+from ..engines.batches import predict, shaped
 from ..errors import DataError
 from ..io.files import write_atomic, write_json
 from ..run import RunFolder
@@ -122,7 +122,14 @@ def measure_engines(
             if timed:
                 say(f"batch {batch}: {samples} requests to {', '.join(one.name for one in timed)}")
                 for one, (record, raw) in zip(
-                    timed, latencies([one.runner.infer for one in timed], rows, batch, samples, warmup)
+                    timed,
+                    latencies(
+                        [one.runner.infer for one in timed],
+                        [shaped(rows, one.manifest) for one in timed],
+                        batch,
+                        samples,
+                        warmup,
+                    ),
                 ):
                     one.keep("", one.runner, record, raw, rows)
     for one in measured if sweep else ():
@@ -252,7 +259,8 @@ def _sweep(one: _Measured, rows: np.ndarray, warmup: int, threads: int | None, s
         say(f"{one.name} with {setting}")
         with load_runner(one.folder, **options) as runner:
             for timing in one.timings:
-                record, raw = latency(runner.infer, rows, timing["batch"], timing["samples"], warmup)
+                own = shaped(rows, one.manifest)
+                record, raw = latency(runner.infer, own, timing["batch"], timing["samples"], warmup)
                 one.keep(setting, runner, record, raw, rows)
 
 

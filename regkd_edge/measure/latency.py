@@ -49,13 +49,13 @@ def latency(
     raw : int64 [samples]
         Nanoseconds of each request, in order.
     """
-    [timed] = latencies([infer], rows, batch, samples, warmup, rounds=1)
+    [timed] = latencies([infer], [rows], batch, samples, warmup, rounds=1)
     return timed
 
 
 def latencies(
     infers: Sequence[Callable[[np.ndarray], np.ndarray]],
-    rows: np.ndarray,  # [n, d] float32
+    rows: Sequence[np.ndarray],  # of each function: [n, d] or [n, *shape] float32, as it takes them
     batch: int = 1,
     samples: int = 3000,
     warmup: int = 300,
@@ -75,21 +75,21 @@ def latencies(
         if value < least:
             raise UserError(f"{name} is {value}, expected at least {least}.", "Give a larger number.")
     rounds = max(1, min(rounds, samples // 20))
-    requests = _requests(rows, batch)
+    requests = [_requests(own, batch) for own in rows]
     taken: list[list[np.ndarray]] = [[] for _ in infers]
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()  # a collection would add this process's time to the engine's
     try:
-        overhead = _loop(_nothing, requests, max(200, min(samples, 2000)))
+        overhead = _loop(_nothing, requests[0], max(200, min(samples, 2000)))
         for turn in range(rounds):
-            for parts, infer in zip(taken, infers):
+            for parts, infer, own in zip(taken, infers, requests):
                 # a turn begins with cold caches, so warm up each; only the first in full
-                _loop(infer, requests, warmup if turn == 0 else min(warmup, 50))
+                _loop(infer, own, warmup if turn == 0 else min(warmup, 50))
                 parts.append(
                     _loop(
                         infer,
-                        requests,
+                        own,
                         samples * (turn + 1) // rounds - samples * turn // rounds,
                         samples * turn // rounds,
                     )

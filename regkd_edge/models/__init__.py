@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .families import FAMILIES, Cost, Family
 from .mlp import ACTIVATIONS, MLP
 from .predict import predict
-from .spec import MLPSpec, build, parse_spec
+from .spec import MLPSpec, Spec, build, cost_of, family_of, parse_spec, shape_for
 from .store import SavedModel, load_model, save_model
 from .student import Student
 from .teacher import Teacher
@@ -13,14 +14,20 @@ from .teachers import ArrayFunction, answers_of, check_teacher, load_teacher, op
 __all__ = [
     "ACTIVATIONS",
     "ArrayFunction",
+    "Cost",
+    "FAMILIES",
+    "Family",
     "MLP",
     "MLPSpec",
     "SavedModel",
+    "Spec",
     "Student",
     "Teacher",
     "answers_of",
     "build",
     "check_teacher",
+    "cost_of",
+    "family_of",
     "load_model",
     "load_teacher",
     "open_teacher",
@@ -28,5 +35,6 @@ __all__ = [
     "predict",
     "save_model",
     "save_teacher",
+    "shape_for",
     "teacher_for",
 ]

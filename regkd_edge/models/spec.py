@@ -1,87 +1,100 @@
-"""Network specs: ``mlp:64,64:tanh`` means two hidden layers of 64 with tanh and a linear output."""
+"""Network specs: ``mlp:64,64:tanh``, ``conv2d:8x3,16d3/2:relu``, ``gru:32``; see :mod:`.families` for their forms."""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import math
 
 import torch
+from torch import nn
 
 from ..errors import ModelError
 from ..io.memory import require_memory
-from .mlp import ACTIVATIONS, MLP
+from .families import FAMILIES, Cost, Family, MLPSpec, Spec
 
-__all__ = ["TRAINING", "MLPSpec", "build", "parameter_count", "parse_spec"]
+__all__ = ["TRAINING", "MLPSpec", "Spec", "build", "cost_of", "family_of", "parameter_count", "parse_spec", "shape_for"]
 
-_FORM = "mlp:WIDTHS:ACTIVATION, such as mlp:64,64:tanh"
-_WIDEST = 65536
 #: Values per parameter while it is trained: weight, gradient, two moments of the optimizer, the best weights so far.
 TRAINING = 5
+_BATCH = 64  # rows whose activations a step keeps, as far as memory is concerned
 
 
-@dataclass(frozen=True)
-class MLPSpec:
-    """Hidden widths and activation of an MLP; ``str()`` gives the spec back."""
-
-    hidden: tuple[int, ...]
-    activation: str
-
-    def __str__(self) -> str:
-        return f"mlp:{','.join(map(str, self.hidden))}:{self.activation}"
-
-
-def parse_spec(text: str | MLPSpec) -> MLPSpec:
+def parse_spec(text: str | Spec) -> Spec:
     """Read a spec; :class:`ModelError` for another kind, a bad width or an unknown activation."""
-    if isinstance(text, MLPSpec):
+    if not isinstance(text, str):
         return text
-    kind, *rest = str(text).strip().split(":")
-    if kind != "mlp":
-        raise ModelError(f"unknown network '{text}': its kind is '{kind}', expected mlp.", f"Write it as {_FORM}.")
-    if len(rest) != 2:
-        raise ModelError(
-            f"network '{text}' has {len(rest)} parts after 'mlp', expected 2 (widths and activation).",
-            f"Write it as {_FORM}.",
-        )
-    widths, activation = rest[0].split(","), rest[1].strip()
-    for width in widths:
-        if not (width.strip().isascii() and width.strip().isdigit() and len(width) < 10 and 1 <= int(width) <= _WIDEST):
-            raise ModelError(
-                f"network '{text}' has the width '{width.strip()[:20]}', expected whole numbers from 1 to {_WIDEST}.",
-                f"Write it as {_FORM}.",
-            )
-    if activation not in ACTIVATIONS:
-        near = difflib.get_close_matches(activation, ACTIVATIONS, n=1)
+    text = text.strip()
+    kind = text.partition(":")[0].strip()
+    if kind not in FAMILIES:
+        near = difflib.get_close_matches(kind, FAMILIES, n=1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
+        forms = "; ".join(family.form for family in FAMILIES.values())
         raise ModelError(
-            f"network '{text}' has the unknown activation '{activation}'.",
-            f"{hint}Use one of: {', '.join(ACTIVATIONS)}.",
+            f"unknown network '{text}': its kind is '{kind}', expected {', '.join(FAMILIES)}.",
+            f"{hint}Write it as {forms}.",
         )
-    return MLPSpec(tuple(int(width) for width in widths), activation)
+    return FAMILIES[kind].parse(text)
 
 
-def parameter_count(spec: MLPSpec, d: int, o: int) -> int:
-    """Return the number of weights and biases of a network of d inputs and o outputs; nothing is allocated."""
-    widths = [d, *spec.hidden, o]
-    return sum((m + 1) * n for m, n in zip(widths[:-1], widths[1:]))
+def family_of(spec: str | Spec) -> Family:
+    """Return the family of a spec."""
+    return FAMILIES[parse_spec(spec).family]
 
 
-def build(spec: str | MLPSpec, d: int, o: int, seed: int, *, copies: int = 1) -> MLP:
-    """Return a fresh network of d inputs and o outputs; its initial weights are fixed by the seed.
+def shape_for(spec: str | Spec, d: int, shape: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """Return the shape in which the network of a spec reads rows of d numbers.
 
-    ``copies``: how many float32 values per parameter the caller is going to hold (:data:`TRAINING`: while it trains).
+    Parameters
+    ----------
+    shape : tuple of int, optional
+        The declared shape of a row.
 
     Raises
     ------
     ModelError
-        The memory that is available does not hold them; nothing was allocated.
+        It cannot read such rows.
+    """
+    return family_of(spec).shape(parse_spec(spec), shape, d)
+
+
+def cost_of(spec: str | Spec, d: int, o: int, shape: tuple[int, ...] | None = None) -> Cost:
+    """Return parameters, multiply-adds and peak memory of a network; nothing is allocated."""
+    return family_of(spec).cost(parse_spec(spec), shape_for(spec, d, shape), o)
+
+
+def parameter_count(spec: str | Spec, d: int, o: int, shape: tuple[int, ...] | None = None) -> int:
+    """Return the number of weights and biases of a network of d inputs and o outputs; nothing is allocated."""
+    return cost_of(spec, d, o, shape).parameters
+
+
+def build(
+    spec: str | Spec, d: int, o: int, seed: int, *, copies: int = 1, shape: tuple[int, ...] | None = None
+) -> nn.Module:
+    """Return a fresh network of d inputs and o outputs; its initial weights are fixed by the seed.
+
+    It takes rows flat, [n, d], whatever its family.
+
+    Parameters
+    ----------
+    copies : int
+        How many float32 values per parameter the caller is going to hold (:data:`TRAINING`: while it trains).
+    shape : tuple of int, optional
+        The declared shape of a row.
+
+    Raises
+    ------
+    ModelError
+        The memory that is available does not hold them (nothing was allocated), or the rows do not fit the network.
     """
     spec = parse_spec(spec)
-    parameters = parameter_count(spec, d, o)
+    rows = shape_for(spec, d, shape)
+    cost = FAMILIES[spec.family].cost(spec, rows, o)
+    kept = _BATCH * cost.activations if copies > 1 and spec.family != "mlp" else 0
+    said = f"{math.prod(rows)} inputs and {o} outputs ({cost.parameters:,} parameters)"
     require_memory(
-        4 * parameters * copies,
-        f"{'training' if copies > 1 else 'loading'} {spec} with {d} inputs and {o} outputs ({parameters:,} parameters)",
+        4 * (cost.parameters * copies + kept),
+        f"{'training' if copies > 1 else 'loading'} {spec} with {said}",
         "Choose smaller widths, or a machine with more memory.",
         ModelError,
     )
-    generator = torch.Generator().manual_seed(seed)
-    return MLP([d, *spec.hidden, o], spec.activation, generator=generator)
+    return FAMILIES[spec.family].build(spec, rows, o, torch.Generator().manual_seed(seed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,9 @@ from ..data import Scalers
 from ..errors import DataError, ModelError, RunFolderError
 from ..io.files import file_hash, write_atomic, write_json
 from ..io.reading import read_json, tensors_problem
+from .families import FAMILIES
 from .mlp import MLP
-from .spec import MLPSpec, build, parameter_count, parse_spec
+from .spec import MLPSpec, Spec, build, parameter_count, parse_spec, shape_for
 from .state_dict import fill
 from .weights import read_tensors
 
@@ -26,6 +28,7 @@ __all__ = [
     "read_card",
     "read_tensors",
     "save_model",
+    "shape_of_rows",
     "write_model",
     "write_tensors",
 ]
@@ -37,31 +40,45 @@ _FORMAT = 1
 class SavedModel:
     """The result of :func:`load_model`: the network in standardised space, and the scalers to and from it."""
 
-    module: MLP
-    spec: MLPSpec
+    module: nn.Module
+    spec: Spec
     scalers: Scalers
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row that is an image or a signal, or None."""
+        return shape_of_rows(self.module)
 
 
 def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+def shape_of_rows(module: nn.Module) -> tuple[int, ...] | None:
+    """Return the shape of a row that a student's network reads as an image or a signal, or None."""
+    shape = getattr(module, "shape", None)
+    return tuple(shape) if isinstance(shape, tuple) and len(shape) > 1 else None
+
+
 def save_model(
     folder: str | Path,
-    module: MLP,
+    module: nn.Module,
     scalers: Scalers,
-    spec: str | MLPSpec | None = None,
+    spec: str | Spec | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write an MLP with its scalers; returns the two paths. ``extra`` is any JSON-able mapping."""
-    spec = parse_spec(spec) if spec is not None else MLPSpec(tuple(module.widths[1:-1]), module.activation)
+    """Write a student's network with its scalers; returns the two paths. ``extra`` is any JSON-able mapping."""
+    if spec is None and isinstance(module, MLP):
+        spec = MLPSpec(tuple(module.widths[1:-1]), module.activation)
+    spec, shape = parse_spec(spec), shape_of_rows(module)
     card = {
-        "kind": "mlp",
+        "kind": spec.family,
         "spec": str(spec),
-        "d": module.widths[0],
-        "o": module.widths[-1],
+        "d": scalers.x.width,
+        "o": scalers.y.width,
         "parameters": count_parameters(module),
+        **({"input_shape": list(shape)} if shape is not None else {}),
     }
     return write_model(folder, module.state_dict(), {**card, "scalers": scalers.to_dict(), "extra": dict(extra or {})})
 
@@ -112,8 +129,13 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
-def load_model(folder: str | Path) -> SavedModel:
-    """Load an MLP that :func:`save_model` wrote.
+def load_model(folder: str | Path, *, factory: str | None = None) -> SavedModel:
+    """Load a network that :func:`save_model` wrote.
+
+    Parameters
+    ----------
+    factory : str, optional
+        The spec ``factory:...`` of a student of the user's own: code is run only where it is named here too.
 
     Raises
     ------
@@ -123,10 +145,16 @@ def load_model(folder: str | Path) -> SavedModel:
         Keys or shapes do not fit the spec, or the folder holds a model of another kind.
     """
     card = read_card(folder)
-    if card.get("kind") != "mlp":
-        raise ModelError(f"the model in '{folder}' is of kind {card.get('kind')!r}, expected 'mlp'.")
+    if card.get("kind") not in FAMILIES:
+        raise ModelError(
+            f"the model in '{folder}' is of kind {card.get('kind')!r}, expected one of: {', '.join(FAMILIES)}."
+        )
     try:
         spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
+        shape = tuple(int(n) for n in card["input_shape"]) if card.get("input_shape") else None
+        if shape is not None and (min(shape) < 1 or math.prod(shape) != d):
+            raise ValueError(f"'input_shape' {list(shape)} does not hold {d} inputs")
+        shape_for(spec, d, shape)
         scalers = Scalers.from_dict(card["scalers"])
         if not isinstance(card.get("extra") or {}, dict):
             raise ValueError("'extra' holds no fields")
@@ -139,13 +167,18 @@ def load_model(folder: str | Path) -> SavedModel:
             f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}."
         )
     tensors = read_tensors(Path(folder) / "model.safetensors")
-    there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o)
+    if spec.family == "factory" and str(spec) != factory:
+        raise ModelError(
+            f"the model in '{folder}' needs the factory of '{spec}', and nobody named it.",
+            f"Name it: --student {spec} (factory='{spec}' in Python).",
+        )
+    there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o, shape)
     if needed > max(2 * there, 1 << 20):  # before the network is made: the card may announce one of any size
         raise ModelError(
             f"the model in '{folder}' is {spec} with {d} inputs and {o} outputs, {needed:,} parameters; its weights are "
             f"{there:,}.",
             "Make the model again with --force.",
         )
-    module = build(spec, d, o, seed=0)
+    module = build(spec, d, o, seed=0, shape=shape)
     fill(module, tensors, f"'{folder}'")
     return SavedModel(module.eval(), spec, scalers, dict(card.get("extra") or {}))

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from torch import nn
 
 from ..data import Scalers, as_rows, as_targets
 from ..data.scores import r2_score
-from .mlp import MLP
+from .families import Cost
 from .predict import predict
-from .spec import MLPSpec
-from .store import count_parameters, load_model, save_model
+from .spec import Spec, cost_of
+from .store import count_parameters, load_model, save_model, shape_of_rows
 
 if TYPE_CHECKING:
     from ..graph.file import Graph
@@ -24,15 +25,15 @@ __all__ = ["Student"]
 
 @dataclass(eq=False)
 class Student:
-    """A distilled network: raw inputs [n, d] in, raw answers [n, o] out.
+    """A distilled network: raw inputs [n, d] or [n, *shape] in, raw answers [n, o] out.
 
     Attributes
     ----------
-    module : MLP
-        The network, from standardized inputs to standardized outputs.
+    module : nn.Module
+        The network, from flat standardized inputs to standardized outputs.
     scalers : Scalers
         From raw units to that space and back; an exported graph holds them.
-    spec : MLPSpec
+    spec : Spec
         The spec it was built from; ``str()`` gives ``mlp:32,32:relu``.
     feature_names, target_names : list of str
         Names of the inputs and outputs in order; a data frame is read by them.
@@ -45,9 +46,9 @@ class Student:
         Further metadata stored with it.
     """
 
-    module: MLP
+    module: nn.Module
     scalers: Scalers
-    spec: MLPSpec
+    spec: Spec
     feature_names: list[str]
     target_names: list[str]
     record: Mapping[str, Any] = field(default_factory=dict)
@@ -65,6 +66,16 @@ class Student:
         return self.scalers.y.width
 
     @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row that is an image or a signal, or None."""
+        return shape_of_rows(self.module)
+
+    @property
+    def cost(self) -> Cost:
+        """Parameters, multiply-adds and peak memory for one row, layer by layer."""
+        return cost_of(self.spec, self.d, self.o, self.input_shape)
+
+    @property
     def parameters_count(self) -> int:
         """Number of parameters of the network."""
         return count_parameters(self.module)
@@ -74,7 +85,7 @@ class Student:
 
         Parameters
         ----------
-        x : array-like, torch tensor or data frame, [n, d]
+        x : array-like, torch tensor or data frame, [n, d]; [n, *input_shape] for images and signals
             A data frame is read by ``feature_names``.
 
         Raises
@@ -83,7 +94,7 @@ class Student:
             Rows of another rank or width, text, numbers that are not finite, or columns that are missing.
         """
         frame = hasattr(x, "columns")
-        rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.d)
+        rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.d, shape=self.input_shape)
         return predict(self.module, self.scalers, rows)
 
     def score(self, x: Any, y: Any) -> float:
@@ -127,7 +138,11 @@ class Student:
             target_names=self.target_names,
             spec=str(self.spec),
         )
-        rows = np.empty((0, self.d)) if check is None else as_rows(check, width=self.d, what="check")[0]
+        rows = (
+            np.empty((0, self.d))
+            if check is None
+            else as_rows(check, width=self.d, shape=self.input_shape, what="check")[0]
+        )
         difference = check_onnx(path, self.module, self.scalers, rows)
         return Graph(
             Path(path),
@@ -148,9 +163,12 @@ class Student:
         return save_model(folder, self.module, self.scalers, self.spec, extra)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Student:
-        """Read the files of :meth:`save`, or a run's folder ``student``; errors as in ``load_model``."""
-        saved = load_model(folder)
+    def load(cls, folder: str | Path, *, factory: str | None = None) -> Student:
+        """Read the files of :meth:`save`, or a run's folder ``student``; errors as in ``load_model``.
+
+        ``factory``: the spec ``factory:...`` of a student of your own, whose code is run only where it is named here.
+        """
+        saved = load_model(folder, factory=factory)
         extra = dict(saved.extra)
         names = [extra.pop(key, None) for key in ("feature_names", "target_names")]
         return cls(
@@ -170,6 +188,8 @@ class Student:
             f"{self.o} output{'' if self.o == 1 else 's'}",
             f"{self.parameters_count:,} parameters",
         ]
+        if self.input_shape is not None:
+            facts[0] = f"inputs {'x'.join(map(str, self.input_shape))}"
         rmse = self.record.get("validation_rmse")
         if rmse is not None:
             facts.append(f"validation RMSE {rmse:.4g} {self._unit()} at step {self.record['best_step']:,}")
@@ -185,6 +205,7 @@ class Student:
                 "inputs": ", ".join(self.feature_names[:12]) + (", ..." if self.d > 12 else ""),
                 "outputs": ", ".join(self.target_names),
                 "parameters": f"{self.parameters_count:,}",
+                "multiply-adds": f"{self.cost.multiply_adds:,} per row",
                 "validation RMSE": "not measured" if rmse is None else f"{rmse:.4g} {self._unit()}",
                 "steps": f"{self.record.get('steps', 0):,}",
                 "notes": "; ".join(self.record.get("notes", [])) or "none",

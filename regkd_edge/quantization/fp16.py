@@ -18,7 +18,7 @@ from .summary import QuantizeSummary, checked_rows, summarize
 
 __all__ = ["quantize_fp16"]
 
-_LAYER_OPS = ("Gemm", "MatMul", "Conv")
+_LAYER_OPS = ("Gemm", "MatMul", "Conv", "GRU")
 
 
 def quantize_fp16(source: str | Path, target: str | Path, *, check_rows: Any = None) -> QuantizeSummary:

@@ -15,6 +15,7 @@ from ..errors import GraphError, NotAvailable, UserError
 from ..graph.chain import read_chain
 from ..graph.graph import graph_precision, input_of, load_graph
 from ..graph.unoptimized import fixed_batch
+from ..graph.weighted import read_weighted
 from ..io.files import scratch_folder, write_atomic
 from .layers import quantize_layers
 from .modelopt import calibration_method, place_modelopt
@@ -56,9 +57,9 @@ def quantize_int8(
         Rows on which the two graphs are compared; by default the calibration rows.
     quantizer : "own" | "onnxruntime" | "modelopt" | "auto"
         ``own`` (see :func:`~regkd_edge.quantization.layers.quantize_layers`, which takes ``options``) supports chains
-        of layers; ``onnxruntime`` places pairs in any graph without corrections; ``modelopt`` (see
-        :mod:`~regkd_edge.quantization.modelopt`) follows NVIDIA's rules for TensorRT; ``auto`` is ``own`` if the
-        graph is a chain, else ``onnxruntime``.
+        of dense layers, with all corrections, and any graph of Conv, GRU, Gemm and MatMul; ``onnxruntime`` places pairs
+        without corrections; ``modelopt`` (see :mod:`~regkd_edge.quantization.modelopt`) follows NVIDIA's rules for
+        TensorRT; ``auto`` is ``own`` where that finds layers, else ``onnxruntime``.
 
     Raises
     ------
@@ -74,7 +75,9 @@ def quantize_int8(
         )
     graph_precision(source)  # a graph without layers is refused here, not by a quantizer
     chain = read_chain(source)
-    if quantizer == "own" or (quantizer == "auto" and not isinstance(chain, str)):
+    if quantizer == "own" or (
+        quantizer == "auto" and not (isinstance(chain, str) and isinstance(read_weighted(source), str))
+    ):
         return quantize_layers(
             source,
             target,
@@ -86,7 +89,7 @@ def quantize_int8(
             **options,
         )
     options.pop("labelled", None)  # what is exact enough is a question of how the own quantizer splits numbers
-    _only_own(quantizer if quantizer != "auto" else "onnxruntime", chain, options)
+    _only_own(quantizer if quantizer != "auto" else "onnxruntime", options)
     notes = [f"placed by ONNX Runtime without corrections: {chain}"] if quantizer == "auto" else []
     if quantizer == "modelopt":
         method, notes = calibration_method(method)
@@ -116,7 +119,7 @@ def quantize_int8(
     return summarize("int8", source, target, check, calibration=calibration, notes=notes)
 
 
-def _only_own(quantizer: str, chain: Any, options: dict[str, Any]) -> None:
+def _only_own(quantizer: str, options: dict[str, Any]) -> None:
     """Refuse what only quantizer ``own`` supports, rather than silently ignore it."""
     corrections = options.get("corrections", CORRECTIONS)
     asked = {
@@ -126,11 +129,7 @@ def _only_own(quantizer: str, chain: Any, options: dict[str, Any]) -> None:
     }
     for what, is_asked in asked.items():
         if is_asked:
-            why = f", and this graph is not one: {chain}" if isinstance(chain, str) else ""
-            raise UserError(
-                f"--quantizer {quantizer} has no {what}: that needs a chain of layers{why}.",
-                "Omit it, or use --quantizer own on an MLP.",
-            )
+            raise UserError(f"--quantizer {quantizer} has no {what}.", "Omit it, or use --quantizer own.")
 
 
 def _place(prepared: Path, target: Path, name: str, batches: list[np.ndarray], method: str, percentile: float) -> None:

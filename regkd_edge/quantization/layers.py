@@ -10,6 +10,7 @@ from ..errors import GraphError, UserError
 from ..graph.chain import Chain, read_chain
 from ..graph.formats import FORMATS
 from ..graph.graph import input_of
+from ..graph.weighted import WeightedGraph, read_weighted
 from ..io.files import write_atomic
 from .calibration import allowed_change
 from .mixed import Bound, search_mixed
@@ -18,9 +19,21 @@ from .posttraining import CORRECTIONS, Outcome, plan_layers
 from .ranges import check_method
 from .sensitivity import sensitivity
 from .summary import QuantizeSummary, checked_rows, summarize
+from .weighted_posttraining import plan_weighted
 from .writer import write_plan
 
 __all__ = ["quantize_layers", "student_chain", "write_quantized"]
+
+
+def layered(source: str | Path) -> Chain | WeightedGraph:
+    """Return the graph as a chain of dense layers, or else as the layers of any graph (convolutions, GRUs)."""
+    chain = read_chain(source)
+    found = read_weighted(source) if isinstance(chain, str) else chain
+    if isinstance(found, str):
+        raise GraphError(
+            f"'{Path(source).name}' has no layers to quantize: {found}.", "Give the FP32 graph of a student."
+        )
+    return found
 
 
 def student_chain(source: str | Path) -> Chain:
@@ -28,8 +41,8 @@ def student_chain(source: str | Path) -> Chain:
     chain = read_chain(source)
     if isinstance(chain, str):
         raise GraphError(
-            f"'{Path(source).name}' is not a chain of layers: {chain}.",
-            "Use quantizer 'onnxruntime' (--quantizer onnxruntime) with precision int8, or fp16.",
+            f"'{Path(source).name}' is not a chain of dense layers, which training through quantizers needs: {chain}.",
+            "Omit it (--no-qat): INT8 is chosen by the output's error then.",
         )
     return chain
 
@@ -53,7 +66,8 @@ def quantize_layers(
     Parameters
     ----------
     source, target : path
-        FP32 graph of a chain of layers to read; graph to write (atomically).
+        FP32 graph to read (a chain of dense layers, or any graph of Conv, GRU, Gemm and MatMul layers); graph to write
+        (atomically).
     calibration_rows : float32 [n, d]
         Inputs in raw units. No labels are needed: the FP32 student provides the targets.
     precision : str, or one per layer
@@ -76,7 +90,7 @@ def quantize_layers(
     Raises
     ------
     GraphError
-        The graph is not a chain of layers, nothing was quantized, or the outputs are not finite.
+        The graph has no layers, nothing was quantized, or the outputs are not finite.
     DataError
         The rows have another width, are empty, or are not finite.
     """
@@ -84,7 +98,8 @@ def quantize_layers(
     unknown = [name for name in corrections if name not in CORRECTIONS]
     if unknown:
         raise UserError(f"unknown correction '{unknown[0]}'.", f"Use any of: {', '.join(CORRECTIONS)}.")
-    chain = student_chain(source)
+    chain = layered(source)
+    make = plan_layers if isinstance(chain, Chain) else plan_weighted
     forms = [precision] * len(chain.layers) if isinstance(precision, str) else list(precision)
     if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
         raise UserError(
@@ -100,7 +115,7 @@ def quantize_layers(
     tolerance = None if labelled is None else allowed_change(chain, *labelled)
 
     def plan(names: Sequence[str]) -> Outcome:
-        return plan_layers(
+        return make(
             chain, rows, names, method=method, percentile=percentile, corrections=corrections, tolerance=tolerance
         )
 
@@ -116,6 +131,8 @@ def quantize_layers(
     }
     extra = {"corrections": outcome.record()}
     if report:
+        if not isinstance(chain, Chain):
+            raise UserError("the report by layers needs a chain of dense layers.", "Omit --report.")
         extra["sensitivity"] = sensitivity(outcome.plan, check)
     return write_quantized(
         outcome.plan,
@@ -168,7 +185,7 @@ def write_quantized(
         label = "+".join(sorted(plan.share))
     expected = None if searched or label == "mixed" else label
     with write_atomic(target) as temporary:
-        onnx.save(write_plan(plan), temporary)
+        onnx.save(write_plan(plan) if isinstance(plan, Plan) else plan.model(), temporary)
         summarize(
             label, source, temporary, check, notes=[], expected=expected
         )  # refuse before the file gets its final name

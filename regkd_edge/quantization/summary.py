@@ -61,6 +61,7 @@ def checked_rows(rows: Any, width: int, what: str) -> np.ndarray:  # [n, d] floa
         raise DataError(
             f"{what} have shape {list(array.shape)}, expected [n, {width}] with n >= 1.", "Give at least one row."
         )
+    array = array.reshape(len(array), -1)
     if array.shape[1] != width:
         raise DataError(
             f"{what} have {array.shape[1]} columns, and the graph takes {width}.",

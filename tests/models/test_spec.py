@@ -20,7 +20,7 @@ def test_a_spec_reads_and_prints_itself(activation):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("conv2d:8:relu", "kind is 'conv2d', expected mlp"),
+        ("conv3d:8:relu", "kind is 'conv3d', expected mlp, conv1d"),
         ("", "kind is ''"),
         ("mlp:64", "1 parts after 'mlp', expected 2"),
         ("mlp:64:relu:1", "3 parts"),

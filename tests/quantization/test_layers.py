@@ -17,6 +17,7 @@ from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import Bound, graph_precision, quantize_int8, quantize_layers
 from regkd_edge.quantization.calibration import Calibration
+from regkd_edge.quantization.layers import student_chain
 from regkd_edge.quantization.platforms import precisions_of, require_precision
 from regkd_edge.quantization.posttraining import plan_layers
 from regkd_edge.quantization.ranges import on_codes
@@ -76,7 +77,7 @@ def test_activations_that_export_writes_as_several_nodes_are_read(tmp_path, acti
     )  # 1.5e-7 of erf's polynomial, summed
 
 
-def test_what_is_no_chain_is_said_and_goes_to_the_other_placer(tmp_path):
+def test_what_is_no_chain_has_its_layers_rewritten_where_they_are(tmp_path):
     from onnx import TensorProto, helper, numpy_helper
 
     w = numpy_helper.from_array(np.eye(3, dtype=np.float32) * 0.7, "w")
@@ -89,10 +90,14 @@ def test_what_is_no_chain_is_said_and_goes_to_the_other_placer(tmp_path):
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], [w])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "g.onnx")
     assert "Softmax" in read_chain(tmp_path / "g.onnx")
-    with pytest.raises(GraphError, match="not a chain of layers: it has a Softmax.*--quantizer onnxruntime"):
-        quantize_layers(tmp_path / "g.onnx", tmp_path / "q.onnx", rows(d=3))
+    with pytest.raises(GraphError, match="not a chain of dense layers.*it has a Softmax.*--no-qat"):
+        student_chain(tmp_path / "g.onnx")
     summary = quantize_int8(tmp_path / "g.onnx", tmp_path / "q.onnx", rows(d=3))
-    assert summary.graph.share == {"int8": 1.0} and any("Softmax" in note for note in summary.notes)
+    assert summary.graph.share == {"int8": 1.0} and summary.check["rmse"] < 0.01
+    kept = [node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node]
+    assert kept.count("Softmax") == 1 and summary.precision == "int8"
+    placed = quantize_int8(tmp_path / "g.onnx", tmp_path / "o.onnx", rows(d=3), quantizer="onnxruntime")
+    assert placed.graph.share == {"int8": 1.0}
 
 
 # -- writing ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ class TensorRTRunner:
         """Put the rows where they are copied from; returns where the answer will be."""
         if self._context is None:
             raise UserError("the engine was closed.", "Load it again.")
+        if x.ndim == 2 and len(self._shape) > 1 and x.shape[1] == math.prod(self._shape):
+            x = x.reshape(len(x), *self._shape)
         if len(x) != self._batch:
             self._prepare(x)
         source, target = self._buffers[self._batch]
