@@ -13,6 +13,7 @@ from ..errors import GraphError, NotAvailable
 # Of the other rooms graph uses io alone, for this check: every caller would have to make it otherwise.
 from ..io.limits import ENGINE_BYTES
 from ..io.regular import file_problem
+from .sizes import positions, sizes_of
 
 __all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph", "row_shape"]
 
@@ -34,8 +35,6 @@ _LAYERS = {
     "MatMulNBits": (0, 1),
 }
 _INTEGER = {"MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul", "QLinearConv"}
-# Elementwise operators of com.microsoft.
-_SAME_SHAPE = {"BiasGelu", "FastGelu", "Gelu", "QuickGelu"}
 # Operators between a layer and its weights or its Q/DQ pair that change no value, but for the sum of two parts.
 _TRANSPARENT = {"Add", "Transpose", "Identity", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten"}
 
@@ -159,7 +158,7 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
         if node.op_type == "MatMulNBits":  # its weights are stored in blocks
             macs = math.prod(a.i for a in node.attribute if a.name in ("K", "N"))
         if node.op_type == "GRU":  # its state is float32 at every step, whatever its weights are
-            shapes = _shapes(model) if shapes is None else shapes
+            shapes = sizes_of(model) if shapes is None else shapes
             times = max(shapes.get(node.input[0], [1])[0], 1)
             state, state_pair = _walk(node.input[2], producers, constants)
             if state is None:
@@ -173,8 +172,8 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
             name = f"{node.name or node.output[0]}/recurrence"
             of_state = Layer(name, node.op_type, kept, times * math.prod(state.dims), int(state_pair is not None))
         if "Conv" in node.op_type:
-            shapes = _shapes(model) if shapes is None else shapes
-            macs *= _positions(node, shapes, path)
+            shapes = sizes_of(model) if shapes is None else shapes
+            macs *= positions(node, shapes, path)
         layers.append(
             Layer(
                 node.name or node.output[0],
@@ -277,37 +276,6 @@ def _compute_type(name: str, weights: Any, producers: dict[str, Any], executed: 
 def _rounds_its_data(node: Any) -> bool:
     """Whether a MatMulNBits rounds its data to INT8 on its own."""
     return node.op_type == "MatMulNBits" and any(a.name == "accuracy_level" and a.i == 4 for a in node.attribute)
-
-
-def _shapes(model: Any) -> dict[str, list[int]]:
-    """Return name -> sizes of every tensor; 0 where a size is free."""
-    import onnx
-    from onnx import shape_inference
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for node in copy.graph.node:
-        if node.domain == "com.microsoft":  # of ONNX Runtime's optimiser: the standard's inference stops at them
-            if node.op_type in _SAME_SHAPE:
-                node.op_type, node.domain = "Identity", ""
-                del node.input[1:], node.attribute[:]
-            elif node.op_type == "FusedConv":
-                node.op_type, node.domain = "Conv", ""
-                kept = [attribute for attribute in node.attribute if not attribute.name.startswith("activation")]
-                del node.input[3:], node.attribute[:]
-                node.attribute.extend(kept)
-    graph = shape_inference.infer_shapes(copy).graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-
-
-def _positions(node: Any, shapes: dict[str, list[int]], path: str | Path) -> int:
-    spatial = shapes.get(node.output[0], [])[2:]
-    if not spatial or min(spatial) < 1:
-        raise GraphError(
-            f"'{path}': the output size of convolution '{node.name}' is not fixed.", "Export with a fixed image size."
-        )
-    return math.prod(spatial)
 
 
 def input_of(model: Any) -> tuple[str, int, int | None]:

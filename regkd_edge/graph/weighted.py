@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import GraphError, NotAvailable
 from .constants import attributes
 from .graph import load_graph, row_shape
+from .sizes import sizes_of
 from .unoptimized import fixed_batch
 
 __all__ = ["WeightedGraph", "WeightedLayer", "read_weighted", "run_model"]
@@ -55,7 +56,7 @@ class WeightedGraph:
     @cached_property
     def multiply_adds(self) -> list[int]:
         """Of each layer, per row."""
-        shapes = _shapes(self.model)
+        shapes = sizes_of(self.model)
         found = []
         for layer in self.layers:
             size = sum(w.size for w in layer.weights)
@@ -163,11 +164,3 @@ def _input_of(model: Any) -> tuple[str, int, int | None]:
     value = next(value for value in model.graph.input if value.name not in constants)
     dims = value.type.tensor_type.shape.dim
     return value.name, math.prod(dim.dim_value for dim in dims[1:]), dims[0].dim_value or None
-
-
-def _shapes(model: Any) -> dict[str, list[int]]:
-    from onnx import shape_inference
-
-    graph = shape_inference.infer_shapes(model).graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}

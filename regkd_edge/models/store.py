@@ -169,7 +169,7 @@ def load_model(folder: str | Path, *, factory: str | None = None) -> SavedModel:
     tensors = read_tensors(Path(folder) / "model.safetensors")
     if spec.family == "factory" and str(spec) != factory:
         raise ModelError(
-            f"the model in '{folder}' needs the factory of '{spec}', and nobody named it.",
+            f"the model in '{folder}' needs the factory of '{spec}', which was not named.",
             f"Name it: --student {spec} (factory='{spec}' in Python).",
         )
     there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o, shape)

@@ -1,4 +1,4 @@
-"""Writer of a plan for convolutions, GRUs and products: the exported graph with its layers rewritten, the rest as it is.
+"""Writer of a plan for convolutions, GRUs and products: the exported graph with its layers rewritten, the rest kept.
 
 ==============  =====================================================================================================
 layer           INT8 form
@@ -9,8 +9,7 @@ GRU             GRU(DQ(Q(a)), DQ(W), DQ(R), b): W int8 [1, 3H, F], R int8 [1, 3H
 ==============  =====================================================================================================
 
 Zero points are 0. In two parts, ``high = DQ(Q(a))`` and ``low = DQ(Q(a - high))`` in steps 254 times finer: Conv and
-MatMul become the sum of two or three products (high W + low W + high W_low, the bias in the first Conv); a GRU, which
-is no sum, reads ``high + low`` and multiplies by ``W + W_low``.
+MatMul become the sum of two or three products (high W + low W + high W_low, the bias in the first Conv); a GRU reads ``high + low`` and multiplies by ``W + W_low``.
 """
 
 from __future__ import annotations
