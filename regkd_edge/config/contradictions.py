@@ -42,6 +42,8 @@ def contradictions(c: DistillConfig) -> list[str]:
         )
     if c.no_data and c.fraction != 1.0:
         found.append("no_data and fraction exclude each other: the student sees no row")
+    if c.no_data and c.bounds == "rows":
+        found.append("bounds rows needs rows, and no_data has none: give describe or like, and leave bounds out")
     if c.heads == 2 and c.base in WITHOUT_LABELS:
         found.append(
             f"heads 2 needs a base that uses labels in its first head: base {c.base} does not; use tor, tbr, ail, "

@@ -148,6 +148,13 @@ class DistillConfig(_TermWeights):
             "as sampler direct does."
         ),
     )
+    bounds: Literal["none", "rows"] = Field(
+        "none",
+        description=(
+            "rows: perturbed and searched points stay inside the range of each column of the rows. With --describe or "
+            "--like the described ranges count in any case."
+        ),
+    )
     ascent_steps: Annotated[int, Field(ge=1, le=64)] = Field(defaults.ASCENT_STEPS, description="Steps of that search.")
     ascent_size: Positive = Field(
         defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."

@@ -113,7 +113,7 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
         answers = dict(zip(kinds, out.detach().split(sizes)))
         if stored is not None:
             answers["original"] = stored
-        return answers, lambda v: torch.autograd.grad(out, z, v, retain_graph=True)[0]
+        return answers, lambda v: torch.autograd.grad((out * v).sum(), z, retain_graph=True)[0]
     with torch.no_grad():
         if stored is not None:
             new = {kind: p for kind, p in kinds.items() if kind != "original"}

@@ -75,6 +75,6 @@ def gradient(step: StepPoints) -> Tensor:
     sums = 0.0
     for c in range(count or outputs):
         v = signs[:, c] if count else torch.eye(outputs, dtype=out.dtype, device=out.device)[c].expand_as(out)
-        (ours,) = torch.autograd.grad(out, step.everywhere, v, create_graph=True)
+        (ours,) = torch.autograd.grad((out * v).sum(), step.everywhere, create_graph=True)
         sums = sums + (ours - step.teacher_products(v)).flatten(1).square().sum(1)
     return (mask * sums).sum() / (mask.sum() * (count or 1))

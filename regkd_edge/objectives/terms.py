@@ -91,7 +91,8 @@ def jacobian_products(
             v = torch.zeros_like(out) if cotangents is None else cotangents[:, c].to(out.dtype)
             if cotangents is None:
                 v[:, c] = 1
-            (g,) = torch.autograd.grad(out, x, v, create_graph=graph, retain_graph=graph or c + 1 < count)
+            # Of a sum, for given cotangents make torch import a second of packages.
+            (g,) = torch.autograd.grad((out * v).sum(), x, create_graph=graph, retain_graph=graph or c + 1 < count)
             products.append(g)
     return out, torch.stack(products, 1)
 

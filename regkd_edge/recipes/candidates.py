@@ -68,7 +68,7 @@ def candidates(*, labels: bool, gradient: bool) -> list[Candidate]:
             Candidate(f"GM on the rows at {w:g}", {"base": "mimic", **_GM, "w_gm": w}, _FEWER) for w in (0.1, 1.0)
         ]
         found.append(Candidate("PM and GM", {"base": "mimic", **_MIXED, **_GM, "w_gm": 0.1}, _FEWER))
-        abm = {"base": "mimic", "terms": ["abm"], "w_abm": 1.0}
+        abm = {"base": "mimic", "terms": ["abm"], "w_abm": 1.0, "bounds": "rows"}
         found.append(Candidate("ABM", abm, _FEWER))
         found.append(Candidate("PM, ABM and GM", {**abm, **_MIXED, **_GM, "terms": ["abm", "gm"], "w_gm": 0.1}, _FEWER))
     return found

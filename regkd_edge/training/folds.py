@@ -10,7 +10,7 @@ __all__ = ["folds_of"]
 
 _ENOUGH = 300  # validation rows that tell candidates apart by themselves
 _FOLDS = 3
-_POINTS = 8_192  # around the rows: enough for the few thousand steps of a race
+_POINTS = 4_096  # around the rows: enough for the few thousand steps of a race
 
 
 def folds_of(setting: Setting) -> list[Setting]:

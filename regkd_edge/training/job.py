@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from .pair import Pair
 from .result import Trained
 from .source import Known, Source, answers
 
-__all__ = ["Training", "known_hash"]
+__all__ = ["Training", "arrays_hash", "known_hash", "module_hash"]
 
 FIXED = 5_000  # [steps] of auto where weights or points depend on the step
 ENDLESS = 10**9
@@ -52,8 +53,8 @@ class Training:
     answers : [n, o] or None
         The teacher's to the held rows: a student that reads no label climbs by its distance from them. The noise of
         few labels would hide what more steps bring.
-    beside : (x [m, d], y [m, o]) or None
-        Points around the rows on which no student trains, with the teacher's answers; they select beside ``held``.
+    beside : callable or None
+        Makes ``(x [m, d], y [m, o])`` when the training is run: points around the rows on which no student trains, with the teacher's answers; they select beside ``held``.
     total, every, patience
         Steps, steps between two looks at ``held``, and looks without a new best before stopping (None: never).
         A total of None: until it stops improving (:mod:`regkd_edge.training.ladder`), where the points of a step and
@@ -62,6 +63,8 @@ class Training:
         As requested; the member's ``decision`` says what is used.
     decided : dict
         What else decides the training, for its fingerprint.
+    known : callable
+        Gives the fingerprint of the data that the points are drawn from.
     """
 
     pair: Pair
@@ -76,12 +79,13 @@ class Training:
     total: int | None
     every: int
     answers: np.ndarray | None = None
-    beside: tuple[Tensor, Tensor] | None = None
+    beside: Callable[[], tuple[Tensor, Tensor]] | None = None
     teacher_source: str | None = None
     patience: int | None = None
     device: str = "auto"
     backend: str = "auto"
     decided: dict = field(default_factory=dict)
+    known: Callable[[], str] = str
 
     @property
     def climbs(self) -> bool:
@@ -130,7 +134,7 @@ class Training:
             unit,
             self.pair.keep,
             answers=None if self.answers is None else torch.from_numpy(self.answers).to(device),
-            beside=None if self.beside is None else tuple(v.to(device) for v in self.beside),
+            beside=None if self.beside is None else tuple(v.to(device) for v in self.beside()),
         )
 
     def run(
@@ -143,8 +147,8 @@ class Training:
         """Train to the best state; ``until`` is the time on ``time.monotonic`` at which a climb should end."""
         source = self.source
         hashes = [
-            _module_hash(self.pair.teacher),
-            _arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *self.held),
+            module_hash(self.pair.teacher),
+            arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *self.held),
         ]
         member, device = self.member()
         fingerprint = self._fingerprint(member.decision.backend, *hashes)
@@ -183,6 +187,7 @@ class Training:
                 "teacher": [self.teacher_source, teacher],
                 "data": data,
                 "decided": self.decided,
+                "known": self.known(),
             }
         )
 
@@ -197,17 +202,17 @@ def known_hash(known: Known, teacher: nn.Module) -> str:
         arrays += [] if about.correlation is None else [about.correlation]
     if next(teacher.parameters(), None) is None:
         arrays.append(answers(teacher, torch.from_numpy(known.train[0]).float()).numpy())
-    return _arrays_hash(*arrays)
+    return arrays_hash(*arrays)
 
 
-def _arrays_hash(*arrays: np.ndarray) -> str:
+def arrays_hash(*arrays: np.ndarray) -> str:
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()
 
 
-def _module_hash(module: nn.Module | None) -> str:
+def module_hash(module: nn.Module | None) -> str:
     sha = hashlib.sha256()
     for key, tensor in (module.state_dict() if module is not None else {}).items():
         values = tensor.detach().cpu()

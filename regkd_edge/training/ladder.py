@@ -25,7 +25,8 @@ __all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving"]
 FIRST = 1_000  # [steps] of the trunk before the first branch
 _DECAY = 0.25  # steps of a branch, as a share of the trunk's
 _PIECES = 10  # in which the learning rate falls
-_RUNGS = 2  # doublings without a gain before the end
+_AT_ONCE = 0.05  # [s] that a call of steps takes at least, so that the calls themselves cost nothing
+_RUNGS = 2  # doublings without a gain before the end; 1 where many neighbours measure it, with little noise
 
 
 def decay_steps(trunk: int) -> int:
@@ -67,25 +68,28 @@ def climb(
     member : Member
         With a constant learning rate, constant weights, and a total of at least twice ``MOST_AUTO``.
     every : int
-        Steps between two calls of ``progress``.
+        Steps between two calls of ``progress``; more of them where they take less than ``_AT_ONCE`` seconds.
     until : float, optional
         Time on the clock ``time.monotonic``: a rung that would end later is not begun (the first one always is).
     checkpoint : Checkpoint, optional
         As in :func:`regkd_edge.training.loop.run`; a branch that was interrupted is taken again.
     """
     outcome = resume(member, None, checkpoint)
-    saved = time.monotonic()
+    saved, at_once = time.monotonic(), every
+    patience = _RUNGS if validation.beside is None else 1
     rung = FIRST * 2 ** len(outcome.history)
     snapshot = snapshot_of(member, None, outcome, checkpoint)
     try:
         while not outcome.done:
             started = time.monotonic()
             while member.state.step < rung:
-                n = min(every, rung - member.state.step)
+                left, begun = rung - member.state.step, time.monotonic()
+                n = at_once if left >= at_once + every else left  # the last call has ``every`` steps at least
                 losses = advance([member], n)[0].losses
+                at_once = at_once if time.monotonic() - begun > _AT_ONCE else 2 * at_once
                 check_finite(losses, member)
                 outcome.steps += n
-                if time.monotonic() - saved > SAVE_AFTER:
+                if time.monotonic() - saved > SAVE_AFTER and n < left:
                     save(checkpoint, snapshot_of(member, None, outcome, checkpoint))
                     saved = time.monotonic()
                 if progress is not None:
@@ -97,7 +101,7 @@ def climb(
             progressed = validation.progress(branch.student)
             if not math.isfinite(rmse):
                 raise diverged(rung, member)
-            means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
+            means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
             outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
             outcome.history.append({"step": rung + decay_steps(rung), **means, "validation_rmse": rmse})
@@ -110,7 +114,7 @@ def climb(
             outcome.seconds += taken
             rung *= 2
             late = until is not None and time.monotonic() + 2 * taken > until
-            outcome.done = outcome.idle >= _RUNGS or late or rung > MOST_AUTO
+            outcome.done = outcome.idle >= patience or late or rung > MOST_AUTO
             snapshot = snapshot_of(member, None, outcome, checkpoint)
             save(checkpoint, snapshot)
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """The race of recipe auto: candidates are trained together, judged on rows that none of them saw, and halved.
 
 Successive halving (Jamieson & Talwalkar 2016) over the doublings of :mod:`regkd_edge.training.ladder`: after each, the
-better half goes on, and the base alone always. The measure is the distance to the teacher on held-out rows; where the
+better part goes on, and the base alone always. The measure is the distance to the teacher on held-out rows; where the
 labels alone come nearer to the labels of these rows than the teacher does, it is the distance to the labels.
 """
 
@@ -9,62 +9,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..config import DistillConfig
-from ..errors import RecipeError, UserError
-from ..fused import Member, advance
+from ..errors import UserError
 from ..io.progress import tick
-from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
+from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, candidates
+from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
-from .ladder import FIRST, branches
+from .ladder import FIRST
+from .race_state import RaceState
 from .setting import Setting
 from .verdict import sentence
 
-__all__ = ["Entrant", "Race", "hold_race"]
+__all__ = ["Race", "hold_race"]
 
 _RUNGS = 3
 _KEPT = 0.4  # of the candidates after each rung
 _AHEAD = 0.95  # of another's distance: what is not below it counts as equal
+_DECIDED = 3.0  # standard errors by which the winner is nearer than every other
 _SHARE = 0.5  # of a budget that the race may take
 _FIRST_OF_FIXED = 8  # with a given number of steps, the first rung is this part of it
-
-
-@dataclass(eq=False)
-class Entrant:
-    """A candidate under training, once per fold."""
-
-    candidate: Candidate
-    config: DistillConfig
-    members: list[Member]
-    keep: list[Callable]
-    scores: list[float] = field(default_factory=list)  # distance to the teacher after each rung, standard deviations
-    label_scores: list[float] = field(default_factory=list)
-    label_errors: np.ndarray | None = None  # [n] squared, of the held-out rows in the order of the folds
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Of the configuration: what ``recipe none`` needs for the same student."""
-        batch = {} if self.candidate.share == 1.0 else {"batch": self.config.batch}
-        return {**self.candidate.fields, **batch}
-
-    def score(self, measure: str) -> float:
-        """The last distance."""
-        return (self.scores if measure == "teacher" else self.label_scores)[-1]
-
-    def record(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "title": self.candidate.title,
-            "fields": self.fields,
-            "distance_to_teacher": self.scores,
-            "distance_to_labels": self.label_scores,
-        }
 
 
 @dataclass(eq=False)
@@ -106,14 +75,14 @@ class Race:
     def record(self) -> dict[str, Any]:
         """JSON-able: candidates with their scores per rung, the winner, and the sentence that explains it."""
         return {
-            "winner": self.winner.candidate.title,
+            "winner": self.winner.title,
             "fields": self.winner.fields,
             "explanation": sentence(self),
             "measure": f"distance to the {self.measure} on held-out rows, standard deviations of the target",
             "held_out_rows": self.rows,
             "folds": self.folds,
             "rungs": self.rungs,
-            "base": self.base.candidate.title,
+            "base": self.base.title,
             "gain_over_base": self.gain,
             "teacher_distance_to_labels": self.teacher_error,
             "candidates": [one.record() for one in self.entrants],
@@ -121,7 +90,7 @@ class Race:
         }
 
 
-def hold_race(setting: Setting, config: DistillConfig) -> Race:
+def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | None = None) -> Race:
     """Let the candidates run and return who won.
 
     Parameters
@@ -130,49 +99,52 @@ def hold_race(setting: Setting, config: DistillConfig) -> Race:
         Rows, teacher and scalers of the distillation.
     config : DistillConfig
         With recipe auto: student, steps, optimizer and batch are those of every candidate.
+    checkpoint : path, optional
+        A folder that keeps the race after each rung. After an interruption the same call goes on from there.
     """
     started = time.monotonic()
-    until = None if config.budget is None else started + config.budget
     folds = folds_of(setting)
-    rungs = _rungs(config)
-    gradient = setting.teacher.differentiable
+    teacher_errors = np.concatenate([((fold.teacher_on_held - fold.held[1]) ** 2).mean(1) for fold in folds])
+    held_before = np.concatenate([np.isin(fold.rows.validation, setting.rows.validation) for fold in folds])
     # Without labels a data set holds the teacher's own answers in their place.
     labels = any(not np.allclose(fold.teacher_on_held, fold.held[1], atol=1e-4) for fold in folds)
-    entrants = []
-    for candidate in candidates(labels=labels, gradient=gradient):
-        try:
-            entrants.append(_enter(candidate, config, folds))
-        except RecipeError:  # a candidate that does not fit this student or teacher stays away
-            if candidate is BASE_ALONE:
-                raise
-    running = list(entrants)
-    teacher_errors = np.concatenate([((fold.teacher_on_held - fold.held[1]) ** 2).sum(1) for fold in folds])
-    held_before = np.concatenate([np.isin(fold.rows.validation, setting.rows.validation) for fold in folds])
-    measure = "teacher"
+    who = candidates(labels=labels, gradient=setting.teacher.differentiable)
+    state = RaceState(setting, config, checkpoint)
+    state.load(who, config, folds)
+    started -= state.seconds
+    until = None if config.budget is None else started + config.budget
+    if not state.entrants:
+        found = [enter(candidate, config, folds) for candidate in who]
+        state.entrants = [one for one in found if one is not None]
+        state.running = list(state.entrants)
+    rungs = _rungs(config)
     for i, rung in enumerate(rungs):
+        if i < len(state.rungs):
+            continue
+        if state.over:
+            break
         before = time.monotonic()
-        tick(f"race of the recipes: {len(running)} candidates, rung", i + 1, len(rungs))
-        _advance(running, rung)
-        for entrant in running:
-            _judge(entrant, folds)
-        running = [one for one in running if one.scores and math.isfinite(one.scores[-1])]
+        tick(f"race of the recipes: {len(state.running)} candidates, rung", i + 1, len(rungs))
+        advance_all(state.running, rung)
+        running = judge_all(state.running, folds)
         if not running:
             raise UserError("every candidate of the race diverged.", "Lower the learning rate (--lr).")
-        measure = _measure(entrants, teacher_errors, held_before) if i == 0 else measure
-        spent = time.monotonic() - before
-        late = until is not None and time.monotonic() - started + 1.2 * spent > _SHARE * config.budget
-        if i + 1 == len(rungs) or late:
-            rungs = rungs[: i + 1]
-            break
-        running = _better(running, measure)
-    best = _winner(running, measure)
+        state.rungs.append(rung)
+        if i == 0:
+            state.measure = _measure(state.entrants, teacher_errors, held_before)
+        now = time.monotonic()
+        late = until is not None and now - started + 1.2 * (now - before) > _SHARE * config.budget
+        state.over = late or i + 1 == len(rungs) or _decided(running, state.measure)
+        state.running = running if state.over else _better(running, state.measure)
+        state.save(now - started)
+    best = _winner(state.running, state.measure)
     return Race(
         best.config,
-        entrants,
+        state.entrants,
         best,
-        measure,
+        state.measure,
         float(np.sqrt(teacher_errors[held_before].mean())) if held_before.any() else None,
-        rungs,
+        state.rungs,
         len(folds),
         sum(len(fold.rows.validation) for fold in folds),
         time.monotonic() - started,
@@ -183,46 +155,9 @@ def hold_race(setting: Setting, config: DistillConfig) -> Race:
 def _rungs(config: DistillConfig) -> list[int]:
     """Steps of the trunk after which the candidates are judged."""
     if config.steps == "auto":
-        return [FIRST * 2**i for i in range(_RUNGS)]
+        return [FIRST // 2 * 2**i for i in range(_RUNGS)]
     first = max(1, config.steps // _FIRST_OF_FIXED)
     return sorted({min(first * 2**i, config.steps) for i in range(_RUNGS)})
-
-
-def _enter(candidate: Candidate, config: DistillConfig, folds: list[Setting]) -> Entrant:
-    batch = max(2, round(candidate.share * config.batch))
-    own = config.model_copy(update={"recipe": None, "steps": "auto", "batch": batch, **candidate.fields})
-    members, keep = [], []
-    for fold in folds:
-        training = fold.training(own)
-        member, _ = training.member()
-        members.append(member)
-        keep.append(training.pair.keep)
-    chosen = config.model_copy(update={"recipe": None, "batch": batch, **candidate.fields})
-    return Entrant(candidate, chosen, members, keep)
-
-
-def _advance(entrants: list[Entrant], rung: int) -> None:
-    members = [member for one in entrants for member in one.members]
-    advance(members, rung - members[0].state.step)
-
-
-def _judge(entrant: Entrant, folds: list[Setting]) -> None:
-    try:
-        copies = branches(entrant.members)
-    except UserError:  # diverged: it is out
-        entrant.scores.append(math.inf)
-        entrant.label_scores.append(math.inf)
-        return
-    near, far = [], []
-    for fold, copy_, keep in zip(folds, copies, entrant.keep):
-        x = torch.from_numpy(fold.held[0]).float()
-        with torch.no_grad():
-            s = keep(copy_.student)(x.to(copy_.device)).cpu().double().numpy()
-        near.append((s - fold.teacher_on_held) ** 2)
-        far.append((s - fold.held[1]) ** 2)
-    entrant.scores.append(float(np.sqrt(np.concatenate(near).mean())))
-    entrant.label_errors = np.concatenate(far).sum(1)
-    entrant.label_scores.append(float(np.sqrt(np.concatenate(far).mean())))
 
 
 def _measure(entrants: list[Entrant], teacher_errors: np.ndarray, held_before: np.ndarray) -> str:
@@ -250,6 +185,12 @@ def _winner(running: list[Entrant], measure: str) -> Entrant:
         and mixture.score(measure) < best.score(measure) / _AHEAD
     )
     return mixture if tied else best
+
+
+def _decided(running: list[Entrant], measure: str) -> bool:
+    """Whether the best is ahead of every other by more than the spread over the held-out rows explains."""
+    best = min(running, key=lambda one: one.score(measure))
+    return all(best.ahead_of(one, measure) > _DECIDED for one in running if one is not best)
 
 
 def _better(running: list[Entrant], measure: str) -> list[Entrant]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ..data import Dataset, Scalers, Split, subset
 from ..data.columns import Columns
 from ..data.named import read_inputs
 from ..models import Teacher
-from ..objectives import Schedule, StepRecipe, is_differentiable
+from ..objectives import Schedule, is_differentiable
 from ..objectives.terms import Network, jacobian_products
 from .free import Synthetic, synthetic_rows
 from .job import Training, known_hash
@@ -86,11 +86,21 @@ class Setting:
         return teacher_answers(self.teacher, self.scalers, self.dataset.x[self.rows.validation])
 
     @cached_property
-    def exact_answers(self) -> np.ndarray | None:  # [n, o] standardized
-        """The teacher's answers to the rows as they are, where it is no MLP that the core evaluates itself."""
-        if self.free is not None or self.teacher.mlp is not None:
-            return None
-        return self.teacher.answers_in(self.scalers, self.dataset.x[self.rows.train])
+    def answers(self) -> np.ndarray:  # [n, o] standardized
+        """What the teacher answers to the rows to learn from."""
+        if self.free is not None:
+            return self.free.train[1]
+        return teacher_answers(self.teacher, self.scalers, self.dataset.x[self.rows.train])
+
+    @cached_property
+    def _gradient_size(self) -> float:
+        return self._mean_square_gradient(self.module)
+
+    def _mean_square_gradient(self, teacher: Network) -> float:
+        """Of a teacher over the rows: summed over the inputs, the mean over the outputs."""
+        x = torch.from_numpy(self.train[0][:_GRADIENTS]).float()
+        products = jacobian_products(teacher, x, None, graph=False)[1]
+        return products.square().sum((1, 2)).mean().item() / self.dataset.o
 
     def _pool(self, raw: np.ndarray, columns: Columns) -> Pool:
         return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points)
@@ -108,7 +118,7 @@ class Setting:
             if self.free is not None:
                 raw = read_inputs(config.like, names)
                 pool = self._pool(raw, Columns.detect(raw, names))
-        return Known(self.train, self.scalers, about, names, self.exact_answers, pool)
+        return Known(self.train, self.scalers, about, names, self.answers, pool)
 
     def training(self, config: DistillConfig) -> Training:
         """One student's training by ``config``, which names its objective field by field.
@@ -127,7 +137,10 @@ class Setting:
             differentiable=is_differentiable(pair.teacher),
             box=box_of(config, known),
         )
-        recipe = self._in_units_of_the_teacher(recipe, config, pair.teacher)
+        if config.gm_scale == "teacher" and recipe.w_gm.active:
+            own = pair.teacher is self.module
+            size = max(self._gradient_size if own else self._mean_square_gradient(pair.teacher), 1e-12)
+            recipe = replace(recipe, w_gm=Schedule(recipe.w_gm.start / size, recipe.w_gm.end / size, recipe.w_gm.hold))
         source = source_of(config, recipe, pair, known, self.seed)
         return Training(
             pair=pair,
@@ -140,26 +153,17 @@ class Setting:
             rows=self.rows,
             held=self.held,
             answers=self.teacher_on_held if self.free is None and config.base in WITHOUT_LABELS else None,
-            beside=None if known.pool is None else known.pool.held(config.noise, tuple(config.sigma)),
+            beside=None if known.pool is None else partial(known.pool.held, config.noise, tuple(config.sigma)),
             teacher_source=self.teacher.source,
             total=None if config.steps == "auto" else config.steps,
             every=config.evaluate_every,
             device=config.device,
             backend=config.compute,
-            decided={
-                **config.model_dump(mode="json", exclude={"recipe", "baseline", "compute", "device", "accept_teacher"}),
-                "known": known_hash(known, pair.plain_teacher),
-            },
+            decided=config.model_dump(
+                mode="json", exclude={"recipe", "baseline", "compute", "device", "accept_teacher"}
+            ),
+            known=partial(known_hash, known, pair.plain_teacher),
         )
-
-    def _in_units_of_the_teacher(self, recipe: StepRecipe, config: DistillConfig, teacher: Network) -> StepRecipe:
-        if config.gm_scale == "none" or not recipe.w_gm.active:
-            return recipe
-        x = torch.from_numpy(self.train[0][:_GRADIENTS]).float()
-        size = jacobian_products(teacher, x, None, graph=False)[1].square().sum((1, 2)).mean().item()
-        factor = self.dataset.o / max(size, 1e-12)
-        w = recipe.w_gm
-        return replace(recipe, w_gm=Schedule(w.start * factor, w.end * factor, w.hold))
 
 
 def standardized_rows(dataset: Dataset, rows: Split, scalers: Scalers) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -34,7 +34,7 @@ class Known:
     scalers: Scalers
     description: InputDescription | None
     names: list[str]
-    answers: np.ndarray | None = None  # [N, o], the teacher's to the raw rows, where it is no MLP
+    answers: np.ndarray | None = None  # [N, o], the teacher's to the rows
     pool: Pool | None = None  # of the sampler neighbours
 
 
@@ -51,6 +51,8 @@ class Source:
 
 def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the bounds of perturbed and searched points, if ranges are known; standardised ``(low, high)`` [d]."""
+    if config.bounds == "rows":
+        return known.train[0].min(0), known.train[0].max(0)
     if known.description is None or (config.describe is None and config.like is None):
         return None
     described = known.description
@@ -99,7 +101,8 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
     x, y = (torch.from_numpy(np.ascontiguousarray(v)).float() for v in known.train)
     if pair.teacher is None or not recipe.needs_teacher:
         return Source(batch, x, y)
-    t = answers(pair.teacher, x) if known.answers is None else torch.from_numpy(known.answers).float()
+    known_ones = known.answers is not None and pair.teacher is pair.plain_teacher  # not widened by a hidden layer
+    t = torch.from_numpy(known.answers).float() if known_ones else answers(pair.teacher, x)
     if not recipe.needs_labels:
         return Source(batch, x, y if y.shape == t.shape else None, RowQuantities(t))
     quantities = row_quantities(t, y, recipe.outlier_k, recipe.outlier_rule)

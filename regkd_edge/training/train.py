@@ -124,7 +124,7 @@ def distill(
     setting = Setting.of(dataset, teacher, config, seed)
     race = None
     if config.races:
-        race = hold_race(setting, config)
+        race = hold_race(setting, config, checkpoint)
         config = race.config
     trained = setting.training(config).run(progress=progress, checkpoint=checkpoint, until=race and race.until)
     if race is not None:

@@ -30,9 +30,9 @@ def test_the_whole_table_with_its_worst_rows(monkeypatch, capsys, tmp_path):
     out = page(monkeypatch, capsys, tmp_path, "--minutes", "0")
     assert out == (tmp_path / "tables.md").read_text() + "\n"
     assert "2 tables: the distance to the teacher changes by -20.0% in the mean" in out  # of -50 % and +10 %
-    assert "worst: sky +10%, sea -50%; hurt: sky" in out
+    assert "(worst: sky +10%, sea -50%)" in out and "hurt: sky" in out
     assert "-50% ± 318" in out, "a t-interval of two seeds"
-    assert "| sky | 100 |" in out and "the base alone |" in out
+    assert "| sky | 100 | 1 |" in out and "the base alone |" in out
 
 
 def test_what_is_there_is_not_measured_again(monkeypatch, capsys, tmp_path):
@@ -42,3 +42,16 @@ def test_what_is_there_is_not_measured_again(monkeypatch, capsys, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "sea.csv").write_text("not a table")  # it would fail if it were read
     assert "-75%" in page(monkeypatch, capsys, tmp_path)
+
+
+def test_every_share_has_its_part_and_a_student_that_leaves_a_bad_teacher_is_not_hurt(monkeypatch, capsys, tmp_path):
+    lines = [row("sea", 0, "base", 0.4, 0.5), row("sea", 0, "auto", 0.5, 0.4, "the labels alone")]
+    lines += [
+        line.replace(",0.1,", ",0.3,") for line in (row("sea", 0, "base", 0.4, 0.5), row("sea", 0, "auto", 0.5, 0.5))
+    ]
+    (tmp_path / "tables.csv").write_text(HEADER + "".join(lines))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sea.csv").write_text("x,target\n1,2\n")
+    out = page(monkeypatch, capsys, tmp_path, "--fractions", "0.1", "0.3", "--minutes", "0")
+    first, second = out.split("## A share of 0.3")
+    assert "hurt: none" in first and "hurt: sea" in second

@@ -108,3 +108,38 @@ def test_a_budget_that_is_up_ends_race_and_training_after_their_first_rung(data,
     student = distill(data, teacher, DistillConfig(student="mlp:4:tanh", budget="0.001s", fraction=0.25), 0)
     assert len(student.race["rungs"]) == 1 and len(student.history) == 1
     assert any("the time was up" in note for note in student.notes)
+
+
+def test_an_interrupted_race_does_not_run_its_finished_rungs_again(data, teacher, raced, tmp_path, monkeypatch):
+    from regkd_edge.training import race
+
+    config = DistillConfig(student="mlp:8:tanh", steps=160, fraction=0.5)
+    done, advance_all = [], race.advance_all
+
+    def interrupted(entrants, rung):
+        if rung == 80 and not resumed:
+            raise KeyboardInterrupt
+        done.append((rung, len(entrants)))
+        advance_all(entrants, rung)
+
+    monkeypatch.setattr(race, "advance_all", interrupted)
+    resumed = False
+    with pytest.raises(KeyboardInterrupt):
+        distill(data, teacher, config, 0, checkpoint=tmp_path)
+    resumed, before = True, list(done)
+    again = distill(data, teacher, config, 0, checkpoint=tmp_path)
+    assert [rung for rung, _ in before] == [20, 40] and [rung for rung, _ in done] == [20, 40, 80]
+    expected, found = ({k: v for k, v in r.race.items() if k != "seconds"} for r in (raced, again))
+    assert found == expected
+    assert all((p == q).all() for p, q in zip(raced.module.state_dict().values(), again.module.state_dict().values()))
+    other = distill(data, teacher, config.model_copy(update={"lr": 1e-3}), 0, checkpoint=tmp_path)
+    assert len(done) == 6 and other.race["rungs"] == [20, 40, 80], "another race begins from the start"
+
+
+def test_searched_points_of_the_race_stay_inside_the_rows(data, teacher):
+    setting = Setting.of(data, teacher, DistillConfig(), 0)
+    for candidate in candidates(labels=True, gradient=True):
+        if "abm" in candidate.fields["terms"]:
+            recipe = setting.training(DistillConfig(recipe=None, **candidate.fields)).recipe
+            low, high = setting.train[0].min(0), setting.train[0].max(0)
+            assert np.allclose(recipe.low, low) and np.allclose(recipe.high, high)

@@ -1,0 +1,160 @@
+"""A candidate in the race of recipe auto: trained once per fold, judged on the rows that the fold holds out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config import DistillConfig
+from ..errors import RecipeError, UserError
+from ..fused import Member, TrainState, advance
+from ..recipes.candidates import BASE_ALONE, Candidate
+from .ladder import branches
+from .setting import Setting
+
+__all__ = ["Entrant", "advance_all", "enter", "judge_all", "without_students"]
+
+
+@dataclass(eq=False)
+class Entrant:
+    """A candidate with its figures after each rung.
+
+    Parameters
+    ----------
+    config : DistillConfig
+        That trains the student the candidate stands for.
+    members, keep : list
+        One per fold; empty for one that is out.
+    scores, label_scores : list of float
+        Root mean squared distances to the teacher and to the labels on held-out rows, standard deviations.
+    errors, label_errors : [n] or None
+        Squared distances of the last rung, row by row, in the order of the folds.
+    """
+
+    candidate: Candidate
+    config: DistillConfig
+    members: list[Member] = field(default_factory=list)
+    keep: list[Callable] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    label_scores: list[float] = field(default_factory=list)
+    errors: np.ndarray | None = None
+    label_errors: np.ndarray | None = None
+
+    @property
+    def title(self) -> str:
+        return self.candidate.title
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Of the configuration: what ``recipe none`` needs for the same student."""
+        batch = {} if self.candidate.share == 1.0 else {"batch": self.config.batch}
+        return {**self.candidate.fields, **batch}
+
+    def score(self, measure: str) -> float:
+        """The last distance."""
+        return (self.scores if measure == "teacher" else self.label_scores)[-1]
+
+    def ahead_of(self, other: Entrant, measure: str) -> float:
+        """By how many standard errors it is nearer on the held-out rows; the two are compared row by row."""
+        ours, theirs = ((e.errors if measure == "teacher" else e.label_errors) for e in (self, other))
+        if ours is None or theirs is None or len(ours) < 2:
+            return 0.0
+        gap = theirs - ours
+        return float(gap.mean() / max(gap.std() / math.sqrt(len(gap)), 1e-300))
+
+    def judge(self, copies: Sequence[Member], folds: Sequence[Setting]) -> bool:
+        """Note how far its students, one per fold, are from teacher and labels; no students, or False: it diverged."""
+        near, far = [np.full(0 if copies else 1, math.inf)], [np.full(0 if copies else 1, math.inf)]
+        for fold, copy_, keep in zip(folds, copies, self.keep):
+            x = torch.from_numpy(fold.held[0]).float()
+            with torch.no_grad():
+                s = keep(copy_.student)(x.to(copy_.device)).cpu().double().numpy()
+            near.append(((s - fold.teacher_on_held) ** 2).mean(1))
+            far.append(((s - fold.held[1]) ** 2).mean(1))
+        self.errors, self.label_errors = np.concatenate(near), np.concatenate(far)
+        self.scores.append(float(np.sqrt(self.errors.mean())))
+        self.label_scores.append(float(np.sqrt(self.label_errors.mean())))
+        return math.isfinite(self.scores[-1])
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "title": self.title,
+            "fields": self.fields,
+            "distance_to_teacher": self.scores,
+            "distance_to_labels": self.label_scores,
+        }
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Copies of everything that the next rung changes."""
+        found = {}
+        for i, member in enumerate(self.members):
+            found |= {f"{i}.student.{key}": t.detach().clone() for key, t in member.student.state_dict().items()}
+            found |= {f"{i}.state.{key}": t.detach().clone() for key, t in member.state.state_dict().items()}
+        return found
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Go on from :meth:`tensors`."""
+        part = lambda name: {k.removeprefix(name): t for k, t in tensors.items() if k.startswith(name)}
+        for i, member in enumerate(self.members):
+            member.student.load_state_dict(part(f"{i}.student."))
+            state = TrainState.load(part(f"{i}.state."))
+            member.state.step = state.step
+            member.state.slots = {name: [t.to(member.device) for t in v] for name, v in state.slots.items()}
+
+
+def enter(candidate: Candidate, config: DistillConfig, folds: Sequence[Setting]) -> Entrant | None:
+    """Make the students of a candidate; None for one that does not fit this student or teacher.
+
+    Raises
+    ------
+    RecipeError
+        The base alone does not fit.
+    """
+    entrant = without_students(candidate, config)
+    own = entrant.config.model_copy(update={"steps": "auto"})
+    try:
+        for fold in folds:
+            training = fold.training(own)
+            entrant.members.append(training.member()[0])
+            entrant.keep.append(training.pair.keep)
+    except RecipeError:
+        if candidate is BASE_ALONE:
+            raise
+        return None
+    return entrant
+
+
+def without_students(candidate: Candidate, config: DistillConfig) -> Entrant:
+    """The entrant that stands for a candidate, with nothing to train."""
+    batch = max(2, round(candidate.share * config.batch))
+    fields = {"recipe": None, "batch": batch, **candidate.fields}
+    return Entrant(candidate, config.model_copy(update=fields))
+
+
+def advance_all(entrants: Sequence[Entrant], rung: int) -> None:
+    """Train all students up to ``rung`` steps, together."""
+    members = [member for one in entrants for member in one.members]
+    advance(members, rung - members[0].state.step)
+
+
+def judge_all(entrants: Sequence[Entrant], folds: Sequence[Setting]) -> list[Entrant]:
+    """Judge copies of all students after their learning rate has fallen to 0; return those that did not diverge."""
+    try:
+        copies = branches([member for one in entrants for member in one.members])
+        found = [copies[i : i + len(folds)] for i in range(0, len(copies), len(folds))]
+    except UserError:  # one of them diverged: which?
+        found = [_branches_of(one) for one in entrants]
+    return [one for one, own in zip(entrants, found) if one.judge(own, folds)]
+
+
+def _branches_of(entrant: Entrant) -> list[Member]:
+    try:
+        return branches(entrant.members)
+    except UserError:
+        return []

@@ -1,0 +1,92 @@
+"""The race between two rungs: who is still running, what was measured; kept in a file, so that no rung is run twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..config import DistillConfig
+from ..io.files import digest
+from ..recipes.candidates import Candidate
+from .checkpoint import Checkpoint
+from .entrant import Entrant, enter, without_students
+from .job import arrays_hash, module_hash
+from .setting import Setting
+
+__all__ = ["RaceState"]
+
+_IDLE = ("recipe", "baseline", "compute", "device", "accept_teacher")  # of a configuration, they decide nothing here
+
+
+class RaceState:
+    """What a race has found so far.
+
+    Parameters
+    ----------
+    folder : path or None
+        Of the training's checkpoint; None keeps nothing.
+    """
+
+    def __init__(self, setting: Setting, config: DistillConfig, folder: str | Path | None):
+        self.entrants: list[Entrant] = []
+        self.running: list[Entrant] = []
+        self.rungs: list[int] = []
+        self.measure = "teacher"
+        self.over = False
+        self.seconds = 0.0
+        path = None if folder is None else Path(folder, "race")
+        self._file = Checkpoint(path, "" if path is None else _fingerprint(setting, config))
+
+    def save(self, seconds: float) -> None:
+        """Keep the state after a rung; ``seconds`` is what the race has taken so far."""
+        self.seconds = seconds
+        if self._file.path is None:
+            return
+        tensors = {} if self.over else {f"{one.title}/{k}": t for one in self.running for k, t in one.tensors().items()}
+        finite = lambda scores: [v if math.isfinite(v) else None for v in scores]
+        self._file.save(
+            tensors,
+            {
+                "entrants": {one.title: [finite(one.scores), finite(one.label_scores)] for one in self.entrants},
+                "running": [one.title for one in self.running],
+                "rungs": self.rungs,
+                "measure": self.measure,
+                "over": self.over,
+                "seconds": seconds,
+            },
+        )
+
+    def load(self, who: Sequence[Candidate], config: DistillConfig, folds: Sequence[Setting]) -> None:
+        """Take up what an interrupted race left, if there is anything."""
+        stored = self._file.load()
+        if stored is None:
+            return
+        tensors, facts = stored
+        self.rungs, self.measure, self.over = facts["rungs"], facts["measure"], facts["over"]
+        self.seconds = facts["seconds"]
+        for candidate in who:
+            if candidate.title not in facts["entrants"]:
+                continue
+            goes_on = candidate.title in facts["running"] and not self.over
+            one = enter(candidate, config, folds) if goes_on else without_students(candidate, config)
+            one.scores, one.label_scores = (
+                [math.inf if v is None else v for v in scores] for scores in facts["entrants"][candidate.title]
+            )
+            name = f"{candidate.title}/"
+            one.load({k.removeprefix(name): t for k, t in tensors.items() if k.startswith(name)})
+            self.entrants.append(one)
+        self.running = [one for one in self.entrants if one.title in facts["running"]]
+
+
+def _fingerprint(setting: Setting, config: DistillConfig) -> str:
+    return digest(
+        {
+            "version": __version__,
+            "config": config.model_dump(mode="json", exclude=set(_IDLE)),
+            "seed": setting.seed,
+            "teacher": [setting.teacher.source, module_hash(setting.module)],
+            "data": arrays_hash(*setting.train, *setting.held, setting.answers, setting.teacher_on_held),
+        }
+    )
