@@ -13,6 +13,7 @@
 namespace py = pybind11;
 using namespace regkd;
 
+void bind_step(py::module_& module);
 #ifdef REGKD_HAS_CUDA
 void bind_cuda(py::module_& module);
 #endif
@@ -197,6 +198,7 @@ PYBIND11_MODULE(_core, module) {
                "SIMD levels that this CPU runs, from the plainest to the widest.");
     module.def("usable_cpus", &usable_cpus, "CPUs that this process may use.");
     bind_job(module);
+    bind_step(module);
 
     module.def(
         "refuses",

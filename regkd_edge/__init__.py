@@ -33,6 +33,7 @@ _PUBLIC = {
     "Scalers": "data",
     "Table": "data",
     "load_table": "data",
+    "distill_backward": "fused",
     "distill_step": "fused",
     "distill_steps": "fused",
     "fit_steps": "fused",

@@ -26,10 +26,31 @@ Buffer<T> allocate(int64_t n) {
     return Buffer<T>(static_cast<T*>(p));
 }
 
+// Memory that is kept between calls and grows as needed. Fresh memory is zero; every phase writes what it reads, so
+// what an earlier call left is never seen.
+template <class T>
+class Kept {
+  public:
+    T* of(int64_t n) {
+        if (n > size_) {
+            size_ = 0;
+            buffer_ = allocate<T>(n);
+            size_ = n;
+        }
+        return buffer_.get();
+    }
+    int64_t bytes() const { return size_ * static_cast<int64_t>(sizeof(T)); }
+
+  private:
+    Buffer<T> buffer_;
+    int64_t size_ = 0;
+};
+
 struct RunBuffers {
-    Buffer<float> partials, arenas, flat;
-    Buffer<double> sums;
+    Kept<float> partials, arenas, flat;
+    Kept<double> sums;
     Barrier barrier{1, 0, 0};
+    int64_t bytes() const { return partials.bytes() + arenas.bytes() + flat.bytes() + sums.bytes(); }
 };
 
 void prepare(JobRun& run, const Kernels& k, const Job& job, int64_t steps) {
@@ -39,17 +60,33 @@ void prepare(JobRun& run, const Kernels& k, const Job& job, int64_t steps) {
     k.measure(&run);
 }
 void supply(JobRun& run, RunBuffers& own, int threads) {
-    own.partials = allocate<float>(run.groups * run.partial_floats + 16);
-    own.arenas = allocate<float>(run.arena_floats * threads);
-    own.flat = allocate<float>(run.params + 16 * (threads + 1));
-    own.sums = allocate<double>(2 * run.tiles + 2);
     own.barrier = {threads, 0, 0};
-    run.partials = own.partials.get();
-    run.arenas = own.arenas.get();
-    run.flat = own.flat.get();
-    run.sums = own.sums.get();
+    run.partials = own.partials.of(run.groups * run.partial_floats + 16);
+    run.arenas = own.arenas.of(run.arena_floats * threads);
+    run.flat = own.flat.of(run.params + 16 * (threads + 1));
+    run.sums = own.sums.of(2 * run.tiles + 2);
     run.barrier = &own.barrier;
     run.wait = wait_at;
+}
+
+void check(const Job& job, int64_t steps) {
+    const std::string why = refusal(job);
+    if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
+    if (job.optimizer == kGradientOnly && (steps != 1 || !job.grad))
+        throw std::invalid_argument("without an optimizer a call is one step and needs `grad`");
+    if (job.rate_schedule != kConstantRate && job.first_step + steps > job.total_steps)
+        throw std::invalid_argument("the learning rate's schedule ends at step " + std::to_string(job.total_steps) +
+                                    ", this call would go to " + std::to_string(job.first_step + steps));
+    if (!job.params || (job.optimizer != kGradientOnly && (!job.state1 || (job.optimizer != kRmsprop && !job.state2))))
+        throw std::invalid_argument("parameters or optimizer state are missing");
+}
+
+void run_alone(const Kernels& k, const Job& job, int64_t steps, int threads, int at_most, RunBuffers& own) {
+    JobRun run;
+    prepare(run, k, job, steps);
+    const int n = useful_threads(run, threads, at_most);
+    supply(run, own, n);
+    Single{k, run, n}.all(steps, threads <= 0);
 }
 
 }  // namespace
@@ -68,18 +105,7 @@ Cost cost(const Job& job, int threads) {
 
 void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::string& level, int at_most) {
     const Kernels& k = kernels(level);
-    for (const Job& job : jobs) {
-        const std::string why = refusal(job);
-        if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
-        if (job.optimizer == kGradientOnly && (steps != 1 || !job.grad))
-            throw std::invalid_argument("without an optimizer a call is one step and needs `grad`");
-        if (job.rate_schedule != kConstantRate && job.first_step + steps > job.total_steps)
-            throw std::invalid_argument("the learning rate's schedule ends at step " + std::to_string(job.total_steps) +
-                                        ", this call would go to " + std::to_string(job.first_step + steps));
-        if (!job.params ||
-            (job.optimizer != kGradientOnly && (!job.state1 || (job.optimizer != kRmsprop && !job.state2))))
-            throw std::invalid_argument("parameters or optimizer state are missing");
-    }
+    for (const Job& job : jobs) check(job, steps);
     const int available = threads > 0 ? threads : free_threads(at_most);
     if (jobs.size() > 1 && available > 1) {
         // A job on a thread: no barrier at all. The longest jobs should come first; they run in the caller's order.
@@ -108,19 +134,24 @@ void run_jobs(std::vector<Job>& jobs, int64_t steps, int threads, const std::str
             &many);
         return;
     }
-    for (Job& job : jobs) {
-        JobRun run;
+    for (const Job& job : jobs) {
         RunBuffers own;
-        prepare(run, k, job, steps);
-        const int n = useful_threads(run, threads, at_most);
-        supply(run, own, n);
-        Single{k, run, n}.all(steps, threads <= 0);
+        run_alone(k, job, steps, threads, at_most, own);
     }
 }
 
 void gradient_step(Job job, const std::vector<const float*>& student, const std::vector<const float*>& teacher,
                    int at_most) {
-    const auto gather = [](const Network& net, const std::vector<const float*>& parts, const char* name) {
+    // A small step takes less time than fresh memory for it: every calling thread keeps its own, unless it is large.
+    constexpr int64_t kKeptBytes = 32 << 20;
+    struct Scratch {
+        Kept<float> student, teacher;
+        RunBuffers run;
+        int64_t bytes() const { return student.bytes() + teacher.bytes() + run.bytes(); }
+    };
+    static thread_local Scratch kept;
+    const auto gather = [](const Network& net, const std::vector<const float*>& parts, const char* name,
+                           Kept<float>& flat) {
         const std::string why = refusal(net, name);
         if (!why.empty()) throw std::invalid_argument("the fused core cannot run this step: " + why);
         if (parts.size() != 2 * static_cast<size_t>(net.layers))
@@ -128,26 +159,22 @@ void gradient_step(Job job, const std::vector<const float*>& student, const std:
                                         " layers has " + std::to_string(parts.size()) + " tensors");
         int64_t floats = 0;
         for (int l = 1; l <= net.layers; ++l) floats += static_cast<int64_t>(net.widths[l]) * (net.widths[l - 1] + 1);
-        Buffer<float> flat = allocate<float>(floats);
-        float* to = flat.get();
+        float* const begin = flat.of(floats);
+        float* to = begin;
         for (size_t i = 0; i < parts.size(); ++i) {
             const int l = static_cast<int>(i / 2) + 1;
             const int64_t n = static_cast<int64_t>(net.widths[l]) * (i % 2 ? 1 : net.widths[l - 1]);
             std::memcpy(to, parts[i], static_cast<size_t>(n) * sizeof(float));
             to += n;
         }
-        return flat;
+        return begin;
     };
-    const Buffer<float> ours = gather(job.student, student, "student");
-    Buffer<float> theirs;
-    job.params = ours.get();
+    job.params = gather(job.student, student, "student", kept.student);
     job.optimizer = kGradientOnly;
-    if (job.teacher.layers > 0) {
-        theirs = gather(job.teacher, teacher, "teacher");
-        job.teacher.params = theirs.get();
-    }
-    std::vector<Job> jobs = {job};
-    run_jobs(jobs, 1, 0, "", at_most);
+    if (job.teacher.layers > 0) job.teacher.params = gather(job.teacher, teacher, "teacher", kept.teacher);
+    check(job, 1);
+    run_alone(kernels(), job, 1, 0, at_most, kept.run);
+    if (kept.bytes() > kKeptBytes) kept = Scratch{};
 }
 
 void predict(const Network& net, const float* x, int64_t n, float* y, float* jacobian, int threads) {

@@ -2,7 +2,8 @@
 
 from .answers import answers
 from .choose import Choice, choose
-from .ops import distill_step, matching_loss, perturb
+from .distill import distill_backward, distill_step
+from .ops import matching_loss, perturb
 from .optimizer import Optimizer, TrainState
 from .place import place
 from .steps import Member, StepsDone, advance, distill_steps, fit_steps
@@ -16,6 +17,7 @@ __all__ = [
     "advance",
     "answers",
     "choose",
+    "distill_backward",
     "distill_step",
     "distill_steps",
     "fit_steps",

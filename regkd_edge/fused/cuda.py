@@ -17,7 +17,7 @@ from torch import Tensor
 from ..objectives import KERNEL_COLUMNS
 from .workspace import Workspace
 
-__all__ = ["index_of", "matching_loss", "pieces", "refuses", "train", "train_one"]
+__all__ = ["index_of", "launch_one", "matching_loss", "pieces", "refuses", "train", "train_one"]
 
 
 _FIRST_FLOP = 5e9  # of a first launch: under 100 ms on the slowest device of the list
@@ -90,11 +90,14 @@ def train_one(core, work: Workspace, steps: int, stream: int, counter: Tensor | 
     ``stream`` is a stream's address; ``counter`` is an int64 on the device that is added to the job's first step.
     Raises ValueError where the device refuses the job.
     """
-    index = index_of(work.device)
-    plan = core.cuda.plan([work.job], index)
+    launch_one(core, work, core.cuda.plan([work.job], index_of(work.device)), steps, stream, counter)
+
+
+def launch_one(core, work: Workspace, plan, steps: int, stream: int, counter: Tensor | None = None) -> None:
+    """The same by a plan that was made for such a job on its device."""
     workspace = torch.zeros(plan.workspace_bytes, dtype=torch.uint8, device=work.device)
     address = 0 if counter is None else counter.data_ptr()
-    core.cuda.train_one(plan, work.job, workspace.data_ptr(), steps, index, stream, address)
+    core.cuda.train_one(plan, work.job, workspace.data_ptr(), steps, index_of(work.device), stream, address)
 
 
 def matching_loss(core, work: Workspace, s: Tensor, y: int, t: int, gradient: Tensor, stream: int) -> Tensor:  # scalar

@@ -1,4 +1,4 @@
-"""The single-call operators, registered with PyTorch so that they work under autograd, compile and export.
+"""The small operators, registered with PyTorch so that they work under autograd, compile and export.
 
 Each runs the compiled core if possible, else its twin. Every operator returns its derivative beside its value
 (one pass gives both), and its backward multiplies by the upstream gradient.
@@ -15,22 +15,20 @@ from functools import lru_cache
 import torch
 from torch import Tensor, library
 
-from ..errors import ModelError, RecipeError
-from ..models.mlp import MLP
-from ..objectives import KERNEL_COLUMNS, RowQuantities, StepRecipe, base_rows_and_gradient
+from ..errors import RecipeError
+from ..objectives import RowQuantities, StepRecipe, base_rows_and_gradient
 from . import native
-from .eager import WithGradient, plainly_eager
-from .passes import Net
+from .eager import layout_of, plainly_eager, with_gradient
 from .points import perturb_twin
-from .twin import distill_step_twin
 
-__all__ = ["distill_step", "matching_loss", "matching_loss_twin", "perturb"]
+__all__ = ["matching_loss", "matching_loss_twin", "perturb", "stored_recipe"]
 
-_ROW_FIELDS = ("t", "e", "phi", "outlier", "mix", "weight")
+ROW_FIELDS = ("t", "e", "phi", "outlier", "mix", "weight")
 
 
 @lru_cache(maxsize=256)
-def _recipe(text: str) -> StepRecipe:
+def stored_recipe(text: str) -> StepRecipe:
+    """The recipe of a ``StepRecipe.text``: how an operator of PyTorch carries one."""
     return StepRecipe.from_dict(json.loads(text))
 
 
@@ -111,7 +109,7 @@ def _loss_and_slope(s, y, rows, recipe):
     " -> (Tensor, Tensor)",
 )
 def _matching_loss(s, y, t, e, phi, outlier, mix, weight, recipe):
-    return _loss_and_slope(s, y, RowQuantities(t, e, phi, outlier, mix, weight), _recipe(recipe))
+    return _loss_and_slope(s, y, RowQuantities(t, e, phi, outlier, mix, weight), stored_recipe(recipe))
 
 
 @_matching_loss.register_fake
@@ -158,135 +156,6 @@ def matching_loss(
     if recipe.torch_only:
         raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use objectives.base_rows.")
     if plainly_eager(s):
-
-        def call():
-            value, slope = _loss_and_slope(s, y, rows, recipe)
-            return value, None, slope.flatten()
-
-        return WithGradient.apply(call, s)[0]
-    return _matching_loss(s, y, *(getattr(rows, name) for name in _ROW_FIELDS), recipe.text)[0]
-
-
-# distill_step
-
-
-def _step_and_gradient(student, teacher, x, y, rows, activations, recipe, seed, step, total, counter):
-    ours, theirs = activations
-    s_net = Net(student[::2], student[1::2], ours)
-    t_net = Net(teacher[::2], teacher[1::2], theirs) if teacher else None
-    fast = native.distill_step(s_net, t_net, x, y, rows, recipe, seed, step, total, counter)
-    if fast is None:
-        step = step if counter is None else step + int(counter)
-        terms, dw, db = distill_step_twin(s_net, t_net, x, y, rows, recipe, seed=seed, step=step, total=total)
-        flat = torch.cat([g.reshape(-1) for pair in zip(dw, db) for g in pair])
-    else:
-        terms, flat = fast
-    return terms[0].clone(), terms, flat
-
-
-@library.custom_op(
-    "regkd_edge::distill_step",
-    mutates_args=(),
-    schema="(Tensor[] student, Tensor[] teacher, Tensor x, Tensor? y, Tensor? t, Tensor? e, Tensor? phi,"
-    " Tensor? outlier, Tensor? mix, Tensor? weight, str activations, str recipe, int seed, int step, int total,"
-    " Tensor? counter) -> (Tensor, Tensor, Tensor)",
-)
-def _distill_step(
-    student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total, counter
-):
-    rows = RowQuantities(t, e, phi, outlier, mix, weight)
-    names = activations.split(",")
-    return _step_and_gradient(student, teacher, x, y, rows, names, _recipe(recipe), seed, step, total, counter)
-
-
-@_distill_step.register_fake
-def _(student, teacher, x, y, t, e, phi, outlier, mix, weight, activations, recipe, seed, step, total, counter):
-    count = sum(p.numel() for p in student)
-    return x.new_empty(()), x.new_empty((len(KERNEL_COLUMNS),)), x.new_empty((count,))
-
-
-def _save_gradient(ctx, inputs, output):
-    ctx.shapes = [p.shape for p in inputs[0]]
-    ctx.teachers = len(inputs[1])
-    ctx.save_for_backward(output[2])
-
-
-def _scale_gradient(ctx, upstream, _terms, _flat):
-    parts = (upstream * ctx.saved_tensors[0]).split([shape.numel() for shape in ctx.shapes])
-    student = [part.reshape(shape) for part, shape in zip(parts, ctx.shapes)]
-    return (student, [None] * ctx.teachers, *[None] * 14)
-
-
-_distill_step.register_autograd(_scale_gradient, setup_context=_save_gradient)
-
-
-def _parameters(net: MLP) -> list[Tensor]:  # W_1, b_1, W_2, ...
-    return [p for layer in net.layers for p in (layer.weight, layer.bias)]
-
-
-def distill_step(
-    student: MLP,
-    teacher: MLP | None,
-    x: Tensor,  # [B, d]
-    y: Tensor | None,  # [B, o]
-    recipe: StepRecipe,
-    *,
-    seed: int,
-    step: int = 0,
-    total: int = 1,
-    rows: RowQuantities | None = None,  # of these rows
-    counter: Tensor | None = None,  # [1] int64 on the device of x
-) -> tuple[Tensor, Tensor]:  # scalar, [5]
-    """Compute one whole step of two MLPs as a differentiable operator: sampling, search, matching, base.
-
-    The noise and the weights are those of step ``step + counter``. In a captured CUDA graph (call once before the
-    capture) the counter is read on the device at every replay: let the graph add 1 to it.
-
-    Returns
-    -------
-    loss, terms
-        The loss, whose backward gives the gradient of every parameter of the student (computed already, in the same
-        pass), and the detached row of the table of losses. ``x`` is the batch itself; nothing is drawn from it.
-
-    Raises
-    ------
-    ModelError
-        A network is not an MLP (use :func:`regkd_edge.fused.reference.step_loss`), or the widths do not fit.
-    """
-    for name, net in (("student", student), ("teacher", teacher)):
-        if net is None and name == "teacher" and not recipe.needs_teacher:
-            continue
-        if not isinstance(net, MLP):
-            raise ModelError(
-                f"the {name} is a {type(net).__name__}, and the operator takes MLPs.", "Use reference.step_loss."
-            )
-        if net.widths[0] != x.shape[-1]:
-            raise ModelError(
-                f"the {name} takes {net.widths[0]} inputs and the rows have {x.shape[-1]}.", "Check the data."
-            )
-    if teacher is not None and recipe.needs_teacher and teacher.widths[-1] != student.widths[-1]:
-        raise ModelError(
-            f"teacher and student have {teacher.widths[-1]} and {student.widths[-1]} outputs.", "Give both the same."
-        )
-    if recipe.torch_only:
-        raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use reference.step_loss.")
-    if recipe.w_abm.active and recipe.ascent_rule == "candidates":
-        raise RecipeError(
-            "the operator searches along gradients only, not among candidates.", "Use reference.step_loss."
-        )
-    ask = teacher if recipe.needs_teacher else None
-    if rows is None:
-        rows = RowQuantities(None)
-    ours, theirs = _parameters(student), _parameters(ask) if ask is not None else []
-    names = (student.activation, ask.activation if ask is not None else "identity")
-    if plainly_eager(x):
-
-        def call():
-            return _step_and_gradient(ours, theirs, x, y, rows, names, recipe, seed, step, total, counter)
-
-        return WithGradient.apply(call, *ours)
-    fields = [getattr(rows, name) for name in _ROW_FIELDS]
-    theirs = [p.detach() for p in theirs]
-    place = (seed, step, total, counter)
-    loss, terms, _ = _distill_step(ours, theirs, x, y, *fields, ",".join(names), recipe.text, *place)
-    return loss, terms.detach()
+        value, slope = _loss_and_slope(s, y, rows, recipe)
+        return with_gradient(value, slope.flatten(), [s], layout_of([s.shape]))
+    return _matching_loss(s, y, *(getattr(rows, name) for name in ROW_FIELDS), recipe.text)[0]

@@ -46,18 +46,26 @@ class Workspace:
         if not recipe.needs_teacher:
             teacher = None
         shapes = [None if net is None else (_widths(net), net.activation) for net in (student, teacher)]
-        template, kept = _template(core.Job, recipe, *shapes, device)
-        if kept and _capturing(device):
-            _captured[id(kept)] = kept
-        self.job = template.copy()
-        self.recipe, self.device = recipe, device
-        self.slots: list[Tensor] = []  # the optimizer's averages, flat
-        self._kept: list[Tensor] = list(kept)
+        self._fill(*_template(core.Job, recipe, *shapes, device), recipe, device)
         if gather:
             self.parameters = self.keep(flatten(student))
             self.job.params = self.parameters.data_ptr()
             if teacher is not None:
                 self.job.set_teacher(*shapes[1], self.address(flatten(teacher)))
+
+    def _fill(self, job, constants: tuple[Tensor, ...], recipe: StepRecipe, device: torch.device) -> None:
+        if constants and _capturing(device):
+            _captured[id(constants)] = constants
+        self.job, self.recipe, self.device = job.copy(), recipe, device
+        self.constants = constants  # what the job of every call points to: sigma and the box
+        self.slots: list[Tensor] = []  # the optimizer's averages, flat
+        self._kept: list[Tensor] = list(constants)
+
+    def again(self) -> Workspace:
+        """Return the same job for another call, without what this one keeps beside the constants."""
+        other = Workspace.__new__(Workspace)
+        other._fill(self.job, self.constants, self.recipe, self.device)
+        return other
 
     def addresses(self, net: Net | None) -> list[int]:
         """Gather W_1, b_1, W_2, ...: dense float32 memory on the job's device."""

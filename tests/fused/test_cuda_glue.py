@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from regkd_edge.errors import NotAvailable
-from regkd_edge.fused import Member, Optimizer, advance, choose, cuda, native, workspace
+from regkd_edge.fused import Member, Optimizer, advance, choose, cuda, native, prepared, workspace
 from regkd_edge.fused.passes import Net
 from regkd_edge.fused.workspace import Workspace
 from regkd_edge.models.mlp import MLP
-from regkd_edge.objectives import StepRecipe, row_quantities
+from regkd_edge.objectives import RowQuantities, StepRecipe, row_quantities
 
 pytestmark = pytest.mark.skipif(native.unavailable("cpu") is not None, reason=f"{native.unavailable('cpu')}")
 
@@ -69,7 +69,7 @@ def world():
 
 def core_with(device):
     core = native._load()[0]
-    return SimpleNamespace(cuda=device, Job=core.Job, run=core.run, cost=core.cost)
+    return SimpleNamespace(cuda=device, Job=core.Job, run=core.run, cost=core.cost, refuses=core.refuses)
 
 
 STREAM = SimpleNamespace(cuda_stream=1234, synchronize=lambda: None)
@@ -121,6 +121,30 @@ def test_a_single_job_travels_with_the_launch(world, counter, monkeypatch):
         monkeypatch.setattr(torch, name, None)
     cuda.train_one(core_with(Device(core)), work, 1, 1234, counter)
     assert torch.equal(losses.float(), expected[0]) and torch.equal(gradient, expected[1])
+
+
+def test_a_prepared_step_plans_once_and_takes_nothing_from_the_host(world, monkeypatch):
+    student, teacher, x, y = world
+    core, recipe, device = native._load()[0], StepRecipe.kang2024("blend"), None
+    nets = (Net.of(student), Net.of(teacher), x, y, RowQuantities(None))
+    expected = [native.distill_step(*nets, recipe, 1, step, 9) for step in (2, 7)]
+    ours, theirs = prepared.tensors_of(student), prepared.tensors_of(teacher)
+    plan = prepared.prepare(student, teacher, recipe, ours, theirs)
+    device = Device(core)
+    plan.core = core_with(device)
+    asked = []
+    monkeypatch.setattr(device, "plan", lambda *a, plan=device.plan: asked.append(a) or plan(*a))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: STREAM)
+    call = (ours, theirs, x, y, None, 1)
+    found = [plan._run_on_device(*call, 2, 9, None)]
+    for name in ("tensor", "as_tensor", "from_numpy", "frombuffer"):
+        monkeypatch.setattr(torch, name, None)
+    found.append(plan._run_on_device(*call, 3, 9, torch.full((1,), 4)))  # step 3 + 4
+    assert len(asked) == 1 and device.launches == [(2, 1), (3, 1)]
+    for (loss, terms, gradient), (expected_terms, expected_gradient) in zip(found, expected):
+        assert torch.equal(terms, expected_terms) and torch.equal(gradient, expected_gradient)
+        assert torch.equal(loss, terms[0])
+    assert plan._run_on_device(ours, theirs, x.double(), y, None, 1, 2, 9, None) is None
 
 
 @pytest.mark.parametrize("seconds_per_step", [1e-6, 1e-3, 0.4])
