@@ -82,7 +82,7 @@ def _samples(config: DataConfig, name: str, rate: float | None) -> int:
     span = getattr(config, name)
     samples = samples_of(span, rate)
     if samples is None:
-        raise DataError(f"{name} is {span}, and a table does not say how many samples a second has.", "Give samples.")
+        raise DataError(f"{name} is {span}, and a table states no samples per second.", "Give samples.")
     if samples < 1:
         raise DataError(f"{name} {span} is shorter than one sample at {rate:g} Hz.", "Give a longer one.")
     return samples

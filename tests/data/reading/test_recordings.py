@@ -245,7 +245,7 @@ def test_tables_of_other_columns_are_named(tmp_path):
     (tmp_path / "r1.csv").write_text(text.replace("a,b", "a,c", 1))
     with pytest.raises(DataError, match="r1.csv' and '.*r0.csv' have other columns: b"):
         read(tmp_path, window="20", target="y")
-    with pytest.raises(DataError, match="a table does not say how many samples"):
+    with pytest.raises(DataError, match="a table states no samples per second"):
         read(tmp_path / "r0.csv", window="2ms", target="y")
     with pytest.raises(DataError, match="no samples in time order"):
         read("diabetes", window="2")
