@@ -137,24 +137,24 @@ def _read_examples(path: Path) -> object:
     if path.suffix in (".png", ".wav"):
         folder.mkdir(exist_ok=True)
         (folder / path.name).write_bytes(path.read_bytes())
-        (folder / f"sound{path.suffix}").write_bytes(_sound_bytes(path.suffix))
+        (folder / f"sound{path.suffix}").write_bytes(_sound_bytes(path.suffix, 2))
         labels.write_text(f"file,y\n{path.name},1\nsound{path.suffix},2\n")
         options = {"window": "8"} if path.suffix == ".wav" else {}
     source = folder if options or path.suffix == ".png" else path
     return load_table(source, ["y"], **options)
 
 
-def _sound_bytes(suffix: str) -> bytes:
-    """The content of a sound file of that kind."""
+def _sound_bytes(suffix: str, factor: int = 1) -> bytes:
+    """The content of a sound file of that kind; another ``factor`` gives another content."""
     stream = io.BytesIO()
     if suffix == ".png":
         from PIL import Image
 
-        Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(stream, "PNG")
+        Image.fromarray(factor * np.arange(12, dtype=np.uint8).reshape(3, 4)).save(stream, "PNG")
     else:
         from scipy.io import wavfile
 
-        wavfile.write(stream, 8000, np.arange(64, dtype=np.int16))
+        wavfile.write(stream, 8000, factor * np.arange(64, dtype=np.int16))
     return stream.getvalue()
 
 
