@@ -1,4 +1,4 @@
-"""What a file or folder of ours is, and what is in it: engine, graph, bundle, model, run. Needs no torch."""
+"""What a file or folder is, and what is in it: engine, graph, bundle, model, run, or data. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .data.facts import facts_of_data, holds_data
 from .engines.base import MANIFEST, load_checked, read_manifest
 from .errors import GraphError, UserError
 from .io.reading import read_json
 
 __all__ = ["inspect"]
 
-_KNOWN = "a run folder, an engine folder, a folder with model.json, an ONNX graph, a bundle, or a native engine file"
+_KNOWN = (
+    "a run folder, an engine folder, a folder with model.json, an ONNX graph, a bundle, a native engine file, or data "
+    "that --data takes"
+)
 
 
 def inspect(path: str | Path) -> tuple[str, dict[str, Any]]:
@@ -144,6 +148,7 @@ _READERS: list[tuple[Callable[[Path], bool], Callable[[Path], tuple[str, dict[st
     (lambda p: p.is_file() and p.suffix == ".onnx", _graph),
     (lambda p: p.is_file() and p.name.endswith((".tar.gz", ".tgz")), _bundle),
     (lambda p: p.is_file() and p.suffix == ".rkdn", _native_file),
+    (holds_data, facts_of_data),
 ]
 
 

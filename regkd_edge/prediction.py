@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .data.named import read_inputs
+from .config import DataConfig
+from .data.named import read_rows
 from .engines.base import MANIFEST
 from .errors import UserError
 from .io.files import write_atomic
@@ -22,18 +24,23 @@ __all__ = ["Answers", "predict_file"]
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Answers [n, o] in raw units, the names of the targets, and whose they are."""
+    """Answers [n, o] in raw units, the names of the targets, whose they are, and which file or window each is about."""
 
     by: str
     target_names: list[str]
     answers: np.ndarray
+    places: dict[str, list[str]] = field(default_factory=dict)
 
     def csv(self) -> str:
-        """The answers as CSV with a header; each number is the shortest text that gives it back exactly."""
+        """The answers as CSV with a header, behind the file or window that each is about.
+
+        Each number is the shortest text that gives it back exactly.
+        """
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.target_names)
-        writer.writerows([repr(float(value)) for value in row] for row in self.answers)
+        writer.writerow([*self.places, *self.target_names])
+        for i, row in enumerate(self.answers):
+            writer.writerow([*(cells[i] for cells in self.places.values()), *(repr(float(value)) for value in row)])
         return stream.getvalue()
 
     def summary(self) -> list[dict[str, Any]]:
@@ -57,7 +64,8 @@ def predict_file(model: str | Path, data: str | Path, out: str | Path | None = N
     model : path
         A run folder or an engine folder.
     data : path
-        Rows in raw units in any file that holds a table; its columns are found by name, others are passed over.
+        Rows in raw units in any file that holds a table; its columns are found by name, others are passed over. Or
+        examples of the shape of the training: an array, recordings, a folder of images.
     by : str, optional
         Which model of a run answers: ``teacher``, ``student`` or the name of an engine. By default the engine that the
         report recommends, else the first one, else the student.
@@ -81,7 +89,12 @@ def predict_file(model: str | Path, data: str | Path, out: str | Path | None = N
 
 
 def _by_engine(
-    folder: Path, data: str | Path, names: list[str] | None = None, targets: list[str] | None = None
+    folder: Path,
+    data: str | Path,
+    names: list[str] | None = None,
+    targets: list[str] | None = None,
+    shape: list[int] | None = None,
+    config: DataConfig | None = None,
 ) -> Answers:
     from .engines.engine import Engine
 
@@ -92,32 +105,40 @@ def _by_engine(
                 f"the engine in '{folder}' does not name its inputs.", "Build it again, or name the run it belongs to."
             )
         targets = list(engine.manifest.target_names) or targets or [f"y{j}" for j in range(engine.o)]
-        return Answers(folder.name, targets, engine.predict(read_inputs(data, names)))
+        rows = read_rows(data, names, shape or _shape_of(names), config)
+        return Answers(folder.name, targets, engine.predict(rows.x), rows.places)
+
+
+def _shape_of(names: list[str]) -> list[int] | None:
+    """The shape that the names ``x0.0.0`` to ``x2.47.63`` tell; None where they name columns."""
+    last = re.fullmatch(r"x(\d+(?:\.\d+)+)", names[-1])
+    shape = [int(n) + 1 for n in last[1].split(".")] if last else None
+    return shape if shape is not None and names[0] == "x" + ".".join("0" * len(shape)) else None
 
 
 def _by_run(run: RunFolder, data: str | Path, by: str | None) -> Answers:
     names = read_json(run.file("data.json"), "Run train-teacher again with --force.") if run.record("data") else {}
     features, targets = list(names.get("feature_names", [])), list(names.get("target_names", []))
+    config = run.config().data
     engines = [Path(name).name for name in (run.record("build") or {"outputs": {}})["outputs"]]
     chosen = by or _recommended(run, engines)
     if chosen in engines:
-        return _by_engine(run.file("engines", chosen), data, features, targets)
+        return _by_engine(run.file("engines", chosen), data, features, targets, names.get("input_shape"), config)
     if chosen not in ("teacher", "student") or run.record("teacher" if chosen == "teacher" else "distill") is None:
         have = [name for name, stage in (("teacher", "teacher"), ("student", "distill")) if run.record(stage)] + engines
         raise UserError(
             f"'{run.path}' has no model '{chosen}'.", f"It has: {', '.join(have) or 'none yet; train one first'}."
         )
-    x = read_inputs(data, features)
+    rows = read_rows(data, features, names.get("input_shape"), config)
     if chosen == "student":
         from .models import Student
 
-        return Answers("student", targets, Student.load(run.file("student")).predict(x))
+        return Answers("student", targets, Student.load(run.file("student")).predict(rows.x), rows.places)
     from .data import load_dataset
     from .models import teacher_for
 
-    return Answers(
-        "teacher", targets, teacher_for(run.config().teacher, load_dataset(run), run.file("teacher")).predict(x)
-    )
+    teacher = teacher_for(run.config().teacher, load_dataset(run), run.file("teacher"))
+    return Answers("teacher", targets, teacher.predict(rows.x), rows.places)
 
 
 def _recommended(run: RunFolder, engines: list[str]) -> str:

@@ -19,7 +19,8 @@ def register(app: typer.Typer) -> None:
             Path, typer.Argument(metavar="RUN|ENGINE", help="A run folder, or an engine folder.", show_default=False)
         ],
         data: Annotated[
-            Path, typer.Argument(metavar="DATA", help="The rows: any file that --data takes.", show_default=False)
+            Path,
+            typer.Argument(metavar="DATA", help="The rows or examples: whatever --data takes.", show_default=False),
         ],
         out: Annotated[
             Optional[Path], typer.Option("--out", help="CSV to write. [default: the screen]", show_default=False)

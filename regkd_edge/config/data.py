@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .fields import Names, OrNone, Section, as_list, none_for_nothing
 
-__all__ = ["DataConfig", "thousands_by_column"]
+__all__ = ["DataConfig", "pixels_of", "samples_of", "thousands_by_column"]
 
 _MARKS = {"comma": ",", "point": ".", "dot": ".", "apostrophe": "'"}
 _MARK = re.compile(r"\s*(?:([^=]+)=)?(comma|point|dot|apostrophe|space|[,.'])\s*(?:,|$)")
@@ -34,6 +34,43 @@ def _thousands(value: Any) -> Any:
     return value
 
 
+_SPAN = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*(ms|s)")
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+def samples_of(span: str, rate: float | None) -> int | None:
+    """``"256"`` -> 256 samples; ``"20ms"`` and ``"0.5s"`` at ``rate`` samples per second; None without a rate."""
+    match = _SPAN.fullmatch(span)
+    if match is None or match[1]:
+        return int(span)
+    return None if rate is None else round(float(match[2]) * rate / (1000 if match[3] == "ms" else 1))
+
+
+def pixels_of(size: str) -> tuple[int, int]:
+    """``"48x64"`` -> 48 rows of 64 pixels."""
+    height, width = size.split("x")
+    return int(height), int(width)
+
+
+def _span(value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return None
+    text = str(value).strip().lower() if not isinstance(value, bool) else ""
+    match = _SPAN.fullmatch(text)
+    if match is None or float(match[1] or match[2]) <= 0:
+        raise ValueError("expected a number of samples (256) or a time (20ms, 0.5s), above 0")
+    return text.replace(" ", "")
+
+
+def _size(value: Any) -> Any:
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return None
+    match = _SIZE.fullmatch(str(value).strip().lower())
+    if match is None or not int(match[1]) * int(match[2]):
+        raise ValueError("expected HEIGHTxWIDTH in pixels, such as 48x64")
+    return f"{int(match[1])}x{int(match[2])}"
+
+
 def _decimal(value: Any) -> Any:
     return _MARKS.get(value, value) if isinstance(value, str) else value
 
@@ -44,13 +81,43 @@ class DataConfig(Section):
     source: str | None = Field(
         None,
         description=(
-            "Table: CSV or another text table (also .gz, .bz2, .xz, .zip), Excel, Parquet, NPZ, NPY or MAT file, or a "
-            "bundled set: digits, diabetes."
+            "Table: CSV or another text table (also .gz, .bz2, .xz, .zip), Excel, Parquet, NPZ, NPY or MAT file; an NPZ "
+            "or NPY array of any rank; a WAV file or a folder of WAV or CSV recordings, with --window; a folder of "
+            "images; or a bundled set: digits, diabetes."
         ),
     )
     target: Names = Field(
         default_factory=list,
         description="Name of the target column; several separated by commas, one that holds a comma in double quotes.",
+    )
+    labels: Annotated[str | None, OrNone] = Field(
+        None,
+        description=(
+            "Table with the targets of an array, of recordings or of images: a row per example in order, or a column "
+            "'file' that names each file. [default: labels.csv in the folder]"
+        ),
+    )
+    window: Annotated[str | None, BeforeValidator(_span)] = Field(
+        None,
+        description=(
+            "Cut recordings, or a table whose rows are in time order, into windows of so many samples (256) or of a "
+            "time (20ms, 0.5s)."
+        ),
+    )
+    hop: Annotated[str | None, BeforeValidator(_span)] = Field(
+        None, description="From the start of one window to that of the next. [default: the window, without overlap]"
+    )
+    window_label: Literal["last", "first", "middle", "mean"] = Field(
+        "last",
+        description=(
+            "Target of a window where every sample has one: that of its last, first or middle sample, or the mean."
+        ),
+    )
+    resize: Annotated[str | None, BeforeValidator(_size)] = Field(
+        None, description="Bring images to HEIGHTxWIDTH pixels, such as 48x64."
+    )
+    color: Literal["auto", "grey", "rgb"] = Field(
+        "auto", description="Channels of images; auto: one where every image is grey, else three."
     )
     drop: Names = Field(default_factory=list, description="Columns to leave out.")
     whole: Names = Field(
@@ -99,7 +166,12 @@ class DataConfig(Section):
     split_column: Annotated[str | None, OrNone] = Field(
         None, description="Column that says train, validation or test in each row."
     )
-    test_data: Annotated[str | None, OrNone] = Field(None, description="Table whose rows are the held-out ones.")
+    test_data: Annotated[str | None, OrNone] = Field(
+        None, description="Table, array or folder, as --data is, whose rows are the held-out ones."
+    )
+    test_labels: Annotated[str | None, OrNone] = Field(
+        None, description="Table with the targets of --test-data. [default: labels.csv in the folder]"
+    )
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(0.15, description="Share of the rows for validation.")
     test: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.15, description="Share of the rows held out for the final figures."
@@ -112,6 +184,13 @@ class DataConfig(Section):
         if self.split_column and (self.group or self.test_data or self.split == "time"):
             other = "group" if self.group else "test_data" if self.test_data else "split time"
             raise ValueError(f"split_column and {other} exclude each other: the column says where each row belongs")
+        for name in ("hop", "window_label"):
+            if self.window is None and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} {getattr(self, name)} is about windows: give window too, or omit {name}")
+        if self.window is not None and self.blanks == "mean":
+            raise ValueError("blanks mean cannot fill samples of a signal: use blanks drop, which leaves windows out")
+        if self.test_labels and not self.test_data:
+            raise ValueError("test_labels are those of test_data: give test_data too, or omit test_labels")
         for one, other in (("whole", "categorical"), ("drop", "target"), ("drop", "whole"), ("drop", "categorical")):
             both = [name for name in getattr(self, one) if name in getattr(self, other)]
             if both:

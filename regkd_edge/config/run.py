@@ -44,6 +44,8 @@ __all__ = [
 PATHS = (
     "data.source",
     "data.test_data",
+    "data.labels",
+    "data.test_labels",
     "teacher.from_run",
     "teacher.weights",
     "teacher.teacher_from",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .reading.examples import element_names
 from .split import Split
 from .store import Dataset
 from .table import Table
@@ -132,7 +133,8 @@ def dataset_of(
     inputs, names = as_rows(x, names=feature_names, shape=input_shape)
     require_shape(input_shape, inputs.shape[1], "x")
     targets, labels = as_targets(y, len(inputs))
-    names = list(feature_names or names or [f"x{j}" for j in range(inputs.shape[1])])
+    numbered = [f"x{j}" for j in range(inputs.shape[1])] if input_shape is None else element_names(tuple(input_shape))
+    names = list(feature_names or names or numbered)
     plain = ["y"] if targets.shape[1] == 1 else [f"y{j}" for j in range(targets.shape[1])]
     labels = list(target_names or labels or plain)
     empty = np.arange(0, dtype=np.int64)

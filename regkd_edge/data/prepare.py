@@ -11,15 +11,18 @@ from ..errors import DataError
 from .arrays import require_shape
 from .columns import Columns
 from .encode import Category
+from .examples import joined_cut
 from .neighbours import looks_grouped
 from .split import Split, repeated_rows, split, split_by_column, split_units
 from .suspicious import column_that_counts
 from .table import Table, finished, read_table
 from .typed import named_option
+from .windows import split_windows
 
 __all__ = ["prepare"]
 
 _WORTH = 0.01  # share of repeated rows from which they are mentioned
+_GLANCE, _NUMBERS = 3000, 20_000_000  # examples that are compared with each other, and numbers in them at most
 
 
 def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
@@ -39,7 +42,11 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     count = len(table)
     if config.test_data:
         table = _with_test_rows(table, config, categories)
-    counting = column_that_counts(table.feature_names, table.x[:count])  # numbered copies are copies
+    if table.cut is not None:
+        table, parts = _of_windows(table, config, seed, count)
+        return as_tensors(finished(table, categories, config)), parts
+    plain = table.input_shape is None
+    counting = column_that_counts(table.feature_names, table.x[:count]) if plain else []  # numbered copies are copies
     kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
     repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
@@ -56,7 +63,8 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
                 "that no held-out row was trained on"
             )
     table, filled = _filled(table, parts, config, categories)
-    if config.split == "random" and not (config.group or config.split_column or config.test_data):
+    small = plain or table.d * min(len(table), _GLANCE) <= _NUMBERS
+    if config.split == "random" and small and not (config.group or config.split_column or config.test_data):
         grouped = looks_grouped(table.x, table.y, table.feature_names, repeats, seed)
         warnings += [grouped] if grouped else []
     table = finished(replace(table, warnings=warnings + filled), categories, config)
@@ -70,6 +78,19 @@ def as_tensors(table: Table) -> Table:
     """A table whose rows are images or signals: no column of them is a code, and a constant one is a border."""
     kept = [w for w in table.warnings if not w.endswith("and carries no information") and "is repeated as" not in w]
     return replace(table, columns=Columns.of_tensors(table.x, table.feature_names), warnings=kept)
+
+
+def _of_windows(table: Table, config: DataConfig, seed: int, count: int) -> tuple[Table, Split]:
+    """Windows and their parts; those that cross a cut, and copies of held-out ones, are left out."""
+    held_out = np.arange(len(table)) >= count
+    parts, notes = split_windows(table.cut, config, seed, table.aside, held_out)
+    repeats = repeated_rows(table.x)
+    silent = np.flatnonzero(table.x.min(axis=1) == table.x.max(axis=1))  # silence repeats by itself
+    repeats[silent] = int(repeats.max(initial=0)) + 1 + np.arange(len(silent))
+    table, parts, left_out = _without_copies(table, parts, repeats)
+    if left_out:
+        notes.append(f"{left_out:,} windows are left out of training and validation: they repeat held-out ones")
+    return replace(table, warnings=[*table.warnings, *notes]), parts
 
 
 def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.ndarray) -> Split:
@@ -96,6 +117,11 @@ def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.
 def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]) -> Table:
     """The rows of the test file below those of the table."""
     other, _ = read_table(config, str(config.test_data), like=categories)
+    if other.input_shape != table.input_shape:
+        raise DataError(
+            f"'{config.source}' holds {_shape_of(table)} and '{config.test_data}' {_shape_of(other)}.",
+            "Give test data of the same shape.",
+        )
     if set(other.feature_names) != set(table.feature_names) or other.target_names != table.target_names:
         odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
         lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source
@@ -113,7 +139,12 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
         y=np.concatenate([table.y, other.y]),
         warnings=[*table.warnings, *(f"test data: {note}" for note in other.warnings)],
         aside=aside,
+        cut=joined_cut(table, other),
     )
+
+
+def _shape_of(table: Table) -> str:
+    return f"examples of shape {list(table.input_shape)}" if table.input_shape else "a table"
 
 
 def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Table, Split, int]:
@@ -122,7 +153,7 @@ def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Ta
     validation = parts.validation[~np.isin(repeats[parts.validation], held)]
     train = parts.train[~np.isin(repeats[parts.train], np.concatenate([held, repeats[validation]]))]
     left_out = len(parts.train) + len(parts.validation) - len(train) - len(validation)
-    if not left_out:
+    if not left_out and len(train) + len(validation) + len(parts.test) == len(table):
         return table, parts, 0
     if len(train) < 2 or not len(validation):
         raise DataError(
@@ -133,8 +164,7 @@ def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Ta
     kept = np.sort(np.concatenate([train, validation, parts.test]))
     place = np.full(len(table), -1, dtype=np.int64)
     place[kept] = np.arange(len(kept))
-    aside = {name: [cells[i] for i in kept] for name, cells in table.aside.items()}
-    table = replace(table, x=table.x[kept], y=table.y[kept], aside=aside)
+    table = table.take(kept)
     return table, Split(place[train], place[validation], place[parts.test]), left_out
 
 

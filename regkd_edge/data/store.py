@@ -110,6 +110,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             "split": split.counts(),
             "columns": Dataset(table, split).columns.to_dict(),
             **({"input_shape": list(table.input_shape)} if table.input_shape is not None else {}),
+            **({"rate": table.rate} if table.rate is not None else {}),
         },
     )
     return [arrays, names]
@@ -139,6 +140,7 @@ def load_dataset(run: RunFolder) -> Dataset:
         [str(w) for w in names.get("warnings", [])],
         columns,
         input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
+        rate=names.get("rate"),
     )
     return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
 
@@ -162,6 +164,8 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
         and math.prod(shape) == x.shape[1]
     ):
         return f"input_shape {shape!r} does not hold the {x.shape[1]} columns"
+    if names.get("rate") is not None and not (isinstance(names["rate"], float) and names["rate"] > 0):
+        return f"rate is {names['rate']!r}, expected a number above 0"
     parts = [arrays[p] for p in _PARTS]
     needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle holds no training rows
     if any(p.ndim != 1 or not np.issubdtype(p.dtype, np.integer) for p in parts) or not all(len(p) for p in needed):

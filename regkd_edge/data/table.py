@@ -17,17 +17,14 @@ from ..errors import DataError
 from .columns import Columns
 from .encode import Category, expand, to_codes
 from .problems import require_numbers
+from .ranges import coarse_or_constant, range_problem
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
+from .reading.examples import Cut
 from .relations import copied_inputs, given_away
 from .suspicious import column_that_counts, suspicious_values
-from .typed import missing_option, named_option
+from .typed import named_option
 
 __all__ = ["BUNDLED", "Table", "load_table", "read_table"]
-
-# Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
-_LARGEST, _SMALLEST = 1e30, 1e-30
-# A column that varies by less than this share of its size keeps fewer than about 7 bits in float32.
-_COARSE = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +50,10 @@ class Table:
     input_shape : tuple of int, optional
         Shape of a row that is a tensor (channels x length, channels x height x width, time x features): its numbers
         are the d columns in C order.
+    cut : Cut, optional
+        Where the examples are windows of recordings.
+    rate : float, optional
+        Samples per second of these recordings.
     """
 
     x: np.ndarray
@@ -65,6 +66,18 @@ class Table:
     labelled: bool = True
     aside: dict[str, list[str]] = field(default_factory=dict)
     input_shape: tuple[int, ...] | None = None
+    cut: Cut | None = None
+    rate: float | None = None
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The same with some of its rows."""
+        return replace(
+            self,
+            x=self.x[rows],
+            y=self.y[rows],
+            aside={name: [cells[i] for i in rows] for name, cells in self.aside.items()},
+            cut=None if self.cut is None else self.cut.take(rows),
+        )
 
     @property
     def d(self) -> int:
@@ -118,6 +131,11 @@ def read_table(
 
     ``like``: the categories of another file, whose codes are used here too.
     """
+    from .examples import read_examples
+    from .sources import holds_examples
+
+    if holds_examples(config, source):
+        return read_examples(config, source, held_out=like is not None), []
     aside = [name for name in (config.group, config.split_column) if name]
     held_out = like is not None
     form = Format(
@@ -175,6 +193,10 @@ def _in_order(frame: Frame, names: list[str]) -> None:
 
 def finished(table: Table, categories: list[Category], config: DataConfig) -> Table:
     """Words become one input each, and every input gets its kind."""
+    if table.input_shape is not None:
+        from .examples import notes_of_examples
+
+        return replace(table, warnings=[*table.warnings, *notes_of_examples(table.x)])
     x, names, groups = expand(table.x, table.feature_names, categories)
     worded = {category.name for category in categories}
     coded = [name for name in config.categorical if name not in worded]
@@ -182,7 +204,7 @@ def finished(table: Table, categories: list[Category], config: DataConfig) -> Ta
     for category in categories:
         shown = ", ".join(category.inputs[:4]) + (", ..." if len(category.inputs) > 4 else "")
         warnings.append(f"input '{category.name}' becomes {len(category.inputs)} inputs of 0 or 1: {shown}")
-    warnings += _coarse_or_constant(x, names) + copied_inputs(x, names)
+    warnings += coarse_or_constant(x, names) + copied_inputs(x, names)
     warnings += given_away(x, table.y, names, table.target_names)
     columns = Columns.detect(x, names, config.whole, coded, groups)
     return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
@@ -267,7 +289,9 @@ def _with_values(frame: Frame, config: DataConfig, targets: int) -> np.ndarray:
 
 def _check(source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool) -> None:
     for name, values in zip([*inputs, *targets], [*x.T, *y.T]):
-        _check_range(source, name, values)
+        problem = range_problem(source, name, values)
+        if problem is not None:
+            raise problem
     if not varying:
         return
     for name, v in zip(targets, y.T):
@@ -280,36 +304,3 @@ def _check(source: str, inputs: list[str], targets: list[str], x: np.ndarray, y:
                 f"target '{name}' of '{source}' is constant ({v[0]:g}), expected values that vary.",
                 "Choose another target or another file.",
             )
-
-
-def _check_range(source: str, name: str, values: np.ndarray) -> None:
-    low, high = np.nanmin(values), np.nanmax(values)
-    size, spread = max(abs(low), abs(high)), high - low
-    if size > _LARGEST or 0 < spread < _SMALLEST:
-        if size > _LARGEST:
-            count = int((np.abs(values) > _LARGEST).sum())
-            worst = values[np.nanargmax(np.abs(values))]
-            raise DataError(
-                f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
-                "range of a float32 engine.",
-                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or use another unit.",
-            )
-        raise DataError(
-            f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",
-            "Use another unit.",
-        )
-
-
-def _coarse_or_constant(x: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Notes on the inputs that carry nothing, or little once they are float32."""
-    notes = []
-    for name, values in zip(names, x.T):
-        spread, size = values.std(), np.abs(values).max()
-        if values.min() == values.max():
-            notes.append(f"input '{name}' is constant ({values[0]:g}) and carries no information")
-        elif spread < _COARSE * size:
-            notes.append(
-                f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "
-                "subtract an offset first"
-            )
-    return notes

@@ -14,7 +14,16 @@ from typing import Any
 from ..errors import NotAvailable, RunFolderError
 from .regular import file_problem
 
-__all__ = ["digest", "file_hash", "folder_mode", "scratch_folder", "temporary_folder", "write_atomic", "write_json"]
+__all__ = [
+    "digest",
+    "file_hash",
+    "folder_hash",
+    "folder_mode",
+    "scratch_folder",
+    "temporary_folder",
+    "write_atomic",
+    "write_json",
+]
 
 
 def digest(value: Any) -> str:
@@ -39,6 +48,15 @@ def file_hash(path: str | Path) -> str:
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             sha.update(block)
+    return sha.hexdigest()
+
+
+def folder_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a folder's files with their names; one that cannot be read counts by its reason."""
+    sha, path = hashlib.sha256(), Path(path)
+    for inner in sorted(p for p in path.rglob("*") if p.is_file()):
+        content = file_problem(inner) or file_hash(inner)
+        sha.update(inner.relative_to(path).as_posix().encode() + b"\0" + content.encode())
     return sha.hexdigest()
 
 

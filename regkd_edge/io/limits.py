@@ -11,12 +11,15 @@ __all__ = [
     "ARRAYS",
     "COLUMNS",
     "ENGINE_BYTES",
+    "FOLDER_FILES",
+    "IMAGE_PIXELS",
     "INFLATED_BYTES",
     "INFLATED_RATIO",
     "JSON_BYTES",
     "JSON_VALUES",
     "LISTED_BYTES",
     "LIST_BYTES",
+    "MAPPED_BYTES",
     "NAME_BYTES",
     "NESTING",
     "NUMBER_DIGITS",
@@ -49,6 +52,12 @@ NAME_BYTES = 255
 
 #: A table of data.
 TABLE_BYTES = 8 << 30
+#: An array that is mapped into memory and read in parts.
+MAPPED_BYTES = 1 << 40
+#: Images and recordings in a folder.
+FOLDER_FILES = 2_000_000
+#: Pixels of one image: 200 megapixels, what the largest cameras give.
+IMAGE_PIXELS = 200_000_000
 #: Columns of a table.
 COLUMNS = 100_000
 #: Arrays in an NPZ file.

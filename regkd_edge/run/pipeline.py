@@ -13,7 +13,7 @@ from pathlib import Path
 from ..config import RunConfig
 from ..errors import RunFolderError
 from ..io.command import command_line
-from ..io.files import digest, file_hash
+from ..io.files import digest, file_hash, folder_hash
 from ..io.regular import file_problem
 from .folder import RunFolder
 from .parts import part_problem, perform_parts, prune_parts
@@ -152,6 +152,8 @@ def external_hash(run: RunFolder, stage: str, path: str) -> str:
     hash is used: what was made from the file is in the folder.
     """
     if Path(path).exists():
+        if Path(path).is_dir():
+            return folder_hash(path)
         problem = file_problem(path)  # refused by the stage that reads it: it may be a pipe, or as large as a disk
         return file_hash(path) if problem is None else problem
     record = run.record(stage) or {}

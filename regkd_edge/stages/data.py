@@ -32,13 +32,13 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     if source is None:
         return _described(run, config)
     content = source if source in BUNDLED else external_hash(run, "data", source)
-    held_out = config.data.test_data
-    inputs = {
+    beside = {"test": config.data.test_data, "labels": config.data.labels, "test_labels": config.data.test_labels}
+    return {
         "content": content,
-        "data": config.data.model_dump(mode="json", exclude={"source", "test_data"}),
+        "data": config.data.model_dump(mode="json", exclude={"source", "test_data", "labels", "test_labels"}),
         "seed": config.seed,
+        **{name: external_hash(run, "data", path) for name, path in beside.items() if path},
     }
-    return {**inputs, "test": external_hash(run, "data", held_out)} if held_out else inputs
 
 
 def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
@@ -61,7 +61,8 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
         parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
     else:
         table, parts = prepare(config.data, config.seed)
-        files = [path for path in (source, config.data.test_data) if path and path not in BUNDLED]
+        named = (source, config.data.test_data, config.data.labels, config.data.test_labels)
+        files = [path for path in named if path and path not in BUNDLED]
     paths = save_dataset(run, table, parts)
     return paths, {
         "source": str(table.source),
@@ -70,6 +71,7 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
         "validation": len(parts.validation),
         "test": len(parts.test),
         "features": len(table.feature_names),
+        **({} if table.input_shape is None else {"input_shape": list(table.input_shape)}),
         "targets": list(table.target_names),
         "warnings": list(table.warnings),
         "external": {path: external_hash(run, "data", path) for path in files},

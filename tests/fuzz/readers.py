@@ -128,6 +128,43 @@ def _read_table(path: Path) -> object:
     return load_table(path, ["y"])
 
 
+def _read_examples(path: Path) -> object:
+    from regkd_edge.data import load_table
+
+    folder = path.parent / "folder"
+    labels = folder / "labels.csv"
+    options: dict[str, object] = {}
+    if path.suffix in (".png", ".wav"):
+        folder.mkdir(exist_ok=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+        (folder / f"sound{path.suffix}").write_bytes(_sound_bytes(path.suffix, 2))
+        labels.write_text(f"file,y\n{path.name},1\nsound{path.suffix},2\n")
+        options = {"window": "8"} if path.suffix == ".wav" else {}
+    source = folder if options or path.suffix == ".png" else path
+    return load_table(source, ["y"], **options)
+
+
+def _sound_bytes(suffix: str, factor: int = 1) -> bytes:
+    """The content of a sound file of that kind; another ``factor`` gives another content."""
+    stream = io.BytesIO()
+    if suffix == ".png":
+        from PIL import Image
+
+        Image.fromarray(factor * np.arange(12, dtype=np.uint8).reshape(3, 4)).save(stream, "PNG")
+    else:
+        from scipy.io import wavfile
+
+        wavfile.write(stream, 8000, factor * np.arange(64, dtype=np.int16))
+    return stream.getvalue()
+
+
+def _examples(path: Path) -> None:
+    if path.suffix == ".npz":
+        np.savez(path, x=np.arange(36.0).reshape(3, 3, 4), y=np.arange(3.0))
+    else:
+        path.write_bytes(_sound_bytes(path.suffix))
+
+
 def _read_tensors(path: Path) -> object:
     from regkd_edge.models.store import read_tensors
 
@@ -235,6 +272,9 @@ READERS = (
     Reader("npz", "table.npz", _npz, _read_table),
     Reader("gz", "table.csv.gz", _compressed, _read_any_table),
     Reader("npy", "table.npy", _npy, _read_any_table),
+    Reader("examples", "examples.npz", _examples, _read_examples),
+    Reader("image", "image.png", _examples, _read_examples, "PIL"),
+    Reader("wav", "recording.wav", _examples, _read_examples, "scipy"),
     Reader("mat", "table.mat", _mat, _read_any_table, "scipy"),
     Reader("parquet", "table.parquet", _parquet, _read_any_table, "pyarrow"),
     Reader("scalers", "scalers.json", _json(_SCALERS), _read_scalers),

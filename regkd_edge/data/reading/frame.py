@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +86,19 @@ class Frame:
         self.values = self.values[kept]
         self.texts = {name: [cells[i] for i in kept] for name, cells in self.texts.items()}
         self.place = lambda row: place(int(kept[row]))
+
+    def take(self, rows: Sequence[int]) -> None:
+        """Keep some rows, in the order given; places stay those of the file."""
+        kept, place, new = list(rows), self.place, {row: i for i, row in enumerate(rows)}
+        self.values = self.values[kept]
+        self.texts = {name: [cells[i] for i in kept] for name, cells in self.texts.items()}
+        self.place = lambda row: place(int(kept[row]))
+        for name, odd in list(self.odd.items()):
+            odd.rows = array("q", [new[row] for row in odd.rows if row in new])
+            odd.texts = {text: [count, new[row]] for text, (count, row) in odd.texts.items() if row in new}
+            odd.count = len(odd.rows)
+            if not odd.texts:
+                del self.odd[name]
 
     def without_column(self, name: str) -> None:
         """Leave out one column."""

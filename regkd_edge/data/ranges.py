@@ -1,0 +1,54 @@
+"""What float32 engines make of a column: values beyond their range, and values that they resolve coarsely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import DataError
+from .typed import missing_option
+
+__all__ = ["coarse_or_constant", "range_problem"]
+
+# Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
+_LARGEST, _SMALLEST = 1e30, 1e-30
+# A column that varies by less than this share of its size keeps fewer than about 7 bits in float32.
+_COARSE = 1e-5
+
+
+def range_problem(source: str, name: str, values: np.ndarray) -> DataError | None:
+    """What puts a column beyond the range of a float32 engine; None where nothing does."""
+    if np.isnan(values).all():
+        return None
+    low, high = np.nanmin(values), np.nanmax(values)
+    size, spread = max(abs(low), abs(high)), high - low
+    if size > _LARGEST or 0 < spread < _SMALLEST:
+        if size > _LARGEST:
+            count = int((np.abs(values) > _LARGEST).sum())
+            worst = values[np.nanargmax(np.abs(values))]
+            return DataError(
+                f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
+                "range of a float32 engine.",
+                f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or use another unit.",
+            )
+        return DataError(
+            f"column '{name}' of '{source}' has a spread of {spread:g}, beyond the range of a float32 engine.",
+            "Use another unit.",
+        )
+    return None
+
+
+def coarse_or_constant(x: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Notes on the inputs that carry nothing, or little once they are float32."""
+    notes = []
+    for name, values in zip(names, x.T):
+        spread, size = values.std(), np.abs(values).max()
+        if values.min() == values.max():
+            notes.append(f"input '{name}' is constant ({values[0]:g}) and carries no information")
+        elif spread < _COARSE * size:
+            notes.append(
+                f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "
+                "subtract an offset first"
+            )
+    return notes
