@@ -1,4 +1,4 @@
-"""The native back end: MLPs in C++ without dependencies (csrc/runtime), in fp32 and int8.
+"""The native back end: students in C++ without dependencies (csrc/runtime), in fp32 and int8.
 
 The engine file holds the operations of the graph in order and is the same on every machine: packing for the
 processor's instruction set happens when it is loaded. The same file is run by the C++ library and ``regkd-run`` on a
@@ -21,8 +21,9 @@ from ...io.regular import read_bytes
 from .. import base
 from ..base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
 from ..host import cpu_model
-from .file import Program, from_bytes, to_bytes
+from .file import from_bytes, to_bytes
 from .header import header_of
+from .operations import Program
 
 __all__ = ["BACKEND", "NativeBackend", "NativeRunner", "write_c_header"]
 

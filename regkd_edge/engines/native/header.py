@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import UserError
 from ...graph.formats import low_scale
-from .file import CONSTANT, Operation, Program
+from .header_code import FUNCTIONS
+from .operations import CONSTANT, Operation, Program, window_words
 
 __all__ = ["header_of"]
 
@@ -28,53 +29,6 @@ _FORMULA = {
     "softplus": "(z > 0.0f ? z : 0.0f) + log1pf(expf(z > 0.0f ? -z : z))",
     "sigmoid": "1.0f / (1.0f + expf(-z))",
 }
-_DENSE = """\
-static void @_dense(const float *w, const float *b, const float *v, int n, int m, float *y)
-{
-    for (int i = 0; i < m; ++i, w += n) {
-        float sum = 0.0f;
-        for (int j = 0; j < n; ++j) sum += w[j] * v[j];
-        y[i] = b ? sum + b[i] : sum;
-    }
-}
-"""
-_CODES = """\
-/* round(v / scale), ties to even, saturated to -128..127: written out, so that no compiler option changes it */
-static int8_t @_code(float v, float scale)
-{
-    float t = v / scale;
-    t = t >= -128.0f ? t : -128.0f;
-    t = t <= 127.0f ? t : 127.0f;
-    int32_t code = (int32_t)t;
-    const float rest = t - (float)code;
-    if (rest > 0.5f || (rest == 0.5f && (code & 1))) ++code;
-    if (rest < -0.5f || (rest == -0.5f && (code & 1))) --code;
-    return (int8_t)code;
-}
-"""
-_DENSE_INT8 = """\
-static void @_dense_int8(const int8_t *w, const float *scale, const float *b, float step, const float *v, int n, int m, int8_t *q, float *y)
-{
-    for (int j = 0; j < n; ++j) q[j] = @_code(v[j], step);
-    for (int i = 0; i < m; ++i, w += n) {
-        int32_t sum = 0;
-        for (int j = 0; j < n; ++j) sum += (int32_t)w[j] * q[j];
-        y[i] = b ? (float)sum * scale[i] + b[i] : (float)sum * scale[i];
-    }
-}
-"""
-
-_ADD_INT8 = """\
-static void @_add_int8(const int8_t *w, const float *scale, float step, const float *v, int n, int m, int8_t *q, float *y)
-{
-    for (int j = 0; j < n; ++j) q[j] = @_code(v[j], step);
-    for (int i = 0; i < m; ++i, w += n) {
-        int32_t sum = 0;
-        for (int j = 0; j < n; ++j) sum += (int32_t)w[j] * q[j];
-        y[i] += (float)sum * scale[i];
-    }
-}
-"""
 
 
 def header_of(program: Program, prefix: str, origin: str) -> str:
@@ -91,80 +45,195 @@ def header_of(program: Program, prefix: str, origin: str) -> str:
         raise UserError(
             f"prefix '{prefix}' is not a C identifier.", "Use letters, digits and underscores, for example 'regkd'."
         )
-    tables, body, used = [], [], set()
-    n, source, target = program.inputs, "a", "b"
-    for k, op in enumerate(program.operations):
-        used.add(op.kind)
-        if op.kind in CONSTANT:
-            tables.append(_table(f"{prefix}_c{k}", op.values))
-            body.append(f"for (i = 0; i < {n}; ++i) {source}[i] = {source}[i] {_OPERATOR[op.kind]} {prefix}_c{k}[i];")
-        elif op.kind == "activation":
-            formula = _FORMULA[op.activation].replace("%a", _number(op.number))
-            used.update(re.findall(r"\b[a-z0-9]+f\b(?=\()", formula))
-            body.append(f"for (i = 0; i < {n}; ++i) {{ const float z = {source}[i]; {source}[i] = {formula}; }}")
-        elif op.kind == "clip":
-            low, high = map(_number, op.values)
-            body.append(
-                f"for (i = 0; i < {n}; ++i) {source}[i] = {source}[i] > {low} ? ({source}[i] < {high} ? {source}[i] : {high}) : {low};"
-            )
-        elif op.kind == "quantize":
-            body.append(
-                f"for (i = 0; i < {n}; ++i) {source}[i] = (float){prefix}_code({source}[i], {_number(op.number)}) * {_number(op.number)};"
-            )
-        else:
-            bias = "0"
-            if op.bias is not None:
-                tables.append(_table(f"{prefix}_b{k}", op.bias))
-                bias = f"{prefix}_b{k}"
-            if op.kind == "dense":
-                tables.append(_table(f"{prefix}_w{k}", op.values))
-                body.append(f"{prefix}_dense({prefix}_w{k}, {bias}, {source}, {n}, {op.width}, {target});")
+    writer = _Writer(program, prefix)
+    writer.write()
+    functions = [text.replace("@", prefix) for name, text in FUNCTIONS.items() if name in writer.used]
+    libm = sorted(writer.used & {"erff", "expf", "expm1f", "log1pf", "tanhf"})
+    return _assemble(program, prefix, origin, writer.tables, functions, writer.body, libm, writer.source)
+
+
+class _Writer:
+    """Tables and statements of a program, operation by operation; values go back and forth between ``a`` and ``b``."""
+
+    def __init__(self, program: Program, prefix: str) -> None:
+        self.program, self.prefix = program, prefix
+        self.tables: list[str] = []
+        self.body: list[str] = []
+        self.used: set[str] = set()  # functions, ours and of libm
+        self.source, self.target = "a", "b"
+        self.windows: Operation | None = None  # what the next layer is applied to
+
+    def write(self) -> None:
+        for k, (op, before, behind) in enumerate(self.program.sized()):
+            if op.kind in CONSTANT:
+                self.constant(k, op, before)
+            elif op.kind == "windows":
+                self.windows = op
+                self.window_table(k, op)
+            elif op.kind in ("dense", "dense_int8"):
+                self.layer(k, op, before)
             else:
-                used |= {"add_int8"} if op.low_data or op.low_codes is not None else set()
-                more_tables, lines = _integer_layer(op, prefix, k, bias, source, n, target)
-                tables += more_tables
-                body += lines
-            source, target, n = target, source, op.width
-    functions = [
-        text
-        for text, kinds in (
-            (_DENSE, {"dense"}),
-            (_CODES, {"quantize", "dense_int8"}),
-            (_DENSE_INT8, {"dense_int8"}),
-            (_ADD_INT8, {"add_int8"}),
+                getattr(self, op.kind)(k, op, before, behind)
+
+    def each(self, n: int, statement: str) -> None:
+        """A statement for every value of the source, ``$``."""
+        self.body.append(f"for (i = 0; i < {n}; ++i) {statement.replace('$', f'{self.source}[i]')}")
+
+    def swap(self) -> None:
+        self.source, self.target = self.target, self.source
+
+    def table(self, name: str, values: np.ndarray | None) -> str:
+        """The name of a stored array, ``0`` where there is none."""
+        if values is None:
+            return "0"
+        self.tables.append(_table(f"{self.prefix}_{name}", values))
+        return f"{self.prefix}_{name}"
+
+    def call(self, function: str, *arguments: object) -> str:
+        self.used.add(function)
+        return f"{self.prefix}_{function}({', '.join(map(str, arguments))});"
+
+    def code(self, value: str, step: str) -> str:
+        self.used.add("code")
+        return f"(float){self.prefix}_code({value}, {step}) * {step}"
+
+    # -- value by value -----------------------------------------------------------------------------------------------
+    def constant(self, k: int, op: Operation, n: int) -> None:
+        at = "i" if op.values.size == n else "0" if op.values.size == 1 else f"i % {op.values.size}"
+        self.each(n, f"$ = $ {_OPERATOR[op.kind]} {self.table(f'c{k}', op.values)}[{at}];")
+
+    def activation(self, k: int, op: Operation, n: int, _: int) -> None:
+        formula = _FORMULA[op.activation].replace("%a", _number(op.number))
+        self.used.update(re.findall(r"\b[a-z0-9]+f\b(?=\()", formula))
+        self.body.append(
+            f"for (i = 0; i < {n}; ++i) {{ const float z = {self.source}[i]; {self.source}[i] = {formula}; }}"
         )
-        if kinds & used
-    ]
-    libm = sorted(used & {"erff", "expf", "expm1f", "log1pf", "tanhf"})
-    return _assemble(
-        program, prefix, origin, tables, [text.replace("@", prefix) for text in functions], body, libm, source
-    )
 
+    def clip(self, k: int, op: Operation, n: int, _: int) -> None:
+        low, high = map(_number, op.values)
+        self.each(n, f"$ = $ > {low} ? ($ < {high} ? $ : {high}) : {low};")
 
-def _integer_layer(
-    op: Operation, prefix: str, k: int, bias: str, source: str, n: int, target: str
-) -> tuple[list[str], list[str]]:
-    """Return the tables and the statements of a dense_int8; ``source`` is used up where the data are in two parts."""
+    def quantize(self, k: int, op: Operation, n: int, _: int) -> None:
+        if not op.low_data:
+            self.each(n, f"$ = {self.code('$', _number(op.number))};")
+            return
+        low = self.code("$", _number(low_scale(op.number)))
+        self.each(n, f"{{ const float t = {self.code('$', _number(op.number))}; $ -= t; $ = {low} + t; }}")
 
-    def scaled(scale: np.ndarray, number: float) -> np.ndarray:
-        return (scale.astype(np.float64) * np.float64(np.float32(number))).astype(np.float32)
+    # -- layers -------------------------------------------------------------------------------------------------------
+    def layer(self, k: int, op: Operation, n: int) -> None:
+        """A dense or dense_int8, at once or for every window."""
+        if self.windows is None:
+            self.body += self.product(k, op, self.source, n, self.target)
+        else:
+            window, self.windows = self.windows, None
+            lines = self.product(k, op, "p", window.width, f"{self.target} + k * {op.width}")
+            gather = self.call("window", self.source, f"{self.prefix}_g{k - 1}", "k", "p")
+            self.body += [
+                f"for (k = 0; k < {window.window.places}; ++k) {{",
+                *(f"    {line}" for line in (gather, *lines)),
+                "}",
+            ]
+        self.swap()
 
-    w, m, step, low = f"{prefix}_w{k}", op.width, _number(op.number), float(low_scale(op.number))
-    tables = [_table(w, op.codes), _table(f"{prefix}_s{k}", scaled(op.scale, op.number))]
-    lines = [f"{prefix}_dense_int8({w}, {prefix}_s{k}, {bias}, {step}, {source}, {n}, {m}, q, {target});"]
-    if op.low_codes is not None:
-        tables += [
-            _table(f"{w}_low", op.low_codes),
-            _table(f"{prefix}_s{k}_low_w", scaled(low_scale(op.scale), op.number)),
+    def product(self, k: int, op: Operation, source: str, n: int, target: str) -> list[str]:
+        bias, m = self.table(f"b{k}", op.bias), op.width
+        if op.codes is None:
+            return [self.call("dense", self.table(f"w{k}", op.values), bias, source, n, m, target)]
+        step, low = _number(op.number), float(low_scale(op.number))
+        self.used.add("code")
+        weights, scale = self.table(f"w{k}", op.codes), self.table(f"s{k}", _scaled(op.scale, op.number))
+        lines = [self.call("dense_int8", weights, scale, bias, step, source, n, m, "q", target)]
+        if op.low_codes is not None:
+            names = (
+                self.table(f"w{k}_low", op.low_codes),
+                self.table(f"s{k}_low_w", _scaled(low_scale(op.scale), op.number)),
+            )
+            lines.append(self.call("add_int8", *names, step, source, n, m, "q", target))
+        if op.low_data:
+            scale = self.table(f"s{k}_low_v", _scaled(op.scale, low))
+            lines += [
+                f"for (i = 0; i < {n}; ++i) {source}[i] -= {self.code(f'{source}[i]', step)};",
+                self.call("add_int8", weights, scale, _number(low), source, n, m, "q", target),
+            ]
+        return lines
+
+    # -- places and steps ---------------------------------------------------------------------------------------------
+    def window_table(self, k: int, op: Operation) -> str:
+        return self.table(f"g{k}", np.array(window_words(op.window), np.int32))
+
+    def channels_last(self, k: int, op: Operation, n: int, _: int) -> None:
+        places = n // op.channels
+        self.body.append(
+            f"for (i = 0; i < {n}; ++i) {self.target}[i % {places} * {op.channels} + i / {places}] = {self.source}[i];"
+        )
+        self.swap()
+
+    def average(self, k: int, op: Operation, n: int, channels: int) -> None:
+        self.body += [
+            f"for (k = 0; k < {channels}; ++k) {{",
+            "    float sum = 0.0f;",
+            f"    for (i = k; i < {n}; i += {channels}) sum += {self.source}[i];",
+            f"    {self.target}[k] = sum / {_number(n // channels)};",
+            "}",
         ]
-        lines.append(f"{prefix}_add_int8({w}_low, {prefix}_s{k}_low_w, {step}, {source}, {n}, {m}, q, {target});")
-    if op.low_data:
-        tables.append(_table(f"{prefix}_s{k}_low_v", scaled(op.scale, low)))
-        lines += [
-            f"for (i = 0; i < {n}; ++i) {source}[i] -= (float){prefix}_code({source}[i], {step}) * {step};",
-            f"{prefix}_add_int8({w}, {prefix}_s{k}_low_v, {_number(low)}, {source}, {n}, {m}, q, {target});",
+        self.swap()
+
+    def depthwise(self, k: int, op: Operation, n: int, _: int) -> None:
+        window, bias = self.window_table(k, op), self.table(f"b{k}", op.bias)
+        if op.codes is None:
+            weights = self.table(f"w{k}", op.values)
+            self.body.append(self.call("depthwise", window, weights, bias, self.source, self.target))
+            self.swap()
+            return
+        self.used.add("code")
+        step, low = _number(op.number), float(low_scale(op.number))
+        weights = self.table(f"w{k}", op.codes)
+
+        def add(weights: str, name: str, scale: np.ndarray, step: str, first: int) -> str:
+            scales = self.table(name, scale)
+            return self.call(
+                "depthwise_int8", window, weights, scales, bias, int(not first), step, self.source, self.target
+            )
+
+        self.body.append(add(weights, f"s{k}", _scaled(op.scale, op.number), step, 1))
+        if op.low_codes is not None:
+            rest = self.table(f"w{k}_low", op.low_codes)
+            self.body.append(add(rest, f"s{k}_low_w", _scaled(low_scale(op.scale), op.number), step, 0))
+        if op.low_data:
+            self.each(n, f"$ -= {self.code('$', step)};")
+            self.body.append(add(weights, f"s{k}_low_v", _scaled(op.scale, low), _number(low), 0))
+        self.swap()
+
+    def gru(self, k: int, op: Operation, n: int, _: int) -> None:
+        units, features = op.units, n // op.steps
+
+        def product(of: Operation, name: str, values: str, n: int, target: str) -> str:
+            bias = self.table(f"b{name}", of.bias)
+            if of.codes is None:
+                return self.call("dense", self.table(f"w{name}", of.values), bias, values, n, 3 * units, target)
+            weights, low = self.table(f"w{name}", of.codes), self.table(f"w{name}_low", of.low_codes)
+            scale = self.table(f"s{name}", of.scale)
+            return self.call("weights_int8", weights, low, scale, bias, values, n, 3 * units, target)
+
+        self.used |= {"expf", "tanhf"}
+        keep = f"for (i = 0; i < {units}; ++i) {self.target}[{f'k * {units} + ' if op.sequence else ''}i] = s[i];"
+        self.body += [
+            f"for (i = 0; i < {units}; ++i) s[i] = 0.0f;",
+            f"for (k = 0; k < {op.steps}; ++k) {{",
+            f"    {product(op, str(k), f'{self.source} + k * {features}', features, 'g')}",
+            f"    {product(op.recurrence, f'{k}_state', 's', units, f'g + {3 * units}')}",
+            f"    {self.call('gates', 'g', units, 's')}",
+            *([f"    {keep}"] if op.sequence else []),
+            "}",
+            *([] if op.sequence else [keep]),
         ]
-    return tables, lines
+        self.swap()
+
+
+def _scaled(scale: np.ndarray, number: float) -> np.ndarray:
+    """Steps of products: those of the weights times that of the data."""
+    return (scale.astype(np.float64) * np.float64(np.float32(number))).astype(np.float32)
 
 
 def _assemble(
@@ -178,8 +247,15 @@ def _assemble(
     last: str,
 ) -> str:
     capitals = prefix.upper()
-    widest = max([program.inputs, *(op.width for op in program.operations)])
-    codes = max([0, *(op.codes.shape[1] for op in program.operations if op.codes is not None)])
+    units = max([0, *(op.units for op in program.operations if op.kind == "gru")])
+    buffers = [f"float a[{program.widest}], b[{program.widest}];"]
+    if program.window_values:
+        buffers.append(f"float p[{program.window_values}];")
+    if program.code_values:
+        buffers.append(f"int8_t q[{program.code_values}];")
+    if units:
+        buffers.append(f"float g[{6 * units}], s[{units}];")
+    again = any(re.search(r"\bk = 0;", line) for line in body)
     needs = f"It calls {', '.join(libm)} of libm." if libm else "It calls no library."
     names = [
         f"   x[{i}]  {name}" if i < program.inputs else f"   y[{i - program.inputs}]  {name}"
@@ -218,9 +294,8 @@ def _assemble(
         *functions,
         f"int {prefix}_infer(const float *x, float *y)",
         "{",
-        f"    float a[{widest}], b[{widest}];",
-        *([f"    int8_t q[{codes}];"] if codes else []),
-        "    int i;",
+        *(f"    {line}" for line in buffers),
+        f"    int i{', k' if again else ''};",
         f"    for (i = 0; i < {program.inputs}; ++i) {{",
         "        if (!(x[i] >= -FLT_MAX && x[i] <= FLT_MAX)) return 1 + i;",
         "        a[i] = x[i];",
@@ -247,11 +322,8 @@ def _number(value: float) -> str:
 
 
 def _table(name: str, values: np.ndarray) -> str:
-    kind, items = (
-        ("int8_t", map(str, values.reshape(-1).tolist()))
-        if values.dtype == np.int8
-        else ("float", map(_number, values.reshape(-1)))
-    )
+    kind = {"int8": "int8_t", "int32": "int"}.get(values.dtype.name, "float")
+    items = map(_number if kind == "float" else str, values.reshape(-1).tolist())
     return f"static const {kind} {name}[{values.size}] = {{\n{_wrapped(items)}\n}};"
 
 
