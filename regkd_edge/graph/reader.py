@@ -17,8 +17,9 @@ import numpy as np
 
 from ..errors import GraphError
 from . import spatial_reader
-from .activations import Segment, is_elementwise, recognized
+from .activations import is_elementwise
 from .constants import Constants, attributes
+from .function_reader import read_function
 from .graph import load_graph
 from .network import Activation, Clip, Layer, Network, Rounding, Scaling, Step, column_names
 from .split_reader import read_split_layer
@@ -140,7 +141,7 @@ class _Reader:
                 return twice.target
             split = read_split_layer(self, current)
             if split is None:
-                return self.region(current)
+                return read_function(self, current)
             self.add(split)
             self.moved(split)
             return split.target
@@ -325,38 +326,3 @@ class _Reader:
         name = node.name or node.output[0]
         weight = oriented(weights.values)
         return Layer((node,), current, node.output[0], width, name, weight, bias, codes, scale)
-
-    # -- elementwise functions of several nodes ---------------------------------------------------------------------
-    def region(self, entry: str) -> str:
-        """Return the value where all paths from ``entry`` have joined again; the nodes between become one activation."""
-        inside: list[Any] = []
-        derived = {entry}
-        for node in self.graph.node:
-            if not any(name in derived for name in node.input):
-                continue
-            if not is_elementwise(node) or not all(name in derived or self.known(name) for name in node.input):
-                raise self.refuse(node, "the paths that part before it are no activation")
-            inside.append(node)
-            derived.add(node.output[0])
-            live = [
-                name
-                for name in derived
-                if name == self.graph.output[0].name or any(n not in inside for n in self.consumers.get(name, []))
-            ]
-            if len(live) == 1 and live[0] != entry:
-                self.add(self.function(tuple(inside), entry, live[0]))
-                return live[0]
-        raise self.refuse(
-            inside[-1] if inside else self.consumers[entry][0], "the paths from one value never join again"
-        )
-
-    def function(self, nodes: tuple[Any, ...], entry: str, target: str) -> Activation:
-        values = {name: self.constants.values(name) for node in nodes for name in node.input if name}
-        constants = {name: value for name, value in values.items() if value is not None}
-        name = None
-        if all(value.size == 1 for value in constants.values()):
-            scalars = {key: value.reshape(-1) for key, value in constants.items()}
-            segment = Segment(nodes, entry, target, scalars, exact=True)
-            name = recognized(segment)
-        why = "the function that ends here is not a known activation"
-        return Activation(nodes, entry, target, self.width, name, why=why)

@@ -16,15 +16,15 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 
+from test_native_engine import LEVELS, output_step
+from test_native_header import compiled
+
 from regkd_edge.data import Scaler, Scalers
 from regkd_edge.engines.native import BACKEND, write_c_header
 from regkd_edge.engines.native.file import from_bytes, to_bytes
 from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.models import Student, build, family_of, parse_spec
 from regkd_edge.quantization import quantize_layers
-
-from test_native_engine import LEVELS, output_step
-from test_native_header import compiled
 
 # Odd sizes, strides, one and many channels, both layouts, widths around those of registers, pooled and not.
 NETWORKS = [
@@ -146,9 +146,9 @@ def test_other_convolutions_are_refused_by_name(tmp_path, change, words):
 @pytest.mark.parametrize("text", ["conv2d:4d3,gap:relu", "gru:5"])
 def test_damaged_files_are_refused_with_a_place(tmp_path, text):
     """Every byte of the operations set to other values: an engine that loads answers, and nothing else happens."""
-    from regkd_edge import _runtime as runtime
-
     from test_native_engine import with_checksum
+
+    from regkd_edge import _runtime as runtime
 
     exported(text, (2, 6, 6) if text.startswith("conv2d") else (6, 2), tmp_path / "s.onnx", tied=True)
     BACKEND.build(tmp_path / "s.onnx", tmp_path / "engine")
