@@ -1,5 +1,5 @@
-// The native engine file, versions 1 and 2. Little endian; every item starts at a multiple of 4 bytes. Version 2 adds the
-// kinds from 10 on, periods and `low` of quantize; a file that has none of these is written as version 1.
+// The native engine file, versions 1 and 2. Little endian; every item starts at a multiple of 4 bytes. Version 2 adds
+// the kinds from 10 on, periods and `low` of quantize; a file that has none of these is written as version 1.
 //
 //   header, 40 bytes
 //     magic      8 bytes  89 'R' 'K' 'D' 'N' 0D 0A 1A   (a transfer in text mode breaks it, and is seen)
@@ -33,7 +33,8 @@
 //                                                    for what the rounding left over, v - q * number, by number / 254.
 //                                                    With bit 2 a second W of the same size follows: what W left over
 //                                                    of the weights, by r / 254; its product with q is added.
-//    8    quantize                                   q * number, q as above; with bit 1 the same of what that left over,
+//    8    quantize                                   q * number, q as above; with bit 1 the same of what that left
+//    over,
 //                                                    in steps of number / 254, is added
 //    9    clip            low f32, high f32          min(max(v, low), high)
 //   10    channels_last                              v as [detail, n / detail] transposed: channels first to last
@@ -53,8 +54,8 @@
 //                                                    n = tanh(W v + b + r (R state + b)), state = n + z (state - n),
 //                                                    from 0; the last state, or with bit 4 all of them [steps, h]
 //
-// A window is height, width, channels, kernel rows, kernel columns, strides (2), padding above and left (2), places (2).
-// Places that a window reaches outside of the values are 0.
+// A window is height, width, channels, kernel rows, kernel columns, strides (2), padding above and left (2), places
+// (2). Places that a window reaches outside of the values are 0.
 //
 // All numbers are finite; divisors are not 0 and scales (number, r) are above 0. Nothing else may be in the file.
 #pragma once
@@ -68,8 +69,8 @@ namespace runtime {
 constexpr unsigned char kMagic[8] = {0x89, 'R', 'K', 'D', 'N', 0x0D, 0x0A, 0x1A};
 constexpr uint32_t kVersion = 2;  // the newest
 constexpr size_t kHeaderBytes = 40;
-constexpr size_t kChecksumEnd = 16;    // the checksum covers the file from here on
-constexpr uint32_t kMaxWidth = 65536;  // a sum of 65536 products of 8-bit numbers still fits in 32 bits
+constexpr size_t kChecksumEnd = 16;        // the checksum covers the file from here on
+constexpr uint32_t kMaxWidth = 65536;      // a sum of 65536 products of 8-bit numbers still fits in 32 bits
 constexpr uint32_t kMaxValues = 1u << 22;  // between two operations; only a dense or a GRU needs kMaxWidth
 constexpr uint32_t kMaxTaps = 1024;        // so many products of 8-bit numbers are exact in a float
 constexpr uint32_t kMaxOperations = 4096;

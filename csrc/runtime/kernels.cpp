@@ -306,10 +306,9 @@ void code_values(float scale, float* v, size_t n) {
 }  // namespace
 
 extern const runtime::Kernels kKernels = {
-    REGKD_LEVEL_NAME, kLanes,          kGroup,      kOffset,        dense_floats, pack_dense,
-    dense_int8_bytes, pack_dense_int8, codes_bytes, constant,       activate,     clip,
-    quantize,         fake_quantize,   code_values, dense,          dense_together, dense_int8,
-    depthwise,        average,         recur,
+    REGKD_LEVEL_NAME, kLanes,      kGroup,         kOffset,    dense_floats, pack_dense, dense_int8_bytes,
+    pack_dense_int8,  codes_bytes, constant,       activate,   clip,         quantize,   fake_quantize,
+    code_values,      dense,       dense_together, dense_int8, depthwise,    average,    recur,
 };
 
 }  // namespace REGKD_LEVEL

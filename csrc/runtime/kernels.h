@@ -51,8 +51,8 @@ struct Kernels {
                        const float* scale,    // [spanned(n_out)]
                        const float* bias,     // [spanned(n_out)]
                        const unsigned char* codes, size_t n_in, size_t n_out, float* y);
-    // Of a depthwise convolution: weights [taps, spanned(channels)], scale and bias [spanned(channels)]; y is written up
-    // to a register behind its last value.
+    // Of a depthwise convolution: weights [taps, spanned(channels)], scale and bias [spanned(channels)]; y is written
+    // up to a register behind its last value.
     void (*depthwise)(const Window& window, const float* weights, const float* scale, const float* bias, const float* x,
                       float* y);
     void (*average)(const float* x, size_t places, size_t channels, float* y);

@@ -61,15 +61,15 @@ struct Step {
     Aligned<unsigned char> low_codes;  // packed low part of the weights, where there is one
     Aligned<int32_t> low_start;
     Aligned<float> low_codes_scale;
-    Window window;         // of depthwise, and of a layer that is applied to every window (spread)
+    Window window;  // of depthwise, and of a layer that is applied to every window (spread)
     bool spread, sequence;
-    size_t features, times;                         // gru, channels_last
-    Aligned<float> low_weights;                     // of depthwise, codes as floats
-    Aligned<float> recurrence, recurrence_bias;     // gru
+    Aligned<float> code_weights;  // of a small dense_int8 for windows: codes as floats, whose sums are exact
+    size_t features, times;       // gru, channels_last
+    Aligned<float> low_weights;   // of depthwise, codes as floats
+    Aligned<float> recurrence, recurrence_bias;  // gru
     // Whether the result is written beside the values, not over them.
     bool moves() const {
-        return kind == Kind::kDense || kind == Kind::kDenseInt8 ||
-               (kind >= Kind::kChannelsLast && kind <= Kind::kGru);
+        return kind == Kind::kDense || kind == Kind::kDenseInt8 || (kind >= Kind::kChannelsLast && kind <= Kind::kGru);
     }
     bool split() const { return low_data || low_codes.data(); }
 };
@@ -86,7 +86,7 @@ inline Aligned<int32_t> start_of(const std::vector<int8_t>& codes, size_t n_in, 
 }
 
 inline Aligned<unsigned char> packed_codes(const std::vector<int8_t>& codes, size_t n_in, size_t n_out,
-                                    const Kernels& kernels) {
+                                           const Kernels& kernels) {
     Aligned<unsigned char> packed(kernels.dense_int8_bytes(n_in, n_out));
     kernels.pack_dense_int8(codes.data(), n_in, n_out, packed.data());
     return packed;
@@ -102,7 +102,8 @@ inline Aligned<float> padded_rows(const std::vector<T>& values, size_t rows, siz
 }
 
 // The gates of a GRU, each with spanned(units) outputs.
-inline Aligned<float> packed_gates(const std::vector<float>& weights, size_t n_in, size_t units, const Kernels& kernels) {
+inline Aligned<float> packed_gates(const std::vector<float>& weights, size_t n_in, size_t units,
+                                   const Kernels& kernels) {
     const size_t row = spanned(units);
     std::vector<float> wider(3 * row * n_in);
     for (size_t i = 0; i < 3 * units; ++i)
@@ -148,8 +149,7 @@ inline Step pack(const Operation& op, const Kernels& kernels) {
     if (op.low_data) {
         step.low_data = true;
         step.low_number = op.number / kLowSteps;
-        step.low_data_scale =
-            padded(op.low_data_scale, op.low_data_scale.empty() ? 1 : op.low_data_scale.size(), 0);
+        step.low_data_scale = padded(op.low_data_scale, op.low_data_scale.empty() ? 1 : op.low_data_scale.size(), 0);
     }
     if (!op.low_codes.empty()) step.low_codes_scale = padded(op.low_codes_scale, op.low_codes_scale.size(), 0);
     if (op.kind == Kind::kDepthwise) {

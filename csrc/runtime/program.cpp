@@ -55,8 +55,7 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
                           : constant                   ? width - 1
                                                        : 0;
     const bool fits = op.kind != Kind::kQuantize || detail != 1;
-    if (detail > most || !fits)
-        return corrupt("operation %u has detail %u, expected at most %u.", index, detail, most);
+    if (detail > most || !fits) return corrupt("operation %u has detail %u, expected at most %u.", index, detail, most);
     if (constant && detail && width % detail)
         return corrupt("operation %u repeats %u constants over %u values.", index, detail, width);
     if (!std::isfinite(op.number) || (scaled && !(op.number > 0)) || (!scaled && !activation && op.number != 0))

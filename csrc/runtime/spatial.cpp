@@ -11,11 +11,12 @@ Status beyond(unsigned index) {
 
 Status read_window(Cursor& cursor, unsigned index, Operation& op) {
     Window& w = op.window;
-    uint32_t* const words[kWindowWords] = {&w.height,   &w.width,    &w.channels, &w.rows,     &w.columns, &w.stride_y,
-                                           &w.stride_x, &w.above,    &w.left,     &w.places_y, &w.places_x};
+    uint32_t* const words[kWindowWords] = {&w.height,   &w.width, &w.channels, &w.rows,     &w.columns, &w.stride_y,
+                                           &w.stride_x, &w.above, &w.left,     &w.places_y, &w.places_x};
     for (uint32_t* word : words)
         if (!cursor.take(*word)) return beyond(index);
-    for (uint32_t size : {w.height, w.width, w.channels, w.rows, w.columns, w.stride_y, w.stride_x, w.places_y, w.places_x})
+    for (uint32_t size :
+         {w.height, w.width, w.channels, w.rows, w.columns, w.stride_y, w.stride_x, w.places_y, w.places_x})
         if (size < 1 || size > kMaxWidth) return corrupt("operation %u has a window of size %u.", index, size);
     const auto inside = [](uint32_t size, uint32_t kernel, uint32_t stride, uint32_t pad, uint32_t places) {
         return pad < kernel && static_cast<uint64_t>(places - 1) * stride < static_cast<uint64_t>(size) + pad;
@@ -48,8 +49,9 @@ Status read_depthwise(Cursor& cursor, unsigned index, uint32_t detail, Operation
     Status status = read_window(cursor, index, op);
     if (!status.ok()) return status;
     const uint64_t channels = op.window.channels, taps = op.window.taps();
-    if (taps > kMaxTaps) return corrupt("operation %u has %u taps, expected at most %u.", index,
-                                        static_cast<unsigned>(taps > kMaxValues ? kMaxValues : taps), kMaxTaps);
+    if (taps > kMaxTaps)
+        return corrupt("operation %u has %u taps, expected at most %u.", index,
+                       static_cast<unsigned>(taps > kMaxValues ? kMaxValues : taps), kMaxTaps);
     if (op.window.places() * channels != op.n_out)
         return corrupt("operation %u has width %u, which are not its places and channels.", index, op.n_out);
     const bool integers = detail & kInt8;
@@ -85,11 +87,11 @@ Status read_gru(Cursor& cursor, unsigned index, uint32_t detail, Operation& op) 
     const uint64_t units = op.sequence ? op.n_out / op.steps : op.n_out, gates = 3 * units;
     if (gates > kMaxWidth || op.features > kMaxWidth)
         return corrupt("operation %u has %u units on %u values.", index, static_cast<unsigned>(units), op.features);
-    const bool whole = (integers ? take_codes(cursor, gates, op.features, low, op.values) &&
-                                       take_codes(cursor, gates, units, low, op.recurrence)
-                                 : cursor.take(op.values, gates * op.features) &&
-                                       cursor.take(op.recurrence, gates * units)) &&
-                       cursor.take(op.bias, gates) && cursor.take(op.recurrence_bias, gates);
+    const bool whole =
+        (integers ? take_codes(cursor, gates, op.features, low, op.values) &&
+                        take_codes(cursor, gates, units, low, op.recurrence)
+                  : cursor.take(op.values, gates * op.features) && cursor.take(op.recurrence, gates * units)) &&
+        cursor.take(op.bias, gates) && cursor.take(op.recurrence_bias, gates);
     if (!whole) return beyond(index);
     for (const std::vector<float>* numbers : {&op.values, &op.recurrence, &op.bias, &op.recurrence_bias})
         if (!all_finite(*numbers))

@@ -1,7 +1,7 @@
 // Operations on values with places or steps. Included by kernels.cpp, within a level.
 //
-// A place's channels follow one another without gaps: what a full register writes behind the last channel belongs to the
-// next place and is written again by it.
+// A place's channels follow one another without gaps: what a full register writes behind the last channel belongs to
+// the next place and is written again by it.
 #pragma once
 
 // The taps of a window at one place that meet values: rows [first, last) of the kernel, likewise columns.
@@ -14,7 +14,8 @@ struct Taps {
     }
 };
 
-// y[place, c] = scale[c] * sum over taps of w[tap, c] x[place + tap, c] + bias[c]; a row of w is spanned(channels) floats.
+// y[place, c] = scale[c] * sum over taps of w[tap, c] x[place + tap, c] + bias[c]; a row of w is spanned(channels)
+// floats.
 void depthwise(const runtime::Window& window, const float* w, const float* scale, const float* bias, const float* x,
                float* y) {
     const size_t channels = window.channels, row = spanned(channels);
