@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from graphs import write_student
 from native_reference import check_answers
 
 pytest.importorskip("torch")
@@ -19,11 +20,9 @@ pytest.importorskip("regkd_edge._runtime", reason="the extension is not built")
 from test_native_engine import LEVELS, output_step
 from test_native_header import compiled
 
-from regkd_edge.data import Scaler, Scalers
 from regkd_edge.engines.native import BACKEND, write_c_header
 from regkd_edge.engines.native.file import from_bytes, to_bytes
 from regkd_edge.graph.unoptimized import reference_outputs
-from regkd_edge.models import Student, build, family_of, parse_spec
 from regkd_edge.quantization import quantize_layers
 
 # Odd sizes, strides, one and many channels, both layouts, widths around those of registers, pooled and not.
@@ -41,18 +40,6 @@ NETWORKS = [
 ]
 
 
-def exported(text, shape, path, *, tied, seed=0, o=2):
-    """An untrained student far from standard units, with rows for it."""
-    d, rng = int(np.prod(shape)), np.random.default_rng(seed)
-    channel = family_of(text).channels(parse_spec(text), shape) if tied else np.arange(d)
-    mean, scale = rng.normal(size=d)[channel], rng.uniform(0.5, 2, d)[channel]
-    scalers = Scalers(Scaler(mean, scale), Scaler(rng.normal(size=o), rng.uniform(0.5, 2, o)))
-    network = build(text, d, o, seed, shape=shape)
-    names = [f"x{j}" for j in range(d)], [f"y{j}" for j in range(o)]
-    Student(network, scalers, parse_spec(text), *names).export(path)
-    return (mean + scale * rng.normal(size=(60, d))).astype(np.float32)
-
-
 def program_in(folder):
     return from_bytes((folder / "engine.rkdn").read_bytes())
 
@@ -60,7 +47,7 @@ def program_in(folder):
 @pytest.mark.parametrize(("text", "shape"), NETWORKS)
 @pytest.mark.parametrize("tied", [True, False], ids=["channels", "columns"])
 def test_fp32_engine_equals_the_graph_on_every_level(tmp_path, text, shape, tied):
-    x = exported(text, shape, tmp_path / "s.onnx", tied=tied)
+    x = write_student(text, shape, tmp_path / "s.onnx", tied=tied)
     manifest = BACKEND.build(tmp_path / "s.onnx", tmp_path / "engine")
     assert (manifest.precision, manifest.executed) == ("fp32", {"fp32": 1.0})
     want = reference_outputs(tmp_path / "s.onnx", x)
@@ -78,7 +65,7 @@ def test_fp32_engine_equals_the_graph_on_every_level(tmp_path, text, shape, tied
 @pytest.mark.parametrize("precision", ["int8", "int8-split"])
 def test_int8_engine_equals_the_oracle(tmp_path, text, shape, precision):
     """As for dense layers: a value within float32 error of a tie may be rounded the other way."""
-    x = exported(text, shape, tmp_path / "s.onnx", tied=True)
+    x = write_student(text, shape, tmp_path / "s.onnx", tied=True)
     quantize_layers(tmp_path / "s.onnx", tmp_path / "q.onnx", x, precision, method="minmax", corrections=())
     manifest = BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     if not text.startswith("gru"):
@@ -94,7 +81,7 @@ def test_int8_engine_equals_the_oracle(tmp_path, text, shape, precision):
 
 
 def test_int8_engines_are_bit_equal_on_every_level_without_transcendental_functions(tmp_path):
-    x = exported("conv2d:8x3/2,16d3,flat,8:relu", (2, 9, 7), tmp_path / "s.onnx", tied=True)
+    x = write_student("conv2d:8x3/2,16d3,flat,8:relu", (2, 9, 7), tmp_path / "s.onnx", tied=True)
     quantize_layers(tmp_path / "s.onnx", tmp_path / "q.onnx", x, "int8", method="minmax", corrections=())
     BACKEND.build(tmp_path / "q.onnx", tmp_path / "engine")
     answers = [BACKEND.load(tmp_path / "engine", level=level).infer(x) for level in LEVELS]
@@ -107,7 +94,7 @@ def test_int8_engines_are_bit_equal_on_every_level_without_transcendental_functi
 @pytest.mark.parametrize(("text", "shape"), NETWORKS)
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-split"])
 def test_header_gives_the_answers_of_the_engine(tmp_path, text, shape, precision):
-    x, source = exported(text, shape, tmp_path / "s.onnx", tied=True)[:20], tmp_path / "s.onnx"
+    x, source = write_student(text, shape, tmp_path / "s.onnx", tied=True)[:20], tmp_path / "s.onnx"
     if precision != "fp32":
         source = tmp_path / "q.onnx"
         quantize_layers(tmp_path / "s.onnx", source, x, precision, method="minmax", corrections=())
@@ -132,7 +119,7 @@ def test_header_gives_the_answers_of_the_engine(tmp_path, text, shape, precision
 def test_other_convolutions_are_refused_by_name(tmp_path, change, words):
     import onnx
 
-    exported("conv1d:6x3,6x3:relu", (1, 12), tmp_path / "s.onnx", tied=True)
+    write_student("conv1d:6x3,6x3:relu", (1, 12), tmp_path / "s.onnx", tied=True)
     model = onnx.load(tmp_path / "s.onnx")
     node = [n for n in model.graph.node if n.op_type == "Conv"][1]
     kept = [a for a in node.attribute if a.name not in change and not ("auto_pad" in change and a.name == "pads")]
@@ -150,7 +137,7 @@ def test_damaged_files_are_refused_with_a_place(tmp_path, text):
 
     from regkd_edge import _runtime as runtime
 
-    exported(text, (2, 6, 6) if text.startswith("conv2d") else (6, 2), tmp_path / "s.onnx", tied=True)
+    write_student(text, (2, 6, 6) if text.startswith("conv2d") else (6, 2), tmp_path / "s.onnx", tied=True)
     BACKEND.build(tmp_path / "s.onnx", tmp_path / "engine")
     content = (tmp_path / "engine" / "engine.rkdn").read_bytes()
     rng, refused = np.random.default_rng(0), 0
