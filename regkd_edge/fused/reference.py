@@ -106,7 +106,7 @@ def step_loss(
             base = base_rows(recipe, at.s["original"], t.get("original"), y, rows).mean()
         else:
             known = RowQuantities(t.get("original")) if rows is None or rows.t is None else rows
-            base = operators.matching_loss(at.s["original"], known, y, recipe)
+            base = operators.matching_loss(at.s["original"], known, y, recipe.base_alone)
     if recipe.second_head:
         second = dict(zip(kinds, heads.split(sizes)))["original"][..., y.shape[-1] :]
         base = base + recipe.second_head * squared(second, t["original"]).mean()

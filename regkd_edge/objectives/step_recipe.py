@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import RecipeError
 from ..recipes import RECIPES, TERMS, defaults
@@ -40,6 +41,7 @@ OUTLIER_RULES = ("mean", "median")
 OUTLIER_LOSSES = ("root", "squared", "drop")
 ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
 
+_OF_BASE = {"base", "alpha", "nu", "margin", "imitate", "delta", "outlier_rule", "outlier_k", "outlier_loss"}
 _NEEDS_LABELS = ("labels", "blend", "ail", "mix", "huber", "tbr", "tor")
 _NO_TEACHER = ("none", "labels", "huber")
 
@@ -238,6 +240,12 @@ class StepRecipe(_TermWeights):
     def asks_teacher(self, rows: bool) -> bool:
         """Whether the steps themselves evaluate the teacher; with rows its answers to them are stored beforehand."""
         return self.needs_teacher and (not rows or bool(self.active_terms))
+
+    @cached_property
+    def base_alone(self) -> StepRecipe:
+        """The same base without terms: what the operator ``matching_loss`` needs to know."""
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in _OF_BASE}
+        return StepRecipe(**kept)
 
     @property
     def base_in_torch(self) -> str | None:

@@ -48,7 +48,9 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 TASKS = {
     "digits": Task(digits, "conv2d:8x3,16d3/2,flat,16:relu", 0.1),
-    "vibration": Task(lambda: (lambda x, y: (x, y[:, :1]))(*vibration(2000, seed=0)), "conv1d:8x9/4,16d5/2,gap,16:relu", 0.1),
+    "vibration": Task(
+        lambda: (lambda x, y: (x, y[:, :1]))(*vibration(2000, seed=0)), "conv1d:8x9/4,16d5/2,gap,16:relu", 0.1
+    ),
 }
 
 
