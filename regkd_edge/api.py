@@ -25,6 +25,7 @@ from .config import BenchConfig, BuildConfig, DistillConfig, QuantizeConfig, Tea
 from .config.distill import WITHOUT_LABELS
 from .config.problems import validated
 from .data import Dataset, as_rows, as_targets, dataset_of
+from .data.arrays import require_shape, shape_of
 from .errors import DataError, GraphError, UserError
 from .graph.file import Graph
 from .io.files import temporary_folder
@@ -58,6 +59,7 @@ def train_teacher(
     seed: int = 0,
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
+    input_shape: Sequence[int] | None = None,
     config: TeacherConfig | None = None,
     **options: Any,
 ) -> Teacher:
@@ -66,9 +68,10 @@ def train_teacher(
     Parameters
     ----------
     x, y : array-like, torch tensor or data frame, [n, d] and [n, o] or [n]
-        Rows and labels in raw units; or x alone as a :class:`~regkd_edge.data.Dataset`.
+        Rows and labels in raw units, images and signals as [n, *shape]; or x alone as a
+        :class:`~regkd_edge.data.Dataset`.
     teacher : str
-        Spec of the network, ``mlp:WIDTHS:ACTIVATION``.
+        Spec of the network, ``mlp:WIDTHS:ACTIVATION`` or another of :mod:`regkd_edge.models.families`.
     validation : float or (x, y)
         Share of the rows that selects the best epoch and stops the training, or rows of their own.
     seed : int
@@ -77,6 +80,8 @@ def train_teacher(
         ``progress(step, total, losses, validation_rmse)``.
     checkpoint : path, optional
         A folder for the resumable state: after an interruption the same call continues with the same bits.
+    input_shape : sequence of int, optional
+        Shape of a row that is an image or a signal, where x is [n, d].
     config : TeacherConfig, optional
         All options at once; else ``options`` are its fields (``epochs``, ``batch``, ``lr``, ``patience``, ...).
 
@@ -90,7 +95,7 @@ def train_teacher(
     from .training import train_teacher as train
 
     config = config or validated(TeacherConfig, {"teacher": teacher, **options})
-    data = _labelled(x, y, validation, seed)
+    data = _labelled(x, y, validation, seed, input_shape)
     trained = train(data, config, seed, progress=progress, checkpoint=checkpoint)
     return trained.as_teacher(f"trained here, {config.teacher}", data)
 
@@ -105,6 +110,7 @@ def distill(
     seed: int = 0,
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
+    input_shape: Sequence[int] | None = None,
     config: DistillConfig | None = None,
     **options: Any,
 ) -> Student:
@@ -114,17 +120,19 @@ def distill(
     ----------
     teacher : Teacher, or whatever :func:`load_teacher` takes
     x : array-like, torch tensor or data frame, [n, d], optional
-        Rows in raw units, few of them if need be; or a :class:`~regkd_edge.data.Dataset`. Without rows give
-        ``describe=`` or ``like=``: the student then learns on synthetic inputs that the teacher answers.
+        Rows in raw units, few of them if need be, images and signals as [n, *shape]; or a
+        :class:`~regkd_edge.data.Dataset`. Without rows give ``describe=`` or ``like=``: the student then learns on
+        synthetic inputs that the teacher answers.
     y : [n, o] or [n], optional
         Labels. Without them the student follows the teacher alone.
     student : str
-        Spec of the network, ``mlp:WIDTHS:ACTIVATION``.
+        Spec of the network, ``mlp:WIDTHS:ACTIVATION``, ``conv2d:8x3,16d3/2,flat,32:relu``, ``gru:32``; the forms are those
+        of :mod:`regkd_edge.models.families`.
     validation : float or (x, y)
         Share of the rows that selects the best state, or rows of their own.
     seed : int
         Of the split, the initial weights and the noise.
-    progress, checkpoint
+    progress, checkpoint, input_shape
         As in :func:`train_teacher`.
     config : DistillConfig, optional
         All options at once; else ``options`` are its fields (``recipe``, ``terms``, ``steps``, ``w_gm``, ...).
@@ -147,7 +155,10 @@ def distill(
         config = validated(DistillConfig, {"student": student, **({"no_data": True} if x is None else {}), **options})
     if x is None and not config.no_data:
         raise DataError("distill was given no rows.", "Give x, or no_data=True with describe= or like=.")
-    data = _described(teacher, config, seed) if x is None else _dataset_of(teacher, config, x, y, validation, seed)
+    if x is None:
+        data = _described(teacher, config, seed, input_shape)
+    else:
+        data = _dataset_of(teacher, config, x, y, validation, seed, input_shape)
     return train(data, teacher, config, seed, progress=progress, checkpoint=checkpoint).as_student(data)
 
 
@@ -347,15 +358,23 @@ def _answers(who: Any, x: Any, n: int, what: str) -> np.ndarray | None:
     return who.predict(x) if hasattr(who, "predict") else as_targets(who, n, what=what)[0]
 
 
-def _labelled(x: Any, y: Any, validation: Any, seed: int) -> Dataset:
+def _labelled(x: Any, y: Any, validation: Any, seed: int, shape: Sequence[int] | None) -> Dataset:
     if isinstance(x, Dataset):
         return x
     if y is None:
         raise DataError("y is missing: a network is trained on labels.", "Give y [n, o] or [n].")
-    return dataset_of(x, y, validation=validation, seed=seed)
+    return dataset_of(x, y, validation=validation, seed=seed, input_shape=shape)
 
 
-def _dataset_of(teacher: Teacher, config: DistillConfig, x: Any, y: Any, validation: Any, seed: int) -> Dataset:
+def _dataset_of(
+    teacher: Teacher,
+    config: DistillConfig,
+    x: Any,
+    y: Any,
+    validation: Any,
+    seed: int,
+    shape: Sequence[int] | None,
+) -> Dataset:
     """The rows of a student, with the teacher's answers in place of labels where there are none."""
     from .models import check_teacher
 
@@ -366,6 +385,10 @@ def _dataset_of(teacher: Teacher, config: DistillConfig, x: Any, y: Any, validat
     if not labelled and config.base not in WITHOUT_LABELS:
         raise DataError(f"base '{config.base}' needs labels, and y was not given.", "Give y, or use base='mimic'.")
     frame = hasattr(x, "columns")
+    if shape is not None and not frame and len(shape_of(x)) == 2:
+        rows, _ = as_rows(x)
+        require_shape(shape, rows.shape[1], "x")
+        x = rows.reshape(len(rows), *shape)
     data = dataset_of(
         x,
         y if labelled else teacher.predict(x),
@@ -374,17 +397,18 @@ def _dataset_of(teacher: Teacher, config: DistillConfig, x: Any, y: Any, validat
         seed=seed,
         feature_names=teacher.feature_names if frame else None,
         target_names=None if labelled else teacher.target_names,
+        input_shape=shape,
     )
     check_teacher(teacher, data)
     return data
 
 
-def _described(teacher: Teacher, config: DistillConfig, seed: int) -> Dataset:
+def _described(teacher: Teacher, config: DistillConfig, seed: int, shape: Sequence[int] | None) -> Dataset:
     """A table of inputs as described with the teacher's answers: what reports on a student without data stand on."""
     from .data import split
     from .training import described_rows
 
-    table = described_rows(teacher, config, seed)
+    table = described_rows(teacher, config, seed, None if shape is None else tuple(shape))
     return Dataset(table, split(len(table), 0.15, 0.15, seed))
 
 

@@ -23,7 +23,8 @@ from ..io.files import write_atomic, write_json
 from ..io.reading import read_json_object
 from ..run import RunFolder
 from .columns import Columns
-from .scaler import Scalers
+from .places import Places
+from .scaler import Scaler, Scalers
 from .split import Split
 from .table import Table
 
@@ -81,8 +82,11 @@ class Dataset:
         index = getattr(self.split, part)
         return self.x[index], self.y[index]
 
-    def scalers(self) -> Scalers:
-        """Scalers learnt on the training rows only; a target that is constant there is a :class:`DataError`."""
+    def scalers(self, places: Places | None = None) -> Scalers:
+        """Scalers learnt on the training rows only; a target that is constant there is a :class:`DataError`.
+
+        ``places``: of rows that are images or signals, whose inputs have one scaler per channel.
+        """
         x, y = self.rows("train")
         for name, values in zip(self.table.target_names, y.T):
             if values.min() == values.max():
@@ -90,7 +94,7 @@ class Dataset:
                     f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.",
                     "Use more rows or another seed.",
                 )
-        return Scalers.fit(x, y)
+        return Scalers.fit(x, y) if places is None else Scalers(places.scaler(x), Scaler.fit(y))
 
 
 def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:

@@ -15,12 +15,16 @@ from ..objectives.terms import Network
 from . import native
 from .choose import Choice, choose
 from .forms import core_forms
+from .ops import matching_loss, perturb
 from .optimizer import Optimizer, TrainState
 from .permutation import batch_rows
 from .points import clamp, gaussian_inputs
-from .reference import step_loss
+from .reference import Operators, step_loss
 
 __all__ = ["Member", "StepsDone", "advance", "distill_steps", "fit_steps"]
+
+
+_OPERATORS = Operators(perturb, matching_loss)  # values and losses go through them, whatever the network
 
 
 @dataclass
@@ -205,6 +209,7 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
                 seed=member.seed,
                 step=step,
                 total=member.total,
+                operators=_OPERATORS,
             )
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)

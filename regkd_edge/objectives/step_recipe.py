@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import RecipeError
 from ..recipes import RECIPES, TERMS, defaults
@@ -40,6 +41,7 @@ OUTLIER_RULES = ("mean", "median")
 OUTLIER_LOSSES = ("root", "squared", "drop")
 ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
 
+_OF_BASE = {"base", "alpha", "nu", "margin", "imitate", "delta", "outlier_rule", "outlier_k", "outlier_loss"}
 _NEEDS_LABELS = ("labels", "blend", "ail", "mix", "huber", "tbr", "tor")
 _NO_TEACHER = ("none", "labels", "huber")
 
@@ -106,6 +108,9 @@ class StepRecipe(_TermWeights):
         gradients.
     low, high : tuple of d floats, optional
         Perturbed and searched points are clamped into this box.
+    noise_length : float
+        Above 0 the noise of perturbed and searched points is smooth over so many places or time steps of a row of shape
+        ``shape`` with its channels along ``channel_axis`` (ours; torch path only).
     """
 
     base: str = "mimic"
@@ -128,6 +133,9 @@ class StepRecipe(_TermWeights):
     ascent_ridge: float = 0.0
     ascent_sigma: float | None = None
     ascent_from_anchor: bool = True
+    noise_length: float = 0.0
+    shape: tuple[int, ...] | None = None
+    channel_axis: int = 0
     candidates: int = defaults.CANDIDATES
     gm_on: tuple[str, ...] = POINT_KINDS
     cotangents: int = 0
@@ -146,6 +154,11 @@ class StepRecipe(_TermWeights):
         _one_of("outlier_loss", self.outlier_loss, OUTLIER_LOSSES)
         _one_of("teacher_gradient", self.teacher_gradient, ("exact", "central"))
         put("gm_on", tuple(self.gm_on))
+        _number("noise_length", self.noise_length, 0.0)
+        if self.noise_length and self.shape is None:
+            raise RecipeError("noise_length needs the shape of a row.", "Give shape and channel_axis.")
+        if self.shape is not None:
+            put("shape", tuple(int(n) for n in self.shape))
         for kind in self.gm_on:
             _one_of("gm_on", kind, POINT_KINDS)
         for name, low in (("draws", 1), ("ascent_steps", 0), ("candidates", 1), ("cotangents", 0)):
@@ -228,13 +241,28 @@ class StepRecipe(_TermWeights):
         """Whether the steps themselves evaluate the teacher; with rows its answers to them are stored beforehand."""
         return self.needs_teacher and (not rows or bool(self.active_terms))
 
+    @cached_property
+    def base_alone(self) -> StepRecipe:
+        """The same base without terms: what the operator ``matching_loss`` needs to know."""
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in _OF_BASE}
+        return StepRecipe(**kept)
+
     @property
-    def torch_only(self) -> str | None:
-        """Why the fused path and its twin lack this recipe; None if they support it."""
+    def base_in_torch(self) -> str | None:
+        """Why the operator ``matching_loss`` lacks this base; None if it has it."""
         if self.second_head:
             return "the two-headed student runs in torch"
         if self.base_active and self.base == "rkd":
             return "rkd compares pairs of rows and runs in torch"
+        return None
+
+    @property
+    def torch_only(self) -> str | None:
+        """Why the fused path and its twin lack this recipe; None if they support it."""
+        if self.base_in_torch:
+            return self.base_in_torch
+        if self.noise_length:
+            return "noise that is smooth over places runs in torch"
         without = [TERMS[name].title for name in self.active_terms if not TERMS[name].kernel]
         return f"{without[0]} has no kernel, it runs in torch" if without else None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data import Scaler
+from ..data import Places, Scaler
 from ..data.columns import Columns
 from ..errors import DataError
 from .covariance import shrunk_covariance
@@ -31,7 +31,21 @@ MIXTURES = {
     "mixed-principal": (("principal", 0.1), ("principal", 0.3), ("principal", 1.0)),
 }
 """Parts of equal size, near and far: along columns and principal directions, or along the latter alone."""
+MIXTURES_OF_PLACES = {
+    **MIXTURES,
+    "mixed": (
+        ("isotropic", 0.3),
+        ("principal", 0.3),
+        ("smooth", 0.3),
+        ("crossover", 0.2),
+        ("principal", 1.0),
+        ("smooth", 1.0),
+    ),
+}
+"""The same for images and signals."""
 
+_LONG = 6.0  # of the longest axis: smoothness of half of the points, the other half is smooth over one place
+_SPANNING = 512  # rows whose differences span the principal directions of an image or a signal
 
 _MANY = 5  # rows per column from which their covariance is taken as it is
 
@@ -60,13 +74,18 @@ class Neighbours:
         Kinds, with the ranges and values observed on these rows (``Columns.observed``).
     scaler : Scaler
         Noise is measured in its standard deviations.
+    places : Places, optional
+        Of rows that are images or signals: a channel has one range, noise may be smooth, and what is taken from another
+        row is a part of it (an interval, a rectangle).
     """
 
-    def __init__(self, rows: np.ndarray, columns: Columns, scaler: Scaler):
+    def __init__(self, rows: np.ndarray, columns: Columns, scaler: Scaler, places: Places | None = None):
         self.rows = np.asarray(rows, dtype=np.float64)
         if self.rows.ndim != 2 or len(self.rows) == 0:
             raise DataError(f"neighbours need rows [N, d] with N of at least 1, got {self.rows.shape}.")
-        self.columns, self.scaler = columns, scaler
+        self.columns, self.scaler, self.places = columns, scaler, places
+        if places is not None:
+            self.columns = columns = columns.tied(places.channel)
         self._factor: np.ndarray | None = None
         grouped = {j for group in columns.groups for j in group}
         # What is swapped with another row together: a one-hot group, or a single column.
@@ -83,14 +102,14 @@ class Neighbours:
         ----------
         noise : str
             ``isotropic``: N(0, sigma^2) in every column. ``principal``: sigma times noise with the rows' covariance.
-            ``crossover``: each column is taken from another row with probability sigma. ``mixed`` and
-            ``mixed-principal``: ``MIXTURES``, in turn.
+            ``crossover``: each column is taken from another row with probability sigma. ``smooth``: noise of deviation
+            sigma that is smooth over places or time steps. ``mixed`` and ``mixed-principal``: ``MIXTURES``, in turn.
         sigma : float or sequence of d floats
             In standard deviations of a column, a share for ``crossover``; not looked at by mixtures.
         """
         rng = np.random.default_rng([seed, NOISES.index(noise)])
-        if noise in MIXTURES:
-            mixture = MIXTURES[noise]
+        mixture = (MIXTURES if self.places is None else MIXTURES_OF_PLACES).get(noise)
+        if mixture is not None:
             parts = [
                 self.points(-(-(count - i) // len(mixture)), kind, size, seed + i)
                 for i, (kind, size) in enumerate(mixture)
@@ -101,13 +120,51 @@ class Neighbours:
             return mixed
         around = self.rows[np.arange(count) % len(self.rows)]
         size = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (self.rows.shape[1],))
+        if noise == "crossover" and self.places is not None:
+            return self._with_parts(around, min(float(size.max()), 1.0), rng)
         if noise == "crossover":
             return self._swapped(around, self._units, np.minimum(size, 1.0), rng)
         moved = self._swapped(around, self._codes, np.minimum(0.5 * size, 0.5), rng)  # codes have no nearby value
-        eps = rng.standard_normal(around.shape)
-        if noise == "principal":
+        if noise == "principal" and self.places is not None:
+            eps = self._along_rows(count, rng)
+        else:
+            eps = rng.standard_normal(around.shape)
+        if noise == "principal" and self.places is None:
             eps = eps @ self._principal().T
+        if noise == "smooth":
+            eps = self._smooth(eps)
         return self._possible(moved + size * eps * self.scaler.scale, moved)
+
+    def _smooth(self, eps: np.ndarray) -> np.ndarray:
+        if self.places is None:
+            raise DataError(
+                "noise 'smooth' needs rows that are images or signals.",
+                "Use another noise, or a conv1d, conv2d or gru student.",
+            )
+        longest = max(n for i, n in enumerate(self.places.shape) if i != self.places.axis)
+        for start, length in ((0, 1.0), (1, max(longest / _LONG, 1.0))):
+            eps[start::2] = self.places.smooth(eps[start::2], length)
+        return eps
+
+    def _along_rows(self, count: int, rng) -> np.ndarray:  # [count, d]
+        """Noise with the covariance of the rows, as random sums of their differences to the mean: no d x d matrix."""
+        z = self.scaler.standardize(self.rows[rng.permutation(len(self.rows))[:_SPANNING]])
+        return rng.standard_normal((count, len(z))) @ (z - z.mean(0)) / np.sqrt(len(z))
+
+    def _with_parts(self, x: np.ndarray, share: float, rng) -> np.ndarray:
+        """Points of which one part, a ``share`` of all places, comes from another row, all channels together."""
+        places = self.places
+        axes = [i for i, n in enumerate(places.shape) if i != places.axis and n > 1]
+        side = share ** (1.0 / max(len(axes), 1))
+        inside = np.ones((len(x), *places.shape), bool)
+        for i in axes:
+            size = places.shape[i]
+            width = max(1, round(side * size))
+            begin = rng.integers(0, size - width + 1, (len(x), 1))
+            at = (np.arange(size) >= begin) & (np.arange(size) < begin + width)  # [n, size]
+            inside &= at.reshape(len(x), *[size if k == i else 1 for k in range(len(places.shape))])
+        donors = self.rows[rng.integers(len(self.rows), size=len(x))]
+        return np.where(inside.reshape(len(x), -1), donors, x)
 
     def _principal(self) -> np.ndarray:
         if self._factor is None:

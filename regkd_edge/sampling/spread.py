@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Scaler
+from ..data import Places, Scaler
 from .describe import InputDescription
 from .gaussian import DescribedInputs, HeavyTailed
 from .sampler import noise
@@ -27,8 +27,16 @@ class Spread(DescribedInputs):
     common factors, other ones for every block of points: what correlates with what is unknown, but real inputs do.
     """
 
-    def __init__(self, kind: str, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
-        super().__init__(description, scaler, seed=seed)
+    def __init__(
+        self,
+        kind: str,
+        description: InputDescription,
+        scaler: Scaler | None = None,
+        *,
+        seed: int = 0,
+        places: Places | None = None,
+    ):
+        super().__init__(description, scaler, seed=seed, places=places)
         self.kind = kind
         tail = _BROAD_TAIL if kind == "broad" else _TAIL
         self._tails = HeavyTailed(description.d, seed=seed + _APART, tail=tail)
@@ -42,7 +50,7 @@ class Spread(DescribedInputs):
             return x
         # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur. Where
         # ranges are known the described half lies near their crowded ends, and this half fills what lies between.
-        z = self._tails.draw(count, step).double().numpy()
+        z = self.scores(self._tails.draw(count, step).double().numpy())
         raw = self.description.restrict(self.description.mean + self.description.sd * self.description.correlated(z))
         heavy = torch.from_numpy(self.scaler.standardize(raw))
         if self.kind == "mixed":

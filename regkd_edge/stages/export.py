@@ -22,7 +22,7 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
     from ..models import load_model
 
     dataset = load_dataset(run)
-    student = load_model(run.file("student"))
+    student = load_model(run.file("student"), factory=config.distill.student)
     path = run.file("onnx", "student.fp32.onnx")
     export_onnx(
         student.module,

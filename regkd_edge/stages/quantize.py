@@ -101,7 +101,7 @@ def _answered(run: RunFolder, config: RunConfig, part: str) -> tuple[np.ndarray,
     x = synthetic_rows(described_inputs(run.file("student"), _description(config)), config.quantize.rows, seed).astype(
         np.float64
     )
-    scalers = load_model(run.file("student")).scalers
+    scalers = load_model(run.file("student"), factory=config.distill.student).scalers
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     return x, predict(teacher.standardized(scalers), scalers, x)
 
@@ -156,7 +156,7 @@ def _finetuned(
 
     section = config.quantize
     dataset = load_dataset(run)
-    student = load_model(run.file("student"))
+    student = load_model(run.file("student"), factory=config.distill.student)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     return quantize_finetuned(
         source,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ..config import DistillConfig
 from ..config.objective import AUTO
+from ..data import Places
 from ..errors import DataError, RecipeError
 from ..models import Teacher
 from ..recipes import TERMS
 
-__all__ = ["needs_gradient", "require_fit", "require_units"]
+__all__ = ["needs_gradient", "require_fit", "require_tensors", "require_units"]
+
+_MOST_CENTRAL = 1_024  # numbers of a row
 
 
 def needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
@@ -42,6 +45,23 @@ def require_fit(config: DistillConfig, teacher: Teacher) -> None:
             f"base hint needs the hidden layers of an MLP, and this teacher ({teacher.source}) is a "
             f"{type(teacher.module).__name__}.",
             "Use --base mimic.",
+        )
+
+
+def require_tensors(config: DistillConfig, places: Places | None) -> None:
+    """Refuse what images and signals do not have yet, or what would cost too much on them."""
+    if places is None:
+        return
+    if config.drawn == "latent":
+        raise RecipeError(
+            "sampler latent has a VAE of flat rows, and this student reads images or signals.",
+            "Use --sampler neighbours, generator or direct.",
+        )
+    if config.teacher_gradient == "central" and places.d > _MOST_CENTRAL and needs_gradient(config):
+        raise RecipeError(
+            f"central differences take {2 * places.d:,} teacher evaluations for each point of {places.d:,} numbers, "
+            f"expected at most {_MOST_CENTRAL:,} numbers.",
+            "Use --recipe auto, or a teacher with gradients.",
         )
 
 

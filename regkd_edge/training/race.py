@@ -33,6 +33,8 @@ _KEPT = 0.4  # of the candidates after each rung
 _AHEAD = 0.95  # of another's distance: what is not below it counts as equal
 _DECIDED = 3.0  # standard errors by which the winner is nearer than every other
 _SHARE = 0.5  # of a budget that the race may take
+_RUNGS_OF_TENSORS = (500, 1_000)  # PyTorch trains these students: fewer and shorter rungs, fewer folds
+_FOLDS_OF_TENSORS = 2
 _FIRST_OF_FIXED = 8  # with a given number of steps, the first rung is this part of it
 
 
@@ -103,12 +105,13 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         A folder that keeps the race after each rung. After an interruption the same call goes on from there.
     """
     started = time.monotonic()
-    folds = folds_of(setting)
+    tensors = setting.places is not None
+    folds = folds_of(setting, _FOLDS_OF_TENSORS) if tensors else folds_of(setting)
     teacher_errors = np.concatenate([((fold.teacher_on_held - fold.held[1]) ** 2).mean(1) for fold in folds])
     held_before = np.concatenate([np.isin(fold.rows.validation, setting.rows.validation) for fold in folds])
     # Without labels a data set holds the teacher's own answers in their place.
     labels = any(not np.allclose(fold.teacher_on_held, fold.held[1], atol=1e-4) for fold in folds)
-    who = candidates(labels=labels, gradient=setting.teacher.differentiable)
+    who = candidates(labels=labels, gradient=setting.teacher.differentiable, tensors=tensors)
     state = RaceState(setting, config, checkpoint)
     state.load(who, config, folds)
     started -= state.seconds
@@ -117,7 +120,7 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         found = [enter(candidate, config, folds) for candidate in who]
         state.entrants = [one for one in found if one is not None]
         state.running = list(state.entrants)
-    rungs = _rungs(config)
+    rungs = _rungs(config, tensors)
     for i, rung in enumerate(rungs):
         if i < len(state.rungs):
             continue
@@ -152,8 +155,10 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
     )
 
 
-def _rungs(config: DistillConfig) -> list[int]:
+def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
     """Steps of the trunk after which the candidates are judged."""
+    if config.steps == "auto" and tensors:
+        return list(_RUNGS_OF_TENSORS)
     if config.steps == "auto":
         return [FIRST // 2 * 2**i for i in range(_RUNGS)]
     first = max(1, config.steps // _FIRST_OF_FIXED)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..data import Dataset, Scalers, Split, save_predictions
 from ..fused import Choice
 from ..io.files import write_json
-from ..models import MLP, MLPSpec, Student, Teacher, predict, save_model
+from ..models import Spec, Student, Teacher, predict, save_model
 from ..models.store import count_parameters
 from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
@@ -25,9 +27,9 @@ class Trained:
 
     Parameters
     ----------
-    module : MLP
+    module : nn.Module
         In standardised space.
-    spec : MLPSpec
+    spec : Spec
     scalers : Scalers
         From raw units to that space and back.
     best_step, steps : int
@@ -60,8 +62,8 @@ class Trained:
         With recipe auto: who ran, how each did, who won, and why in a sentence (:mod:`regkd_edge.training.race`).
     """
 
-    module: MLP
-    spec: MLPSpec
+    module: nn.Module
+    spec: Spec
     scalers: Scalers
     best_step: int
     steps: int

@@ -11,12 +11,13 @@ from torch import nn
 
 from ..config import DistillConfig
 from ..config.objective import WITHOUT_LABELS
-from ..data import Dataset, Scalers, Split, subset
+from ..data import Dataset, Places, Scalers, Split, subset
 from ..data.columns import Columns
 from ..data.named import read_inputs
-from ..models import Teacher
+from ..models import Teacher, places_for
 from ..objectives import Schedule, is_differentiable
 from ..objectives.terms import Network, jacobian_products
+from .fits import require_tensors
 from .free import Synthetic, synthetic_rows
 from .job import Training, known_hash
 from .known import description_of
@@ -56,18 +57,24 @@ class Setting:
     held: tuple[np.ndarray, np.ndarray]
     free: Synthetic | None = None
     points: int = POINTS  # around the rows, of each kind of noise
+    places: Places | None = None  # of rows that are images or signals to this student
 
     @classmethod
     def of(cls, dataset: Dataset, teacher: Teacher, config: DistillConfig, seed: int) -> Setting:
         """Take the rows that ``config`` lets the student see, or describe inputs where it sees none."""
         if config.no_data:
             free = synthetic_rows(dataset, teacher, config, seed)
-            return cls(dataset, teacher, seed, free.seen, free.scalers, free.teacher, free.train, free.validation, free)
+            parts = (free.train, free.validation, free)
+            places = places_for(config.student, dataset.d, dataset.input_shape)
+            return cls(dataset, teacher, seed, free.seen, free.scalers, free.teacher, *parts, places=places)
         rows = subset(dataset.split, config.fraction, seed)
-        scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
+        places = places_for(config.student, dataset.d, dataset.input_shape)
+        scalers = teacher.scalers or Dataset(dataset.table, rows).scalers(places)
         parts = standardized_rows(dataset, rows, scalers)
         drawn = POINTS if config.steps == "auto" else min(POINTS, config.steps * config.batch)
-        return cls(dataset, teacher, seed, rows, scalers, teacher.standardized(scalers), *parts, points=drawn)
+        return cls(
+            dataset, teacher, seed, rows, scalers, teacher.standardized(scalers), *parts, points=drawn, places=places
+        )
 
     def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
         """The same with other row numbers to learn from and to be judged on."""
@@ -103,7 +110,7 @@ class Setting:
         return products.square().sum((1, 2)).mean().item() / self.dataset.o
 
     def _pool(self, raw: np.ndarray, columns: Columns) -> Pool:
-        return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points)
+        return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points, self.places)
 
     def known(self, config: DistillConfig) -> Known:
         """What the sampler of ``config`` can draw from."""
@@ -128,11 +135,13 @@ class Setting:
         RecipeError
             Constants that do not fit the data.
         """
+        require_tensors(config, self.places)
         known = self.known(config)
-        pair = pair_of(config, self.module, self.dataset.d, self.dataset.o, self.seed)
+        pair = pair_of(config, self.module, self.dataset.d, self.dataset.o, self.seed, self.dataset.input_shape)
         recipe = recipe_of(
             config,
             self.dataset.d,
+            places=self.places,
             fed=config.searched and config.drawn != "direct" and not config.kind.pooled,
             differentiable=is_differentiable(pair.teacher),
             box=box_of(config, known),

@@ -11,7 +11,7 @@ import torch
 from ..config import DistillConfig, TeacherConfig
 from ..config.objective import AUTO
 from ..data import Dataset
-from ..models import Teacher, predict
+from ..models import Teacher, places_for, predict
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
 from ..recipes.catalogue import WIDE
@@ -74,11 +74,11 @@ def train_teacher(
     rows, batch = dataset.split, config.batch
     an_epoch = math.ceil(len(rows.train) / batch)
     epochs_a_look = max(1, math.ceil(_TEACHER_LOOK / an_epoch))
-    scalers = dataset.scalers()
+    scalers = dataset.scalers(places_for(config.teacher, dataset.d, dataset.input_shape))
     train, validation = standardized_rows(dataset, rows, scalers)
     x, y = (torch.from_numpy(v).float() for v in train)
     return Training(
-        pair=plain_pair(config.teacher, dataset.d, dataset.o, seed),
+        pair=plain_pair(config.teacher, dataset.d, dataset.o, seed, dataset.input_shape),
         source=Source(batch, x, y),
         recipe=StepRecipe(base="labels"),
         optimizer=optimizer_of(config),

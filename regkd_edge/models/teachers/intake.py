@@ -57,6 +57,7 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
     """
     if folder is None:
         teacher = open_teacher(config)
+        _read_as_given(teacher, dataset)
         settle_scalers(teacher, dataset, config.teacher_scaler)
     else:
         teacher = _kept(config, Path(folder))
@@ -142,10 +143,10 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     that are not finite, answers that depend on the rows beside them. It knows the kinds of the columns then.
     """
     _require_columns(teacher, dataset)
+    _read_as_given(teacher, dataset)
     if teacher.found:  # not yet settled, as by the library's load_teacher
         settle_scalers(teacher, dataset)
-    stored = dataset.table.columns or Columns.detect(dataset.x, dataset.table.feature_names)
-    teacher.columns = stored.observed(dataset.x)
+    teacher.columns = _kinds(dataset).observed(dataset.x)
     teacher.outputs.width = teacher.outputs.width or dataset.o
     rows = dataset.rows("train")[0][:_TOGETHER]
     if not len(rows):
@@ -157,6 +158,21 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     _require_gradient(teacher, dataset, rows, answers)
     if teacher.outputs.note and teacher.outputs.note not in teacher.notes:
         teacher.notes.append(teacher.outputs.note)
+
+
+def _read_as_given(teacher: Teacher, dataset: Dataset) -> None:
+    """Let rows that are images or signals reach the module in their shape, where it takes them so."""
+    if dataset.input_shape is not None and teacher.shape is None:
+        scaler = teacher.scalers.x if teacher.scalers is not None else dataset.scalers().x
+        rows = dataset.x[:_TOGETHER]
+        teacher.read_as(dataset.input_shape, rows if teacher.units == "raw" else scaler.standardize(rows))
+
+
+def _kinds(dataset: Dataset) -> Columns:
+    if dataset.table.columns is not None:
+        return dataset.table.columns
+    kinds = Columns.detect if dataset.input_shape is None else Columns.of_tensors
+    return kinds(dataset.x, dataset.table.feature_names)
 
 
 def _require_columns(teacher: Teacher, dataset: Dataset) -> None:
