@@ -47,7 +47,7 @@ def test_little_data_says_where_the_terms_hurt(call, csv_set, tmp_path):
     (tmp_path / "kang2024.csv").write_text(header + "".join(lines))
     stored = ["--fractions", "0.5", "--bases", "mimic", "--steps", "200", "--minutes", "0"]
     page = call("kang2024", "--sets", csv_set, *stored, "--out", tmp_path)
-    assert "2 of 25 students measured" in page
+    assert "2 of 30 students measured" in page
     assert "hurt by more than 1.0 % on waves (-50.0 %) and by set and base on waves/mimic (-50.0 %)" in page
     assert "1 of 1 single students are worse than their base" in page
 
@@ -103,6 +103,7 @@ def test_mismatch_measures_all_methods_once(call, csv_set, tmp_path):
         "trust_terms",
         "latent",
         "nguyen2021",
+        "auto",
     ]
     assert len({row["teacher"] for row in rows}) == 1 and (tmp_path / "nguyen2021.svg").is_file()
     # The untuned latent is a candidate of the tuning, so tuned points are not worse but for other draws.
