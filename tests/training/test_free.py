@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regkd_edge.config import RunConfig, TeacherConfig
+from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Dataset
 from regkd_edge.errors import DataError, UserError
 from regkd_edge.models import Teacher, predict
@@ -98,3 +98,13 @@ def test_quantizing_does_not_read_the_rows_behind_its_back():
 
     with pytest.raises(UserError, match="trained without data, and calibrate 'real' reads the run's rows"):
         calibration_rows(None, RunConfig.from_dict({"distill": {"no_data": True}, "quantize": {"calibrate": "real"}}))
+
+
+def test_steps_auto_without_rows(teacher, monkeypatch):
+    from regkd_edge.training import free, ladder
+
+    for module, name, value in ((free, "_MOST", 400), (ladder, "FIRST", 20), (ladder, "MOST_AUTO", 80)):
+        monkeypatch.setattr(module, name, value)
+    config = DistillConfig(no_data=True, recipe=None, terms=[], student="mlp:4:tanh")
+    student = distill(make_dataset(o=1), teacher, config, 0)
+    assert config.steps == "auto" and student.steps >= 20 and len(student.history) >= 2
