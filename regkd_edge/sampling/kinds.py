@@ -115,7 +115,7 @@ class Mixed(Described):
 
 
 class Broad(Described):
-    name, help = "broad", "described, heavy-tailed, and moved by random common factors, a third each"
+    name, help = "broad", "described, some heavy-tailed, some moved by random common factors"
 
 
 class Generator(SamplerKind):

@@ -24,20 +24,20 @@ def test_help_says_what_is_reproduced(call, capsys, script):
 def test_little_data_resumes_and_names_the_shares_that_are_too_small(call, csv_set, tmp_path):
     out = tmp_path / "out"
     # 150 rows leave 96 to the teacher: a tenth is 10 rows, a half 48.
-    few = ["--sets", csv_set, "--fractions", 0.1, 0.5, "--bases", "mimic", "--variants", "base", "all", "--steps", 200]
+    few = ["--sets", csv_set, "--fractions", 0.1, 0.5, "--bases", "mimic", "--variants", "base", "all", "auto", "--steps", 200]
     few += ["--teacher", "mlp:8:tanh", "--student", "mlp:4:tanh", "--jobs", 1, "--out", out]
     page = call("kang2024", *few, "--seeds", 1)
     assert (
         "10%: 0 of 0 students measured (0 sets, 1 seeds); absent, as the share has fewer than 20 rows: waves (10)"
         in page
     )
-    assert "50%: 2 of 2 students measured" in page and "target at 10 %" not in page
+    assert "50%: 3 of 3 students measured" in page and "target at 10 %" not in page
     assert page.strip().endswith((out / "kang2024.md").read_text().strip())
     before = rows_of(out / "kang2024.csv")
-    assert [(row["fraction"], row["variant"]) for row in before] == [("0.5", "base"), ("0.5", "all")]
+    assert [(row["fraction"], row["variant"]) for row in before] == [("0.5", "base"), ("0.5", "all"), ("0.5", "auto")]
     call("kang2024", *few, "--seeds", 1, 2)
     after = rows_of(out / "kang2024.csv")
-    assert after[:2] == before and [row["seed"] for row in after[2:]] == ["2", "2"]
+    assert after[:3] == before and [row["seed"] for row in after[3:]] == ["2", "2", "2"]
     assert (out / "kang2024.svg").is_file()
 
 

@@ -83,6 +83,7 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
     for fields, says in (
         ({"no_data": True, "base": "ail"}, "reads labels"),
         ({"no_data": True, "fraction": 0.5}, "exclude each other"),
+        ({"no_data": True, "bounds": "rows"}, "bounds rows needs rows"),
         ({"describe": "inputs.yaml"}, "needs no_data"),
     ):
         with pytest.raises(UserError, match=says):
