@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "NOISES", "Context", "SamplerKind"]
 
-NOISES = ("isotropic", "principal", "crossover", "mixed", "mixed-principal")  # of the points around rows
+NOISES = ("isotropic", "principal", "crossover", "mixed", "mixed-principal", "open")  # of the points around rows
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,21 @@ def test_help_says_what_is_reproduced(call, capsys, script):
 def test_little_data_resumes_and_names_the_shares_that_are_too_small(call, csv_set, tmp_path):
     out = tmp_path / "out"
     # 150 rows leave 96 to the teacher: a tenth is 10 rows, a half 48.
-    few = ["--sets", csv_set, "--fractions", 0.1, 0.5, "--bases", "mimic", "--variants", "base", "all", "auto", "--steps", 200]
+    few = [
+        "--sets",
+        csv_set,
+        "--fractions",
+        0.1,
+        0.5,
+        "--bases",
+        "mimic",
+        "--variants",
+        "base",
+        "all",
+        "auto",
+        "--steps",
+        200,
+    ]
     few += ["--teacher", "mlp:8:tanh", "--student", "mlp:4:tanh", "--jobs", 1, "--out", out]
     page = call("kang2024", *few, "--seeds", 1)
     assert (
