@@ -213,9 +213,10 @@ class DistillConfig(_TermWeights):
     noise: Literal[NOISES] = Field(
         "mixed",
         description=(
-            "neighbours: isotropic (sigma in every column), principal (sigma times the rows' own covariance), "
-            "crossover (each column from another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
-            "sizes (mixed-principal). Images and signals: smooth too (over places or time steps; it is part of mixed)."
+            "neighbours: isotropic (sigma in every column), open (the same, and continuous columns may leave the "
+            "range of the rows), principal (sigma times the rows' own covariance), crossover (each column from "
+            "another row with probability sigma), all of them in equal parts (mixed), or principal noise of three sizes "
+            "(mixed-principal). Images and signals: smooth too (over places or time steps; it is part of mixed)."
         ),
         json_schema_extra=_POINTS,
     )

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "NOISES", "Context", "SamplerKind"]
 
-NOISES = ("isotropic", "principal", "crossover", "mixed", "mixed-principal", "smooth")  # of the points around rows
+NOISES = (
+    "isotropic",
+    "principal",
+    "crossover",
+    "mixed",
+    "mixed-principal",
+    "open",
+    "smooth",
+)  # of the points around rows
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Mixed(Described):
 
 
 class Broad(Described):
-    name, help = "broad", "described, heavy-tailed, and moved by random common factors, a third each"
+    name, help = "broad", "described, some heavy-tailed, some moved by random common factors"
 
 
 class Generator(SamplerKind):

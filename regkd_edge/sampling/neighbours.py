@@ -1,10 +1,11 @@
 """Points around real rows: perturbation matching with noise that respects what a row can be (ours).
 
 Kang & Kang 2024 move a row by isotropic noise. On collinear inputs such points leave the sheet on which the rows lie,
-and the
-teacher's answers there are irrelevant to every input that ever comes. Here the noise may follow the rows'
+and the teacher's answers there are irrelevant to every input that ever comes. Here the noise may follow the rows'
 covariance, or a point may take some of its columns from another row; either way every point is one that can occur:
-inside the observed ranges, whole numbers whole, codes among those observed, one-hot groups one-hot.
+inside the observed ranges, whole numbers whole, codes among those observed, one-hot groups one-hot. Of n rows, a share
+of 2 / (n + 1) of all others lies outside in each continuous column: a sixth of the mixture may leave the ranges of
+these, so that a student of few rows does not extrapolate there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MIXTURES = {
         ("isotropic", 0.3),
         ("principal", 0.3),
         ("crossover", 0.1),
-        ("isotropic", 1.0),
+        ("open", 1.0),
         ("principal", 1.0),
         ("crossover", 0.3),
     ),
@@ -87,6 +88,7 @@ class Neighbours:
         if places is not None:
             self.columns = columns = columns.tied(places.channel)
         self._factor: np.ndarray | None = None
+        self._free = np.array([kind == "continuous" for kind in columns.kinds])  # bool [d]
         grouped = {j for group in columns.groups for j in group}
         # What is swapped with another row together: a one-hot group, or a single column.
         self._units = [list(group) for group in columns.groups] + [
@@ -101,9 +103,11 @@ class Neighbours:
         Parameters
         ----------
         noise : str
-            ``isotropic``: N(0, sigma^2) in every column. ``principal``: sigma times noise with the rows' covariance.
-            ``crossover``: each column is taken from another row with probability sigma. ``smooth``: noise of deviation
-            sigma that is smooth over places or time steps. ``mixed`` and ``mixed-principal``: ``MIXTURES``, in turn.
+            ``isotropic``: N(0, sigma^2) in every column. ``open``: the same, and continuous columns may leave the
+            range of the rows, whose ends few rows do not reach. ``principal``: sigma times noise with the rows'
+            covariance. ``crossover``: each column is taken from another row with probability sigma. ``smooth``: noise of
+            deviation sigma that is smooth over places or time steps. ``mixed`` and ``mixed-principal``: ``MIXTURES``, in
+            turn.
         sigma : float or sequence of d floats
             In standard deviations of a column, a share for ``crossover``; not looked at by mixtures.
         """
@@ -133,7 +137,7 @@ class Neighbours:
             eps = eps @ self._principal().T
         if noise == "smooth":
             eps = self._smooth(eps)
-        return self._possible(moved + size * eps * self.scaler.scale, moved)
+        return self._possible(moved + size * eps * self.scaler.scale, moved, inside=noise != "open")
 
     def _smooth(self, eps: np.ndarray) -> np.ndarray:
         if self.places is None:
@@ -180,9 +184,15 @@ class Neighbours:
             x[np.ix_(taken, unit)] = self.rows[np.ix_(donors[taken], unit)]
         return x
 
-    def _possible(self, x: np.ndarray, before: np.ndarray) -> np.ndarray:
+    def _possible(self, x: np.ndarray, before: np.ndarray, *, inside: bool) -> np.ndarray:
         """The nearest points that can occur; codes and one-hot groups as they were before the noise."""
-        x = np.clip(x, self.columns.low, self.columns.high)
+        low, high = self.columns.low, self.columns.high
+        if not inside:  # but what is never below 0 in the rows, or never above it, stays so
+            low, high = (
+                np.where(self._free & (low != 0), -np.inf, low),
+                np.where(self._free & (high != 0), np.inf, high),
+            )
+        x = np.clip(x, low, high)
         for unit in self._codes:
             x[:, unit] = before[:, unit]
         return self.columns.restrict(x)

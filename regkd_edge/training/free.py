@@ -57,7 +57,8 @@ def synthetic_rows(dataset: Dataset, teacher: Teacher, config: DistillConfig, se
     kind = config.drawn if config.kind.plain else "described"
     sampler = Spread(kind, description, scalers.x, seed=seed, places=places)
     parts = []
-    for number, count in enumerate((min(config.steps * config.batch, _MOST), _VALIDATION)):
+    most = _MOST if config.steps == "auto" else min(config.steps * config.batch, _MOST)
+    for number, count in enumerate((most, _VALIDATION)):
         x = sampler.draw_double(count, number).numpy()
         parts.append((x, _answers(network, x)))
     index = np.arange(0, dtype=np.int64)
