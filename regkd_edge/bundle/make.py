@@ -18,12 +18,12 @@ from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
+from ..graph.graph import graph_precision
 from ..graph.unoptimized import reference_outputs
 from ..io.command import command_line
 from ..io.files import file_hash, scratch_folder
 from ..io.reading import read_json_object
 from ..measure import accuracy
-from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import UserError
 from .flags import dotted
 
-__all__ = ["problems_of", "refuse", "validated"]
+__all__ = ["expected", "problems_of", "refuse", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -84,13 +84,17 @@ def problems_of(
             # A section's own text names its fields as they stand in YAML.
             texts[field] = f"{name(field)}: {shown}{quoted}" if leaf else _renamed(shown, model, field, name)
         else:
-            expected = _EXPECTED.get(problem["type"], "").format_map(_Shown(_short(problem.get("ctx", {}))))
-            found.setdefault(field, []).append(expected or problem["msg"])
+            found.setdefault(field, []).append(expected(problem) or problem["msg"])
             texts[field] = (
                 f"{name(field) or 'the configuration'} is {_met(problem.get('input'))}, expected "
                 f"{' or '.join(dict.fromkeys(found[field]))}{_near(problem)}"
             )
     return list(texts.values())
+
+
+def expected(problem: Any) -> str:
+    """What pydantic expected in place of the value that it met, in words; empty where it has none of ours."""
+    return _EXPECTED.get(problem["type"], "").format_map(_Shown(_short(problem.get("ctx", {}))))
 
 
 def _renamed(text: str, model: type[BaseModel], section: str, name: Callable[[str], str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -151,6 +152,26 @@ class Manifest:
     verified: dict[str, Any] | None = None
     feature_names: list[str] = field(default_factory=list)
     target_names: list[str] = field(default_factory=list)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row: (d,), or that of an image or a signal."""
+        return tuple(int(n) for n in self.inputs[0]["shape"][1:])
+
+    @property
+    def d(self) -> int:
+        """Number of inputs."""
+        return math.prod(self.row_shape)
+
+    @property
+    def o(self) -> int:
+        """Number of outputs."""
+        return int(self.outputs[0]["shape"][1])
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row that is an image or a signal, or None."""
+        return self.row_shape if len(self.row_shape) > 1 else None
 
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}

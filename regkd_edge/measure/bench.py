@@ -16,13 +16,11 @@ from ..engines import get_backend, load_runner, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
 from ..engines.batches import predict, shaped
 from ..errors import DataError
-from ..io.files import write_atomic, write_json
-from ..run import RunFolder
 from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["Measurement", "bench_engine", "bench_engines", "measure_engines"]
+__all__ = ["Measurement", "measure_engines"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,33 +170,6 @@ def measure_engines(
             }
         records.append(Measurement(record, one.predictions, one.raw))
     return records
-
-
-def bench_engines(run: RunFolder, folders: Sequence[str | Path], *rows: Any, **options: Any) -> list[dict[str, Any]]:
-    """:func:`measure_engines`, kept in the run as ``bench/<name of folder>.json`` and ``.npz`` of each engine.
-
-    Returns
-    -------
-    list of dict, one per engine
-        The record, and under ``outputs`` the files that were written.
-    """
-    records = []
-    for measured in measure_engines(folders, *rows, **options):
-        name = measured.record["name"]
-        arrays, figures = run.file("bench", f"{name}.npz"), run.file("bench", f"{name}.json")
-        with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, predictions=measured.predictions, **measured.raw)
-        write_json(figures, measured.record)
-        records.append({**measured.record, "outputs": [figures, arrays]})
-    return records
-
-
-def bench_engine(
-    run: RunFolder, folder: str | Path, x: np.ndarray, y: np.ndarray | None, **options: Any
-) -> dict[str, Any]:
-    """Run :func:`bench_engines` on one engine; to compare several, pass them to it together."""
-    [record] = bench_engines(run, [folder], x, y, **options)
-    return record
 
 
 @dataclass

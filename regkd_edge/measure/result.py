@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..io.files import write_atomic, write_json
 from ..io.html import rows_table
 
 __all__ = ["BenchResult"]
@@ -15,8 +19,9 @@ class BenchResult(Sequence):  # type: ignore[type-arg]
     :func:`~regkd_edge.measure.measure_engines` for their fields. ``print`` and a notebook show them as a table.
     """
 
-    def __init__(self, records: Sequence[dict[str, Any]]):
+    def __init__(self, records: Sequence[dict[str, Any]], arrays: Sequence[Mapping[str, np.ndarray]] = ()):
         self.records = list(records)
+        self.arrays = list(arrays)  # per engine: its answers as "predictions", nanoseconds per batch size and setting
 
     def __len__(self) -> int:
         return len(self.records)
@@ -26,6 +31,17 @@ class BenchResult(Sequence):  # type: ignore[type-arg]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.records)
+
+    def save(self, folder: str | Path) -> list[list[Path]]:
+        """Write ``NAME.json`` and ``NAME.npz`` of each engine into a folder; return the two files of each."""
+        written = []
+        for record, arrays in zip(self.records, self.arrays):
+            figures, raw = (Path(folder, f"{record['name']}{suffix}") for suffix in (".json", ".npz"))
+            with write_atomic(raw) as temporary, open(temporary, "wb") as stream:
+                np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+            write_json(figures, record)
+            written.append([figures, raw])
+        return written
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headings, and a row of texts per engine and target: errors in the target's unit, latency in microseconds."""

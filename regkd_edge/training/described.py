@@ -5,23 +5,18 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from ..config import DistillConfig, RunConfig
+from ..config import DistillConfig
+from ..config.contradictions.loaded import require_units
 from ..data import Table
 from ..data.named import column_names
 from ..errors import DataError
-from ..models import Teacher, open_teacher
+from ..models import Teacher
 from ..sampling import InputDescription
-from .fits import require_units
 from .known import STANDARD, description_of
 
-__all__ = ["described_rows", "described_table"]
+__all__ = ["described_rows"]
 
 _ROWS = 4000
-
-
-def described_table(config: RunConfig) -> Table:
-    """:func:`described_rows` of the teacher that a configuration names."""
-    return described_rows(open_teacher(config.teacher), config.distill, config.seed)
 
 
 def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..config import DistillConfig, TeacherConfig
-from ..errors import RecipeError
+from ..config.contradictions.loaded import require_sigma
 from ..fused import Optimizer
 from ..objectives import StepRecipe
 from ..objectives.schedule import weight
@@ -35,11 +35,7 @@ def recipe_of(
     box : (low [d], high [d]), optional
         Bounds of perturbed and searched points, standardised.
     """
-    sigma = list(config.sigma)
-    if len(sigma) not in (1, d):
-        raise RecipeError(
-            f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
-        )
+    require_sigma(config.sigma, d)
     fields = StepRecipe.fields_of(config.model_dump())
     if config.drawn == "direct" or config.ascent_start == "inputs":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.

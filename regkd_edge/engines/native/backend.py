@@ -125,7 +125,7 @@ class NativeBackend:
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             Path(temporary).write_bytes(to_bytes(program))
-        from ...quantization import graph_precision
+        from ...graph.graph import graph_precision
 
         precision, executed = graph_precision(source).label, program.share()
         manifest = seal(
