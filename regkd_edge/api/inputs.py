@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config import QuantizeConfig
 from ..data import as_rows, as_targets
-from ..errors import DataError, GraphError, UserError
+from ..errors import DataError, GraphError, OptionError
 
 if TYPE_CHECKING:
     from ..models import Student, Teacher
@@ -51,14 +51,15 @@ class Inputs:
     def rows(self, x: Any, what: str = "x") -> np.ndarray:  # [n, d] float32
         """Given rows, a data frame by the names of its columns."""
         names = self.names if hasattr(x, "columns") else None
-        return as_rows(x, names=names, shape=row_shape_of(self.model), what=what)[0].astype(np.float32)
+        width = None if self.student is None else self.student.d
+        return as_rows(x, names=names, width=width, shape=row_shape_of(self.model), what=what)[0].astype(np.float32)
 
     def labelled(self, given: tuple[Any, Any] | None) -> tuple[np.ndarray, np.ndarray] | None:
         """Given rows [n, d] float32 with their labels [n, o], or None."""
         if given is None:
             return None
         x = self.rows(given[0])
-        return x, as_targets(given[1], len(x))[0]
+        return x, as_targets(given[1], len(x), width=None if self.student is None else self.student.o)[0]
 
     def calibration(self, given: Any, precision: str) -> np.ndarray:  # [n, d] float32
         """At most ``config.rows`` of the given rows, as many synthetic ones, or both."""
@@ -68,7 +69,7 @@ class Inputs:
         parts = []
         if kind in ("real", "both"):
             if given is None:
-                raise UserError(
+                raise OptionError(
                     f"calibrate '{kind}' reads rows of the student, and there are none.",
                     "Add --calibrate synthetic, or distil with rows (in Python: calibrate=x).",
                 )
@@ -98,7 +99,7 @@ class Inputs:
         if self.teacher is None or self.student is None:
             if part == "train":
                 raise DataError("qat has no rows to train on.", "Give train=(x, y), or the teacher and the student.")
-            raise UserError("max_increase and qat need rows that judge them.", "Give validation=(x, y).")
+            raise OptionError("max_increase and qat need rows that judge them.", "Give validation=(x, y).")
         from ..models import predict
 
         scalers = self.student.scalers
@@ -121,7 +122,7 @@ class Inputs:
         from ..quantization.finetune import quantize_finetuned
 
         if self.student is None or self.teacher is None or rows is None:
-            raise UserError(
+            raise OptionError(
                 "qat trains the student on its teacher, and one of them is missing.",
                 "Give the student as model (or student=), and teacher=.",
             )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ..config import BenchConfig
-from ..config.problems import validated
+from ..config.problems import whole_or
 from ..data import as_rows, as_targets
-from ..errors import UserError
+from ..errors import OptionError
 
 if TYPE_CHECKING:
     from ..engines.engine import Engine
@@ -64,10 +64,17 @@ def bench(
     from ..measure.result import BenchResult
 
     one = isinstance(engines, (str, Path)) or hasattr(engines, "infer")
+    if not one and not (
+        isinstance(engines, Sequence) and all(isinstance(e, (str, Path)) or hasattr(e, "infer") for e in engines)
+    ):
+        raise OptionError(
+            f"bench was given {engines!r}, expected an engine or its folder, or a list of them.",
+            "Build one with rk.build, or load one with rk.load_engine.",
+        )
     several = cast("list[Engine | str | Path]", [engines] if one else list(cast("Any", engines)))
     if not several:
-        raise UserError("bench was given no engine.", "Give one, or a list of them.")
-    config = config or validated(BenchConfig, {"batches": list(batches), **options})
+        raise OptionError("bench was given no engine.", "Give one, or a list of them.")
+    config = whole_or(config, BenchConfig, {"batches": list(batches)}, options)
     folders = [Path(engine) if isinstance(engine, (str, Path)) else engine.folder for engine in several]
     first = read_manifest(folders[0])
     names = list(first.feature_names) or None

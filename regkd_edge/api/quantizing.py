@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import QuantizeConfig
-from ..config.problems import validated
+from ..config.problems import whole_or
 from ..graph.file import Graph
 from ..io.files import temporary_folder
 from .inputs import Inputs
@@ -75,7 +75,7 @@ def quantize(
     from ..models import Student
     from ..quantization import Bound, quantize_graph
 
-    config = config or validated(QuantizeConfig, {"precision": [precision], **options})
+    config = whole_or(config, QuantizeConfig, {"precision": [precision]}, options)
     precision = "int8" if precision == "auto" else precision
     given = Inputs(student or (model if isinstance(model, Student) else None), teacher, config, seed, model)
     labelled = given.labelled(validation)

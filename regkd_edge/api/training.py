@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import DistillConfig, TeacherConfig
 from ..config.contradictions.loaded import require_labels
-from ..config.problems import validated
+from ..config.problems import whole_or
 from ..data import Dataset, dataset_of
 from ..errors import DataError
 
@@ -76,7 +76,7 @@ def train_teacher(
     """
     from ..training import train_teacher as train
 
-    config = config or validated(TeacherConfig, {"teacher": teacher, **options})
+    config = whole_or(config, TeacherConfig, {"teacher": teacher}, options)
     data = _labelled(x, y, validation, seed)
     trained = train(data, config, seed, progress=progress, checkpoint=checkpoint)
     return trained.as_teacher(f"trained here, {config.teacher}", data)
@@ -135,8 +135,7 @@ def distill(
     from ..training import distill as train
 
     teacher = load_teacher(teacher)
-    if config is None:
-        config = validated(DistillConfig, {"student": student, **({"no_data": True} if x is None else {}), **options})
+    config = whole_or(config, DistillConfig, {"student": student, **({"no_data": True} if x is None else {})}, options)
     if x is None and not config.no_data:
         raise DataError("distill was given no rows.", "Give x, or no_data=True with describe= or like=.")
     data = _described(teacher, config, seed) if x is None else _dataset_of(teacher, config, x, y, validation, seed)

@@ -19,7 +19,12 @@ _RENAMED: dict[str | None, dict[str, str]] = {
         "--target": "--platform",
     },
     "check": {"--target": "--platform"},
-    "bundle": {"--target": "--platform"},
+    "bundle": {
+        "--target": "--platform",
+        "--output": "--out",
+        "--rows": "--evaluate-on",
+        "--most-rows": "--max-rows",
+    },
 }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs that of Python 3.12
 
-from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..errors import GraphError, NotAvailable, OptionError, RunFolderError
 from ..io.files import file_hash, write_json
 from ..io.limits import ENGINE_BYTES
 from ..io.names import inside, plain_name
@@ -279,10 +279,10 @@ def checked_source(onnx_path: str | Path) -> Path:
 
 
 def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge ``options`` into ``defaults``; an option that the back end lacks is a :class:`UserError`."""
+    """Merge ``options`` into ``defaults``; an option that the back end lacks is a :class:`OptionError`."""
     unknown = sorted(set(options or {}) - set(defaults))
     if unknown:
-        raise UserError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
+        raise OptionError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
     return {**defaults, **(options or {})}
 
 

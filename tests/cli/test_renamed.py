@@ -23,6 +23,10 @@ from regkd_edge.errors import UserError
         ),
         (["distill", "r", "--backend", "torch"], ["distill", "r", "--compute", "torch"]),
         (["distill", "r", "--qat", "int8", "--steps", "5"], ["distill", "r", "--qat", "--steps", "5"]),
+        (
+            ["bundle", "r", "--rows", "synthetic", "--output=b"],
+            ["bundle", "r", "--evaluate-on", "synthetic", "--out=b"],
+        ),
         (["build", "r", "--backend", "native"], ["build", "r", "--backend", "native"]),
         (["distill", "r", "--student", "--inputs"], ["distill", "r", "--student", "--units"]),
     ],
