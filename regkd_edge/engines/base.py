@@ -40,7 +40,11 @@ _FORMAT = 1
 
 
 class Runner(Protocol):
-    """A loaded engine. It is also a context manager that closes itself."""
+    """A loaded engine. It is also a context manager that closes itself.
+
+    Some have optional members, which the measurement looks up: ``gpu_nanoseconds(x)``, the GPU's own time of a request;
+    ``cpp_nanoseconds(rows, batch, samples, warmup)``, the times of requests in a loop in C++.
+    """
 
     manifest: Manifest
 

@@ -80,8 +80,8 @@ def measure_engines(
     list of Measurement, one per engine
         Each with its ``record``: ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
-        ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's own clock,
-        where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the
+        ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's own clock, and
+        ``cpp``, that of a request in a loop in C++, where the back end has them), ``settings`` (the same for other settings, by name), ``timed_with`` (the
         engines it took turns with), ``skipped``, ``machine``
         and ``machine_after``, ``measured`` (UTC).
 
@@ -187,12 +187,16 @@ class _Measured:
     settings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def keep(self, setting: str, runner: Runner, record: dict[str, Any], raw: np.ndarray, rows: np.ndarray) -> None:
-        """Store a timing under the engine's own setting ("") or another, with the GPU's own time if it has one."""
+        """Store a timing under the engine's own setting ("") or another, with the GPU's own time and that of a loop in
+        C++ where the back end has them."""
         batch = record["batch"]
         (self.settings.setdefault(setting, []) if setting else self.timings).append(record)
         self.raw[_key("latency", batch, setting)] = raw
         if hasattr(runner, "gpu_nanoseconds"):
             record["gpu"], self.raw[_key("gpu", batch, setting)] = _gpu_times(runner, rows, batch, len(raw))
+        if hasattr(runner, "cpp_nanoseconds"):
+            own = runner.cpp_nanoseconds(rows, batch, len(raw), record["warmup"])
+            record["cpp"], self.raw[_key("cpp", batch, setting)] = {"samples": len(own), **percentiles(own)}, own
 
     @property
     def manifest(self) -> Manifest:

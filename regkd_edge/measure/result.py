@@ -48,11 +48,14 @@ class BenchResult(Sequence):  # type: ignore[type-arg]
         batches = list(dict.fromkeys(entry["batch"] for record in self.records for entry in record["latency"]))
         headings = ["engine", "target", "RMSE", "MAE", "largest error", "R2"]
         headings += [f"{q} us, batch {b}" for b in batches for q in ("p50", "p99")]
+        in_cpp = [b for b in batches if any(e["batch"] == b and "cpp" in e for r in self.records for e in r["latency"])]
+        headings += [f"p50 us in C++, batch {b}" for b in in_cpp]  # without the call from Python
         rows = []
         for record in self.records:
             judged = record["accuracy"] or record["against_teacher"]
             timed = {entry["batch"]: entry for entry in record["latency"]}
             times = [_micro(timed.get(b, {}).get(f"{q}_ns")) for b in batches for q in ("p50", "p99")]
+            times += [_micro(timed.get(b, {}).get("cpp", {}).get("p50_ns")) for b in in_cpp]
             for number, target in enumerate(judged["targets"]):
                 figures = [_figure(target[key]) for key in ("rmse", "mae", "max_error", "r2")]
                 name = target["name"] + ("" if record["accuracy"] else " (teacher)")

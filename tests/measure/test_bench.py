@@ -149,6 +149,28 @@ def test_engines_that_are_compared_are_timed_in_turns(run, held_out, monkeypatch
 # -- other settings of the same engine ----------------------------------------------------------------------------
 
 
+def test_latency_in_cpp_is_told_apart_from_that_of_a_python_call(tmp_path):
+    from regkd_edge.report.table import columns
+
+    folder = tmp_path / "engines" / "native.fp32"
+    get_backend("native").build(write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 16, 2)), folder)
+    x = rows(n=50, seed=5)
+    record = bench_engine(folder, x, np.zeros((50, 2)), batches=[1, 4], samples=100, warmup=1)
+    arrays = np.load(record["outputs"][1])
+    for timing in record["latency"]:
+        raw = arrays[f"cpp_ns_batch_{timing['batch']}"]
+        assert raw.dtype == np.int64 and raw.shape == (100,) and (raw > 0).all()
+        assert timing["cpp"]["p50_ns"] == pytest.approx(np.median(raw))
+    assert "p50 us in C++, batch 4" in BenchResult([record]).table()[0]
+    row = {"targets": [], "passed": None, "p50_us_b1": 2.0, "cpp_p50_us_b1": 0.3}
+    headings = [heading for _, heading, *_ in columns([row])]
+    assert "p50 µs from Python, batch 1" in headings and "p50 µs in C++, batch 1" in headings
+    headings = [heading for _, heading, *_ in columns([{**row, "cpp_p50_us_b1": None}])]
+    assert "p50 µs, batch 1" in headings and not any("C++" in heading for heading in headings)
+    with get_backend("native").load(folder) as runner, pytest.raises(ValueError, match="shape"):
+        runner.cpp_nanoseconds(x[:, :3], 1, 10, 0)
+
+
 class FakeGPU:
     """A back end whose runner counts, with a GPU clock and one other setting."""
 
