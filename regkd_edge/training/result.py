@@ -127,8 +127,7 @@ class Trained:
         }
 
     def save(self, folder: str | Path, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-        """Write model.safetensors, model.json, predictions.npz (all rows), history.json and race.json; drop the
-        checkpoint.
+        """Write the model, its predictions of all rows, its history and its race; drop the checkpoint.
 
         Returns
         -------

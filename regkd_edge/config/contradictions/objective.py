@@ -35,13 +35,13 @@ class Objective:
     terms : collection of str
         The terms with a weight that is ever above 0.
     gm_on : collection of str
-        Points on which gm is asked for.
+        Points on which gm is requested.
     made : collection of str
         Kinds of points that something else than the terms makes.
     points : bool
         Whether a sampler's points are learnt from too.
     second_head : str
-        How the user asked for a second head; empty without one.
+        How the user requested a second head; empty without one.
     """
 
     base: str
