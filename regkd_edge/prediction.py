@@ -96,9 +96,9 @@ def _by_engine(
     shape: list[int] | None = None,
     config: DataConfig | None = None,
 ) -> Answers:
-    from .engines.engine import Engine
+    from . import api
 
-    with Engine(folder) as engine:
+    with api.load_engine(folder) as engine:
         names = list(engine.manifest.feature_names) or names
         if not names:
             raise UserError(

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from .. import api
 from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
-from ..engines import available, get_backend, load_runner, read_manifest
+from ..engines import available, get_backend, read_manifest
 from ..engines.base import MANIFEST
-from ..engines.batches import predict
 from ..engines.host import device_model
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.arrays import read_npz
 from ..io.files import write_json
-from ..measure import accuracy, bench_engines
+from ..measure import accuracy
 from ..report import collect, write_report
 from ..run import RunFolder
 from .archive import Contents, read_archive, read_contents, read_folder, unpack
@@ -191,8 +191,8 @@ def _work(
             continue
         say(f"verifying {name}")
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
-        with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
-            answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
+        with api.load_engine(run.file("engines", name), bench.threads, **trusted) as engine:
+            answers = engine.predict(x)
         described = content["graphs"][graph]
         found = compared(name, answers, expected[graph], described["allowed"], names)
         if found["difference"] is not None:
@@ -224,11 +224,17 @@ def _work(
             else None
         )
         batches = bench.batches if config.batch_size == "dynamic" else [config.batch_size]
-        bench_engines(
-            run, folders, x, y, teacher=teacher, reference=expected["fp32"], target_names=names,
-            batches=batches, samples=bench.samples, warmup=bench.warmup, threads=bench.threads,
-            sweep=bench.sweep, run_code_of_plan=bench.run_code_of_plan, progress=say,
-        )  # fmt: skip
+        measured = api.bench(
+            folders,
+            x,
+            y,
+            teacher=teacher,
+            reference=expected["fp32"],
+            target_names=names,
+            progress=say,
+            config=bench.model_copy(update={"batches": batches}),
+        )
+        measured.save(run.file("bench"))
     ends = {
         "format": 1,
         "bundle": content["name"],

@@ -18,12 +18,12 @@ from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
+from ..graph.graph import graph_precision
 from ..graph.unoptimized import reference_outputs
 from ..io.command import command_line
 from ..io.files import file_hash, scratch_folder
 from ..io.reading import read_json_object
 from ..measure import accuracy
-from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs
@@ -41,8 +41,8 @@ def make_bundle(
     target: str,
     path: str | Path | None = None,
     *,
-    rows: str = "held-out",
-    most_rows: int = 1000,
+    evaluate_on: str = "held-out",
+    max_rows: int = 1000,
     tensorrt: str | None = None,
     key: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
@@ -56,10 +56,10 @@ def make_bundle(
         One of :data:`regkd_edge.config.platforms.PLATFORMS`. Graphs that do not fit it are left out and named.
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
-    rows : {"held-out", "synthetic"}
+    evaluate_on : {"held-out", "synthetic"}
         Rows to evaluate engines on: held-out rows with their labels; or Gaussian rows with
         the mean and spread of the student's inputs, labelled by the teacher, so that no data leaves this machine.
-    most_rows : int
+    max_rows : int
         Maximum number of held-out rows (more are sampled), or the number of synthetic rows.
     tensorrt : str, optional
         Version to check graphs for; the oldest that the target ships with by default.
@@ -79,9 +79,9 @@ def make_bundle(
     GraphError
         No graph fits the target.
     """
-    if rows not in ROWS or most_rows < 1:
+    if evaluate_on not in ROWS or max_rows < 1:
         raise UserError(
-            f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.",
+            f"evaluate_on is '{evaluate_on}' and max_rows {max_rows}, expected one of {', '.join(ROWS)} and at least 1.",
             "See 'regkd-edge bundle --help'.",
         )
     if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
@@ -90,7 +90,7 @@ def make_bundle(
     _check_fresh(run, config)
     dataset = load_dataset(run)
     fitting, left_out = _fitting(run, target, tensorrt)
-    x, y, index = _rows(run, config, dataset, rows, most_rows)
+    x, y, index = _rows(run, config, dataset, evaluate_on, max_rows)
     answers = {name: reference_outputs(graph, x.astype(np.float32)) for name, graph in fitting.items()}
     described, graph_files = _graphs(run, fitting, answers, y, dataset.table.target_names)
     name = run.path.resolve().name
@@ -103,14 +103,14 @@ def make_bundle(
             "checked_for": ".".join(map(str, device.version(tensorrt))),
             "python": device.python,
         },
-        "rows": {"kind": rows, "count": len(x)},
+        "rows": {"kind": evaluate_on, "count": len(x)},
         "graphs": described,
         "left_out": left_out,
         "tensorrt_options": config.build.options("tensorrt"),
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files = {
-        **_data_files(dataset, x, y, rows),
+        **_data_files(dataset, x, y, evaluate_on),
         **_models(run, answers["fp32"], y, index),
         "run.yaml": _without_paths(config).to_yaml().encode(),
         "expected.npz": _npz(**{name: values.astype(np.float32) for name, values in answers.items()}),

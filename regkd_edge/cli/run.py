@@ -17,13 +17,12 @@ from .tables import show_report
 _EXAMPLE = """
 Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds
 
-    data: {source: diabetes}        # or {source: my.csv, target: price}
+    data: {data: diabetes}        # or {data: my.csv, target: price}
     teacher: {teacher: "mlp:128,128:relu"}
     distill: {student: "mlp:16,16:relu", fraction: 0.5, steps: 2000}
     quantize: {precision: [fp16, int8]}
 
-Every flag of the other commands is a field here (distill --qat is qat of quantize). A relative path is looked up beside
-the YAML file first.
+Every flag of the other commands is a field here. A relative path is looked up beside the YAML file first.
 """
 
 

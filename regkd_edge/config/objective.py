@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..recipes import TERMS as TABLE
 from ..recipes import defaults
-from ..sampling.kinds import KINDS
+from ..recipes.samplers import KINDS
 from .fields import weight_parts
 
 __all__ = [

@@ -16,13 +16,13 @@ _WIDTH = 100
 _HEAD = """# A run of regkd-edge: every field with its default. Uncomment what you want to change.
 # Run it with: regkd-edge run FILE.yaml
 """
-_TO_FILL = {"data.source": "my.csv", "data.target": ["y"]}
+_TO_FILL = {"data.data": "my.csv", "data.target": ["y"]}
 
 
 def commented_yaml() -> str:
     """Return YAML with every field of :class:`RunConfig`: its description above, its default commented out.
 
-    The two fields that have no default, ``data.source`` and ``data.target``, are there to be filled in.
+    The two fields that have no default, ``data.data`` and ``data.target``, are there to be filled in.
     """
     lines = [_HEAD]
     for name, field in RunConfig.model_fields.items():

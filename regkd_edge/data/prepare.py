@@ -26,7 +26,7 @@ _GLANCE, _NUMBERS = 3000, 20_000_000  # examples that are compared with each oth
 
 
 def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
-    """Read the table that ``config.source`` names, with its held-out rows as ``config`` asks for them.
+    """Read the table that ``config.data`` names, with its held-out rows as ``config`` asks for them.
 
     Rows whose inputs are equal fall into one part. Where the user says which rows are held out (a unit, a column, a
     file), training and validation rows that repeat a held-out one are left out.
@@ -36,9 +36,9 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     DataError
         Anything that :func:`load_table` and the splits refuse, and a test file whose columns are others.
     """
-    if config.source is None:
-        raise DataError("no data given.", "Name the table as DataConfig.source.")
-    table, categories = read_table(config, config.source)
+    if config.data is None:
+        raise DataError("no data given.", "Name the table as DataConfig.data.")
+    table, categories = read_table(config, config.data)
     count = len(table)
     if config.test_data:
         table = _with_test_rows(table, config, categories)
@@ -69,7 +69,7 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
         warnings += [grouped] if grouped else []
     table = finished(replace(table, warnings=warnings + filled), categories, config)
     if config.input_shape is not None:
-        require_shape(config.input_shape, table.d, f"'{config.source}'")
+        require_shape(config.input_shape, table.d, f"'{config.data}'")
         table = replace(table, input_shape=tuple(config.input_shape))
     return table if table.input_shape is None else as_tensors(table), parts
 
@@ -119,15 +119,14 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
     other, _ = read_table(config, str(config.test_data), like=categories)
     if other.input_shape != table.input_shape:
         raise DataError(
-            f"'{config.source}' holds {_shape_of(table)} and '{config.test_data}' {_shape_of(other)}.",
+            f"'{config.data}' holds {_shape_of(table)} and '{config.test_data}' {_shape_of(other)}.",
             "Give test data of the same shape.",
         )
     if set(other.feature_names) != set(table.feature_names) or other.target_names != table.target_names:
         odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
-        lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source
+        lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.data
         raise DataError(
-            f"'{config.test_data}' and '{config.source}' have other columns: "
-            f"'{lacks}' has no '{odd[0] if odd else ''}'.",
+            f"'{config.test_data}' and '{config.data}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
         )
     place = {name: j for j, name in enumerate(other.feature_names)}

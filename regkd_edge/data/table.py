@@ -117,7 +117,7 @@ def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -
         The library that reads this kind of file is not installed.
     """
     wanted = [target] if isinstance(target, str) else list(target)
-    config = validated(DataConfig, {"source": str(source), "target": wanted, **options}, f"options of '{source}'")
+    config = validated(DataConfig, {"data": str(source), "target": wanted, **options}, f"options of '{source}'")
     if config.blanks == "mean":
         raise DataError("blanks='mean' needs the training rows.", "Use prepare(), which splits the table first.")
     table, categories = read_table(config, source)

@@ -125,6 +125,14 @@ class Member:
             return
         if self.x.shape[0] == 0:
             raise DataError("there are 0 training rows.", "Give at least one row.")
+        for name, network in (("student", self.student), ("teacher", self.teacher)):
+            first = next(iter(network.children()), None) if isinstance(network, nn.Sequential) else None
+            width = first.in_features if isinstance(first, nn.Linear) else None
+            if width is not None and self.x.shape[-1] != width:
+                raise DataError(
+                    f"x has shape {list(self.x.shape)}, and the {name} takes {width} inputs.",
+                    f"Give rows [n, {width}].",
+                )
         if self.y is not None and (self.y.ndim != 2 or self.y.shape[0] != self.x.shape[0]):
             raise DataError(
                 f"x is {tuple(self.x.shape)} and y is {tuple(self.y.shape)}.",

@@ -58,6 +58,8 @@ class Teacher:
         Kind and place of the file that it was read from, where a run keeps a copy of that file.
     notes : list of str
         What its user should know: what was chosen among several possibilities, and what does not fit.
+    trained : Trained or None
+        The training that it comes from, with the ``history`` of its losses; None if it was not trained here.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Teacher:
         self.form: str | None = None
         self.file: Path | None = None
         self.notes: list[str] = []
+        self.trained: Any = None
         self.checked: tuple[int | None, int | None] = (None, None)
         self._mlp: MLP | bool | None = False  # not looked for yet
         self._dtype: torch.dtype | None = None  # not tried yet

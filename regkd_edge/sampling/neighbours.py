@@ -15,8 +15,8 @@ import numpy as np
 from ..data import Places, Scaler
 from ..data.columns import Columns
 from ..errors import DataError
+from ..recipes.samplers import NOISES
 from .covariance import shrunk_covariance
-from .kinds import NOISES
 
 __all__ = ["MIXTURES", "NOISES", "Neighbours", "principal_factor"]
 

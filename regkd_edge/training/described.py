@@ -8,27 +8,19 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from ..config import DistillConfig, RunConfig
+from ..config import DistillConfig
+from ..config.contradictions.loaded import require_units
 from ..data import Columns, Table
 from ..data.arrays import require_shape
 from ..data.named import column_names
 from ..errors import DataError
-from ..models import Teacher, open_teacher, places_for
+from ..models import Teacher, places_for
 from ..sampling import DescribedInputs, InputDescription
-from .fits import require_units
 from .known import STANDARD, description_of
 
-__all__ = ["described_rows", "described_table"]
+__all__ = ["described_rows"]
 
 _ROWS = 4000
-
-
-def described_table(config: RunConfig) -> Table:
-    """:func:`described_rows` of the teacher that a configuration names."""
-    shape = config.data.input_shape
-    return described_rows(
-        open_teacher(config.teacher), config.distill, config.seed, None if shape is None else tuple(shape)
-    )
 
 
 def described_rows(teacher: Teacher, config: DistillConfig, seed: int, shape: tuple[int, ...] | None = None) -> Table:

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ..config import DistillConfig
+from ..config.contradictions.loaded import require_units
 from ..data import Dataset, Places, Scaler, Scalers, Split
 from ..errors import DataError
 from ..models import Teacher, places_for
 from ..sampling import DescribedInputs, InputDescription, Spread
-from .fits import require_units
 from .known import description_of
 
 __all__ = ["Synthetic", "how_sure", "synthetic_rows"]

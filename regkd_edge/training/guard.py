@@ -10,7 +10,7 @@ from ..data import Dataset, Split
 from ..errors import ModelError
 from ..models import Teacher
 
-__all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows", "require_teacher"]
+__all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows"]
 
 _FEWEST = 8  # held-out rows that say anything
 _RIDGE = 1e-3  # of the standardised inputs
@@ -45,6 +45,14 @@ class TeacherCheck:
             )
         return None
 
+    def require(self, source: str) -> None:
+        """Refuse a teacher that is not worth following; :class:`ModelError` says why and how to go on."""
+        if self.problem is not None:
+            raise ModelError(
+                f"the teacher ({source}) {self.problem}: a student that follows it learns its errors.",
+                "Train it longer, check its units (--units) and the columns, or go on with --accept-teacher.",
+            )
+
 
 def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = None) -> TeacherCheck | None:
     """Judge a teacher on the validation rows; None where they are too few to tell.
@@ -64,15 +72,6 @@ def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = 
     about_mean = ((yv - yv.mean(0)) / scale) ** 2
     r2 = lambda e: float(1.0 - e.mean() / max(about_mean.mean(), 1e-12))
     return TeacherCheck(len(yv), r2(errors), r2(linear), _larger(errors, linear))
-
-
-def require_teacher(check: TeacherCheck | None, source: str) -> None:
-    """Refuse a teacher that is not worth following; :class:`ModelError` says why and how to go on."""
-    if check is not None and check.problem is not None:
-        raise ModelError(
-            f"the teacher ({source}) {check.problem}: a student that follows it learns its errors.",
-            "Train it longer, check its units (--units) and the columns, or go on with --accept-teacher.",
-        )
 
 
 def better_than_its_teacher(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..config import DistillConfig, TeacherConfig
+from ..config.contradictions.loaded import require_noise, require_sigma
 from ..data import Places
-from ..errors import RecipeError
 from ..fused import Optimizer
 from ..objectives import StepRecipe
 from ..objectives.schedule import weight
@@ -40,17 +40,10 @@ def recipe_of(
         Bounds of perturbed and searched points, standardised.
     """
     sigma = list(config.sigma if places is None else places.spread(config.sigma, "sigma"))
-    if config.noise_length and places is None:
-        raise RecipeError(
-            f"noise_length {config.noise_length:g} needs rows that are images or signals.",
-            "Leave it out, or use a conv1d, conv2d or gru student.",
-        )
-    if len(sigma) not in (1, d):
-        raise RecipeError(
-            f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
-        )
+    require_noise(config.noise_length, places)
+    require_sigma(sigma, d)
     fields = StepRecipe.fields_of({**config.model_dump(), "sigma": sigma})
-    if config.noise_length:
+    if config.noise_length and places is not None:
         fields |= {"shape": places.shape, "channel_axis": places.axis}
     if config.drawn == "direct" or config.ascent_start == "inputs":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.

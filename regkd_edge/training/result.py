@@ -18,7 +18,7 @@ from ..models.store import count_parameters
 from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
 
-__all__ = ["Trained", "save_trained"]
+__all__ = ["Trained"]
 
 
 @dataclass(eq=False)
@@ -49,7 +49,7 @@ class Trained:
     fingerprint : str
         Of all that decided the training: a checkpoint with a different fingerprint is ignored.
     checkpoint : path or None
-        Folder of its checkpoint; :func:`save_trained` deletes it.
+        Folder of its checkpoint; :meth:`save` deletes it.
     teacher_source : str or None
         Where the teacher came from; None for a network trained on labels.
     setup : dict
@@ -84,7 +84,9 @@ class Trained:
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
         names = {} if dataset is None else _names_of(dataset)
-        return Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+        teacher = Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+        teacher.trained = self
+        return teacher
 
     def as_student(self, dataset: Dataset) -> Student:
         """Return this network as a student with the names of the columns of ``dataset``."""
@@ -101,6 +103,7 @@ class Trained:
                 "recipe": dict(self.recipe),
                 **({"setup": dict(self.setup)} if self.setup else {}),
             },
+            trained=self,
         )
 
     def inputs_known(self, dataset: Dataset) -> dict[str, Any] | None:
@@ -125,36 +128,35 @@ class Trained:
             "seconds": round(self.seconds, 3),
         }
 
+    def save(self, folder: str | Path, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
+        """Write the model, its predictions of all rows, its history and its race; drop the checkpoint.
 
-def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Write model.safetensors, model.json, predictions.npz (all rows), history.json and race.json; drop the checkpoint.
-
-    Returns
-    -------
-    paths : list of Path
-    summary : JSON-able dict
-    """
-    folder, summary = Path(folder), trained.summary()
-    extra = {
-        **{
-            key: value for key, value in summary.items() if key not in ("seconds", "race")
-        },  # the same training gives the same files
-        "source": (trained.teacher_source and f"student of {trained.teacher_source}") or "trained here",
-        "feature_names": dataset.table.feature_names,
-        "target_names": dataset.table.target_names,
-        "recipe": dict(trained.recipe),
-        **({"setup": dict(trained.setup)} if trained.setup else {}),
-        "inputs": trained.inputs_known(dataset),
-    }
-    paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
-    paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
-    write_json(folder / "history.json", trained.history)
-    paths.append(folder / "history.json")
-    if trained.race is not None:
-        write_json(folder / "race.json", {key: value for key, value in trained.race.items() if key != "seconds"})
-        paths.append(folder / "race.json")
-    Checkpoint.remove(trained.checkpoint)
-    return paths, summary
+        Returns
+        -------
+        paths : list of Path
+        summary : JSON-able dict
+        """
+        folder, summary = Path(folder), self.summary()
+        extra = {
+            **{
+                key: value for key, value in summary.items() if key not in ("seconds", "race")
+            },  # the same training gives the same files
+            "source": (self.teacher_source and f"student of {self.teacher_source}") or "trained here",
+            "feature_names": dataset.table.feature_names,
+            "target_names": dataset.table.target_names,
+            "recipe": dict(self.recipe),
+            **({"setup": dict(self.setup)} if self.setup else {}),
+            "inputs": self.inputs_known(dataset),
+        }
+        paths = save_model(folder, self.module, self.scalers, self.spec, extra)
+        paths.append(save_predictions(folder / "predictions.npz", predict(self.module, self.scalers, dataset.x)))
+        write_json(folder / "history.json", self.history)
+        paths.append(folder / "history.json")
+        if self.race is not None:
+            write_json(folder / "race.json", {key: value for key, value in self.race.items() if key != "seconds"})
+            paths.append(folder / "race.json")
+        Checkpoint.remove(self.checkpoint)
+        return paths, summary
 
 
 def _names_of(dataset: Dataset) -> dict[str, list[str]]:

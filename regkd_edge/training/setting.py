@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..config import DistillConfig
+from ..config.contradictions.loaded import require_tensors
 from ..config.objective import WITHOUT_LABELS
 from ..data import Dataset, Places, Scalers, Split, subset
 from ..data.columns import Columns
@@ -17,7 +18,6 @@ from ..data.named import read_inputs
 from ..models import Teacher, places_for
 from ..objectives import Schedule, is_differentiable
 from ..objectives.terms import Network, jacobian_products
-from .fits import require_tensors
 from .free import Synthetic, synthetic_rows
 from .job import Training, known_hash
 from .known import description_of

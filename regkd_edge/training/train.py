@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
+from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
 from ..data import Dataset
 from ..models import Teacher, places_for, predict
@@ -16,7 +17,6 @@ from ..objectives import StepRecipe
 from ..recipes import RECIPES
 from ..recipes.catalogue import WIDE
 from ..sampling.synthetic import summary_of_inputs
-from .fits import require_fit
 from .free import how_sure
 from .guard import better_than_its_teacher
 from .job import Training

@@ -136,7 +136,8 @@ def test_code_of_a_plan_is_never_run_because_a_bundle_says_so(bundle, tmp_path, 
     write_archive(tmp_path / "b.tar.gz", header, files)
     asked = []
     module = sys.modules["regkd_edge.bundle.deploy"]  # the package has a function of that name
-    real = module.bench_engines
-    monkeypatch.setattr(module, "bench_engines", lambda *a, **k: asked.append(k["run_code_of_plan"]) or real(*a, **k))
+    real = module.api.bench
+    asks = lambda *a, **k: asked.append(k["config"].run_code_of_plan) or real(*a, **k)
+    monkeypatch.setattr(module.api, "bench", asks)
     deploy(tmp_path / "b.tar.gz", tmp_path / "there", backends=["native"], samples=10, warmup=1)
     assert asked == [False]

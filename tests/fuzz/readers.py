@@ -95,7 +95,7 @@ _MANIFEST = {
     "inputs": [{"name": "x", "shape": ["batch", 3], "dtype": "float"}],
     "outputs": [{"name": "y", "shape": ["batch", 1], "dtype": "float"}], "executed": {"fp32": 1.0},
 }  # fmt: skip
-_YAML = "seed: 3\ndata: {source: digits, target: [digit]}\ndistill: {student: 'mlp:8,8:relu', steps: 100}\n"
+_YAML = "seed: 3\ndata: {data: digits, target: [digit]}\ndistill: {student: 'mlp:8,8:relu', steps: 100}\n"
 _DESCRIPTION = (
     "inputs:\n  - {name: t, mean: 21.5, sd: 8, low: -40, high: 85}\n  - {name: gear, low: 1, high: 6, integer: true}\n"
 )

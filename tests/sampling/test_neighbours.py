@@ -8,7 +8,7 @@ import pytest
 from regkd_edge.data import Scaler
 from regkd_edge.data.columns import Columns
 from regkd_edge.errors import DataError
-from regkd_edge.sampling.kinds import NOISES
+from regkd_edge.recipes.samplers import NOISES
 from regkd_edge.sampling.neighbours import Neighbours
 
 

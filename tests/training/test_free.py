@@ -95,10 +95,12 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
 
 
 def test_quantizing_does_not_read_the_rows_behind_its_back():
-    from regkd_edge.stages.quantize import calibration_rows
+    from regkd_edge.api.inputs import Inputs
+    from regkd_edge.config import QuantizeConfig
 
-    with pytest.raises(UserError, match="trained without data, and calibrate 'real' reads the run's rows"):
-        calibration_rows(None, RunConfig.from_dict({"distill": {"no_data": True}, "quantize": {"calibrate": "real"}}))
+    inputs = Inputs(None, None, QuantizeConfig(calibrate="real"), 0, None)
+    with pytest.raises(UserError, match="calibrate 'real' reads rows of the student, and there are none"):
+        inputs.calibration(None, "int8")
 
 
 def test_steps_auto_without_rows(teacher, monkeypatch):

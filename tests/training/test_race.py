@@ -12,7 +12,7 @@ from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import UserError
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, MIXTURE, Candidate, candidates
-from regkd_edge.training import distill, recipe_of, save_trained, train_teacher
+from regkd_edge.training import distill, recipe_of, train_teacher
 from regkd_edge.training.entrant import Entrant
 from regkd_edge.training.folds import folds_of
 from regkd_edge.training.setting import Setting
@@ -64,7 +64,7 @@ def test_the_race_is_stored_with_its_scores_and_explained(data, raced, tmp_path)
     last = {t: c["distance_to_teacher"][-1] for t, c in by_title.items() if len(c["distance_to_teacher"]) == 3}
     assert race["winner"] in (min(last, key=last.__getitem__), MIXTURE.title)
     assert race["explanation"].startswith(f"{race['winner']} won") and race["explanation"] == raced.notes[0]
-    save_trained(tmp_path, raced, data)
+    raced.save(tmp_path, data)
     assert json.loads((tmp_path / "race.json").read_text())["winner"] == race["winner"]
 
 

@@ -49,6 +49,17 @@ class NativeRunner:
         except (TypeError, ValueError) as error:
             raise self._explain(x, error) from None
 
+    def cpp_nanoseconds(
+        self,
+        rows: np.ndarray,  # [n, d] float32
+        batch: int,
+        samples: int,
+        warmup: int,
+    ) -> np.ndarray:  # int64 [samples]
+        """Nanoseconds of single requests in a loop in C++: what an application in C++ waits for."""
+        raw, _ = self._engine.time(np.ascontiguousarray(rows.reshape(len(rows), -1)), batch, samples, warmup)
+        return raw
+
     def _explain(self, x: Any, error: Exception) -> Exception:
         if self._engine is None:
             return UserError("the engine was closed.", "Load it again.")
@@ -125,7 +136,7 @@ class NativeBackend:
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             Path(temporary).write_bytes(to_bytes(program))
-        from ...quantization import graph_precision
+        from ...graph.graph import graph_precision
 
         precision, executed = graph_precision(source).label, program.share()
         manifest = seal(
