@@ -53,6 +53,11 @@ REGKD_PHASE void make_points(Block block, const Job& job, const StepNow& now, co
                  : static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(tile.first);
     const uint64_t epoch = gaussian ? 0 : start / n, offset = start - epoch * n;
     const int bits = row_bits(n);
+    // On the host once for the tile; on the device every thread makes its own, after the walk below.
+    RowKeys keys = {};
+    if constexpr (sizeof(F) > sizeof(float)) {
+        if (!gaussian && job.shuffle) keys = row_keys(job.seed, epoch);
+    }
     block.lanes([&](int lane) {
         live[lane] = lane < tile.count ? 1.0f : 0.0f;
         value_loss[lane] = gm_loss[lane] = 0.0f;
@@ -60,7 +65,12 @@ REGKD_PHASE void make_points(Block block, const Job& job, const StepNow& now, co
         uint64_t i = offset + static_cast<uint64_t>(lane < tile.count ? lane : 0), passed = 0;
         for (; i >= n; i -= n) ++passed;
         uint32_t row = static_cast<uint32_t>(i);
-        if (job.shuffle) row = permute_row(row_keys(job.seed, epoch + passed), row, n, bits);
+        if (job.shuffle) {
+            if (sizeof(F) == sizeof(float) || passed > 0)
+                row = permute_row(row_keys(job.seed, epoch + passed), row, n, bits);
+            else
+                row = permute_row(keys, row, n, bits);
+        }
         index[lane] = static_cast<int32_t>(row);
     });
     if (!gaussian) block.barrier();
