@@ -11,7 +11,7 @@ from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import UserError
 from regkd_edge.models import ArrayFunction, Teacher
-from regkd_edge.recipes.candidates import BASE_ALONE, MIXTURE, Candidate, candidates
+from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
 from regkd_edge.training import distill, recipe_of, train_teacher
 from regkd_edge.training.entrant import Entrant
 from regkd_edge.training.folds import folds_of
@@ -167,3 +167,15 @@ def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not()
     assert _winner([figures(BASE_ALONE, 0.9 * noise), mixture, chance], "teacher").candidate is BASE_ALONE
     behind = figures(BASE_ALONE, 1.25 * noise)
     assert _winner([behind, mixture, chance], "teacher") is chance, "a mixture that is behind the base is no refuge"
+
+
+def test_a_teacher_is_left_only_where_the_labels_alone_are_clearly_nearer():
+    from regkd_edge.training.race import _measure
+
+    noise, rows = np.random.default_rng(0).exponential(size=4000), np.ones(4000, bool)
+    alone = [figures(LABELS_ALONE, noise)]
+    assert _measure(alone, 1.05**2 * noise, rows) == "teacher", "surely better, but by 5 %"
+    assert _measure(alone, 1.2**2 * noise, rows) == "labels"
+    few = np.zeros(4000, bool)
+    few[:10] = True
+    assert _measure(alone, 1.2**2 * noise[::-1], few) == "teacher", "ten rows may say so by chance"
