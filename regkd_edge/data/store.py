@@ -43,6 +43,7 @@ class Dataset:
     table: Table
     split: Split
     moments: Moments | None = None  # of the inputs of the training rows, where these stay in their file
+    answers: np.ndarray | None = None  # [N, o] a teacher's to all rows, raw units, where they are known
 
     @property
     def x(self) -> np.ndarray:

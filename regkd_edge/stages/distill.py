@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,15 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
+    from ..data import load_dataset, load_predictions
     from ..models import teacher_for
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
+    known = run.file("teacher", "predictions.npz")
+    if known.is_file() and not config.distill.no_data:
+        dataset = replace(dataset, answers=load_predictions(known, dataset.y.shape))
     check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
     for name in parts:
         student = api.distill(
