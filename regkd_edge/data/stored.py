@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
+import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,6 @@ __all__ = [
 #: Bytes of a table as float64 from which its rows stay in their file.
 IN_MEMORY = 512 << 20
 _BLOCK = 16 << 20  # bytes as float64 that are read at a time
-_RELEASE = 64 << 20  # bytes of the file that stay mapped at most
 _HELD = 64 << 20  # bytes of held-out rows as float64
 _HELD_ROWS = 20_000
 
@@ -52,10 +52,13 @@ def is_stored(x: Any) -> bool:
 class StoredRows:
     """Rows [N, d] in a file, read as float64 when they are indexed along the first axis.
 
+    They are read, not mapped: pages of a mapped file count as memory of the process, and the system maps many around
+    each row.
+
     Parameters
     ----------
     array : memory-mapped array [M, ...]
-        In C order.
+        In C order; only its place in the file is used.
     rows : int64 array [N], optional
         Which of them, in which order; all by default.
     """
@@ -63,18 +66,18 @@ class StoredRows:
     ndim = 2
     dtype = np.dtype(np.float64)
 
-    def __init__(self, array: np.ndarray, rows: np.ndarray | None = None):
-        self._array = array.reshape(len(array), -1)
-        self._map = next((a for a in _bases(array) if isinstance(getattr(a, "_mmap", None), mmap.mmap)), None)
+    def __init__(self, array: np.memmap, rows: np.ndarray | None = None):
+        self._file = open(str(array.filename), "rb", buffering=0)  # noqa: SIM115 - as long as the rows are in use
+        self._offset, self._kind = int(array.offset), array.dtype
+        self._shape = (len(array), math.prod(array.shape[1:]))
         self._rows = rows
-        self._touched = 0
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self), self._array.shape[1]
+        return len(self), self._shape[1]
 
     def __len__(self) -> int:
-        return len(self._array) if self._rows is None else len(self._rows)
+        return self._shape[0] if self._rows is None else len(self._rows)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, tuple):
@@ -83,32 +86,36 @@ class StoredRows:
 
     def raw(self, index: Any) -> np.ndarray:
         """The same in the type of the file."""
-        if self._rows is not None:
-            index = self._rows[index]
-        if isinstance(index, np.ndarray) and index.dtype == bool:
-            index = np.flatnonzero(index)
         if isinstance(index, slice):
-            found = np.array(self._array[index])
-        else:  # in the order of the file, so that the disk reads forwards
-            index = np.asarray(index)
-            order = np.argsort(index, kind="stable")
-            found = np.empty((len(index), self._array.shape[1]), self._array.dtype)
-            found[order] = self._array[index[order]]
-        self._touched += max(found.nbytes, mmap.PAGESIZE * len(found))
-        if self._touched > _RELEASE:
-            self.release()
-        return found
+            wanted = np.arange(*index.indices(len(self)))
+        else:
+            wanted = np.flatnonzero(index) if np.asarray(index).dtype == bool else np.asarray(index)
+        wanted = wanted if self._rows is None else self._rows[wanted]
+        order = np.argsort(wanted, kind="stable")  # in the order of the file, so that the disk reads forwards
+        ordered = wanted[order]
+        found = np.empty((len(wanted), self._shape[1]), self._kind)
+        ends = np.flatnonzero(np.diff(ordered) != 1) + 1
+        for begin, end in zip([0, *ends.tolist()], [*ends.tolist(), len(ordered)]):
+            if end > begin:
+                self._read(int(ordered[begin]), found[begin:end])
+        if (order[1:] > order[:-1]).all():
+            return found
+        placed = np.empty_like(found)
+        placed[order] = found
+        return placed
 
-    def release(self) -> None:
-        """Give the pages that were read back to the system, which may still hold them in its cache."""
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map._mmap.madvise(mmap.MADV_DONTNEED)
-        self._touched = 0
+    def _read(self, first: int, out: np.ndarray) -> None:
+        """Read rows that lie one after the other in the file."""
+        self._file.seek(self._offset + first * self._shape[1] * self._kind.itemsize)
+        if self._file.readinto(out.view(np.uint8).reshape(-1)) != out.nbytes:
+            raise DataError(f"'{self._file.name}' became shorter while it was read.", "Run the command again.")
 
     def take(self, rows: np.ndarray) -> StoredRows:
         """Some of the rows, still in the file."""
         rows = np.asarray(rows, dtype=np.int64)
-        return StoredRows(self._array, rows if self._rows is None else self._rows[rows])
+        other = copy.copy(self)
+        other._rows = rows if self._rows is None else self._rows[rows]
+        return other
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         require_memory(16 * len(self) * self.shape[1], "reading all rows", "Give fewer rows: --fraction.", DataError)
@@ -118,7 +125,7 @@ class StoredRows:
         """Write the rows as an NPY file [N, d] in the type of this one."""
         with write_atomic(path) as temporary, open(temporary, "wb") as stream:
             head = {
-                "descr": np.lib.format.dtype_to_descr(self._array.dtype),
+                "descr": np.lib.format.dtype_to_descr(self._kind),
                 "fortran_order": False,
                 "shape": self.shape,
             }
@@ -134,12 +141,6 @@ class StoredRows:
         if array.ndim != 2 or array.dtype.kind not in "biuf":
             raise ValueError(f"it holds an array {array.shape} of {array.dtype}, expected rows [N, d] of numbers")
         return cls(array)
-
-
-def _bases(array: Any) -> Iterator[Any]:
-    while array is not None:
-        yield array
-        array = getattr(array, "base", None)
 
 
 def blocks_of(x: np.ndarray | StoredRows, rows: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
