@@ -141,7 +141,7 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
         )
     if is_stored(table.x) or is_stored(other.x):
         raise DataError(
-            f"'{config.source}' stays in its file, and test data of another file cannot be joined to it.",
+            f"'{config.data}' stays in its file, and test data of another file cannot be joined to it.",
             "Store them in one array, with a vector that says train or test, and add --split-column.",
         )
     place = {name: j for j, name in enumerate(other.feature_names)}

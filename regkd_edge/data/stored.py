@@ -30,7 +30,7 @@ __all__ = [
 #: Bytes of a table as float64 from which its rows stay in their file.
 IN_MEMORY = 512 << 20
 _BLOCK = 16 << 20  # bytes as float64 that are read at a time
-_HELD = 64 << 20  # bytes of held-out rows as float64
+_HELD = 32 << 20  # bytes of held-out rows as float64
 _HELD_ROWS = 20_000
 
 

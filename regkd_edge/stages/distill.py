@@ -11,7 +11,7 @@ from .. import api
 from ..config import RunConfig
 from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
-from ..data import load_dataset
+from ..data import load_dataset, load_predictions
 from ..run import RunFolder
 from . import Parts, Stage, StageProgress, external_hash
 
@@ -52,7 +52,6 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
-    from ..data import load_dataset, load_predictions
     from ..models import teacher_for
 
     dataset = load_dataset(run)

@@ -14,7 +14,7 @@ from .source import Source
 
 __all__ = ["Shards", "advance_rows"]
 
-_BYTES = 64 << 20  # of a shard as float64
+_BYTES = 32 << 20  # of a shard as float64
 _FEWEST, _MOST = 2_048, 65_536  # rows of a shard
 _BLOCK = 64  # neighbours in the file that go together: a disk reads them at once
 

@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch):
     """A run folder whose inputs stay in their file."""
     monkeypatch.setattr(stored, "IN_MEMORY", 1000)
     np.savez(tmp_path / "d.npz", x=X, y=Y)
-    table, parts = prepare(DataConfig(source=str(tmp_path / "d.npz")), 0)
+    table, parts = prepare(DataConfig(data=str(tmp_path / "d.npz")), 0)
     folder = RunFolder.prepare(tmp_path / "run")
     paths = save_dataset(folder, table, parts)
     assert [path.name for path in paths] == ["data.npz", "data.json", "x.npy"]
@@ -142,7 +142,7 @@ def test_memory_stays_far_below_the_size_of_the_set(tmp_path, monkeypatch):
     np.savez(tmp_path / "d.npz", x=rows, y=rows.mean(axis=(1, 2)))
     del rows
     tracemalloc.start()
-    table, parts = prepare(DataConfig(source=str(tmp_path / "d.npz")), 0)
+    table, parts = prepare(DataConfig(data=str(tmp_path / "d.npz")), 0)
     folder = RunFolder.prepare(tmp_path / "run")
     save_dataset(folder, table, parts)
     load_dataset(folder).scalers()
@@ -150,7 +150,7 @@ def test_memory_stays_far_below_the_size_of_the_set(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert peak < 40 << 20  # half of the set: 3,000 examples are compared with each other, whatever its size
     with pytest.raises(ValueError, match="stays in its file"):
-        prepare(DataConfig(source=str(tmp_path / "d.npz"), test_data=str(tmp_path / "d.npz")), 0)
+        prepare(DataConfig(data=str(tmp_path / "d.npz"), test_data=str(tmp_path / "d.npz")), 0)
 
 
 def test_a_damaged_file_of_rows_is_named(run):
