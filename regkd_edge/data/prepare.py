@@ -13,7 +13,8 @@ from .columns import Columns
 from .encode import Category
 from .examples import joined_cut
 from .neighbours import looks_grouped
-from .split import Split, repeated_rows, split, split_by_column, split_units
+from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
+from .stored import held_out_limit, is_stored
 from .suspicious import column_that_counts
 from .table import Table, finished, read_table
 from .typed import named_option
@@ -51,7 +52,16 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
     parts = _parts(table, config, seed, count, repeats)
-    if config.group or config.split_column or config.test_data:
+    if is_stored(table.x):
+        parts, left = at_most(parts, held_out_limit(table.d), seed)
+        if left and config.split == "random" and not (config.group or config.split_column):
+            rest = np.setdiff1d(np.arange(len(table)), np.concatenate([parts.validation, parts.test]))
+            held = repeats[np.concatenate([parts.validation, parts.test])]
+            parts = replace(parts, train=rest[~np.isin(repeats[rest], held)])
+        warnings.append(
+            f"the rows stay in their file: validation and test have at most {held_out_limit(table.d):,} rows each"
+        )
+    if config.group or config.split_column or config.test_data or is_stored(table.x):
         table, parts, left_out = _without_copies(table, parts, repeats)
         if left_out:
             warnings.append(f"{left_out:,} rows are left out of training and validation: they repeat held-out rows")
@@ -129,6 +139,11 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
             f"'{config.test_data}' and '{config.data}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
         )
+    if is_stored(table.x) or is_stored(other.x):
+        raise DataError(
+            f"'{config.data}' stays in its file, and test data of another file cannot be joined to it.",
+            "Store them in one array, with a vector that says train or test, and add --split-column.",
+        )
     place = {name: j for j, name in enumerate(other.feature_names)}
     order = [place[name] for name in table.feature_names]
     aside = {name: [*cells, *other.aside.get(name, [""] * len(other))] for name, cells in table.aside.items()}
@@ -169,6 +184,8 @@ def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Ta
 
 def _filled(table: Table, parts: Split, config: DataConfig, categories: list[Category]) -> tuple[Table, list[str]]:
     """Blank inputs filled from the training rows: the mean, the whole number nearest it, or the commonest code."""
+    if table.input_shape is not None:  # examples with a blank are refused or left out
+        return table, []
     blank = np.isnan(table.x)
     if not blank.any():
         return table, []

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
+from .stored import blocks_of
 
-__all__ = ["Split", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
+__all__ = ["Split", "at_most", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
 
 _MINIMUM = {"training": 2, "validation": 1, "test": 1}
 _WORDS = {
@@ -70,12 +71,15 @@ def repeated_rows(
 
     By a hash of 64 bits of each row; two rows of one hash fall into one part of a split, which does no harm.
     """
-    bits = np.ascontiguousarray(x + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
-    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) * 2 + 1
-    total = np.zeros(len(bits), dtype=np.uint64)
-    for column, key in zip(bits.T, keys):
-        total = (total ^ column) * key
-        total ^= total >> np.uint64(29)
+    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, x.shape[1], dtype=np.uint64) * 2 + 1
+    total = np.zeros(len(x), dtype=np.uint64)
+    for begin, block in blocks_of(x):
+        bits = np.ascontiguousarray(block + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
+        some = total[begin : begin + len(block)]
+        for column, key in zip(bits.T, keys):
+            some ^= column
+            some *= key
+            some ^= some >> np.uint64(29)
     return np.unique(total, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
@@ -182,6 +186,17 @@ def split_by_column(cells: Sequence[str], name: str, validation: float, seed: in
         drawn = split_units(units[rows], validation, 0.0, seed)
         parts["train"], parts["validation"] = rows[drawn.train], rows[drawn.validation]
     return Split(*(parts[part].astype(np.int64) for part in _WORDS))
+
+
+def at_most(whole: Split, limit: int, seed: int) -> tuple[Split, int]:
+    """Validation and test of at most ``limit`` rows each, drawn at random, and how many rows are in no part then."""
+    parts, left = {"train": whole.train}, 0
+    for stream, name in enumerate(("validation", "test")):
+        rows = getattr(whole, name)
+        left += max(0, len(rows) - limit)
+        order = np.random.Generator(np.random.PCG64([seed, 7, stream])).permutation(len(rows))
+        parts[name] = rows[np.sort(order[:limit])]
+    return Split(**parts), left
 
 
 def subset(whole: Split, fraction: float, seed: int) -> Split:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from .. import api
 from ..config import RunConfig
 from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
-from ..data import load_dataset
+from ..data import load_dataset, load_predictions
 from ..run import RunFolder
 from . import Parts, Stage, StageProgress, external_hash
 
@@ -56,6 +57,9 @@ def _work(
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
+    known = run.file("teacher", "predictions.npz")
+    if known.is_file() and not config.distill.no_data:
+        dataset = replace(dataset, answers=load_predictions(known, dataset.y.shape))
     check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
     for name in parts:
         student = api.distill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..config import DistillConfig, TeacherConfig
 from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
 from ..data import Dataset
+from ..data.stored import is_stored
 from ..models import Teacher, places_for, predict
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
@@ -26,6 +28,7 @@ from .pair import plain_pair
 from .race import hold_race
 from .result import Trained
 from .setting import Setting, standardized_rows
+from .shards import Shards
 from .source import Source
 from .verdict import notes
 
@@ -75,7 +78,16 @@ def train_teacher(
     an_epoch = math.ceil(len(rows.train) / batch)
     epochs_a_look = max(1, math.ceil(_TEACHER_LOOK / an_epoch))
     scalers = dataset.scalers(places_for(config.teacher, dataset.d, dataset.input_shape))
-    train, validation = standardized_rows(dataset, rows, scalers)
+    shards, seen = None, rows
+    if is_stored(dataset.x):
+
+        def make(some: np.ndarray) -> Source:
+            x, y = scalers.x.standardize(dataset.x[some]), scalers.y.standardize(dataset.y[some])
+            return Source(batch, torch.from_numpy(x).float(), torch.from_numpy(y).float())
+
+        shards = Shards(rows.train, dataset.d, batch, seed, make)
+        seen = replace(rows, train=shards.rows_of(0))
+    train, validation = standardized_rows(dataset, seen, scalers)
     x, y = (torch.from_numpy(v).float() for v in train)
     return Training(
         pair=plain_pair(config.teacher, dataset.d, dataset.o, seed, dataset.input_shape),
@@ -86,6 +98,7 @@ def train_teacher(
         seed=seed,
         scalers=scalers,
         rows=rows,
+        shards=shards,
         held=validation,
         total=config.epochs * an_epoch,
         every=epochs_a_look * an_epoch,

@@ -11,6 +11,7 @@ from torch import nn
 from ...config import TeacherConfig
 from ...config.sources import factory_of
 from ...data import Columns, Dataset
+from ...data.stored import is_stored
 from ...errors import ModelError
 from ..scaling import find_scalers, read_scalers, scalers_in
 from ..state_dict import Weights
@@ -146,9 +147,9 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     _read_as_given(teacher, dataset)
     if teacher.found:  # not yet settled, as by the library's load_teacher
         settle_scalers(teacher, dataset)
-    teacher.columns = _kinds(dataset).observed(dataset.x)
+    teacher.columns = dataset.columns if is_stored(dataset.x) else _kinds(dataset).observed(dataset.x)
     teacher.outputs.width = teacher.outputs.width or dataset.o
-    rows = dataset.rows("train")[0][:_TOGETHER]
+    rows = dataset.x[dataset.split.train[:_TOGETHER]]
     if not len(rows):
         rows = dataset.x[:_TOGETHER]
     own = _own_units(teacher, dataset, rows)

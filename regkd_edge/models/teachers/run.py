@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from ...data import Dataset, Scalers, save_predictions
+from ...data.stored import blocks_of, is_stored
 from ...errors import ModelError, RunFolderError
 from ...io.command import command_line
 from ...io.files import file_hash, write_atomic
@@ -140,6 +141,11 @@ def _copy(source: Path, target: Path) -> None:
 
 def answers_of(teacher: Teacher, dataset: Dataset) -> np.ndarray:  # [N, o] raw units
     """Return a teacher's answers to all rows of a table, passed to it unchanged."""
+    if is_stored(dataset.x):
+        scalers = None if teacher.units == "raw" else teacher.scalers or dataset.scalers()
+        ask = teacher.predict if scalers is None or teacher.scalers is not None else (
+            lambda x: scalers.y.restore(teacher._ask(scalers.x.standardize(x))))  # fmt: skip
+        return np.concatenate([ask(block) for _, block in blocks_of(dataset.x)])
     if teacher.units == "standardized" and teacher.scalers is None:  # standardized by the statistics of this table
         scalers = dataset.scalers()
         if teacher.mlp is not None:
