@@ -101,7 +101,10 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
     """Write data.npz and data.json of a run, each atomically; return their paths."""
     arrays, names = run.file("data.npz"), run.file("data.json")
     with write_atomic(arrays) as temporary:
-        np.savez(temporary, x=table.x, y=table.y, train=split.train, validation=split.validation, test=split.test)
+        units = {} if split.units is None else {"units": split.units}
+        np.savez(
+            temporary, x=table.x, y=table.y, train=split.train, validation=split.validation, test=split.test, **units
+        )
     write_json(
         names,
         {
@@ -114,6 +117,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             "split": split.counts(),
             "columns": Dataset(table, split).columns.to_dict(),
             **({"input_shape": list(table.input_shape)} if table.input_shape is not None else {}),
+            **({"units": True} if split.units is not None else {}),
             **({"rate": table.rate} if table.rate is not None else {}),
         },
     )
@@ -123,8 +127,9 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
 def load_dataset(run: RunFolder) -> Dataset:
     """Load the files of :func:`save_dataset`; a missing, corrupt or contradictory one is a RunFolderError."""
     remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
-    arrays = read_npz(run.file("data.npz"), ("x", "y", *_PARTS), RunFolderError, remedy)
     names = read_json_object(run.file("data.json"), remedy)
+    kept = ("x", "y", *_PARTS, *(("units",) if names.get("units") is True else ()))
+    arrays = read_npz(run.file("data.npz"), kept, RunFolderError, remedy)
     problem = _problem(arrays, names)
     if problem:
         raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
@@ -146,7 +151,7 @@ def load_dataset(run: RunFolder) -> Dataset:
         input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
         rate=names.get("rate"),
     )
-    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
+    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS), arrays.get("units")))
 
 
 def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
@@ -155,6 +160,9 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
         return f"format {names.get('format')!r}, expected {_FORMAT}"
     if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
         return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two float64 tables with equal numbers of rows"
+    units = arrays.get("units")
+    if units is not None and (units.shape != (len(x),) or not np.issubdtype(units.dtype, np.integer)):
+        return f"units is {units.shape} of {units.dtype}, expected one whole number per row"
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return "x or y holds a number that is not finite"
     for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):

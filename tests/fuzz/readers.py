@@ -5,6 +5,7 @@ A reader takes the path of a file and either returns or raises a UserError. Anyt
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from collections.abc import Callable

@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import ModelError, NotAvailable
 from ...io.arrays import inflated_problem
 from ...io.reading import read_json
-from .probe import crash_of
+from .probe import crash_of, without_parameters
 
 __all__ = ["BOOSTERS", "PICKLES", "read_booster", "read_estimator"]
 
@@ -188,7 +188,7 @@ def _xgboost(path: Path) -> Booster:
 
 def _lightgbm(path: Path) -> Booster:
     lightgbm = library("lightgbm", "a LightGBM file")
-    booster = lightgbm.Booster(model_file=str(path))
+    booster = lightgbm.Booster(model_str=without_parameters(path.read_text(encoding="utf-8")))
     names = booster.feature_name()
     named = names if names and not all(name == f"Column_{i}" for i, name in enumerate(names)) else None
     return Booster("LightGBM", booster, booster.num_feature(), named, booster.predict)

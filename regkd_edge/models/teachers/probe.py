@@ -7,7 +7,9 @@ imports the library once and forks for each file, so that a second file costs mi
 from __future__ import annotations
 
 import atexit
+import inspect
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -15,13 +17,14 @@ from pathlib import Path
 
 from ...io.memory import available_memory
 
-__all__ = ["crash_of"]
+__all__ = ["crash_of", "without_parameters"]
 
 _SECONDS, _SECONDS_PER_MIB = 2, 1
 _BYTES, _BYTES_PER_BYTE = 1 << 30, 40  # beyond what the process has with the library loaded
 
 _SERVER = """
-import json, os, sys
+import json, os, re, sys
+{cut}
 import {library} as library
 answers = os.fdopen(os.dup(1), "w")
 quiet = os.open(os.devnull, os.O_WRONLY)
@@ -65,11 +68,19 @@ for line in sys.stdin:
 """
 _LOADS = {
     "xgboost": "library.Booster().load_model(path)",
-    "lightgbm": "library.Booster(model_file=path)",
+    "lightgbm": "b = library.Booster(model_str=without_parameters(open(path).read())); b.predict([[0.0] * b.num_feature()])",
     "catboost": "library.CatBoost().load_model(path, format='json' if path.endswith('.json') else 'cbm')",
 }
 _servers: dict[str, subprocess.Popen[str]] = {}
 _asking = threading.Lock()
+
+
+def without_parameters(text: str) -> str:
+    """Return the text of a LightGBM model without the parameters of its training, which answering does not need.
+
+    LightGBM copies them out of the file without looking where they end.
+    """
+    return re.sub(r"\nparameters:.*?(\nend of parameters|\Z)", "", text, flags=re.DOTALL)
 
 
 def crash_of(kind: str, path: Path) -> str | None:
@@ -102,7 +113,11 @@ def crash_of(kind: str, path: Path) -> str | None:
 def _server(kind: str) -> subprocess.Popen[str]:
     server = _servers.get(kind)
     if server is None or server.poll() is not None:
-        code = _SERVER.replace("{library}", kind).replace("{load}", _LOADS[kind])
+        code = (
+            _SERVER.replace("{library}", kind)
+            .replace("{load}", _LOADS[kind])
+            .replace("{cut}", inspect.getsource(without_parameters))
+        )
         server = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
