@@ -45,6 +45,7 @@ def make_bundle(
     max_rows: int = 1000,
     tensorrt: str | None = None,
     key: str | Path | None = None,
+    trust: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
@@ -65,6 +66,8 @@ def make_bundle(
         Version to check graphs for; the oldest that the target ships with by default.
     key : path, optional
         A private Ed25519 key that signs the bundle (:mod:`.signature`).
+    trust : bool
+        Run code of the teacher's files, where the teacher labels synthetic rows.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def make_bundle(
         )
     if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
         raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
-    device, config = get_platform(target), run.config()
+    device, config = get_platform(target), run.config().updated({"teacher.trust": True} if trust else {})
     _check_fresh(run, config)
     dataset = load_dataset(run)
     fitting, left_out = _fitting(run, target, tensorrt)

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..io.command import command_line
-from .options import AsJson, Platform, TensorRTVersion
+from .options import AsJson, Platform, TensorRTVersion, Trust
 from .output import show
 
 
@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        trust: Trust = False,
         as_json: AsJson = False,
     ) -> None:
         """Write one archive with everything the device needs: graphs, expected answers, rows, native engines, hashes.
@@ -55,7 +56,7 @@ def register(app: typer.Typer) -> None:
         run = RunFolder.open(folder)
         with run.lock():
             path, content = make_bundle(
-                run, platform, out, evaluate_on=evaluate_on, max_rows=max_rows, tensorrt=tensorrt, key=sign
+                run, platform, out, evaluate_on=evaluate_on, max_rows=max_rows, tensorrt=tensorrt, key=sign, trust=trust
             )
         table = [
             {

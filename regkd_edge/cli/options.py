@@ -16,9 +16,12 @@ from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, Quanti
 from ..config.flags import flag_of, negated
 from ..config.platforms import PLATFORMS
 
-__all__ = ["SECTIONS", "AsJson", "Platform", "TensorRTVersion", "command"]
+__all__ = ["SECTIONS", "AsJson", "Platform", "TensorRTVersion", "Trust", "command"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code of the teacher's files, which you know: pickles, and a factory.")
+]
 Platform = Annotated[
     str, typer.Option("--platform", metavar="|".join(PLATFORMS), help="The device to target.", show_default=False)
 ]

@@ -10,7 +10,7 @@ import typer
 from ..config import PATHS, RunConfig
 from ..run import STAGES
 from ..stages.distill import refuse_bad_teacher
-from .options import AsJson
+from .options import AsJson, Trust
 from .pipeline import absolute_paths, start
 from .tables import show_report
 
@@ -39,15 +39,16 @@ def register(app: typer.Typer) -> None:
         accept_teacher: Annotated[
             bool, typer.Option("--accept-teacher", help="Go on with a teacher that is not worth following.")
         ] = False,
+        trust: Trust = False,
         as_json: AsJson = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
         values = {
             field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)
         }
-        loaded = loaded.updated(absolute_paths(values, base=config.parent))
-        if accept_teacher:
-            loaded = loaded.updated({"distill.accept_teacher": True})
+        loaded = loaded.updated(absolute_paths(values, base=config.parent), confirms=False)
+        given = {"distill.accept_teacher": accept_teacher, "teacher.trust": trust}
+        loaded = loaded.updated({name: True for name, value in given.items() if value})
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 
     run.__doc__ = (

@@ -23,7 +23,11 @@ class BenchConfig(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="ONNX Runtime: threads per request.")
     sweep: bool = Field(True, description="Also time other settings of each engine: threads and spinning, CUDA graph.")
     run_code_of_plan: bool = Field(
-        False, description="TensorRT: load version-compatible plans; loading runs code from the plan."
+        False,
+        description=(
+            "TensorRT: load version-compatible plans that were not built on this machine; loading runs code from the "
+            "plan. In a YAML file it has no effect."
+        ),
     )
     allow: Annotated[
         list[Annotated[str, BeforeValidator(checked_allowance)]],

@@ -23,7 +23,7 @@ from .fields import Section
 from .flags import flag_of
 from .problems import refuse
 from .quantize import CORRECTIONS, QuantizeConfig
-from .teacher import TeacherConfig
+from .teacher import NAMES_OF_CODE, TeacherConfig
 
 __all__ = [
     "BASES",
@@ -56,6 +56,8 @@ PATHS = (
     "distill.like",
     "quantize.describe",
 )
+# Fields by which the user allows code to run: for one call, never from a file and never into one.
+CONSENTS = ("teacher.trust", "bench.run_code_of_plan")
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 
 
@@ -111,7 +113,10 @@ class RunConfig(Section):
             line = yaml_line(path, field)
             return field + (f" (line {line})" if line else "")
 
-        return cls.from_dict({} if values is None else values, f"'{path}'", name)
+        config = cls.from_dict({} if values is None else values, f"'{path}'", name)
+        config.teacher.trust = config.bench.run_code_of_plan = False  # a file is not the user's consent
+        config.teacher._unconfirmed = NAMES_OF_CODE
+        return config
 
     def require_whole(self) -> None:
         """Raise :class:`UserError` if two sections contradict each other."""
@@ -120,13 +125,24 @@ class RunConfig(Section):
             raise UserError(f"{'; '.join(found)}.")
 
     def to_yaml(self) -> str:
-        """Return all fields, in order, as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """Return all fields, in order, as YAML, but for those that are for one call."""
+        values = self.model_dump(mode="json")
+        for section, field in (name.split(".") for name in CONSENTS):
+            del values[section][field]
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
     def updated(
-        self, changes: dict[str, Any], where: str = "", remedy: str = "See --help of the command."
+        self,
+        changes: dict[str, Any],
+        where: str = "",
+        remedy: str = "See --help of the command.",
+        *,
+        confirms: bool = True,
     ) -> RunConfig:
-        """Return a copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; errors name flags."""
+        """Return a copy with dotted fields replaced, e.g. ``{"distill.steps": 100}``; errors name flags.
+
+        ``confirms``: the user gave these values himself, so that code which they name may run.
+        """
         values = self.model_dump(mode="json")
         given = {name.removeprefix("distill."): value for name, value in changes.items() if name.startswith("distill.")}
         values["distill"] = begun_anew(self.distill, given)
@@ -138,4 +154,9 @@ class RunConfig(Section):
             for section in sections:
                 place = place[section]
             place[field] = value
-        return RunConfig.from_dict(values, where, flag_of, remedy)
+        config = RunConfig.from_dict(values, where, flag_of, remedy)
+        confirmed = {name.removeprefix("teacher.") for name in changes} if confirms else set()
+        config.teacher._unconfirmed = self.teacher._unconfirmed - confirmed
+        if confirms and config.teacher.trust:
+            config.teacher._unconfirmed = frozenset()
+        return config

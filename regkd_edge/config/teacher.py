@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from .contradictions.sections import teacher_contradictions
 from .fields import MOST_STEPS, Count, Optimizer, Section
 from .sources import factory_of
 
-__all__ = ["TeacherConfig"]
+__all__ = ["NAMES_OF_CODE", "TeacherConfig"]
+
+# Fields of the teacher that can name code. Read from a file they are not consent to run it.
+NAMES_OF_CODE = frozenset({"teacher_from", "from_run", "factory", "weights", "teacher_scaler"})
 
 
 class TeacherConfig(Section):
@@ -49,7 +52,11 @@ class TeacherConfig(Section):
         None, description="Name or index of the teacher's output that holds the predictions, where it gives several."
     )
     trust: bool = Field(
-        False, description="Load pickles (.pkl, .joblib, whole torch modules), which runs code of those files."
+        False,
+        description=(
+            "Run code of the teacher's files, which you know: pickles (.pkl, .joblib, whole torch modules), and a factory "
+            "that a file names. Remembered on this machine for these very files; in a YAML file it has no effect."
+        ),
     )
     epochs: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(300, description="Maximum epochs.")
     batch: Count = Field(64, description="Rows per step.")
@@ -63,6 +70,17 @@ class TeacherConfig(Section):
         "auto",
         description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
     )
+
+    # Fields that were read from a file, and that the user did not give himself.
+    _unconfirmed: frozenset[str] = PrivateAttr(frozenset())
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.__dict__ == other.__dict__  # whoever wrote the fields
+
+    @property
+    def unconfirmed(self) -> frozenset[str]:
+        """Fields that may name code and stand in a file: the user is asked before that code is run."""
+        return self._unconfirmed
 
     def contradictions(self) -> list[str]:
         return teacher_contradictions(self)

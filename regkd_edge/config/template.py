@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from .run import RunConfig
+from .run import CONSENTS, RunConfig
 
 __all__ = ["commented_yaml"]
 
@@ -31,6 +31,8 @@ def commented_yaml() -> str:
             title = (kind.__doc__ or "").strip().splitlines()[0]
             lines += ["", f"# {title}", f"{name}:"]
             for inner, about in kind.model_fields.items():
+                if f"{name}.{inner}" in CONSENTS:
+                    continue
                 lines += _field(f"{name}.{inner}", inner, about, "  ")
         else:
             lines += ["", *_field(name, name, field, "")]

@@ -81,6 +81,9 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     if config.input_shape is not None:
         require_shape(config.input_shape, table.d, f"'{config.data}'")
         table = replace(table, input_shape=tuple(config.input_shape))
+    if config.group and len(table.aside.get(config.group, ())) == len(table):
+        cells = np.array(table.aside[config.group], dtype=str)
+        parts = replace(parts, units=np.unique(cells, return_inverse=True)[1].reshape(-1).astype(np.int64))
     return table if table.input_shape is None else as_tensors(table), parts
 
 

@@ -22,11 +22,12 @@ _WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the three parts; they share no row."""
+    """Row numbers of the three parts; they share no row. With ``units``, the one that each row of the table belongs to."""
 
     train: np.ndarray  # [n_train] int64
     validation: np.ndarray  # [n_validation] int64
     test: np.ndarray  # [n_test] int64
+    units: np.ndarray | None = None  # [N] int64
 
     def counts(self) -> dict[str, int]:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
@@ -202,7 +203,9 @@ def at_most(whole: Split, limit: int, seed: int) -> tuple[Split, int]:
 def subset(whole: Split, fraction: float, seed: int) -> Split:
     """Keep a share of the training and of the validation rows; the test rows stay.
 
-    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable.
+    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable. With
+    ``units`` whole units are kept, so many that their rows come nearest to the share: half of the rows of every machine
+    is not half of the data.
 
     Raises
     ------
@@ -220,8 +223,19 @@ def subset(whole: Split, fraction: float, seed: int) -> Split:
                 f"fraction {fraction:g} of {len(rows)} {name} rows leaves {count}, expected at least {_MINIMUM[name]}.",
                 "Give a larger fraction or more rows.",
             )
-        order = np.random.Generator(np.random.PCG64([seed, stream])).permutation(len(rows))
+        random = np.random.Generator(np.random.PCG64([seed, stream]))
+        if whole.units is not None:
+            kept[name] = rows[np.isin(whole.units[rows], _units_drawn(whole.units[rows], count, random))]
+            continue
+        order = random.permutation(len(rows))
         kept[name] = rows[
             np.sort(order[:count])
         ]  # the prefix of one order is nested; sorted, the share 1 is the split itself
-    return Split(kept["training"], kept["validation"], whole.test)
+    return Split(kept["training"], kept["validation"], whole.test, whole.units)
+
+
+def _units_drawn(units: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """The first units of a random order whose rows come nearest to ``count``, at least one."""
+    distinct, sizes = np.unique(units, return_counts=True)
+    order = random.permutation(len(distinct))
+    return distinct[order[: int(np.argmin(np.abs(np.cumsum(sizes[order]) - count))) + 1]]

@@ -129,7 +129,9 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
         table.x.write(run.file("x.npy"))
         paths.append(run.file("x.npy"))
     with write_atomic(arrays) as temporary:
-        np.savez(temporary, y=table.y, train=split.train, validation=split.validation, test=split.test, **inputs)
+        units = {} if split.units is None else {"units": split.units}
+        parts = {name: getattr(split, name) for name in _PARTS}
+        np.savez(temporary, y=table.y, **parts, **inputs, **units)
     write_json(
         names,
         {
@@ -143,6 +145,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             **({"stored": True} if is_stored(table.x) else {}),
             "columns": dataset.columns.to_dict(),
             **({"input_shape": list(table.input_shape)} if table.input_shape is not None else {}),
+            **({"units": True} if split.units is not None else {}),
             **({"rate": table.rate} if table.rate is not None else {}),
         },
     )
@@ -154,7 +157,7 @@ def load_dataset(run: RunFolder) -> Dataset:
     remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
     names = read_json_object(run.file("data.json"), remedy)
     stored, moments = names.get("stored") is True, None
-    keys = (*_MOMENTS, "facts") if stored else ("x",)
+    keys = (*((*_MOMENTS, "facts") if stored else ("x",)), *(("units",) if names.get("units") is True else ()))
     arrays = read_npz(run.file("data.npz"), (*keys, "y", *_PARTS), RunFolderError, remedy)
     if stored:
         arrays["x"], moments = _stored_inputs(run, arrays, remedy)
@@ -179,7 +182,7 @@ def load_dataset(run: RunFolder) -> Dataset:
         input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
         rate=names.get("rate"),
     )
-    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)), moments)
+    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS), arrays.get("units")), moments)
 
 
 def _stored_inputs(run: RunFolder, arrays: dict[str, np.ndarray], remedy: str) -> tuple[StoredRows, Moments]:
@@ -200,6 +203,9 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
         return f"format {names.get('format')!r}, expected {_FORMAT}"
     if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
         return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two float64 tables with equal numbers of rows"
+    units = arrays.get("units")
+    if units is not None and (units.shape != (len(x),) or not np.issubdtype(units.dtype, np.integer)):
+        return f"units is {units.shape} of {units.dtype}, expected one whole number per row"
     if not ((is_stored(x) or np.isfinite(x).all()) and np.isfinite(y).all()):
         return "x or y holds a number that is not finite"
     for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):

@@ -9,7 +9,9 @@ from typing import Any
 from .. import api
 from ..config import RunConfig
 from ..data import load_dataset, load_predictions
+from ..engines import read_manifest
 from ..errors import NotAvailable
+from ..io import consent
 from ..io.command import command_line
 from ..io.progress import tick
 from ..run import RunFolder
@@ -30,10 +32,18 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
         return None
     return {
         "engine": engine,
-        "bench": config.bench.model_dump(mode="json", exclude={"allow"}),
+        "bench": config.bench.model_dump(mode="json", exclude={"allow", "run_code_of_plan"}),
         "batch_size": config.batch_size,
         "upstream": [run.outputs_hash(stage) for stage in ("data", "teacher", "distill", "export")],
     }
+
+
+def _runs_code(config: RunConfig, folder: Path) -> bool:
+    """Whether code of this engine's plan, if it has any, may run: allowed by this call, or built on this machine."""
+    manifest = read_manifest(folder)
+    if config.bench.run_code_of_plan or not manifest.options.get("version_compatible"):
+        return True
+    return consent.allowed(consent.file_key(folder / manifest.engine))
 
 
 def _work(
@@ -52,7 +62,7 @@ def _work(
         graph = graph_of[part.partition(".")[2]]
         # A plan that was compiled ahead of time is built on machines that cannot run it.
         reason = api.why_not(
-            folder, graph, check=rows, fp32=graph_of["fp32"], run_code_of_plan=section.run_code_of_plan
+            folder, graph, check=rows, fp32=graph_of["fp32"], run_code_of_plan=_runs_code(config, folder)
         )
         if reason is None:
             folders.append(folder)
@@ -67,6 +77,7 @@ def _work(
     if not folders:
         return
     # All in one call: they are timed in turns, so that background load affects all alike.
+    section = section.model_copy(update={"run_code_of_plan": all(_runs_code(config, folder) for folder in folders)})
     if config.batch_size != "dynamic":
         section = section.model_copy(update={"batches": [config.batch_size]})
     names = dataset.table.target_names

@@ -13,6 +13,7 @@ from ..config import RunConfig
 from ..data import load_dataset
 from ..errors import GraphError
 from ..graph.file import Graph
+from ..io import consent
 from ..run import RunFolder
 from . import Parts, Stage, StageProgress
 
@@ -90,6 +91,10 @@ def _work(
                 )
             yield part, [], {"left_out": left_out[-1]}
             continue
+        if engine.manifest.options.get("version_compatible"):
+            consent.allow(
+                consent.file_key(folder / engine.manifest.engine), str(folder)
+            )  # built here, from the user's graph
         record = {
             "engine": folder.name,
             "bytes": engine.manifest.size_bytes,

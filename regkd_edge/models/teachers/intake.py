@@ -13,6 +13,7 @@ from ...config.sources import factory_of
 from ...data import Columns, Dataset
 from ...data.stored import is_stored
 from ...errors import ModelError
+from ...run.consented import require_code, trusts
 from ..scaling import find_scalers, read_scalers, scalers_in
 from ..state_dict import Weights
 from ..store import read_card, read_tensors
@@ -21,7 +22,7 @@ from ..weights import read_weights
 from .factory import from_factory, imported
 from .file import from_file
 from .fit import compare_with_labels, settle_scalers
-from .run import from_folder, from_run
+from .run import from_folder, from_run, kept_copy
 
 __all__ = ["check_teacher", "open_teacher", "teacher_for"]
 
@@ -71,13 +72,14 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
 def _kept(config: TeacherConfig, folder: Path) -> Teacher:
     card = read_card(folder)
     if card.get("kind") != "factory":
-        return from_folder(folder, trust=config.trust)
+        return from_folder(folder, trust=trusts(config, kept_copy(folder)))
     if _short(config.factory_name) != _short(card.get("factory")):
         raise ModelError(
             f"the teacher in '{folder}' needs the factory '{card.get('factory')}', and the configuration names "
             f"'{config.factory_name}'.",
             "Name it with --factory, or import this teacher again with --force.",
         )
+    require_code(config, "factory")
     tensors = Weights(read_tensors(folder / "model.safetensors"))
     teacher = from_factory(config.factory_name, card.get("units", config.units), tensors, f"'{folder}'", config.output)
     teacher.scalers, teacher.found = stored_scalers(card), []  # decided when it was taken in
@@ -103,17 +105,20 @@ def open_teacher(config: TeacherConfig) -> Teacher:
     as :func:`teacher_for`.
     """
     if config.factory_name is not None:
-        weights = read_weights(config.weights, trust=config.trust) if config.weights is not None else None
+        require_code(config, "factory")
+        trust = trusts(config, config.weights)
+        weights = read_weights(config.weights, trust=trust) if config.weights is not None else None
         teacher = from_factory(config.factory_name, config.units, weights, f"'{config.weights}'", config.output)
     elif config.path is not None:
         path = Path(config.path)
         if config.from_run or path.is_dir():
-            teacher = from_run(path, trust=config.trust)
+            teacher = from_run(path, trust=trusts(config, kept_copy(path / "teacher")))
         else:
-            teacher = from_file(path, config.units, output=config.output, trust=config.trust)
+            teacher = from_file(path, config.units, output=config.output, trust=trusts(config, path))
     else:
         raise ModelError("no teacher named.", "Train one with train-teacher, or name one with --teacher-from.")
-    teacher.trust = config.trust
+    require_code(config, "teacher_scaler")
+    teacher.trust = trusts(config, config.teacher_scaler)
     _scale_without_data(teacher, config.teacher_scaler)
     return teacher
 

@@ -21,7 +21,7 @@ from ..teacher import Teacher
 from .file import from_file
 from .onnx_file import write_onnx
 
-__all__ = ["answers_of", "from_folder", "from_run", "save_teacher"]
+__all__ = ["answers_of", "from_folder", "from_run", "kept_copy", "save_teacher"]
 
 
 def from_run(path: str | Path, *, trust: bool = False) -> Teacher:
@@ -50,8 +50,20 @@ def from_folder(folder: str | Path, *, trust: bool = False) -> Teacher:
     )
 
 
+def kept_copy(folder: str | Path) -> Path | None:
+    """Return the copy of a teacher's file in the folder of :func:`save_teacher`, or None."""
+    return next((path for path in sorted(Path(folder).glob("source.*")) if path.is_file()), None)
+
+
 def _from_copy(folder: Path, card: dict[str, Any], trust: bool) -> Teacher:
     remedy = "Take the teacher in again with --force."
+    for key, kind in {"output": str, "extra": dict, "scalers": dict}.items():
+        if not isinstance(card.get(key), (kind, type(None))):
+            raise RunFolderError(f"'{folder / 'model.json'}' is corrupt: its {key} is {str(card[key])[:40]!r}.", remedy)
+    if card.get("units", "raw") not in ("raw", "standardized"):
+        raise RunFolderError(
+            f"'{folder / 'model.json'}' is corrupt: it has other units than raw, standardized.", remedy
+        )
     name = str(card.get("file", ""))
     copy = folder / name
     if Path(name).name != name or not name.startswith("source.") or not copy.is_file():
