@@ -36,7 +36,7 @@ def test_digits_as_images_go_through_every_command(tmp_path, monkeypatch, cli):
         ("quantize", "run", "--precision", "int8,fp16"),
         ("build", "run"),
         ("bench", "run", "--samples", 30, "--warmup", 5),
-        ("bundle", "run", "--platform", "jetson-orin", "--output", "b.tar.gz"),
+        ("bundle", "run", "--platform", "jetson-orin", "--out", "b.tar.gz"),
     ):
         done = cli(*words)
         assert done.code == 0, (words, done.err)
