@@ -238,11 +238,17 @@ class Teacher:
             raise ModelError(
                 f"the teacher ({self.source}) fails on rows of {_sizes(x)}{self._hint(rows.shape[1])}: "
                 f"{reason_of(error)}.",
-                "Give the data it was trained on.",
+                self._remedy(),
             ) from error
 
     def _shaped(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.shape is None else x.reshape(len(x), *self.shape)
+
+    def _remedy(self) -> str:
+        shaped = (nn.modules.conv._ConvNd, nn.RNNBase)
+        if self.shape is None and any(isinstance(m, shaped) for m in self.module.modules()):
+            return "Declare the shape of a row (--input-shape, input_shape= in Python), such as 1,8,8."
+        return "Give the data it was trained on."
 
     def _hint(self, d: int) -> str:
         if self.shape is not None:
