@@ -86,4 +86,15 @@ def test_nothing_above_the_api_trains_or_quantizes_by_itself(room):
 
 
 def test_the_stages_reach_engines_and_their_measurement_through_the_api():
-    assert set(imports()["stages"]) <= {"api", "config", "data", "errors", "graph", "io", "models", "report", "run"}
+    assert set(imports()["stages"]) <= {
+        "api",
+        "config",
+        "data",
+        "errors",
+        "graph",
+        "io",
+        "models",
+        "report",
+        "run",
+        "trackers",
+    }

@@ -28,6 +28,8 @@ from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs
 from .archive import write_archive
+from .readme import readme
+from .wheel import checked_wheel
 
 __all__ = ["ROWS", "make_bundle"]
 
@@ -46,6 +48,7 @@ def make_bundle(
     tensorrt: str | None = None,
     key: str | Path | None = None,
     trust: bool = False,
+    wheel: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
@@ -68,6 +71,9 @@ def make_bundle(
         A private Ed25519 key that signs the bundle (:mod:`.signature`).
     trust : bool
         Run code of the teacher's files, where the teacher labels synthetic rows.
+    wheel : path, optional
+        The light wheel of this project for the target's processor and Python; it is listed, hashed and signed with the
+        rest, and ``deploy`` and README.txt print the command that installs it.
 
     Returns
     -------
@@ -90,6 +96,7 @@ def make_bundle(
     if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
         raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
     device, config = get_platform(target), run.config().updated({"teacher.trust": True} if trust else {})
+    packed = {} if wheel is None else {f"wheel/{Path(wheel).name}": checked_wheel(wheel, device)}
     _check_fresh(run, config)
     dataset = load_dataset(run)
     fitting, left_out = _fitting(run, target, tensorrt)
@@ -118,7 +125,8 @@ def make_bundle(
         "run.yaml": _without_paths(config).to_yaml().encode(),
         "expected.npz": _npz(**{name: values.astype(np.float32) for name, values in answers.items()}),
         **graph_files,
-        "README.txt": _readme(header).encode(),
+        **packed,
+        "README.txt": readme(header, next(iter(packed), None)).encode(),
     }
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     return path, write_archive(path, header, files, key)
@@ -277,25 +285,3 @@ def _npz(**arrays: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     return stream.getvalue()
-
-
-def _readme(header: dict[str, Any]) -> str:
-    versions_of = "\n".join(f"  {tensorrt:6} {source}" for source, tensorrt in header["target"]["tensorrt"].items())
-    lines = [
-        f"{header['name']}: a regression student for {header['target']['what']}",
-        "",
-        "On the device, with its own Python (the one that has the tensorrt package):",
-        "",
-        f"  pip install the wheel of regkd-edge {header['versions']['regkd-edge']}, no extras: no torch, no onnx",
-        f"  {command_line('deploy', Path(header['name'] + '.' + header['target']['name'] + '.tar.gz'))}",
-        "",
-        "This builds the engines there, compares their outputs with expected.npz, times them, and writes report.html.",
-        "",
-        f"TensorRT of {header['target']['name']}, Python {header['target']['python']}:",
-        versions_of,
-        "",
-        f"Graphs: {', '.join(header['graphs'])}.  Rows: {header['rows']['count']}, {header['rows']['kind']}.",
-        *(f"Left out: {reason}" for reason in header["left_out"]),
-        "",
-    ]
-    return "\n".join(lines)

@@ -43,6 +43,15 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         trust: Trust = False,
+        wheel: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--wheel",
+                metavar="FILE",
+                help="Put this wheel of regkd-edge, built for the device, into the bundle. [default: none]",
+                show_default=False,
+            ),
+        ] = None,
         as_json: AsJson = False,
     ) -> None:
         """Write one archive with everything the device needs: graphs, expected answers, rows, native engines, hashes.
@@ -56,7 +65,15 @@ def register(app: typer.Typer) -> None:
         run = RunFolder.open(folder)
         with run.lock():
             path, content = make_bundle(
-                run, platform, out, evaluate_on=evaluate_on, max_rows=max_rows, tensorrt=tensorrt, key=sign, trust=trust
+                run,
+                platform,
+                out,
+                evaluate_on=evaluate_on,
+                max_rows=max_rows,
+                tensorrt=tensorrt,
+                key=sign,
+                trust=trust,
+                wheel=wheel,
             )
         table = [
             {

@@ -10,6 +10,7 @@ import typer
 from ..config import PATHS, RunConfig
 from ..run import STAGES
 from ..stages.distill import refuse_bad_teacher
+from ..trackers import require_trackers
 from .options import AsJson, Trust
 from .pipeline import absolute_paths, start
 from .tables import show_report
@@ -61,6 +62,7 @@ def register(app: typer.Typer) -> None:
 def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
     """Run all stages of one configuration, then show the table."""
     config.require_whole()
+    require_trackers(config.log)  # not after hours of training
     with start(folder, {}, force, as_json, config=config) as session:
         session.do(*STAGES[:2])
         if not config.distill.accept_teacher:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ..errors import UserError
 from ..io.reading import read_yaml, yaml_line
@@ -19,7 +19,7 @@ from .build import BuildConfig
 from .contradictions.sections import across_sections
 from .data import DataConfig
 from .distill import BASES, SAMPLERS, TERMS, DistillConfig, begun_anew
-from .fields import Section
+from .fields import Section, as_list, none_for_nothing
 from .flags import flag_of
 from .problems import refuse
 from .quantize import CORRECTIONS, QuantizeConfig
@@ -69,6 +69,16 @@ class RunConfig(Section):
     )
     batch_size: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(
         "dynamic", description="Batch of the exported graph: dynamic, or a number."
+    )
+    log: Annotated[
+        list[Literal["tensorboard", "mlflow"]],
+        BeforeValidator(lambda value: [] if none_for_nothing(value) is None else as_list(value)),
+    ] = Field(
+        default_factory=list,
+        description=(
+            "Also write curves, figures and files of the finished run to tensorboard (in the run folder) or mlflow "
+            "(MLFLOW_TRACKING_URI, else in the run folder), or both; or none."
+        ),
     )
     data: DataConfig = Field(default_factory=DataConfig)
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)

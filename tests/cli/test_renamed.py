@@ -59,7 +59,7 @@ def test_an_old_name_given_later_wins_over_what_was_stored():
 
 def test_a_flag_and_its_field_have_one_name():
     fields = {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields}
-    fields |= {"seed", "batch_size"}
+    fields |= {"seed", "batch_size", "log"}
     seen = set()
     for command in typer.main.get_command(app).commands.values():
         for option in command.params:
