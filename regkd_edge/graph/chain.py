@@ -97,7 +97,7 @@ def read_chain(source: str | Path | Any) -> Chain | str:
     for step in network.steps:
         if not step.nodes or isinstance(step, (Average, Recurrent)) or getattr(step, "window", None) is not None:
             node = step.nodes[-1] if step.nodes else network.model.graph.node[0]
-            return f"it has a {node.op_type} ('{node.name}'), which is not a dense layer"
+            return f"it has a {node.op_type} ('{node.name}'): it is not a chain of dense layers"
     first = next(index for index, step in enumerate(network.steps) if isinstance(step, Layer))
     affine = input_scaler(network)
     if affine is None:
