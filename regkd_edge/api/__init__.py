@@ -18,7 +18,7 @@ loads a teacher or quantizes needs torch; :func:`load_engine`, :func:`build` and
 
 from __future__ import annotations
 
-from .engines import build, load_engine, require_backend, why_not
+from .engines import build, load_engine, manifest_of, require_backend, why_not
 from .measuring import bench
 from .quantizing import quantize
 from .training import described_rows, distill, judge_teacher, load_teacher, train_teacher
@@ -31,6 +31,7 @@ __all__ = [
     "judge_teacher",
     "load_engine",
     "load_teacher",
+    "manifest_of",
     "quantize",
     "require_backend",
     "train_teacher",

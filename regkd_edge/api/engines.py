@@ -13,9 +13,10 @@ from ..io.files import temporary_folder
 from .inputs import row_shape_of
 
 if TYPE_CHECKING:
+    from ..engines import Manifest
     from ..engines.engine import Engine
 
-__all__ = ["build", "load_engine", "require_backend", "why_not"]
+__all__ = ["build", "load_engine", "manifest_of", "require_backend", "why_not"]
 
 
 def build(
@@ -91,6 +92,13 @@ def load_engine(path: str | Path, threads: int | None = None, **settings: Any) -
     from ..engines.engine import Engine
 
     return Engine(path, threads, **settings)
+
+
+def manifest_of(folder: str | Path) -> Manifest:
+    """Return what the engine of a folder is and what it was built from, without loading it."""
+    from ..engines import read_manifest
+
+    return read_manifest(folder)
 
 
 def require_backend(backend: str) -> None:

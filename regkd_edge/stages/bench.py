@@ -9,7 +9,6 @@ from typing import Any
 from .. import api
 from ..config import RunConfig
 from ..data import load_dataset, load_predictions
-from ..engines import read_manifest
 from ..errors import NotAvailable
 from ..io import consent
 from ..io.command import command_line
@@ -40,7 +39,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
 
 def _runs_code(config: RunConfig, folder: Path) -> bool:
     """Whether code of this engine's plan, if it has any, may run: allowed by this call, or built on this machine."""
-    manifest = read_manifest(folder)
+    manifest = api.manifest_of(folder)
     if config.bench.run_code_of_plan or not manifest.options.get("version_compatible"):
         return True
     return consent.allowed(consent.file_key(folder / manifest.engine))
