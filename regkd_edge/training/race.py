@@ -170,7 +170,7 @@ def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
 def _measure(entrants: list[Entrant], teacher_errors: np.ndarray, held_before: np.ndarray) -> str:
     """``labels`` where the labels alone are nearer to the labels than the teacher, clearly and surely.
 
-    With many rows a student of the labels is often a little better than its teacher. Whoever distils wants the teacher
+    With many rows a student of the labels is often a little better than its teacher. A user who distils wants the teacher
     then: it is left only where its error is larger by a tenth, and by more than ``_SURE`` standard errors.
 
     Asked on the validation rows alone: on rows that the teacher was trained on, it looks better than it is.
