@@ -19,7 +19,9 @@
 #ifdef __CUDACC__
 #define REGKD_HD __host__ __device__
 #define REGKD_INLINE __host__ __device__ __forceinline__
+#ifndef REGKD_PHASE  // csrc/cuda/small.cu has its phases inlined
 #define REGKD_PHASE inline __host__ __device__ __noinline__
+#endif
 #else
 #define REGKD_HD
 #define REGKD_INLINE inline __attribute__((always_inline))
@@ -34,9 +36,11 @@
 #ifdef __CUDA_ARCH__
 #define REGKD_ROLLED _Pragma("unroll 1")
 #define REGKD_ROLLED_BY_2 _Pragma("unroll 2")
+#define REGKD_ROLLED_BY_4 _Pragma("unroll 4")
 #else
 #define REGKD_ROLLED
 #define REGKD_ROLLED_BY_2
+#define REGKD_ROLLED_BY_4
 #endif
 
 namespace regkd {

@@ -23,6 +23,7 @@ REGKD_INLINE int ordered(int i, int n) {
 
 template <Order kOrder = Order::kForwards>
 struct CpuBlock {
+    static constexpr int kPitch = kTile;
     using F = Vec;
     using I = IVec;
     using U = UVec;

@@ -25,7 +25,13 @@ const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit);
 // most 1.
 Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks);
 
+// The same for the plan's small members; `resident->cluster` is 1 where device or code has no clusters.
+Status resident_small_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, Resident* resident);
+
 Status train(const TrainCall& call, Stream stream);
+
+// The launch of the small members, a part of `train`.
+Status train_small(const TrainCall& call, Stream stream);
 
 }  // namespace cuda
 }  // namespace regkd

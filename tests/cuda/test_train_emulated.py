@@ -13,6 +13,7 @@ from cuda_jobs import Case, assert_close
 core = pytest.importorskip("regkd_edge._core")
 
 SHARED = 99 * 1024  # sm_86, sm_89, sm_120
+LESS = 97  # kilobytes of shared memory: too few for the small path
 # float32 sums in another order: last places of sums of up to 41 * 3 points, after up to 4 optimizer steps.
 CLOSE = 2e-5
 
@@ -32,7 +33,7 @@ class Emulator:
         members = len(cases)
         table = np.frombuffer(b"".join(case.job.to_bytes() for case in cases), np.uint8).copy()
         jobs = table.ctypes.data_as(ctypes.c_char_p)
-        plan, size = (ctypes.c_int32 * 8)(), ctypes.c_int64()
+        plan, size = (ctypes.c_int32 * 10)(), ctypes.c_int64()
         self.lib.plan(jobs, members, shared, threads, blocks * members, plan, ctypes.byref(size))
         workspace = aligned(size.value)
         counter = None if step_on_device is None else np.array([step_on_device], np.int64)
@@ -41,7 +42,8 @@ class Emulator:
         with self.memory(cases, table=table, workspace=workspace, counter=counter):
             for steps, offset in calls or [(cases[0].steps, 0)]:
                 assert self.lib.train(*place, steps, offset, address) == 0
-        keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles")
+        keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles", "small")
+        keys = (*keys, "clustered")
         return dict(zip(keys, plan))
 
     def memory(self, cases, **more):
@@ -59,7 +61,7 @@ def aligned(size: int) -> np.ndarray:
 @pytest.fixture(scope="module", params=WAYS)
 def emulator(request, tmp_path_factory, ptx_cache):  # noqa: F811
     folder = tmp_path_factory.mktemp("train")
-    found = Emulator(Emulation(request.param, "train_driver.cpp", "train.cu", folder, ptx_cache))
+    found = Emulator(Emulation(request.param, "train_driver.cpp", "train.cu small.cu", folder, ptx_cache))
     assert found.lib.job_bytes() == len(core.Job().to_bytes())
     return found
 
@@ -85,12 +87,12 @@ def test_no_more_blocks_than_tiles(emulator):
     assert plan["blocks"] == plan["tiles"] == 4  # 16 rows are two tiles, of rows and of perturbed points
 
 
-@pytest.mark.parametrize("kilobytes", [99, 12])
+@pytest.mark.parametrize("kilobytes", [LESS, 12])
 def test_many_rows_make_tiles_of_32(emulator, kilobytes):
     """With 200 rows of each kind; few rows make tiles of 8, as everywhere else here."""
     settings = {"blocks": 3, "threads": 128, "shared": kilobytes * 1024}
     plan = check(emulator, settings, batch=200, rows=250, student=(5, 9, 40, 2), teacher=(5, 12, 36, 2))
-    assert plan["tiles"] == 4 * 7 and (plan["buffers"] > 0) == (kilobytes == 99)
+    assert plan["tiles"] == 4 * 7 and (plan["buffers"] > 0) == (kilobytes == LESS)
 
 
 def test_members_with_tiles_of_other_sizes_go_together(emulator):
@@ -109,7 +111,7 @@ def test_warps_share_a_long_sum(emulator):
 
 
 @pytest.mark.parametrize(
-    "kilobytes, student, teacher, buffers", [(99, True, True, True), (50, True, False, True), (12, True, True, False)]
+    "kilobytes, student, teacher, buffers", [(LESS, True, True, True), (50, True, False, True), (12, True, True, False)]
 )
 def test_what_does_not_fit_in_shared_memory_stays_outside(emulator, kilobytes, student, teacher, buffers):
     network = (5, 40, 40, 2) if not teacher else (5, 12, 6, 2)
@@ -211,7 +213,7 @@ def test_a_job_that_travels_with_the_launch(emulator):
     """No table in device memory; its losses go to the first row, whatever the step that the device counts."""
     given, alone = Case(core, steps=1, first_step=5), Case(core, steps=1)
     emulator.run([given])
-    plan, size = (ctypes.c_int32 * 8)(), ctypes.c_int64()
+    plan, size = (ctypes.c_int32 * 10)(), ctypes.c_int64()
     image, counter = alone.job.to_bytes(), np.array([3], np.int64)  # the case begins at step 2
     emulator.lib.plan(image, 1, SHARED, 64, 2, plan, ctypes.byref(size))
     workspace = aligned(size.value)
