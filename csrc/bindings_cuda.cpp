@@ -42,22 +42,16 @@ cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) 
     const cuda::OnDevice here(device_index);
     cuda::Plan plan = cuda::plan_shared(jobs.data(), members, device.shared_bytes, 0);
     int64_t resident = 0;
-    cuda::Resident small = {};
     const bool cooperative = device.cooperative != 0;
-    const auto need = [](int64_t blocks, int32_t bytes) {
-        if (blocks < 1)
-            throw std::invalid_argument("the CUDA back end cannot run this step: not one block of " +
-                                        std::to_string(bytes) + " bytes fits the device");
-    };
+    cuda::SmallDevice small = {device.shared_bytes, device.multiprocessors, cooperative, 1, cuda::kSmallWarps};
     if (plan.small.members < members) {
         cuda::check(cuda::resident_blocks(plan, device.multiprocessors, cooperative, &resident), "planning the launch");
-        need(resident, plan.shared_bytes);
+        if (resident < 1)
+            throw std::invalid_argument("the CUDA back end cannot run this step: not one block of " +
+                                        std::to_string(plan.shared_bytes) + " bytes fits the device");
     }
-    if (plan.small.members > 0) {
-        cuda::check(cuda::resident_small_blocks(plan, device.multiprocessors, cooperative, &small),
-                    "planning the launch");
-        need(small.blocks, plan.small.shared_bytes);
-    }
+    if (plan.small.members > 0)
+        cuda::check(cuda::small_cluster(device.shared_bytes, &small.cluster), "planning the launch");
     return cuda::plan_blocks(plan, resident, small);
 }
 
@@ -145,8 +139,7 @@ void bind_cuda(py::module_& core) {
         .def_readonly("members", &cuda::Plan::members)
         .def_property_readonly("small_members", [](const cuda::Plan& p) { return p.small.members; })
         .def_property_readonly("clustered", [](const cuda::Plan& p) { return p.small.clustered != 0; })
-        .def_property_readonly("blocks",
-                               [](const cuda::Plan& p) { return all_small(p) ? p.small.blocks : p.blocks; })
+        .def_property_readonly("blocks", [](const cuda::Plan& p) { return all_small(p) ? p.small.blocks : p.blocks; })
         .def_property_readonly("threads",
                                [](const cuda::Plan& p) { return all_small(p) ? p.small.threads : p.threads; })
         .def_property_readonly("shared_bytes", &shared_bytes_of)

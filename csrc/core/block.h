@@ -54,8 +54,9 @@ REGKD_INLINE bool any_gm(const Job& job) {
 REGKD_INLINE int outputs_of(const Job& job) { return job.student.widths[job.student.layers]; }
 REGKD_INLINE int cotangent_count(const Job& job) { return job.cotangents > 0 ? job.cotangents : outputs_of(job); }
 
-// `samples`: floats of a row, those of the Block that works on it.
-REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile) {
+// `samples`: floats of a row, those of the Block that works on it. `q_in_s2`: with gradient matching q takes the place
+// of s'', which pass 4 does not need, and has none of its own.
+REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 = false) {
     Arena at;
     int32_t end = 0;
     const auto take = [&end, samples](int rows) {
@@ -90,7 +91,7 @@ REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile) {
             if (l < job.student.layers && job.student.widths[l] > wide_s) wide_s = job.student.widths[l];
         }
         at.teacher_a[i] = take(wide_t);
-        at.q[i] = take(wide_s);
+        at.q[i] = take(gm && q_in_s2 ? 0 : wide_s);
     }
     const bool keep_m = gm && cotangent_count(job) > 1;
     for (int l = 1; l < kMaxLayers; ++l) {

@@ -25,8 +25,8 @@ namespace cuda {
 struct Grid {
     unsigned blocks_x, blocks_y;  // y: the member of an ensemble
     unsigned threads;
-    size_t shared_bytes;  // dynamic; more than 48 KB needs the opt-in of `allow_shared`
-    bool cooperative;     // all blocks resident at once: a grid barrier may be used
+    size_t shared_bytes;   // dynamic; more than 48 KB needs the opt-in of `allow_shared`
+    bool cooperative;      // all blocks resident at once: a grid barrier may be used
     unsigned cluster = 1;  // blocks of a cluster, along x
 };
 
@@ -122,12 +122,12 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
 // seen after the second. Code for devices without clusters never gets here: the plan asks what was compiled.
 __device__ __forceinline__ void cluster_arrive() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
 #endif
 }
 __device__ __forceinline__ void cluster_wait() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 #endif
 }
 __device__ __forceinline__ void wait_a_little() { __nanosleep(32); }
@@ -148,8 +148,8 @@ inline cudaError_t allow_shared(const void* kernel) {
     return status;
 }
 
-// The largest cluster of blocks, a power of 2 up to `most`, that the current device and the code compiled for it have; 1
-// where there are none.
+// The largest cluster of blocks, a power of 2 up to `most`, that the current device and the code compiled for it have;
+// 1 where there are none.
 template <class Kernel>
 cudaError_t largest_cluster(Kernel* kernel, unsigned threads, size_t shared_bytes, int most, int32_t* found) {
     *found = 1;

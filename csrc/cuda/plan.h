@@ -2,7 +2,7 @@
 // call, so it can be tested without a device; `resident` comes from the device (train.h).
 #pragma once
 
-#include "small_plan.h"
+#include "small_launch.h"
 
 namespace regkd {
 namespace cuda {
@@ -81,7 +81,6 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     Plan p = {};
     p.members = members;
     p.threads = threads;
-    p.small.threads = threads ? threads : kSmallThreads;
     int64_t student = 0, teacher = 0, arena = 0;
     int32_t widest = 1;
     const auto raise = [](auto& most, auto n) { most = n > most ? n : most; };
@@ -124,15 +123,15 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     return p;
 }
 
-// `resident`: blocks of this shape the device holds at once, and those of the small path. More than one block a member
-// needs all of them resident, or a cluster.
-inline Plan plan_blocks(Plan p, int64_t resident, const Resident& small) {
+// `resident`: blocks of this shape the device holds at once. More than one block a member needs all of them resident,
+// or a cluster. `small`: the device, for the members that go the small path.
+inline Plan plan_blocks(Plan p, int64_t resident, const SmallDevice& small, int threads = 0) {
     int64_t blocks = resident / p.members;
     if (blocks > p.groups) blocks = p.groups;
     p.blocks = static_cast<int32_t>(blocks < 1 ? 1 : blocks);
     p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 2 * 8, 128) +
                      round_up(4 * p.grad_floats * p.groups, 128) + round_up(4 * p.arena_global_floats * p.blocks, 128);
-    if (p.small.members) plan_small_blocks(p.small, small);
+    if (p.small.members) plan_small_blocks(p.small, small, threads);
     if (p.small.member_bytes > p.member_bytes) p.member_bytes = p.small.member_bytes;
     p.workspace_bytes = p.member_bytes * p.members;
     return p;

@@ -1,11 +1,11 @@
-// The Block policy of csrc/core/block.h for small networks: tiles of 8 samples, everything in shared memory and named by
-// its offset there, so that every access is a shared one with a 32-bit address. The passes of csrc/core/network.h are
-// replaced by those of small_passes.h, which the compiler finds by the types SmallBlock and Places.
+// The Block policy of csrc/core/block.h for small networks: a warp is the block of a tile of 4 samples, everything lies
+// in shared memory and is named by its offset there, so that every access is a shared one with a 32-bit address, and no
+// barrier wider than a warp stands between a tile's phases. The passes of csrc/core/network.h are replaced by those of
+// small_passes.h, which the compiler finds by the types SmallBlock and Works.
 //
-// A warp's lanes are 2 quads of samples times 16; those 16 are pairs of rows times parts of a row's sum. A thread holds
-// 2 rows by 4 samples and reads 8 bytes of weights and 16 of samples for 8 multiply-adds; the parts are added by
-// exchanges, after which each lane owns a few finished values and goes on with them in registers. How a sum is parted
-// depends on the layer's shape alone.
+// In a product a lane holds 2 rows by 4 samples: 8 bytes of weights and 16 of samples, the same for many lanes, make 8
+// multiply-adds. Layers of 32 rows and less are shared out over parts of the sums too, which lanes then exchange. How a
+// sum is parted depends on the layer's shape alone.
 #pragma once
 
 #include "launch.h"
@@ -23,40 +23,41 @@ struct SmallBlock {
     using I = int32_t;
     using U = uint32_t;
 
+    int base;  // of the warp's buffers
+
     REGKD_BOTH float load(const float* p) const { return *p; }
     REGKD_BOTH void store(float* p, float v) const { *p = v; }
     REGKD_BOTH float fused(float a, float b, float c) const { return REGKD_LEVEL::fused(a, b, c); }
     REGKD_BOTH uint32_t lane_numbers(int s) const { return static_cast<uint32_t>(s); }
-    REGKD_BOTH void barrier() const { cuda::barrier(); }
+    REGKD_BOTH void barrier() const { warp_barrier(); }
     REGKD_BOTH float gather(const float* x, const int32_t* index, int d, int j, int s) const {
         return x[static_cast<int64_t>(index[s]) * d + j];
     }
     template <class Function>
     REGKD_BOTH void rows(int n, const Function& f) const {
         REGKD_ROLLED
-        for (int j = thread_index() / kPitch; j < n; j += thread_count() / kPitch) f(j, thread_index() % kPitch);
+        for (int j = lane() / kPitch; j < n; j += kWarp / kPitch) f(j, lane() % kPitch);
     }
     template <class Function>
     REGKD_BOTH void lanes(const Function& f) const {
-        if (thread_index() < kPitch) f(thread_index());
+        if (lane() < kPitch) f(static_cast<int>(lane()));
     }
     template <class Function>
     REGKD_BOTH void squares(int n, const Function& f, float* loss) const {
-        if (thread_count() - thread_index() > kWarp) return;
-        const int lane = thread_index() % kWarp, s = lane % kPitch;
+        const int s = lane() % kPitch;
         float sum = 0.0f;
         REGKD_ROLLED
-        for (int j = lane / kPitch; j < n; j += kWarp / kPitch) sum += f(j, s);
+        for (int j = lane() / kPitch; j < n; j += kWarp / kPitch) sum += f(j, s);
         for (int other = kPitch; other < kWarp; other <<= 1) sum += from_lane_xor(sum, other);
-        if (lane < kPitch) loss[s] += sum;
+        if (lane() < kPitch) loss[s] += sum;
     }
     REGKD_BOTH void lane_sums(const float* p, const float* q, int count, double* sums) const {
-        if (thread_count() - thread_index() > kWarp) return;
-        const int lane = thread_index() % kWarp, s = lane % kPitch;
-        double sum = s < count ? static_cast<double>((lane & kPitch ? q : p)[s]) : 0.0;  // lanes 8 to 15 take q
+        const int s = lane() % kPitch;
+        double sum = s < count ? static_cast<double>((lane() & kPitch ? q : p)[s]) : 0.0;  // lanes 4 to 7 take q
         for (int other = 1; other < kPitch; other <<= 1) sum += from_lane_xor(sum, other);
-        if (lane == 0 || lane == kPitch) sums[lane / kPitch] = sum;
+        if (lane() == 0 || lane() == kPitch) sums[lane() / kPitch] = sum;
     }
+    REGKD_BOTH static unsigned lane() { return static_cast<unsigned>(thread_index()) % kWarp; }
 };
 
 template <int N>
@@ -81,8 +82,8 @@ REGKD_BOTH void get(int at, float (&v)[N]) {
     }
 }
 
-// N values of row j from sample s on; `at` = j * 8 + s. `order`: how many derivatives kActivate keeps; of kTangent, 1: m
-// is set, not added to; of kReturn, 1: m is there.
+// N values of row j from sample s on; `at` = base + j * 4 + s. `order`: how many derivatives kActivate keeps; of
+// kTangent, 1: m is set, not added to; of kReturn, 1: m is there.
 template <int N>
 REGKD_BOTH void finish(const Work& f, int order, int j, int at, float (&v)[N]) {
     float b[N], c[N];
@@ -136,28 +137,20 @@ REGKD_BOTH void finish(const Work& f, int order, int j, int at, float (&v)[N]) {
     put(f.out + at, v);
 }
 
-// Items of one phase are dealt out to warps in turn, one product after the other: `turn` is whose turn it is.
-REGKD_BOTH int first_item(int turn) {
-    const int warps = thread_count() / kWarp;
-    return (thread_index() / kWarp - turn) & (warps - 1);
-}
-
 template <int kSplit>
-REGKD_WORK void pairs(int work, int in, int order, int turn) {
-    const Work p = *reinterpret_cast<const Work*>(shared_at(work));
-    constexpr int kPairs = 16 / kSplit, kRows = 2 * kPairs, kLeft = 8 / kSplit;
-    const int lane = thread_index() % kWarp, quad = 4 * (lane & 1), split = lane / 2 % kSplit;
-    const int pair = lane / (2 * kSplit), warps = thread_count() / kWarp;
+REGKD_BOTH void pairs(const Work& p, int in, int base, int order) {
+    constexpr int kPairs = kWarp / kSplit, kRows = 2 * kPairs, kLeft = kSplit == 1 ? 4 : 8 / kSplit;
+    const int lane = static_cast<int>(SmallBlock::lane()), split = lane / kPairs, pair = lane % kPairs;
+    const float* x = shared_at(in + split * kSmallSamples);
     REGKD_ROLLED
-    for (int item = first_item(turn); item * kRows < p.n; item += warps) {
-        const int unit = item * kRows + 2 * pair;
-        const float* w = shared_at(p.matrix + split * p.stride + unit);
-        const float* x = shared_at(in + split * kSmallSamples + quad);
+    for (int first = 0; first < p.n; first += kRows) {
+        const int unit = first + 2 * pair, there = unit < p.n ? unit : 0;
+        const float* w = shared_at(p.matrix + split * p.stride + there);
         float sum[2][4] = {};
-        REGKD_ROLLED_BY_4
-        for (int k = (p.terms - split + kSplit - 1) / kSplit; k > 0; --k) {
-            const float4 v = *reinterpret_cast<const float4*>(x);
-            const float2 m = *reinterpret_cast<const float2*>(w);
+        int k = 0;
+        const auto add = [&](int i) {
+            const float4 v = *reinterpret_cast<const float4*>(x + (k + i) * kSplit * kSmallSamples);
+            const float2 m = *reinterpret_cast<const float2*>(w + i * kSplit * p.stride);
             sum[0][0] = REGKD_LEVEL::fused(m.x, v.x, sum[0][0]);
             sum[0][1] = REGKD_LEVEL::fused(m.x, v.y, sum[0][1]);
             sum[0][2] = REGKD_LEVEL::fused(m.x, v.z, sum[0][2]);
@@ -166,47 +159,65 @@ REGKD_WORK void pairs(int work, int in, int order, int turn) {
             sum[1][1] = REGKD_LEVEL::fused(m.y, v.y, sum[1][1]);
             sum[1][2] = REGKD_LEVEL::fused(m.y, v.z, sum[1][2]);
             sum[1][3] = REGKD_LEVEL::fused(m.y, v.w, sum[1][3]);
+        };
+        const int whole = p.terms / kSplit;  // terms that all lanes have
+        REGKD_ROLLED
+        for (; k + 8 <= whole; k += 8) {
+            for (int i = 0; i < 8; ++i) add(i);
+            w += 8 * kSplit * p.stride;
+        }
+        REGKD_ROLLED
+        for (; k < whole; ++k) {
+            add(0);
             w += kSplit * p.stride;
-            x += kSplit * kSmallSamples;
         }
-        // Of two lanes each keeps a half of what both have, until every part of the sum is in.
-        const bool second = split & 1;
-        float four[4], left[kLeft];
-        for (int i = 0; i < 4; ++i)
-            four[i] = (second ? sum[1][i] : sum[0][i]) + from_lane_xor(second ? sum[0][i] : sum[1][i], 2);
-        int sample = quad;
-        if constexpr (kSplit == 2) {
-            for (int i = 0; i < 4; ++i) left[i] = four[i];
-        } else {
-            const bool high = split & 2;
-            float two[2];
-            for (int i = 0; i < 2; ++i)
-                two[i] = (high ? four[i + 2] : four[i]) + from_lane_xor(high ? four[i] : four[i + 2], 4);
-            sample += high ? 2 : 0;
-            if constexpr (kSplit == 4) {
-                for (int i = 0; i < 2; ++i) left[i] = two[i];
-            } else {
-                const bool odd = split & 4;
-                left[0] = (odd ? two[1] : two[0]) + from_lane_xor(odd ? two[0] : two[1], 8);
-                sample += odd;
+        if (kSplit > 1 && k * kSplit + split < p.terms) add(0);
+        if constexpr (kSplit == 1) {
+            REGKD_ROLLED
+            for (int r = 0; r < 2; ++r) {
+                float v[4];
+                for (int i = 0; i < 4; ++i) v[i] = r ? sum[1][i] : sum[0][i];
+                if (unit + r < p.n) finish<4>(p, order, unit + r, base + (unit + r) * kSmallSamples, v);
             }
+        } else {
+            // Of two lanes each keeps a half of what both have, until every part of the sum is in.
+            const bool second = split & 1, high = split & 2, odd = split & 4;
+            float four[4], left[kLeft];
+            for (int i = 0; i < 4; ++i)
+                four[i] = (second ? sum[1][i] : sum[0][i]) + from_lane_xor(second ? sum[0][i] : sum[1][i], kPairs);
+            int sample = 0;
+            if constexpr (kSplit == 2) {
+                for (int i = 0; i < 4; ++i) left[i] = four[i];
+            } else {
+                float two[2];
+                for (int i = 0; i < 2; ++i)
+                    two[i] = (high ? four[i + 2] : four[i]) + from_lane_xor(high ? four[i] : four[i + 2], 2 * kPairs);
+                sample = high ? 2 : 0;
+                if constexpr (kSplit == 4) {
+                    for (int i = 0; i < 2; ++i) left[i] = two[i];
+                } else {
+                    left[0] = (odd ? two[1] : two[0]) + from_lane_xor(odd ? two[0] : two[1], 4 * kPairs);
+                    sample += odd;
+                }
+            }
+            const int row = unit + second;
+            if (row < p.n) finish<kLeft>(p, order, row, base + row * kSmallSamples + sample, left);
         }
-        const int row = unit + second;
-        if (row < p.n) finish<kLeft>(p, order, row, row * kSmallSamples + sample, left);
     }
 }
 
-// A row per warp, its sum shared out over 16 lanes.
-REGKD_WORK void few_rows(int work, int in, int order, int turn) {
-    const Work p = *reinterpret_cast<const Work*>(shared_at(work));
-    const int lane = thread_index() % kWarp, quad = 4 * (lane & 1), split = lane / 2, warps = thread_count() / kWarp;
+// One row after the other, its sum shared out over the warp.
+REGKD_BOTH void few_rows(const Work& p, int in, int base, int order) {
+    const int lane = static_cast<int>(SmallBlock::lane());
+    const bool high = lane & 1, odd = lane & 2;
+    const int sample = (high ? 2 : 0) + odd;
     REGKD_ROLLED
-    for (int row = first_item(turn); row < p.n; row += warps) {
+    for (int row = 0; row < p.n; ++row) {
         const float* w = shared_at(p.matrix + row * p.stride);
-        const float* x = shared_at(in + quad);
+        const float* x = shared_at(in);
         float sum[4] = {};
-        REGKD_ROLLED_BY_4
-        for (int k = split; k < p.terms; k += 16) {
+        REGKD_ROLLED_BY(4)
+        for (int k = lane; k < p.terms; k += kWarp) {
             const float4 v = *reinterpret_cast<const float4*>(x + k * kSmallSamples);
             const float m = w[k];
             sum[0] = REGKD_LEVEL::fused(m, v.x, sum[0]);
@@ -214,115 +225,51 @@ REGKD_WORK void few_rows(int work, int in, int order, int turn) {
             sum[2] = REGKD_LEVEL::fused(m, v.z, sum[2]);
             sum[3] = REGKD_LEVEL::fused(m, v.w, sum[3]);
         }
-        const bool high = split & 1, odd = split & 2;
         float two[2], left[1];
         for (int i = 0; i < 2; ++i)
-            two[i] = (high ? sum[i + 2] : sum[i]) + from_lane_xor(high ? sum[i] : sum[i + 2], 2);
-        left[0] = (odd ? two[1] : two[0]) + from_lane_xor(odd ? two[0] : two[1], 4);
-        left[0] += from_lane_xor(left[0], 8);
-        left[0] += from_lane_xor(left[0], 16);
-        if (split < 4) finish<1>(p, order, row, row * kSmallSamples + quad + (high ? 2 : 0) + odd, left);
+            two[i] = (high ? sum[i + 2] : sum[i]) + from_lane_xor(high ? sum[i] : sum[i + 2], 1);
+        left[0] = (odd ? two[1] : two[0]) + from_lane_xor(odd ? two[0] : two[1], 2);
+        for (int other = 4; other < kWarp; other <<= 1) left[0] += from_lane_xor(left[0], other);
+        if (lane < 4) finish<1>(p, order, row, base + row * kSmallSamples + sample, left);
     }
 }
 
-// A product and what follows. `in`: where it reads in place of the work's own buffer, 0: there. Returns whose turn is
-// next.
-REGKD_BOTH int multiply(const Work& work, int in, int order, int turn) {
-    const int from = in ? in : work.in, at = offset_of(reinterpret_cast<const float*>(&work));
-    if (work.split == 0)
-        few_rows(at, from, order, turn);
-    else if (work.split == 8)
-        pairs<8>(at, from, order, turn);
-    else if (work.split == 4)
-        pairs<4>(at, from, order, turn);
-    else
-        pairs<2>(at, from, order, turn);
-    return turn + work.items;
-}
-
-// G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s], rows of G n_in apart, for a layer's sizes. A thread holds R x 4
-// of G; with two products (d not 0) a pair of lanes shares them out. Rows and columns of a thread are far apart, those of
-// neighbours next to each other.
-template <int R, bool kTwo>
-REGKD_WORK void outer_items(int size, int q, int a, int d, int t, float* g, bool add, int turn) {
-    constexpr int kItems = kTwo ? 16 : 32;
-    constexpr int kColumns = R == 1 && kTwo ? 2 : 4, kRows = R > 1 && kTwo ? R / 2 : R;  // that a lane keeps
-    const OuterSize p = *reinterpret_cast<const OuterSize*>(shared_at(size));
-    const int lane = thread_index() % kWarp, pair = kTwo ? lane & 1 : 0, warps = thread_count() / kWarp;
-    const float* left = shared_at(pair ? d : q);
-    const float* right = shared_at(pair ? t : a);
-    g = assume_global(g);
+// A pass through the layers of two networks side by side: products, each with what follows it, and a barrier of the
+// warp after each layer. One function for all passes, called a few times per tile: its code stays in the instruction
+// cache, and a call, which saves registers to memory, costs little.
+struct Pass {
+    int works[2], layers[2];  // offset of the first layer's Work; 0 layers: no such network
+    int order[2];
+    int in[2];  // what the first layer reads in place of its own buffer, 0: that
+    int step;   // 1 or -1: to the next Work
+};
+REGKD_WORK void run_pass(const Pass pass, int base) {
+    constexpr int kWorkFloats = static_cast<int>(sizeof(Work) / sizeof(float));
+    const int layers = pass.layers[0] > pass.layers[1] ? pass.layers[0] : pass.layers[1];
     REGKD_ROLLED
-    for (int first = first_item(turn) * kItems; first < p.items; first += warps * kItems) {
-        const int item = first + (kTwo ? lane / 2 : lane), mine = item < p.items ? item : p.items - 1;
-        const int j = p.across == 1 ? mine : static_cast<int>(uint64_t{static_cast<uint32_t>(mine)} * p.reciprocal >> 32);
-        const int k = mine - j * p.across;
-        int row[R], column[4];
-        for (int r = 0; r < R; ++r) row[r] = j + r * p.down < p.n_out ? j + r * p.down : p.n_out - 1;
-        for (int c = 0; c < 4; ++c) column[c] = k + c * p.across < p.n_in ? k + c * p.across : p.n_in - 1;
-        float sum[R][4] = {};
-        for (int i = 0; i < 2; ++i) {
-            const int quad = 4 * (i ^ pair);  // the lanes of a pair meet in different banks
-            float4 x[4];
-            for (int c = 0; c < 4; ++c)
-                x[c] = *reinterpret_cast<const float4*>(right + column[c] * kSmallSamples + quad);
-            for (int r = 0; r < R; ++r) {
-                const float4 v = *reinterpret_cast<const float4*>(left + row[r] * kSmallSamples + quad);
-                for (int c = 0; c < 4; ++c) {
-                    sum[r][c] = REGKD_LEVEL::fused(v.x, x[c].x, sum[r][c]);
-                    sum[r][c] = REGKD_LEVEL::fused(v.y, x[c].y, sum[r][c]);
-                    sum[r][c] = REGKD_LEVEL::fused(v.z, x[c].z, sum[r][c]);
-                    sum[r][c] = REGKD_LEVEL::fused(v.w, x[c].w, sum[r][c]);
-                }
-            }
+    for (int l = 0; l < layers; ++l) {
+        REGKD_ROLLED
+        for (int net = 0; net < 2; ++net) {
+            if (l >= (net ? pass.layers[1] : pass.layers[0])) continue;
+            const int at = (net ? pass.works[1] : pass.works[0]) + l * pass.step * kWorkFloats;
+            const int order = net ? pass.order[1] : pass.order[0], first = net ? pass.in[1] : pass.in[0];
+            const Work work = *reinterpret_cast<const Work*>(shared_at(at));
+            const int in = l == 0 && first ? first : base + work.in;
+            if (work.split == 0)
+                few_rows(work, in, base, order);
+            else if (work.split == 1)
+                pairs<1>(work, in, base, order);
+            else if (work.split == 2)
+                pairs<2>(work, in, base, order);
+            else if (work.split == 4)
+                pairs<4>(work, in, base, order);
+            else
+                pairs<8>(work, in, base, order);
         }
-        float value[kRows][kColumns];
-        for (int r = 0; r < kRows; ++r)
-            for (int c = 0; c < kColumns; ++c) {
-                value[r][c] = sum[r][c];
-                if constexpr (kTwo) {  // of a pair: the upper rows to one, the lower to the other; or columns of one row
-                    const float other = sum[r + (R > 1 ? kRows : 0)][c + (R > 1 ? 0 : kColumns)];
-                    value[r][c] = (pair ? other : sum[r][c]) + from_lane_xor(pair ? sum[r][c] : other, 1);
-                }
-            }
-        if (item >= p.items) continue;
-        const int top = j + (R > 1 ? pair * kRows * p.down : 0), begin = k + (R > 1 ? 0 : pair * kColumns * p.across);
-        float* at = g + top * p.n_in + begin;
-        for (int r = 0; r < kRows; ++r, at += p.down * p.n_in) {
-            if (top + r * p.down >= p.n_out) break;
-            for (int c = 0; c < kColumns; ++c)
-                if (begin + c * p.across < p.n_in)
-                    at[c * p.across] = add ? at[c * p.across] + value[r][c] : value[r][c];
-        }
+        warp_barrier();
     }
 }
-
-REGKD_BOTH int outer(const OuterSize& size, int q, int a, int d, int t, float* g, bool add, int turn) {
-    const int each = d ? 16 : 32, at = offset_of(reinterpret_cast<const float*>(&size));
-    if (size.n_out == 1) {
-        if (d)
-            outer_items<1, true>(at, q, a, d, t, g, add, turn);
-        else
-            outer_items<1, false>(at, q, a, d, t, g, add, turn);
-    } else {
-        if (d)
-            outer_items<4, true>(at, q, a, d, t, g, add, turn);
-        else
-            outer_items<4, false>(at, q, a, d, t, g, add, turn);
-    }
-    return turn + (size.items + each - 1) / each;
-}
-
-// b[j] (+)= sum_s q[j, s], by threads from the idle end.
-REGKD_BOTH void sum_rows(int n, int q, float* b, bool add) {
-    REGKD_ROLLED
-    for (int j = thread_count() - 1 - thread_index(); j < n; j += thread_count()) {
-        const float4 v = *reinterpret_cast<const float4*>(shared_at(q + j * kSmallSamples));
-        const float4 w = *reinterpret_cast<const float4*>(shared_at(q + j * kSmallSamples + 4));
-        const float sum = ((v.x + v.y) + (v.z + v.w)) + ((w.x + w.y) + (w.z + w.w));
-        b[j] = add ? b[j] + sum : sum;
-    }
-}
+REGKD_BOTH int place_of(const Work& work) { return offset_of(reinterpret_cast<const float*>(&work)); }
 
 }  // namespace cuda
 }  // namespace regkd

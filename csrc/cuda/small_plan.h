@@ -9,29 +9,28 @@
 namespace regkd {
 namespace cuda {
 
-constexpr int kSmallSamples = 8;       // of a tile; rows of its buffers are as long
-constexpr int kSmallThreads = 256;     // of a block
+constexpr int kSmallSamples = 4;        // of a tile, a warp's; rows of its buffers are as long
+constexpr int kSmallWarps = 8;          // of a block, at most
 constexpr int kSmallBytes = 98 * 1024;  // of shared memory: what devices from sm_80 on give a block
-constexpr int kSmallTiles = 128;       // of a step; more rows go to the tiles of 32 of train.cu
-constexpr int kClusterBlocks = 16;     // the most that a cluster can have
-constexpr int kSmallMapped = 1 << 16;  // floats of the student's weights in shared memory that the map can name
+constexpr int kSmallTiles = 256;        // of a step; more rows go to the tiles of 32 of train.cu
+constexpr int kClusterBlocks = 16;      // the most that a cluster can have
+constexpr int kSmallMapped = 1 << 16;   // floats of the student's weights in shared memory that the map can name
 
-// Products with few rows and long sums share out each row's terms over a warp, the others share them over `split` lanes.
-REGKD_BOTH bool is_few(int rows, int terms) { return rows <= 8 || (rows <= 32 && terms >= 8 * rows); }
-REGKD_BOTH int split_of(int rows) { return rows <= 32 ? 8 : (rows <= 64 ? 4 : 2); }
+// Products with few rows and long sums share out each row's terms over a warp; the others have 2 rows per lane, and
+// where that leaves lanes idle they share sums over `split` of them.
+REGKD_BOTH bool is_few(int rows, int terms) { return rows <= 4 || (rows <= 32 && terms >= 16 * rows); }
+REGKD_BOTH int split_of(int rows) { return rows <= 8 ? 8 : (rows <= 16 ? 4 : (rows <= 32 ? 2 : 1)); }
 
 // Floats from a row of n weights to the next: rows that lanes read at once begin in different banks.
-REGKD_BOTH int small_stride(int n) {
-    const int each = n <= 32 ? 4 : (n <= 64 ? 8 : 16);
-    return each * ((n + each - 1) / each | 1);
-}
+REGKD_BOTH int small_stride(int n) { return n <= 8 ? 8 : (n <= 16 ? 16 : (n + 1) / 2 * 2); }
 
-// Where a network lies, in floats from the block's shared memory. W [n_out, n_in] and its transpose are kept as the
-// products need them: 0 stands for none. Entry l of buffers belongs to hidden layer l.
+// Where a network lies: weights in floats from the block's shared memory, buffers from the begin of a warp's own. W
+// [n_out, n_in] and its transpose are kept as the products need them: 0 stands for none. Entry l of buffers belongs to
+// hidden layer l.
 struct Places {
     int32_t w[kMaxLayers + 1], transposed[kMaxLayers + 1], bias[kMaxLayers + 1];
     int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], t[kMaxLayers], m[kMaxLayers],
-        q[2];
+        q[kMaxLayers];
 };
 
 REGKD_BOTH bool needs_rows(int n_in, int n_out) { return is_few(n_out, n_in) || !is_few(n_in, n_out); }
@@ -54,23 +53,19 @@ REGKD_BOTH int32_t place_network(const Network& net, int32_t at, Places& places)
     return at;
 }
 
-// Buffers of a tile, from `base` on.
-REGKD_BOTH void place_buffers(const REGKD_LEVEL::Arena& at, int32_t base, Places& student, Places& teacher) {
+REGKD_BOTH void place_buffers(const REGKD_LEVEL::Arena& at, Places& student, Places& teacher) {
     for (int l = 1; l < kMaxLayers; ++l) {
-        student.a[l] = base + at.a[l];
-        student.s1[l] = base + at.s1[l];
-        student.s2[l] = base + at.s2[l];
-        student.u[l] = base + at.u[l];
-        student.d[l] = base + at.d[l];
-        student.t[l] = base + at.tangent[l];
-        student.m[l] = base + at.m[l];
-        teacher.a[l] = teacher.u[l] = teacher.d[l] = base + at.teacher_a[l & 1];
-        teacher.s1[l] = base + at.teacher_s1[l];
-        teacher.s2[l] = teacher.t[l] = teacher.m[l] = 0;
-    }
-    for (int i = 0; i < 2; ++i) {
-        student.q[i] = base + at.q[i];
-        teacher.q[i] = 0;
+        student.a[l] = at.a[l];
+        student.s1[l] = at.s1[l];
+        student.s2[l] = at.s2[l];
+        student.u[l] = at.u[l];
+        student.d[l] = at.d[l];
+        student.t[l] = at.tangent[l];
+        student.m[l] = at.m[l];
+        teacher.a[l] = teacher.u[l] = teacher.d[l] = at.teacher_a[l & 1];
+        teacher.s1[l] = at.teacher_s1[l];
+        teacher.s2[l] = teacher.t[l] = teacher.m[l] = teacher.q[l] = 0;
+        student.q[l] = at.s2[l] ? at.s2[l] : at.q[l & 1];
     }
 }
 
@@ -87,11 +82,11 @@ enum class After : int32_t {
 // from the launch's begin on: made up again in every phase, addresses would cost more than the arithmetic.
 struct alignas(16) Work {
     int32_t matrix, stride, n, terms;  // M's rows are `stride` apart where split is 0, its columns else
-    int32_t in, out, bias, b;          // buffers; 0: none
+    int32_t in, out, bias, b;          // buffers but for bias; 0: none
     int32_t c, m, u, kind;
     After after;
-    int32_t split, items;  // 0: few rows; of warps
-    int32_t unused;
+    int32_t split;  // 0: few rows
+    int32_t unused[2];
 };
 struct alignas(16) OuterSize {
     int32_t n_out, n_in, across, down;  // items of an outer product, 4 columns by 1 or 4 rows each
@@ -116,21 +111,18 @@ REGKD_BOTH Work work_of(const Network& net, const Places& at, int l, bool column
     work.matrix = few != columns ? at.w[l] : at.transposed[l];
     work.stride = small_stride(few ? work.terms : work.n);
     work.split = few ? 0 : split_of(work.n);
-    const int rows = few ? 1 : 32 / work.split;
-    work.items = (work.n + rows - 1) / rows;
     return work;
 }
 
-// Layer l of all passes. `arena`: where a tile's buffers begin; `y`, `g`, `v`: the network's outputs, its gradient by the
-// inputs, and the cotangents, from there; `c`: where pass 4 begins.
-REGKD_BOTH void make_works(const Network& net, Works& works, int l, const REGKD_LEVEL::Arena& buffers, int32_t arena,
-                           int32_t y, int32_t g) {
+// Layer l of all passes. `y`, `g`: the network's outputs, and its gradient by the inputs.
+REGKD_BOTH void make_works(const Network& net, Works& works, int l, const REGKD_LEVEL::Arena& buffers, int32_t y,
+                           int32_t g) {
     const Places& at = works.at;
     const bool last = l == net.layers;
     Work work = work_of(net, at, l, false);
-    work.in = l == 1 ? arena + buffers.x : at.a[l - 1];
+    work.in = l == 1 ? buffers.x : at.a[l - 1];
     work.after = last ? After::kKeep : After::kActivate;
-    work.out = last ? arena + y : at.a[l];
+    work.out = last ? y : at.a[l];
     work.bias = at.bias[l];
     if (!last) {
         work.b = at.s1[l];
@@ -138,7 +130,7 @@ REGKD_BOTH void make_works(const Network& net, Works& works, int l, const REGKD_
         work.kind = net.activation;
     }
     works.forward[l - 1] = work;
-    work.in = l == 1 ? arena + buffers.r : at.t[l - 1];
+    work.in = l == 1 ? buffers.r : at.t[l - 1];
     work.after = After::kTangent;
     work.out = last ? 0 : at.t[l];
     work.bias = 0;
@@ -147,17 +139,17 @@ REGKD_BOTH void make_works(const Network& net, Works& works, int l, const REGKD_
     works.push[l - 1] = work;
 
     work = work_of(net, at, l, true);
-    work.in = last ? arena + buffers.v : at.d[l];
+    work.in = last ? buffers.v : at.d[l];
     work.after = l == 1 ? After::kKeep : After::kScale;
-    work.out = l == 1 ? arena + g : at.d[l - 1];
+    work.out = l == 1 ? g : at.d[l - 1];
     if (l > 1) {
         work.b = at.s1[l - 1];
         work.c = at.u[l - 1] == at.d[l - 1] ? 0 : at.u[l - 1];
     }
     works.pull[l - 1] = work;
-    work.in = last ? arena + buffers.c : at.q[l & 1];
+    work.in = last ? buffers.c : at.q[l];
     work.after = After::kReturn;
-    work.out = l == 1 ? 0 : at.q[(l - 1) & 1];
+    work.out = l == 1 ? 0 : at.q[l - 1];
     work.c = 0;
     work.m = l > 1 ? at.m[l - 1] : 0;  // where pass 3 left something
     works.back[l - 1] = work;
@@ -177,12 +169,13 @@ struct SmallCut {
     int32_t groups;  // tile i adds to gradient i % groups
 };
 
-// Up to 16 groups, a cluster's blocks, while a step has few tiles; else one per tile.
+// A group per tile while a step has few.
 REGKD_BOTH SmallCut small_cut(const Job& job) {
+    constexpr int kGroups = 64;
     SmallCut cut;
     cut.tiles = REGKD_LEVEL::tile_count(job, kSmallSamples);
-    const int each = cut.tiles <= 2 * kClusterBlocks ? (cut.tiles + kClusterBlocks - 1) / kClusterBlocks : 1;
-    cut.groups = each > 1 ? (cut.tiles + each - 1) / each : cut.tiles;
+    const int each = (cut.tiles + kGroups - 1) / kGroups;
+    cut.groups = (cut.tiles + each - 1) / each;
     return cut;
 }
 
@@ -203,29 +196,30 @@ struct SmallHeader {
     SmallCut cut;
     int64_t step, row;  // as in Header
     unsigned* barrier;  // [2] of the member: blocks arrived, generation
-    double* sums;       // [tiles, 2] of the member
+    double* sums;       // [2, tiles, 2] of the member, for even and odd steps
     float* gradients;   // [groups, grad_floats] of the member, each laid out like the parameters
     int64_t grad_floats;
     int32_t parameters;
-    int32_t map;    // [parameters] where a parameter lies: floats from `weights` of W, and of its transpose << 16
-    int32_t weights, arena;
+    int32_t map;  // [parameters] where a parameter lies: floats from `weights` of W, and of its transpose << 16
+    int32_t weights, arena, arena_floats;  // arena: the first warp's
 };
 
 struct SmallSize {
-    int32_t student, teacher, map, arena, end;  // floats from the begin of shared memory
+    int32_t student, teacher, map, arena;  // floats from the begin of shared memory
+    int32_t each;                          // of a warp's arena
 };
 
 REGKD_BOTH int32_t small_header_floats() { return static_cast<int32_t>((sizeof(SmallHeader) + 127) / 128 * 32); }
 
 REGKD_BOTH SmallSize small_size(const Job& job, Places& student, Places& teacher, REGKD_LEVEL::Arena& at) {
     SmallSize size;
-    at = REGKD_LEVEL::make_arena(job, kSmallSamples);
+    at = REGKD_LEVEL::make_arena(job, kSmallSamples, true);
     size.student = small_header_floats();
     size.teacher = place_network(job.student, size.student, student);
     size.map = place_network(job.teacher, size.teacher, teacher);
     size.arena = size.map + static_cast<int32_t>((dense_count(job.student) + 31) / 32 * 32);
-    size.end = size.arena + at.floats;
-    place_buffers(at, size.arena, student, teacher);
+    size.each = (at.floats + 31) / 32 * 32;
+    place_buffers(at, student, teacher);
     return size;
 }
 
@@ -236,53 +230,7 @@ REGKD_BOTH bool is_small(const Job& job) {
     Places student, teacher;
     REGKD_LEVEL::Arena at;
     const SmallSize size = small_size(job, student, teacher, at);
-    return 4 * size.end <= kSmallBytes && size.teacher - size.student < kSmallMapped;
-}
-
-// The launch of an ensemble's small members: `blocks` each, in a cluster or not. Sizes are the largest over them.
-struct SmallPlan {
-    int32_t members, blocks, threads, shared_bytes, clustered;
-    int32_t tiles, groups;
-    int64_t grad_floats, member_bytes;  // as in Plan
-};
-
-inline void add_small(SmallPlan& p, const Job& job) {
-    Places student, teacher;
-    REGKD_LEVEL::Arena at;
-    const SmallCut cut = small_cut(job);
-    const auto raise = [](auto& most, auto n) { most = n > most ? n : most; };
-    ++p.members;
-    raise(p.shared_bytes, 4 * small_size(job, student, teacher, at).end);
-    raise(p.grad_floats, round_up(dense_count(job.student), 32));
-    raise(p.tiles, cut.tiles);
-    raise(p.groups, cut.groups);
-}
-
-// What a device holds at once of the small path's blocks.
-struct Resident {
-    int64_t blocks;
-    int32_t multiprocessors, cluster;  // cluster: blocks of the largest one, 1: none
-};
-
-// As many blocks per member as make a step shortest: tiles that a multiprocessor works on one after the other, plus what
-// a barrier through global memory costs where there is no cluster. Of equals the most blocks.
-inline void plan_small_blocks(SmallPlan& p, const Resident& resident) {
-    constexpr int64_t kGridBarrier = 2;  // in tiles
-    const int64_t each = (p.tiles + p.groups - 1) / p.groups;
-    int64_t least = INT64_MAX;
-    for (int32_t blocks = 1; blocks <= p.groups; ++blocks) {
-        const bool clustered = blocks > 1 && blocks <= resident.cluster;
-        if (blocks > 1 && static_cast<int64_t>(blocks) * p.members > resident.blocks) break;
-        const int64_t turns = (static_cast<int64_t>(blocks) * p.members + resident.multiprocessors - 1) /
-                              resident.multiprocessors;
-        const int64_t cost = turns * ((p.groups + blocks - 1) / blocks) * each +
-                             (blocks > 1 && !clustered ? kGridBarrier : 0);
-        if (cost > least) continue;
-        least = cost;
-        p.blocks = blocks;
-        p.clustered = clustered;
-    }
-    p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 16, 128) + round_up(4 * p.grad_floats * p.groups, 128);
+    return 4 * (size.arena + size.each) <= kSmallBytes && size.teacher - size.student < kSmallMapped;
 }
 
 }  // namespace cuda

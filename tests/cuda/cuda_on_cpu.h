@@ -177,8 +177,7 @@ Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... argum
     const unsigned blocks = grid.blocks_x * grid.blocks_y;
     const unsigned most = static_cast<unsigned>(setting("CUDA_ON_CPU_MAX_THREADS", 512));
     const bool together = grid.cooperative || grid.cluster > 1;
-    const unsigned wave =
-        together || most < grid.threads ? (together ? blocks : 1u) : most / grid.threads;
+    const unsigned wave = together || most < grid.threads ? (together ? blocks : 1u) : most / grid.threads;
     for (unsigned first = 0; first < blocks; first += wave) {
         const unsigned last = first + wave < blocks ? first + wave : blocks;
         std::vector<std::unique_ptr<Block> > own;

@@ -10,8 +10,9 @@ using namespace regkd;
 static int32_t largest_cluster = 1;
 
 static cuda::Plan make_plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident) {
-    return cuda::plan_blocks(cuda::plan_shared(jobs, members, shared_limit, threads), resident,
-                             {resident, static_cast<int32_t>(resident), largest_cluster});
+    const cuda::SmallDevice device = {shared_limit, static_cast<int32_t>(resident), true, largest_cluster,
+                                      threads / cuda::kWarp};
+    return cuda::plan_blocks(cuda::plan_shared(jobs, members, shared_limit, threads), resident, device, threads);
 }
 
 extern "C" {

@@ -38,7 +38,7 @@ SHAPES = {  # teacher, student: those of step.py; rows: as many as make its kind
 }
 ONCE_PER_STEP = (
     "train_kernel", "begin_step", "finish_step", "step_losses", "copy_weights", "member_barrier",
-    "small_kernel", "copy_network", "small_losses",
+    "small_kernel", "copy_network", "small_losses", "small_set_up",
 )  # fmt: skip
 VANISH = ("move", "parameter")
 THREADS, SHARED = 0, 227 * 1024  # 0: as many as the product takes; sm_90

@@ -150,7 +150,8 @@ inline void barrier(Thread& t, int line) {
     ++m.barriers[line];
     if (line != m.skipped_barrier) m.yield(t, State::kAtBarrier, line);
 }
-// The cluster's barrier. A block's threads wait for each other at both halves: one of the orders that a device may take.
+// The cluster's barrier. A block's threads wait for each other at both halves: one of the orders that a device may
+// take.
 inline void cluster_arrive(Thread& t, int line) { t.machine->yield(t, State::kArriving, line); }
 inline void cluster_wait(Thread& t, int line) { t.machine->yield(t, State::kAtCluster, line); }
 inline void warp_barrier(Thread& t, int line) {

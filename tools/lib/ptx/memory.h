@@ -3,8 +3,8 @@
 // Two accesses of one word, one of them a write, are a race unless something orders them: a barrier of the block, a
 // barrier of the warp, or a chain of release and acquire between blocks. A block counts its releases to all (its epoch:
 // barriers, arrivals at the cluster's barrier); a thread knows of other blocks the epochs that reached it through
-// acquired words and the cluster's barrier. Inside a block regions count: see `Region`. Words are 4 bytes: neighbours of less
-// than a word count as one.
+// acquired words and the cluster's barrier. Inside a block regions count: see `Region`. Words are 4 bytes: neighbours
+// of less than a word count as one.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +21,9 @@ enum class Space { kGeneric, kShared, kGlobal, kLocal, kParameter };
 
 constexpr uint32_t kNobody = ~0u;
 
-// Where a block's threads stand between its barriers. Even: outside the two halves of the cluster's barrier, odd: between
-// them. What was done before the first half is ordered before what follows the second; what was done between them is
-// ordered by the next barrier only.
+// Where a block's threads stand between its barriers. Even: outside the two halves of the cluster's barrier, odd:
+// between them. What was done before the first half is ordered before what follows the second; what was done between
+// them is ordered by the next barrier only.
 using Region = uint32_t;
 inline Region after_barrier(Region r) { return r + (r & 1 ? 4 : 2); }
 inline bool is_before(Region earlier, Region later) { return later >= (earlier + 1) / 2 * 2 + 2; }
