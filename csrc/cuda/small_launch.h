@@ -40,8 +40,8 @@ struct SmallDevice {
 
 // Blocks per member and warps per block that make a step shortest: tiles that a warp works on one after the other, each
 // the longer the more than 16 warps share a multiprocessor, and half a tile for a barrier through global memory where
-// there is no cluster. Of equals the most blocks. `threads` 0: as many as the tiles need, at least 8 warps, which share
-// out the parameters.
+// there is no cluster. Of equals the most blocks that have a place at once. `threads` 0: as many as the tiles need, at
+// least 8 warps, which share out the parameters.
 inline void plan_small_blocks(SmallPlan& p, const SmallDevice& device, int threads) {
     double least = 1e30;
     const int most = threads ? threads / kWarp : kSmallWarps;
@@ -62,7 +62,8 @@ inline void plan_small_blocks(SmallPlan& p, const SmallDevice& device, int threa
             const double waves = static_cast<double>((each + together - 1) / together);
             const double crowd = static_cast<double>(together * warps) / 16.0;
             const double cost = waves * rounds * (crowd > 1.0 ? crowd : 1.0) + (blocks > 1 && !clustered ? 0.5 : 0.0);
-            if (cost > least || (cost == least && blocks == p.blocks)) continue;  // no more warps than needed
+            // No more warps than needed, and no more blocks where not all have a place at once.
+            if (cost > least || (cost == least && (blocks == p.blocks || waves > 1.0))) continue;
             least = cost;
             p.blocks = blocks;
             p.warps = warps;
