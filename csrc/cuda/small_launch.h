@@ -40,7 +40,7 @@ struct SmallDevice {
 
 // Blocks per member and warps per block that make a step shortest: tiles that a warp works on one after the other, each
 // the longer the more than 16 warps share a multiprocessor, and what the meetings of several blocks cost, 0.3 of a tile
-// in a cluster and 0.5 through global memory (measured on an H100). Of equals the most blocks that have a place at
+// in a cluster and 0.5 through global memory (about what an H100 took). Of equals the most blocks that have a place at
 // once. `threads` 0: as many as the tiles need, at least 8 warps, which share out the parameters.
 inline void plan_small_blocks(SmallPlan& p, const SmallDevice& device, int threads) {
     double least = 1e30;
