@@ -1,6 +1,8 @@
 // The Block policy: how one tile of 32 samples is worked on. csrc/cpu runs a tile on one thread, csrc/cuda on a block.
 //
 // A Block is passed by value and has
+//   kPitch                   floats from a row of a buffer to the next, at least the tile's samples; kTile but for
+//                            csrc/cuda/small.h
 //   F, I, U                  lane types (portable.h); load(p), store(p, F), load_int(p) for p = row + s
 //   fused(a, b, c)           a * b + c
 //   barrier()                what was written before it is seen by all after it; no other call meets, so whatever one
@@ -29,11 +31,11 @@ namespace REGKD_LEVEL {
 
 struct Arena {
     int32_t x, live, y, t, row_terms, student_y, teacher_y, c, v, r, student_g, teacher_g, square, value_loss, gm_loss;
-    int32_t index;  // 32 ints: the row of each lane
+    int32_t index;  // ints: the row of each lane
     int32_t teacher_a[2], teacher_s1[kMaxLayers];
     int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], tangent[kMaxLayers],
         m[kMaxLayers], q[2];
-    int32_t floats;  // size; a multiple of 32
+    int32_t floats;  // size; a multiple of a row
 };
 
 REGKD_INLINE bool is_active(const Weight& w) { return w.start != 0.0f || w.end != 0.0f; }
@@ -52,12 +54,14 @@ REGKD_INLINE bool any_gm(const Job& job) {
 REGKD_INLINE int outputs_of(const Job& job) { return job.student.widths[job.student.layers]; }
 REGKD_INLINE int cotangent_count(const Job& job) { return job.cotangents > 0 ? job.cotangents : outputs_of(job); }
 
-REGKD_PHASE Arena make_arena(const Job& job) {
+// `samples`: floats of a row, those of the Block that works on it. `q_in_s2`: with gradient matching q takes the place
+// of s'', which pass 4 does not need, and has none of its own.
+REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 = false) {
     Arena at;
     int32_t end = 0;
-    const auto take = [&end](int rows) {
+    const auto take = [&end, samples](int rows) {
         const int32_t begin = end;
-        end += rows * kTile;
+        end += rows * samples;
         return begin;
     };
     const int d = job.student.widths[0], o = outputs_of(job);
@@ -87,7 +91,7 @@ REGKD_PHASE Arena make_arena(const Job& job) {
             if (l < job.student.layers && job.student.widths[l] > wide_s) wide_s = job.student.widths[l];
         }
         at.teacher_a[i] = take(wide_t);
-        at.q[i] = take(wide_s);
+        at.q[i] = take(gm && q_in_s2 ? 0 : wide_s);
     }
     const bool keep_m = gm && cotangent_count(job) > 1;
     for (int l = 1; l < kMaxLayers; ++l) {

@@ -27,6 +27,7 @@ constexpr int kDotRows = 2, kDotColumns = 8;
 
 template <Order kOrder = Order::kForwards>
 struct CpuBlock {
+    static constexpr int kPitch = kTile;
     using F = Vec;
     using I = IVec;
     using U = UVec;

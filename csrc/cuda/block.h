@@ -21,6 +21,7 @@ constexpr int kOuterItems = 128;
 
 template <bool kShared, int kShift = 0>
 struct DeviceBlock {
+    static constexpr int kPitch = kTile;
     using F = float;
     using I = int32_t;
     using U = uint32_t;

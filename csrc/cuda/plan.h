@@ -2,9 +2,7 @@
 // call, so it can be tested without a device; `resident` comes from the device (train.h).
 #pragma once
 
-#include "common.h"
-
-#include "../core/step.h"
+#include "small_launch.h"
 
 namespace regkd {
 namespace cuda {
@@ -24,8 +22,6 @@ struct Cut {
     int32_t tiles;   // of a step
     int32_t groups;  // tile i adds to gradient i % groups
 };
-
-REGKD_BOTH int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // The gradient of every group takes memory and is read once by the optimizer.
 REGKD_BOTH Cut cut_of(const Job& job) {
@@ -67,6 +63,7 @@ struct Plan {
     int64_t arena_global_floats;  // of one block, when the arena does not fit in shared memory
     int64_t member_bytes;         // of the workspace: barrier [2 words, 128 bytes], sums, gradients, arenas
     int64_t workspace_bytes;      // zero it once before the first launch; launches leave it fit for the next
+    SmallPlan small;              // of the members that go the small path; what stands above is for the others
 };
 
 REGKD_BOTH int32_t header_floats() { return static_cast<int32_t>(round_up(sizeof(Header), 128) / 4); }
@@ -89,6 +86,10 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     const auto raise = [](auto& most, auto n) { most = n > most ? n : most; };
     for (int32_t i = 0; i < members; ++i) {
         const Job& job = jobs[i];
+        if (shared_limit >= kSmallBytes && is_small(job)) {
+            add_small(p.small, job);
+            continue;
+        }
         raise(student, shared_floats(job.student));
         raise(teacher, shared_floats(job.teacher));
         raise(arena, static_cast<int64_t>(REGKD_LEVEL::make_arena(job).floats));
@@ -122,13 +123,16 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     return p;
 }
 
-// `resident`: blocks of this shape the device holds at once. More than one block a member needs all of them resident.
-inline Plan plan_blocks(Plan p, int64_t resident) {
+// `resident`: blocks of this shape the device holds at once. More than one block a member needs all of them resident,
+// or a cluster. `small`: the device, for the members that go the small path.
+inline Plan plan_blocks(Plan p, int64_t resident, const SmallDevice& small, int threads = 0) {
     int64_t blocks = resident / p.members;
     if (blocks > p.groups) blocks = p.groups;
     p.blocks = static_cast<int32_t>(blocks < 1 ? 1 : blocks);
     p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 2 * 8, 128) +
                      round_up(4 * p.grad_floats * p.groups, 128) + round_up(4 * p.arena_global_floats * p.blocks, 128);
+    if (p.small.members) plan_small_blocks(p.small, small, threads);
+    if (p.small.member_bytes > p.member_bytes) p.member_bytes = p.small.member_bytes;
     p.workspace_bytes = p.member_bytes * p.members;
     return p;
 }

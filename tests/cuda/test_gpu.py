@@ -264,7 +264,8 @@ def test_members_of_an_ensemble_do_as_they_do_alone():
     settings = [
         dict(seed=1),
         dict(seed=2, student=(5, 6, 2), batch=20, teacher=(5, 8, 2)),
-        dict(seed=3, optimizer="rmsprop", draws=0),
+        dict(seed=3, optimizer="rmsprop", draws=0, weights={"base": (1, 1), "abm": (1, 0)}),
+        dict(seed=4, teacher=(5, 200, 200, 2)),  # not small: it goes another way than its company
     ]
     together = [OnDevice(steps=3, **s) for s in settings]
     train(*together)

@@ -29,7 +29,9 @@ WORKLOADS = [
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory, ptx_cache):  # noqa: F811
-    return Emulator(Emulation("ptx", "train_driver.cpp", "train.cu", tmp_path_factory.mktemp("train"), ptx_cache))
+    return Emulator(
+        Emulation("ptx", "train_driver.cpp", "train.cu small.cu", tmp_path_factory.mktemp("train"), ptx_cache)
+    )
 
 
 def faults(emulator, workload, skipped=0) -> str:
