@@ -177,9 +177,11 @@ def test_a_teacher_that_takes_other_inputs_is_named(tmp_path):
 
 
 def test_calibration_rows_are_as_described_without_the_file(data, teacher, yaml, rows, tmp_path):
-    from regkd_edge.sampling.synthetic import described_inputs, synthetic_rows
+    from regkd_edge.models import Student
+    from regkd_edge.sampling.synthetic import known_inputs, synthetic_rows
 
     trained = distill(data, teacher, short(no_data=True, describe=yaml, like=rows, terms=[]), 0)
     trained.save(tmp_path / "student", data)
-    x = synthetic_rows(described_inputs(tmp_path / "student"), 500, 1)
+    stored = Student.load(tmp_path / "student")
+    x = synthetic_rows(known_inputs(stored.scalers.x, stored.inputs), 500, 1)
     assert set(x[:, 1]) <= {0, 1, 2, 3, 4, 5} and np.allclose(x[:, 2], 2) and np.corrcoef(x[:, :2].T)[0, 1] > 0.5
