@@ -11,6 +11,8 @@ from regkd_edge.errors import DataError
 from regkd_edge.recipes.samplers import NOISES
 from regkd_edge.sampling.neighbours import Neighbours
 
+OF_TABLES = [noise for noise in NOISES if noise != "smooth"]  # which needs rows that are images or signals
+
 
 @pytest.fixture(scope="module")
 def rows():
@@ -34,7 +36,7 @@ def around(x, noise, sigma=0.5, count=500, seed=0):
     return Neighbours(x, columns, Scaler.fit(x)).points(count, noise, sigma, seed)
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", OF_TABLES)
 def test_every_point_is_one_that_can_occur(rows, noise):
     x = around(rows, noise)
     assert x.shape == (500, 8)
@@ -54,7 +56,7 @@ def test_open_noise_does_not_cross_a_zero_that_the_rows_do_not_cross():
     assert points.min() == 0.0 and points.max() > 2.2
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", OF_TABLES)
 def test_the_same_seed_gives_the_same_points(rows, noise):
     assert (around(rows, noise, seed=3) == around(rows, noise, seed=3)).all()
     assert (around(rows, noise, seed=3) != around(rows, noise, seed=4)).any()
