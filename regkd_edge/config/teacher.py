@@ -75,7 +75,7 @@ class TeacherConfig(Section):
     _unconfirmed: frozenset[str] = PrivateAttr(frozenset())
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.__dict__ == other.__dict__  # whoever wrote the fields
+        return type(other) is type(self) and self.__dict__ == other.__dict__  # the fields alone, not who wrote them
 
     @property
     def unconfirmed(self) -> frozenset[str]:

@@ -62,7 +62,7 @@ _OPENERS = {
     "fused/gain": "a table of the package", "graph/graph": "onnx", "graph/unoptimized": "onnx",
     "inspection": "native, model", "io/arrays": "npz", "io/consent": "hashes compared as bytes, in the user's own folder",
     "io/files": "only hashed", "io/memory": "the kernel's files", "io/reading": "state, config, safetensors",
-    "io/regular": "state", "measure/bench": "written", "measure/machine": "the kernel's files",
+    "io/regular": "state", "measure/result": "written", "measure/machine": "the kernel's files",
     "models/scaling": "scalers, scalers in NPZ", "models/store": "model, weights of a model, kept teacher",
     "models/teachers/estimators": "skops, pickle, XGBoost, XGBoost binary, LightGBM, CatBoost",
     "models/teachers/exported": "exported, torchscript", "models/teachers/onnx_file": "ONNX teacher",

@@ -34,7 +34,7 @@ _TARGET = re.compile(r"torch\.ops\.(aten|prims|prim|quantized|quantized_decompos
 _FILES = re.compile(r"\b(save|load|from_file|load_tensor|exec|eval|system|open)\b")
 _FUNCTIONS = re.compile(
     r"Symbol|Integer|Float|Rational|Add|Mul|Max|Min|Mod|PythonMod|(Clean|Ceil|Floor)Div|(Ceil|Floor|Trunc|Round)ToInt"
-    r"|(Int|Float)TrueDiv|ToFloat|Where|ModularIndexing|Identity|Eq|Ne|Lt|Le|Gt|Ge|Equality|Unequality|Abs|floor|ceiling"
+    r"|(Int|Float)TrueDiv|ToFloat|Where|ModularIndexing|Identity|Eq|Ne|Lt|Le|Gt|Ge|Equality|Un(?:e)quality|Abs|floor|ceiling"
     r"|(Strict)?(Less|Greater)Than|And|Or|Not|sqrt"
 )
 _NODES = (
@@ -61,7 +61,7 @@ def safe_program(path: Path) -> io.BytesIO:
     Raises
     ------
     UnsafeProgram
-        A compiled library, an expression or a name that is more than that, or an operator that is no mathematics.
+        A compiled library, an expression or a name that is more than that, or an operator that does more than compute.
     ValueError, OSError, zipfile.BadZipFile
         Not such an archive.
     """

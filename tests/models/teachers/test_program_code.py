@@ -81,7 +81,7 @@ def test_such_text_would_have_run(exported, tmp_path, monkeypatch):
     "target", ["torch.os.system", "torch.ops.aten.from_file.default", "torch.ops.aten.save.default", "builtins.exec",
                "torch.ops.debugprims.load_tensor.default", "torch.hub.load", "os.system"]
 )  # fmt: skip
-def test_operators_that_are_no_mathematics_are_refused(target, exported):
+def test_operators_that_do_more_than_compute_are_refused(target, exported):
     evil = changed(exported, lambda text: text.replace("torch.ops.aten.tanh.default", target))
     with pytest.raises(ModelError, match=r"holds the operator.*--trust"):
         load_teacher(evil)
