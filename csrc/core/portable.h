@@ -34,9 +34,11 @@
 #ifdef __CUDA_ARCH__
 #define REGKD_ROLLED _Pragma("unroll 1")
 #define REGKD_ROLLED_BY_2 _Pragma("unroll 2")
+#define REGKD_ROLLED_BY_4 _Pragma("unroll 4")
 #else
 #define REGKD_ROLLED
 #define REGKD_ROLLED_BY_2
+#define REGKD_ROLLED_BY_4
 #endif
 
 namespace regkd {

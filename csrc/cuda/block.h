@@ -8,14 +8,13 @@
 #pragma once
 
 #include "launch.h"
+#include "slices.h"
 
 #include "../core/step.h"
 
 namespace regkd {
 namespace cuda {
 
-// Products with at most so many rows share out each row's terms over a warp's row groups.
-constexpr int kFewRows = 8;
 // An outer product with less work than so many threads takes smaller pieces of it.
 constexpr int kOuterItems = 128;
 
@@ -25,7 +24,10 @@ struct DeviceBlock {
     using I = int32_t;
     using U = uint32_t;
 
-    int given;  // the tile has 2^shift samples: 3, 4 or 5; kShift says so at compile time, or 0
+    static constexpr bool kInPlace = false;
+
+    int given;    // the tile has 2^shift samples: 3, 4 or 5; kShift says so at compile time, or 0
+    bool sliced;  // sums in the order of slices.h, for buffers in global memory: as SlicedBlock would
 
     REGKD_BOTH float load(const float* p) const { return *p; }
     REGKD_BOTH void store(float* p, float v) const { *p = v; }
@@ -123,7 +125,7 @@ struct DeviceBlock {
         }
     }
 
-  private:
+  protected:
     REGKD_BOTH int shift() const { return kShift ? kShift : given; }
     REGKD_BOTH int lane() const { return thread_index() & (kWarp - 1); }
     REGKD_BOTH int warp_index() const { return thread_index() >> 5; }
@@ -148,6 +150,8 @@ struct DeviceBlock {
             done(begin, begin + each_item < n ? begin + each_item : n);
     }
 
+    REGKD_BOTH static bool is_few(int n, int terms) { return n <= kFewRows && terms >= 16; }
+
     // Returns the rows of an item: items are dealt out to warps in turn. A real function for weights in shared memory
     // and one for weights elsewhere: what is assumed of a pointer holds for the whole function.
     template <bool kTransposed, bool kWeightsShared>
@@ -160,7 +164,7 @@ struct DeviceBlock {
     template <bool kTransposed>
     REGKD_BOTH int by_rows(const float* w, int stride, int n, int terms, const float* in, const float* bias,
                            float* out) const {
-        if (n <= kFewRows && terms >= 16) {
+        if (is_few(n, terms)) {
             few_rows<kTransposed>(w, stride, n, terms, in, bias, out);
             return 1;
         }
@@ -192,15 +196,16 @@ struct DeviceBlock {
             const int first = item * step + group * R;
             if (first >= n) continue;
             const int left = n - first;
-            float sum[R][4];
+            float sum[R][4] = {};
             for (int r = 0; r < R; ++r) {
-                const float b = bias ? bias[first + (r < left ? r : left - 1)] : 0.0f;
+                if (bias == nullptr || sliced_here()) break;
+                const float b = bias[first + (r < left ? r : left - 1)];
                 for (float& v : sum[r]) v = b;
             }
-            if constexpr (kTransposed)
-                add_columns<R>(w + first, stride, left, terms, in + quad, aligned, sum);
+            if (sliced_here())
+                add_sliced<R, kTransposed>(w, stride, n, first, terms, in + quad, aligned, bias, sum);
             else
-                add_rows<R>(w + first * stride, stride, left, terms, in + quad, aligned, sum);
+                add_terms<R, kTransposed>(w, stride, first, left, 0, terms, in + quad, aligned, sum);
             float* to = out + first * kTile + quad;
             for (int r = 0; r < R; ++r) {
                 if (r >= left) break;
@@ -208,6 +213,33 @@ struct DeviceBlock {
             }
         }
         return step;
+    }
+
+    REGKD_BOTH bool sliced_here() const { return !kShared && sliced; }
+    template <int R, bool kTransposed>
+    REGKD_BOTH static void add_terms(const float* w, int stride, int first, int left, int begin, int end,
+                                     const float* x, bool aligned, float (&sum)[R][4]) {
+        if constexpr (kTransposed)
+            add_columns<R>(w + begin * stride + first, stride, left, end - begin, x + begin * kTile, aligned, sum);
+        else
+            add_rows<R>(w + first * stride + begin, stride, left, end - begin, x + begin * kTile, aligned, sum);
+    }
+    template <int R, bool kTransposed>
+    REGKD_BOTH static void add_sliced(const float* w, int stride, int n, int first, int terms, const float* x,
+                                      bool aligned, const float* bias, float (&sum)[R][4]) {
+        const Slices cut = slices_of(n, terms);
+        REGKD_ROLLED
+        for (int i = 0; i < cut.count; ++i) {
+            const int begin = i * cut.length, end = begin + cut.length < terms ? begin + cut.length : terms;
+            float part[R][4] = {};
+            add_terms<R, kTransposed>(w, stride, first, n - first, begin, end, x, aligned, part);
+            for (int r = 0; r < R; ++r)
+                for (int s = 0; s < 4; ++s) sum[r][s] = i ? sum[r][s] + part[r][s] : part[r][s];
+        }
+        for (int r = 0; r < R; ++r) {
+            const float b = bias ? bias[first + (r < n - first ? r : n - first - 1)] : 0.0f;
+            for (float& v : sum[r]) v = v + b;
+        }
     }
 
     template <int R>

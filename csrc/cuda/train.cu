@@ -1,6 +1,6 @@
 #include "train.h"
 
-#include "block.h"
+#include "sliced.h"
 
 namespace regkd {
 namespace cuda {
@@ -8,6 +8,7 @@ namespace cuda {
 namespace {
 
 __device__ __forceinline__ Header& header() { return *reinterpret_cast<Header*>(block_shared()); }
+__device__ __forceinline__ float* scratch() { return block_shared() + header_floats(); }
 
 // All blocks of a member meet. Needs them resident (cooperative launch). The last to arrive opens the next generation,
 // so the two words are fit for the next barrier and the next launch.
@@ -66,7 +67,7 @@ REGKD_CALL void set_up(const TrainCall& call) {
         reinterpret_cast<int32_t*>(&shared.job)[i] = words[i];
     barrier();
     const Plan& plan = call.plan;
-    float* const arena = block_shared() + header_floats();  // first: its place is the same in every launch
+    float* const arena = scratch() + plan.scratch_floats;
     float* const student = arena + plan.arena_floats;
     float* const teacher = student + plan.student_floats;
     if (plan.teacher_floats) copy_weights(teacher, shared.job.teacher.params, shared.job.teacher);
@@ -92,12 +93,12 @@ REGKD_CALL void set_up(const TrainCall& call) {
             shared.job.teacher.params = teacher;
             shared.job.teacher.padded = 1;
         }
-        shared.at = REGKD_LEVEL::make_arena(shared.job);
+        shared.cut = cut_of(shared.job);
+        shared.at = REGKD_LEVEL::make_arena(shared.job, plan.arena_floats && shared.cut.sliced);
         shared.student_rows = REGKD_LEVEL::student_rows(shared.at, shared.arena);
         shared.teacher_rows = REGKD_LEVEL::teacher_rows(shared.at, shared.arena);
         REGKD_LEVEL::place_weights(shared.job.student, shared.job.params, shared.student_rows);
         REGKD_LEVEL::place_weights(shared.job.teacher, shared.job.teacher.params, shared.teacher_rows);
-        shared.cut = cut_of(shared.job);
         shared.step = call.offset + (call.step_on_device ? *call.step_on_device : 0);
         shared.row = call.first_row ? 0 : shared.step;
     }
@@ -125,10 +126,9 @@ REGKD_CALL void begin_step(int64_t i) {
 }
 
 // One tile: its losses to the member's sums, its gradient to its group's.
-template <bool kShared, int kShift>
-REGKD_CALL void work_tile(int tile, int group) {
+template <class Block>
+REGKD_CALL void work_tile(Block team, int tile, int group) {
     Header& shared = header();
-    const DeviceBlock<kShared, kShift> team = {shared.cut.shift};
     REGKD_LEVEL::run_tile(team, shared.job, shared.now, shared.at,
                           REGKD_LEVEL::tile_at(shared.job, tile, 1 << shared.cut.shift), shared.arena,
                           shared.student_rows, shared.teacher_rows, shared.gradients + group * shared.grad_floats,
@@ -204,11 +204,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1) train_kernel(const __grid_cons
         for (int group = static_cast<int>(blockIdx.x); group < cut.groups; group += static_cast<int>(gridDim.x))
             for (int tile = group; tile < cut.tiles; tile += cut.groups) {
                 if (!kShared)
-                    work_tile<false, 0>(tile, group);
+                    work_tile(DeviceBlock<false, 0>{cut.shift, cut.sliced != 0}, tile, group);
+                else if (cut.sliced)
+                    work_tile(SlicedBlock(scratch()), tile, group);
                 else if (cut.shift == kLargeShift)
-                    work_tile<true, kLargeShift>(tile, group);
+                    work_tile(DeviceBlock<true, kLargeShift>{kLargeShift, false}, tile, group);
                 else
-                    work_tile<true, kSmallShift>(tile, group);
+                    work_tile(DeviceBlock<true, kSmallShift>{kSmallShift, false}, tile, group);
             }
         member_barrier();
         finish_step(i);
