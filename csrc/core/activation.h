@@ -39,7 +39,7 @@ REGKD_INLINE F exponential_minus_one(F x) {
 }
 template <class F>
 REGKD_INLINE F logistic(F z) {
-    return 1.0f / (exponential(-z) + 1.0f);
+    return quotient(all<F>(1.0f), exponential(-z) + 1.0f);
 }
 
 // Rational minimax in x^2, degree 13 over 6; |x| beyond 7.9988 gives +-1 in float32.
@@ -56,7 +56,7 @@ REGKD_INLINE F hyperbolic_tangent(F z) {
     F q = fused(w, all<F>(1.19825839466702e-06f), all<F>(1.18534705686654e-04f));
     q = fused(q, w, all<F>(2.26843463243900e-03f));
     q = fused(q, w, all<F>(4.89352518554385e-03f));
-    return (x * p) / q;
+    return quotient(x * p, q);
 }
 
 // P(N(0,1) < -|z|) = e^(-z^2/2) t Q(t), t = 1 / (1 + 0.375 |z| / sqrt 2), Q of degree 8 fitted to erfc's scaled form
@@ -64,7 +64,7 @@ REGKD_INLINE F hyperbolic_tangent(F z) {
 // tail.
 template <class F>
 REGKD_INLINE F normal_tail(F z, F& bell) {
-    const F t = 1.0f / fused(absolute(z), all<F>(0.375f * 0.70710678118654752f), all<F>(1.0f));
+    const F t = quotient(all<F>(1.0f), fused(absolute(z), all<F>(0.375f * 0.70710678118654752f), all<F>(1.0f)));
     bell = exponential(z * z * -0.5f);
     F q = fused(t, all<F>(3.076914749e-02f), all<F>(-1.436643694e-01f));
     q = fused(q, t, all<F>(2.161979436e-01f));
@@ -81,7 +81,7 @@ REGKD_INLINE F normal_tail(F z, F& bell) {
 template <class F>
 REGKD_INLINE F log_one_plus(F u) {
     const F w = u + 1.0f;
-    return noise_log(w) + (u - (w - 1.0f)) / w;
+    return noise_log(w) + quotient(u - (w - 1.0f), w);
 }
 
 // a = s(z); when Order >= 1 also s1 = s'(z); when Order >= 2 also s2 = s''(z).
@@ -111,14 +111,14 @@ REGKD_INLINE void activation(F z, F& a, F& s1, F& s2) {
         s2 = a * s1 * -2.0f;
     } else if constexpr (Kind == kSilu) {
         const F e = exponential(-z);
-        const F g = 1.0f / (e + 1.0f);
+        const F g = quotient(one, e + 1.0f);
         const F h = e * g;  // 1 - g would lose its digits for large z, and z multiplies it
         a = z * g;
         s1 = g * fused(z, h, one);
         s2 = g * h * fused(z, h - g, all<F>(2.0f));
     } else if constexpr (Kind == kSoftplus) {
         const F e = exponential(-absolute(z));
-        const F inverse = 1.0f / (e + 1.0f);
+        const F inverse = quotient(one, e + 1.0f);
         a = at_least(z, 0.0f) + log_one_plus(e);
         s1 = z > 0.0f ? inverse : e * inverse;
         s2 = e * inverse * inverse;
@@ -136,7 +136,7 @@ REGKD_INLINE void activation(F z, F& a, F& s1, F& s2) {
         const F w = z * z;
         const F u = z * fused(w, all<F>(0.79788456080286536f * 0.044715f), all<F>(0.79788456080286536f));
         const F e = exponential(u * -2.0f);
-        const F h = 1.0f / (e + 1.0f);
+        const F h = quotient(one, e + 1.0f);
         const F half_sech = h * e * h * 2.0f;  // (1 - tanh^2 u) / 2
         const F u1 = fused(w, all<F>(0.79788456080286536f * 0.134145f), all<F>(0.79788456080286536f));
         const F u2 = z * (0.79788456080286536f * 0.26829f);

@@ -34,11 +34,12 @@
 #ifdef __CUDA_ARCH__
 #define REGKD_ROLLED _Pragma("unroll 1")
 #define REGKD_ROLLED_BY_2 _Pragma("unroll 2")
-#define REGKD_ROLLED_BY_4 _Pragma("unroll 4")
+#define REGKD_PRAGMA(words) _Pragma(#words)
+#define REGKD_ROLLED_BY(n) REGKD_PRAGMA(unroll n)
 #else
 #define REGKD_ROLLED
 #define REGKD_ROLLED_BY_2
-#define REGKD_ROLLED_BY_4
+#define REGKD_ROLLED_BY(n)
 #endif
 
 namespace regkd {
@@ -88,6 +89,16 @@ REGKD_INLINE float fused(float a, float b, float c) {
     return __builtin_fmaf(a, b, c);
 #else
     return a * b + c;
+#endif
+}
+// a / b for b of an ordinary size (2^-126 to 2^126), networks only: on the device without the branch that a correctly
+// rounded division takes, and within 1 unit in the last place of it.
+REGKD_INLINE float quotient(float a, float b) {
+#ifdef __CUDA_ARCH__
+    const float inverse = __fdividef(1.0f, b), first = a * inverse;
+    return fmaf(fmaf(-b, first, a), inverse, first);
+#else
+    return a / b;
 #endif
 }
 REGKD_INLINE void multiply_wide(uint32_t a, uint32_t b, uint32_t& hi, uint32_t& lo) {

@@ -35,6 +35,7 @@ REGKD_INLINE Vec as_float(IVec i) { return (Vec)i; }
 REGKD_INLINE IVec to_signed(UVec u) { return (IVec)u; }
 REGKD_INLINE UVec to_unsigned(IVec i) { return (UVec)i; }
 REGKD_INLINE Vec to_float(IVec i) { return __builtin_convertvector(i, Vec); }
+REGKD_INLINE Vec quotient(Vec a, Vec b) { return a / b; }
 REGKD_INLINE Vec absolute(Vec x) { return (Vec)((IVec)x & 0x7fffffff); }
 
 #if defined(__AVX512F__)

@@ -341,15 +341,53 @@ struct DeviceBlock {
             const int group = static_cast<int>(static_cast<unsigned>(item) / static_cast<unsigned>(columns));
             const int first = group * R, column = (item - group * columns) * C, begin = 4 * (item & 7);
             float sum[R][C] = {};
-            add_products<R, C>(n_out - first, n_in - column, begin, q + first * kTile, a + column * kTile, sum);
-            if (two)
-                add_products<R, C>(n_out - first, n_in - column, begin, d + first * kTile, t + column * kTile, sum);
-            float* at = g + static_cast<int64_t>(first) * pitch + column;
-            for (int r = 0; r < R; ++r) {
-                if (first + r >= n_out) break;
-                for (int c = 0; c < C; ++c)  // rows of G are padded: columns past the end have room
-                    at[r * pitch + c] = add ? at[r * pitch + c] + sum[r][c] : sum[r][c];
+            const float *q_at = q + first * kTile, *a_at = a + column * kTile, *d_at = d + first * kTile,
+                        *t_at = t + column * kTile;
+            const int rows = n_out - first, columns_left = n_in - column;
+            if (rows >= R && columns_left >= C) {
+                add_whole<R, C>(begin, q_at, a_at, sum);
+                if (two) add_whole<R, C>(begin, d_at, t_at, sum);
+            } else {
+                add_products<R, C>(rows, columns_left, begin, q_at, a_at, sum);
+                if (two) add_products<R, C>(rows, columns_left, begin, d_at, t_at, sum);
             }
+            float* at = g + static_cast<int64_t>(first) * pitch + column;
+            for (int r = 0; r < R; ++r) {  // rows of G are padded: columns past the end have room
+                if (r >= rows) break;
+                put_row<C>(at + r * pitch, sum[r], add);
+            }
+        }
+    }
+    template <int C>
+    REGKD_BOTH static void put_row(float* at, const float (&sum)[C], bool add) {
+        if constexpr (C == 4) {
+            float4 v = {sum[0], sum[1], sum[2], sum[3]};
+            if (add) {
+                const float4 before = load4(at);
+                v = {before.x + v.x, before.y + v.y, before.z + v.z, before.w + v.w};
+            }
+            *reinterpret_cast<float4*>(at) = v;
+        } else {
+            for (int c = 0; c < C; ++c) at[c] = add ? at[c] + sum[c] : sum[c];
+        }
+    }
+    // All R rows and C columns exist, so one pointer reaches them.
+    template <int R, int C>
+    REGKD_BOTH void add_whole(int begin, const float* q, const float* a, float (&sum)[R][C]) const {
+        REGKD_ROLLED
+        for (int i = 0; i <= samples_mask(); i += 4) {
+            const int s = (begin + i) & samples_mask();
+            add_quads<R, C>(q + s, a + s, kTile, kTile, sum);
+        }
+    }
+    template <int R, int C>
+    REGKD_BOTH void add_quads(const float* q, const float* a, int row, int column, float (&sum)[R][C]) const {
+        float4 x[C];
+        for (int c = 0; c < C; ++c) x[c] = load4(a + c * column);
+        for (int r = 0; r < R; ++r) {
+            const float4 v = load4(q + r * row);
+            for (int c = 0; c < C; ++c)
+                sum[r][c] = fused(v.w, x[c].w, fused(v.z, x[c].z, fused(v.y, x[c].y, fused(v.x, x[c].x, sum[r][c]))));
         }
     }
     template <int R, int C>

@@ -64,24 +64,35 @@ struct SlicedBlock : DeviceBlock<true, 5> {
     REGKD_PHASE void add_slices(int begin, int end, int n, int terms, const float* bias, float* out) const {
         const float* parts = assume_shared(scratch);
         out = assume_shared(out);
-        const int count = slices_of(n, terms).count, quad = lane() & 7;
+        const int count = slices_of(n, terms).count;
+        if (count == 1)
+            add_slices_of<1>(begin, end, count, parts, bias, out);
+        else if (count == 2)
+            add_slices_of<2>(begin, end, count, parts, bias, out);
+        else if (count == 4)
+            add_slices_of<4>(begin, end, count, parts, bias, out);
+        else if (count == 8)
+            add_slices_of<8>(begin, end, count, parts, bias, out);
+        else
+            add_slices_of<0>(begin, end, count, parts, bias, out);
+    }
+    template <int kCount>
+    REGKD_BOTH void add_slices_of(int begin, int end, int given, const float* parts, const float* bias,
+                                  float* out) const {
+        const int count = kCount ? kCount : given, quad = 4 * (lane() & 7);
+        REGKD_ROLLED_BY(2)
         for (int row = begin + (lane() >> 3); row < end; row += 4) {
-            const float* part = parts + (row / kItemRows) * count * kItemFloats + place(row % kItemRows, quad);
+            const int block = static_cast<int>(static_cast<unsigned>(row) / kItemRows);
+            const float* part = parts + (row + block * (count - 1) * kItemRows) * kItemPitch + quad;
             float4 sum = load4(part);
-            REGKD_ROLLED
             for (int i = 1; i < count; ++i) {
-                part += kItemFloats;
-                const float4 more = load4(part);
+                const float4 more = load4(part + i * kItemFloats);
                 sum = {sum.x + more.x, sum.y + more.y, sum.z + more.z, sum.w + more.w};
             }
             const float b = bias ? bias[row] : 0.0f;
-            *reinterpret_cast<float4*>(out + row * kTile + 4 * quad) =
-                float4{sum.x + b, sum.y + b, sum.z + b, sum.w + b};
+            *reinterpret_cast<float4*>(out + row * kTile + quad) = float4{sum.x + b, sum.y + b, sum.z + b, sum.w + b};
         }
     }
-
-    // Where an item leaves four samples of a row: quads are permuted so that the lanes of a store meet different banks.
-    REGKD_BOTH static int place(int row, int quad) { return row * kTile + 4 * (quad ^ ((row ^ row >> 2) & 7)); }
 
     template <bool kTransposed, bool kWeightsShared>
     REGKD_PHASE void items(const float* w, int stride, int n, int terms, const float* in) const {
@@ -128,43 +139,42 @@ struct SlicedBlock : DeviceBlock<true, 5> {
             }
         } else {
             const bool aligned = (stride & 3) == 0 && (reinterpret_cast<uintptr_t>(w) & 15) == 0;
+            const bool whole = aligned && left >= 8 * R;
             constexpr int kStage = 8 * R * kStageTerms;
-            const auto stage = [&](int k, float* to) {
-                const int count = end - k < kStageTerms ? end - k : kStageTerms;
-                if (count > 0) {
-                    if (aligned)
-                        copy_stage<R, kTransposed, 4>(w, stride, first, left, k, count, to);
-                    else
-                        copy_stage<R, kTransposed, 1>(w, stride, first, left, k, count, to);
-                }
-                copies_end();
-            };
-            stage(begin, own);
-            stage(begin + kStageTerms, own + kStage);
             int at = 0;  // of the stage in the ring: a pointer that changes is no longer known to be shared
             REGKD_ROLLED
-            for (int k = begin; k < end; k += kStageTerms) {
-                const int count = end - k < kStageTerms ? end - k : kStageTerms;
-                wait_for_copies_but_one();
-                warp_barrier();
-                if constexpr (kTransposed) {
-                    const float* p = own + at + kColumns<R> * group;
-                    add_columns<R>(p, p + 32, 8 * R, count, x, sum);
-                } else {
-                    const float* row[R];
-                    for (int i = 0; i < R; ++i) row[i] = own + at + (8 * i + group) * kStageTerms;
-                    add_rows<R>(row, stage_swizzle(group), count, x, sum);
+            for (int k = begin - 2 * kStageTerms; k < end; k += kStageTerms) {
+                if (k >= begin) {
+                    const int count = end - k < kStageTerms ? end - k : kStageTerms;
+                    wait_for_copies_but_one();
+                    warp_barrier();
+                    if constexpr (kTransposed) {
+                        const float* p = own + at + kColumns<R> * group;
+                        add_columns<R>(p, p + 32, 8 * R, count, x, sum);
+                    } else {
+                        const float* row[R];
+                        for (int i = 0; i < R; ++i) row[i] = own + at + (8 * i + group) * kStageTerms;
+                        add_rows<R>(row, stage_swizzle(group), count, x, sum);
+                    }
+                    x += kStageTerms * kTile;
+                    warp_barrier();
                 }
-                x += kStageTerms * kTile;
-                warp_barrier();
-                stage(k + 2 * kStageTerms, own + at);
+                const int next = k + 2 * kStageTerms, count = end - next < kStageTerms ? end - next : kStageTerms;
+                if (whole && count == kStageTerms)
+                    copy_whole_stage<R, kTransposed>(w, stride, first, next, own + at);
+                else if (aligned && count > 0)
+                    copy_stage<R, kTransposed, 4>(w, stride, first, left, next, count, own + at);
+                else if (count > 0)
+                    copy_stage<R, kTransposed, 1>(w, stride, first, left, next, count, own + at);
+                copies_end();
                 at = kStage - at;
             }
         }
+        float* to = own + (kTransposed ? kColumns<R> : 1) * group * kItemPitch + samples;
         for (int i = 0; i < R; ++i) {
-            const int row = !kTransposed ? 8 * i + group : R == 8 ? 4 * group + (i & 3) + 8 * (i & 4) : R * group + i;
-            for (int h = 0; h < 2; ++h)
-                put4(own + place(row, sample_group() + 4 * h), sum[i] + 4 * h);
+            const int row = !kTransposed ? 8 * i : (i & 3) + 8 * (i & 4);
+            put4(to + row * kItemPitch, sum[i]);
+            put4(to + row * kItemPitch + 16, sum[i] + 4);
         }
     }
 
@@ -182,6 +192,7 @@ struct SlicedBlock : DeviceBlock<true, 5> {
             constexpr int kEach = 8 * R / N;
             const int column = N * (lane() & (kEach - 1)), rows = kWarp < kEach ? 1 : kWarp / kEach;
             const float* from = w + k * stride + first;
+            REGKD_ROLLED
             for (int j = lane() / kEach; j < count; j += rows)
                 for (int c = column; c < 8 * R; c += N * kWarp)
                     copy_later<4 * N>(to + j * 8 * R + c, from + j * stride + (c < left ? c : left - N));
@@ -189,9 +200,25 @@ struct SlicedBlock : DeviceBlock<true, 5> {
             constexpr int kEach = kStageTerms / N;
             const int term = N * (lane() & (kEach - 1));
             if (term >= count) return;
+            REGKD_ROLLED
             for (int j = lane() / kEach; j < 8 * R; j += kWarp / kEach)
                 copy_later<4 * N>(to + j * kStageTerms + (term ^ stage_swizzle(j)),
                                   w + (first + (j < left ? j : left - 1)) * stride + k + term);
+        }
+    }
+
+    // The same for 16 terms of a whole block, 16 bytes at a time: places follow each other at fixed distances.
+    template <int R, bool kTransposed>
+    REGKD_BOTH void copy_whole_stage(const float* w, int stride, int first, int k, float* to) const {
+        constexpr int kEach = kTransposed ? 2 * R : kStageTerms / 4, kRows = kWarp / kEach;  // lanes per row
+        constexpr int kPitch = kTransposed ? 8 * R : kStageTerms, kCount = (kTransposed ? kStageTerms : 8 * R) / kRows;
+        const int row = lane() / kEach, place = 4 * (lane() & (kEach - 1));
+        const float* from = w + (kTransposed ? (k + row) * stride + first : (first + row) * stride + k) + place;
+        to += row * kPitch + (kTransposed ? place : place ^ stage_swizzle(row));
+        const int64_t step = static_cast<int64_t>(kRows) * stride;
+        for (int i = 0; i < kCount; ++i) {
+            copy_later<16>(to + i * kRows * kPitch, from);
+            from += step;
         }
     }
 
@@ -233,7 +260,7 @@ struct SlicedBlock : DeviceBlock<true, 5> {
     template <int R>
     REGKD_BOTH static void add_columns(const float* p, const float* second, int stride, int terms, const float* x,
                                        float (&sum)[R][8]) {
-        REGKD_ROLLED_BY_4
+        REGKD_ROLLED_BY(4)
         for (int k = 0; k < terms; ++k) {
             const float4 x0 = load4(x), x1 = load4(x + 16);
             if constexpr (R == 2) {

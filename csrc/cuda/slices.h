@@ -12,7 +12,8 @@ constexpr int kFewRows = 8;
 constexpr int kItemRows = 64;  // of the output, by 32 samples: 8 x 8 per thread
 constexpr int kItems = 8;      // of a product: rows / 64, times slices of the terms
 constexpr int kSlicedWidth = kItems * kItemRows;
-constexpr int kItemFloats = kItemRows * 32;  // what an item leaves in scratch memory; while it runs, its weights
+constexpr int kItemPitch = 36;  // floats from a row of an item's sums to the next: no two lanes of a store share a bank
+constexpr int kItemFloats = kItemRows * kItemPitch;  // an item's scratch memory: first its weights, then its sums
 constexpr int kScratchFloats = kItems * kItemFloats;
 
 // Slice p of a sum has the terms p * length .. and their sums are added in the order of p.

@@ -174,6 +174,7 @@ REGKD_CALL void finish_step(int64_t step) {
             const float* part =
                 shared.gradients + from + (bias ? n_out * pitch + (i - weights) : row * pitch + (i - row * n_in));
             float g = part[0];
+            REGKD_ROLLED_BY(16)  // so many loads under way: other blocks wrote them, so each comes from the L2
             for (int b = 1; b < shared.cut.groups; ++b) g += part[b * shared.grad_floats];
             const int64_t at = flat + i;
             if (job.grad) job.grad[at] = g;
