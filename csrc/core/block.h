@@ -17,7 +17,8 @@
 //       rows of G are pitch(n_in) apart; d and t may be null; b[j] (+)= sum_s q[j,s], null: not wanted
 //   squares(n, f, loss)      loss[lane] += sum over j < n of f(j, s), f(j, s) of every lane offset s
 //   lane_sums(p, q, count, sums)   sums[0], sums[1] = the sums of p[0 .. count - 1] and q[...], as doubles
-//   kInPlace                 a product's `out` may be its `in`; and two networks run one after the other, so that they can
+//   kInPlace                 a product's `out` may be its `in`; and two networks run one after the other, so that they
+//   can
 //                            share buffers (make_arena's `in_place`)
 // Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.
 //
@@ -54,8 +55,8 @@ REGKD_INLINE bool any_gm(const Job& job) {
 REGKD_INLINE int outputs_of(const Job& job) { return job.student.widths[job.student.layers]; }
 REGKD_INLINE int cotangent_count(const Job& job) { return job.cotangents > 0 ? job.cotangents : outputs_of(job); }
 
-// Nothing of the teacher but its answers and gradient is needed once the student runs: there is at most one cotangent and
-// no search.
+// Nothing of the teacher but its answers and gradient is needed once the student runs: there is at most one cotangent
+// and no search.
 REGKD_INLINE bool one_by_one(const Job& job) {
     return !has_kind(job, kAscended) && (!any_gm(job) || cotangent_count(job) == 1);
 }

@@ -154,7 +154,8 @@ REGKD_INLINE void run_tile(Block block, const Job& job, const StepNow& now, cons
     int asked = ask ? job.teacher.layers : 0, pulled = job.teacher.layers;
     if (teacher_first) {
         make_cotangent(block, job, now, tile, 0, buffer(at.v));
-        run_teacher(block, job.teacher, teacher, buffer(at.teacher_y), buffer(at.v), buffer(at.teacher_g), buffer(at.x));
+        run_teacher(block, job.teacher, teacher, buffer(at.teacher_y), buffer(at.v), buffer(at.teacher_g),
+                    buffer(at.x));
         asked = pulled = 0;
     }
     forward(block, job.teacher, asked, teacher, gm ? 1 : 0, buffer(at.teacher_y), job.student, student, bend ? 2 : 1,

@@ -80,7 +80,7 @@ struct Header {
 struct Plan {
     int32_t members, blocks, threads;
     int32_t student_floats, teacher_floats, arena_floats;  // in shared memory; 0: they stay in global memory
-    int32_t scratch_floats;       // before the arena, in shared memory as it is: of SlicedBlock, 0 without
+    int32_t scratch_floats;  // before the arena, in shared memory as it is: of SlicedBlock, 0 without
     int32_t shared_bytes;
     int32_t tiles, groups;        // the largest over the members
     int64_t grad_floats;          // of one group's gradient, padded layout

@@ -3,8 +3,8 @@
 // A product of n rows by 32 samples is cut into at most 8 items of 64 rows and a slice of the terms. A warp takes an
 // item: a thread holds 8 rows by 8 samples in registers, so 16 loads of 16 bytes serve 256 multiply-adds. Weights that
 // do not lie in shared memory come through the item's own ring of two stages of 16 terms by asynchronous copies; no
-// other warp reads them, so no barrier of the block is met. The item's sums go to scratch memory where its ring was; the
-// block meets, and the warps add up the slices and finish their rows. So `out` may be `in`.
+// other warp reads them, so no barrier of the block is met. The item's sums go to scratch memory where its ring was;
+// the block meets, and the warps add up the slices and finish their rows. So `out` may be `in`.
 #pragma once
 
 #include "block.h"

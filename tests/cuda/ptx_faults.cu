@@ -49,7 +49,8 @@ __device__ __forceinline__ void copied(const Call& c) {
     const unsigned t = threadIdx.x, at = static_cast<unsigned>(__cvta_generic_to_shared(shared() + t));
     shared()[t] = 0.0f;
     for (unsigned i = 0; i < 2; ++i) {
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at + 4 * i * blockDim.x), "l"(c.x + t) : "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at + 4 * i * blockDim.x), "l"(c.x + t)
+                     : "memory");
         asm volatile("cp.async.commit_group;" ::: "memory");
     }
     if (wait) asm volatile("cp.async.wait_group 1;" ::: "memory");

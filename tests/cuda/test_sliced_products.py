@@ -12,7 +12,9 @@ from test_train_emulated import Emulator, check
 core = pytest.importorskip("regkd_edge._core")
 
 H100 = 227 * 1024
-MANY = dict(batch=270, rows=300, draws=1, weights={"base": (1, 1), "pm": (1, 1), "gm": (0.1, 0.1)}, base="squares", gm_on=3)
+MANY = dict(
+    batch=270, rows=300, draws=1, weights={"base": (1, 1), "pm": (1, 1), "gm": (0.1, 0.1)}, base="squares", gm_on=3
+)
 # Last blocks of 64, 32 and 16 rows and less; rows of weights at multiples of 16 bytes, and not.
 NETWORKS = {
     "multiples of 4": dict(student=(4, 64, 100, 1), teacher=(4, 128, 72, 1)),

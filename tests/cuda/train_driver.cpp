@@ -14,9 +14,8 @@ int64_t job_bytes() { return sizeof(Job); }
 int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident, int32_t* out,
          int64_t* workspace_bytes) {
     const cuda::Plan p = cuda::plan_blocks(cuda::plan_shared(jobs, members, shared_limit, threads), resident);
-    const int32_t all[9] = {p.members,        p.blocks,       p.threads,      p.student_floats,
-                            p.teacher_floats, p.arena_floats, p.shared_bytes, p.tiles,
-                            p.scratch_floats};
+    const int32_t all[9] = {p.members,      p.blocks,       p.threads, p.student_floats, p.teacher_floats,
+                            p.arena_floats, p.shared_bytes, p.tiles,   p.scratch_floats};
     std::memcpy(out, all, sizeof(all));
     *workspace_bytes = p.workspace_bytes;
     return p.blocks;

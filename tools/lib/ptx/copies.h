@@ -1,5 +1,5 @@
-// Copies under way, by thread: cp.async. A copy is begun, its group is ended, and it is carried out when the thread waits
-// for the group: the last moment that the device allows. So what is read too early is old.
+// Copies under way, by thread: cp.async. A copy is begun, its group is ended, and it is carried out when the thread
+// waits for the group: the last moment that the device allows. So what is read too early is old.
 #pragma once
 
 #include <cstdint>
