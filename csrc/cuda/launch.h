@@ -115,10 +115,15 @@ REGKD_BOTH void copies_end() {
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// This thread's groups but the last have arrived; a barrier then shows them to others.
-REGKD_BOTH void wait_for_copies_but_one() {
+// This thread's groups but the last kPending have arrived, for 0 also what is in no group; a barrier then shows them to
+// others.
+template <int kPending>
+REGKD_BOTH void wait_for_copies() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group 1;" ::: "memory");
+    if constexpr (kPending == 0)
+        asm volatile("cp.async.wait_all;" ::: "memory");
+    else
+        asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 #endif
 }
 

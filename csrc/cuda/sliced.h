@@ -146,7 +146,7 @@ struct SlicedBlock : DeviceBlock<true, 5> {
             for (int k = begin - 2 * kStageTerms; k < end; k += kStageTerms) {
                 if (k >= begin) {
                     const int count = end - k < kStageTerms ? end - k : kStageTerms;
-                    wait_for_copies_but_one();
+                    wait_for_copies<1>();
                     warp_barrier();
                     if constexpr (kTransposed) {
                         const float* p = own + at + kColumns<R> * group;

@@ -29,7 +29,7 @@ REGKD_CALL void member_barrier() {
     barrier();
 }
 
-// A network's weights from their dense layout in global memory to padded rows in shared memory.
+// A network's weights from their dense layout in global memory to padded rows in shared memory, all under way at once.
 REGKD_CALL void copy_weights(float* to, const float* from, const Network& net) {
     Network padded = net;
     padded.padded = 1;
@@ -42,21 +42,21 @@ REGKD_CALL void copy_weights(float* to, const float* from, const Network& net) {
             const int quads = n_in / 4;
             for (int i = thread_index(); i < n_out * quads; i += thread_count()) {
                 const int j = static_cast<int>(static_cast<unsigned>(i) / static_cast<unsigned>(quads));
-                *reinterpret_cast<float4*>(to + j * stride + 4 * (i - j * quads)) =
-                    reinterpret_cast<const float4*>(from)[i];
+                copy_later<16>(to + j * stride + 4 * (i - j * quads), from + 4 * i);
             }
         } else {
             for (int i = thread_index(); i < n_out * n_in; i += thread_count()) {
                 const int j = static_cast<int>(static_cast<unsigned>(i) / static_cast<unsigned>(n_in));
-                to[j * stride + i - j * n_in] = from[i];
+                copy_later<4>(to + j * stride + i - j * n_in, from + i);
             }
         }
         to += n_out * stride;
         from += static_cast<int64_t>(n_out) * n_in;
-        for (int j = thread_index(); j < n_out; j += thread_count()) to[j] = from[j];
+        for (int j = thread_index(); j < n_out; j += thread_count()) copy_later<4>(to + j, from + j);
         to += (n_out + 3) / 4 * 4;
         from += n_out;
     }
+    wait_for_copies<0>();
 }
 
 // The member's job, its buffers and its weights. One thread writes the header.

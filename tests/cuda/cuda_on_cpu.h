@@ -135,7 +135,8 @@ void copy_later(float* to, const float* from) {
     for (int i = 0; i < kBytes / 4; ++i) to[i] = from[i];
 }
 inline void copies_end() {}
-inline void wait_for_copies_but_one() {}
+template <int kPending>
+void wait_for_copies() {}
 inline float* block_shared() {
     float* p = cuda_on_cpu::current.own->shared.data();
     return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 15) & ~uintptr_t{15});
