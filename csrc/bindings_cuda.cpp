@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "cpu/runtime.h"
@@ -41,19 +42,30 @@ cuda::Plan make_plan(const std::vector<const Job*>& pointers, int device_index) 
     const cuda::OnDevice here(device_index);
     cuda::Plan plan = cuda::plan_shared(jobs.data(), members, device.shared_bytes, 0);
     int64_t resident = 0;
-    cuda::check(cuda::resident_blocks(plan, device.multiprocessors, device.cooperative != 0, &resident),
-                "planning the launch");
-    if (resident < 1)
-        throw std::invalid_argument("the CUDA back end cannot run this step: not one block of " +
-                                    std::to_string(plan.shared_bytes) + " bytes fits the device");
-    return cuda::plan_blocks(plan, resident);
+    const bool cooperative = device.cooperative != 0;
+    cuda::SmallDevice small = {device.shared_bytes, device.multiprocessors, cooperative, 1, cuda::kSmallWarps};
+    if (plan.small.members < members) {
+        cuda::check(cuda::resident_blocks(plan, device.multiprocessors, cooperative, &resident), "planning the launch");
+        if (resident < 1)
+            throw std::invalid_argument("the CUDA back end cannot run this step: not one block of " +
+                                        std::to_string(plan.shared_bytes) + " bytes fits the device");
+    }
+    if (plan.small.members > 0)
+        cuda::check(cuda::small_cluster(device.shared_bytes, &small.cluster), "planning the launch");
+    return cuda::plan_blocks(plan, resident, small);
+}
+
+// Of the small path's launch where all members go it, else of the other.
+bool all_small(const cuda::Plan& plan) { return plan.small.members == plan.members; }
+int32_t shared_bytes_of(const cuda::Plan& plan) {
+    return std::max(all_small(plan) ? 0 : plan.shared_bytes, plan.small.shared_bytes);
 }
 
 // A plan belongs to the device it was made for: another may have less shared memory.
 void check_fits(const cuda::Plan& plan, int device_index) {
     const cuda::Device device = cuda::device(device_index);
-    if (plan.shared_bytes > device.shared_bytes)
-        throw std::invalid_argument("the plan needs " + std::to_string(plan.shared_bytes) +
+    if (shared_bytes_of(plan) > device.shared_bytes)
+        throw std::invalid_argument("the plan needs " + std::to_string(shared_bytes_of(plan)) +
                                     " bytes of shared memory per block and device " + std::to_string(device.index) +
                                     " gives " + std::to_string(device.shared_bytes) + "; make a plan for this device");
 }
@@ -125,12 +137,18 @@ void bind_cuda(py::module_& core) {
         "value (one float64) = mean base loss of outputs [n, o]; gradient [n, o], 0: not wanted.");
     py::class_<cuda::Plan>(module, "Plan", "How a set of jobs is laid out on a device.")
         .def_readonly("members", &cuda::Plan::members)
-        .def_readonly("blocks", &cuda::Plan::blocks)
-        .def_readonly("threads", &cuda::Plan::threads)
-        .def_readonly("shared_bytes", &cuda::Plan::shared_bytes)
-        .def_property_readonly("student_in_shared", [](const cuda::Plan& p) { return p.student_floats > 0; })
-        .def_property_readonly("teacher_in_shared", [](const cuda::Plan& p) { return p.teacher_floats > 0; })
-        .def_property_readonly("buffers_in_shared", [](const cuda::Plan& p) { return p.arena_floats > 0; })
+        .def_property_readonly("small_members", [](const cuda::Plan& p) { return p.small.members; })
+        .def_property_readonly("clustered", [](const cuda::Plan& p) { return p.small.clustered != 0; })
+        .def_property_readonly("blocks", [](const cuda::Plan& p) { return all_small(p) ? p.small.blocks : p.blocks; })
+        .def_property_readonly("threads",
+                               [](const cuda::Plan& p) { return all_small(p) ? p.small.threads : p.threads; })
+        .def_property_readonly("shared_bytes", &shared_bytes_of)
+        .def_property_readonly("student_in_shared",
+                               [](const cuda::Plan& p) { return all_small(p) || p.student_floats > 0; })
+        .def_property_readonly("teacher_in_shared",
+                               [](const cuda::Plan& p) { return all_small(p) || p.teacher_floats > 0; })
+        .def_property_readonly("buffers_in_shared",
+                               [](const cuda::Plan& p) { return all_small(p) || p.arena_floats > 0; })
         .def_readonly("workspace_bytes", &cuda::Plan::workspace_bytes,
                       "Allocate on the device, 256-byte aligned, and zero it once.");
     module.def("plan", &make_plan, py::arg("jobs"), py::arg("device"),

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["DataError", "GraphError", "ModelError", "NotAvailable", "RecipeError", "RunFolderError", "UserError"]
+__all__ = [
+    "DataError",
+    "GraphError",
+    "ModelError",
+    "NotAvailable",
+    "OptionError",
+    "RecipeError",
+    "RunFolderError",
+    "UserError",
+]
 
 
 class UserError(Exception):
     """A mistake that the user can fix.
 
     Those that concern a value which was handed in (:class:`DataError`, :class:`ModelError`, :class:`RecipeError`,
-    :class:`GraphError`) are a ``ValueError`` too.
+     :class:`OptionError`, :class:`GraphError`) are a ``ValueError`` too.
 
     Parameters
     ----------
@@ -50,6 +59,10 @@ class ModelError(UserError, ValueError):
 
 class RecipeError(UserError, ValueError):
     """Terms, weights or a teacher that do not go together, or a constant outside its range."""
+
+
+class OptionError(UserError, ValueError):
+    """An option that does not exist, is out of its range, or does not go with another."""
 
 
 class GraphError(UserError, ValueError):

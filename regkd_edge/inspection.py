@@ -45,7 +45,7 @@ def _run(path: Path) -> tuple[str, dict[str, Any]]:
     config = run.config()
     done = {stage: run.record(stage) for stage in STAGES}
     return "run", {
-        "data": config.data.source or "described inputs",
+        "data": config.data.data or "described inputs",
         "targets": ", ".join(config.data.target) or "those of the source",
         "teacher": config.teacher.from_run or config.teacher.factory or config.teacher.teacher,
         "student": config.distill.student,

@@ -56,7 +56,9 @@ class Answers:
         ]
 
 
-def predict_file(model: str | Path, data: str | Path, out: str | Path | None = None, by: str | None = None) -> Answers:
+def predict_file(
+    model: str | Path, data: str | Path, out: str | Path | None = None, by: str | None = None, *, trust: bool = False
+) -> Answers:
     """Answer the rows of a file, and write the answers as CSV where ``out`` names a file.
 
     Parameters
@@ -69,6 +71,8 @@ def predict_file(model: str | Path, data: str | Path, out: str | Path | None = N
     by : str, optional
         Which model of a run answers: ``teacher``, ``student`` or the name of an engine. By default the engine that the
         report recommends, else the first one, else the student.
+    trust : bool
+        Run code of the teacher's files where the teacher answers.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def predict_file(model: str | Path, data: str | Path, out: str | Path | None = N
             raise UserError(f"--by {by} chooses among the models of a run, and '{model}' is one engine.", "Omit --by.")
         answers = _by_engine(folder, data)
     else:
-        answers = _by_run(RunFolder.open(folder), data, by)
+        answers = _by_run(RunFolder.open(folder), data, by, trust)
     if out is not None:
         with write_atomic(out) as temporary:
             Path(temporary).write_text(answers.csv(), encoding="utf-8")
@@ -96,9 +100,9 @@ def _by_engine(
     shape: list[int] | None = None,
     config: DataConfig | None = None,
 ) -> Answers:
-    from .engines.engine import Engine
+    from . import api
 
-    with Engine(folder) as engine:
+    with api.load_engine(folder) as engine:
         names = list(engine.manifest.feature_names) or names
         if not names:
             raise UserError(
@@ -116,7 +120,7 @@ def _shape_of(names: list[str]) -> list[int] | None:
     return shape if shape is not None and names[0] == "x" + ".".join("0" * len(shape)) else None
 
 
-def _by_run(run: RunFolder, data: str | Path, by: str | None) -> Answers:
+def _by_run(run: RunFolder, data: str | Path, by: str | None, trust: bool) -> Answers:
     names = read_json(run.file("data.json"), "Run train-teacher again with --force.") if run.record("data") else {}
     features, targets = list(names.get("feature_names", [])), list(names.get("target_names", []))
     config = run.config().data
@@ -137,7 +141,8 @@ def _by_run(run: RunFolder, data: str | Path, by: str | None) -> Answers:
     from .data import load_dataset
     from .models import teacher_for
 
-    teacher = teacher_for(run.config().teacher, load_dataset(run), run.file("teacher"))
+    config = run.config().updated({"teacher.trust": True} if trust else {})
+    teacher = teacher_for(config.teacher, load_dataset(run), run.file("teacher"))
     return Answers("teacher", targets, teacher.predict(rows.x), rows.places)
 
 

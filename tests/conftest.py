@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# What a test allows to run is remembered for the length of the tests, and not on this machine.
+_state = tempfile.TemporaryDirectory(prefix="regkd-edge-tests-")
+os.environ["XDG_STATE_HOME"] = _state.name
 
 ROOT = Path(__file__).parents[1]
 

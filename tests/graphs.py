@@ -82,3 +82,20 @@ def rows(n=256, d=5, seed=1, mean=0.0, scale=1.0) -> np.ndarray:
     return (np.asarray(mean) + np.asarray(scale) * np.random.default_rng(seed).standard_normal((n, d))).astype(
         np.float32
     )
+
+
+def write_student(text, shape, path, *, tied=True, seed=0, o=2):
+    """Write an untrained student of any family far from standard units; return rows for it, [60, d] float32. ``tied``:
+    one scaler per channel. This one needs torch.
+    """
+    from regkd_edge.data import Scaler, Scalers
+    from regkd_edge.models import Student, build, family_of, parse_spec
+
+    d, rng = int(np.prod(shape)), np.random.default_rng(seed)
+    channel = family_of(text).channels(parse_spec(text), shape) if tied else np.arange(d)
+    mean, scale = rng.normal(size=d)[channel], rng.uniform(0.5, 2, d)[channel]
+    scalers = Scalers(Scaler(mean, scale), Scaler(rng.normal(size=o), rng.uniform(0.5, 2, o)))
+    network = build(text, d, o, seed, shape=shape)
+    names = [f"x{j}" for j in range(d)], [f"y{j}" for j in range(o)]
+    Student(network, scalers, parse_spec(text), *names).export(path)
+    return (mean + scale * rng.normal(size=(60, d))).astype(np.float32)

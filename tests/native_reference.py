@@ -45,8 +45,58 @@ def _codes(values, scale, flips, ties):
     return codes
 
 
+def _windows(v, window, outside=0.0):  # [height * width * channels] -> [places, rows * columns, channels]
+    image = v.reshape(window.height, window.width, window.channels)
+    down, right = window.rows + window.stride_y * window.places_y, window.columns + window.stride_x * window.places_x
+    image = np.pad(image, [(window.above, down), (window.left, right), (0, 0)], constant_values=outside)
+    places = itertools.product(range(window.places_y), range(window.places_x))
+    corners = [(y * window.stride_y, x * window.stride_x) for y, x in places]
+    cut = [image[y : y + window.rows, x : x + window.columns].reshape(-1, window.channels) for y, x in corners]
+    return np.stack(cut)
+
+
+def _low_codes(v, codes, number):
+    step = number / 254
+    return np.clip(np.rint((v - codes * np.float64(np.float32(number))) / step), -128, 127), step
+
+
+def _product(op, v, rows, flips, ties):
+    """A layer on the values ``v``: ``rows`` cuts them up, and gives a place's products with weights."""
+    bias = 0 if op.bias is None else op.bias.astype(np.float64)
+    if op.codes is None:
+        return rows(v, op.values.astype(np.float64)) + bias
+    codes, scale = _codes(v, op.number, flips, ties), op.scale.astype(np.float64)
+    weights = op.codes.astype(np.float64)
+    total = rows(codes, weights) * op.number * scale
+    if op.low_codes is not None:
+        total = total + rows(codes, op.low_codes.astype(np.float64)) * op.number * scale / 254
+    if op.low_data:
+        low, step = _low_codes(v, codes, op.number)
+        total = total + rows(low, weights) * step * scale
+    return total + bias
+
+
+def _matrix(op):
+    if op.codes is None:
+        return op.values.astype(np.float64)
+    low = 0 if op.low_codes is None else op.low_codes / 254
+    return (op.codes + low) * op.scale.astype(np.float64)[:, None]
+
+
+def _gru(op, v):
+    inputs, own, h = _matrix(op), _matrix(op.recurrence), op.units
+    state, all_states = np.zeros(h), []
+    for x in v.reshape(op.steps, -1):
+        a, b = inputs @ x + op.bias, own @ state + op.recurrence.bias
+        z, r = _SIGMOID(a[:h] + b[:h]), _SIGMOID(a[h : 2 * h] + b[h : 2 * h])
+        n = np.tanh(a[2 * h :] + r * b[2 * h :])
+        state = n + z * (state - n)
+        all_states.append(state)
+    return np.concatenate(all_states) if op.sequence else state
+
+
 def evaluate(program, x, flips=()):  # x [d] -> (y [o] float64, number of near ties met)
-    v, ties = np.asarray(x, np.float64), []
+    v, ties, window = np.asarray(x, np.float64), [], None
     for op in program.operations:
         c = None if op.values is None else op.values.astype(np.float64)
         if op.kind in ("add", "subtract", "multiply", "divide"):
@@ -55,25 +105,32 @@ def evaluate(program, x, flips=()):  # x [d] -> (y [o] float64, number of near t
                 v.astype(np.float32),
                 {"add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide}[op.kind],
             )
-            v = f(single, op.values).astype(np.float64) if np.array_equal(single, v) else f(v, c)
+            row = np.resize(op.values, v.size)
+            v = f(single, row).astype(np.float64) if np.array_equal(single, v) else f(v, row.astype(np.float64))
         elif op.kind == "activation":
             v = ACTIVATION[op.activation](v, op.number)
         elif op.kind == "clip":
             v = np.clip(v, c[0], c[1])
         elif op.kind == "quantize":
-            v = _codes(v, op.number, flips, ties) * op.number
-        elif op.kind == "dense":
-            v = c @ v + (0 if op.bias is None else op.bias)
+            codes = _codes(v, op.number, flips, ties)
+            low, step = _low_codes(v, codes, op.number) if op.low_data else (0, 0)
+            v = codes * op.number + low * step
+        elif op.kind == "channels_last":
+            v = v.reshape(op.channels, -1).T.reshape(-1)
+        elif op.kind == "windows":
+            window = op.window
+        elif op.kind == "average":
+            v = v.reshape(-1, op.width).mean(0)
+        elif op.kind == "depthwise":
+            v = _product(op, v, lambda u, w, at=op.window: np.einsum("ptc,tc->pc", _windows(u, at), w), flips, ties)
+            v = v.reshape(-1)
+        elif op.kind == "gru":
+            v = _gru(op, v)
+        elif window is not None:
+            v = _product(op, v, lambda u, w, at=window: _windows(u, at).reshape(at.places, -1) @ w.T, flips, ties)
+            v, window = v.reshape(-1), None
         else:
-            codes, scale = _codes(v, op.number, flips, ties), op.scale.astype(np.float64)
-            total = (op.codes.astype(np.float64) @ codes) * op.number * scale
-            if op.low_codes is not None:
-                total += (op.low_codes.astype(np.float64) @ codes) * op.number * scale / 254
-            if op.low_data:
-                step = op.number / 254
-                low = np.clip(np.rint((v - codes * np.float64(np.float32(op.number))) / step), -128, 127)
-                total += (op.codes.astype(np.float64) @ low) * step * scale
-            v = total + (0 if op.bias is None else op.bias)
+            v = _product(op, v, lambda u, w: w @ u, flips, ties)
     return v, len(ties)
 
 

@@ -15,9 +15,9 @@ REGKD_INLINE F clamped(const Job& job, int j, F v) {
     return v;
 }
 
-template <class Block>
-REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* base, const Rows& student,
-                        const Rows& teacher) {
+template <class Block, class Places>
+REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* base, const Places& student,
+                        const Places& teacher) {
     using F = typename Block::F;
     const int d = job.student.widths[0], o = outputs_of(job);
     float *x = base + at.x, *square = base + at.square, *to_s = base + at.c, *to_t = base + at.v;
@@ -30,10 +30,10 @@ REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* bas
     for (int step = 0; step < job.ascent_steps; ++step) {
         forward(block, job.teacher, job.teacher.layers, teacher, 1, y_t, job.student, student, 1, y_s, x);
         block.rows(o, [&](int j, int s) {
-            const F out = block.load(y_s + j * kTile + s);
-            const F gap = (out - block.load(y_t + j * kTile + s)) * (2.0f * scale);
-            block.store(to_s + j * kTile + s, out * (2.0f * scale * job.ascent_ridge) - gap);
-            block.store(to_t + j * kTile + s, gap);
+            const F out = block.load(y_s + j * Block::kPitch + s);
+            const F gap = (out - block.load(y_t + j * Block::kPitch + s)) * (2.0f * scale);
+            block.store(to_s + j * Block::kPitch + s, out * (2.0f * scale * job.ascent_ridge) - gap);
+            block.store(to_t + j * Block::kPitch + s, gap);
         });
         block.barrier();
         pull_back(block, job.teacher, job.teacher.layers, teacher, to_t, g_t, job.student, student, to_s, g_s);
@@ -41,7 +41,7 @@ REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* bas
             block.rows(1, [&](int, int s) {
                 F sum = all<F>(1e-24f);
                 for (int j = 0; j < d; ++j) {
-                    const int i = j * kTile + s;
+                    const int i = j * Block::kPitch + s;
                     const F g = block.load(g_s + i) + block.load(g_t + i) + block.load(x + i) * job.ascent_decay;
                     sum = sum + g * g;
                 }
@@ -50,7 +50,7 @@ REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* bas
             block.barrier();
         }
         block.rows(d, [&](int j, int s) {
-            const int i = j * kTile + s;
+            const int i = j * Block::kPitch + s;
             const F zero = all<F>(0.0f), now = block.load(x + i);
             const F g = block.load(g_s + i) + block.load(g_t + i) + now * job.ascent_decay;
             F move;

@@ -1,6 +1,8 @@
 // The Block policy: how one tile of 32 samples is worked on. csrc/cpu runs a tile on one thread, csrc/cuda on a block.
 //
 // A Block is passed by value and has
+//   kPitch                   floats from a row of a buffer to the next, at least the tile's samples; kTile but for
+//                            csrc/cuda/small.h
 //   F, I, U                  lane types (portable.h); load(p), store(p, F), load_int(p) for p = row + s
 //   fused(a, b, c)           a * b + c
 //   barrier()                what was written before it is seen by all after it; no other call meets, so whatever one
@@ -32,11 +34,11 @@ namespace REGKD_LEVEL {
 
 struct Arena {
     int32_t x, live, y, t, row_terms, student_y, teacher_y, c, v, r, student_g, teacher_g, square, value_loss, gm_loss;
-    int32_t index;  // 32 ints: the row of each lane
+    int32_t index;  // ints: the row of each lane
     int32_t teacher_a[2], teacher_s1[kMaxLayers];
     int32_t a[kMaxLayers], s1[kMaxLayers], s2[kMaxLayers], u[kMaxLayers], d[kMaxLayers], tangent[kMaxLayers],
         m[kMaxLayers], q[2];
-    int32_t floats;  // size; a multiple of 32
+    int32_t floats;  // size; a multiple of a row
 };
 
 REGKD_INLINE bool is_active(const Weight& w) { return w.start != 0.0f || w.end != 0.0f; }
@@ -61,14 +63,15 @@ REGKD_INLINE bool one_by_one(const Job& job) {
     return !has_kind(job, kAscended) && (!any_gm(job) || cotangent_count(job) == 1);
 }
 
-// `in_place`: for a Block of that kind. Layers of the teacher lie in one buffer, and where networks run one by one the
-// student's buffers take the teacher's place.
-REGKD_PHASE Arena make_arena(const Job& job, bool in_place = false) {
+// `samples`: floats of a row, those of the Block that works on it. `q_in_s2`: with gradient matching q takes the place
+// of s'', which pass 4 does not need, and has none of its own. `in_place`: for a Block of that kind. Layers of the
+// teacher lie in one buffer, and where networks run one by one the student's buffers take the teacher's place.
+REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 = false, bool in_place = false) {
     Arena at;
     int32_t end = 0;
-    const auto take = [&end](int rows) {
+    const auto take = [&end, samples](int rows) {
         const int32_t begin = end;
-        end += rows * kTile;
+        end += rows * samples;
         return begin;
     };
     const int d = job.student.widths[0], o = outputs_of(job);
@@ -107,8 +110,7 @@ REGKD_PHASE Arena make_arena(const Job& job, bool in_place = false) {
     if (in_place && one_by_one(job)) end = shared;
     at.r = pull ? take(d) : 0;
     at.student_g = pull ? take(d) : 0;
-    at.q[0] = take(wide_s[0]);
-    at.q[1] = take(wide_s[1]);
+    for (int i = 0; i < 2; ++i) at.q[i] = take(gm && q_in_s2 ? 0 : wide_s[i]);
     const bool keep_m = gm && cotangent_count(job) > 1;
     for (int l = 1; l < kMaxLayers; ++l) {
         const int n = l < job.student.layers ? job.student.widths[l] : 0;

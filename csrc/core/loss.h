@@ -44,7 +44,7 @@ REGKD_INLINE void base_loss(Block block, const BaseConstants& k, int outputs, co
         const F w = block.load(row.weight + s), zero = all<F>(0.0f);
         F to_y = zero, to_t = zero, smooth = zero;  // |S-y|^2, |S-t|^2, sum of huber
         for (int j = 0; j < outputs; ++j) {
-            const int at = j * kTile + s;
+            const int at = j * Block::kPitch + s;
             const F out = block.load(student + at);
             if (y) {
                 const F r = out - block.load(y + at);
@@ -84,7 +84,7 @@ REGKD_INLINE void base_loss(Block block, const BaseConstants& k, int outputs, co
         value = value + of_y * to_y + of_smooth * smooth;
         block.store(loss + s, block.load(loss + s) + w * value);
         for (int j = 0; j < outputs; ++j) {
-            const int at = j * kTile + s;
+            const int at = j * Block::kPitch + s;
             const F out = block.load(student + at);
             F slope = zero;
             if (y) {
@@ -105,14 +105,14 @@ REGKD_PHASE void match(Block block, int n, const float* student, const float* te
                        float share, float* c, float* loss) {
     using F = typename Block::F;
     block.rows(n, [&](int j, int s) {
-        const int at = j * kTile + s;
+        const int at = j * Block::kPitch + s;
         block.store(c + at,
                     block.load(live + s) * (block.load(student + at) - block.load(teacher + at)) * (2.0f * scale));
     });
     block.squares(
         n,
         [&](int j, int s) {
-            const F r = block.load(student + j * kTile + s) - block.load(teacher + j * kTile + s);
+            const F r = block.load(student + j * Block::kPitch + s) - block.load(teacher + j * Block::kPitch + s);
             return r * r * (block.load(live + s) * share);
         },
         loss);

@@ -46,7 +46,7 @@ REGKD_PHASE void activate_rows(Block block, int kind, int begin, int end, float*
     using F = typename Block::F;
     with_activation(kind, [&]<int Kind>() {
         block.each(begin, end, [&](int j, int s) {
-            const int at = j * kTile + s;
+            const int at = j * Block::kPitch + s;
             F value, first, second;
             activation<Kind, Order>(block.load(a + at), value, first, second);
             block.store(a + at, value);
@@ -115,7 +115,7 @@ REGKD_PHASE void pull_back_layer(Block block, const Network& net, int l, const f
     block.product_transposed(rows.w[l], rows.stride[l], net.widths[l], n_in, in, u, [&](int begin, int end) {
         if (l == 1) return;
         block.each(begin, end, [&](int j, int s) {
-            const int at = j * kTile + s;
+            const int at = j * Block::kPitch + s;
             block.store(d + at, block.load(s1 + at) * block.load(u + at));
         });
     });
@@ -163,7 +163,7 @@ REGKD_PHASE void push_forward(Block block, const Network& net, const float* r, c
         block.product(rows.w[l], rows.stride[l], n_out, n_in, l == 1 ? r : rows.t[l - 1], nullptr, t,
                       [&](int begin, int end) {
                           block.each(begin, end, [&](int j, int s) {
-                              const int at = j * kTile + s;
+                              const int at = j * Block::kPitch + s;
                               const F zt = block.load(t + at);
                               block.store(t + at, block.load(s1 + at) * zt);
                               if (curved) {
@@ -225,7 +225,7 @@ REGKD_PHASE void gradient(Block block, const Network& net, const float* x, const
         const float *s1 = rows.s1[l - 1], *m = rows.m[l - 1];
         block.product_transposed(rows.w[l], rows.stride[l], n_out, n_in, q, p, [&](int begin, int end) {
             block.each(begin, end, [&](int j, int s) {
-                const int at = j * kTile + s;
+                const int at = j * Block::kPitch + s;
                 if (bend)
                     block.store(p + at, block.fused(block.load(s1 + at), block.load(p + at), block.load(m + at)));
                 else

@@ -19,7 +19,9 @@
 #ifdef __CUDACC__
 #define REGKD_HD __host__ __device__
 #define REGKD_INLINE __host__ __device__ __forceinline__
+#ifndef REGKD_PHASE  // csrc/cuda/small.cu has its phases inlined
 #define REGKD_PHASE inline __host__ __device__ __noinline__
+#endif
 #else
 #define REGKD_HD
 #define REGKD_INLINE inline __attribute__((always_inline))

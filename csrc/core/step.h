@@ -53,6 +53,11 @@ REGKD_PHASE void make_points(Block block, const Job& job, const StepNow& now, co
                  : static_cast<uint64_t>(now.t) * static_cast<uint64_t>(job.batch) + static_cast<uint64_t>(tile.first);
     const uint64_t epoch = gaussian ? 0 : start / n, offset = start - epoch * n;
     const int bits = row_bits(n);
+    // On the host once for the tile; on the device every thread makes its own, after the walk below.
+    RowKeys keys = {};
+    if constexpr (sizeof(F) > sizeof(float)) {
+        if (!gaussian && job.shuffle) keys = row_keys(job.seed, epoch);
+    }
     block.lanes([&](int lane) {
         live[lane] = lane < tile.count ? 1.0f : 0.0f;
         value_loss[lane] = gm_loss[lane] = 0.0f;
@@ -60,7 +65,12 @@ REGKD_PHASE void make_points(Block block, const Job& job, const StepNow& now, co
         uint64_t i = offset + static_cast<uint64_t>(lane < tile.count ? lane : 0), passed = 0;
         for (; i >= n; i -= n) ++passed;
         uint32_t row = static_cast<uint32_t>(i);
-        if (job.shuffle) row = permute_row(row_keys(job.seed, epoch + passed), row, n, bits);
+        if (job.shuffle) {
+            if (sizeof(F) == sizeof(float) || passed > 0)
+                row = permute_row(row_keys(job.seed, epoch + passed), row, n, bits);
+            else
+                row = permute_row(keys, row, n, bits);
+        }
         index[lane] = static_cast<int32_t>(row);
     });
     if (!gaussian) block.barrier();
@@ -79,7 +89,7 @@ REGKD_PHASE void make_points(Block block, const Job& job, const StepNow& now, co
             if (anchored) v = gaussian ? clamped(job, j, anchor[i]) : block.gather(job.x, index, d, j, s);
             if (tile.kind != kOriginal)
                 v = clamped(job, j, v + noise[i] * (ascended ? job.ascent_sigma : job.sigma[j]));
-            block.store(x + j * kTile + s, v);
+            block.store(x + j * Block::kPitch + s, v);
         }
     });
     block.barrier();
@@ -92,17 +102,21 @@ REGKD_PHASE void gather_rows(Block block, const Job& job, const Arena& at, float
     const int32_t* index = reinterpret_cast<const int32_t*>(base + at.index);
     float *y = base + at.y, *t = base + at.t, *terms = base + at.row_terms, *live = base + at.live;
     block.rows(o, [&](int j, int s) {
-        if (job.y) block.store(y + j * kTile + s, block.gather(job.y, index, o, j, s));
-        if (job.t) block.store(t + j * kTile + s, block.gather(job.t, index, o, j, s));
+        if (job.y) block.store(y + j * Block::kPitch + s, block.gather(job.y, index, o, j, s));
+        if (job.t) block.store(t + j * Block::kPitch + s, block.gather(job.t, index, o, j, s));
     });
     block.lanes([&](int lane) {
         const int64_t i = job.x ? index[lane] : 0;
         terms[lane] = live[lane] * (job.row_weight ? job.row_weight[i] : 1.0f);
-        terms[kTile + lane] = job.row_a ? job.row_a[i] : job.base_a;
-        terms[2 * kTile + lane] = job.row_b ? job.row_b[i] : job.base_b;
-        terms[3 * kTile + lane] = job.row_error ? job.row_error[i] : 0.0f;
-        terms[4 * kTile + lane] = job.row_outlier ? job.row_outlier[i] : 0.0f;
+        terms[Block::kPitch + lane] = job.row_a ? job.row_a[i] : job.base_a;
+        terms[2 * Block::kPitch + lane] = job.row_b ? job.row_b[i] : job.base_b;
+        terms[3 * Block::kPitch + lane] = job.row_error ? job.row_error[i] : 0.0f;
+        terms[4 * Block::kPitch + lane] = job.row_outlier ? job.row_outlier[i] : 0.0f;
     });
+}
+
+REGKD_INLINE bool has_base(const Job& job, const Tile& tile) {
+    return tile.kind == kOriginal && job.base != kNone && is_active(job.weight[kTermBase]);
 }
 
 // v of cotangent number c: a unit vector, or random signs of the point.
@@ -121,7 +135,7 @@ REGKD_PHASE void make_cotangent(Block block, const Job& job, const StepNow& now,
             const U word = (j & 2) ? ((j & 1) ? w[3] : w[2]) : ((j & 1) ? w[1] : w[0]);
             value = to_signed(word) < 0 ? all<F>(-1.0f) : all<F>(1.0f);
         }
-        block.store(v + j * kTile + s, value);
+        block.store(v + j * Block::kPitch + s, value);
     });
 }
 
@@ -133,30 +147,40 @@ REGKD_PHASE void run_teacher(Block block, const Network& net, const Rows& rows, 
     pull_back_alone(block, net, net.layers, rows, v, g);
 }
 
+// Points of a tile, with the labels and constants of their rows. Reads no parameters. A barrier must follow.
+template <class Block>
+REGKD_INLINE void prepare_tile(Block block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at,
+                               float* base) {
+    make_points(block, job, now, tile, at, base);
+    if (has_base(job, tile)) gather_rows(block, job, at, base);
+}
+
 // Adds one tile: its value loss and its gradient-matching loss (sums over points, unweighted) to sums[0], sums[1], and
 // the gradient of the weighted objective to grad (padded layout). add == false: grad is set. Ends with a barrier.
-template <class Block>
-REGKD_INLINE void run_tile(Block block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile,
-                           float* base, const Rows& student, const Rows& teacher, float* grad, bool add, double* sums) {
+// Places: Rows, or what a Block's own passes take in their stead; those are found by the Block's type.
+template <class Block, class Places>
+REGKD_INLINE void run_prepared(Block block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile,
+                               float* base, const Places& student, const Places& teacher, float* grad, bool add,
+                               double* sums) {
     const bool gm = gm_on_kind(job, tile.kind), original = tile.kind == kOriginal;
-    const bool base_on = original && job.base != kNone && is_active(job.weight[kTermBase]);
+    const bool base_on = has_base(job, tile);
     const bool bend = gm && is_curved(job.student.activation);
     // Buffers are named by offset and job is read where it is used: on the device, what lives across phases costs
     // registers.
     const auto buffer = [&](int32_t offset) { return base + offset; };
 
-    make_points(block, job, now, tile, at, base);
-    if (base_on) gather_rows(block, job, at, base);
     if (tile.kind == kAscended) ascend(block, job, at, base, student, teacher);
 
     const bool stored = original && job.t != nullptr, ask = gm || !stored;
     const bool teacher_first = Block::kInPlace && gm && one_by_one(job);  // with pass 2: its buffers are the student's
     int asked = ask ? job.teacher.layers : 0, pulled = job.teacher.layers;
-    if (teacher_first) {
-        make_cotangent(block, job, now, tile, 0, buffer(at.v));
-        run_teacher(block, job.teacher, teacher, buffer(at.teacher_y), buffer(at.v), buffer(at.teacher_g),
-                    buffer(at.x));
-        asked = pulled = 0;
+    if constexpr (Block::kInPlace) {
+        if (teacher_first) {
+            make_cotangent(block, job, now, tile, 0, buffer(at.v));
+            run_teacher(block, job.teacher, teacher, buffer(at.teacher_y), buffer(at.v), buffer(at.teacher_g),
+                        buffer(at.x));
+            asked = pulled = 0;
+        }
     }
     forward(block, job.teacher, asked, teacher, gm ? 1 : 0, buffer(at.teacher_y), job.student, student, bend ? 2 : 1,
             buffer(at.student_y), buffer(at.x));
@@ -164,7 +188,8 @@ REGKD_INLINE void run_tile(Block block, const Job& job, const StepNow& now, cons
     const float batch = static_cast<float>(job.batch);
     if (base_on) {
         float* terms = buffer(at.row_terms);
-        const RowTerms row = {terms, terms + kTile, terms + 2 * kTile, terms + 3 * kTile, terms + 4 * kTile};
+        constexpr int pitch = Block::kPitch;
+        const RowTerms row = {terms, terms + pitch, terms + 2 * pitch, terms + 3 * pitch, terms + 4 * pitch};
         const float* t = stored ? buffer(at.t) : (job.teacher.layers > 0 ? buffer(at.teacher_y) : nullptr);
         base_loss(block, base_constants(job), outputs_of(job), buffer(at.student_y), job.y ? buffer(at.y) : nullptr, t,
                   row, now.weight[kTermBase] / batch, buffer(at.c), buffer(at.value_loss));
@@ -203,6 +228,14 @@ REGKD_INLINE void run_tile(Block block, const Job& job, const StepNow& now, cons
              count == 1 ? buffer(at.r) : nullptr, student, bend && job.student.layers > 1, grad, add || count > 1, add);
     block.lane_sums(buffer(at.value_loss), buffer(at.gm_loss), tile.count, sums);
     block.barrier();
+}
+
+template <class Block, class Places>
+REGKD_INLINE void run_tile(Block block, const Job& job, const StepNow& now, const Arena& at, const Tile& tile,
+                           float* base, const Places& student, const Places& teacher, float* grad, bool add,
+                           double* sums) {
+    prepare_tile(block, job, now, tile, at, base);
+    run_prepared(block, job, now, at, tile, base, student, teacher, grad, add, sums);
 }
 
 // Which term the tile's value loss belongs to.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "products.h"
+#include "reduce.h"
 
 namespace regkd {
 namespace REGKD_LEVEL {
@@ -21,8 +22,12 @@ REGKD_INLINE int ordered(int i, int n) {
     return i;
 }
 
+// Up to here the dot products of reduce.h are faster than transposing for blocks of rows (measured on AVX-512).
+constexpr int kDotRows = 2, kDotColumns = 8;
+
 template <Order kOrder = Order::kForwards>
 struct CpuBlock {
+    static constexpr int kPitch = kTile;
     using F = Vec;
     using I = IVec;
     using U = UVec;
@@ -99,6 +104,11 @@ struct CpuBlock {
     REGKD_INLINE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t,
                             float* g, bool add, float* bias, bool add_bias) const {
         const int ld = pitch(n_in);
+        if (n_out <= kDotRows || n_in <= kDotColumns) {
+            outer_by_dots(n_out, n_in, q, a, d, t, limit, g, ld, add);
+            if (bias) sums(n_out, q, bias, add_bias);
+            return;
+        }
         transpose_tile(a, n_in, limit, transposed, ld);
         float* second = d ? transposed + half : nullptr;
         if (d) transpose_tile(t, n_in, limit, second, ld);
@@ -108,17 +118,7 @@ struct CpuBlock {
         });
         if (bias) sums(n_out, q, bias, add_bias);
     }
-    REGKD_INLINE void sums(int n, const float* q, float* g, bool add) const {
-        for (int j = 0; j < n; ++j) {
-            Vec total = load_vec(q + j * kTile);
-            for (int s = kVec; s < limit; s += kVec) total = total + load_vec(q + j * kTile + s);
-            float sum = 0.0f;
-            for (int i = 0; i < kVec; ++i) sum += total[i];
-            g[j] = add ? g[j] + sum : sum;
-        }
-        if (!add)
-            for (int j = n; j < padded(n); ++j) g[j] = 0.0f;
-    }
+    REGKD_INLINE void sums(int n, const float* q, float* g, bool add) const { row_sums(n, q, limit, g, add); }
     static REGKD_INLINE double lane_sum(const float* p, int count) {
         double sum = 0.0;
         for (int i = 0; i < count; ++i) sum += static_cast<double>(p[i]);

@@ -98,22 +98,32 @@ REGKD_INLINE void outer_rows(const float* q, const float* a, const float* d, con
     for (; k < cols; k += kVec) outer_block<R, 1>(q, a + k, d, t + (t ? k : 0), stride, samples, g + k, stride, add);
 }
 
+template <int R, class Function>
+REGKD_INLINE void last_rows(int j, Function f) {
+    if constexpr (R < kRowsInRegisters) f.template operator()<R>(j);
+}
 // f.template operator()<R>(j) for blocks of rows j .. j + R - 1 that cover [0, n); the blocks depend on n alone.
 template <class Function>
 REGKD_INLINE void for_row_blocks(int n, Function f) {
     int j = 0;
     for (; j + kRowsInRegisters <= n; j += kRowsInRegisters) f.template operator()<kRowsInRegisters>(j);
-    if constexpr (kRowsInRegisters > 4) {
-        if (n - j >= 4) {
-            f.template operator()<4>(j);
-            j += 4;
-        }
+    // What is left in one block where it can be: its sums hide each other's latency.
+    switch (n - j) {
+        case 7:
+            return last_rows<7>(j, f);
+        case 6:
+            return last_rows<6>(j, f);
+        case 5:
+            return last_rows<5>(j, f);
+        case 4:
+            return last_rows<4>(j, f);
+        case 3:
+            return last_rows<3>(j, f);
+        case 2:
+            return last_rows<2>(j, f);
+        case 1:
+            return last_rows<1>(j, f);
     }
-    if (n - j >= 2) {
-        f.template operator()<2>(j);
-        j += 2;
-    }
-    if (n - j >= 1) f.template operator()<1>(j);
 }
 
 // to[s][j] = from[j][s]: [n][32] to [32][stride], j padded with zeros to `stride`.

@@ -17,6 +17,7 @@ namespace cuda {
 
 template <bool kShared, int kShift = 0>
 struct DeviceBlock {
+    static constexpr int kPitch = kTile;
     using F = float;
     using I = int32_t;
     using U = uint32_t;

@@ -13,9 +13,11 @@
 #include <set>
 #include <utility>
 #define REGKD_CALL __device__ __noinline__
+#define REGKD_WORK inline __host__ __device__ __noinline__  // called by the templates of csrc/core
 #else
 #include "cuda_on_cpu.h"
 #define REGKD_CALL inline
+#define REGKD_WORK inline
 #endif
 namespace regkd {
 namespace cuda {
@@ -23,8 +25,9 @@ namespace cuda {
 struct Grid {
     unsigned blocks_x, blocks_y;  // y: the member of an ensemble
     unsigned threads;
-    size_t shared_bytes;  // dynamic; more than 48 KB needs the opt-in of `allow_shared`
-    bool cooperative;     // all blocks resident at once: a grid barrier may be used
+    size_t shared_bytes;   // dynamic; more than 48 KB needs the opt-in of `allow_shared`
+    bool cooperative;      // all blocks resident at once: a grid barrier may be used
+    unsigned cluster = 1;  // blocks of a cluster, along x
 };
 
 #ifdef __CUDACC__
@@ -128,9 +131,13 @@ REGKD_BOTH void wait_for_copies() {
 }
 
 // The block's dynamic shared memory, 16-byte aligned.
-__device__ __forceinline__ float* block_shared() {
+REGKD_BOTH float* block_shared() {
+#ifdef __CUDA_ARCH__
     extern __shared__ float4 regkd_shared[];
     return reinterpret_cast<float*>(regkd_shared);
+#else
+    return nullptr;  // never called on the host
+#endif
 }
 
 // Release: what this block wrote before (its threads having met at __syncthreads) is visible to whoever acquires.
@@ -146,6 +153,18 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p) {
     unsigned v;
     asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
     return v;
+}
+// The barrier of a cluster's threads in two halves: what they wrote before the first, in shared or global memory, is
+// seen after the second. Code for devices without clusters never gets here: the plan asks what was compiled.
+__device__ __forceinline__ void cluster_arrive() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+#endif
 }
 __device__ __forceinline__ void wait_a_little() { __nanosleep(32); }
 
@@ -165,6 +184,37 @@ inline cudaError_t allow_shared(const void* kernel) {
     return status;
 }
 
+// The largest cluster of blocks, a power of 2 up to `most`, that the current device and the code compiled for it have;
+// 1 where there are none.
+template <class Kernel>
+cudaError_t largest_cluster(Kernel* kernel, unsigned threads, size_t shared_bytes, int most, int32_t* found) {
+    *found = 1;
+    cudaFuncAttributes code;
+    cudaError_t status = cudaFuncGetAttributes(&code, kernel);
+    if (status != cudaSuccess || code.ptxVersion < 90 || code.binaryVersion < 90) return status;
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+    if (status != cudaSuccess) return status;
+    for (int blocks = most; blocks > 1; blocks /= 2) {
+        cudaLaunchAttribute attribute = {};
+        attribute.id = cudaLaunchAttributeClusterDimension;
+        attribute.val.clusterDim.x = static_cast<unsigned>(blocks);
+        attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+        cudaLaunchConfig_t config = {};
+        config.gridDim = dim3(static_cast<unsigned>(blocks));
+        config.blockDim = dim3(threads);
+        config.dynamicSmemBytes = shared_bytes;
+        config.attrs = &attribute;
+        config.numAttrs = 1;
+        int resident = 0;
+        if (cudaOccupancyMaxActiveClusters(&resident, kernel, &config) == cudaSuccess && resident > 0) {
+            *found = blocks;
+            return cudaSuccess;
+        }
+        cudaGetLastError();  // too large for this device is an answer, not a failure
+    }
+    return cudaSuccess;
+}
+
 // Asynchronous on `stream`, no allocation, no synchronisation: legal while the stream is being captured.
 template <class... Parameters>
 Status launch(void (*kernel)(Parameters...), Grid grid, Stream stream, Parameters... arguments) {
@@ -173,15 +223,21 @@ Status launch(void (*kernel)(Parameters...), Grid grid, Stream stream, Parameter
         if (status != cudaSuccess) return status;
     }
     cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeCooperative;
-    attribute.val.cooperative = 1;
+    if (grid.cooperative) {
+        attribute.id = cudaLaunchAttributeCooperative;
+        attribute.val.cooperative = 1;
+    } else {
+        attribute.id = cudaLaunchAttributeClusterDimension;
+        attribute.val.clusterDim.x = grid.cluster;
+        attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+    }
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3(grid.blocks_x, grid.blocks_y);
     config.blockDim = dim3(grid.threads);
     config.dynamicSmemBytes = grid.shared_bytes;
     config.stream = static_cast<cudaStream_t>(stream);
     config.attrs = &attribute;
-    config.numAttrs = grid.cooperative ? 1 : 0;
+    config.numAttrs = grid.cooperative || grid.cluster > 1 ? 1 : 0;
     return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

@@ -3,8 +3,7 @@
 #pragma once
 
 #include "slices.h"
-
-#include "../core/step.h"
+#include "small_launch.h"
 
 namespace regkd {
 namespace cuda {
@@ -25,8 +24,6 @@ struct Cut {
     int32_t groups;  // tile i adds to gradient i % groups
     int32_t sliced;  // 1: products in slices (slices.h)
 };
-
-REGKD_BOTH int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Wide layers and many rows: products are worth being cut up. Few-row products write no layer there (block.h).
 REGKD_BOTH bool has_long_products(const Job& job) {
@@ -87,6 +84,7 @@ struct Plan {
     int64_t arena_global_floats;  // of one block, when the arena does not fit in shared memory
     int64_t member_bytes;         // of the workspace: barrier [2 words, 128 bytes], sums, gradients, arenas
     int64_t workspace_bytes;      // zero it once before the first launch; launches leave it fit for the next
+    SmallPlan small;              // of the members that go the small path; what stands above is for the others
 };
 
 REGKD_BOTH int32_t header_floats() { return static_cast<int32_t>(round_up(sizeof(Header), 128) / 4); }
@@ -109,10 +107,14 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     const auto raise = [](auto& most, auto n) { most = n > most ? n : most; };
     for (int32_t i = 0; i < members; ++i) {
         const Job& job = jobs[i];
+        if (shared_limit >= kSmallBytes && is_small(job)) {
+            add_small(p.small, job);
+            continue;
+        }
         raise(student, shared_floats(job.student));
         raise(teacher, shared_floats(job.teacher));
         const Cut cut = cut_of(job);
-        raise(arena, static_cast<int64_t>(REGKD_LEVEL::make_arena(job, cut.sliced).floats));
+        raise(arena, static_cast<int64_t>(REGKD_LEVEL::make_arena(job, kTile, false, cut.sliced).floats));
         raise(arena_outside, static_cast<int64_t>(REGKD_LEVEL::make_arena(job).floats));
         if (cut.sliced) scratch = kScratchFloats;
         raise(p.grad_floats, REGKD_LEVEL::padded_count(job.student));
@@ -149,13 +151,16 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     return p;
 }
 
-// `resident`: blocks of this shape the device holds at once. More than one block a member needs all of them resident.
-inline Plan plan_blocks(Plan p, int64_t resident) {
+// `resident`: blocks of this shape the device holds at once. More than one block a member needs all of them resident,
+// or a cluster. `small`: the device, for the members that go the small path.
+inline Plan plan_blocks(Plan p, int64_t resident, const SmallDevice& small, int threads = 0) {
     int64_t blocks = resident / p.members;
     if (blocks > p.groups) blocks = p.groups;
     p.blocks = static_cast<int32_t>(blocks < 1 ? 1 : blocks);
     p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 2 * 8, 128) +
                      round_up(4 * p.grad_floats * p.groups, 128) + round_up(4 * p.arena_global_floats * p.blocks, 128);
+    if (p.small.members) plan_small_blocks(p.small, small, threads);
+    if (p.small.member_bytes > p.member_bytes) p.member_bytes = p.small.member_bytes;
     p.workspace_bytes = p.member_bytes * p.members;
     return p;
 }

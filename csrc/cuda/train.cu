@@ -59,14 +59,15 @@ REGKD_CALL void copy_weights(float* to, const float* from, const Network& net) {
     wait_for_copies<0>();
 }
 
-// The member's job, its buffers and its weights. One thread writes the header.
-REGKD_CALL void set_up(const TrainCall& call) {
+// The member's job, its buffers and its weights. One thread writes the header. False: the job goes the small path.
+REGKD_CALL bool set_up(const TrainCall& call) {
     Header& shared = header();
     const int32_t* words = reinterpret_cast<const int32_t*>(call.jobs ? call.jobs + blockIdx.y : &call.job);
     for (unsigned i = threadIdx.x; i < sizeof(Job) / 4; i += blockDim.x)
         reinterpret_cast<int32_t*>(&shared.job)[i] = words[i];
     barrier();
     const Plan& plan = call.plan;
+    if (plan.small.members > 0 && is_small(shared.job)) return false;
     float* const arena = scratch() + plan.scratch_floats;
     float* const student = arena + plan.arena_floats;
     float* const teacher = student + plan.student_floats;
@@ -94,7 +95,7 @@ REGKD_CALL void set_up(const TrainCall& call) {
             shared.job.teacher.padded = 1;
         }
         shared.cut = cut_of(shared.job);
-        shared.at = REGKD_LEVEL::make_arena(shared.job, plan.arena_floats && shared.cut.sliced);
+        shared.at = REGKD_LEVEL::make_arena(shared.job, kTile, false, plan.arena_floats && shared.cut.sliced);
         shared.student_rows = REGKD_LEVEL::student_rows(shared.at, shared.arena);
         shared.teacher_rows = REGKD_LEVEL::teacher_rows(shared.at, shared.arena);
         REGKD_LEVEL::place_weights(shared.job.student, shared.job.params, shared.student_rows);
@@ -103,6 +104,7 @@ REGKD_CALL void set_up(const TrainCall& call) {
         shared.row = call.first_row ? 0 : shared.step;
     }
     barrier();
+    return true;
 }
 
 // The constants of a step, each by a thread of its own, and the weights that other blocks have moved.
@@ -198,7 +200,7 @@ REGKD_CALL void finish_step(int64_t step) {
 // sums go to the optimizer; they meet again. One block a member needs no meeting and no cooperative launch.
 template <bool kShared>
 __global__ void __launch_bounds__(kMaxThreads, 1) train_kernel(const __grid_constant__ TrainCall call) {
-    set_up(call);
+    if (!set_up(call)) return;
     for (int64_t i = 0; i < call.steps; ++i) {
         begin_step(i);
         const Cut cut = header().cut;
@@ -247,6 +249,10 @@ Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperati
 
 Status train(const TrainCall& call, Stream stream) {
     const Plan& plan = call.plan;
+    if (plan.small.members > 0) {
+        const Status status = train_small(call, stream);
+        if (status != 0 || plan.small.members == plan.members) return status;
+    }
     const Grid grid = {static_cast<unsigned>(plan.blocks), static_cast<unsigned>(plan.members),
                        static_cast<unsigned>(plan.threads), static_cast<size_t>(plan.shared_bytes), plan.blocks > 1};
     return launch(kernel_of(plan), grid, stream, call);

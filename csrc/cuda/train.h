@@ -25,7 +25,13 @@ const char* refuse(const Job* jobs, int32_t members, int64_t shared_limit);
 // most 1.
 Status resident_blocks(const Plan& plan, int32_t multiprocessors, bool cooperative, int64_t* blocks);
 
+// The largest cluster of the small path's blocks; 1 where device or code has none.
+Status small_cluster(int64_t shared_bytes, int32_t* blocks);
+
 Status train(const TrainCall& call, Stream stream);
+
+// The launch of the small members, a part of `train`.
+Status train_small(const TrainCall& call, Stream stream);
 
 }  // namespace cuda
 }  // namespace regkd

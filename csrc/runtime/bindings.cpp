@@ -3,9 +3,13 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "regkd/engine.h"
+#include "run/timing.h"
 
 namespace py = pybind11;
 
@@ -38,6 +42,25 @@ class Engine {
         return y;
     }
 
+    // Nanoseconds of each of `samples` requests, by the loop of regkd-run: what an application in C++ waits for.
+    std::pair<py::array_t<int64_t>, double> time(const py::array_t<float, py::array::c_style>& rows, size_t batch,
+                                                 size_t samples, size_t warmup) {
+        if (rows.ndim() != 2 || rows.shape(1) != inputs_ || rows.shape(0) < 1 || batch < 1)
+            throw py::value_error("the array has another shape");
+        const std::vector<float> x(rows.data(), rows.data() + rows.size());
+        regkd::run::Timing timing;
+        timing.batch = batch;
+        timing.samples = samples;
+        timing.warmup = warmup;
+        regkd::Status status;
+        {
+            py::gil_scoped_release released;
+            status = regkd::run::time_requests(engine_, x, timing);
+        }
+        if (!status.ok()) throw py::value_error(status.message());
+        return {py::array_t<int64_t>(static_cast<py::ssize_t>(samples), timing.raw.data()), timing.overhead};
+    }
+
     py::list names() const {
         py::list found;
         for (py::ssize_t i = 0; i < inputs_; ++i) found.append(py::str(engine_.input_name(static_cast<size_t>(i))));
@@ -62,6 +85,8 @@ PYBIND11_MODULE(_runtime, m) {
     py::class_<Engine>(m, "Engine")
         .def(py::init<const py::bytes&, const char*>(), py::arg("content"), py::arg("level") = nullptr)
         .def("infer", &Engine::infer, py::arg("x"), "x float32 [b, d] -> y float32 [b, o], raw units.")
+        .def("time", &Engine::time, py::arg("rows"), py::arg("batch"), py::arg("samples"), py::arg("warmup"),
+             "(int64 [samples] nanoseconds of each request in a loop in C++, the loop's own overhead).")
         .def("names", &Engine::names, "Names of the d inputs and the o outputs, empty where the file has none.")
         .def_property_readonly("inputs", &Engine::inputs)
         .def_property_readonly("outputs", &Engine::outputs)

@@ -295,14 +295,20 @@ void fake_quantize(float scale, float* v, size_t n) {
     for (size_t i = 0; i < n; i += kLanes) store_vec(v + i, to_float(codes_of(load_vec(v + i), scale)) * scale);
 }
 
+// The codes themselves, as floats.
+void code_values(float scale, float* v, size_t n) {
+    for (size_t i = 0; i < n; i += kLanes) store_vec(v + i, to_float(codes_of(load_vec(v + i), scale)));
+}
+
 #include "pointwise.h"
+#include "spatial_kernels.h"
 
 }  // namespace
 
 extern const runtime::Kernels kKernels = {
-    REGKD_LEVEL_NAME, kLanes,          kGroup,      kOffset,        dense_floats, pack_dense,
-    dense_int8_bytes, pack_dense_int8, codes_bytes, constant,       activate,     clip,
-    quantize,         fake_quantize,   dense,       dense_together, dense_int8,
+    REGKD_LEVEL_NAME, kLanes,      kGroup,         kOffset,    dense_floats, pack_dense, dense_int8_bytes,
+    pack_dense_int8,  codes_bytes, constant,       activate,   clip,         quantize,   fake_quantize,
+    code_values,      dense,       dense_together, dense_int8, depthwise,    average,    recur,
 };
 
 }  // namespace REGKD_LEVEL

@@ -41,6 +41,7 @@ struct Kernels {
     void (*clip)(float low, float high, float* v, size_t n);             // in place
     void (*quantize)(float scale, const float* v, size_t n, unsigned char* codes);
     void (*fake_quantize)(float scale, float* v, size_t n);  // in place
+    void (*code_values)(float scale, float* v, size_t n);    // in place: the codes themselves, as floats
     void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y);
     // kTogether rows, `stride` floats apart in x and in y; the answers have the bits of single rows.
     void (*dense_together)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out,
@@ -50,6 +51,13 @@ struct Kernels {
                        const float* scale,    // [spanned(n_out)]
                        const float* bias,     // [spanned(n_out)]
                        const unsigned char* codes, size_t n_in, size_t n_out, float* y);
+    // Of a depthwise convolution: weights [taps, spanned(channels)], scale and bias [spanned(channels)]; y is written
+    // up to a register behind its last value.
+    void (*depthwise)(const Window& window, const float* weights, const float* scale, const float* bias, const float* x,
+                      float* y);
+    void (*average)(const float* x, size_t places, size_t channels, float* y);
+    // One step of a GRU: what the inputs and what the state give to the gates z, r, n, spanned(units) floats each.
+    void (*recur)(const float* input, const float* own, size_t units, float* state);
 };
 
 // The best level of this processor, or the one of that name when it can run here; null otherwise.

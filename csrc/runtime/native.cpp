@@ -1,121 +1,17 @@
 // The native back end: a program whose weights are packed for one instruction set, and two buffers of values between
 // which the layers go back and forth.
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include "backend.h"
-#include "kernels.h"
-#include "program.h"
+#include "packed.h"
 
 namespace regkd {
 namespace runtime {
 
 namespace {
 
-// Zero-filled memory for registers of any width.
-template <class T>
-class Aligned {
-  public:
-    Aligned() = default;
-    explicit Aligned(size_t count) : count_(count) {
-        const size_t bytes = (count * sizeof(T) + 63) / 64 * 64 + 64;  // a full register may be read at the last item
-        data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
-        if (!data_) throw std::bad_alloc();
-        std::memset(data_, 0, bytes);
-    }
-    Aligned(Aligned&& other) noexcept : data_(other.data_), count_(other.count_) { other.data_ = nullptr; }
-    Aligned& operator=(Aligned&& other) noexcept {
-        std::swap(data_, other.data_);
-        std::swap(count_, other.count_);
-        return *this;
-    }
-    ~Aligned() { std::free(data_); }
-    T* data() const { return data_; }
-
-  private:
-    T* data_ = nullptr;
-    size_t count_ = 0;
-};
-
-Aligned<float> padded(const std::vector<float>& values, size_t n, float filler) {
-    Aligned<float> row(spanned(n));
-    for (size_t i = 0; i < spanned(n); ++i) row.data()[i] = i < values.size() ? values[i] : filler;
-    return row;
-}
-
-struct Step {
-    Kind kind;
-    Activation activation;
-    size_t n_in, n_out;
-    float number, low, high;
-    Aligned<float> constants;      // of add, subtract, multiply, divide
-    Aligned<float> weights;        // of dense, packed
-    Aligned<unsigned char> codes;  // of dense_int8, packed
-    Aligned<int32_t> start;
-    Aligned<float> scale, bias;
-    bool low_data;                     // of dense_int8 with data in two parts
-    float low_number;                  // step of their low part
-    Aligned<float> low_data_scale;     // of the product of that part
-    Aligned<unsigned char> low_codes;  // packed low part of the weights, where there is one
-    Aligned<int32_t> low_start;
-    Aligned<float> low_codes_scale;
-    bool split() const { return low_data || low_codes.data(); }
-};
-
-// Where the sums of an integer product begin, so that what is added to every code of the data falls out.
-Aligned<int32_t> start_of(const std::vector<int8_t>& codes, size_t n_in, size_t n_out, const Kernels& kernels) {
-    Aligned<int32_t> start(spanned(n_out));
-    for (size_t i = 0; i < n_out; ++i) {
-        int32_t sum = 0;
-        for (size_t j = 0; j < n_in; ++j) sum += codes[i * n_in + j];
-        start.data()[i] = -kernels.offset * sum;
-    }
-    return start;
-}
-
-Aligned<unsigned char> packed_codes(const std::vector<int8_t>& codes, size_t n_in, size_t n_out,
-                                    const Kernels& kernels) {
-    Aligned<unsigned char> packed(kernels.dense_int8_bytes(n_in, n_out));
-    kernels.pack_dense_int8(codes.data(), n_in, n_out, packed.data());
-    return packed;
-}
-
-Step pack(const Operation& op, const Kernels& kernels) {
-    Step step{};
-    step.kind = op.kind;
-    step.activation = op.activation;
-    step.n_in = op.n_in;
-    step.n_out = op.n_out;
-    step.number = op.number;
-    if (op.kind == Kind::kClip) {
-        step.low = op.values[0];
-        step.high = op.values[1];
-    } else if (op.kind == Kind::kDense) {
-        step.weights = Aligned<float>(kernels.dense_floats(op.n_in, op.n_out));
-        kernels.pack_dense(op.values.data(), op.n_in, op.n_out, step.weights.data());
-        step.bias = padded(op.bias, op.n_out, 0);
-    } else if (op.kind == Kind::kDenseInt8) {
-        step.codes = packed_codes(op.codes, op.n_in, op.n_out, kernels);
-        step.start = start_of(op.codes, op.n_in, op.n_out, kernels);
-        step.scale = padded(op.scale, op.n_out, 0);
-        step.bias = padded(op.bias, op.n_out, 0);
-        if (op.low_data) {
-            step.low_data = true;
-            step.low_number = op.number / kLowSteps;
-            step.low_data_scale = padded(op.low_data_scale, op.n_out, 0);
-        }
-        if (!op.low_codes.empty()) {
-            step.low_codes = packed_codes(op.low_codes, op.n_in, op.n_out, kernels);
-            step.low_start = start_of(op.low_codes, op.n_in, op.n_out, kernels);
-            step.low_codes_scale = padded(op.low_codes_scale, op.n_out, 0);
-        }
-    } else if (!op.values.empty()) {
-        step.constants = padded(op.values, op.n_out, op.kind == Kind::kDivide ? 1.0f : 0.0f);
-    }
-    return step;
-}
+constexpr size_t kSmallWindow = 2048;  // weights of a layer that is applied to windows
 
 class Native final : public Engine::Backend {
   public:
@@ -125,18 +21,43 @@ class Native final : public Engine::Backend {
         names = std::move(program.names);
         name = "native";
         level = kernels.level;
-        size_t widest = inputs, codes = 0;
+        size_t widest = inputs, gates = 0, window = 0;
+        const Operation* windows = nullptr;
         for (const Operation& op : program.operations) {
+            most(widest, op.n_out);
+            together_ = together_ && op.kind < Kind::kChannelsLast;
+            if (op.kind == Kind::kWindows) {
+                windows = &op;
+                continue;
+            }
             steps_.push_back(pack(op, kernels));
-            widest = op.n_out > widest ? op.n_out : widest;
-            if (op.kind == Kind::kDenseInt8 && kernels.codes_bytes(op.n_in) > codes)
-                codes = kernels.codes_bytes(op.n_in);
+            Step& step = steps_.back();
+            if (op.kind == Kind::kGru) most(gates, step.bias.size());
+            if (!windows) continue;
+            step.spread = true;
+            step.window = windows->window;
+            if (op.kind == Kind::kDenseInt8 && op.n_in <= kMaxTaps && op.n_in * op.n_out <= kSmallWindow &&
+                !step.split()) {
+                const std::vector<float> codes_as_floats(op.codes.begin(), op.codes.end());
+                step.code_weights = Aligned<float>(kernels.dense_floats(op.n_in, op.n_out));
+                kernels.pack_dense(codes_as_floats.data(), op.n_in, op.n_out, step.code_weights.data());
+            }
+            most(window, spanned(op.n_in));
+            most(window, spanned(op.n_out));
+            most(widest, step.window.places() * op.n_out);
+            windows = nullptr;
         }
         stride_ = spanned(widest);
-        for (Aligned<float>& rows : rows_) rows = Aligned<float>(kTogether * stride_);
-        codes_ = Aligned<unsigned char>(codes);
+        for (Aligned<float>& rows : rows_) rows = Aligned<float>((together_ ? kTogether : 1) * stride_);
+        codes_ = Aligned<unsigned char>(kernels.codes_bytes(stride_));
         part_ = Aligned<float>(stride_);
         none_ = Aligned<float>(stride_);
+        window_ = window;
+        patches_ = Aligned<float>(kTogether * window);
+        places_ = Aligned<float>(kTogether * window);
+        patch_codes_ = Aligned<unsigned char>(window ? kernels.codes_bytes(window) : 0);
+        if (!together_) scratch_ = Aligned<float>(stride_);
+        for (Aligned<float>* row : {&of_input_, &of_state_, &state_}) *row = Aligned<float>(gates);
     }
 
     Status infer(const float* x, size_t rows, float* y) noexcept override {
@@ -146,12 +67,15 @@ class Native final : public Engine::Backend {
                     return Status(StatusCode::kNotFinite, "input %zu of row %zu is %g, expected a finite number.", i,
                                   row, static_cast<double>(x[row * inputs + i]));
         size_t row = 0;
-        for (; row + kTogether <= rows; row += kTogether) tile<kTogether>(x + row * inputs, y + row * outputs);
+        for (; together_ && row + kTogether <= rows; row += kTogether)
+            tile<kTogether>(x + row * inputs, y + row * outputs);
         for (; row < rows; ++row) tile<1>(x + row * inputs, y + row * outputs);
         return {};
     }
 
   private:
+    static void most(size_t& found, size_t value) { found = value > found ? value : found; }
+
     template <size_t Rows>
     void tile(const float* x, float* y) noexcept {
         float* v = rows_[0].data();
@@ -167,13 +91,14 @@ class Native final : public Engine::Backend {
             } else {
                 for (size_t r = 0; r < Rows; ++r) apply(step, v + r * stride_, other + r * stride_);
             }
-            if (step.kind == Kind::kDense || step.kind == Kind::kDenseInt8) std::swap(v, other);
+            if (step.moves()) std::swap(v, other);
         }
         for (size_t r = 0; r < Rows; ++r) std::memcpy(y + r * outputs, v + r * stride_, sizeof(float) * outputs);
     }
 
     // One row: layers write to `other`, everything else works in place.
     void apply(const Step& step, float* v, float* other) noexcept {
+        if (step.spread) return convolve(step, v, other);
         switch (step.kind) {
             case Kind::kDense:
                 return kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
@@ -185,7 +110,15 @@ class Native final : public Engine::Backend {
             case Kind::kActivation:
                 return kernels_.activate(step.activation, step.number, v, step.n_out);
             case Kind::kQuantize:
-                return kernels_.fake_quantize(step.number, v, step.n_out);
+                return step.low_data ? quantize_twice(step, v) : kernels_.fake_quantize(step.number, v, step.n_out);
+            case Kind::kChannelsLast:
+                return channels_last(step, v, other);
+            case Kind::kDepthwise:
+                return depthwise(step, v, other);
+            case Kind::kAverage:
+                return kernels_.average(v, step.n_in / step.n_out, step.n_out, other);
+            case Kind::kGru:
+                return gru(step, v, other);
             case Kind::kClip:
                 return kernels_.clip(step.low, step.high, v, step.n_out);
             default:
@@ -216,12 +149,138 @@ class Native final : public Engine::Backend {
         kernels_.constant(Kind::kAdd, step.bias.data(), y, step.n_out);
     }
 
+    // v becomes its rounded value and what that left over, rounded in finer steps.
+    void quantize_twice(const Step& step, float* v) noexcept {
+        std::memcpy(part_.data(), v, sizeof(float) * spanned(step.n_in));
+        kernels_.fake_quantize(step.number, part_.data(), step.n_in);
+        kernels_.constant(Kind::kSubtract, part_.data(), v, step.n_in);
+        kernels_.fake_quantize(step.low_number, v, step.n_in);
+        kernels_.constant(Kind::kAdd, part_.data(), v, step.n_in);
+    }
+
+    void channels_last(const Step& step, const float* v, float* y) noexcept {
+        const size_t channels = step.features, places = step.n_in / channels;
+        for (size_t p = 0; p < places; ++p)
+            for (size_t c = 0; c < channels; ++c) y[p * channels + c] = v[c * places + p];
+    }
+
+    // The values of a window, items of `bytes` each; `outside` fills what lies outside of the values.
+    static void gather(const Window& w, size_t place, const void* values, size_t bytes, int outside, void* patch) {
+        const size_t py = place / w.places_x, px = place % w.places_x, item = w.channels * bytes;
+        const size_t row = w.columns * item, left = px * w.stride_x;
+        char* to = static_cast<char*>(patch);
+        const size_t skip = left < w.left ? w.left - left : 0;  // columns of the kernel in front of the values
+        const size_t end = left + w.columns > w.width + w.left ? w.width + w.left - left : w.columns;
+        for (size_t ky = 0; ky < w.rows; ++ky, to += row) {
+            const size_t y = py * w.stride_y + ky;
+            if (y < w.above || y >= w.height + w.above) {
+                std::memset(to, outside, row);
+                continue;
+            }
+            const size_t first = (y - w.above) * w.width + left + skip - w.left;
+            std::memset(to, outside, skip * item);
+            std::memcpy(to + skip * item, static_cast<const char*>(values) + first * item, (end - skip) * item);
+            std::memset(to + end * item, outside, (w.columns - end) * item);
+        }
+    }
+
+    // A layer applied to every window. In INT8 a small one multiplies its codes as floats, whose sums are exact, for
+    // several windows at once: that is quicker than integers for one window after the other.
+    void convolve(const Step& step, float* v, float* y) noexcept {
+        const Window& w = step.window;
+        const size_t places = w.places(), n = step.n_out;
+        float* const patch = patches_.data();
+        float* const found = places_.data();
+        const bool as_floats = step.code_weights.data();
+        if (step.kind == Kind::kDense || as_floats) {
+            const float* const weights = as_floats ? step.code_weights.data() : step.weights.data();
+            const float* const bias = as_floats ? none_.data() : step.bias.data();
+            if (as_floats) kernels_.code_values(step.number, v, w.values());
+            for (size_t p = 0; p < places; p += kTogether) {
+                const size_t count = places - p < kTogether ? places - p : kTogether;
+                for (size_t r = 0; r < count; ++r) gather(w, p + r, v, sizeof(float), 0, patch + r * window_);
+                if (count == kTogether)
+                    kernels_.dense_together(weights, bias, patch, step.n_in, n, window_, found);
+                else
+                    for (size_t r = 0; r < count; ++r)
+                        kernels_.dense(weights, bias, patch + r * window_, step.n_in, n, found + r * window_);
+                for (size_t r = 0; r < count; ++r) {
+                    if (as_floats) {
+                        kernels_.constant(Kind::kMultiply, step.scale.data(), found + r * window_, n);
+                        kernels_.constant(Kind::kAdd, step.bias.data(), found + r * window_, n);
+                    }
+                    std::memcpy(y + (p + r) * n, found + r * window_, sizeof(float) * n);
+                }
+            }
+            return;
+        }
+        if (!step.split()) kernels_.quantize(step.number, v, w.values(), codes_.data());
+        for (size_t p = 0; p < places; ++p) {
+            if (step.split()) {
+                gather(w, p, v, sizeof(float), 0, patch);
+                dense_split(step, patch, found);
+            } else {
+                gather(w, p, codes_.data(), 4 / kernels_.group, kernels_.offset, patch_codes_.data());
+                kernels_.dense_int8(step.codes.data(), step.start.data(), step.scale.data(), step.bias.data(),
+                                    patch_codes_.data(), step.n_in, n, found);
+            }
+            std::memcpy(y + p * n, found, sizeof(float) * n);
+        }
+    }
+
+    // In INT8 codes are multiplied as floats, which hold the sums of kMaxTaps products exactly. `v` is used up.
+    void depthwise(const Step& step, float* v, float* y) noexcept {
+        const bool integers = step.number > 0;
+        float* codes = v;
+        if (integers) {
+            codes = scratch_.data();
+            std::memcpy(codes, v, sizeof(float) * spanned(step.n_in));
+            kernels_.code_values(step.number, codes, step.n_in);
+        }
+        kernels_.depthwise(step.window, step.weights.data(), step.scale.data(), step.bias.data(), codes, y);
+        if (!step.split()) return;
+        if (step.low_weights.data()) {
+            kernels_.depthwise(step.window, step.low_weights.data(), step.low_codes_scale.data(), none_.data(), codes,
+                               part_.data());
+            kernels_.constant(Kind::kAdd, part_.data(), y, step.n_out);
+        }
+        if (step.low_data) {
+            std::memcpy(codes, v, sizeof(float) * spanned(step.n_in));
+            kernels_.fake_quantize(step.number, codes, step.n_in);
+            kernels_.constant(Kind::kSubtract, codes, v, step.n_in);
+            kernels_.code_values(step.low_number, v, step.n_in);
+            kernels_.depthwise(step.window, step.weights.data(), step.low_data_scale.data(), none_.data(), v,
+                               part_.data());
+            kernels_.constant(Kind::kAdd, part_.data(), y, step.n_out);
+        }
+    }
+
+    void gru(const Step& step, const float* v, float* y) noexcept {
+        const size_t units = step.sequence ? step.n_out / step.times : step.n_out, gates = step.bias.size();
+        std::memset(state_.data(), 0, sizeof(float) * spanned(units));
+        for (size_t t = 0; t < step.times; ++t) {
+            kernels_.dense(step.weights.data(), step.bias.data(), v + t * step.features, step.features, gates,
+                           of_input_.data());
+            kernels_.dense(step.recurrence.data(), step.recurrence_bias.data(), state_.data(), units, gates,
+                           of_state_.data());
+            kernels_.recur(of_input_.data(), of_state_.data(), units, state_.data());
+            if (step.sequence || t + 1 == step.times)
+                std::memcpy(y + (step.sequence ? t * units : 0), state_.data(), sizeof(float) * units);
+        }
+    }
+
     const Kernels& kernels_;
     std::vector<Step> steps_;
+    bool together_ = true;    // whether rows of a request may be taken together
     size_t stride_;           // floats from one row to the next
     Aligned<float> rows_[2];  // [kTogether, stride_] each
     Aligned<unsigned char> codes_;
-    Aligned<float> part_, none_;  // [stride_]: one product of several, and a bias of 0
+    Aligned<float> part_, none_;       // [stride_]: one product of several, and a bias of 0
+    size_t window_ = 0;                // floats from one window to the next
+    Aligned<float> patches_, places_;  // [kTogether, window_]: windows, and what a layer makes of them
+    Aligned<unsigned char> patch_codes_;
+    Aligned<float> scratch_;                      // [stride_]
+    Aligned<float> of_input_, of_state_, state_;  // of a GRU: gates
 };
 
 }  // namespace

@@ -1,85 +1,12 @@
 #include "program.h"
 
-#include <cmath>
-#include <cstring>
+#include "cursor.h"
+#include "spatial.h"
 
 namespace regkd {
 namespace runtime {
 
 namespace {
-
-uint32_t word(const unsigned char* p) {
-    return static_cast<uint32_t>(p[0]) | static_cast<uint32_t>(p[1]) << 8 | static_cast<uint32_t>(p[2]) << 16 |
-           static_cast<uint32_t>(p[3]) << 24;
-}
-float number(const unsigned char* p) {
-    const uint32_t bits = word(p);
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-}
-
-template <class... Values>
-Status corrupt(const char* format, Values... values) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-security"
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    return Status(StatusCode::kCorrupt, format, values...);
-#pragma GCC diagnostic pop
-}
-
-// A cursor that never passes the end of the file. Sizes are compared before anything is allocated, so a file cannot ask
-// for more memory than a small multiple of its own length.
-struct Cursor {
-    const unsigned char* at;
-    const unsigned char* end;
-
-    bool holds(uint64_t bytes) const { return bytes <= static_cast<uint64_t>(end - at); }
-    bool take(uint32_t& value) {
-        if (!holds(4)) return false;
-        value = word(at);
-        at += 4;
-        return true;
-    }
-    bool take(float& value) {
-        if (!holds(4)) return false;
-        value = number(at);
-        at += 4;
-        return true;
-    }
-    bool take(std::vector<float>& values, uint64_t count) {
-        if (!holds(4 * count)) return false;
-        values.resize(count);
-        for (uint64_t i = 0; i < count; ++i) values[i] = number(at + 4 * i);
-        at += 4 * count;
-        return true;
-    }
-    bool take(std::vector<int8_t>& values, uint64_t count) {
-        if (!holds((count + 3) / 4 * 4)) return false;
-        values.resize(count);
-        std::memcpy(values.data(), at, count);
-        at += count;
-        return skip_zeros((4 - count % 4) % 4);
-    }
-    bool skip_zeros(uint64_t count) {
-        if (!holds(count)) return false;
-        for (uint64_t i = 0; i < count; ++i)
-            if (at[i]) return false;
-        at += count;
-        return true;
-    }
-};
-
-bool all_finite(const std::vector<float>& values) {
-    for (float value : values)
-        if (!std::isfinite(value)) return false;
-    return true;
-}
-bool all_positive(const std::vector<float>& values) {
-    for (float value : values)
-        if (!(value > 0)) return false;
-    return true;
-}
 
 Status read_names(Cursor& cursor, uint32_t bytes, Program& program) {
     if (!bytes) return {};
@@ -105,22 +32,32 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
     uint32_t kind, detail;
     if (!cursor.take(kind) || !cursor.take(op.n_out) || !cursor.take(detail) || !cursor.take(op.number))
         return corrupt("operation %u ends behind the end of the file.", index);
-    if (kind < static_cast<uint32_t>(Kind::kAdd) || kind > static_cast<uint32_t>(Kind::kClip))
+    if (kind < static_cast<uint32_t>(Kind::kAdd) || kind > static_cast<uint32_t>(Kind::kGru))
         return corrupt("operation %u has the unknown kind %u.", index, kind);
     op.kind = static_cast<Kind>(kind);
     op.n_in = width;
     const bool dense = op.kind == Kind::kDense || op.kind == Kind::kDenseInt8;
     const bool scaled = op.kind == Kind::kDenseInt8 || op.kind == Kind::kQuantize;
     const bool activation = op.kind == Kind::kActivation;
-    if (op.n_out < 1 || op.n_out > kMaxWidth)
-        return corrupt("operation %u has width %u, expected 1 to %u.", index, op.n_out, kMaxWidth);
+    const uint32_t widest = dense ? kMaxWidth : kMaxValues;
+    if (op.n_out < 1 || op.n_out > widest)
+        return corrupt("operation %u has width %u, expected 1 to %u.", index, op.n_out, widest);
+    if (dense && width > kMaxWidth)
+        return corrupt("operation %u multiplies %u values, expected at most %u.", index, width, kMaxWidth);
+    if (is_spatial(op.kind)) return read_spatial(cursor, index, detail, op);
     if (!dense && op.n_out != width)
         return corrupt("operation %u has width %u behind %u values.", index, op.n_out, width);
-    const uint32_t most = op.kind == Kind::kDenseInt8 ? kBias | kLowData | kLowCodes
-                          : dense                     ? kBias
-                          : activation                ? static_cast<uint32_t>(Activation::kCount) - 1
-                                                      : 0;
-    if (detail > most) return corrupt("operation %u has detail %u, expected at most %u.", index, detail, most);
+    const bool constant = op.kind <= Kind::kDivide;
+    const uint32_t most = op.kind == Kind::kDenseInt8  ? kBias | kLowData | kLowCodes
+                          : dense                      ? kBias
+                          : activation                 ? static_cast<uint32_t>(Activation::kCount) - 1
+                          : op.kind == Kind::kQuantize ? kLowData
+                          : constant                   ? width - 1
+                                                       : 0;
+    const bool fits = op.kind != Kind::kQuantize || detail != 1;
+    if (detail > most || !fits) return corrupt("operation %u has detail %u, expected at most %u.", index, detail, most);
+    if (constant && detail && width % detail)
+        return corrupt("operation %u repeats %u constants over %u values.", index, detail, width);
     if (!std::isfinite(op.number) || (scaled && !(op.number > 0)) || (!scaled && !activation && op.number != 0))
         return corrupt("operation %u has the number %g.", index, static_cast<double>(op.number));
     if (activation) op.activation = static_cast<Activation>(detail);
@@ -132,7 +69,8 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
         case Kind::kSubtract:
         case Kind::kMultiply:
         case Kind::kDivide:
-            whole = cursor.take(op.values, width);
+            whole = cursor.take(op.values, detail ? detail : width);
+            for (uint32_t i = 0; whole && detail && i < width - detail; ++i) op.values.push_back(op.values[i]);
             break;
         case Kind::kDense:
             whole = cursor.take(op.values, products) && (!(detail & kBias) || cursor.take(op.bias, op.n_out));
@@ -145,8 +83,10 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
         case Kind::kClip:
             whole = cursor.take(op.values, 2);
             break;
-        case Kind::kActivation:
         case Kind::kQuantize:
+            op.low_data = detail == kLowData;
+            break;
+        default:
             break;
     }
     if (!whole)
@@ -158,28 +98,30 @@ Status read_operation(Cursor& cursor, unsigned index, uint32_t width, Operation&
             if (value == 0) return corrupt("operation %u divides by 0.", index);
     if (op.kind == Kind::kClip && op.values[0] > op.values[1])
         return corrupt("operation %u clips to an empty range.", index);
-    if (op.kind == Kind::kDenseInt8) {
-        const std::vector<float> steps = op.scale;
-        const auto scaled_by = [&](float data, bool low) {
-            std::vector<float> found(steps);
-            for (float& value : found)
-                value = static_cast<float>(static_cast<double>(low ? value / kLowSteps : value) *
-                                           static_cast<double>(data));
-            return found;
-        };
-        op.scale = scaled_by(op.number, false);
-        if (op.low_data) op.low_data_scale = scaled_by(op.number / kLowSteps, false);
-        if (!op.low_codes.empty()) op.low_codes_scale = scaled_by(op.number, true);
-        for (const std::vector<float>* scale : {&op.scale, &op.low_data_scale, &op.low_codes_scale})
-            if (!all_positive(*scale) || !all_finite(*scale))
-                return corrupt("operation %u has a scale that is not above 0.", index);
-        if (op.low_data && !(op.number / kLowSteps > 0))
-            return corrupt("operation %u has a scale that is not above 0.", index);
-    }
-    return {};
+    return op.kind == Kind::kDenseInt8 || op.kind == Kind::kQuantize ? finish_scales(index, op) : Status();
 }
 
 }  // namespace
+
+Status finish_scales(unsigned index, Operation& op) {
+    const std::vector<float> steps = op.scale;
+    const auto scaled_by = [&](float data, bool low) {
+        std::vector<float> found(steps);
+        for (float& value : found)
+            value =
+                static_cast<float>(static_cast<double>(low ? value / kLowSteps : value) * static_cast<double>(data));
+        return found;
+    };
+    op.scale = scaled_by(op.number, false);
+    if (op.low_data) op.low_data_scale = scaled_by(op.number / kLowSteps, false);
+    if (!op.low_codes.empty()) op.low_codes_scale = scaled_by(op.number, true);
+    for (const std::vector<float>* scale : {&op.scale, &op.low_data_scale, &op.low_codes_scale})
+        if (!all_positive(*scale) || !all_finite(*scale))
+            return corrupt("operation %u has a scale that is not above 0.", index);
+    if (op.low_data && !(op.number / kLowSteps > 0))
+        return corrupt("operation %u has a scale that is not above 0.", index);
+    return {};
+}
 
 uint32_t crc32(const unsigned char* bytes, size_t size) {
     uint32_t crc = 0xFFFFFFFFu;
@@ -196,9 +138,9 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
     if (std::memcmp(bytes, kMagic, sizeof kMagic) != 0)
         return corrupt("the file does not start as a native engine does.");
     const uint32_t version = word(bytes + 8);
-    if (version != kVersion)
+    if (version < 1 || version > kVersion)
         return Status(StatusCode::kUnsupported,
-                      "the engine has format version %u, this library reads %u. Build the engine again.", version,
+                      "the engine has format version %u, this library reads 1 to %u. Build the engine again.", version,
                       kVersion);
     if (word(bytes + 16) != size) return corrupt("the file has %zu bytes, its header says %u.", size, word(bytes + 16));
     const uint32_t met = crc32(bytes + kChecksumEnd, size - kChecksumEnd), expected = word(bytes + 12);
@@ -207,8 +149,8 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
     program.inputs = word(bytes + 20);
     program.outputs = word(bytes + 24);
     const uint32_t operations = word(bytes + 28);
-    if (program.inputs < 1 || program.inputs > kMaxWidth)
-        return corrupt("the engine has %u inputs, expected 1 to %u.", program.inputs, kMaxWidth);
+    if (program.inputs < 1 || program.inputs > kMaxValues)
+        return corrupt("the engine has %u inputs, expected 1 to %u.", program.inputs, kMaxValues);
     if (program.outputs < 1 || program.outputs > kMaxWidth)
         return corrupt("the engine has %u outputs, expected 1 to %u.", program.outputs, kMaxWidth);
     if (operations < 1 || operations > kMaxOperations)
@@ -220,10 +162,19 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
     for (uint32_t i = 0; status.ok() && i < operations; ++i) {
         Operation op{};
         status = read_operation(cursor, i, width, op);
+        const Operation* before = program.operations.empty() ? nullptr : &program.operations.back();
         width = op.n_out;
+        if (status.ok() && before && before->kind == Kind::kWindows) {
+            const uint64_t all = before->window.places() * op.n_out;
+            if (op.kind != Kind::kDense && op.kind != Kind::kDenseInt8)
+                return corrupt("operation %u is no dense, and windows precede it.", i);
+            if (all > kMaxValues) return corrupt("operation %u makes more than %u values.", i, kMaxValues);
+            width = static_cast<uint32_t>(all);
+        }
         program.operations.push_back(std::move(op));
     }
     if (!status.ok()) return status;
+    if (program.operations.back().kind == Kind::kWindows) return corrupt("no dense follows the last windows.");
     if (width != program.outputs)
         return corrupt("the last operation has width %u, expected %u outputs.", width, program.outputs);
     if (cursor.at != cursor.end)

@@ -23,6 +23,10 @@ struct Operation {
     bool low_data = false;          // dense_int8: what the rounding of the data leaves over is multiplied too
     std::vector<int8_t> low_codes;  // dense_int8: what the codes leave over of the weights, [n_out, n_in] or empty
     std::vector<float> low_data_scale, low_codes_scale;  // [n_out] of these products
+    Window window{};                                     // windows, depthwise
+    uint32_t features = 0, steps = 0;                    // gru: values of a step, and steps
+    bool sequence = false;                               // gru: all states are the result, not the last one alone
+    std::vector<float> recurrence, recurrence_bias;      // gru: [3 h, h], [3 h]; `values` and `bias` are those of v
 };
 
 struct Program {

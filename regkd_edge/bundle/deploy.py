@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,20 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from .. import api
 from ..config import BenchConfig, RunConfig
 from ..data import load_dataset, load_predictions
-from ..engines import available, get_backend, load_runner, read_manifest
-from ..engines.base import MANIFEST
-from ..engines.batches import predict
-from ..engines.host import device_model
 from ..engines.verify import allowed_difference
-from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..errors import GraphError, RunFolderError, UserError
 from ..io.arrays import read_npz
 from ..io.files import write_json
-from ..measure import accuracy, bench_engines
+from ..measure import accuracy
 from ..report import collect, write_report
 from ..run import RunFolder
 from .archive import Contents, read_archive, read_contents, read_folder, unpack
+from .building import build_here, chosen_backends
+from .remarks import other_machine, other_version
 from .schema import LIST
 from .signature import signer
 from .signature import verify as verify_signature
@@ -32,7 +30,6 @@ from .verify import accuracies, compared
 __all__ = ["DEPLOYED", "Deployed", "deploy"]
 
 DEPLOYED = "deploy.json"
-_ORDER = ("tensorrt", "onnxruntime", "native")
 
 
 @dataclass
@@ -108,7 +105,7 @@ def deploy(
     archive, say = Path(archive), progress or (lambda text: None)
     asked = {"batches": batches, "samples": samples, "warmup": warmup, "threads": threads}
     _changed(RunConfig(), asked)  # report a mistake before anything is unpacked
-    chosen, left_out = _backends(backends)
+    chosen, left_out = chosen_backends(backends)
     if archive.is_dir():
         folder = _unpacked(archive, folder)
         contents = read_folder(folder)
@@ -119,7 +116,9 @@ def deploy(
         signed = _signed(contents, verify, archive)
         unpack(archive, folder, contents)
     run = RunFolder.open(folder)
-    result = Deployed(run, left_out=left_out, notes=[signed, *_other_machine(contents.list)])
+    result = Deployed(
+        run, left_out=left_out, notes=[signed, *other_machine(contents.list), *other_version(run, contents.list)]
+    )
     with run.lock():
         _work(run, contents.list, result, chosen, {**asked, "run_code_of_plan": run_code_of_plan}, say)
     return result
@@ -185,14 +184,14 @@ def _work(
         name = f"{backend}.{graph}"
         say(f"building {name}")
         try:
-            _build(run, content, backend, graph, bench.threads)
+            build_here(run, content, backend, graph, bench.threads)
         except GraphError as error:
             result.left_out.append(f"{name}: {error}")
             continue
         say(f"verifying {name}")
         trusted = {"run_code_of_plan": True} if backend == "tensorrt" and bench.run_code_of_plan else {}
-        with load_runner(run.file("engines", name), bench.threads, **trusted) as runner:
-            answers = predict(runner, np.ascontiguousarray(x, dtype=np.float32))
+        with api.load_engine(run.file("engines", name), bench.threads, **trusted) as engine:
+            answers = engine.predict(x)
         described = content["graphs"][graph]
         found = compared(name, answers, expected[graph], described["allowed"], names)
         if found["difference"] is not None:
@@ -224,11 +223,17 @@ def _work(
             else None
         )
         batches = bench.batches if config.batch_size == "dynamic" else [config.batch_size]
-        bench_engines(
-            run, folders, x, y, teacher=teacher, reference=expected["fp32"], target_names=names,
-            batches=batches, samples=bench.samples, warmup=bench.warmup, threads=bench.threads,
-            sweep=bench.sweep, run_code_of_plan=bench.run_code_of_plan, progress=say,
-        )  # fmt: skip
+        measured = api.bench(
+            folders,
+            x,
+            y,
+            teacher=teacher,
+            reference=expected["fp32"],
+            target_names=names,
+            progress=say,
+            config=bench.model_copy(update={"batches": batches}),
+        )
+        measured.save(run.file("bench"))
     ends = {
         "format": 1,
         "bundle": content["name"],
@@ -242,44 +247,6 @@ def _work(
     report = collect(run)
     write_report(run, report)
     result.recommended = report.recommended
-
-
-def _backends(asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Return the back ends to use, and why the others are not used."""
-    missing = available()
-    for name in asked or ():
-        if name not in _ORDER:
-            raise UserError(
-                f"a bundle cannot be used with back end '{name}'.", f"Use one or more of: {', '.join(_ORDER)}."
-            )
-        get_backend(name).require()
-    chosen = [name for name in _ORDER if name in (asked or _ORDER) and missing[name] is None]
-    left_out = [f"{name}: {missing[name]}" for name in _ORDER if missing[name] is not None and not asked]
-    if not chosen:
-        raise NotAvailable(
-            f"no back end can be used here: {'; '.join(left_out)}",
-            "Install one of them. On a Jetson use the system's Python, which has tensorrt.",
-        )
-    return chosen, left_out
-
-
-def _build(run: RunFolder, content: dict[str, Any], backend: str, graph: str, threads: int) -> None:
-    folder = run.file("engines", f"{backend}.{graph}")
-    if backend == "native":  # part of the bundle: the same on every machine
-        if f"engines/native.{graph}/{MANIFEST}" not in content["files"]:
-            raise GraphError(f"the bundle has no native engine for the {graph} graph.", "Use another back end for it.")
-        return
-    options: dict[str, Any] = {}
-    if backend == "onnxruntime":
-        options = {"threads": threads}
-    if backend == "tensorrt":
-        options = {**content["tensorrt_options"], "timing_cache": str(run.file("timing.cache"))}
-    described = content["graphs"][graph]
-    get_backend(backend).build(run.file(described["file"]), folder, options)
-    manifest = read_manifest(folder)
-    if manifest.precision == "unknown" and manifest.source_sha256 == described["sha256"]:
-        # The graph cannot be read here without the onnx package; it was read where the bundle was made.
-        write_json(folder / MANIFEST, dataclasses.replace(manifest, precision=described["precision"]).to_dict())
 
 
 def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -310,13 +277,3 @@ def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -
                 "Create the bundle again.",
             )
     return answers
-
-
-def _other_machine(content: dict[str, Any]) -> list[str]:
-    target = str(content["target"]["name"])
-    if not target.startswith("jetson-"):
-        return []
-    board = device_model() or "not a Jetson"
-    if target.removeprefix("jetson-").lower() in board.lower():
-        return []
-    return [f"The bundle was made for {target} and this machine is {board}: the figures are for this machine."]

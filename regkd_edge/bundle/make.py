@@ -18,16 +18,18 @@ from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
+from ..graph.graph import graph_precision
 from ..graph.unoptimized import reference_outputs
 from ..io.command import command_line
 from ..io.files import file_hash, scratch_folder
 from ..io.reading import read_json_object
 from ..measure import accuracy
-from ..quantization import graph_precision
 from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs
 from .archive import write_archive
+from .readme import readme
+from .wheel import checked_wheel
 
 __all__ = ["ROWS", "make_bundle"]
 
@@ -41,10 +43,12 @@ def make_bundle(
     target: str,
     path: str | Path | None = None,
     *,
-    rows: str = "held-out",
-    most_rows: int = 1000,
+    evaluate_on: str = "held-out",
+    max_rows: int = 1000,
     tensorrt: str | None = None,
     key: str | Path | None = None,
+    trust: bool = False,
+    wheel: str | Path | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Write the bundle of a run.
 
@@ -56,15 +60,20 @@ def make_bundle(
         One of :data:`regkd_edge.config.platforms.PLATFORMS`. Graphs that do not fit it are left out and named.
     path : path, optional
         The archive; ``<run>.<target>.tar.gz`` in the current folder by default.
-    rows : {"held-out", "synthetic"}
+    evaluate_on : {"held-out", "synthetic"}
         Rows to evaluate engines on: held-out rows with their labels; or Gaussian rows with
         the mean and spread of the student's inputs, labelled by the teacher, so that no data leaves this machine.
-    most_rows : int
+    max_rows : int
         Maximum number of held-out rows (more are sampled), or the number of synthetic rows.
     tensorrt : str, optional
         Version to check graphs for; the oldest that the target ships with by default.
     key : path, optional
         A private Ed25519 key that signs the bundle (:mod:`.signature`).
+    trust : bool
+        Run code of the teacher's files, where the teacher labels synthetic rows.
+    wheel : path, optional
+        The light wheel of this project for the target's processor and Python; it is listed, hashed and signed with the
+        rest, and ``deploy`` and README.txt print the command that installs it.
 
     Returns
     -------
@@ -79,18 +88,19 @@ def make_bundle(
     GraphError
         No graph fits the target.
     """
-    if rows not in ROWS or most_rows < 1:
+    if evaluate_on not in ROWS or max_rows < 1:
         raise UserError(
-            f"rows is '{rows}' and most_rows {most_rows}, expected one of {', '.join(ROWS)} and at least 1.",
+            f"evaluate_on is '{evaluate_on}' and max_rows {max_rows}, expected one of {', '.join(ROWS)} and at least 1.",
             "See 'regkd-edge bundle --help'.",
         )
     if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it
         raise UserError(f"the archive '{path}' does not end in .tar.gz.", "Name it FILE.tar.gz.")
-    device, config = get_platform(target), run.config()
+    device, config = get_platform(target), run.config().updated({"teacher.trust": True} if trust else {})
+    packed = {} if wheel is None else {f"wheel/{Path(wheel).name}": checked_wheel(wheel, device)}
     _check_fresh(run, config)
     dataset = load_dataset(run)
     fitting, left_out = _fitting(run, target, tensorrt)
-    x, y, index = _rows(run, config, dataset, rows, most_rows)
+    x, y, index = _rows(run, config, dataset, evaluate_on, max_rows)
     answers = {name: reference_outputs(graph, x.astype(np.float32)) for name, graph in fitting.items()}
     described, graph_files = _graphs(run, fitting, answers, y, dataset.table.target_names)
     name = run.path.resolve().name
@@ -103,19 +113,20 @@ def make_bundle(
             "checked_for": ".".join(map(str, device.version(tensorrt))),
             "python": device.python,
         },
-        "rows": {"kind": rows, "count": len(x)},
+        "rows": {"kind": evaluate_on, "count": len(x)},
         "graphs": described,
         "left_out": left_out,
         "tensorrt_options": config.build.options("tensorrt"),
         "versions": versions("regkd-edge", "numpy", "onnx", "onnxruntime", "torch"),
     }
     files = {
-        **_data_files(dataset, x, y, rows),
+        **_data_files(dataset, x, y, evaluate_on),
         **_models(run, answers["fp32"], y, index),
         "run.yaml": _without_paths(config).to_yaml().encode(),
         "expected.npz": _npz(**{name: values.astype(np.float32) for name, values in answers.items()}),
         **graph_files,
-        "README.txt": _readme(header).encode(),
+        **packed,
+        "README.txt": readme(header, next(iter(packed), None)).encode(),
     }
     path = Path(path) if path is not None else Path(f"{name}.{target}.tar.gz")
     return path, write_archive(path, header, files, key)
@@ -274,25 +285,3 @@ def _npz(**arrays: np.ndarray) -> bytes:
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     return stream.getvalue()
-
-
-def _readme(header: dict[str, Any]) -> str:
-    versions_of = "\n".join(f"  {tensorrt:6} {source}" for source, tensorrt in header["target"]["tensorrt"].items())
-    lines = [
-        f"{header['name']}: a regression student for {header['target']['what']}",
-        "",
-        "On the device, with its own Python (the one that has the tensorrt package):",
-        "",
-        f"  pip install the wheel of regkd-edge {header['versions']['regkd-edge']}, no extras: no torch, no onnx",
-        f"  {command_line('deploy', Path(header['name'] + '.' + header['target']['name'] + '.tar.gz'))}",
-        "",
-        "This builds the engines there, compares their outputs with expected.npz, times them, and writes report.html.",
-        "",
-        f"TensorRT of {header['target']['name']}, Python {header['target']['python']}:",
-        versions_of,
-        "",
-        f"Graphs: {', '.join(header['graphs'])}.  Rows: {header['rows']['count']}, {header['rows']['kind']}.",
-        *(f"Left out: {reason}" for reason in header["left_out"]),
-        "",
-    ]
-    return "\n".join(lines)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import RunFolderError
 from ..io.limits import LISTED_BYTES
 from ..io.names import name_problem
+from .wheel import WHEEL_NAME
 
 __all__ = ["FORMAT", "LIST", "REMEDY", "SIGNATURE", "check_list", "check_name"]
 
@@ -28,6 +29,7 @@ _FILES = re.compile(
     r"|(teacher|baseline|student)/(model\.json|predictions\.npz)"
     rf"|onnx/student\.{_GRAPH}\.onnx"
     rf"|engines/native\.{_GRAPH}/(engine\.rkdn|manifest\.json)"
+    rf"|wheel/{WHEEL_NAME}"
 )
 
 _Text = Annotated[str, Field(max_length=4096)]

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..io.command import command_line
-from .options import AsJson, Platform, TensorRTVersion
+from .options import AsJson, Platform, TensorRTVersion, Trust
 from .output import show
 
 
@@ -17,22 +17,20 @@ def register(app: typer.Typer) -> None:
     def bundle(
         folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", show_default=False)],
         platform: Platform,
-        output: Annotated[
+        out: Annotated[
             Optional[Path],
-            typer.Option(
-                "--output", metavar="FILE", help="The archive. [default: RUN.TARGET.tar.gz]", show_default=False
-            ),
+            typer.Option("--out", metavar="FILE", help="The archive. [default: RUN.TARGET.tar.gz]", show_default=False),
         ] = None,
-        rows: Annotated[
+        evaluate_on: Annotated[
             str,
             typer.Option(
-                "--rows",
+                "--evaluate-on",
                 metavar="held-out|synthetic",
                 help="What engines are judged on: held-out rows, or synthetic rows with the teacher's answers.",
             ),
         ] = "held-out",
-        most_rows: Annotated[
-            int, typer.Option("--most-rows", min=1, help="Maximum held-out rows, or the number of synthetic rows.")
+        max_rows: Annotated[
+            int, typer.Option("--max-rows", min=1, help="Maximum held-out rows, or the number of synthetic rows.")
         ] = 1000,
         tensorrt: TensorRTVersion = None,
         sign: Annotated[
@@ -41,6 +39,16 @@ def register(app: typer.Typer) -> None:
                 "--sign",
                 metavar="KEY",
                 help="Sign the bundle with this private Ed25519 key (PEM). [default: not signed]",
+                show_default=False,
+            ),
+        ] = None,
+        trust: Trust = False,
+        wheel: Annotated[
+            Optional[Path],
+            typer.Option(
+                "--wheel",
+                metavar="FILE",
+                help="Put this wheel of regkd-edge, built for the device, into the bundle. [default: none]",
                 show_default=False,
             ),
         ] = None,
@@ -57,7 +65,15 @@ def register(app: typer.Typer) -> None:
         run = RunFolder.open(folder)
         with run.lock():
             path, content = make_bundle(
-                run, platform, output, rows=rows, most_rows=most_rows, tensorrt=tensorrt, key=sign
+                run,
+                platform,
+                out,
+                evaluate_on=evaluate_on,
+                max_rows=max_rows,
+                tensorrt=tensorrt,
+                key=sign,
+                trust=trust,
+                wheel=wheel,
             )
         table = [
             {

@@ -13,7 +13,7 @@ from .run import whole
 
 #: Digits as a regression on their value (the image experiment of Zhou & Chiam 2023); the student sees a tenth of
 #: the rows.
-DEMO = {"data": {"source": "digits"}, "distill": {"fraction": 0.1}, "build": {"backend": ["onnxruntime", "native"]}}
+DEMO = {"data": {"data": "digits"}, "distill": {"fraction": 0.1}, "build": {"backend": ["onnxruntime", "native"]}}
 
 
 def register(app: typer.Typer) -> None:

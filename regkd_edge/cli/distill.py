@@ -9,15 +9,10 @@ import typer
 
 from ..errors import RunFolderError
 from ..io.command import command_line
-from .options import Short, command
+from .options import command
 from .output import show
 from .pipeline import Session, start
 from .tables import data_notes, graph_rows, measured, sensitivity_notes, teacher_notes, training_notes
-
-_QAT = Short(
-    "Then train the student through its quantizers in this precision, and write that graph (quantize --qat).",
-    {"int8": {"quantize.qat": True}},
-)
 
 _BROUGHT = ("teacher_from", "from_run", "factory")
 
@@ -30,10 +25,10 @@ def register(app: typer.Typer) -> None:
             "distill": None,
             "data": None,
             "teacher": [*_BROUGHT, "weights", "units", "teacher_scaler", "output", "trust"],
+            "quantize": ["qat"],
             "run": ["seed", "batch_size"],
         },
         "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
-        short={"qat": _QAT},
     )
     def distill(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Train a small student on the teacher and export it to ONNX with its scalers inside."""
@@ -49,7 +44,7 @@ def register(app: typer.Typer) -> None:
                 *training_notes(students.summary),
                 difference,
             ]
-            if "quantize.qat" not in changes:
+            if not changes.get("quantize.qat"):
                 show(
                     f"students of {folder}",
                     **measured(session.run),

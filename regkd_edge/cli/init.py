@@ -34,6 +34,6 @@ def register(app: typer.Typer) -> None:
             f"wrote {file}",
             (),
             as_json=as_json,
-            notes=[f"Fill in data.source and data.target in {file}; every other field may be left out."],
+            notes=[f"Fill in data.data and data.target in {file}; every other field may be left out."],
             next_command=command_line("run", file),
         )

@@ -6,7 +6,6 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
 
@@ -16,11 +15,13 @@ from pydantic.fields import FieldInfo
 from ..config import BenchConfig, BuildConfig, DataConfig, DistillConfig, QuantizeConfig, RunConfig, TeacherConfig
 from ..config.flags import flag_of, negated
 from ..config.platforms import PLATFORMS
-from ..errors import UserError
 
-__all__ = ["SECTIONS", "AsJson", "Short", "Platform", "TensorRTVersion", "command"]
+__all__ = ["SECTIONS", "AsJson", "Platform", "TensorRTVersion", "Trust", "command"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code of the teacher's files, which you know: pickles, and a factory.")
+]
 Platform = Annotated[
     str, typer.Option("--platform", metavar="|".join(PLATFORMS), help="The device to target.", show_default=False)
 ]
@@ -103,29 +104,6 @@ def _parameter(section: str, name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-@dataclass(frozen=True)
-class Short:
-    """A flag ``--key VALUE`` that sets several fields of the configuration: value -> dotted fields."""
-
-    help: str
-    values: dict[str, dict[str, Any]]
-
-    def changes(self, value: str) -> dict[str, Any]:
-        """Return the fields that ``value`` sets; an unknown value is a :class:`UserError`."""
-        if value not in self.values:
-            raise UserError(f"'{value}' is none of: {', '.join(self.values)}.", f"It means: {self.help}")
-        return dict(self.values[value])
-
-    def parameter(self, key: str) -> inspect.Parameter:
-        """Return the flag for Typer."""
-        option = typer.Option(
-            "--" + key.replace("_", "-"), help=self.help, metavar="|".join(self.values), show_default=False
-        )
-        return inspect.Parameter(
-            key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[str], option]
-        )
-
-
 def command(
     app: typer.Typer,
     name: str,
@@ -133,7 +111,6 @@ def command(
     example: str,
     *,
     folder: str = "RUN",
-    short: dict[str, Short] | None = None,
 ) -> Callable:
     """Register a command that works on a run folder.
 
@@ -149,23 +126,16 @@ def command(
         A command line that runs, shown by ``--help``.
     folder : str
         Metavar of the folder argument.
-    short : dict, optional
-        Flags that set fields of other sections.
 
     The decorated function gets ``(folder, changes, force, json)``: ``changes`` holds only the flags that were given, as
     dotted fields of :class:`RunConfig`.
     """
-
-    shorts = short or {}
 
     def decorate(function: Callable[[Path, dict[str, Any], bool, bool], None]) -> Callable:
         @functools.wraps(function)
         def wrapper(folder: Path, force: bool = False, as_json: bool = False, **flags: Any) -> None:
             changes = {}
             for key, value in flags.items():
-                if key in shorts:
-                    changes.update({} if value is None else shorts[key].changes(value))
-                    continue
                 if isinstance(
                     value, (list, tuple)
                 ):  # a repeated flag adds up: keeping only the last would silently drop a target
@@ -185,7 +155,6 @@ def command(
             model = RunConfig if section == "run" else SECTIONS[section]
             for field in names if names is not None else model.model_fields:
                 parameters.append(_parameter(section, field, model.model_fields[field]))
-        parameters += [one.parameter(key) for key, one in shorts.items()]
         parameters += [
             inspect.Parameter(
                 "force",

@@ -15,6 +15,7 @@ from ..config import PATHS, RunConfig
 from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
+from ..run.consented import remember_consent
 from ..stages import Done, perform
 from .kept import kept_note
 from .logs import log, logged
@@ -126,6 +127,8 @@ def start(
             before = run.config() if config is None and run.file("run.yaml").is_file() else None
             config = first if before is None else before.updated(absolute_paths(changes))
             run.write_config(config)
+            if changes or config.teacher.trust:
+                remember_consent(config.teacher, run.path / "teacher")
             with logged(run.path), progress_bar(as_json) as progress:
                 try:
                     yield Session(run, config, force, progress, [], before, changes)

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..prediction import predict_file
-from .options import AsJson
+from .options import AsJson, Trust
 from .output import show
 
 
@@ -35,13 +35,14 @@ def register(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        trust: Trust = False,
         as_json: AsJson = False,
     ) -> None:
         """Answer the rows of a file in raw units; its columns are found by the names of the training's inputs.
 
         Example: `regkd-edge predict runs/diabetes new.csv --out answers.csv`
         """
-        done = predict_file(model, data, out, by)
+        done = predict_file(model, data, out, by, trust=trust)
         if out is None:
             print(done.csv(), end="")
             return

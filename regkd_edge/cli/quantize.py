@@ -15,7 +15,12 @@ from .tables import graph_rows, sensitivity_notes
 
 
 def register(app: typer.Typer) -> None:
-    @command(app, "quantize", {"quantize": None}, "regkd-edge quantize runs/diabetes --precision fp16,int8")
+    @command(
+        app,
+        "quantize",
+        {"quantize": None, "teacher": ["trust"]},
+        "regkd-edge quantize runs/diabetes --precision fp16,int8",
+    )
     def quantize(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Write INT8 and FP16 graphs of the student and check them against the FP32 graph."""
         with start(folder, changes, force, as_json) as session:

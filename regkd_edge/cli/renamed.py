@@ -19,7 +19,12 @@ _RENAMED: dict[str | None, dict[str, str]] = {
         "--target": "--platform",
     },
     "check": {"--target": "--platform"},
-    "bundle": {"--target": "--platform"},
+    "bundle": {
+        "--target": "--platform",
+        "--output": "--out",
+        "--rows": "--evaluate-on",
+        "--most-rows": "--max-rows",
+    },
 }
 
 
@@ -28,7 +33,9 @@ def current(arguments: Sequence[str]) -> list[str]:
     command = next((word for word in arguments if not word.startswith("-")), None)
     names = {**_RENAMED[None], **_RENAMED.get(command, {})}
     result = []
-    for word in arguments:
+    for before, word in zip(["", *arguments], arguments):
+        if (command, before, word) == ("distill", "--qat", "int8"):  # it had a value, and only that one
+            continue
         flag, equals, value = word.partition("=")
         result.append(names.get(flag, flag) + equals + value if word.startswith("--") else word)
     return result

@@ -13,7 +13,7 @@ from .tables import show_report
 
 
 def register(app: typer.Typer) -> None:
-    @command(app, "report", {"bench": ["allow"]}, "regkd-edge report runs/diabetes --allow 55")
+    @command(app, "report", {"bench": ["allow"], "run": ["log"]}, "regkd-edge report runs/diabetes --allow 55")
     def report(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Write report.html and report.json, and print the whole table."""
         with start(folder, changes, force, as_json) as session:

@@ -10,20 +10,20 @@ import typer
 from ..config import PATHS, RunConfig
 from ..run import STAGES
 from ..stages.distill import refuse_bad_teacher
-from .options import AsJson
+from ..trackers import require_trackers
+from .options import AsJson, Trust
 from .pipeline import absolute_paths, start
 from .tables import show_report
 
 _EXAMPLE = """
 Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds
 
-    data: {source: diabetes}        # or {source: my.csv, target: price}
+    data: {data: diabetes}        # or {data: my.csv, target: price}
     teacher: {teacher: "mlp:128,128:relu"}
     distill: {student: "mlp:16,16:relu", fraction: 0.5, steps: 2000}
     quantize: {precision: [fp16, int8]}
 
-Every flag of the other commands is a field here (distill --qat is qat of quantize). A relative path is looked up beside
-the YAML file first.
+Every flag of the other commands is a field here. A relative path is looked up beside the YAML file first.
 """
 
 
@@ -40,15 +40,16 @@ def register(app: typer.Typer) -> None:
         accept_teacher: Annotated[
             bool, typer.Option("--accept-teacher", help="Go on with a teacher that is not worth following.")
         ] = False,
+        trust: Trust = False,
         as_json: AsJson = False,
     ) -> None:
         loaded = RunConfig.from_yaml(config)
         values = {
             field: getattr(getattr(loaded, section), name) for field in PATHS for section, name in (field.split("."),)
         }
-        loaded = loaded.updated(absolute_paths(values, base=config.parent))
-        if accept_teacher:
-            loaded = loaded.updated({"distill.accept_teacher": True})
+        loaded = loaded.updated(absolute_paths(values, base=config.parent), confirms=False)
+        given = {"distill.accept_teacher": accept_teacher, "teacher.trust": trust}
+        loaded = loaded.updated({name: True for name, value in given.items() if value})
         whole(loaded, folder or Path("runs") / config.stem, force, as_json)
 
     run.__doc__ = (
@@ -61,6 +62,7 @@ def register(app: typer.Typer) -> None:
 def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
     """Run all stages of one configuration, then show the table."""
     config.require_whole()
+    require_trackers(config.log)  # not after hours of training
     with start(folder, {}, force, as_json, config=config) as session:
         session.do(*STAGES[:2])
         if not config.distill.accept_teacher:

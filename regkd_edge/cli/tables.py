@@ -121,6 +121,7 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
     if summary["recommended"]:
         notes.append(f"recommended: {summary['recommended']['name']} ({summary['recommended']['why']})")
     notes.append(f"report: {run.file('report.html')}")
+    notes += [f"logged: {where}" for where in summary.get("logged", [])]
     show(
         f"Results for {run.path}",
         **measured(run),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
+from .contradictions.sections import data_contradictions
 from .fields import Names, OrNone, Section, as_list, none_for_nothing
 
 __all__ = ["DataConfig", "pixels_of", "samples_of", "thousands_by_column"]
@@ -78,7 +79,9 @@ def _decimal(value: Any) -> Any:
 class DataConfig(Section):
     """Where the rows come from, how they are read, and how they are split."""
 
-    source: str | None = Field(
+    renamed: ClassVar[dict[str, str]] = {"source": "data"}
+
+    data: str | None = Field(
         None,
         description=(
             "Table: CSV or another text table (also .gz, .bz2, .xz, .zip), Excel, Parquet, NPZ, NPY or MAT file; an NPZ "
@@ -177,26 +180,5 @@ class DataConfig(Section):
         0.15, description="Share of the rows held out for the final figures."
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> DataConfig:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave no rows to train on")
-        if self.split_column and (self.group or self.test_data or self.split == "time"):
-            other = "group" if self.group else "test_data" if self.test_data else "split time"
-            raise ValueError(f"split_column and {other} exclude each other: the column says where each row belongs")
-        for name in ("hop", "window_label"):
-            if self.window is None and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} {getattr(self, name)} is about windows: give window too, or omit {name}")
-        if self.window is not None and self.blanks == "mean":
-            raise ValueError("blanks mean cannot fill samples of a signal: use blanks drop, which leaves windows out")
-        if self.test_labels and not self.test_data:
-            raise ValueError("test_labels are those of test_data: give test_data too, or omit test_labels")
-        for one, other in (("whole", "categorical"), ("drop", "target"), ("drop", "whole"), ("drop", "categorical")):
-            both = [name for name in getattr(self, one) if name in getattr(self, other)]
-            if both:
-                raise ValueError(f"'{both[0]}' is in {one} and in {other}: name it in one of them")
-        for field in ("group", "split_column"):
-            name = getattr(self, field)
-            if name is not None and (name in self.target or name in self.drop):
-                raise ValueError(f"{field} '{name}' is in {'target' if name in self.target else 'drop'} too")
-        return self
+    def contradictions(self) -> list[str]:
+        return data_contradictions(self)

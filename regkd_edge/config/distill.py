@@ -1,7 +1,6 @@
 """The section ``distill`` of the configuration: the student, its objective, where its inputs come from, its training.
 
-Contradictions are refused here, before anything is trained. What depends on the teacher (whether it has a
-gradient, which hidden layers) is checked by :mod:`regkd_edge.training.fits`.
+What does not go together is refused by :mod:`.contradictions`, before anything is trained.
 """
 
 from __future__ import annotations
@@ -12,18 +11,20 @@ from pydantic import BeforeValidator, Field, create_model, model_validator
 
 from ..recipes import RECIPES, defaults
 from ..recipes import TERMS as TABLE
-from ..sampling.kinds import KINDS, NOISES, SamplerKind
-from .contradictions import contradictions
+from ..recipes.samplers import KINDS, NOISES, SamplerKind
+from .contradictions.sections import distill_contradictions
 from .fields import (
     MOST_STEPS,
+    AtLeast0,
     Count,
     Fraction,
-    Names,
     Optimizer,
     OrNone,
+    Positive,
     Section,
     Weight,
     as_list,
+    names_of,
     none_for_nothing,
     panel,
     seconds,
@@ -46,8 +47,6 @@ __all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "Di
 
 _NAMED = (AUTO, *RECIPES)
 _POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
-Positive = Annotated[float, Field(gt=0)]
-AtLeast0 = Annotated[float, Field(ge=0)]
 
 
 _TermWeights = create_model(
@@ -70,7 +69,13 @@ class DistillConfig(_TermWeights):
             "meant too where one of them is given and no recipe is."
         ),
     )
-    student: str = Field("mlp:32,32:relu", description="Spec of the student: mlp:WIDTHS:ACTIVATION.")
+    student: str = Field(
+        "mlp:32,32:relu",
+        description=(
+            "Spec of the student: mlp:WIDTHS:ACTIVATION, conv1d:BLOCKS:ACTIVATION, conv2d:BLOCKS:ACTIVATION, gru:UNITS "
+            "or factory:package.module:make. A block is 16x5/2 (channels, kernel, stride) or 16d5/2 (depthwise-separable)."
+        ),
+    )
     base: Literal[BASES] = Field(
         "mimic",
         description=(
@@ -116,7 +121,7 @@ class DistillConfig(_TermWeights):
             "START..END over the steps."
         ),
     )
-    terms: Names = Field(
+    terms: names_of("term", TERMS) = Field(  # type: ignore[valid-type]
         default_factory=lambda: list(TERMS), description=f"Matching terms: any of {','.join(TERMS)}, or none."
     )
     gm_scale: Literal["none", "teacher"] = Field(
@@ -126,12 +131,18 @@ class DistillConfig(_TermWeights):
             "means the same on every table."
         ),
     )
-    gm_on: Names = Field(
+    gm_on: names_of("point", GM_ON, none=False) = Field(  # type: ignore[valid-type]
         default_factory=lambda: list(GM_ON), description="Points that gm uses: any of original,perturbed,ascended."
     )
     sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: [defaults.SIGMA],
-        description="Perturbation per standardized feature: one number, or one per feature.",
+        description="Perturbation per standardized feature: one number, or one per feature (images and signals: per channel).",
+    )
+    noise_length: AtLeast0 = Field(
+        0.0,
+        description=(
+            "Images and signals: perturbations that are smooth over so many places or time steps; 0: each number on its own."
+        ),
     )
     draws: Annotated[int, Field(ge=1, le=1024)] = Field(defaults.DRAWS, description="Perturbations per row and step.")
     ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
@@ -201,9 +212,10 @@ class DistillConfig(_TermWeights):
     noise: Literal[NOISES] = Field(
         "mixed",
         description=(
-            "neighbours: isotropic (sigma in every column), principal (sigma times the rows' own covariance), "
-            "crossover (each column from another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
-            "sizes (mixed-principal)."
+            "neighbours: isotropic (sigma in every column), open (the same, and continuous columns may leave the "
+            "range of the rows), principal (sigma times the rows' own covariance), crossover (each column from "
+            "another row with probability sigma), all of them in equal parts (mixed), or principal noise of three sizes "
+            "(mixed-principal). Images and signals: smooth too (over places or time steps; it is part of mixed)."
         ),
         json_schema_extra=_POINTS,
     )
@@ -312,25 +324,8 @@ class DistillConfig(_TermWeights):
         known = isinstance(values.get("recipe"), str) and values["recipe"] in RECIPES
         return {**RECIPES[values["recipe"]], **values} if known else values
 
-    @model_validator(mode="after")
-    def _known_names(self) -> DistillConfig:
-        for name, allowed in (("terms", TERMS), ("gm_on", GM_ON)):
-            given = getattr(self, name)
-            if name == "terms" and [t.lower() for t in given] == ["none"]:
-                self.__dict__["terms"] = given = []
-            for value in given:
-                if value not in allowed:
-                    raise ValueError(
-                        f"unknown {'term' if name == 'terms' else name} '{value}': use any of {', '.join(allowed)}"
-                        + (", or none" if name == "terms" else "")
-                    )
-        return self
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> DistillConfig:
-        for problem in contradictions(self):
-            raise ValueError(problem)
-        return self
+    def contradictions(self) -> list[str]:
+        return distill_contradictions(self)
 
 
 def begun_anew(before: DistillConfig, given: dict[str, Any]) -> dict[str, Any]:

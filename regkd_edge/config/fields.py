@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "MOST_ROWS",
     "MOST_STEPS",
+    "AtLeast0",
     "Count",
     "Fraction",
     "Names",
     "Optimizer",
     "OrNone",
+    "Positive",
     "Section",
     "Weight",
     "as_list",
+    "names_of",
     "none_for_nothing",
     "panel",
     "seconds",
@@ -106,10 +114,32 @@ def panel(title: str) -> dict[str, Any]:
 
 
 Names = Annotated[list[str], BeforeValidator(as_list)]
+
+
+def names_of(what: str, allowed: Sequence[str], none: bool = True) -> Any:
+    """The type of a list of names out of ``allowed``; ``none`` alone is the empty list."""
+
+    def checked(given: list[str]) -> list[str]:
+        if none and [name.lower() for name in given] == ["none"]:
+            return []
+        for name in given:
+            if name not in allowed:
+                near = difflib.get_close_matches(name, allowed, n=1)
+                meant = f" (did you mean {near[0]}?)" if near else ""
+                raise ValueError(
+                    f"unknown {what} '{name}'{meant}: use any of {', '.join(allowed)}" + (", or none" if none else "")
+                )
+        return given
+
+    return Annotated[list[str], BeforeValidator(as_list), AfterValidator(checked)]
+
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Optimizer = Literal["rmsprop", "adam", "adamw"]
 OrNone = BeforeValidator(none_for_nothing)
 Count = Annotated[int, Field(ge=1, le=MOST_ROWS)]
+Positive = Annotated[float, Field(gt=0)]
+AtLeast0 = Annotated[float, Field(ge=0)]
 Weight = Annotated[float | str, BeforeValidator(_as_weight)]
 """A weight over the run: constant, or linear from the first step to the last (constant for ``hold`` steps)."""
 
@@ -130,3 +160,14 @@ class Section(BaseModel):
             return values
         own = {key: value for key, value in values.items() if key not in cls.renamed}
         return {**own, **{cls.renamed[key]: value for key, value in values.items() if key in cls.renamed}}
+
+    def contradictions(self) -> list[str]:
+        """What does not go together in the section, each with its reason and its remedy."""
+        return []
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        found = self.contradictions()
+        if found:
+            raise ValueError("; ".join(found))
+        return self

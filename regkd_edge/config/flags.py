@@ -4,15 +4,13 @@ from __future__ import annotations
 
 __all__ = ["dotted", "flag_of", "negated"]
 
-# A field whose flag has another name; every other flag is the field with dashes.
-_FLAG = {"data.source": "--data"}
 # A switch whose opposite is not --no-SWITCH.
 _OFF = {"--no-data": "--with-data"}
 
 
 def flag_of(field: str) -> str:
     """``distill.w_gm`` -> ``--w-gm``."""
-    return _FLAG.get(field, "--" + field.rsplit(".", 1)[-1].replace("_", "-"))
+    return "--" + field.rsplit(".", 1)[-1].replace("_", "-")
 
 
 def negated(flag: str) -> str:

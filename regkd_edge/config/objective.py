@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..recipes import TERMS as TABLE
 from ..recipes import defaults
-from ..sampling.kinds import KINDS
+from ..recipes.samplers import KINDS
 from .fields import weight_parts
 
 __all__ = [
@@ -36,7 +36,7 @@ ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
 OBJECTIVE = frozenset(
     {"base", "alpha", "nu", "margin", "imitate", "outlier_rule", "outlier_k", "outlier_loss", "hint_layers", "heads",
      "head_weight", "export_head", "w_base", "terms", "gm_on", "gm_scale", "sigma", "draws", "ascent_rule",
-     "ascent_start", "bounds", "ascent_steps", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
+     "ascent_start", "bounds", "ascent_steps", "noise_length", "ascent_size", "candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ number formats the tensor cores have.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..errors import UserError
@@ -49,6 +50,17 @@ class Platform:
     python: str
     stand_in: str
 
+    @property
+    def machine(self) -> str:
+        """Its processor's architecture, as wheels name it."""
+        return "aarch64" if self.name.startswith("jetson-") else "x86_64"
+
+    @property
+    def python_tags(self) -> list[str]:
+        """``cp310``, ...: the Python versions that :attr:`python` names."""
+        minors = [int(minor) for minor in re.findall(r"3\.(\d+)", self.python)]
+        return [f"cp3{minor}" for minor in (range(minors[0], minors[-1] + 1) if " to " in self.python else minors)]
+
     def version(self, tensorrt: str | None = None) -> tuple[int, int]:
         """Return (major, minor) of ``tensorrt``, or of the oldest version that the target ships with."""
         text = tensorrt or next(iter(self.tensorrt.values()))
@@ -66,7 +78,7 @@ class Platform:
     def lacks(self, precision: str) -> str | None:
         """Return why a graph of a precision cannot run on the target as intended, or None.
 
-        ``precision`` is a label as :func:`regkd_edge.quantization.graph_precision` gives it: "int8", "fp8+fp16", ...
+        ``precision`` is a label as :func:`regkd_edge.graph.graph.graph_precision` gives it: "int8", "fp8+fp16", ...
         """
         for part in precision.split("+"):
             without = [f"sm_{sm}" for sm in self.compute_capabilities if part not in formats_of(sm)]

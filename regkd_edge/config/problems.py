@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import UserError
+from ..errors import OptionError
 from .flags import dotted
 
-__all__ = ["problems_of", "refuse", "validated"]
+__all__ = ["expected", "problems_of", "refuse", "validated", "whole_or"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,7 +38,7 @@ _EXPECTED = {
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str = "") -> Model:
-    """Return ``model`` made of ``values``; :class:`UserError` lists everything that is wrong with them.
+    """Return ``model`` made of ``values``; :class:`OptionError` lists everything that is wrong with them.
 
     ``where`` says where the values are from, for the message.
     """
@@ -48,19 +48,31 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str = "") ->
         raise refuse(error, model, where) from None
 
 
+def whole_or(whole: Model | None, model: type[Model], own: Mapping[str, Any], options: Mapping[str, Any]) -> Model:
+    """Return ``whole``, or the model made of ``own`` values and ``options``; both at once are refused."""
+    if whole is None:
+        return validated(model, {**own, **options})
+    if options:
+        raise OptionError(
+            f"config is given, and {', '.join(options)} beside it.",
+            "Put them into config (config.model_copy(update=...)), or leave config out.",
+        )
+    return whole
+
+
 def refuse(
     error: ValidationError,
     model: type[BaseModel],
     where: str = "",
     name: Callable[[str], str] = lambda field: field,
     remedy: str = "",
-) -> UserError:
-    """The :class:`UserError` for what pydantic found; ``name`` says how the user knows a dotted field."""
+) -> OptionError:
+    """The :class:`OptionError` for what pydantic found; ``name`` says how the user knows a dotted field."""
     found = problems_of(error, model, name)
     prefix = f"{where}: " if where else ""
     if len(found) > 1:
         prefix += f"{len(found)} fields are wrong: "
-    return UserError(f"{prefix}{'; '.join(found)}.", remedy)
+    return OptionError(f"{prefix}{'; '.join(found)}.", remedy)
 
 
 def problems_of(
@@ -84,13 +96,17 @@ def problems_of(
             # A section's own text names its fields as they stand in YAML.
             texts[field] = f"{name(field)}: {shown}{quoted}" if leaf else _renamed(shown, model, field, name)
         else:
-            expected = _EXPECTED.get(problem["type"], "").format_map(_Shown(_short(problem.get("ctx", {}))))
-            found.setdefault(field, []).append(expected or problem["msg"])
+            found.setdefault(field, []).append(expected(problem) or problem["msg"])
             texts[field] = (
                 f"{name(field) or 'the configuration'} is {_met(problem.get('input'))}, expected "
                 f"{' or '.join(dict.fromkeys(found[field]))}{_near(problem)}"
             )
     return list(texts.values())
+
+
+def expected(problem: Any) -> str:
+    """What pydantic expected in place of the value that it met, in words; empty where it has none of ours."""
+    return _EXPECTED.get(problem["type"], "").format_map(_Shown(_short(problem.get("ctx", {}))))
 
 
 def _renamed(text: str, model: type[BaseModel], section: str, name: Callable[[str], str]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from .contradictions import quantize_contradictions
-from .fields import MOST_STEPS, Names, Section, as_list
+from .contradictions.sections import quantize_contradictions
+from .fields import MOST_STEPS, Section, as_list, names_of
 
 __all__ = ["CORRECTIONS", "QuantizeConfig"]
 
+AUTO_INCREASE = 0.01  # that --precision auto allows without --max-increase
 CORRECTIONS = ("equalize", "cross-layer", "center", "rounding", "bias", "affine", "split")
 
 
@@ -71,7 +72,7 @@ class QuantizeConfig(Section):
     )
     percentile: Annotated[float, Field(gt=50, le=100)] = Field(99.99, description="Percentile of --method percentile.")
     rows: Annotated[int, Field(ge=1)] = Field(2048, description="Maximum number of calibration rows.")
-    corrections: Names = Field(
+    corrections: names_of("correction", CORRECTIONS) = Field(  # type: ignore[valid-type]
         default_factory=lambda: list(CORRECTIONS),
         description="Corrections to try: any of " + ",".join(CORRECTIONS) + ", or none.",
     )
@@ -108,17 +109,10 @@ class QuantizeConfig(Section):
         ),
     )
 
-    @model_validator(mode="after")
-    def _known_corrections(self) -> QuantizeConfig:
-        if [c.lower() for c in self.corrections] == ["none"]:
-            self.__dict__["corrections"] = []
-        for name in self.corrections:
-            if name not in CORRECTIONS:
-                raise ValueError(f"unknown correction '{name}': use any of {', '.join(CORRECTIONS)}, or none")
-        return self
+    @property
+    def increase(self) -> float | None:
+        """The allowed increase of the RMSE: ``max_increase``, or 1 % where a precision is ``auto``."""
+        return AUTO_INCREASE if self.max_increase is None and "auto" in self.precision else self.max_increase
 
-    @model_validator(mode="after")
-    def _goes_together(self) -> QuantizeConfig:
-        for problem in quantize_contradictions(self):
-            raise ValueError(problem)
-        return self
+    def contradictions(self) -> list[str]:
+        return quantize_contradictions(self)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from .run import RunConfig
+from .run import CONSENTS, RunConfig
 
 __all__ = ["commented_yaml"]
 
@@ -16,13 +16,13 @@ _WIDTH = 100
 _HEAD = """# A run of regkd-edge: every field with its default. Uncomment what you want to change.
 # Run it with: regkd-edge run FILE.yaml
 """
-_TO_FILL = {"data.source": "my.csv", "data.target": ["y"]}
+_TO_FILL = {"data.data": "my.csv", "data.target": ["y"]}
 
 
 def commented_yaml() -> str:
     """Return YAML with every field of :class:`RunConfig`: its description above, its default commented out.
 
-    The two fields that have no default, ``data.source`` and ``data.target``, are there to be filled in.
+    The two fields that have no default, ``data.data`` and ``data.target``, are there to be filled in.
     """
     lines = [_HEAD]
     for name, field in RunConfig.model_fields.items():
@@ -31,6 +31,8 @@ def commented_yaml() -> str:
             title = (kind.__doc__ or "").strip().splitlines()[0]
             lines += ["", f"# {title}", f"{name}:"]
             for inner, about in kind.model_fields.items():
+                if f"{name}.{inner}" in CONSENTS:
+                    continue
                 lines += _field(f"{name}.{inner}", inner, about, "  ")
         else:
             lines += ["", *_field(name, name, field, "")]

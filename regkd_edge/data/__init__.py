@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .arrays import as_rows, as_targets, dataset_of
 from .columns import Columns, Kind
+from .places import Places
 from .prepare import prepare
 from .scaler import Scaler, Scalers
 from .split import Split, split, subset
@@ -15,6 +16,7 @@ __all__ = [
     "Columns",
     "Dataset",
     "Kind",
+    "Places",
     "Scaler",
     "Scalers",
     "Split",

@@ -198,7 +198,9 @@ def _numbers(x: Any, what: str) -> np.ndarray:
     try:
         values = np.asarray(x)
     except ValueError as error:  # ragged lists
-        raise DataError(f"{what} is not an array of numbers: {error}.", "Give rows of equal length.") from None
+        raise DataError(
+            f"{what} is not an array of numbers: {str(error).rstrip('.')}.", "Give rows of equal length."
+        ) from None
     if values.dtype.kind in "OUS":
         try:
             values = np.array(values.tolist(), dtype=np.float64) if values.dtype.kind == "O" else None
@@ -209,6 +211,7 @@ def _numbers(x: Any, what: str) -> np.ndarray:
             met = next(
                 (v for v in flat if not isinstance(v, (int, float, np.number, bool))), flat[0] if len(flat) else ""
             )
+            met = met.item() if isinstance(met, np.generic) else met
             raise DataError(
                 f"{what} holds {met!r} of type {type(met).__name__}, expected numbers.",
                 "Encode text and categories as numbers, or drop the column.",

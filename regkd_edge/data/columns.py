@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..errors import DataError
+from .stored import moments_of
 
 __all__ = ["Columns", "Kind"]
 
@@ -87,11 +88,11 @@ class Columns:
         """Kinds of the numbers of images and signals: whole where every number of every row is whole (counts of a
         converter, pixels), else continuous. No value is listed: what one pixel showed says little about it.
         """
-        x = np.asarray(x, dtype=np.float64)
         if x.ndim != 2 or len(x) == 0 or x.shape[1] != len(names):
             raise DataError(f"column kinds need rows [N, {len(names)}] with N of at least 1, got {x.shape}.")
-        low, high = x.min(axis=0), x.max(axis=0)
-        whole = max(abs(low.min()), abs(high.max())) < _EXACT and bool((x == np.rint(x)).all())
+        found = moments_of(x)
+        low, high = found.low, found.high
+        whole = found.whole and max(abs(low.min()), abs(high.max())) < _EXACT
         kind: Kind = "whole" if whole else "continuous"
         return cls(tuple(names), (kind,) * len(names), low, high, (None,) * len(names))
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from ..config import DataConfig
 from ..errors import DataError
+from ..io.memory import require_memory
 from .problems import require_numbers
 from .ranges import range_problem
 from .reading.examples import Cut, Examples, element_names
 from .sources import columns_aside, only_column, read_source, require_column, texts_of
+from .stored import StoredRows, fits_in_memory, moments_of
 from .table import Table
 
 __all__ = ["joined_cut", "notes_of_examples", "read_examples"]
@@ -72,8 +74,12 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
     if len(kept) < len(y):
         what = "windows" if examples.cut is not None else "examples"
         warnings.append(f"{len(y) - len(kept):,} of {len(y):,} {what} with missing values are left out")
-    examples.take(kept)
-    x = np.ascontiguousarray(examples.x, dtype=np.float64).reshape(len(kept), -1)
+    x: np.ndarray | StoredRows
+    if _stays_in_file(examples):
+        x = StoredRows(examples.x, None if len(kept) == len(examples) else kept)
+    else:
+        examples.take(kept)
+        x = np.ascontiguousarray(examples.x, dtype=np.float64).reshape(len(kept), -1)
     y = np.ascontiguousarray(y[kept])
     _check_targets(source, wanted, y, varying=not held_out)
     beside = {name: [cells[i] for i in kept] for name, cells in beside.items()}
@@ -84,15 +90,17 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
     )  # fmt: skip
 
 
-def notes_of_examples(x: np.ndarray) -> list[str]:  # [N, d]
+def notes_of_examples(x: np.ndarray | StoredRows) -> list[str]:  # [N, d]
     """What is noteworthy about the values of examples; equal ones throughout are a :class:`DataError`."""
-    constant = x.min(axis=0) == x.max(axis=0)
+    found = moments_of(x)
+    constant = found.low == found.high
     if constant.all():
         raise DataError("all examples are equal, expected values that vary.", "Give other examples.")
     notes = []
     if constant.any():
         notes.append(f"{int(constant.sum()):,} of {len(constant):,} numbers of an example never change")
-    size, spread = float(np.abs(x).max()), float(x.std())
+    size = float(max(np.abs(found.low).max(), np.abs(found.high).max()))
+    spread = float(np.sqrt((found.deviation**2 + (found.mean - found.mean.mean()) ** 2).mean()))
     if spread < _COARSE * size:
         notes.append(
             f"the examples vary by only {spread / size:.1e} of their size, which float32 engines resolve coarsely: "
@@ -101,14 +109,31 @@ def notes_of_examples(x: np.ndarray) -> list[str]:  # [N, d]
     return notes
 
 
+def _stays_in_file(examples: Examples) -> bool:
+    """Whether the examples are too many for memory and lie in a file in an order that can be read by rows."""
+    large = not fits_in_memory(len(examples), int(np.prod(examples.shape)))
+    if large and isinstance(examples.x, np.memmap) and examples.x.flags.c_contiguous:
+        return True
+    if large:
+        require_memory(
+            20 * examples.x.size,
+            f"reading {len(examples):,} examples of '{examples.source}'",
+            "Save them with numpy.save or numpy.savez in C order, uncompressed: then they stay in their file.",
+            DataError,
+        )
+    return False
+
+
 def _finite(examples: Examples) -> np.ndarray:  # bool [N]
     """Which examples hold finite values alone; beyond the range of a float32 engine is a :class:`DataError`."""
     x, finite = examples.x, np.ones(len(examples.x), dtype=bool)
     step = max(1, _BLOCK // max(1, int(np.prod(examples.shape))))
     if x.dtype.kind not in "f":
         return finite
+    rows = StoredRows(x) if _stays_in_file(examples) else None
     for begin in range(0, len(x), step):
-        part = x[begin : begin + step].reshape(-1, int(np.prod(examples.shape)))
+        part = x[begin : begin + step] if rows is None else rows.raw(slice(begin, begin + step))
+        part = part.reshape(-1, int(np.prod(examples.shape)))
         finite[begin : begin + step] = np.isfinite(part).all(axis=1)
         with np.errstate(invalid="ignore"):
             large = np.abs(part) > _LARGEST

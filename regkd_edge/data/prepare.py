@@ -13,7 +13,8 @@ from .columns import Columns
 from .encode import Category
 from .examples import joined_cut
 from .neighbours import looks_grouped
-from .split import Split, repeated_rows, split, split_by_column, split_units
+from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
+from .stored import held_out_limit, is_stored
 from .suspicious import column_that_counts
 from .table import Table, finished, read_table
 from .typed import named_option
@@ -26,7 +27,7 @@ _GLANCE, _NUMBERS = 3000, 20_000_000  # examples that are compared with each oth
 
 
 def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
-    """Read the table that ``config.source`` names, with its held-out rows as ``config`` asks for them.
+    """Read the table that ``config.data`` names, with its held-out rows as ``config`` asks for them.
 
     Rows whose inputs are equal fall into one part. Where the user says which rows are held out (a unit, a column, a
     file), training and validation rows that repeat a held-out one are left out.
@@ -36,9 +37,9 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     DataError
         Anything that :func:`load_table` and the splits refuse, and a test file whose columns are others.
     """
-    if config.source is None:
-        raise DataError("no data given.", "Name the table as DataConfig.source.")
-    table, categories = read_table(config, config.source)
+    if config.data is None:
+        raise DataError("no data given.", "Name the table as DataConfig.data.")
+    table, categories = read_table(config, config.data)
     count = len(table)
     if config.test_data:
         table = _with_test_rows(table, config, categories)
@@ -51,7 +52,16 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
     parts = _parts(table, config, seed, count, repeats)
-    if config.group or config.split_column or config.test_data:
+    if is_stored(table.x):
+        parts, left = at_most(parts, held_out_limit(table.d), seed)
+        if left and config.split == "random" and not (config.group or config.split_column):
+            rest = np.setdiff1d(np.arange(len(table)), np.concatenate([parts.validation, parts.test]))
+            held = repeats[np.concatenate([parts.validation, parts.test])]
+            parts = replace(parts, train=rest[~np.isin(repeats[rest], held)])
+        warnings.append(
+            f"the rows stay in their file: validation and test have at most {held_out_limit(table.d):,} rows each"
+        )
+    if config.group or config.split_column or config.test_data or is_stored(table.x):
         table, parts, left_out = _without_copies(table, parts, repeats)
         if left_out:
             warnings.append(f"{left_out:,} rows are left out of training and validation: they repeat held-out rows")
@@ -69,8 +79,11 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
         warnings += [grouped] if grouped else []
     table = finished(replace(table, warnings=warnings + filled), categories, config)
     if config.input_shape is not None:
-        require_shape(config.input_shape, table.d, f"'{config.source}'")
+        require_shape(config.input_shape, table.d, f"'{config.data}'")
         table = replace(table, input_shape=tuple(config.input_shape))
+    if config.group and len(table.aside.get(config.group, ())) == len(table):
+        cells = np.array(table.aside[config.group], dtype=str)
+        parts = replace(parts, units=np.unique(cells, return_inverse=True)[1].reshape(-1).astype(np.int64))
     return table if table.input_shape is None else as_tensors(table), parts
 
 
@@ -119,16 +132,20 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
     other, _ = read_table(config, str(config.test_data), like=categories)
     if other.input_shape != table.input_shape:
         raise DataError(
-            f"'{config.source}' holds {_shape_of(table)} and '{config.test_data}' {_shape_of(other)}.",
+            f"'{config.data}' holds {_shape_of(table)} and '{config.test_data}' {_shape_of(other)}.",
             "Give test data of the same shape.",
         )
     if set(other.feature_names) != set(table.feature_names) or other.target_names != table.target_names:
         odd = sorted(set(table.feature_names + table.target_names) ^ set(other.feature_names + other.target_names))
-        lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.source
+        lacks = config.test_data if odd and odd[0] in table.feature_names + table.target_names else config.data
         raise DataError(
-            f"'{config.test_data}' and '{config.source}' have other columns: "
-            f"'{lacks}' has no '{odd[0] if odd else ''}'.",
+            f"'{config.test_data}' and '{config.data}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
+        )
+    if is_stored(table.x) or is_stored(other.x):
+        raise DataError(
+            f"'{config.data}' stays in its file, and test data of another file cannot be joined to it.",
+            "Store them in one array, with a vector that says train or test, and add --split-column.",
         )
     place = {name: j for j, name in enumerate(other.feature_names)}
     order = [place[name] for name in table.feature_names]
@@ -170,6 +187,8 @@ def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Ta
 
 def _filled(table: Table, parts: Split, config: DataConfig, categories: list[Category]) -> tuple[Table, list[str]]:
     """Blank inputs filled from the training rows: the mean, the whole number nearest it, or the commonest code."""
+    if table.input_shape is not None:  # examples with a blank are refused or left out
+        return table, []
     blank = np.isnan(table.x)
     if not blank.any():
         return table, []

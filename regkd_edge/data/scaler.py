@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .stored import Moments, is_stored, moments_of
 
 __all__ = ["Scaler", "Scalers"]
 
@@ -43,6 +44,8 @@ class Scaler:
         rows: np.ndarray,  # [N, k]
     ) -> Scaler:
         """Return the population mean and standard deviation of each column; :class:`DataError` without rows."""
+        if is_stored(rows):
+            return cls.of_moments(moments_of(rows))
         rows = np.asarray(rows, dtype=np.float64)
         if rows.ndim != 2 or len(rows) == 0:
             raise DataError(f"a scaler needs rows [N, k] with N >= 1, got shape {rows.shape}.")
@@ -51,6 +54,12 @@ class Scaler:
         # Rounding gives a constant column a tiny deviation, so compare the values themselves.
         constant = (low == high) | ~(scale > 0)
         return cls(np.where(constant, low, mean), np.where(constant, 1.0, scale))
+
+    @classmethod
+    def of_moments(cls, found: Moments) -> Scaler:
+        """The same from statistics that were taken in one pass."""
+        constant = (found.low == found.high) | ~(found.deviation > 0)
+        return cls(np.where(constant, found.low, found.mean), np.where(constant, 1.0, found.deviation))
 
     @property
     def width(self) -> int:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
+from .stored import blocks_of
 
-__all__ = ["Split", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
+__all__ = ["Split", "at_most", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
 
 _MINIMUM = {"training": 2, "validation": 1, "test": 1}
 _WORDS = {
@@ -21,11 +22,12 @@ _WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the three parts; they share no row."""
+    """Row numbers of the three parts; they share no row. With ``units``, the one that each row of the table belongs to."""
 
     train: np.ndarray  # [n_train] int64
     validation: np.ndarray  # [n_validation] int64
     test: np.ndarray  # [n_test] int64
+    units: np.ndarray | None = None  # [N] int64
 
     def counts(self) -> dict[str, int]:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
@@ -70,12 +72,15 @@ def repeated_rows(
 
     By a hash of 64 bits of each row; two rows of one hash fall into one part of a split, which does no harm.
     """
-    bits = np.ascontiguousarray(x + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
-    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, bits.shape[1], dtype=np.uint64) * 2 + 1
-    total = np.zeros(len(bits), dtype=np.uint64)
-    for column, key in zip(bits.T, keys):
-        total = (total ^ column) * key
-        total ^= total >> np.uint64(29)
+    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, x.shape[1], dtype=np.uint64) * 2 + 1
+    total = np.zeros(len(x), dtype=np.uint64)
+    for begin, block in blocks_of(x):
+        bits = np.ascontiguousarray(block + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
+        some = total[begin : begin + len(block)]
+        for column, key in zip(bits.T, keys):
+            some ^= column
+            some *= key
+            some ^= some >> np.uint64(29)
     return np.unique(total, return_inverse=True)[1].astype(np.int64).reshape(-1)
 
 
@@ -184,10 +189,23 @@ def split_by_column(cells: Sequence[str], name: str, validation: float, seed: in
     return Split(*(parts[part].astype(np.int64) for part in _WORDS))
 
 
+def at_most(whole: Split, limit: int, seed: int) -> tuple[Split, int]:
+    """Validation and test of at most ``limit`` rows each, drawn at random, and how many rows are in no part then."""
+    parts, left = {"train": whole.train}, 0
+    for stream, name in enumerate(("validation", "test")):
+        rows = getattr(whole, name)
+        left += max(0, len(rows) - limit)
+        order = np.random.Generator(np.random.PCG64([seed, 7, stream])).permutation(len(rows))
+        parts[name] = rows[np.sort(order[:limit])]
+    return Split(**parts), left
+
+
 def subset(whole: Split, fraction: float, seed: int) -> Split:
     """Keep a share of the training and of the validation rows; the test rows stay.
 
-    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable.
+    Smaller shares are contained in larger ones (10 % inside 25 %), so a series over fractions is comparable. With
+    ``units`` whole units are kept, so many that their rows come nearest to the share: half of the rows of every machine
+    is not half of the data.
 
     Raises
     ------
@@ -205,8 +223,19 @@ def subset(whole: Split, fraction: float, seed: int) -> Split:
                 f"fraction {fraction:g} of {len(rows)} {name} rows leaves {count}, expected at least {_MINIMUM[name]}.",
                 "Give a larger fraction or more rows.",
             )
-        order = np.random.Generator(np.random.PCG64([seed, stream])).permutation(len(rows))
+        random = np.random.Generator(np.random.PCG64([seed, stream]))
+        if whole.units is not None:
+            kept[name] = rows[np.isin(whole.units[rows], _units_drawn(whole.units[rows], count, random))]
+            continue
+        order = random.permutation(len(rows))
         kept[name] = rows[
             np.sort(order[:count])
         ]  # the prefix of one order is nested; sorted, the share 1 is the split itself
-    return Split(kept["training"], kept["validation"], whole.test)
+    return Split(kept["training"], kept["validation"], whole.test, whole.units)
+
+
+def _units_drawn(units: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """The first units of a random order whose rows come nearest to ``count``, at least one."""
+    distinct, sizes = np.unique(units, return_counts=True)
+    order = random.permutation(len(distinct))
+    return distinct[order[: int(np.argmin(np.abs(np.cumsum(sizes[order]) - count))) + 1]]

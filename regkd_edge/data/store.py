@@ -23,13 +23,16 @@ from ..io.files import write_atomic, write_json
 from ..io.reading import read_json_object
 from ..run import RunFolder
 from .columns import Columns
-from .scaler import Scalers
+from .places import Places
+from .scaler import Scaler, Scalers
 from .split import Split
+from .stored import Moments, StoredRows, is_stored, moments_of
 from .table import Table
 
 __all__ = ["Dataset", "load_dataset", "load_predictions", "save_dataset", "save_predictions"]
 
 _FORMAT = 1
+_MOMENTS = ("mean", "squares", "low", "high")
 _PARTS = ("train", "validation", "test")
 
 
@@ -39,6 +42,8 @@ class Dataset:
 
     table: Table
     split: Split
+    moments: Moments | None = None  # of the inputs of the training rows, where these stay in their file
+    answers: np.ndarray | None = None  # [N, o] a teacher's to all rows, raw units, where they are known
 
     @property
     def x(self) -> np.ndarray:
@@ -70,6 +75,10 @@ class Dataset:
         Where there are no training rows (a bundle), those that were stored.
         """
         stored = self.table.columns
+        if is_stored(self.x) and self.moments is not None:
+            found, names = self.moments, tuple(self.table.feature_names)
+            kind = "whole" if found.whole else "continuous"
+            return Columns(names, (kind,) * len(names), found.low, found.high, (None,) * len(names))
         if stored is None:
             kinds = Columns.detect if self.input_shape is None else Columns.of_tensors
             stored = kinds(self.x, self.table.feature_names)
@@ -81,23 +90,48 @@ class Dataset:
         index = getattr(self.split, part)
         return self.x[index], self.y[index]
 
-    def scalers(self) -> Scalers:
-        """Scalers learnt on the training rows only; a target that is constant there is a :class:`DataError`."""
-        x, y = self.rows("train")
+    def scalers(self, places: Places | None = None) -> Scalers:
+        """Scalers learnt on the training rows only; a target that is constant there is a :class:`DataError`.
+
+        ``places``: of rows that are images or signals, whose inputs have one scaler per channel.
+        """
+        train = self.split.train
+        y = self.y[train]
         for name, values in zip(self.table.target_names, y.T):
             if values.min() == values.max():
                 raise DataError(
                     f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.",
                     "Use more rows or another seed.",
                 )
-        return Scalers.fit(x, y)
+        if not is_stored(self.x):
+            x = self.x[train]
+            return Scalers.fit(x, y) if places is None else Scalers(places.scaler(x), Scaler.fit(y))
+        found = self.moments
+        if found is None or found.count != len(train):
+            found = moments_of(self.x, train)
+        return Scalers(Scaler.of_moments(found if places is None else found.pooled(places.channel)), Scaler.fit(y))
 
 
 def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
-    """Write data.npz and data.json of a run, each atomically; return their paths."""
+    """Write data.npz and data.json of a run, each atomically; return their paths.
+
+    Inputs that are too many for memory go to ``x.npy`` in the type of their source, and the statistics of the training
+    rows, taken in one pass, to data.npz.
+    """
     arrays, names = run.file("data.npz"), run.file("data.json")
+    inputs: dict[str, np.ndarray] = {"x": table.x}
+    dataset, paths = Dataset(table, split), [arrays, names]
+    if is_stored(table.x):
+        found = moments_of(table.x, split.train)
+        dataset = Dataset(table, split, found)
+        inputs = {name: getattr(found, name) for name in _MOMENTS}
+        inputs["facts"] = np.array([found.count, found.whole], dtype=np.int64)
+        table.x.write(run.file("x.npy"))
+        paths.append(run.file("x.npy"))
     with write_atomic(arrays) as temporary:
-        np.savez(temporary, x=table.x, y=table.y, train=split.train, validation=split.validation, test=split.test)
+        units = {} if split.units is None else {"units": split.units}
+        parts = {name: getattr(split, name) for name in _PARTS}
+        np.savez(temporary, y=table.y, **parts, **inputs, **units)
     write_json(
         names,
         {
@@ -108,19 +142,25 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
             "target_names": table.target_names,
             "warnings": table.warnings,
             "split": split.counts(),
-            "columns": Dataset(table, split).columns.to_dict(),
+            **({"stored": True} if is_stored(table.x) else {}),
+            "columns": dataset.columns.to_dict(),
             **({"input_shape": list(table.input_shape)} if table.input_shape is not None else {}),
+            **({"units": True} if split.units is not None else {}),
             **({"rate": table.rate} if table.rate is not None else {}),
         },
     )
-    return [arrays, names]
+    return paths
 
 
 def load_dataset(run: RunFolder) -> Dataset:
     """Load the files of :func:`save_dataset`; a missing, corrupt or contradictory one is a RunFolderError."""
     remedy = f"Run: {command_line('train-teacher', run.path, '--force')}"
-    arrays = read_npz(run.file("data.npz"), ("x", "y", *_PARTS), RunFolderError, remedy)
     names = read_json_object(run.file("data.json"), remedy)
+    stored, moments = names.get("stored") is True, None
+    keys = (*((*_MOMENTS, "facts") if stored else ("x",)), *(("units",) if names.get("units") is True else ()))
+    arrays = read_npz(run.file("data.npz"), (*keys, "y", *_PARTS), RunFolderError, remedy)
+    if stored:
+        arrays["x"], moments = _stored_inputs(run, arrays, remedy)
     problem = _problem(arrays, names)
     if problem:
         raise RunFolderError(f"the data of '{run.path}' (data.npz, data.json) are corrupt: {problem}.", remedy)
@@ -142,7 +182,19 @@ def load_dataset(run: RunFolder) -> Dataset:
         input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
         rate=names.get("rate"),
     )
-    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS)))
+    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS), arrays.get("units")), moments)
+
+
+def _stored_inputs(run: RunFolder, arrays: dict[str, np.ndarray], remedy: str) -> tuple[StoredRows, Moments]:
+    try:
+        x = StoredRows.read(run.file("x.npy"))
+        fitting = all(arrays[name].shape == (x.shape[1],) for name in _MOMENTS) and arrays["facts"].shape == (2,)
+        if not fitting or not all(np.isfinite(arrays[name]).all() for name in _MOMENTS):
+            raise ValueError("its statistics do not fit it")
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"'{run.file('x.npy')}' is corrupt: {error}.", remedy) from None
+    count, whole = arrays["facts"].tolist()
+    return x, Moments(count, *(arrays[name] for name in _MOMENTS), whole=bool(whole))
 
 
 def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
@@ -151,7 +203,10 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
         return f"format {names.get('format')!r}, expected {_FORMAT}"
     if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
         return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two float64 tables with equal numbers of rows"
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+    units = arrays.get("units")
+    if units is not None and (units.shape != (len(x),) or not np.issubdtype(units.dtype, np.integer)):
+        return f"units is {units.shape} of {units.dtype}, expected one whole number per row"
+    if not ((is_stored(x) or np.isfinite(x).all()) and np.isfinite(y).all()):
         return "x or y holds a number that is not finite"
     for key, width in (("feature_names", x.shape[1]), ("target_names", y.shape[1])):
         if not isinstance(names.get(key), list) or len(names[key]) != width:

@@ -21,6 +21,7 @@ from .ranges import coarse_or_constant, range_problem
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
 from .reading.examples import Cut
 from .relations import copied_inputs, given_away
+from .stored import is_stored
 from .suspicious import column_that_counts, suspicious_values
 from .typed import named_option
 
@@ -34,6 +35,7 @@ class Table:
     Parameters
     ----------
     x : float64 array [N, d]
+        Or a :class:`~regkd_edge.data.stored.StoredRows` that stands for one.
     y : float64 array [N, o]
     feature_names, target_names : lists of str, lengths d and o
     source : str
@@ -73,7 +75,7 @@ class Table:
         """The same with some of its rows."""
         return replace(
             self,
-            x=self.x[rows],
+            x=self.x.take(rows) if is_stored(self.x) else self.x[rows],
             y=self.y[rows],
             aside={name: [cells[i] for i in rows] for name, cells in self.aside.items()},
             cut=None if self.cut is None else self.cut.take(rows),
@@ -117,7 +119,7 @@ def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -
         The library that reads this kind of file is not installed.
     """
     wanted = [target] if isinstance(target, str) else list(target)
-    config = validated(DataConfig, {"source": str(source), "target": wanted, **options}, f"options of '{source}'")
+    config = validated(DataConfig, {"data": str(source), "target": wanted, **options}, f"options of '{source}'")
     if config.blanks == "mean":
         raise DataError("blanks='mean' needs the training rows.", "Use prepare(), which splits the table first.")
     table, categories = read_table(config, source)

@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import OptionError
 from .base import Backend, Manifest, Runner, read_manifest
 
 __all__ = ["BACKENDS", "Backend", "Manifest", "Runner", "available", "get_backend", "load_runner", "read_manifest"]
@@ -20,9 +20,9 @@ BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "nat
 
 
 def get_backend(backend: str) -> Backend:
-    """Return the back end of that name; an unknown one is a :class:`UserError`."""
+    """Return the back end of that name; an unknown one is a :class:`OptionError`."""
     if backend not in BACKENDS:
-        raise UserError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
+        raise OptionError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
     return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").BACKEND
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic needs that of Python 3.12
 
-from ..errors import GraphError, NotAvailable, RunFolderError, UserError
+from ..errors import GraphError, NotAvailable, OptionError, RunFolderError
 from ..io.files import file_hash, write_json
 from ..io.limits import ENGINE_BYTES
 from ..io.names import inside, plain_name
@@ -39,7 +40,11 @@ _FORMAT = 1
 
 
 class Runner(Protocol):
-    """A loaded engine. It is also a context manager that closes itself."""
+    """A loaded engine. It is also a context manager that closes itself.
+
+    Some have optional members, which the measurement looks up: ``gpu_nanoseconds(x)``, the GPU's own time of a request;
+    ``cpp_nanoseconds(rows, batch, samples, warmup)``, the times of requests in a loop in C++.
+    """
 
     manifest: Manifest
 
@@ -152,6 +157,26 @@ class Manifest:
     feature_names: list[str] = field(default_factory=list)
     target_names: list[str] = field(default_factory=list)
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row: (d,), or that of an image or a signal."""
+        return tuple(int(n) for n in self.inputs[0]["shape"][1:])
+
+    @property
+    def d(self) -> int:
+        """Number of inputs."""
+        return math.prod(self.row_shape)
+
+    @property
+    def o(self) -> int:
+        """Number of outputs."""
+        return int(self.outputs[0]["shape"][1])
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of a row that is an image or a signal, or None."""
+        return self.row_shape if len(self.row_shape) > 1 else None
+
     def to_dict(self) -> dict[str, Any]:
         return {"format": _FORMAT, **dataclasses.asdict(self)}
 
@@ -258,10 +283,10 @@ def checked_source(onnx_path: str | Path) -> Path:
 
 
 def checked_options(backend: str, options: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge ``options`` into ``defaults``; an option that the back end lacks is a :class:`UserError`."""
+    """Merge ``options`` into ``defaults``; an option that the back end lacks is a :class:`OptionError`."""
     unknown = sorted(set(options or {}) - set(defaults))
     if unknown:
-        raise UserError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
+        raise OptionError(f"back end '{backend}' has no option '{unknown[0]}'.", f"It has: {', '.join(defaults)}.")
     return {**defaults, **(options or {})}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,9 +13,9 @@ import numpy as np
 
 from ..data import as_rows, as_targets
 from ..data.scores import r2_score
-from ..errors import DataError, UserError
+from ..errors import DataError, GraphError, UserError
 from ..io.files import write_json
-from . import get_backend, load_runner
+from . import get_backend, load_runner, read_manifest
 from .base import MANIFEST, Manifest, Runner
 from .batches import predict
 from .verify import Oracle, build_verified, probe_oracle
@@ -33,8 +32,15 @@ class Engine:
         Where the engine file and its manifest are.
     threads : int, optional
         Threads per request, for back ends on the CPU; by default the number that it was built for.
+    load : bool
+        Load it now, so that what is wrong with it is said now; otherwise when it is first used.
     settings
         Further arguments of the back end's own ``load``.
+
+    Attributes
+    ----------
+    note : str or None
+        What had to be repaired when it was built.
 
     Raises
     ------
@@ -44,16 +50,22 @@ class Engine:
         The runtime or the device is not on this machine.
     """
 
-    def __init__(self, folder: str | Path, threads: int | None = None, **settings: Any):
+    def __init__(self, folder: str | Path, threads: int | None = None, *, load: bool = True, **settings: Any):
         self.folder = Path(folder)
         self.settings = {"threads": threads, **settings}
-        self.runner: Runner = load_runner(self.folder, threads, **settings)
+        self.manifest: Manifest = read_manifest(self.folder)  # of the engine file and its origin
+        self.note: str | None = None
+        self._runner: Runner | None = None
         self._kept: tempfile.TemporaryDirectory[str] | None = None  # holds an unnamed folder
+        if load:
+            self.manifest = self.runner.manifest
 
     @property
-    def manifest(self) -> Manifest:
-        """Description of the engine file and its origin."""
-        return self.runner.manifest
+    def runner(self) -> Runner:
+        """The loaded engine of the back end."""
+        if self._runner is None:
+            self._runner = load_runner(self.folder, **self.settings)
+        return self._runner
 
     @property
     def name(self) -> str:
@@ -63,18 +75,17 @@ class Engine:
     @property
     def d(self) -> int:
         """Number of inputs."""
-        return math.prod(int(n) for n in self.manifest.inputs[0]["shape"][1:])
+        return self.manifest.d
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
         """Shape of a row that is an image or a signal, or None."""
-        shape = tuple(int(n) for n in self.manifest.inputs[0]["shape"][1:])
-        return shape if len(shape) > 1 else None
+        return self.manifest.input_shape
 
     @property
     def o(self) -> int:
         """Number of outputs."""
-        return int(self.manifest.outputs[0]["shape"][1])
+        return self.manifest.o
 
     def predict(self, x: Any) -> np.ndarray:
         """Return the answers [n, o], float64, to raw inputs [n, d] of any number of rows.
@@ -129,7 +140,8 @@ class Engine:
 
     def close(self) -> None:
         """Free the engine's resources."""
-        self.runner.close()
+        if self._runner is not None:
+            self._runner.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -176,6 +188,9 @@ def build_engine(
     maker = get_backend(backend)
     maker.require()
     path, note = Path(graph), None
+    reason = maker.refuses(path) if hasattr(maker, "refuses") else None
+    if reason is not None:
+        raise GraphError(f"{Path(folder).name}: {reason}.", "Use another back end or precision.")
     oracle = oracle or probe_oracle(path)
     if oracle is None:
         manifest = maker.build(path, folder, options)

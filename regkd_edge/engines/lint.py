@@ -242,7 +242,7 @@ def _types(model: Any) -> Iterator[Finding]:
 
 def _precision(path: str | Path, device: Platform) -> Iterator[Finding]:
     from ..errors import GraphError
-    from ..quantization import graph_precision
+    from ..graph.graph import graph_precision
 
     try:
         label = graph_precision(path).label

@@ -7,6 +7,7 @@ fails loudly, and all of them show up as a difference to the graph run without a
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -140,19 +141,19 @@ class Oracle:
         be answered to 1 % of the deviation.
     """
 
-    def __init__(self, rows: np.ndarray, exact: str | Path | None = None):
+    def __init__(self, rows: np.ndarray, exact: str | os.PathLike[str] | None = None):
         self.rows = np.ascontiguousarray(rows, dtype=np.float32)
         self._exact = None if exact is None else Path(exact)
         self._answers: dict[Path, np.ndarray] = {}
 
-    def answers(self, graph: str | Path) -> np.ndarray:  # [n, o] float64
+    def answers(self, graph: str | os.PathLike[str]) -> np.ndarray:  # [n, o] float64
         """Return the answers of a graph; each is computed once."""
         graph = Path(graph)
         if graph not in self._answers:
             self._answers[graph] = reference_outputs(graph, self.rows)
         return self._answers[graph]
 
-    def verify(self, folder: str | Path, graph: str | Path, **settings: Any) -> Verified:
+    def verify(self, folder: str | Path, graph: str | os.PathLike[str], **settings: Any) -> Verified:
         """Run the engine of a folder on the rows and compare it with its graph.
 
         ``settings`` are what the back end's own ``load`` takes besides the folder.
@@ -217,7 +218,7 @@ def build_verified(
     raise refusal
 
 
-def verify_engine(folder: str | Path, graph: str | Path, oracle: Oracle, **settings: Any) -> Manifest:
+def verify_engine(folder: str | Path, graph: str | os.PathLike[str], oracle: Oracle, **settings: Any) -> Manifest:
     """Compare the engine of a folder with its graph and store the result in its manifest.
 
     Returns

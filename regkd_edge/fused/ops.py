@@ -153,8 +153,8 @@ def matching_loss(
                 f"the student's output has shape {tuple(s.shape)} and {name} has {tuple(other.shape)}.",
                 "Give both as [rows, outputs].",
             )
-    if recipe.torch_only:
-        raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use objectives.base_rows.")
+    if recipe.base_in_torch:
+        raise RecipeError(f"the operator has no such base: {recipe.base_in_torch}.", "Use objectives.base_rows.")
     if plainly_eager(s):
         value, slope = _loss_and_slope(s, y, rows, recipe)
         return with_gradient(value, slope.flatten(), [s], layout_of([s.shape]))

@@ -6,6 +6,7 @@ Each is a function of (seed, step) and the recipe. ``perturb_twin`` is the speci
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,7 +15,16 @@ from ..errors import RecipeError
 from ..objectives import StepRecipe
 from .philox import ASCENT, INPUT, PERTURB, normal, signs
 
-__all__ = ["ascent_candidates", "ascent_start", "clamp", "cotangents", "gaussian_inputs", "perturb_twin"]
+__all__ = [
+    "ascent_candidates",
+    "ascent_start",
+    "clamp",
+    "cotangents",
+    "gaussian_inputs",
+    "perturb_twin",
+    "perturbed",
+    "smooth",
+]
 
 
 def _per_feature(values: float | tuple[float, ...] | Tensor, x: Tensor, name: str) -> float | Tensor:
@@ -40,9 +50,38 @@ def clamp(x: Tensor, recipe: StepRecipe) -> Tensor:  # [P, ...] -> [P, ...]
     return x
 
 
-def _noise(x: Tensor, seed: int, stream: int, step: int, draws: int) -> Tensor:  # [B, draws, ...]
-    flat = normal(seed, stream, step, x.shape[0], draws, math.prod(x.shape[1:]), device=x.device)
-    return flat.to(x.dtype).reshape(x.shape[0], draws, *x.shape[1:])
+def _noise(
+    x: Tensor, seed: int, stream: int, step: int, draws: int, recipe: StepRecipe | None = None
+) -> Tensor:  # [B, draws, ...]
+    flat = normal(seed, stream, step, x.shape[0], draws, math.prod(x.shape[1:]), device=x.device).to(x.dtype)
+    flat = flat if recipe is None else smooth(flat.flatten(0, 1), recipe)
+    return flat.reshape(x.shape[0], draws, *x.shape[1:])
+
+
+def smooth(noise: Tensor, recipe: StepRecipe) -> Tensor:  # [P, ...] -> [P, ...]
+    """White noise as the recipe wants it: smooth over places or time steps where it has a ``noise_length``."""
+    if not recipe.noise_length:
+        return noise
+    from ..data.places import Places  # late: tools/gpu_check runs the core with torch and NumPy alone
+
+    places = Places(recipe.shape, recipe.channel_axis)
+    return places.smooth(noise.reshape(-1, places.d), recipe.noise_length).reshape(noise.shape)
+
+
+def perturbed(
+    x: Tensor,  # [B, ...]
+    recipe: StepRecipe,
+    seed: int,
+    step: int,
+    perturb: Callable[..., Tensor],  # the operator, or its twin
+) -> Tensor:  # [B * draws, ...]
+    """Return the perturbed points of a step, rows outermost, inside the recipe's box."""
+    if not recipe.noise_length:
+        return clamp(perturb(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe)
+    white = perturb(torch.zeros_like(x), 1.0, recipe.draws, seed, step)
+    sigma = _per_feature(recipe.sigma, x, "sigma")
+    moved = x[:, None] + sigma * smooth(white.flatten(0, 1), recipe).reshape(white.shape)
+    return clamp(moved.flatten(0, 1), recipe)
 
 
 def perturb_twin(
@@ -66,13 +105,13 @@ def gaussian_inputs(
 
 def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, ...]
     """Return the start of the search for disagreement: ``from_anchor * x + ascent_sigma * eps`` on stream ASCENT."""
-    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, 1)[:, 0]
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, 1, recipe)[:, 0]
     return clamp(x + shift if recipe.ascent_from_anchor else shift, recipe)
 
 
 def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, C, ...]
     """Return random points around each row (or around 0), among which the largest disagreement is picked."""
-    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates)
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates, recipe)
     candidates = x[:, None] + shift if recipe.ascent_from_anchor else shift
     return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
 

@@ -5,6 +5,9 @@ One pass over all points of the step together; gradients of the networks by auto
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -17,7 +20,15 @@ from ..objectives.terms import Network, ascend, central_products
 from ..recipes import TERMS
 from . import points
 
-__all__ = ["needs_candidates", "step_loss", "synthetic_points"]
+__all__ = ["Operators", "needs_candidates", "step_loss", "synthetic_points"]
+
+
+@dataclass(frozen=True)
+class Operators:
+    """The single-call operators that a step of any network goes through (:mod:`.ops`)."""
+
+    perturb: Callable[..., Tensor]
+    matching_loss: Callable[..., Tensor]
 
 
 def needs_candidates(recipe: StepRecipe, teacher: Network | None) -> bool:
@@ -32,13 +43,12 @@ def synthetic_points(
     recipe: StepRecipe,
     seed: int,
     step: int,
+    perturb: Callable[..., Tensor] = points.perturb_twin,
 ) -> dict[str, Tensor]:
     """Return ``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], as the recipe needs; constants."""
     made = {}
     if "perturbed" in recipe.made:
-        made["perturbed"] = points.clamp(
-            points.perturb_twin(x, recipe.sigma, recipe.draws, seed, step).flatten(0, 1), recipe
-        )
+        made["perturbed"] = points.perturbed(x, recipe, seed, step, perturb)
     if "ascended" in recipe.made:
         if needs_candidates(recipe, teacher):
             made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step))
@@ -59,14 +69,20 @@ def step_loss(
     seed: int,
     step: int,
     total: int,
+    operators: Operators | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (``LOSS_COLUMNS``)."""
+    """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (``LOSS_COLUMNS``).
+
+    ``operators`` compute the noise and the base in place of their definitions in torch, with the same values.
+    """
     weights = recipe.weights(step, total)
     whole, student = student, first_head(student, y.shape[-1]) if recipe.second_head else student
     kinds: dict[str, Tensor] = {}
     if recipe.base_active or "original" in recipe.gm_points:
         kinds["original"] = x.detach()
-    kinds.update(synthetic_points(student, teacher, x.detach(), recipe, seed, step) if recipe.needs_teacher else {})
+    perturb = points.perturb_twin if operators is None else operators.perturb
+    if recipe.needs_teacher:
+        kinds.update(synthetic_points(student, teacher, x.detach(), recipe, seed, step, perturb))
     sizes = [p.shape[0] for p in kinds.values()]
     everywhere = torch.cat(list(kinds.values()))
     if recipe.gm_points:
@@ -86,7 +102,11 @@ def step_loss(
     zero = out.new_zeros(())
     base = zero
     if recipe.base_active:
-        base = base_rows(recipe, at.s["original"], t.get("original"), y, rows).mean()
+        if operators is None or recipe.base_in_torch:
+            base = base_rows(recipe, at.s["original"], t.get("original"), y, rows).mean()
+        else:
+            known = RowQuantities(t.get("original")) if rows is None or rows.t is None else rows
+            base = operators.matching_loss(at.s["original"], known, y, recipe.base_alone)
     if recipe.second_head:
         second = dict(zip(kinds, heads.split(sizes)))["original"][..., y.shape[-1] :]
         base = base + recipe.second_head * squared(second, t["original"]).mean()

@@ -15,12 +15,16 @@ from ..objectives.terms import Network
 from . import native
 from .choose import Choice, choose
 from .forms import core_forms
+from .ops import matching_loss, perturb
 from .optimizer import Optimizer, TrainState
 from .permutation import batch_rows
 from .points import clamp, gaussian_inputs
-from .reference import step_loss
+from .reference import Operators, step_loss
 
 __all__ = ["Member", "StepsDone", "advance", "distill_steps", "fit_steps"]
+
+
+_OPERATORS = Operators(perturb, matching_loss)  # values and losses go through them, whatever the network
 
 
 @dataclass
@@ -121,6 +125,14 @@ class Member:
             return
         if self.x.shape[0] == 0:
             raise DataError("there are 0 training rows.", "Give at least one row.")
+        for name, network in (("student", self.student), ("teacher", self.teacher)):
+            first = next(iter(network.children()), None) if isinstance(network, nn.Sequential) else None
+            width = first.in_features if isinstance(first, nn.Linear) else None
+            if width is not None and self.x.shape[-1] != width:
+                raise DataError(
+                    f"x has shape {list(self.x.shape)}, and the {name} takes {width} inputs.",
+                    f"Give rows [n, {width}].",
+                )
         if self.y is not None and (self.y.ndim != 2 or self.y.shape[0] != self.x.shape[0]):
             raise DataError(
                 f"x is {tuple(self.x.shape)} and y is {tuple(self.y.shape)}.",
@@ -205,6 +217,7 @@ def _torch_steps(member: Member, n: int) -> Tensor:  # [n, 5]
                 seed=member.seed,
                 step=step,
                 total=member.total,
+                operators=_OPERATORS,
             )
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)

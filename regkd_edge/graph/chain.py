@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import GraphError
 from .activations import Segment
-from .network import Layer, Network, Rounding, Scaling
+from .network import Average, Layer, Network, Recurrent, Rounding, Scaling
 from .reader import UnknownNode, read_network
 
 __all__ = ["Chain", "ChainLayer", "input_scaler", "read_chain"]
@@ -94,6 +94,10 @@ def read_chain(source: str | Path | Any) -> Chain | str:
         return f"it has a {error.node.op_type} ('{error.node.name}'): {error.why}"
     except GraphError as error:
         return error.cause.rstrip(".")
+    for step in network.steps:
+        if not step.nodes or isinstance(step, (Average, Recurrent)) or getattr(step, "window", None) is not None:
+            node = step.nodes[-1] if step.nodes else network.model.graph.node[0]
+            return f"it has a {node.op_type} ('{node.name}'): it is not a chain of dense layers"
     first = next(index for index, step in enumerate(network.steps) if isinstance(step, Layer))
     affine = input_scaler(network)
     if affine is None:

@@ -12,7 +12,48 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Activation", "Clip", "Layer", "Network", "Rounding", "Scaling", "Step", "column_names"]
+__all__ = [
+    "Activation", "Average", "ChannelsLast", "Clip", "Layer", "Network", "Recurrent", "Rounding", "Scaling", "Step",
+    "Window", "column_names",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which values each place of a convolution reads. A signal is an image of height 1; beyond the edges lie zeros.
+
+    Attributes
+    ----------
+    height, width, channels : int
+        Of the values, channels last.
+    rows, columns : int
+        Of the kernel.
+    stride_y, stride_x : int
+    above, left : int
+        Places that the first window reaches beyond the edge.
+    places_y, places_x : int
+        Of the result.
+    """
+
+    height: int
+    width: int
+    channels: int
+    rows: int
+    columns: int
+    stride_y: int
+    stride_x: int
+    above: int
+    left: int
+    places_y: int
+    places_x: int
+
+    @property
+    def places(self) -> int:
+        return self.places_y * self.places_x
+
+    @property
+    def taps(self) -> int:
+        return self.rows * self.columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +120,24 @@ class Clip(Step):
 
 @dataclass(frozen=True, eq=False)
 class Rounding(Step):
-    """A symmetric INT8 Q/DQ pair that does not feed a layer with INT8 weights."""
+    """A symmetric INT8 Q/DQ pair that does not feed a layer with INT8 weights; with ``low`` what it leaves over is added,
+    rounded in steps 254 times finer.
+    """
 
     scale: float
+    low: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelsLast(Step):
+    """The values [channels, places] in the order [places, channels]."""
+
+    channels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Average(Step):
+    """The mean over all places: [places, width] -> [width]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +158,9 @@ class Layer(Step):
         Whether what the rounding of the data leaves over is multiplied too, in steps 254 times finer.
     low_codes : int8 [width, n] or None
         What the codes leave over of the weights, in steps 254 times finer.
+    window : Window or None
+        Of a convolution, whose ``weight`` is [m, rows x columns x channels] and whose result is [places, m]; with
+        ``depthwise`` it is [channels, rows x columns], each channel with its own.
     """
 
     name: str
@@ -112,11 +171,32 @@ class Layer(Step):
     data_scale: float | None = None
     low_data: bool = False
     low_codes: np.ndarray | None = None
+    window: Window | None = None
+    depthwise: bool = False
 
     @property
     def integer(self) -> bool:
         """Whether data and weights are INT8."""
         return self.codes is not None and self.data_scale is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent(Step):
+    """A GRU from 0 over [steps, features], linear_before_reset 1, gates in the order z, r, n.
+
+    Attributes
+    ----------
+    inputs, state : Layer
+        Weights and bias [3 units, features] and [3 units, units]; codes in INT8 multiply floats.
+    steps : int
+    sequence : bool
+        The state of every step is the result, [steps, units]; else the last.
+    """
+
+    inputs: Layer
+    state: Layer
+    steps: int
+    sequence: bool
 
 
 @dataclass(frozen=True, eq=False)

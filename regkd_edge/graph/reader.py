@@ -7,6 +7,7 @@ recognized by what it computes. What is not understood is refused with the name 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
-from .activations import Segment, is_elementwise, recognized
+from . import spatial_reader
+from .activations import is_elementwise
 from .constants import Constants, attributes
+from .function_reader import read_function
 from .graph import load_graph
 from .network import Activation, Clip, Layer, Network, Rounding, Scaling, Step, column_names
 from .split_reader import read_split_layer
@@ -24,6 +27,8 @@ from .split_reader import read_split_layer
 __all__ = ["MAX_WIDTH", "UnknownNode", "read_network", "read_scalers"]
 
 MAX_WIDTH = 65536
+"""Values that a dense layer reads or makes."""
+_MAX_VALUES = 1 << 22  # of a row between two steps
 _SCALING = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide"}
 _NAMED = {
     "Relu": "relu",
@@ -34,7 +39,7 @@ _NAMED = {
     "Sigmoid": "sigmoid",
 }
 _ALPHA = {"leaky_relu": 0.01, "elu": 1.0}  # ONNX's defaults
-_NO_STEP = "it is not a layer, scaler, activation or Q/DQ pair of an fp32 or int8 MLP"
+_NO_STEP = "it is not a layer, scaler, activation or Q/DQ pair of an fp32 or int8 student"
 
 
 class UnknownNode(GraphError):
@@ -45,7 +50,7 @@ class UnknownNode(GraphError):
         name = node.name or (node.output[0] if node.output else "?")
         super().__init__(
             f"'{file}', node '{name}' ({node.op_type}): {why}.",
-            "The native back end takes fp32 and int8 MLPs; use 'onnxruntime' for this graph.",
+            "The native back end takes mlp, conv1d, conv2d and gru students in fp32 and int8; use 'onnxruntime' for this graph.",
         )
 
 
@@ -77,6 +82,12 @@ class _Reader:
         self.constants = Constants(self.graph, self.refuse)
         self.steps: list[Step] = []
         self.width = 0
+        # The value at hand: its shape in the graph without the batch, where in it the numbers of the steps are (None: in
+        # the same order), the axis of the batch, and behind a GRU the axis of its directions.
+        self.shape: tuple[int, ...] = ()
+        self.index: np.ndarray | None = None
+        self.batch_axis = 0
+        self.direction_axis: int | None = None
         self.pair: Rounding | None = None  # the Q/DQ pair that the value just passed
 
     def refuse(self, node: Any, why: str) -> GraphError:
@@ -91,16 +102,26 @@ class _Reader:
             )
         kind = inputs[0].type.tensor_type
         dims = kind.shape.dim
-        if kind.elem_type != 1 or len(dims) != 2 or not 1 <= dims[1].dim_value <= MAX_WIDTH:
-            raise GraphError(f"the input of '{self.file}' is not float32 [batch, d].", "Export an MLP in raw units.")
-        self.width = d = dims[1].dim_value
+        self.shape = tuple(dim.dim_value for dim in dims[1:])
+        self.width = d = math.prod(self.shape)
+        limit = MAX_WIDTH if len(self.shape) == 1 else _MAX_VALUES
+        if kind.elem_type != 1 or not self.shape or min(self.shape) < 1 or d > limit:
+            raise GraphError(
+                f"the input of '{self.file}' is not float32 [batch, d] or [batch, *shape] of at most {limit} numbers.",
+                "Export a student in raw units.",
+            )
         current, end = inputs[0].name, self.graph.output[0].name
+        self.end = end
+        if len(self.shape) > 1 and not scalers_only:
+            spatial_reader.arrange(self, current)
         while current != end or self.consumers.get(current):
             nodes = self.consumers.get(current, [])
             if scalers_only and (len(nodes) != 1 or nodes[0].op_type not in _SCALING):
                 return Network(self.model, d, self.width, self.steps)
             current = self.step(current)
         self.flush()
+        if len(self.shape) != 1 or self.index is not None or self.batch_axis:
+            raise GraphError(f"the output of '{self.file}' is not [batch, o].", "Export the student again.")
         if not any(isinstance(step, Layer) for step in self.steps):
             raise GraphError(f"'{self.file}' has no layer.", "Export a network that has layers.")
         return Network(
@@ -114,14 +135,24 @@ class _Reader:
             raise GraphError(f"'{self.file}': the value '{current}' leads nowhere.", "Export the student again.")
         node = nodes[0]
         if len(nodes) > 1 or list(node.input).count(current) > 1:
+            twice = spatial_reader.rounded_twice(self, current)
+            if twice is not None:
+                self.add(twice)
+                return twice.target
             split = read_split_layer(self, current)
             if split is None:
-                return self.region(current)
+                return read_function(self, current)
             self.add(split)
-            self.width = split.width
+            self.moved(split)
             return split.target
+        spatial = {
+            "GlobalAveragePool": spatial_reader.average, "Flatten": spatial_reader.flatten,
+            "Transpose": spatial_reader.transpose, "Squeeze": spatial_reader.squeeze, "GRU": spatial_reader.recurrent,
+        }  # fmt: skip
+        if node.op_type in spatial and node.domain in ("", "ai.onnx"):
+            return spatial[node.op_type](self, node, current) or node.output[0]
         handlers: dict[str, Callable[[Any, str], None]] = {
-            "Gemm": self.dense, "MatMul": self.dense, "QuantizeLinear": self.quantize,
+            "Gemm": self.dense, "MatMul": self.dense, "Conv": self.dense, "QuantizeLinear": self.quantize,
             "DequantizeLinear": self.dequantize, "Clip": self.clip, "Gelu": self.gelu,
             **dict.fromkeys(_NAMED, self.named), **dict.fromkeys(_SCALING, self.scaling),
             **dict.fromkeys(("Identity", "Dropout"), self.named),
@@ -168,7 +199,8 @@ class _Reader:
             self.add(Activation((node,), current, node.output[0], self.width, None, why=why))
             return
         last = self.steps[-1] if self.steps else None
-        if node.op_type == "Add" and self.pair is None and isinstance(last, Layer) and last.bias is None:
+        plain = isinstance(last, Layer) and last.bias is None and last.window is None
+        if node.op_type == "Add" and self.pair is None and plain:
             self.steps[-1] = replace(last, bias=row, nodes=(*last.nodes, node), target=node.output[0])
             return
         self.add(Scaling((node,), current, node.output[0], self.width, _SCALING[node.op_type], row))
@@ -176,11 +208,21 @@ class _Reader:
     def row(self, node: Any, value: np.ndarray) -> np.ndarray:  # float32 [width]
         if value.dtype != np.float32:
             raise self.refuse(node, f"its constant is {value.dtype}, expected float32")
-        if value.size not in (1, self.width) or max(value.shape, default=1) != value.size:
-            raise self.refuse(node, f"its constant has shape {list(value.shape)}, expected one number or {self.width}")
         if not np.isfinite(value).all():
             raise self.refuse(node, "its constant is not finite")
-        return np.broadcast_to(value.reshape(-1), (self.width,)).copy()
+        if value.size in (1, self.width) and max(value.shape, default=1) == value.size and len(self.shape) < 2:
+            row = np.broadcast_to(value.reshape(-1), (self.width,))
+        else:
+            shape = value.shape[1:] if value.ndim > len(self.shape) and value.shape[0] == 1 else value.shape
+            try:
+                row = np.broadcast_to(value.reshape(shape), self.shape).reshape(-1)
+            except ValueError:
+                expected = self.width if len(self.shape) == 1 else f"the shape {list(self.shape)}"
+                why = f"its constant has shape {list(value.shape)}, expected one number or {expected}"
+                raise self.refuse(node, why) from None
+            if self.batch_axis and value.size > 1:
+                raise self.refuse(node, "its constants do not belong to the numbers of one row")
+        return row.copy() if self.index is None else row[self.index]
 
     def clip(self, node: Any, current: str) -> None:
         bounds = []
@@ -195,11 +237,19 @@ class _Reader:
     # -- Q/DQ and layers --------------------------------------------------------------------------------------------
     def quantize(self, node: Any, current: str) -> None:
         scale = self.pair_scale(node)
-        nodes = self.consumers.get(node.output[0], [])
-        if len(nodes) != 1 or nodes[0].op_type != "DequantizeLinear" or self.pair_scale(nodes[0]) != scale:
-            raise self.refuse(node, "no DequantizeLinear of the same scale follows it")
+        nodes: list[Any] = []
+        target = self.pair_behind(node, scale, nodes)
         self.flush()
-        self.pair = Rounding((node, nodes[0]), current, nodes[0].output[0], self.width, scale)
+        self.pair = Rounding(tuple(nodes), current, target, self.width, scale)
+
+    def pair_behind(self, node: Any, scale: float, nodes: list[Any]) -> str:
+        """Append the Q/DQ pair of the given scale that begins with ``node``; return the tensor behind it."""
+        readers = self.consumers.get(node.output[0], [])
+        same = self.pair_scale(node) == scale and len(readers) == 1 and readers[0].op_type == "DequantizeLinear"
+        if not same or self.pair_scale(readers[0]) != scale:
+            raise self.refuse(node, "no DequantizeLinear of the same scale follows it")
+        nodes += [node, readers[0]]
+        return readers[0].output[0]
 
     def dequantize(self, node: Any, current: str) -> None:
         if self.pair is None:
@@ -221,11 +271,34 @@ class _Reader:
             pair, self.pair = self.pair, None
             layer = replace(layer, data_scale=pair.scale, nodes=(*pair.nodes, node), source=pair.source)
         self.add(layer)
+        self.moved(layer)
+
+    def moved(self, layer: Layer) -> None:
+        """The value at hand is now the one behind a layer."""
         self.width = layer.width
+        if layer.window is None:
+            self.shape, self.index = (layer.width,), None
+        else:
+            self.shape, self.index = spatial_reader.behind_convolution(layer, len(self.shape) - 1)
+
+    def bias(self, node: Any, position: int, width: int) -> np.ndarray | None:  # float32 [width]
+        """Return the bias of a layer, or None if it has none."""
+        if len(node.input) <= position or not node.input[position]:
+            return None
+        value = self.constants.values(node.input[position])
+        if value is None:
+            raise self.refuse(node, "its bias is not constant")
+        if value.dtype != np.float32 or value.size not in (1, width) or not np.isfinite(value).all():
+            raise self.refuse(node, f"its bias is not {width} finite numbers of float32")
+        return np.broadcast_to(value.reshape(-1), (width,)).copy()
 
     def layer(self, node: Any, current: str) -> Layer:
-        """Read the weights of a Gemm or MatMul; its data are those of the tensor ``current``."""
+        """Read the weights of a Gemm, MatMul or Conv; its data are those of the tensor ``current``."""
+        if node.op_type == "Conv":
+            return spatial_reader.convolution(self, node, current)
         given = attributes(node)
+        if len(self.shape) != 1 or self.batch_axis:
+            raise self.refuse(node, f"it reads values of shape {list(self.shape)}, expected one axis")
         if given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0 or given.get("transA", 0):
             raise self.refuse(node, "alpha, beta or transA does not have its default value")
         if node.input[0] != current:
@@ -245,51 +318,11 @@ class _Reader:
             raise self.refuse(node, "the scales of its weights are not one number, or one per output")
 
         def oriented(a: np.ndarray) -> np.ndarray:
-            return np.ascontiguousarray(a if turned else a.T)
+            rows = a if turned else a.T
+            return np.ascontiguousarray(rows if self.index is None else rows[:, self.index])
 
-        bias = None
-        if len(node.input) > 2 and node.input[2]:
-            value = self.constants.values(node.input[2])
-            if value is None:
-                raise self.refuse(node, "its bias is not constant")
-            before, self.width = self.width, width
-            bias, self.width = self.row(node, value), before
+        bias = self.bias(node, 2, width)
         codes = None if weights.codes is None or scale is None else oriented(weights.codes)
         name = node.name or node.output[0]
         weight = oriented(weights.values)
         return Layer((node,), current, node.output[0], width, name, weight, bias, codes, scale)
-
-    # -- elementwise functions of several nodes ---------------------------------------------------------------------
-    def region(self, entry: str) -> str:
-        """Return the value where all paths from ``entry`` have joined again; the nodes between become one activation."""
-        inside: list[Any] = []
-        derived = {entry}
-        for node in self.graph.node:
-            if not any(name in derived for name in node.input):
-                continue
-            if not is_elementwise(node) or not all(name in derived or self.known(name) for name in node.input):
-                raise self.refuse(node, "the paths that part before it are no activation")
-            inside.append(node)
-            derived.add(node.output[0])
-            live = [
-                name
-                for name in derived
-                if name == self.graph.output[0].name or any(n not in inside for n in self.consumers.get(name, []))
-            ]
-            if len(live) == 1 and live[0] != entry:
-                self.add(self.function(tuple(inside), entry, live[0]))
-                return live[0]
-        raise self.refuse(
-            inside[-1] if inside else self.consumers[entry][0], "the paths from one value never join again"
-        )
-
-    def function(self, nodes: tuple[Any, ...], entry: str, target: str) -> Activation:
-        values = {name: self.constants.values(name) for node in nodes for name in node.input if name}
-        constants = {name: value for name, value in values.items() if value is not None}
-        name = None
-        if all(value.size == 1 for value in constants.values()):
-            scalars = {key: value.reshape(-1) for key, value in constants.items()}
-            segment = Segment(nodes, entry, target, scalars, exact=True)
-            name = recognized(segment)
-        why = "the function that ends here is not a known activation"
-        return Activation(nodes, entry, target, self.width, name, why=why)

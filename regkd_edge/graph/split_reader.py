@@ -1,6 +1,6 @@
 """Reading a layer whose INT8 data or weights are in two parts: the sum of two or three products (see quantization).
 
-high = DQ(Q(a)), low = DQ(Q(a - DQ(Q(a)))):  high W + low W + high W_low
+high = DQ(Q(a)), low = DQ(Q(a - DQ(Q(a)))):  high W + low W + high W_low; a convolution has its bias in the first product.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_split_layer"]
 
+_PRODUCTS = ("MatMul", "Gemm", "Conv")
 _WHY = "the products of its parts are not those of one INT8 layer in two parts"
 
 
@@ -37,9 +38,9 @@ def read_split_layer(reader: _Reader, current: str) -> Layer | None:
     high: list[Layer] = []
     low: list[Layer] = []
     for node in quantizers:
-        rounded = _rounded(reader, node, scale, nodes)
+        rounded = reader.pair_behind(node, scale, nodes)
         for user in reader.consumers.get(rounded, []):
-            if user.op_type in ("MatMul", "Gemm"):
+            if user.op_type in _PRODUCTS:
                 high.append(_product(reader, user, rounded, nodes))
             elif user.op_type == "Sub" and list(user.input) == [current, rounded]:
                 low.append(_low_product(reader, user, scale, nodes))
@@ -50,6 +51,8 @@ def read_split_layer(reader: _Reader, current: str) -> Layer | None:
     if not fits or (low and not _same(low[0], high[0].codes, high[0].scale)):
         raise reader.refuse(quantizers[0], _WHY)
     main = high[0]
+    if any(layer.bias is not None for layer in (*high[1:], *low)):
+        raise reader.refuse(quantizers[0], _WHY)
     if len(high) == 2 and not _same(high[1], high[1].codes, low_scale(main.scale)):
         raise reader.refuse(high[1].nodes[0], _WHY)
     target = _sum(reader, {layer.target for layer in (*high, *low)}, nodes)
@@ -64,21 +67,9 @@ def read_split_layer(reader: _Reader, current: str) -> Layer | None:
     )
 
 
-def _rounded(reader: _Reader, node: Any, scale: float, nodes: list[Any]) -> str:
-    """The tensor behind a Q/DQ pair of the given scale."""
-    readers = reader.consumers.get(node.output[0], [])
-    same = reader.pair_scale(node) == scale
-    if not same or len(readers) != 1 or readers[0].op_type != "DequantizeLinear":
-        raise reader.refuse(node, "no DequantizeLinear of the same scale follows it")
-    if reader.pair_scale(readers[0]) != scale:
-        raise reader.refuse(node, "no DequantizeLinear of the same scale follows it")
-    nodes += [node, readers[0]]
-    return readers[0].output[0]
-
-
 def _product(reader: _Reader, node: Any, data: str, nodes: list[Any]) -> Layer:
     layer = reader.layer(node, data)
-    if layer.codes is None or layer.bias is not None:
+    if layer.codes is None or (layer.bias is not None and layer.window is None):
         raise reader.refuse(node, _WHY)
     nodes.append(node)
     return layer
@@ -90,9 +81,9 @@ def _low_product(reader: _Reader, subtraction: Any, scale: float, nodes: list[An
     readers = reader.consumers.get(subtraction.output[0], [])
     if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
         raise reader.refuse(subtraction, _WHY)
-    rounded = _rounded(reader, readers[0], float(low_scale(scale)), nodes)
+    rounded = reader.pair_behind(readers[0], float(low_scale(scale)), nodes)
     users = reader.consumers.get(rounded, [])
-    if len(users) != 1 or users[0].op_type not in ("MatMul", "Gemm"):
+    if len(users) != 1 or users[0].op_type not in _PRODUCTS:
         raise reader.refuse(subtraction, _WHY)
     return _product(reader, users[0], rounded, nodes)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from .accuracy import accuracy, compare
-from .bench import Measurement, bench_engine, bench_engines, measure_engines
+from .bench import Measurement, measure_engines
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
 __all__ = [
     "Measurement",
     "accuracy",
-    "bench_engine",
-    "bench_engines",
     "compare",
     "latencies",
     "latency",

@@ -16,13 +16,11 @@ from ..engines import get_backend, load_runner, read_manifest
 from ..engines.base import Manifest, Runner, load_checked
 from ..engines.batches import predict, shaped
 from ..errors import DataError
-from ..io.files import write_atomic, write_json
-from ..run import RunFolder
 from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles
 from .machine import machine_state
 
-__all__ = ["Measurement", "bench_engine", "bench_engines", "measure_engines"]
+__all__ = ["Measurement", "measure_engines"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +80,8 @@ def measure_engines(
     list of Measurement, one per engine
         Each with its ``record``: ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
         ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
-        ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's own clock,
-        where the back end has one), ``settings`` (the same for other settings, by name), ``timed_with`` (the
+        ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's own clock, and
+        ``cpp``, that of a request in a loop in C++, where the back end has them), ``settings`` (the same for other settings, by name), ``timed_with`` (the
         engines it took turns with), ``skipped``, ``machine``
         and ``machine_after``, ``measured`` (UTC).
 
@@ -174,33 +172,6 @@ def measure_engines(
     return records
 
 
-def bench_engines(run: RunFolder, folders: Sequence[str | Path], *rows: Any, **options: Any) -> list[dict[str, Any]]:
-    """:func:`measure_engines`, kept in the run as ``bench/<name of folder>.json`` and ``.npz`` of each engine.
-
-    Returns
-    -------
-    list of dict, one per engine
-        The record, and under ``outputs`` the files that were written.
-    """
-    records = []
-    for measured in measure_engines(folders, *rows, **options):
-        name = measured.record["name"]
-        arrays, figures = run.file("bench", f"{name}.npz"), run.file("bench", f"{name}.json")
-        with write_atomic(arrays) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, predictions=measured.predictions, **measured.raw)
-        write_json(figures, measured.record)
-        records.append({**measured.record, "outputs": [figures, arrays]})
-    return records
-
-
-def bench_engine(
-    run: RunFolder, folder: str | Path, x: np.ndarray, y: np.ndarray | None, **options: Any
-) -> dict[str, Any]:
-    """Run :func:`bench_engines` on one engine; to compare several, pass them to it together."""
-    [record] = bench_engines(run, [folder], x, y, **options)
-    return record
-
-
 @dataclass
 class _Measured:
     """Measurements of one engine while it is loaded."""
@@ -216,12 +187,16 @@ class _Measured:
     settings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def keep(self, setting: str, runner: Runner, record: dict[str, Any], raw: np.ndarray, rows: np.ndarray) -> None:
-        """Store a timing under the engine's own setting ("") or another, with the GPU's own time if it has one."""
+        """Store a timing under the engine's own setting ("") or another, with the GPU's own time and that of a loop in
+        C++ where the back end has them."""
         batch = record["batch"]
         (self.settings.setdefault(setting, []) if setting else self.timings).append(record)
         self.raw[_key("latency", batch, setting)] = raw
         if hasattr(runner, "gpu_nanoseconds"):
             record["gpu"], self.raw[_key("gpu", batch, setting)] = _gpu_times(runner, rows, batch, len(raw))
+        if hasattr(runner, "cpp_nanoseconds"):
+            own = runner.cpp_nanoseconds(rows, batch, len(raw), record["warmup"])
+            record["cpp"], self.raw[_key("cpp", batch, setting)] = {"samples": len(own), **percentiles(own)}, own
 
     @property
     def manifest(self) -> Manifest:

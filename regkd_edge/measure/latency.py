@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import OptionError
 
 __all__ = ["latencies", "latency", "percentiles"]
 
@@ -73,7 +73,7 @@ def latencies(
     """
     for name, value, least in (("batch", batch, 1), ("samples", samples, 1), ("warmup", warmup, 0)):
         if value < least:
-            raise UserError(f"{name} is {value}, expected at least {least}.", "Give a larger number.")
+            raise OptionError(f"{name} is {value}, expected at least {least}.", "Give a larger number.")
     rounds = max(1, min(rounds, samples // 20))
     requests = [_requests(own, batch) for own in rows]
     taken: list[list[np.ndarray]] = [[] for _ in infers]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .families import FAMILIES, Cost, Family
 from .mlp import ACTIVATIONS, MLP
 from .predict import predict
-from .spec import MLPSpec, Spec, build, cost_of, family_of, parse_spec, shape_for
+from .spec import MLPSpec, Spec, build, cost_of, family_of, parse_spec, places_for, shape_for
 from .store import SavedModel, load_model, save_model
 from .student import Student
 from .teacher import Teacher
@@ -32,6 +32,7 @@ __all__ = [
     "load_teacher",
     "open_teacher",
     "parse_spec",
+    "places_for",
     "predict",
     "save_model",
     "save_teacher",

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ..data import Scalers
+from ..data.stored import is_stored
 from ..errors import ModelError
 
 __all__ = ["predict"]
@@ -19,7 +20,7 @@ def predict(
     chunk: int = 4096,
 ) -> np.ndarray:  # [N, o] float64, raw units
     """Standardise in float64, run the network in its own precision, restore in float64."""
-    x = np.asarray(x, dtype=np.float64)
+    x = x if is_stored(x) else np.asarray(x, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != scalers.x.width:
         raise ModelError(
             f"rows of shape {x.shape} for a network of {scalers.x.width} inputs.", "Give the columns it was trained on."

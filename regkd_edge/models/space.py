@@ -88,6 +88,8 @@ class InStandardizedSpace(_Double):
         What the module takes; the type of its parameters without it.
     outputs : Outputs, optional
         Which of the module's outputs holds the predictions.
+    shape : tuple of int, optional
+        Shape in which a row reaches the module; flat without it.
     """
 
     def __init__(
@@ -100,8 +102,10 @@ class InStandardizedSpace(_Double):
         columns: Columns | None = None,
         dtype: torch.dtype | None = None,
         outputs: Outputs | None = None,
+        shape: tuple[int, ...] | None = None,
     ):
         super().__init__()
+        self.shape = shape
         self.module = module
         self.differentiable = differentiable
         self.dtype = dtype or next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
@@ -139,7 +143,8 @@ class InStandardizedSpace(_Double):
             x = self.snap(x) if self.snap is not None else x
             x = x if self.own_mul is None else (x - self.own_add) / self.own_mul
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.differentiable):
-            y = self.outputs(self.module(x.to(self.dtype)), len(x))
+            rows = x if self.shape is None else x.reshape(len(x), *self.shape)
+            y = self.outputs(self.module(rows.to(self.dtype)), len(x))
         if self.y_mul is not None:
             if y.shape[-1] != len(self.y_mul):  # else the scaling would broadcast one output over several targets
                 raise ModelError(

@@ -8,11 +8,23 @@ import math
 import torch
 from torch import nn
 
+from ..data import Places
 from ..errors import ModelError
 from ..io.memory import require_memory
 from .families import FAMILIES, Cost, Family, MLPSpec, Spec
 
-__all__ = ["TRAINING", "MLPSpec", "Spec", "build", "cost_of", "family_of", "parameter_count", "parse_spec", "shape_for"]
+__all__ = [
+    "TRAINING",
+    "MLPSpec",
+    "Spec",
+    "build",
+    "cost_of",
+    "family_of",
+    "parameter_count",
+    "parse_spec",
+    "places_for",
+    "shape_for",
+]
 
 #: Values per parameter while it is trained: weight, gradient, two moments of the optimizer, the best weights so far.
 TRAINING = 5
@@ -55,6 +67,19 @@ def shape_for(spec: str | Spec, d: int, shape: tuple[int, ...] | None = None) ->
         It cannot read such rows.
     """
     return family_of(spec).shape(parse_spec(spec), shape, d)
+
+
+def places_for(spec: str | Spec, d: int, shape: tuple[int, ...] | None = None) -> Places | None:
+    """Return how a row of d numbers lies for the network of a spec; None where every column is one of its own.
+
+    Raises
+    ------
+    ModelError
+        It cannot read such rows.
+    """
+    own = shape_for(spec, d, shape)
+    axis = family_of(spec).channel_axis(parse_spec(spec))
+    return None if axis is None else Places(own, axis)
 
 
 def cost_of(spec: str | Spec, d: int, o: int, shape: tuple[int, ...] | None = None) -> Cost:

@@ -44,6 +44,9 @@ class Student:
         quantization without rows.
     extra : dict
         Further metadata stored with it.
+    trained : Trained or None
+        The training that it comes from, with the ``history`` of its losses and the ``race`` of its recipe; None if it was
+        loaded from a file.
     """
 
     module: nn.Module
@@ -54,6 +57,7 @@ class Student:
     record: Mapping[str, Any] = field(default_factory=dict)
     inputs: dict[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    trained: Any = field(default=None, repr=False)
 
     @property
     def d(self) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..data import Columns, Scalers, as_rows, as_targets
+from ..data.arrays import shape_of
 from ..data.scores import r2_score
 from ..errors import ModelError, UserError
 from ..io.progress import tick
@@ -49,12 +50,16 @@ class Teacher:
     ----------
     differentiable : bool
         Whether gradients pass through the module.
+    shape : tuple of int or None
+        Shape in which a row reaches the module, where it takes images or signals; None: flat, [d].
     columns : Columns or None
         What its inputs are, once it has been checked against data: restored points keep codes and counts whole.
     form, file : str and Path, or None
         Kind and place of the file that it was read from, where a run keeps a copy of that file.
     notes : list of str
         What its user should know: what was chosen among several possibilities, and what does not fit.
+    trained : Trained or None
+        The training that it comes from, with the ``history`` of its losses; None if it was not trained here.
     """
 
     def __init__(
@@ -83,9 +88,11 @@ class Teacher:
         self.found: list[tuple[str, Any]] = []  # where its scaler may be
         self.trust = False
         self.columns: Columns | None = None
+        self.shape: tuple[int, ...] | None = None  # in which a row reaches the module; None: flat
         self.form: str | None = None
         self.file: Path | None = None
         self.notes: list[str] = []
+        self.trained: Any = None
         self.checked: tuple[int | None, int | None] = (None, None)
         self._mlp: MLP | bool | None = False  # not looked for yet
         self._dtype: torch.dtype | None = None  # not tried yet
@@ -150,7 +157,7 @@ class Teacher:
 
         Parameters
         ----------
-        x : array-like, torch tensor or data frame, [n, d]
+        x : array-like, torch tensor or data frame, [n, d]; [n, *shape] for images and signals
             A data frame is read by the names of the teacher's inputs.
 
         Raises
@@ -161,7 +168,11 @@ class Teacher:
             The teacher fails on these rows, or its units are unknown.
         """
         frame = hasattr(x, "columns")
-        rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.widths[0])
+        given = None if frame else shape_of(x)[1:]
+        shape = self.shape if given is None or len(given) < 2 else tuple(given)
+        rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.widths[0], shape=shape)
+        if shape is not None and self.shape is None:
+            self.read_as(shape, rows)
         if self.units == "standardized":
             if self.scalers is None:
                 raise ModelError(
@@ -171,6 +182,20 @@ class Teacher:
                 )
             return self.scalers.y.restore(self._ask(self.scalers.x.standardize(rows)))
         return self._ask(rows)
+
+    def read_as(self, shape: tuple[int, ...] | None, rows: np.ndarray) -> None:  # [n, d] in its own units
+        """Settle whether a row reaches the module in its shape or flat: in its shape where the module answers that."""
+        if shape is None or len(shape) < 2:
+            return
+        before, dtype = self.shape, self._dtype
+        for tried in (tuple(shape), None):
+            self.shape, self._dtype = tried, None
+            try:
+                if np.isfinite(self._ask(rows[:2])).all():
+                    return
+            except ModelError:
+                pass
+        self.shape, self._dtype = before if before is not None else tuple(shape), dtype
 
     def answers_in(
         self,
@@ -204,19 +229,30 @@ class Teacher:
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
     def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
-        x = torch.from_numpy(np.ascontiguousarray(rows))
+        x = self._shaped(torch.from_numpy(np.ascontiguousarray(rows)))
         try:
             return self.outputs(self._asked(x.to(self._device, self.dtype_for(rows))), len(x))
         except UserError:
             raise
         except Exception as error:  # whatever a foreign module raises
             raise ModelError(
-                f"the teacher ({self.source}) fails on rows of {x.shape[1]} inputs{self._hint(x.shape[1])}: "
+                f"the teacher ({self.source}) fails on rows of {_sizes(x)}{self._hint(rows.shape[1])}: "
                 f"{reason_of(error)}.",
-                "Give the data it was trained on.",
+                self._remedy(),
             ) from error
 
+    def _shaped(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.shape is None else x.reshape(len(x), *self.shape)
+
+    def _remedy(self) -> str:
+        shaped = (nn.modules.conv._ConvNd, nn.RNNBase)
+        if self.shape is None and any(isinstance(m, shaped) for m in self.module.modules()):
+            return "Declare the shape of a row (--input-shape, input_shape= in Python), such as 1,8,8."
+        return "Give the data it was trained on."
+
     def _hint(self, d: int) -> str:
+        if self.shape is not None:
+            return ""
         first = next((m for m in self.module.modules() if isinstance(m, nn.Linear)), None)
         if first is None or first.in_features == d:
             return ""
@@ -243,7 +279,7 @@ class Teacher:
             for dtype in dict.fromkeys([first, torch.float32, torch.float64, *whole]):
                 try:
                     with torch.no_grad():
-                        asked(torch.from_numpy(np.ascontiguousarray(rows[:2])).to(self._device, dtype))
+                        asked(self._shaped(torch.from_numpy(np.ascontiguousarray(rows[:2]))).to(self._device, dtype))
                 except (RuntimeError, TypeError) as error:  # another type, or something else: then the first is asked
                     if not any(word in str(error) for word in ("dtype", "Long", "Double", "Float", "scalar type")):
                         break
@@ -266,6 +302,7 @@ class Teacher:
                 columns=self.columns,
                 dtype=self._dtype if self.values is None else getattr(self.module, "dtype", None),
                 outputs=self.outputs,
+                shape=self.shape,
             )
         elif own is not None and same_scalers(own, scalers):
             out = mlp if mlp.layers[0].weight.dtype == torch.float32 else between(mlp, None, None)
@@ -288,7 +325,8 @@ class Teacher:
             how = f"gradients, fused core (as {_spec(self.mlp)})"
         elif self.differentiable:
             how = "gradients, by PyTorch"
-        return f"{self.source}: {some(inputs, 'input')}, {some(outputs, 'output')}, {kind}, {self.units} units, {how}"
+        takes = f"inputs {'x'.join(map(str, self.shape))}" if self.shape is not None else some(inputs, "input")
+        return f"{self.source}: {takes}, {some(outputs, 'output')}, {kind}, {self.units} units, {how}"
 
     def __repr__(self) -> str:
         return f"Teacher({self.summary()})"
@@ -297,6 +335,10 @@ class Teacher:
 def _spec(mlp: MLP) -> str:
     hidden = ",".join(map(str, mlp.widths[1:-1]))
     return f"mlp:{hidden}:{mlp.activation}" if hidden else "a linear map"
+
+
+def _sizes(x: torch.Tensor) -> str:
+    return f"{x.shape[1]} inputs" if x.ndim == 2 else f"shape {'x'.join(map(str, x.shape[1:]))}"
 
 
 def reason_of(error: Exception) -> str:

@@ -3,11 +3,8 @@
 from .bases import base_rows, base_rows_and_gradient, blend, huber, squared, tbr, tor
 from .rows import RowQuantities, row_quantities
 from .step_recipe import (
-    ASCENT_RULES,
     KERNEL_COLUMNS,
     LOSS_COLUMNS,
-    OUTLIER_LOSSES,
-    OUTLIER_RULES,
     POINT_KINDS,
     STEP_BASES,
     Schedule,
@@ -16,12 +13,9 @@ from .step_recipe import (
 from .terms import ascend, is_differentiable, jacobian_products, pick_candidates
 
 __all__ = [
-    "ASCENT_RULES",
     "STEP_BASES",
     "KERNEL_COLUMNS",
     "LOSS_COLUMNS",
-    "OUTLIER_LOSSES",
-    "OUTLIER_RULES",
     "POINT_KINDS",
     "RowQuantities",
     "Schedule",

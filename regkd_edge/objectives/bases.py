@@ -122,8 +122,10 @@ def base_rows_and_gradient(
     recipe: StepRecipe, s: Tensor, t: Tensor | None, y: Tensor | None, rows: RowQuantities | None
 ) -> tuple[Tensor, Tensor]:
     """Return ``(value [B], d value / d s [B, o])`` in closed form, as the kernel computes it in one pass."""
-    if recipe.torch_only:
-        raise RecipeError(f"no closed form: {recipe.torch_only}.", "Use distill_steps with backend 'auto' or 'torch'.")
+    if recipe.base_in_torch:
+        raise RecipeError(
+            f"no closed form: {recipe.base_in_torch}.", "Use distill_steps with backend 'auto' or 'torch'."
+        )
     value = base_rows(recipe, s, t, y, rows)
     rows = rows if rows is not None else RowQuantities(t)
     if recipe.base == "huber":

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+from ..config.contradictions.objective import Objective, objective_contradictions
+from ..config.step_values import step_problems
 from ..errors import RecipeError
 from ..recipes import RECIPES, TERMS, defaults
 from ..recipes.defaults import POINT_KINDS
 from .schedule import Schedule, weight
 
 __all__ = [
-    "ASCENT_RULES",
     "STEP_BASES",
     "KERNEL_COLUMNS",
     "LOSS_COLUMNS",
-    "OUTLIER_LOSSES",
-    "OUTLIER_RULES",
     "POINT_KINDS",
     "Schedule",
     "StepRecipe",
@@ -36,10 +35,8 @@ KERNEL_COLUMNS = ("total", "base", *(name for name, term in TERMS.items() if ter
 """Those that the fused core writes, in its order."""
 
 STEP_BASES = ("none", "labels", "mimic", "blend", "ail", "mix", "huber", "tbr", "tor", "rkd")
-OUTLIER_RULES = ("mean", "median")
-OUTLIER_LOSSES = ("root", "squared", "drop")
-ASCENT_RULES = ("rmsprop", "sign", "normalised", "candidates")
 
+_OF_BASE = {"base", "alpha", "nu", "margin", "imitate", "delta", "outlier_rule", "outlier_k", "outlier_loss"}
 _NEEDS_LABELS = ("labels", "blend", "ail", "mix", "huber", "tbr", "tor")
 _NO_TEACHER = ("none", "labels", "huber")
 
@@ -106,6 +103,9 @@ class StepRecipe(_TermWeights):
         gradients.
     low, high : tuple of d floats, optional
         Perturbed and searched points are clamped into this box.
+    noise_length : float
+        Above 0 the noise of perturbed and searched points is smooth over so many places or time steps of a row of shape
+        ``shape`` with its channels along ``channel_axis`` (ours; torch path only).
     """
 
     base: str = "mimic"
@@ -128,6 +128,9 @@ class StepRecipe(_TermWeights):
     ascent_ridge: float = 0.0
     ascent_sigma: float | None = None
     ascent_from_anchor: bool = True
+    noise_length: float = 0.0
+    shape: tuple[int, ...] | None = None
+    channel_axis: int = 0
     candidates: int = defaults.CANDIDATES
     gm_on: tuple[str, ...] = POINT_KINDS
     cotangents: int = 0
@@ -140,60 +143,29 @@ class StepRecipe(_TermWeights):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
         for name in ("w_base", *(f"w_{term}" for term in TERMS)):
             put(name, Schedule.of(getattr(self, name)))
-        _one_of("base", self.base, STEP_BASES)
-        _one_of("ascent_rule", self.ascent_rule, ASCENT_RULES)
-        _one_of("outlier_rule", self.outlier_rule, OUTLIER_RULES)
-        _one_of("outlier_loss", self.outlier_loss, OUTLIER_LOSSES)
-        _one_of("teacher_gradient", self.teacher_gradient, ("exact", "central"))
+        for problem in step_problems({f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, STEP_BASES):
+            raise RecipeError(f"{problem.reason}.", f"{problem.remedy[0].upper()}{problem.remedy[1:]}.")
         put("gm_on", tuple(self.gm_on))
-        for kind in self.gm_on:
-            _one_of("gm_on", kind, POINT_KINDS)
-        for name, low in (("draws", 1), ("ascent_steps", 0), ("candidates", 1), ("cotangents", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise RecipeError(f"{name} must be an integer of at least {low}, got {value!r}.", f"Change {name}.")
-        for value in self.sigma if isinstance(self.sigma, (tuple, list)) else (self.sigma,):
-            _number("sigma", value, 0.0)
+        if self.shape is not None:
+            put("shape", tuple(int(n) for n in self.shape))
+        each = self.sigma if isinstance(self.sigma, (tuple, list)) else (self.sigma,)
         if self.ascent_sigma is None:
-            each = self.sigma if isinstance(self.sigma, (tuple, list)) else (self.sigma,)
             put("ascent_sigma", sum(each) / len(each))
-        for name in ("nu", "ascent_size", "ascent_weight_decay", "ascent_ridge", "ascent_sigma", "second_head"):
-            _number(name, getattr(self, name), 0.0)
-        _number("margin", self.margin, -math.inf)
-        _number("alpha", self.alpha, 0.0, 1.0)
-        _number("outlier_k", self.outlier_k, 0.0)
-        _number("delta", self.delta, 0.0, open_low=True)
-        _number("teacher_step", self.teacher_step, 0.0, open_low=True)
         for name in ("sigma", "low", "high"):
             value = getattr(self, name)
             if value is None or isinstance(value, (int, float)):
                 continue
             put(name, tuple(float(v) for v in value))
-        if self.low is not None and self.high is not None:
-            if len(self.low) != len(self.high) or any(not a <= b for a, b in zip(self.low, self.high)):
-                raise RecipeError(
-                    "low must not exceed high, and both need one number per feature.", "Check low and high."
-                )
-        if self.draws * max(1, self.cotangents) > 60000 or self.candidates > 65535:
-            raise RecipeError(
-                f"draws={self.draws} with cotangents={self.cotangents} is beyond the noise counter's 16 bits.",
-                "Use fewer.",
-            )
-        if not self.active_terms and (self.base == "none" or not self.w_base.active):
-            raise RecipeError(
-                "every weight of the recipe is 0: there is nothing to learn.",
-                "Give the base or a term a positive weight.",
-            )
-        if self.w_gm.active and not self.gm_points:
-            raise RecipeError(
-                f"w_gm is set and gm_on = {list(self.gm_on)} names no point that the active terms produce.",
-                "Add 'original' to gm_on, activate w_pm or w_abm, or set w_gm to 0.",
-            )
-        if self.second_head and not self.needs_labels:
-            raise RecipeError(
-                f"a second head needs a first head that learns labels, and base '{self.base}' has none.",
-                "Use base tor, tbr, ail, blend, huber or labels, or second_head=0.",
-            )
+        objective = Objective(
+            base=self.base,
+            base_learns=self.base_active,
+            labels=self.base in _NEEDS_LABELS,
+            terms=self.active_terms,
+            gm_on=self.gm_on,
+            second_head="second_head" if self.second_head else "",
+        )
+        for problem in objective_contradictions(objective):
+            raise RecipeError(f"{problem.reason}.", f"{problem.remedy[0].upper()}{problem.remedy[1:]}.")
         # Not a field: the operators carry a recipe as one string, and torch.compile reads an attribute but traces no
         # JSON.
         put("text", json.dumps(self.to_dict()))
@@ -228,13 +200,28 @@ class StepRecipe(_TermWeights):
         """Whether the steps themselves evaluate the teacher; with rows its answers to them are stored beforehand."""
         return self.needs_teacher and (not rows or bool(self.active_terms))
 
+    @cached_property
+    def base_alone(self) -> StepRecipe:
+        """The same base without terms: what the operator ``matching_loss`` needs to know."""
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in _OF_BASE}
+        return StepRecipe(**kept)
+
     @property
-    def torch_only(self) -> str | None:
-        """Why the fused path and its twin lack this recipe; None if they support it."""
+    def base_in_torch(self) -> str | None:
+        """Why the operator ``matching_loss`` lacks this base; None if it has it."""
         if self.second_head:
             return "the two-headed student runs in torch"
         if self.base_active and self.base == "rkd":
             return "rkd compares pairs of rows and runs in torch"
+        return None
+
+    @property
+    def torch_only(self) -> str | None:
+        """Why the fused path and its twin lack this recipe; None if they support it."""
+        if self.base_in_torch:
+            return self.base_in_torch
+        if self.noise_length:
+            return "noise that is smooth over places runs in torch"
         without = [TERMS[name].title for name in self.active_terms if not TERMS[name].kernel]
         return f"{without[0]} has no kernel, it runs in torch" if without else None
 
@@ -327,17 +314,3 @@ class StepRecipe(_TermWeights):
                 f"unknown field {unknown[0]!r} in a recipe.", f"Known fields: {', '.join(sorted(known))}."
             )
         return cls(**fields)
-
-
-def _one_of(name: str, value, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise RecipeError(f"{name} = {value!r} is unknown.", f"Use one of: {', '.join(allowed)}.")
-
-
-def _number(name: str, value, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    fine = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-    if not fine or value < low or value > high or (open_low and value <= low) or math.isinf(value):
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
-            f" and at most {high:g}" if math.isfinite(high) else ""
-        )
-        raise RecipeError(f"{name} must be a number {bounds}, got {value!r}.", f"Change {name}.")

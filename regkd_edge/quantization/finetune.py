@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import GraphError
 from ..fused import Optimizer, distill_steps
 from ..graph.graph import input_of
-from ..models import SavedModel
+from ..models import Student
 from ..models.mlp import ACTIVATIONS, MLP
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from .calibration import allowed_change
@@ -184,7 +184,7 @@ def quantize_finetuned(
     source: str | Path,
     target: str | Path,
     calibration_rows: np.ndarray,  # [n, d] raw units
-    student: SavedModel,
+    student: Student,
     teacher: nn.Module | Callable[[Tensor], Tensor],
     *,
     train: tuple[np.ndarray, np.ndarray],  # [N, d], [N, o] raw units

@@ -148,7 +148,8 @@ def quantize_layers(
 
 
 def split_notes(plan: Plan) -> list[str]:
-    """Return one line on the layers whose INT8 numbers are in two parts, or none."""
+    """Return one line on the layers whose INT8 numbers are in two parts, or none; and one on GRUs, which always are."""
+    gru = {layer.name for layer in plan.chain.layers if getattr(getattr(layer, "node", None), "op_type", "") == "GRU"}
     parts = {
         layer.name: [
             what for what, count in (("data", planned.form.data_parts), ("weights", planned.form.weight_parts))
@@ -156,8 +157,11 @@ def split_notes(plan: Plan) -> list[str]:
         ]
         for layer, planned in zip(plan.chain.layers, plan.layers)
     }  # fmt: skip
-    named = [f"{name} ({' and '.join(what)})" for name, what in parts.items() if what]
-    return [f"in two INT8 parts, since one is too coarse: {', '.join(named)}"] if named else []
+    named = [f"{name} ({' and '.join(what)})" for name, what in parts.items() if what and name not in gru]
+    found = [f"in two INT8 parts, since one is too coarse: {', '.join(named)}"] if named else []
+    if any(parts[name] for name in gru):
+        found.append("a GRU has data and weights in two INT8 parts: NVIDIA's compiler takes no single part")
+    return found
 
 
 def write_quantized(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..graph.formats import FORMATS
+from ..graph.formats import FORMATS, SPLIT
 from ..graph.weighted import WeightedGraph, run_model
 from .calibration import TOLERANCE
 from .posttraining import CORRECTIONS, Outcome
@@ -74,6 +74,10 @@ def plan_weighted(
     ranges = _ranges(chain, points.fit, "minmax" if method == "output" else method, percentile)
 
     def make(names: Sequence[str]) -> Outcome:
+        # NVIDIA's compiler (tensorrt-rtx 1.7) takes no single Q/DQ pair in front of a GRU, on data or weights, but the
+        # sum of two.
+        gru = [layer.node.op_type == "GRU" for layer in chain.layers]
+        names = ["int8-split" if is_gru and name in ("int8", *SPLIT) else name for name, is_gru in zip(names, gru)]
         wider = [_WIDER * r if FORMATS[name].data_parts == 2 else r for r, name in zip(ranges, names)]
         outcome = Outcome(nearest_weighted(chain, names, wider))
         if method == "output":

@@ -35,6 +35,7 @@ _FEWER = 0.125
 _TRUST = {"base": "mix", "terms": []}
 _MIXED = {"sampler": "neighbours", "noise": "mixed"}
 MIXTURE = Candidate("PM with mixed noise", {"base": "mimic", "terms": [], **_MIXED})
+_TRUSTED = Candidate("labels and teacher by trust with PM", {**_TRUST, **_MIXED})
 _SHEET = {"sampler": "neighbours", "noise": "mixed-principal"}
 _GM = {"terms": ["gm"], "gm_on": ["original"], "gm_scale": "teacher"}
 
@@ -44,7 +45,7 @@ def _pm(noise: str, sigma: float) -> Candidate:
     return Candidate(f"PM with {noise} noise {sigma:g}", fields)
 
 
-def candidates(*, labels: bool, gradient: bool) -> list[Candidate]:
+def candidates(*, labels: bool, gradient: bool, tensors: bool = False) -> list[Candidate]:
     """Return the entrants; the base alone is the first.
 
     Parameters
@@ -53,7 +54,13 @@ def candidates(*, labels: bool, gradient: bool) -> list[Candidate]:
         Whether the rows have labels.
     gradient : bool
         Whether the teacher has a gradient: GM and the search of ABM need it.
+    tensors : bool
+        Whether rows are images or signals, whose students PyTorch trains: a few entrants, and none whose steps
+        differentiate twice, for they would take the time of ten others.
     """
+    if tensors:
+        found = [BASE_ALONE, MIXTURE, _pm("smooth", 0.3), _pm("principal", 1.0)]
+        return found + ([LABELS_ALONE, _TRUSTED] if labels else [])
     found = [BASE_ALONE, MIXTURE]
     found += [_pm("isotropic", s) for s in (0.1, 0.3, 1.0)]
     found += [_pm("principal", s) for s in (0.1, 0.3, 1.0)]
@@ -62,7 +69,7 @@ def candidates(*, labels: bool, gradient: bool) -> list[Candidate]:
     if labels:
         found.append(LABELS_ALONE)
         found.append(Candidate("labels and teacher by trust", _TRUST))
-        found.append(Candidate("labels and teacher by trust with PM", {**_TRUST, **_MIXED}))
+        found.append(_TRUSTED)
     if gradient:
         found += [
             Candidate(f"GM on the rows at {w:g}", {"base": "mimic", **_GM, "w_gm": w}, _FEWER) for w in (0.1, 1.0)

@@ -48,9 +48,10 @@ def rows_of(
         timings = {timing["batch"]: timing for timing in bench["latency"]} if bench else {}
         row["samples"] = min((timing["samples"] for timing in timings.values()), default=None)
         for batch in batches:
-            for key in ("p50", "p99"):
-                nanoseconds = timings.get(batch, {}).get(f"{key}_ns")
-                row[f"{key}_us_b{batch}"] = None if nanoseconds is None else nanoseconds / 1000
+            for prefix, timing in (("", timings.get(batch, {})), ("cpp_", timings.get(batch, {}).get("cpp", {}))):
+                for key in ("p50", "p99"):
+                    nanoseconds = timing.get(f"{key}_ns")
+                    row[f"{prefix}{key}_us_b{batch}"] = None if nanoseconds is None else nanoseconds / 1000
         rows.append(row)
     return rows
 

@@ -32,6 +32,7 @@ class _Timing(_Fields):
     p99_ns: _Finite | None
     overhead_ns: _Finite = 0.0
     gpu: _Gpu = _Gpu(p50_ns=None)
+    cpp: _Gpu | None = None
 
 
 class _Setting(_Fields):

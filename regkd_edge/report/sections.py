@@ -213,8 +213,9 @@ def latency_section(report: Report) -> str:
         figures.append(figure(f"Microseconds per call with {rows} (logarithmic)", strips, axis_of(ends)))
     return section(
         "Distribution of the latency",
-        "<p>These are calls from Python. A C++ application does not pay for the interpreter; its latency is measured on "
-        "the device by <code>regkd-run engines/NAME ROWS.csv --time</code>.</p>"
+        "<p>These are calls from Python. A C++ application does not pay for the interpreter: the table's columns "
+        "“in C++” are of requests in a loop in C++, for engines that have one (native). On the device "
+        "<code>regkd-run engines/NAME ROWS.csv --time</code> measures the same.</p>"
         if figures
         else "",
         grid(*figures),

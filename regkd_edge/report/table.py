@@ -51,12 +51,15 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[An
     those that the rows have, the budget's only if one was given.
     """
     timed = []
+    in_cpp = any(row.get(key) is not None for row in rows for key in row if key.startswith("cpp_"))
     for key in rows[0] if rows else ():
-        if "_us_b" in key:
+        if "_us_b" in key and (in_cpp or not key.startswith("cpp_")):
             quantile, batch = key.split("_us_b")
-            first = not any(k.startswith(quantile) for k, *_ in timed)
-            rank = (2 if quantile == "p50" else 6) if first else (7 if quantile == "p50" else 8)
-            timed.append((key, f"{quantile} µs, batch {batch}", lambda v: figure(v, 3), rank))
+            first = not any(k.startswith(f"{quantile}_us_b") for k, *_ in timed)
+            ranks = {"p50": (2, 7), "p99": (6, 8), "cpp_p50": (5, 9), "cpp_p99": (9, 10)}[quantile]
+            where = f" {'in C++' if key.startswith('cpp_') else 'from Python'}" if in_cpp else ""
+            heading = f"{quantile.removeprefix('cpp_')} µs{where}, batch {batch}"
+            timed.append((key, heading, lambda v: figure(v, 3), ranks[0 if first else 1]))
     several = any(len(row["targets"]) > 1 for row in rows)
     judged = any(row["passed"] is not None for row in rows)
     return [

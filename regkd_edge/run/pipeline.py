@@ -127,7 +127,7 @@ def require_fresh(
         return
     commands = list(dict.fromkeys(_command(get, config, name) for name in lacking))
     then = f" (then: {', '.join(commands[1:])})" if len(commands) > 1 else ""
-    unnamed = " --data FILE --target NAME" if lacking[0] == "data" and config.data.source is None else ""
+    unnamed = " --data FILE --target NAME" if lacking[0] == "data" and config.data.data is None else ""
     raise RunFolderError(
         f"'{command}' needs the stage '{lacking[0]}' of '{run.path}', which is {reasons[lacking[0]]}{then}.",
         f"Run: {command_line(commands[0], run.path)}{unnamed}",

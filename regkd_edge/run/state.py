@@ -20,7 +20,7 @@ STAGES = ("data", "teacher", "distill", "export", "quantize", "build", "bench", 
 #: What each stage may write, as patterns of a path relative to the run folder. A record that names anything else is
 #: refused: what it names is hashed, and deleted when it is stale.
 OUTPUTS = {
-    "data": r"data\.(npz|json)",
+    "data": r"data\.(npz|json)|x\.npy",
     "teacher": r"teacher/[^/]+",
     "distill": r"(student|baseline)/[^/]+",
     "export": r"onnx/student\.fp32\.onnx",

@@ -11,8 +11,6 @@ _HOME = {
     "Gaussian": "gaussian",
     "HeavyTailed": "gaussian",
     "Spread": "spread",
-    "KINDS": "kinds",
-    "SamplerKind": "kinds",
     "AdversarialGenerator": "generator",
     "TargetAnchored": "anchored",
     "ConditionalVAE": "latent",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Scaler
+from ..data import Places, Scaler
 from ..errors import DataError
 from .describe import InputDescription
 from .sampler import Sampler, standard_normal
@@ -43,10 +43,20 @@ class HeavyTailed(Sampler):
 
 
 class DescribedInputs(Sampler):
-    """Inputs from an :class:`InputDescription`, in the standardised space of ``scaler`` (by default its own)."""
+    """Inputs from an :class:`InputDescription`, in the standardised space of ``scaler`` (by default its own).
 
-    def __init__(self, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
-        self.description, self.seed = description, seed
+    ``places``: of rows that are images or signals, which are smooth where nothing else says how they correlate.
+    """
+
+    def __init__(
+        self,
+        description: InputDescription,
+        scaler: Scaler | None = None,
+        *,
+        seed: int = 0,
+        places: Places | None = None,
+    ):
+        self.description, self.seed, self.places = description, seed, places
         self.scaler = scaler if scaler is not None else description.scaler()
         if self.scaler.width != description.d:
             raise DataError(
@@ -56,8 +66,16 @@ class DescribedInputs(Sampler):
         self.features = description.d
 
     def draw(self, count: int, step: int) -> Tensor:  # [count, d]
-        z = standard_normal(self.seed, _DRAW, step, count, self.features).double().numpy()
+        z = self.scores(standard_normal(self.seed, _DRAW, step, count, self.features).double().numpy())
         return torch.from_numpy(self.scaler.standardize(self.description.inputs(z))).float()
+
+    def scores(self, z: np.ndarray) -> np.ndarray:  # [n, d]
+        """Normal scores; of images and signals two thirds are smooth, over one place or over a quarter of an axis."""
+        if self.places is not None and self.description.correlation is None:
+            longest = max(n for i, n in enumerate(self.places.shape) if i != self.places.axis)
+            for start, length in ((1, 1.0), (2, max(longest / 4, 1.0))):
+                z[start::3] = self.places.smooth(z[start::3], length)
+        return z
 
     def restrict(self, x: Tensor) -> Tensor:  # [n, d] standardised -> the nearest inputs that can occur
         """Move points of another source to valid inputs."""

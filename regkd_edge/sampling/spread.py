@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Scaler
+from ..data import Places, Scaler
 from .describe import InputDescription
 from .gaussian import DescribedInputs, HeavyTailed
 from .sampler import noise
@@ -17,18 +17,28 @@ _APART = 1_000_000  # between the seeds of the two halves: their scores have not
 _TAIL, _BROAD_TAIL = 0.7, 1.2
 _FACTORS = 3  # stream of the noise
 _BLOCK = 512  # points with the same factors
+_BROAD = np.array(["described", "factors", "described", "factors", "described", "tails"])  # of six points
 
 
 class Spread(DescribedInputs):
     """Draws by ``kind``.
 
     ``described``, ``gaussian``: as described. ``heavy-tailed``: the same moments, more small and more large values.
-    ``mixed``: half of each. ``broad``: a third as described, a third with yet heavier tails, a third moved by a few
-    common factors, other ones for every block of points: what correlates with what is unknown, but real inputs do.
+    ``mixed``: half of each. ``broad``: half as described, a sixth with yet heavier tails, a third moved by a few common
+    factors, other ones for every block of points: what correlates with what is unknown, but real inputs do. A student
+    that is too small to follow everywhere would give equal shares of it to inputs that are rare or never come.
     """
 
-    def __init__(self, kind: str, description: InputDescription, scaler: Scaler | None = None, *, seed: int = 0):
-        super().__init__(description, scaler, seed=seed)
+    def __init__(
+        self,
+        kind: str,
+        description: InputDescription,
+        scaler: Scaler | None = None,
+        *,
+        seed: int = 0,
+        places: Places | None = None,
+    ):
+        super().__init__(description, scaler, seed=seed, places=places)
         self.kind = kind
         tail = _BROAD_TAIL if kind == "broad" else _TAIL
         self._tails = HeavyTailed(description.d, seed=seed + _APART, tail=tail)
@@ -42,16 +52,16 @@ class Spread(DescribedInputs):
             return x
         # The same mean and variance for each feature, fewer middling values; then back to inputs that can occur. Where
         # ranges are known the described half lies near their crowded ends, and this half fills what lies between.
-        z = self._tails.draw(count, step).double().numpy()
+        z = self.scores(self._tails.draw(count, step).double().numpy())
         raw = self.description.restrict(self.description.mean + self.description.sd * self.description.correlated(z))
         heavy = torch.from_numpy(self.scaler.standardize(raw))
         if self.kind == "mixed":
             heavy[::2] = x[::2]
         if self.kind == "broad":
-            heavy[::3] = x[::3]
-            if len(heavy) > 2:
-                z = self._factors(len(heavy[2::3]), step)
-                heavy[2::3] = torch.from_numpy(self.scaler.standardize(self.description.inputs(z)))
+            of = _BROAD[np.arange(count) % len(_BROAD)]
+            heavy[of == "described"] = x[of == "described"]
+            z = self._factors(int((of == "factors").sum()), step)
+            heavy[of == "factors"] = torch.from_numpy(self.scaler.standardize(self.description.inputs(z)))
         return heavy
 
     def _factors(self, count: int, step: int) -> np.ndarray:  # [count, d]

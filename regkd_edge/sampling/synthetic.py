@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Scaler, Scalers
+from ..data import Scaler
 from ..errors import DataError
-from ..io.reading import read_json_object
 from .describe import InputDescription
 
 __all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
@@ -69,26 +68,15 @@ def summary_of_inputs(
     return summary
 
 
-def described_inputs(student: str | Path, described: str | Path | None = None) -> KnownInputs:
-    """Return what is known of a student's inputs: a YAML description, else its scaler with the stored summary.
-
-    Parameters
-    ----------
-    student : path of a folder with model.json
-    described : path of a YAML file, optional
-    """
-    card = read_json_object(Path(student, "model.json"), "Distil the student again with --force.")
-    scaler = Scalers.from_dict(card["scalers"]).x
-    if described is not None:
-        description = InputDescription.from_yaml(described)
-        if description.d != len(scaler.mean):
-            raise DataError(
-                f"'{described}' describes {description.d} inputs, and the student takes {len(scaler.mean)}.",
-                "Describe each input once, in order.",
-            )
-        return KnownInputs(description)
-    extra = card.get("extra") or {}
-    return known_inputs(scaler, extra.get("inputs"))
+def described_inputs(scaler: Scaler, described: str | Path) -> KnownInputs:
+    """Return what a YAML file says of the inputs of a student with this scaler."""
+    description = InputDescription.from_yaml(described)
+    if description.d != len(scaler.mean):
+        raise DataError(
+            f"'{described}' describes {description.d} inputs, and the student takes {len(scaler.mean)}.",
+            "Describe each input once, in order.",
+        )
+    return KnownInputs(description)
 
 
 def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import api
 from ..config import RunConfig
-from ..errors import GraphError, NotAvailable
+from ..data import load_dataset, load_predictions
+from ..errors import NotAvailable
+from ..io import consent
 from ..io.command import command_line
 from ..io.progress import tick
 from ..run import RunFolder
 from . import Parts, Stage, StageProgress
+from .build import graphs, held_out
 
 __all__ = ["STAGE"]
 
@@ -27,47 +31,38 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
         return None
     return {
         "engine": engine,
-        "bench": config.bench.model_dump(mode="json", exclude={"allow"}),
+        "bench": config.bench.model_dump(mode="json", exclude={"allow", "run_code_of_plan"}),
         "batch_size": config.batch_size,
         "upstream": [run.outputs_hash(stage) for stage in ("data", "teacher", "distill", "export")],
     }
 
 
-def _runs_code(section: Any, manifest: Any) -> bool:
-    """Whether the user allowed code from this engine's plan to run."""
-    return bool(section.run_code_of_plan and manifest.options.get("version_compatible"))
+def _runs_code(config: RunConfig, folder: Path) -> bool:
+    """Whether code of this engine's plan, if it has any, may run: allowed by this call, or built on this machine."""
+    manifest = api.manifest_of(folder)
+    if config.bench.run_code_of_plan or not manifest.options.get("version_compatible"):
+        return True
+    return consent.allowed(consent.file_key(folder / manifest.engine))
 
 
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
-    from ..data import load_dataset, load_predictions
-    from ..engines import get_backend, read_manifest
-    from ..engines.verify import verify_engine
-    from ..measure import bench_engines
-    from .build import graphs, oracle_of
-
     section = config.bench
     dataset = load_dataset(run)
     test = dataset.split.test
     x, y = dataset.rows("test")
     teacher = load_predictions(run.file("teacher", "predictions.npz"))[test]
     student = load_predictions(run.file("student", "predictions.npz"))[test]
-    batches = section.batches if config.batch_size == "dynamic" else [config.batch_size]
     folders, left_out = [], []
-    oracle, graph_of = oracle_of(run), graphs(run)
+    rows, graph_of = held_out(run), graphs(run)
     for part in parts:
         folder = run.file("engines", part)
-        manifest = read_manifest(folder)
-        backend = get_backend(manifest.backend)
+        graph = graph_of[part.partition(".")[2]]
         # A plan that was compiled ahead of time is built on machines that cannot run it.
-        reason = backend.cannot_run() if hasattr(backend, "cannot_run") else None
-        if reason is None and manifest.verified is None:  # built where it could not be run
-            trusted = {"run_code_of_plan": True} if _runs_code(section, manifest) else {}
-            try:
-                verify_engine(folder, graph_of[folder.name.removeprefix(f"{manifest.backend}.")], oracle, **trusted)
-            except GraphError as error:
-                reason = error.cause
+        reason = api.why_not(
+            folder, graph, check=rows, fp32=graph_of["fp32"], run_code_of_plan=_runs_code(config, folder)
+        )
         if reason is None:
             folders.append(folder)
         else:
@@ -81,23 +76,15 @@ def _work(
     if not folders:
         return
     # All in one call: they are timed in turns, so that background load affects all alike.
-    for record in bench_engines(
-        run,
-        folders,
-        x,
-        y,
-        teacher=teacher,
-        reference=student,
-        target_names=dataset.table.target_names,
-        batches=batches,
-        samples=section.samples,
-        warmup=section.warmup,
-        threads=section.threads,
-        sweep=section.sweep,
-        run_code_of_plan=section.run_code_of_plan,
-        progress=tick,
-    ):
-        yield record["name"], record["outputs"], {"engine": record["name"]}
+    section = section.model_copy(update={"run_code_of_plan": all(_runs_code(config, folder) for folder in folders)})
+    if config.batch_size != "dynamic":
+        section = section.model_copy(update={"batches": [config.batch_size]})
+    names = dataset.table.target_names
+    measured = api.bench(
+        folders, x, y, teacher=teacher, reference=student, target_names=names, progress=tick, config=section
+    )
+    for record, files in zip(measured, measured.save(run.file("bench"))):
+        yield record["name"], files, {"engine": record["name"]}
 
 
 def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:

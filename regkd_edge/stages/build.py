@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .. import api
 from ..config import RunConfig
-from ..errors import GraphError, UserError
+from ..data import load_dataset
+from ..errors import GraphError
 from ..graph.file import Graph
+from ..io import consent
 from ..run import RunFolder
 from . import Parts, Stage, StageProgress
 
-if TYPE_CHECKING:
-    from ..engines.verify import Oracle
-
-__all__ = ["STAGE", "graphs", "oracle_of"]
+__all__ = ["STAGE", "graphs", "held_out"]
 
 _VERIFY_ROWS = 1000  # held-out rows on which engines are compared with their graphs
 
@@ -49,48 +49,39 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
     }
 
 
-def oracle_of(run: RunFolder) -> Oracle:
-    """Return what the run's graphs mean on its held-out rows, at most 1,000 of them."""
-    from ..data import load_dataset
-    from ..engines.verify import Oracle
-
+def held_out(run: RunFolder) -> np.ndarray:  # [n, d]
+    """Return at most 1,000 held-out rows, on which engines are compared with their graphs."""
     rows = load_dataset(run).rows("test")[0]
-    return Oracle(rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)], graphs(run)["fp32"])
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), _VERIFY_ROWS)).astype(int)]
 
 
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
-    from ..data import load_dataset
-    from ..engines import get_backend
-    from ..engines.engine import build_engine
-
-    if config.build.header and "native" not in config.build.backend:
-        raise UserError(
-            f"a header ('{config.build.header}') is made from a native engine, and the back end is {', '.join(config.build.backend)}.",
-            "Add native to --backend, or give --header none.",
-        )
     # Find the engines that can be built first: a refusal must not leave half a set behind.
-    backends = {name: get_backend(name) for name in dict.fromkeys(part.partition(".")[0] for part in parts)}
-    for backend in backends.values():
-        backend.require()
+    for name in dict.fromkeys(part.partition(".")[0] for part in parts):
+        api.require_backend(name)
     table = load_dataset(run).table
     names = {"feature_names": table.feature_names, "target_names": table.target_names}
-    oracle, graph_of = oracle_of(run), graphs(run)
+    rows, graph_of = held_out(run), graphs(run)
     left_out: list[str] = []
     for part in parts:
         name, _, precision = part.partition(".")
-        # A back end that supports only some precisions reports which of the run's graphs it leaves out.
-        reason = backends[name].refuses(graph_of[precision]) if hasattr(backends[name], "refuses") else None
-        folder = run.file("engines", part)
-        options = config.build.options(name)
-        if name == "tensorrt":
-            options["timing_cache"] = str(run.file("timing.cache"))  # speeds up later builds, no effect on results
-        if reason is None:
-            try:
-                manifest, note = build_engine(Graph(graph_of[precision], **names), name, folder, options, oracle)
-            except GraphError as error:
-                reason = error.cause.removeprefix(f"{folder.name}: ")
+        folder, reason = run.file("engines", part), None
+        # A cache speeds up later builds and has no effect on results.
+        cache = {"timing_cache": str(run.file("timing.cache"))} if name == "tensorrt" else {}
+        try:
+            engine = api.build(
+                Graph(graph_of[precision], **names),
+                name,
+                path=folder,
+                check=rows,
+                fp32=graph_of["fp32"],
+                config=config.build,
+                **cache,
+            )
+        except GraphError as error:  # a back end that supports only some precisions leaves the others out
+            reason = error.cause.removeprefix(f"{folder.name}: ")
         if reason is not None:
             left_out.append(f"{part}: {reason}")
             if len(left_out) == len(_parts(run, config)):
@@ -100,15 +91,19 @@ def _work(
                 )
             yield part, [], {"left_out": left_out[-1]}
             continue
-        engine = {
+        if engine.manifest.options.get("version_compatible"):
+            consent.allow(
+                consent.file_key(folder / engine.manifest.engine), str(folder)
+            )  # built here, from the user's graph
+        record = {
             "engine": folder.name,
-            "bytes": manifest.size_bytes,
-            "seconds": manifest.seconds,
-            "answers as its graph": "yes" if manifest.verified else "not run here",
+            "bytes": engine.manifest.size_bytes,
+            "seconds": engine.manifest.seconds,
+            "answers as its graph": "yes" if engine.manifest.verified else "not run here",
         }
-        summary = {"engine": engine, **({"repaired": note} if note else {})}
-        if options.get("header"):
-            summary["header"] = f"{folder.name}: C header {run.relative(folder / (options['header'] + '.h'))}"
+        summary: dict[str, Any] = {"engine": record, **({"repaired": engine.note} if engine.note else {})}
+        if name == "native" and config.build.header:
+            summary["header"] = f"{folder.name}: C header {run.relative(folder / (config.build.header + '.h'))}"
         yield part, [folder], summary
 
 

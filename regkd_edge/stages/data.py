@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .. import api
 from ..config import RunConfig
 from ..data import BUNDLED, prepare, save_dataset, split
 from ..errors import DataError
@@ -18,9 +19,9 @@ __all__ = ["STAGE"]
 
 def _source(config: RunConfig) -> str | None:
     """Return None: a student without data needs no table; its reports use the described inputs."""
-    if config.data.source is None and not _without(config):
+    if config.data.data is None and not _without(config):
         raise DataError("no data given.", f"Add --data FILE --target NAME, or --data {' or --data '.join(BUNDLED)}.")
-    return config.data.source
+    return config.data.data
 
 
 def _without(config: RunConfig) -> bool:
@@ -35,7 +36,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     beside = {"test": config.data.test_data, "labels": config.data.labels, "test_labels": config.data.test_labels}
     return {
         "content": content,
-        "data": config.data.model_dump(mode="json", exclude={"source", "test_data", "labels", "test_labels"}),
+        "data": config.data.model_dump(mode="json", exclude={"data", "test_data", "labels", "test_labels"}),
         "seed": config.seed,
         **{name: external_hash(run, "data", path) for name, path in beside.items() if path},
     }
@@ -55,9 +56,10 @@ def _described(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
     source = _source(config)
     if source is None:
-        from ..training import described_table
+        from ..models import open_teacher
 
-        table, files = described_table(config), [*described_files(config), *teacher_files(config)]
+        table = api.described_rows(open_teacher(config.teacher), config.distill, config.seed, config.data.input_shape)
+        files = [*described_files(config), *teacher_files(config)]
         parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
     else:
         table, parts = prepare(config.data, config.seed)

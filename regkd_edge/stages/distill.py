@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .. import api
 from ..config import RunConfig
+from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
+from ..data import load_dataset, load_predictions
 from ..run import RunFolder
 from . import Parts, Stage, StageProgress, external_hash
 
@@ -48,24 +52,26 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
-    from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import baseline, check_against_rows, distill, require_fit, save_trained
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
-    check = None if config.distill.no_data else check_against_rows(dataset, teacher)
+    known = run.file("teacher", "predictions.npz")
+    if known.is_file() and not config.distill.no_data:
+        dataset = replace(dataset, answers=load_predictions(known, dataset.y.shape))
+    check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
     for name in parts:
-        trained = (baseline if name == "baseline" else distill)(
-            dataset,
+        student = api.distill(
             teacher,
-            config.distill,
-            config.seed,
+            dataset,
+            config=config.distill,
+            base_alone=name == "baseline",
+            seed=config.seed,
             progress=lambda *figures, name=name: progress(name, *figures),
             checkpoint=run.file("checkpoint", name),
         )
-        paths, summary = save_trained(run.file(name), trained, dataset)
+        paths, summary = student.trained.save(run.file(name), dataset)
         if name == "student" and check is not None and check.problem is not None:
             warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
             summary["notes"] = [warning, *summary["notes"]]
@@ -92,13 +98,13 @@ def refuse_bad_teacher(run: RunFolder, config: RunConfig) -> None:
     """
     if config.distill.no_data:
         return
-    from ..data import load_dataset
     from ..models import teacher_for
-    from ..training import check_against_rows, require_teacher
 
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
-    require_teacher(check_against_rows(dataset, teacher), teacher.source)
+    check = api.judge_teacher(teacher, dataset)
+    if check is not None:
+        check.require(teacher.source)
 
 
 STAGE = Stage("distill", "distill", ("data", "teacher"), parts=Parts(_parts, _inputs, _work, _summary))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..data import load_dataset
 from ..run import RunFolder
 from . import Stage, StageProgress
 
@@ -17,29 +18,17 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
-    from ..data import load_dataset
-    from ..export import check_onnx, export_onnx
-    from ..models import load_model
+    from ..models import Student
 
     dataset = load_dataset(run)
-    student = load_model(run.file("student"))
+    student = Student.load(run.file("student"), factory=config.distill.student)
     path = run.file("onnx", "student.fp32.onnx")
-    export_onnx(
-        student.module,
-        student.scalers,
-        path,
-        batch=config.batch_size,
-        feature_names=dataset.table.feature_names,
-        target_names=dataset.table.target_names,
-        spec=str(student.spec),
-    )
-    x, _ = dataset.rows("test")
-    difference = check_onnx(path, student.module, student.scalers, x)
+    graph = student.export(path, batch=config.batch_size, check=dataset.rows("test")[0])
     return [path], {
         "graph": run.relative(path),
-        "bytes": path.stat().st_size,
-        "rows_checked": len(x),
-        "max_difference": difference,
+        "bytes": graph.size_bytes,
+        "rows_checked": graph.summary["check"]["rows"],
+        "max_difference": graph.summary["check"]["max_abs"],
     }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .. import api
 from ..config import RunConfig
 from ..config.sources import factory_of
+from ..data import load_dataset
 from ..errors import RunFolderError
 from ..run import RunFolder
 from . import Stage, StageProgress, external_hash
@@ -62,23 +64,21 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 
 
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
-    from ..data import load_dataset
     from ..models import save_teacher, teacher_for
-    from ..training import save_trained, train_teacher
 
     dataset = load_dataset(run)
     if config.teacher.brought:
         teacher = teacher_for(config.teacher, dataset)
         paths, summary = save_teacher(run.file("teacher"), teacher, dataset)
     else:
-        trained = train_teacher(
+        teacher = api.train_teacher(
             dataset,
-            config.teacher,
-            config.seed,
+            config=config.teacher,
+            seed=config.seed,
             progress=lambda *figures: progress("teacher", *figures),
             checkpoint=run.file("checkpoint", "teacher"),
         )
-        paths, summary = save_trained(run.file("teacher"), trained, dataset)
+        paths, summary = teacher.trained.save(run.file("teacher"), dataset)
     return paths, {**summary, "external": {path: external_hash(run, "teacher", path) for path in teacher_files(config)}}
 
 

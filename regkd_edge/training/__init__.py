@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from .described import described_rows, described_table
-from .fits import require_fit
-from .guard import check_against_rows, require_teacher
+from .described import described_rows
+from .guard import check_against_rows
 from .objective import optimizer_of, recipe_of
-from .result import Trained, save_trained
+from .result import Trained
 from .train import baseline, distill, train_teacher
 
 __all__ = [
@@ -14,12 +13,8 @@ __all__ = [
     "baseline",
     "check_against_rows",
     "described_rows",
-    "described_table",
     "distill",
     "optimizer_of",
     "recipe_of",
-    "require_fit",
-    "require_teacher",
-    "save_trained",
     "train_teacher",
 ]

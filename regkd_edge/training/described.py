@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 from torch import nn
 
-from ..config import DistillConfig, RunConfig
-from ..data import Table
+from ..config import DistillConfig
+from ..config.contradictions.loaded import require_units
+from ..data import Columns, Table
+from ..data.arrays import require_shape
 from ..data.named import column_names
 from ..errors import DataError
-from ..models import Teacher, open_teacher
-from ..sampling import InputDescription
-from .fits import require_units
+from ..models import Teacher, places_for
+from ..sampling import DescribedInputs, InputDescription
 from .known import STANDARD, description_of
 
-__all__ = ["described_rows", "described_table"]
+__all__ = ["described_rows"]
 
 _ROWS = 4000
 
 
-def described_table(config: RunConfig) -> Table:
-    """:func:`described_rows` of the teacher that a configuration names."""
-    return described_rows(open_teacher(config.teacher), config.distill, config.seed)
-
-
-def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:
+def described_rows(teacher: Teacher, config: DistillConfig, seed: int, shape: tuple[int, ...] | None = None) -> Table:
     """A table for a student that has none (``no_data``): inputs as described, the teacher's answers as targets.
 
     It serves the reports: every RMSE on it is a distance from the teacher. The student sees none of its rows.
+    ``shape``: that of a row that is an image or a signal.
     """
     require_units(teacher)
-    names = _names(config, teacher)
+    shape = shape or teacher.shape
+    names = _names(config, teacher, None if shape is None else math.prod(shape))
+    require_shape(shape, len(names), "the described inputs")
+    places = places_for(config.student, len(names), shape)
     description = description_of(config, teacher, names)
-    x = description.inputs(np.random.default_rng([seed, 7]).standard_normal((_ROWS, len(names))))
+    z = np.random.default_rng([seed, 7]).standard_normal((_ROWS, len(names)))
+    x = description.inputs(DescribedInputs(description, seed=seed, places=places).scores(z))
+    if teacher.shape is None:
+        teacher.read_as(shape, x if teacher.units == "raw" else teacher.scalers.x.standardize(x))
     try:
         y = teacher.predict(x)
     except Exception as error:  # a foreign module may raise anything on rows of this width
@@ -56,10 +62,11 @@ def described_rows(teacher: Teacher, config: DistillConfig, seed: int) -> Table:
         f"no rows were given: {_ROWS:,} inputs were drawn from the description and answered by the teacher; "
         "every RMSE is a distance from the teacher on them"
     )
-    return Table(x, y, list(names), targets, "described inputs", [note])
+    table = Table(x, y, list(names), targets, "described inputs", [note], input_shape=shape)
+    return table if shape is None else replace(table, columns=Columns.of_tensors(x, names))
 
 
-def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
+def _names(config: DistillConfig, teacher: Teacher, d: int | None) -> list[str]:
     """Return the inputs of a teacher when no table names them."""
     stored = teacher.extra.get("feature_names")
     if stored:
@@ -68,6 +75,8 @@ def _names(config: DistillConfig, teacher: Teacher) -> list[str]:
         return InputDescription.from_yaml(config.describe).names
     if config.like is not None:
         return column_names(config.like)
+    if d is not None:
+        return [f"x{j}" for j in range(d)]
     layer = next((m for m in teacher.module.modules() if isinstance(m, nn.Linear)), None)
     if teacher.widths[0] is not None:
         return [f"x{j}" for j in range(teacher.widths[0])]

@@ -13,10 +13,10 @@ _FOLDS = 3
 _POINTS = 4_096  # around the rows: enough for the few thousand steps of a race
 
 
-def folds_of(setting: Setting) -> list[Setting]:
+def folds_of(setting: Setting, count: int = _FOLDS) -> list[Setting]:
     """Return the settings to train candidates in, each with rows of its own to be judged on.
 
-    With few validation rows the training and validation rows are parted into three; each part is held out once, so
+    With few validation rows the training and validation rows are parted into ``count``; each part is held out once, so
     every row that the student may see judges once.
     """
     train, held = setting.rows.train, setting.rows.validation
@@ -24,5 +24,5 @@ def folds_of(setting: Setting) -> list[Setting]:
         return [setting.with_rows(train, held, _POINTS)]
     every = np.concatenate([train, held])
     order = np.random.default_rng([setting.seed, 5]).permutation(len(every))
-    parts = np.array_split(order, _FOLDS)
+    parts = np.array_split(order, count)
     return [setting.with_rows(every[np.setdiff1d(order, part)], every[np.sort(part)], _POINTS) for part in parts]

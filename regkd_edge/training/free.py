@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from ..config import DistillConfig
-from ..data import Dataset, Scaler, Scalers, Split
+from ..config.contradictions.loaded import require_units
+from ..data import Dataset, Places, Scaler, Scalers, Split
 from ..errors import DataError
-from ..models import Teacher
+from ..models import Teacher, places_for
 from ..sampling import DescribedInputs, InputDescription, Spread
-from .fits import require_units
 from .known import description_of
 
 __all__ = ["Synthetic", "how_sure", "synthetic_rows"]
@@ -51,11 +51,14 @@ def synthetic_rows(dataset: Dataset, teacher: Teacher, config: DistillConfig, se
     """
     require_units(teacher)
     description = description_of(config, teacher, dataset.table.feature_names)
-    scalers = teacher.scalers or _learnt(description, teacher, seed)
+    places = places_for(config.student, dataset.d, dataset.input_shape)
+    scalers = teacher.scalers or _learnt(description, teacher, seed, places)
     network = teacher.standardized(scalers)
-    sampler = Spread(config.drawn if config.kind.plain else "described", description, scalers.x, seed=seed)
+    kind = config.drawn if config.kind.plain else "described"
+    sampler = Spread(kind, description, scalers.x, seed=seed, places=places)
     parts = []
-    for number, count in enumerate((min(config.steps * config.batch, _MOST), _VALIDATION)):
+    most = _MOST if config.steps == "auto" else min(config.steps * config.batch, _MOST)
+    for number, count in enumerate((most, _VALIDATION)):
         x = sampler.draw_double(count, number).numpy()
         parts.append((x, _answers(network, x)))
     index = np.arange(0, dtype=np.int64)
@@ -68,10 +71,12 @@ def _answers(network: nn.Module, x: np.ndarray) -> np.ndarray:  # [n, d] -> [n, 
     return torch.cat(parts).double().numpy()
 
 
-def _learnt(description: InputDescription, teacher: Teacher, seed: int) -> Scalers:
+def _learnt(description: InputDescription, teacher: Teacher, seed: int, places: Places | None) -> Scalers:
     """Return scalers for a teacher in raw units: inputs from the description, outputs from answers to drawn inputs."""
     inputs = description.scaler()
-    sampler = DescribedInputs(description, inputs, seed=seed)
+    if places is not None:  # one for each channel
+        inputs = places.scaler(description.inputs(np.random.default_rng(seed).standard_normal((_VALIDATION, places.d))))
+    sampler = DescribedInputs(description, inputs, seed=seed, places=places)
     x = sampler.draw(_VALIDATION, 2).double().numpy()
     y = teacher.predict(inputs.restore(x))
     if not np.isfinite(y).all() or (y.std(0) == 0).any():

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Dataset, Split
+from ..data.stored import is_stored
 from ..errors import ModelError
 from ..models import Teacher
 
-__all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows", "require_teacher"]
+__all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows"]
 
 _FEWEST = 8  # held-out rows that say anything
+_MOST = 20_000  # training rows that a linear model is fitted to, where they stay in their file
 _RIDGE = 1e-3  # of the standardised inputs
 
 
@@ -45,6 +47,14 @@ class TeacherCheck:
             )
         return None
 
+    def require(self, source: str) -> None:
+        """Refuse a teacher that is not worth following; :class:`ModelError` says why and how to go on."""
+        if self.problem is not None:
+            raise ModelError(
+                f"the teacher ({source}) {self.problem}: a student that follows it learns its errors.",
+                "Train it longer, check its units (--units) and the columns, or go on with --accept-teacher.",
+            )
+
 
 def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = None) -> TeacherCheck | None:
     """Judge a teacher on the validation rows; None where they are too few to tell.
@@ -57,22 +67,15 @@ def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = 
     rows = rows or dataset.split
     if len(rows.validation) < _FEWEST:
         return None
-    (x, y), (xv, yv) = ((dataset.x[i], dataset.y[i]) for i in (rows.train, rows.validation))
+    train = rows.train[:: max(1, len(rows.train) // _MOST)] if is_stored(dataset.x) else rows.train
+    (x, y), (xv, yv) = ((dataset.x[i], dataset.y[i]) for i in (train, rows.validation))
+    answers = teacher.predict(xv) if dataset.answers is None else dataset.answers[rows.validation]
     scale = np.where(dataset.y[rows.train].std(0) > 0, y.std(0), 1.0)
-    errors = (((teacher.predict(xv) - yv) / scale) ** 2).mean(1)
+    errors = (((answers - yv) / scale) ** 2).mean(1)
     linear = (((_linear(x, y, xv) - yv) / scale) ** 2).mean(1)
     about_mean = ((yv - yv.mean(0)) / scale) ** 2
     r2 = lambda e: float(1.0 - e.mean() / max(about_mean.mean(), 1e-12))
     return TeacherCheck(len(yv), r2(errors), r2(linear), _larger(errors, linear))
-
-
-def require_teacher(check: TeacherCheck | None, source: str) -> None:
-    """Refuse a teacher that is not worth following; :class:`ModelError` says why and how to go on."""
-    if check is not None and check.problem is not None:
-        raise ModelError(
-            f"the teacher ({source}) {check.problem}: a student that follows it learns its errors.",
-            "Train it longer, check its units (--units) and the columns, or go on with --accept-teacher.",
-        )
 
 
 def better_than_its_teacher(

@@ -23,6 +23,7 @@ from .ladder import climb, still_improving
 from .loop import Progress, Validation, run
 from .pair import Pair
 from .result import Trained
+from .shards import Shards
 from .source import Known, Source, answers
 
 __all__ = ["Training", "arrays_hash", "known_hash", "module_hash"]
@@ -65,6 +66,8 @@ class Training:
         What else decides the training, for its fingerprint.
     known : callable
         Gives the fingerprint of the data that the points are drawn from.
+    shards : Shards, optional
+        Where the rows stay in their file; ``source`` is made of the first one.
     """
 
     pair: Pair
@@ -86,6 +89,7 @@ class Training:
     backend: str = "auto"
     decided: dict = field(default_factory=dict)
     known: Callable[[], str] = str
+    shards: Shards | None = None
 
     @property
     def climbs(self) -> bool:
@@ -154,9 +158,11 @@ class Training:
         fingerprint = self._fingerprint(member.decision.backend, *hashes)
         how = {"every": self.every, "progress": progress, "checkpoint": Checkpoint(checkpoint, fingerprint)}
         if self.climbs:
-            outcome = climb(member, self.validation(device), until=until, **how)
+            outcome = climb(member, self.validation(device), shards=self.shards, until=until, **how)
         else:
-            outcome = run(member, self.validation(device), feed=source.feed, patience=self.patience, **how)
+            outcome = run(
+                member, self.validation(device), feed=source.feed, shards=self.shards, patience=self.patience, **how
+            )
         return Trained(
             module=self.pair.keep(self.pair.student).cpu().eval(),
             spec=parse_spec(self.spec),
@@ -200,7 +206,7 @@ def known_hash(known: Known, teacher: nn.Module) -> str:
     if about is not None:
         arrays += [about.mean, about.sd, about.low, about.high, about.uniform, about.integer]
         arrays += [] if about.correlation is None else [about.correlation]
-    if next(teacher.parameters(), None) is None:
+    if known.answers is None and next(teacher.parameters(), None) is None:
         arrays.append(answers(teacher, torch.from_numpy(known.train[0]).float()).numpy())
     return arrays_hash(*arrays)
 

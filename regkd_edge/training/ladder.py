@@ -19,6 +19,7 @@ from ..fused import Member, TrainState, advance
 from ..objectives import LOSS_COLUMNS
 from .checkpoint import Checkpoint
 from .loop import SAVE_AFTER, Outcome, Progress, Validation, check_finite, diverged, resume, save, snapshot_of
+from .shards import Shards, advance_rows
 
 __all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving"]
 
@@ -56,6 +57,7 @@ def climb(
     member: Member,
     validation: Validation,
     *,
+    shards: Shards | None = None,
     every: int,
     until: float | None = None,
     progress: Progress | None = None,
@@ -67,6 +69,8 @@ def climb(
     ----------
     member : Member
         With a constant learning rate, constant weights, and a total of at least twice ``MOST_AUTO``.
+    shards : Shards, optional
+        Source of the rows where these stay in their file.
     every : int
         Steps between two calls of ``progress``; more of them where they take less than ``_AT_ONCE`` seconds.
     until : float, optional
@@ -85,7 +89,7 @@ def climb(
             while member.state.step < rung:
                 left, begun = rung - member.state.step, time.monotonic()
                 n = at_once if left >= at_once + every else left  # the last call has ``every`` steps at least
-                losses = advance([member], n)[0].losses
+                losses = advance_rows(member, n, shards).losses
                 at_once = at_once if time.monotonic() - begun > _AT_ONCE else 2 * at_once
                 check_finite(losses, member)
                 outcome.steps += n

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..fused import Member, TrainState, advance
+from ..fused import Member, TrainState
 from ..objectives import LOSS_COLUMNS
 from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
+from .shards import Shards, advance_rows
 
 __all__ = [
     "SAVE_AFTER",
@@ -117,6 +118,7 @@ def run(
     validation: Validation,
     *,
     feed: Feed | None = None,
+    shards: Shards | None = None,
     every: int,
     patience: int | None = None,
     progress: Progress | None = None,
@@ -130,6 +132,8 @@ def run(
         Student, teacher, rows, recipe, optimizer, steps and seed; its ``decision`` names the back end.
     feed : Feed, optional
         Source of the member's rows, round by round; its state is part of the checkpoint.
+    shards : Shards, optional
+        Source of the member's rows where these stay in their file.
     every : int
         Steps between two validations.
     patience : int, optional
@@ -149,8 +153,8 @@ def run(
         while not outcome.done:
             started = time.monotonic()
             n = min(every, member.total - member.state.step)
-            fed = advance_fed([member], [feed], n) if feed is not None else advance([member], n)
-            losses = fed[0].losses
+            done = advance_fed([member], [feed], n)[0] if feed is not None else advance_rows(member, n, shards)
+            losses = done.losses
             check_finite(losses, member)
             means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             rmse = validation.rmse(student)

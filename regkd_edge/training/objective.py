@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..config import DistillConfig, TeacherConfig
-from ..errors import RecipeError
+from ..config.contradictions.loaded import require_noise, require_sigma
+from ..data import Places
 from ..fused import Optimizer
 from ..objectives import StepRecipe
 from ..objectives.schedule import weight
@@ -20,6 +21,7 @@ def recipe_of(
     fed: bool = False,
     differentiable: bool = True,
     plain: bool = False,
+    places: Places | None = None,
     box: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> StepRecipe:
     """Return the objective that ``config`` names, for d inputs.
@@ -32,15 +34,17 @@ def recipe_of(
         Without a gradient of the teacher, ABM picks among candidates.
     plain : bool
         For a student without a second head or a widened output (as in training after distillation).
+    places : Places, optional
+        Of rows that are images or signals: ``sigma`` may have one number per channel, and noise may be smooth.
     box : (low [d], high [d]), optional
         Bounds of perturbed and searched points, standardised.
     """
-    sigma = list(config.sigma)
-    if len(sigma) not in (1, d):
-        raise RecipeError(
-            f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
-        )
-    fields = StepRecipe.fields_of(config.model_dump())
+    sigma = list(config.sigma if places is None else places.spread(config.sigma, "sigma"))
+    require_noise(config.noise_length, places)
+    require_sigma(sigma, d)
+    fields = StepRecipe.fields_of({**config.model_dump(), "sigma": sigma})
+    if config.noise_length and places is not None:
+        fields |= {"shape": places.shape, "channel_axis": places.axis}
     if config.drawn == "direct" or config.ascent_start == "inputs":
         # Zhou & Chiam 2023, from the authors' code: from N(0, I), with weight decay on the input and a ridge on |S|^2.
         fields |= {"ascent_weight_decay": 1e-5, "ascent_ridge": 1e-5}

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..config import DistillConfig
 from ..fused import Member
-from ..models import MLP, build
+from ..models import build
 from ..models.spec import TRAINING
 from ..objectives import is_differentiable
 from ..objectives.central import CentralDifferences
@@ -28,7 +28,7 @@ class Pair:
     student: nn.Module
     teacher: nn.Module | None  # with as many outputs as the student's first head
     plain_teacher: nn.Module | None  # [n, d] -> [n, o]
-    keep: Callable[[nn.Module], MLP]
+    keep: Callable[[nn.Module], nn.Module]
 
     def to(self, device: torch.device) -> Pair:
         if device.type != "cpu":
@@ -43,12 +43,14 @@ class Pair:
         return (student if member.device.type == "cpu" else copy.deepcopy(student).cpu()), self.plain_teacher
 
 
-def plain_pair(spec: str, d: int, o: int, seed: int) -> Pair:
-    """A network to train on labels alone."""
-    return Pair(build(spec, d, o, seed, copies=TRAINING), None, None, lambda student: student)
+def plain_pair(spec: str, d: int, o: int, seed: int, shape: tuple[int, ...] | None = None) -> Pair:
+    """A network to train on labels alone; ``shape`` is that of a row that is an image or a signal."""
+    return Pair(build(spec, d, o, seed, copies=TRAINING, shape=shape), None, None, lambda student: student)
 
 
-def pair_of(config: DistillConfig, teacher: nn.Module, d: int, o: int, seed: int) -> Pair:
+def pair_of(
+    config: DistillConfig, teacher: nn.Module, d: int, o: int, seed: int, shape: tuple[int, ...] | None = None
+) -> Pair:
     """Return the networks that ``config`` names, for a teacher in standardised space.
 
     Raises
@@ -58,7 +60,8 @@ def pair_of(config: DistillConfig, teacher: nn.Module, d: int, o: int, seed: int
     """
     if config.teacher_gradient == "central" and not is_differentiable(teacher):
         teacher = CentralDifferences(teacher, config.teacher_step)
-    student, generator = build(config.student, d, o, seed, copies=TRAINING), torch.Generator().manual_seed(seed + 1)
+    student = build(config.student, d, o, seed, copies=TRAINING, shape=shape)
+    generator = torch.Generator().manual_seed(seed + 1)
     if config.heads == 2:
         return Pair(two_heads(student, generator), teacher, teacher, lambda whole: one_head(whole, config.export_head))
     if config.base == "hint":

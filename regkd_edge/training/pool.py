@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Scalers
+from ..data import Places, Scalers
 from ..data.columns import Columns
 from ..fused import answers
 from ..models import Teacher
@@ -35,12 +35,21 @@ class Pool:
         Kinds, with ranges and values as observed on these rows.
     most : int
         Points of a kind.
+    places : Places, optional
+        Of rows that are images or signals.
     """
 
     def __init__(
-        self, rows: np.ndarray, columns: Columns, teacher: Teacher, scalers: Scalers, seed: int, most: int = POINTS
+        self,
+        rows: np.ndarray,
+        columns: Columns,
+        teacher: Teacher,
+        scalers: Scalers,
+        seed: int,
+        most: int = POINTS,
+        places: Places | None = None,
     ):
-        self.neighbours = Neighbours(rows, columns, scalers.x)
+        self.neighbours = Neighbours(rows, columns, scalers.x, places)
         self.teacher, self.scalers, self.seed = teacher, scalers, seed
         self.most = most if teacher.mlp is not None else min(most, _POINTS_IF_SLOW)
         self._made: dict[tuple, tuple[Tensor, Tensor]] = {}
@@ -57,6 +66,8 @@ class Pool:
         key = (noise, None if noise in MIXTURES else tuple(sigma), count, seed)
         if key not in self._made:
             sizes = sigma[0] if len(sigma) == 1 else sigma
+            if self.neighbours.places is not None and len(sigma) > 1:
+                sizes = self.neighbours.places.spread(sigma, "sigma")
             raw = self.neighbours.points(count, noise, sizes, seed)
             answers = teacher_answers(self.teacher, self.scalers, raw)
             x = torch.from_numpy(self.scalers.x.standardize(raw)).float()

@@ -21,7 +21,7 @@ _IDLE = ("recipe", "baseline", "compute", "device", "accept_teacher")  # of a co
 
 
 class RaceState:
-    """What a race has found so far.
+    """What a race has found so far; once it is over, the winner alone is running.
 
     Parameters
     ----------

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from ..data import Dataset, Scalers, Split, save_predictions
+from ..data.stored import is_stored
 from ..fused import Choice
 from ..io.files import write_json
-from ..models import MLP, MLPSpec, Student, Teacher, predict, save_model
+from ..models import Spec, Student, Teacher, predict, save_model
 from ..models.store import count_parameters
 from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
 
-__all__ = ["Trained", "save_trained"]
+__all__ = ["Trained"]
+
+_SUMMED = 10_000  # rows that a summary is made of, where they stay in their file
 
 
 @dataclass(eq=False)
@@ -25,9 +30,9 @@ class Trained:
 
     Parameters
     ----------
-    module : MLP
+    module : nn.Module
         In standardised space.
-    spec : MLPSpec
+    spec : Spec
     scalers : Scalers
         From raw units to that space and back.
     best_step, steps : int
@@ -47,7 +52,7 @@ class Trained:
     fingerprint : str
         Of all that decided the training: a checkpoint with a different fingerprint is ignored.
     checkpoint : path or None
-        Folder of its checkpoint; :func:`save_trained` deletes it.
+        Folder of its checkpoint; :meth:`save` deletes it.
     teacher_source : str or None
         Where the teacher came from; None for a network trained on labels.
     setup : dict
@@ -60,8 +65,8 @@ class Trained:
         With recipe auto: who ran, how each did, who won, and why in a sentence (:mod:`regkd_edge.training.race`).
     """
 
-    module: MLP
-    spec: MLPSpec
+    module: nn.Module
+    spec: Spec
     scalers: Scalers
     best_step: int
     steps: int
@@ -82,7 +87,9 @@ class Trained:
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
         names = {} if dataset is None else _names_of(dataset)
-        return Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+        teacher = Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+        teacher.trained = self
+        return teacher
 
     def as_student(self, dataset: Dataset) -> Student:
         """Return this network as a student with the names of the columns of ``dataset``."""
@@ -99,11 +106,15 @@ class Trained:
                 "recipe": dict(self.recipe),
                 **({"setup": dict(self.setup)} if self.setup else {}),
             },
+            trained=self,
         )
 
     def inputs_known(self, dataset: Dataset) -> dict[str, Any] | None:
         """Summary of the rows that it was trained on, or of its inputs as described where it saw none."""
-        return summary_of_inputs(dataset.x[self.rows.train]) if len(self.rows.train) else self.inputs
+        if not len(self.rows.train):
+            return self.inputs
+        every = max(1, len(self.rows.train) // _SUMMED) if is_stored(dataset.x) else 1
+        return summary_of_inputs(dataset.x[self.rows.train[::every]])
 
     def summary(self) -> dict[str, Any]:
         """Return JSON-able facts for tables and state.json."""
@@ -123,36 +134,35 @@ class Trained:
             "seconds": round(self.seconds, 3),
         }
 
+    def save(self, folder: str | Path, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
+        """Write the model, its predictions of all rows, its history and its race; drop the checkpoint.
 
-def save_trained(folder: str | Path, trained: Trained, dataset: Dataset) -> tuple[list[Path], dict[str, Any]]:
-    """Write model.safetensors, model.json, predictions.npz (all rows), history.json and race.json; drop the checkpoint.
-
-    Returns
-    -------
-    paths : list of Path
-    summary : JSON-able dict
-    """
-    folder, summary = Path(folder), trained.summary()
-    extra = {
-        **{
-            key: value for key, value in summary.items() if key not in ("seconds", "race")
-        },  # the same training gives the same files
-        "source": (trained.teacher_source and f"student of {trained.teacher_source}") or "trained here",
-        "feature_names": dataset.table.feature_names,
-        "target_names": dataset.table.target_names,
-        "recipe": dict(trained.recipe),
-        **({"setup": dict(trained.setup)} if trained.setup else {}),
-        "inputs": trained.inputs_known(dataset),
-    }
-    paths = save_model(folder, trained.module, trained.scalers, trained.spec, extra)
-    paths.append(save_predictions(folder / "predictions.npz", predict(trained.module, trained.scalers, dataset.x)))
-    write_json(folder / "history.json", trained.history)
-    paths.append(folder / "history.json")
-    if trained.race is not None:
-        write_json(folder / "race.json", {key: value for key, value in trained.race.items() if key != "seconds"})
-        paths.append(folder / "race.json")
-    Checkpoint.remove(trained.checkpoint)
-    return paths, summary
+        Returns
+        -------
+        paths : list of Path
+        summary : JSON-able dict
+        """
+        folder, summary = Path(folder), self.summary()
+        extra = {
+            **{
+                key: value for key, value in summary.items() if key not in ("seconds", "race")
+            },  # the same training gives the same files
+            "source": (self.teacher_source and f"student of {self.teacher_source}") or "trained here",
+            "feature_names": dataset.table.feature_names,
+            "target_names": dataset.table.target_names,
+            "recipe": dict(self.recipe),
+            **({"setup": dict(self.setup)} if self.setup else {}),
+            "inputs": self.inputs_known(dataset),
+        }
+        paths = save_model(folder, self.module, self.scalers, self.spec, extra)
+        paths.append(save_predictions(folder / "predictions.npz", predict(self.module, self.scalers, dataset.x)))
+        write_json(folder / "history.json", self.history)
+        paths.append(folder / "history.json")
+        if self.race is not None:
+            write_json(folder / "race.json", {key: value for key, value in self.race.items() if key != "seconds"})
+            paths.append(folder / "race.json")
+        Checkpoint.remove(self.checkpoint)
+        return paths, summary
 
 
 def _names_of(dataset: Dataset) -> dict[str, list[str]]:

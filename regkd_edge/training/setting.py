@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from ..config import DistillConfig
+from ..config.contradictions.loaded import require_tensors
 from ..config.objective import WITHOUT_LABELS
-from ..data import Dataset, Scalers, Split, subset
+from ..data import Dataset, Places, Scalers, Split, subset
 from ..data.columns import Columns
 from ..data.named import read_inputs
-from ..models import Teacher
+from ..data.stored import is_stored
+from ..models import Teacher, places_for
 from ..objectives import Schedule, is_differentiable
 from ..objectives.terms import Network, jacobian_products
 from .free import Synthetic, synthetic_rows
@@ -23,7 +25,8 @@ from .known import description_of
 from .objective import optimizer_of, recipe_of
 from .pair import pair_of
 from .pool import POINTS, Pool, teacher_answers
-from .source import Known, box_of, source_of
+from .shards import Shards
+from .source import Known, Source, box_of, source_of
 
 __all__ = ["Setting", "standardized_rows"]
 
@@ -56,24 +59,36 @@ class Setting:
     held: tuple[np.ndarray, np.ndarray]
     free: Synthetic | None = None
     points: int = POINTS  # around the rows, of each kind of noise
+    places: Places | None = None  # of rows that are images or signals to this student
+    stream: np.ndarray | None = None  # all rows to learn from, where they stay in their file and ``rows`` is a sample
 
     @classmethod
     def of(cls, dataset: Dataset, teacher: Teacher, config: DistillConfig, seed: int) -> Setting:
         """Take the rows that ``config`` lets the student see, or describe inputs where it sees none."""
         if config.no_data:
             free = synthetic_rows(dataset, teacher, config, seed)
-            return cls(dataset, teacher, seed, free.seen, free.scalers, free.teacher, free.train, free.validation, free)
+            parts = (free.train, free.validation, free)
+            places = places_for(config.student, dataset.d, dataset.input_shape)
+            return cls(dataset, teacher, seed, free.seen, free.scalers, free.teacher, *parts, places=places)
         rows = subset(dataset.split, config.fraction, seed)
-        scalers = teacher.scalers or Dataset(dataset.table, rows).scalers()
+        places = places_for(config.student, dataset.d, dataset.input_shape)
+        scalers = teacher.scalers or replace(dataset, split=rows).scalers(places)
+        stream = None
+        if is_stored(dataset.x):
+            stream = rows.train
+            first = Shards(stream, dataset.d, config.batch, seed, make=lambda some: Source(config.batch)).rows_of(0)
+            rows = replace(rows, train=first)
         parts = standardized_rows(dataset, rows, scalers)
         drawn = POINTS if config.steps == "auto" else min(POINTS, config.steps * config.batch)
-        return cls(dataset, teacher, seed, rows, scalers, teacher.standardized(scalers), *parts, points=drawn)
+        module = teacher.standardized(scalers)
+        known = {"points": drawn, "places": places, "stream": stream}
+        return cls(dataset, teacher, seed, rows, scalers, module, *parts, **known)
 
     def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
         """The same with other row numbers to learn from and to be judged on."""
         rows = Split(train, held, self.rows.test)
         a, b = standardized_rows(self.dataset, rows, self.scalers)
-        return replace(self, rows=rows, train=a, held=b, points=min(self.points, points))
+        return replace(self, rows=rows, train=a, held=b, points=min(self.points, points), stream=None)
 
     @cached_property
     def pool(self) -> Pool:
@@ -83,14 +98,20 @@ class Setting:
     @cached_property
     def teacher_on_held(self) -> np.ndarray:  # [n, o] standardised
         """What the teacher answers to the rows to be judged on."""
-        return teacher_answers(self.teacher, self.scalers, self.dataset.x[self.rows.validation])
+        return self.asked(self.rows.validation)
 
     @cached_property
     def answers(self) -> np.ndarray:  # [n, o] standardized
         """What the teacher answers to the rows to learn from."""
         if self.free is not None:
             return self.free.train[1]
-        return teacher_answers(self.teacher, self.scalers, self.dataset.x[self.rows.train])
+        return self.asked(self.rows.train)
+
+    def asked(self, rows: np.ndarray) -> np.ndarray:  # [n, o] standardized
+        """What the teacher answers to rows of the table; answers that are known already are not requested again."""
+        if self.dataset.answers is not None and self.teacher.mlp is None:
+            return self.scalers.y.standardize(self.dataset.answers[rows])
+        return teacher_answers(self.teacher, self.scalers, self.dataset.x[rows])
 
     @cached_property
     def _gradient_size(self) -> float:
@@ -103,7 +124,7 @@ class Setting:
         return products.square().sum((1, 2)).mean().item() / self.dataset.o
 
     def _pool(self, raw: np.ndarray, columns: Columns) -> Pool:
-        return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points)
+        return Pool(raw, columns.observed(raw), self.teacher, self.scalers, self.seed, self.points, self.places)
 
     def known(self, config: DistillConfig) -> Known:
         """What the sampler of ``config`` can draw from."""
@@ -120,6 +141,9 @@ class Setting:
                 pool = self._pool(raw, Columns.detect(raw, names))
         return Known(self.train, self.scalers, about, names, self.answers, pool)
 
+    def _standardized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.scalers.x.standardize(self.dataset.x[rows]), self.scalers.y.standardize(self.dataset.y[rows])
+
     def training(self, config: DistillConfig) -> Training:
         """One student's training by ``config``, which names its objective field by field.
 
@@ -128,11 +152,13 @@ class Setting:
         RecipeError
             Constants that do not fit the data.
         """
+        require_tensors(config, self.places)
         known = self.known(config)
-        pair = pair_of(config, self.module, self.dataset.d, self.dataset.o, self.seed)
+        pair = pair_of(config, self.module, self.dataset.d, self.dataset.o, self.seed, self.dataset.input_shape)
         recipe = recipe_of(
             config,
             self.dataset.d,
+            places=self.places,
             fed=config.searched and config.drawn != "direct" and not config.kind.pooled,
             differentiable=is_differentiable(pair.teacher),
             box=box_of(config, known),
@@ -142,6 +168,14 @@ class Setting:
             size = max(self._gradient_size if own else self._mean_square_gradient(pair.teacher), 1e-12)
             recipe = replace(recipe, w_gm=Schedule(recipe.w_gm.start / size, recipe.w_gm.end / size, recipe.w_gm.hold))
         source = source_of(config, recipe, pair, known, self.seed)
+        shards = None
+        if self.stream is not None and source.feed is None and source.x is not None:
+
+            def make(rows: np.ndarray) -> Source:
+                train = self._standardized(rows)
+                return source_of(config, recipe, pair, replace(known, train=train, answers=self.asked(rows)), self.seed)
+
+            shards = Shards(self.stream, self.dataset.d, config.batch, self.seed, make)
         return Training(
             pair=pair,
             source=source,
@@ -150,7 +184,8 @@ class Setting:
             spec=config.student,
             seed=self.seed,
             scalers=self.scalers,
-            rows=self.rows,
+            rows=self.rows if shards is None else replace(self.rows, train=shards.rows),
+            shards=shards,
             held=self.held,
             answers=self.teacher_on_held if self.free is None and config.base in WITHOUT_LABELS else None,
             beside=None if known.pool is None else partial(known.pool.held, config.noise, tuple(config.sigma)),

@@ -15,7 +15,7 @@ from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from ..objectives.schedule import weight
 from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Sampler, Spread
-from ..sampling.kinds import Context
+from ..sampling.making import Context
 from .pair import Pair
 from .pool import Pool
 
@@ -144,6 +144,7 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
     kind = config.kind
     return kind.make(
         Context(
+            name=kind.name,
             d=known.scalers.x.width,
             teacher=pair.plain_teacher,
             scaler=known.scalers.x,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..config import DistillConfig, TeacherConfig
+from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
 from ..data import Dataset
-from ..models import Teacher, predict
+from ..data.stored import is_stored
+from ..models import Teacher, places_for, predict
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
 from ..recipes.catalogue import WIDE
 from ..sampling.synthetic import summary_of_inputs
-from .fits import require_fit
 from .free import how_sure
 from .guard import better_than_its_teacher
 from .job import Training
@@ -26,6 +28,7 @@ from .pair import plain_pair
 from .race import hold_race
 from .result import Trained
 from .setting import Setting, standardized_rows
+from .shards import Shards
 from .source import Source
 from .verdict import notes
 
@@ -74,11 +77,20 @@ def train_teacher(
     rows, batch = dataset.split, config.batch
     an_epoch = math.ceil(len(rows.train) / batch)
     epochs_a_look = max(1, math.ceil(_TEACHER_LOOK / an_epoch))
-    scalers = dataset.scalers()
-    train, validation = standardized_rows(dataset, rows, scalers)
+    scalers = dataset.scalers(places_for(config.teacher, dataset.d, dataset.input_shape))
+    shards, seen = None, rows
+    if is_stored(dataset.x):
+
+        def make(some: np.ndarray) -> Source:
+            x, y = scalers.x.standardize(dataset.x[some]), scalers.y.standardize(dataset.y[some])
+            return Source(batch, torch.from_numpy(x).float(), torch.from_numpy(y).float())
+
+        shards = Shards(rows.train, dataset.d, batch, seed, make)
+        seen = replace(rows, train=shards.rows_of(0))
+    train, validation = standardized_rows(dataset, seen, scalers)
     x, y = (torch.from_numpy(v).float() for v in train)
     return Training(
-        pair=plain_pair(config.teacher, dataset.d, dataset.o, seed),
+        pair=plain_pair(config.teacher, dataset.d, dataset.o, seed, dataset.input_shape),
         source=Source(batch, x, y),
         recipe=StepRecipe(base="labels"),
         optimizer=optimizer_of(config),
@@ -86,6 +98,7 @@ def train_teacher(
         seed=seed,
         scalers=scalers,
         rows=rows,
+        shards=shards,
         held=validation,
         total=config.epochs * an_epoch,
         every=epochs_a_look * an_epoch,

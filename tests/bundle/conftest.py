@@ -25,7 +25,7 @@ def run(tmp_path_factory):
     np.savetxt(folder / "table.csv", np.column_stack([x, y]), delimiter=",", header="a,b,c,u,v", comments="")
     config = RunConfig.from_dict(
         {
-            "data": {"source": str(folder / "table.csv"), "target": ["u", "v"]},
+            "data": {"data": str(folder / "table.csv"), "target": ["u", "v"]},
             "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
             "distill": {
                 "recipe": "kang2024",

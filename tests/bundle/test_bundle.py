@@ -141,7 +141,7 @@ def test_a_64_64_student_stays_below_a_megabyte(run, tmp_path):
 
 
 def test_synthetic_rows_carry_no_row_of_the_data(run, tmp_path):
-    path, content = make_bundle(run, "jetson-thor", tmp_path / "b.tar.gz", rows="synthetic", most_rows=50)
+    path, content = make_bundle(run, "jetson-thor", tmp_path / "b.tar.gz", evaluate_on="synthetic", max_rows=50)
     done = deploy(path, tmp_path / "out", backends=["native"])
     dataset = load_dataset(done.run)
     assert content["rows"] == {"kind": "synthetic", "count": 50} and len(dataset.x) == 50
@@ -157,8 +157,8 @@ def test_synthetic_rows_carry_no_row_of_the_data(run, tmp_path):
 
 def test_held_out_rows_bring_the_kinds_of_the_columns_and_synthetic_rows_do_not(run, tmp_path):
     """Kinds and ranges are those of the training rows: a device does not see them, and they are data."""
-    held_out, _ = make_bundle(run, "jetson-thor", tmp_path / "a.tar.gz", most_rows=3)
-    synthetic, _ = make_bundle(run, "jetson-thor", tmp_path / "b.tar.gz", rows="synthetic", most_rows=3)
+    held_out, _ = make_bundle(run, "jetson-thor", tmp_path / "a.tar.gz", max_rows=3)
+    synthetic, _ = make_bundle(run, "jetson-thor", tmp_path / "b.tar.gz", evaluate_on="synthetic", max_rows=3)
     unpack(held_out, tmp_path / "a")
     unpack(synthetic, tmp_path / "b")
     assert load_dataset(RunFolder(tmp_path / "a")).columns.to_dict() == load_dataset(run).columns.to_dict()
@@ -166,7 +166,7 @@ def test_held_out_rows_bring_the_kinds_of_the_columns_and_synthetic_rows_do_not(
 
 
 def test_many_rows_are_sampled(run, tmp_path):
-    _, content = make_bundle(run, "desktop", tmp_path / "b.tar.gz", most_rows=7)
+    _, content = make_bundle(run, "desktop", tmp_path / "b.tar.gz", max_rows=7)
     assert content["rows"]["count"] == 7
 
 

@@ -57,7 +57,7 @@ def test_check_takes_one_file_and_exits_with_1_when_it_would_be_refused(cli, run
         (["check", "RUN", "--platform", "toaster"], "unknown platform 'toaster'"),
         (["check", "RUN"], "--platform"),
         (["bundle", "absent", "--platform", "desktop"], "no run folder"),
-        (["bundle", "RUN", "--platform", "desktop", "--rows", "all"], "expected one of held-out, synthetic"),
+        (["bundle", "RUN", "--platform", "desktop", "--evaluate-on", "all"], "expected one of held-out, synthetic"),
         (["deploy", "absent.tar.gz"], "no bundle 'absent.tar.gz'"),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_deployed_folder_is_deployed_again_and_no_stage_runs_in_it(cli, run, t
 )
 def test_deploy_looks_at_its_flags_before_it_unpacks(cli, run, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
-    assert cli("bundle", run.path, "--platform", "desktop", "--output", tmp_path / "b.tar.gz")[0] == 0
+    assert cli("bundle", run.path, "--platform", "desktop", "--out", tmp_path / "b.tar.gz")[0] == 0
     code, _, err = cli("deploy", "b.tar.gz", "dep", *flags)
     assert code == 2 and message in err and not (tmp_path / "dep").exists()
 

@@ -130,13 +130,14 @@ def test_a_key_that_is_none_is_refused_with_how_to_make_one(run, keys, tmp_path)
 
 def test_code_of_a_plan_is_never_run_because_a_bundle_says_so(bundle, tmp_path, monkeypatch):
     content, files = read_archive(bundle)
-    files["run.yaml"] = files["run.yaml"].replace(b"run_code_of_plan: false", b"run_code_of_plan: true")
+    files["run.yaml"] = files["run.yaml"].replace(b"bench:\n", b"bench:\n  run_code_of_plan: true\n")
     assert b"run_code_of_plan: true" in files["run.yaml"]
     header = {key: value for key, value in content.items() if key not in ("format", "files")}
     write_archive(tmp_path / "b.tar.gz", header, files)
     asked = []
     module = sys.modules["regkd_edge.bundle.deploy"]  # the package has a function of that name
-    real = module.bench_engines
-    monkeypatch.setattr(module, "bench_engines", lambda *a, **k: asked.append(k["run_code_of_plan"]) or real(*a, **k))
+    real = module.api.bench
+    asks = lambda *a, **k: asked.append(k["config"].run_code_of_plan) or real(*a, **k)
+    monkeypatch.setattr(module.api, "bench", asks)
     deploy(tmp_path / "b.tar.gz", tmp_path / "there", backends=["native"], samples=10, warmup=1)
     assert asked == [False]

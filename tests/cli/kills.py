@@ -27,7 +27,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _STEPS = "--recipe kang2024 --backend torch --steps 60 --batch 16 --no-baseline --student mlp:4:tanh --accept-teacher"
 _YAML = """
-data: {source: table.csv, target: y}
+data: {data: table.csv, target: y}
 teacher: {teacher: "mlp:8:tanh", epochs: 3}
 distill: {student: "mlp:4:tanh", steps: 40, backend: cpu, accept_teacher: true}
 quantize: {precision: [int8]}

@@ -285,7 +285,7 @@ def test_a_harmed_output_is_made_again(cli, tmp_path, csv):
 
 def test_a_yaml_with_a_mistake(cli, tmp_path):
     path = tmp_path / "run.yaml"
-    path.write_text("data: {source: digits}\ndistil: {steps: 3}\n")
+    path.write_text("data: {data: digits}\ndistil: {steps: 3}\n")
     check(cli("run", path, tmp_path / "out"), "distil")
     check(cli("run", tmp_path / "absent.yaml", tmp_path / "out"), "absent.yaml")
     assert not (tmp_path / "out").exists()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import typer
 
+from regkd_edge.cli.app import app
+from regkd_edge.cli.options import SECTIONS
 from regkd_edge.cli.renamed import current
 from regkd_edge.config import RunConfig
 from regkd_edge.errors import UserError
@@ -19,6 +22,11 @@ from regkd_edge.errors import UserError
             ["train-teacher", "r", "--target", "y", "--units", "raw"],
         ),
         (["distill", "r", "--backend", "torch"], ["distill", "r", "--compute", "torch"]),
+        (["distill", "r", "--qat", "int8", "--steps", "5"], ["distill", "r", "--qat", "--steps", "5"]),
+        (
+            ["bundle", "r", "--rows", "synthetic", "--output=b"],
+            ["bundle", "r", "--evaluate-on", "synthetic", "--out=b"],
+        ),
         (["build", "r", "--backend", "native"], ["build", "r", "--backend", "native"]),
         (["distill", "r", "--student", "--inputs"], ["distill", "r", "--student", "--units"]),
     ],
@@ -30,13 +38,14 @@ def test_old_flags_have_their_new_names(old, new):
 def test_a_yaml_of_version_0_1_is_read():
     config = RunConfig.from_dict(
         {
+            "data": {"source": "digits"},
             "teacher": {"inputs": "standardized"},
             "distill": {"backend": "torch"},
             "quantize": {"placer": "own", "finetune": True, "finetune_steps": 7, "inputs": "i.yaml", "target": "orin"},
         }
     )
     quantize = config.quantize
-    assert (config.teacher.units, config.distill.compute) == ("standardized", "torch")
+    assert (config.data.data, config.teacher.units, config.distill.compute) == ("digits", "standardized", "torch")
     assert (quantize.quantizer, quantize.qat, quantize.qat_steps) == ("own", True, 7)
     assert (quantize.describe, quantize.platform) == ("i.yaml", "orin")
     assert "placer" not in config.to_yaml()
@@ -46,3 +55,30 @@ def test_a_yaml_of_version_0_1_is_read():
 
 def test_an_old_name_given_later_wins_over_what_was_stored():
     assert RunConfig().updated({"quantize.placer": "onnxruntime"}).quantize.quantizer == "onnxruntime"
+
+
+def test_a_flag_and_its_field_have_one_name():
+    fields = {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields}
+    fields |= {"seed", "batch_size", "log"}
+    seen = set()
+    for command in typer.main.get_command(app).commands.values():
+        for option in command.params:
+            section, dunder, name = option.name.partition("__")
+            if not dunder:
+                continue
+            field = name if section == "run" else f"{section}.{name}"
+            assert option.opts[0] == "--" + field.rsplit(".", 1)[-1].replace("_", "-"), field
+            seen.add(field)
+    assert seen == fields
+
+
+def test_a_flag_without_a_section_is_not_the_name_of_a_field_with_another_meaning():
+    """``deploy --batches`` is ``bench.batches``: the same word, the same values."""
+    fields = {name for model in SECTIONS.values() for name in model.model_fields}
+    same = {"deploy": {"backend", "batches", "samples", "warmup", "threads", "run_code_of_plan"}}
+    same["run"] = {"accept_teacher"}
+    platform = {"check": {"platform"}, "bundle": {"platform"}}  # quantize.platform: the device that the graphs are for
+    for name, command in typer.main.get_command(app).commands.items():
+        own = {p.opts[0][2:].replace("-", "_") for p in command.params if p.opts[0][:2] == "--" and "__" not in p.name}
+        # --trust is teacher.trust wherever it stands: code of the named files may run.
+        assert (own & fields) - {"trust"} == same.get(name, set()) | platform.get(name, set()), name

@@ -90,7 +90,7 @@ def test_a_network_beyond_memory_is_refused_before_anything_is_written(cli, here
     large = "mlp:65536,65536:relu"
     words = (large, "80.0 GiB", "8.0 GiB are available")
     check(cli("train-teacher", "run", "--data", "t.csv", "--target", "y", "--teacher", large), *words)
-    (here / "large.yaml").write_text(f"data: {{source: t.csv, target: y}}\nteacher: {{teacher: '{large}'}}\n")
+    (here / "large.yaml").write_text(f"data: {{data: t.csv, target: y}}\nteacher: {{teacher: '{large}'}}\n")
     check(cli("run", "large.yaml", "run", "--quiet"), *words)
     assert not (here / "run").exists()
 

@@ -35,7 +35,7 @@ def test_a_mistake_is_named(values, named):
 
 def test_yaml_round_trip(tmp_path):
     config = RunConfig.from_dict(
-        {"seed": 7, "data": {"source": "digits"}, "distill": {"terms": "pm,gm", "sigma": [0.1, 0.2]}}
+        {"seed": 7, "data": {"data": "digits"}, "distill": {"terms": "pm,gm", "sigma": [0.1, 0.2]}}
     )
     path = tmp_path / "run.yaml"
     path.write_text(config.to_yaml())

@@ -64,13 +64,14 @@ def thread_sanitizer_works(folder: Path) -> str:
 class Emulation:
     """A driver's library; with ``ptx`` its kernels are PTX, and only the arrays given to ``memory`` can be accessed."""
 
-    def __init__(self, way: str, driver: str, kernel: str, folder: Path, cache: Path, architecture: str = "80"):
+    def __init__(self, way: str, driver: str, kernels: str, folder: Path, cache: Path, architecture: str = "80"):
         self.machine = None
         if way == "threads":
             self.lib = ctypes.CDLL(str(library(driver, folder / "library.so")))
             return
         try:
-            self.machine = ptx.build([ROOT / "csrc" / "cuda" / kernel], HERE / driver, cache, architecture=architecture)
+            sources = [ROOT / "csrc" / "cuda" / name for name in kernels.split()]
+            self.machine = ptx.build(sources, HERE / driver, cache, architecture=architecture)
         except ptx.Unavailable as why:
             pytest.skip(f"PTX cannot be compiled and run here: {why}")
         self.lib = self.machine.lib

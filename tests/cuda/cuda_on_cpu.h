@@ -13,7 +13,7 @@
 #ifdef REGKD_PTX
 #include <dlfcn.h>
 extern "C" int ptx_launch(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads,
-                          uint64_t shared_bytes, const void* parameters, uint64_t bytes);
+                          uint64_t shared_bytes, const void* parameters, uint64_t bytes, unsigned cluster_blocks);
 #endif
 
 #include <pthread.h>
@@ -67,11 +67,25 @@ struct Block {
     Block(const Block&) = delete;
 };
 
+// The blocks of a member, where they are launched as a cluster.
+struct Cluster {
+    pthread_barrier_t barriers[3];
+    explicit Cluster(unsigned threads) {
+        for (pthread_barrier_t& barrier : barriers) pthread_barrier_init(&barrier, nullptr, threads);
+    }
+    ~Cluster() {
+        for (pthread_barrier_t& barrier : barriers) pthread_barrier_destroy(&barrier);
+    }
+    Cluster(const Cluster&) = delete;
+};
+
 struct Thread {
     Index thread, block, block_size, grid_size;
     Block* own = nullptr;
     long barriers = 0;  // met so far in this launch
     long warp_barriers = 0;
+    Cluster* cluster = nullptr;
+    long cluster_barriers = 0;
 };
 
 inline thread_local Thread current;
@@ -90,6 +104,7 @@ inline void meet() {
         pthread_barrier_wait(&current.own->barriers[number % 3]);
 }
 
+inline void meet_in_cluster() { pthread_barrier_wait(&current.cluster->barriers[current.cluster_barriers++ % 3]); }
 inline Block::Warp& warp() { return current.own->warps[current.thread.x / 32]; }
 inline void meet_in_warp() { pthread_barrier_wait(&warp().barriers[current.warp_barriers++ % 3]); }
 
@@ -102,6 +117,9 @@ inline void meet_in_warp() { pthread_barrier_wait(&warp().barriers[current.warp_
 
 struct alignas(16) float4 {
     float x, y, z, w;
+};
+struct alignas(8) float2 {
+    float x, y;
 };
 
 namespace regkd {
@@ -137,6 +155,8 @@ void copy_later(float* to, const float* from) {
 inline void copies_end() {}
 template <int kPending>
 void wait_for_copies() {}
+inline void cluster_arrive() {}
+inline void cluster_wait() { cuda_on_cpu::meet_in_cluster(); }
 inline float* block_shared() {
     float* p = cuda_on_cpu::current.own->shared.data();
     return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 15) & ~uintptr_t{15});
@@ -152,7 +172,7 @@ Status launch(void (*kernel)(Parameter), G grid, Stream, Parameter argument) {
     Dl_info found;
     if (!dladdr(reinterpret_cast<const void*>(kernel), &found) || !found.dli_sname) return 1;
     return ptx_launch(found.dli_sname, grid.blocks_x, grid.blocks_y, grid.threads, grid.shared_bytes, &argument,
-                      sizeof argument);
+                      sizeof argument, grid.cluster);
 }
 #else
 // Runs the blocks in waves; returns when all are done.
@@ -163,15 +183,19 @@ Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... argum
     barriers_of_launch = 0;
     const unsigned blocks = grid.blocks_x * grid.blocks_y;
     const unsigned most = static_cast<unsigned>(setting("CUDA_ON_CPU_MAX_THREADS", 512));
-    const unsigned wave =
-        grid.cooperative || most < grid.threads ? (grid.cooperative ? blocks : 1u) : most / grid.threads;
+    const bool together = grid.cooperative || grid.cluster > 1;
+    const unsigned wave = together || most < grid.threads ? (together ? blocks : 1u) : most / grid.threads;
     for (unsigned first = 0; first < blocks; first += wave) {
         const unsigned last = first + wave < blocks ? first + wave : blocks;
         std::vector<std::unique_ptr<Block> > own;
+        std::vector<std::unique_ptr<Cluster> > clusters;
         std::vector<std::thread> threads;
         for (unsigned b = first; b < last; ++b) {
             own.push_back(std::make_unique<Block>(grid.threads, grid.shared_bytes));
             Block* block = own.back().get();
+            if ((b - first) % grid.cluster == 0)
+                clusters.push_back(std::make_unique<Cluster>(grid.threads * grid.cluster));
+            Cluster* cluster = clusters.back().get();
             for (unsigned t = 0; t < grid.threads; ++t) {
                 threads.emplace_back([=] {
                     current = Thread{};
@@ -180,6 +204,7 @@ Status launch(void (*kernel)(Parameters...), G grid, Stream, Parameters... argum
                     current.block_size = {grid.threads, 1, 1};
                     current.grid_size = {grid.blocks_x, grid.blocks_y, 1};
                     current.own = block;
+                    current.cluster = cluster;
                     kernel(arguments...);
                     if (t == 0 && b == 0) barriers_of_launch = current.barriers;
                 });

@@ -3,6 +3,7 @@
 // tools/gpu_check.
 #include "../../csrc/cuda/matching_loss.cu"
 #include "../../csrc/cuda/perturb.cu"
+#include "../../csrc/cuda/small.cu"  // after it: inlined phases would take the other kernel long to compile
 #include "../../csrc/cuda/train.cu"
 #include "sample_member.h"
 
@@ -53,25 +54,34 @@ int main() {
     }
     cudaDeviceProp device;
     expect(cudaGetDeviceProperties(&device, 0), "properties");
-    const Member a(9, 1), b(36, 2), wide(66, 3, 9, 177);  // the last: products in slices
+    const Member a(9, 1), b(36, 2), wide(66, 3, 9, 345);  // the last: too many rows for the small path, so slices
     const std::vector<Job> jobs = {on_device(a), on_device(b), on_device(wide)};
-    cuda::Plan plan = cuda::plan_shared(jobs.data(), 2, static_cast<int64_t>(device.sharedMemPerBlockOptin), 0);
-    int64_t resident = 0;
-    expect(cuda::resident_blocks(plan, device.multiProcessorCount, true, &resident), "planning");
-    plan =
-        cuda::plan_blocks(plan, resident < 6 ? resident : 6);  // three blocks a member: tiles are shared out unevenly
-    unsigned char* workspace = upload(std::vector<unsigned char>(static_cast<size_t>(plan.workspace_bytes), 0));
-    expect(cuda::train({upload(jobs), workspace, plan, 2, 0, nullptr, {}, false}, nullptr), "train");
-
-    cuda::Plan alone = cuda::plan_shared(jobs.data(), 1, static_cast<int64_t>(device.sharedMemPerBlockOptin), 0);
-    expect(cuda::resident_blocks(alone, device.multiProcessorCount, true, &resident), "planning");
-    alone = cuda::plan_blocks(alone, resident);
+    // Three blocks a member: tiles are shared out unevenly. `shared`: too little of it for the small path, then enough.
+    cuda::SmallDevice small = {device.sharedMemPerBlockOptin, 6, true, 1, cuda::kSmallWarps};
+    expect(cuda::small_cluster(small.shared_bytes, &small.cluster), "clusters");
+    const auto plan_of = [&](int members, int64_t shared) {
+        cuda::Plan plan = cuda::plan_shared(jobs.data(), members, shared, 0);
+        int64_t resident = 0;
+        if (plan.small.members < members)
+            expect(cuda::resident_blocks(plan, device.multiProcessorCount, true, &resident), "planning");
+        return cuda::plan_blocks(plan, resident < 6 ? resident : 6, small);
+    };
+    for (int64_t shared : {int64_t{cuda::kSmallBytes - 1}, small.shared_bytes}) {
+        for (int32_t cluster : {1, small.cluster}) {
+            small.cluster = cluster;
+            const cuda::Plan plan = plan_of(2, shared);
+            unsigned char* workspace = upload(std::vector<unsigned char>(static_cast<size_t>(plan.workspace_bytes), 0));
+            expect(cuda::train({upload(jobs), workspace, plan, 2, 0, nullptr, {}, false}, nullptr), "train");
+        }
+    }
+    const cuda::Plan alone = plan_of(1, small.shared_bytes);
     unsigned char* its = upload(std::vector<unsigned char>(static_cast<size_t>(alone.workspace_bytes), 0));
     expect(cuda::train({nullptr, its, alone, 1, 0, nullptr, jobs[0], true}, nullptr), "a job in the launch");
 
+    int64_t resident = 0;
     cuda::Plan sliced = cuda::plan_shared(&jobs[2], 1, static_cast<int64_t>(device.sharedMemPerBlockOptin), 0);
     expect(cuda::resident_blocks(sliced, device.multiProcessorCount, true, &resident), "planning");
-    sliced = cuda::plan_blocks(sliced, resident);
+    sliced = cuda::plan_blocks(sliced, resident, small);
     unsigned char* scratch = upload(std::vector<unsigned char>(static_cast<size_t>(sliced.workspace_bytes), 0));
     expect(cuda::train({nullptr, scratch, sliced, 1, 0, nullptr, jobs[2], true}, nullptr), "products in slices");
 

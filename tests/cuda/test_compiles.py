@@ -17,6 +17,7 @@ KERNELS = {
     "perturb.cu": "perturb_kernel",
     "matching_loss.cu": "loss_kernel",
     "train.cu": "train_kernel",
+    "small.cu": "small_kernel",
     "device.cu": None,
 }
 
@@ -68,7 +69,7 @@ def test_every_kernel_file_is_known_here():
 
 
 @needs_nvcc
-@pytest.mark.parametrize("name", [name for name in KERNELS if name != "train.cu"])
+@pytest.mark.parametrize("name", [name for name in KERNELS if name not in ("train.cu", "small.cu")])
 def test_small_kernels_compile_for_all_architectures(name, tmp_path):
     wanted = [a for a in ARCHITECTURES if a in known_architectures()]
     wanted = wanted if KERNELS[name] else wanted[:1]  # a file without a kernel is the same for all
@@ -81,11 +82,12 @@ def test_small_kernels_compile_for_all_architectures(name, tmp_path):
 
 @needs_nvcc
 @pytest.mark.slow
-def test_the_training_kernel_compiles_for_all_architectures(tmp_path):
+@pytest.mark.parametrize("name", ["train.cu", "small.cu"])
+def test_the_training_kernels_compile_for_all_architectures(name, tmp_path):
     wanted = [a for a in ARCHITECTURES if a in known_architectures()]
     halves = [wanted[::2], wanted[1::2]]
     with ThreadPoolExecutor(2) as pool:
-        sources = [ROOT / "csrc" / "cuda" / "train.cu"] * 2
+        sources = [ROOT / "csrc" / "cuda" / name] * 2
         reports = list(pool.map(compile_for, halves, sources, [tmp_path / "even.o", tmp_path / "odd.o"]))
     for half, report in zip(halves, reports):
         for a in half:

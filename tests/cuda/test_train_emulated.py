@@ -7,19 +7,22 @@ import itertools
 
 import numpy as np
 import pytest
-from cuda_emulation import WAYS, Emulation, ptx_cache  # noqa: F401
+from cuda_emulation import Emulation, ptx_cache  # noqa: F401
 from cuda_jobs import Case, assert_close
 
 core = pytest.importorskip("regkd_edge._core")
 
 SHARED = 99 * 1024  # sm_86, sm_89, sm_120
+LESS = 97  # kilobytes of shared memory: too few for the small path
 # float32 sums in another order: last places of sums of up to 41 * 3 points, after up to 4 optimizer steps.
 CLOSE = 2e-5
 
 
 class Emulator:
-    def __init__(self, emulation):
-        self.emulation, self.lib = emulation, emulation.lib
+    """``small``: what lies small enough goes the small path, as on a device; else the device has too little for it."""
+
+    def __init__(self, emulation, small=True):
+        self.emulation, self.lib, self.small = emulation, emulation.lib, small
         lib = self.lib
         whole, word, bytes_ = ctypes.c_int64, ctypes.c_int32, ctypes.c_char_p
         lib.job_bytes.restype = whole
@@ -27,12 +30,14 @@ class Emulator:
         lib.train.argtypes = [bytes_, word, whole, ctypes.c_int, whole, ctypes.c_void_p, word, whole, ctypes.c_void_p]
         lib.one_step.argtypes = [bytes_, whole, ctypes.c_int, whole, ctypes.c_void_p, ctypes.c_void_p]
 
-    def run(self, cases, *, shared=SHARED, threads=64, blocks=2, calls=None, step_on_device=None):
+    def run(self, cases, *, shared=None, threads=64, blocks=2, calls=None, step_on_device=None, cluster=1):
         """Advances the cases; returns the plan: blocks, and what lies in shared memory."""
         members = len(cases)
+        shared = shared or self.shared
+        self.lib.set_cluster(cluster)
         table = np.frombuffer(b"".join(case.job.to_bytes() for case in cases), np.uint8).copy()
         jobs = table.ctypes.data_as(ctypes.c_char_p)
-        plan, size = (ctypes.c_int32 * 9)(), ctypes.c_int64()
+        plan, size = (ctypes.c_int32 * 11)(), ctypes.c_int64()
         self.lib.plan(jobs, members, shared, threads, blocks * members, plan, ctypes.byref(size))
         workspace = aligned(size.value)
         counter = None if step_on_device is None else np.array([step_on_device], np.int64)
@@ -41,8 +46,13 @@ class Emulator:
         with self.memory(cases, table=table, workspace=workspace, counter=counter):
             for steps, offset in calls or [(cases[0].steps, 0)]:
                 assert self.lib.train(*place, steps, offset, address) == 0
-        keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles", "sliced")
+        keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles", "small")
+        keys = (*keys, "clustered", "sliced")
         return dict(zip(keys, plan))
+
+    @property
+    def shared(self) -> int:
+        return SHARED if self.small else LESS * 1024
 
     def memory(self, cases, **more):
         arrays = {f"{name}_{i}": array for i, case in enumerate(cases) for name, array in case.arrays.items()}
@@ -56,10 +66,23 @@ def aligned(size: int) -> np.ndarray:
     return memory[begin : begin + size]
 
 
-@pytest.fixture(scope="module", params=WAYS)
-def emulator(request, tmp_path_factory, ptx_cache):  # noqa: F811
-    folder = tmp_path_factory.mktemp("train")
-    found = Emulator(Emulation(request.param, "train_driver.cpp", "train.cu", folder, ptx_cache))
+@pytest.fixture(scope="module")
+def emulations(tmp_path_factory, ptx_cache):  # noqa: F811
+    found = {}
+
+    def of(way):
+        if way not in found:
+            folder = tmp_path_factory.mktemp(way)
+            found[way] = Emulation(way, "train_driver.cpp", "train.cu small.cu", folder, ptx_cache)
+        return found[way]
+
+    return of
+
+
+@pytest.fixture(scope="module", params=["threads-small", "ptx-small", "ptx-large"])
+def emulator(request, emulations):
+    way, path = request.param.split("-")
+    found = Emulator(emulations(way), path == "small")
     assert found.lib.job_bytes() == len(core.Job().to_bytes())
     return found
 
@@ -81,16 +104,23 @@ def test_blocks_meet_between_steps(emulator):
 
 
 def test_no_more_blocks_than_tiles(emulator):
-    plan = check(emulator, {"blocks": 7}, batch=16, draws=1, weights={"base": (1, 1), "pm": (1, 1)})
-    assert plan["blocks"] == plan["tiles"] == 4  # 16 rows are two tiles, of rows and of perturbed points
+    plan = check(
+        emulator,
+        {"blocks": 9, "threads": 32 if emulator.small else 64},
+        batch=16,
+        draws=1,
+        weights={"base": (1, 1), "pm": (1, 1)},
+    )
+    # 16 rows are two tiles of 8 or four of 4, of rows and of perturbed points
+    assert plan["blocks"] == plan["tiles"] == (8 if emulator.small else 4)
 
 
-@pytest.mark.parametrize("kilobytes", [99, 12])
+@pytest.mark.parametrize("kilobytes", [LESS, 12])
 def test_many_rows_make_tiles_of_32(emulator, kilobytes):
     """With 200 rows of each kind; few rows make tiles of 8, as everywhere else here."""
     settings = {"blocks": 3, "threads": 128, "shared": kilobytes * 1024}
     plan = check(emulator, settings, batch=200, rows=250, student=(5, 9, 40, 2), teacher=(5, 12, 36, 2))
-    assert plan["tiles"] == 4 * 7 and (plan["buffers"] > 0) == (kilobytes == 99)
+    assert plan["tiles"] == 4 * 7 and (plan["buffers"] > 0) == (kilobytes == LESS)
 
 
 def test_members_with_tiles_of_other_sizes_go_together(emulator):
@@ -109,7 +139,7 @@ def test_warps_share_a_long_sum(emulator):
 
 
 @pytest.mark.parametrize(
-    "kilobytes, student, teacher, buffers", [(99, True, True, True), (50, True, False, True), (12, True, True, False)]
+    "kilobytes, student, teacher, buffers", [(LESS, True, True, True), (50, True, False, True), (12, True, True, False)]
 )
 def test_what_does_not_fit_in_shared_memory_stays_outside(emulator, kilobytes, student, teacher, buffers):
     network = (5, 40, 40, 2) if not teacher else (5, 12, 6, 2)
@@ -211,12 +241,12 @@ def test_a_job_that_travels_with_the_launch(emulator):
     """No table in device memory; its losses go to the first row, whatever the step that the device counts."""
     given, alone = Case(core, steps=1, first_step=5), Case(core, steps=1)
     emulator.run([given])
-    plan, size = (ctypes.c_int32 * 9)(), ctypes.c_int64()
+    plan, size = (ctypes.c_int32 * 11)(), ctypes.c_int64()
     image, counter = alone.job.to_bytes(), np.array([3], np.int64)  # the case begins at step 2
-    emulator.lib.plan(image, 1, SHARED, 64, 2, plan, ctypes.byref(size))
+    emulator.lib.plan(image, 1, emulator.shared, 64, 2, plan, ctypes.byref(size))
     workspace = aligned(size.value)
     with emulator.memory([alone], workspace=workspace, counter=counter):
-        assert emulator.lib.one_step(image, SHARED, 64, 2, workspace.ctypes.data, counter.ctypes.data) == 0
+        assert emulator.lib.one_step(image, emulator.shared, 64, 2, workspace.ctypes.data, counter.ctypes.data) == 0
     for name, value in given.results().items():
         np.testing.assert_array_equal(alone.results()[name], value, err_msg=name)
 
@@ -225,7 +255,7 @@ def test_members_of_an_ensemble_do_as_they_do_alone(emulator):
     settings = [
         dict(seed=1),
         dict(seed=2, student=(5, 6, 2), batch=20, teacher=(5, 8, 2)),
-        dict(seed=3, optimizer="rmsprop", draws=0),
+        dict(seed=3, optimizer="rmsprop", draws=0, weights={"base": (1, 1), "abm": (1, 0)}),
     ]
     together = [Case(core, steps=2, **s) for s in settings]
     emulator.run(together)

@@ -32,14 +32,14 @@ def parts_of(values, parts):
 
 def test_distinct_rows_are_split_as_ever(write):
     path = write("a,b,y", rows_of(100))
-    table, parts = prepare(DataConfig(source=path, target="y"), 3)
+    table, parts = prepare(DataConfig(data=path, target="y"), 3)
     assert np.array_equal(parts.test, split(100, 0.15, 0.15, 3).test) and table.warnings == []
 
 
 def test_copies_fall_into_one_part_and_are_counted(write):
     distinct = rows_of(60)
     rows = [distinct[i] for i in RNG.integers(0, 60, 300)] + distinct
-    table, parts = prepare(DataConfig(source=write("a,b,y", rows), target="y"), 0)
+    table, parts = prepare(DataConfig(data=write("a,b,y", rows), target="y"), 0)
     train, validation, test = parts_of(table.x[:, 0], parts)
     assert not train & test and not train & validation and not validation & test
     assert abs(len(parts.test) / len(table) - 0.15) < 0.03
@@ -49,14 +49,14 @@ def test_copies_fall_into_one_part_and_are_counted(write):
 def test_numbered_copies_are_copies(write):
     distinct = rows_of(50)
     rows = [[i, *distinct[i % 50]] for i in range(200)]
-    table, parts = prepare(DataConfig(source=write("id,a,b,y", rows), target="y"), 0)
+    table, parts = prepare(DataConfig(data=write("id,a,b,y", rows), target="y"), 0)
     train, _, test = parts_of(table.x[:, 1], parts)
     assert not train & test and any("--drop id" in note for note in table.warnings)
 
 
 def test_a_group_is_never_on_both_sides_and_is_no_input(write):
     rows = [[f"engine {i % 12}", *row] for i, row in enumerate(rows_of(240))]
-    config = DataConfig(source=write("unit,a,b,y", rows), target="y", group="unit")
+    config = DataConfig(data=write("unit,a,b,y", rows), target="y", group="unit")
     table, parts = prepare(config, 0)
     assert table.feature_names == ["a", "b"]
     train, validation, test = parts_of(np.arange(240) % 12, parts)
@@ -65,7 +65,7 @@ def test_a_group_is_never_on_both_sides_and_is_no_input(write):
 
 
 def test_the_last_rows_are_held_out_of_a_series(write):
-    _, parts = prepare(DataConfig(source=write("a,b,y", rows_of(100)), target="y", split="time"), 0)
+    _, parts = prepare(DataConfig(data=write("a,b,y", rows_of(100)), target="y", split="time"), 0)
     assert parts.test.tolist() == list(range(85, 100)) and parts.validation.tolist() == list(range(70, 85))
 
 
@@ -73,17 +73,17 @@ def test_rows_of_a_test_file_are_the_held_out_ones(write):
     rows, held = rows_of(80), rows_of(30, seed=1)
     source = write("a,b,y", rows)
     other = write("y,b,a", [[y, b, a] for a, b, y in [*held, rows[5], rows[6]]], "test.csv")
-    table, parts = prepare(DataConfig(source=source, target="y", test_data=other), 0)
+    table, parts = prepare(DataConfig(data=source, target="y", test_data=other), 0)
     assert len(parts.test) == 32 and np.array_equal(table.x[parts.test][:30], np.array(held)[:, :2])
     assert len(table) == 80 - 2 + 32, "copies of held-out rows are not trained on"
     assert any("2 rows are left out of training and validation" in note for note in table.warnings)
     with pytest.raises(DataError, match="'.*test2.csv' has no 'b'"):
-        prepare(DataConfig(source=source, target="y", test_data=write("a,y", [[1, 2]], "test2.csv")), 0)
+        prepare(DataConfig(data=source, target="y", test_data=write("a,y", [[1, 2]], "test2.csv")), 0)
 
 
 def test_words_of_a_test_file_must_be_known(write):
     source = write("kind,a,y", [["AB"[i % 2], *row[:2]] for i, row in enumerate(rows_of(40))])
-    config = {"source": source, "target": "y", "categorical": "kind"}
+    config = {"data": source, "target": "y", "categorical": "kind"}
     table, parts = prepare(DataConfig(**config, test_data=write("kind,a,y", [["B", 1, 2], ["B", 3, 4]], "t2.csv")), 0)
     assert table.x[parts.test, :2].tolist() == [[0, 1], [0, 1]]
     with pytest.raises(DataError, match="holds 'C', which the training rows do not have"):
@@ -92,7 +92,7 @@ def test_words_of_a_test_file_must_be_known(write):
 
 def test_a_column_that_says_the_part_is_no_input(write):
     rows = [[*row, "test" if i % 5 == 0 else "train"] for i, row in enumerate(rows_of(50))]
-    table, parts = prepare(DataConfig(source=write("a,b,y,part", rows), target="y", split_column="part"), 0)
+    table, parts = prepare(DataConfig(data=write("a,b,y,part", rows), target="y", split_column="part"), 0)
     assert table.feature_names == ["a", "b"] and parts.test.tolist() == list(range(0, 50, 5))
 
 
@@ -102,7 +102,7 @@ def test_blanks_are_filled_from_the_training_rows_and_codes_stay_codes(write):
     for i in (3, 50, 97):
         rows[i][0] = rows[i][1] = rows[i][2] = ""
     rows[10][3] = ""
-    config = DataConfig(source=write("a,code,kind,y", rows), target="y", categorical="kind", blanks="mean")
+    config = DataConfig(data=write("a,code,kind,y", rows), target="y", categorical="kind", blanks="mean")
     table, parts = prepare(config, 0)
     assert len(table) == 99 and np.isfinite(table.x).all(), "a row without a target is dropped"
     known = [i for i in parts.train if i not in (3, 49, 96)]
@@ -115,7 +115,7 @@ def test_every_value_of_the_table_is_kept_to_the_bit(write):
     values = RNG.normal(size=(50, 3)) * 10.0 ** RNG.integers(-20, 20, (50, 3))
     values[:, 1] = RNG.integers(0, 2**53, 50)
     table, _ = prepare(
-        DataConfig(source=write("a,b,y", [list(map(repr, map(float, row))) for row in values]), target="y"), 0
+        DataConfig(data=write("a,b,y", [list(map(repr, map(float, row))) for row in values]), target="y"), 0
     )
     assert np.array_equal(table.x, values[:, :2]) and np.array_equal(table.y[:, 0], values[:, 2])
 
@@ -132,7 +132,7 @@ def test_every_value_of_the_table_is_kept_to_the_bit(write):
 )
 def test_names_that_no_column_has_are_refused(write, options, message):
     with pytest.raises(DataError, match=message):
-        prepare(DataConfig(source=write("a,b,y", rows_of(30)), target="y", **options), 0)
+        prepare(DataConfig(data=write("a,b,y", rows_of(30)), target="y", **options), 0)
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_names_that_no_column_has_are_refused(write, options, message):
 )
 def test_options_that_exclude_each_other_are_refused(options):
     with pytest.raises((UserError, ValueError)):
-        DataConfig(source="t.csv", target="y", **options)
+        DataConfig(data="t.csv", target="y", **options)

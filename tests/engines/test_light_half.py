@@ -28,7 +28,7 @@ import numpy as np
 from regkd_edge.config import RunConfig
 from regkd_edge.data import Table, save_dataset, save_predictions, split
 from regkd_edge.engines import available, get_backend
-from regkd_edge.measure import bench_engines
+from regkd_edge.api import bench
 from regkd_edge.report import collect, write_report
 from regkd_edge.io.files import write_json
 from regkd_edge.run import RunFolder
@@ -42,7 +42,7 @@ save_dataset(run, Table(x, y, list("abcde"), ["t"], "made", []), parts)
 engine = run.file("engines", "onnxruntime.int8")
 manifest = get_backend("onnxruntime").build(graph, engine)
 test = parts.test
-bench_engines(run, [engine], x[test], y[test], reference=y[test] + 1, batches=[1], samples=40, warmup=1)
+bench(engine, x[test], y[test], reference=y[test] + 1, batches=[1], samples=40, warmup=1, sweep=False).save(run.file("bench"))
 report = collect(run)
 write_report(run, report)
 print(json.dumps({"row": report.rows[0], "notes": report.notes, "tensorrt": available()["tensorrt"], "precision": manifest.precision,

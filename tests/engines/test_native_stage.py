@@ -40,7 +40,7 @@ def start(folder, **changes):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 3))
     np.savetxt(folder / "table.csv", np.column_stack([x, x.sum(1)]), delimiter=",", header="a,b,c,u", comments="")
-    config = RunConfig.from_dict({**SMALL, "data": {"source": str(folder / "table.csv"), "target": ["u"]}, **changes})
+    config = RunConfig.from_dict({**SMALL, "data": {"data": str(folder / "table.csv"), "target": ["u"]}, **changes})
     return RunFolder.create(folder / "run", config), config
 
 

@@ -20,6 +20,7 @@ from regkd_edge.errors import GraphError, NotAvailable, UserError
 
 # Names that an export of torch may bring beside those that ONNX has one operator for.
 STUDENTS = (*ACTIVATIONS, "Sigmoid", "Gelu")
+ACTIVATION_NAMES = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus")
 
 
 def precisions(folder, activation):
@@ -57,7 +58,37 @@ def test_students_of_every_activation_compile_in_every_precision(rtx, tmp_path, 
         assert [finding for finding in lint(path, "desktop-fp8") if finding.level == "error"] == []
 
 
-ELSEWHERE = {"Cast", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"}  # in the students above
+FAMILIES = [
+    *((f"conv2d:6x3,8d3/2,flat,5:{activation}", (2, 9, 7)) for activation in ACTIVATION_NAMES),
+    ("conv2d:4x5/4,gap:relu:channels-last", (9, 7, 3)),
+    ("conv1d:6x5/3,8d7/2,gap,12:tanh", (2, 50)),
+    ("gru:7", (20, 3)),
+    ("gru:5,7:channels-first", (3, 20)),
+]
+
+
+@pytest.mark.parametrize(("spec", "shape"), FAMILIES, ids=[spec for spec, _ in FAMILIES])
+def test_convolutions_and_grus_compile_in_fp32_fp16_and_int8(rtx, tmp_path, spec, shape):
+    from regkd_edge.data import Scalers
+    from regkd_edge.export import export_onnx
+    from regkd_edge.models import build
+    from regkd_edge.quantization import quantize_fp16, quantize_int8
+
+    d = int(np.prod(shape))
+    fp32 = export_onnx(build(spec, d, 2, 0, shape=shape), Scalers.identity(d, 2), tmp_path / "fp32.onnx")
+    x = np.random.default_rng(0).normal(size=(60, d)).astype(np.float32)
+    quantize_fp16(fp32, tmp_path / "fp16.onnx")
+    quantize_int8(fp32, tmp_path / "int8.onnx", x, corrections=("bias",))
+    quantize_int8(fp32, tmp_path / "split.onnx", x)
+    for name in ("fp32", "fp16", "int8", "split"):
+        path = tmp_path / f"{name}.onnx"
+        manifest = get_backend("tensorrt-rtx").build(path, tmp_path / name, {"max_batch": 16})
+        assert manifest.inputs[0]["shape"] == ["batch", *shape] and manifest.size_bytes > 10_000
+        assert [finding for finding in lint(path, "jetson-orin") if finding.level == "error"] == []
+
+
+# in the students above
+ELSEWHERE = {"Cast", "Conv", "DequantizeLinear", "GRU", "Gemm", "GlobalAveragePool", "MatMul", "QuantizeLinear"}
 ATTRIBUTES = {"Clip": {}, "Flatten": {"axis": 1}, "Transpose": {"perm": [0, 1]}}
 OPERANDS = {
     "Pow": np.float32(2),

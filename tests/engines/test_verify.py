@@ -146,7 +146,7 @@ def run(tmp_path):
     np.savetxt(table, np.column_stack([x, np.abs(x).sum(1)]), delimiter=",", header="a,b,c,u", comments="")
     config = RunConfig.from_dict(
         {
-            "data": {"source": str(table), "target": ["u"]},
+            "data": {"data": str(table), "target": ["u"]},
             "teacher": {"teacher": "mlp:16:relu", "epochs": 3},
             "distill": {
                 "accept_teacher": True,

@@ -69,6 +69,24 @@ def test_from_sklearn(tmp_path):
     assert min(found.values()) > 0.15
 
 
+@pytest.mark.slow
+def test_images(tmp_path):
+    out = run([str(EXAMPLES / "images.py")], tmp_path)
+    found, blind = (scores(line) for line in out.splitlines() if line.startswith("R2"))
+    assert found["teacher"] > 0.85 and found["student"] > 0.6  # by 140 images of 1,400
+    assert abs(found["engine"] - found["student"]) < 0.01 and blind["image"] > 0.2
+    assert "inputs 1x8x8" in out and (tmp_path / "digits.onnx").exists()
+
+
+@pytest.mark.slow
+def test_signals(tmp_path):
+    out = run([str(EXAMPLES / "signals.py")], tmp_path)
+    convolution, recurrence = (scores(line) for line in out.splitlines() if line.startswith("R2"))
+    assert convolution["teacher"] > 0.5 and convolution["student"] > 0.35 and recurrence["student"] > 0.2
+    for found in (convolution, recurrence):
+        assert abs(found["engine"] - found["student"]) < 0.02
+
+
 # Executes code cells in order, as Jupyter does: the value of the last expression of a cell is shown.
 EXECUTE = """
 import ast, json, sys

@@ -1,4 +1,4 @@
-"""The readers of files, and how their inputs are spoiled: shared by the short tests and by tools/fuzz.
+"""The readers of files, with a sound file each: shared by the short tests and by tools/fuzz.
 
 A reader takes the path of a file and either returns or raises a UserError. Anything else is a defect.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,7 @@ import numpy as np
 
 from regkd_edge.errors import UserError
 
-HOSTILE = (
-    None, True, -1, 0, 10**30, 1e308, "", "x" * 300, "../../victim", "/etc/passwd", "a/../../victim", "c:\\victim",
-    "\x00", "nul", "\ud800", [], {}, [[]], {"": None}, [None], [1e400], {"w_base": 3}, "nan", -0.0,
-)  # fmt: skip
+from .spoil import spoiled_file
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ _MANIFEST = {
     "inputs": [{"name": "x", "shape": ["batch", 3], "dtype": "float"}],
     "outputs": [{"name": "y", "shape": ["batch", 1], "dtype": "float"}], "executed": {"fp32": 1.0},
 }  # fmt: skip
-_YAML = "seed: 3\ndata: {source: digits, target: [digit]}\ndistill: {student: 'mlp:8,8:relu', steps: 100}\n"
+_YAML = "seed: 3\ndata: {data: digits, target: [digit]}\ndistill: {student: 'mlp:8,8:relu', steps: 100}\n"
 _DESCRIPTION = (
     "inputs:\n  - {name: t, mean: 21.5, sd: 8, low: -40, high: 85}\n  - {name: gear, low: 1, high: 6, integer: true}\n"
 )
@@ -260,6 +256,196 @@ def _read_teacher(path: Path) -> object:
     return load_teacher(path)
 
 
+def _text(content: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(content, encoding="utf-8") and None
+
+
+def _zipped(path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("table.csv", _TABLE)
+
+
+def _workbook(path: Path) -> None:
+    import zipfile
+
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    link = f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{office}/'
+    cells = "".join(
+        f'<row r="{i}"><c r="A{i}" t="{kind}"><v>{a}</v></c><c r="B{i}" t="{kind}"><v>{b}</v></c></row>'
+        for i, (kind, a, b) in enumerate((("str", "a", "y"), ("n", 1, 2), ("n", 3.5, 4), ("n", 5, "6.25")), 1)
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", f'<Types xmlns="{package}/content-types"/>')
+        archive.writestr("_rels/.rels", f'{link}officeDocument" Target="xl/workbook.xml"/></Relationships>')
+        archive.writestr(
+            "xl/workbook.xml",
+            f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="a" sheetId="1" r:id="r1"/></sheets>'
+            "</workbook>",
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels", f'{link}worksheet" Target="worksheets/sheet1.xml"/></Relationships>'
+        )
+        archive.writestr(
+            "xl/worksheets/sheet1.xml", f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>'
+        )
+
+
+def _dataset(path: Path) -> None:
+    from regkd_edge.data import Table, save_dataset
+    from regkd_edge.data.split import split
+    from regkd_edge.run import RunFolder
+
+    x = np.arange(40.0).reshape(20, 2)
+    save_dataset(RunFolder(path.parent), Table(x, x[:, :1], ["a", "b"], ["y"], "rows"), split(20, 0.2, 0.2, 0))
+
+
+def _read_dataset(path: Path) -> object:
+    from regkd_edge.data import load_dataset
+    from regkd_edge.run import RunFolder
+
+    return load_dataset(RunFolder(path.parent))
+
+
+def _predictions(path: Path) -> None:
+    np.savez(path, y=np.ones((5, 1)))
+
+
+def _read_predictions(path: Path) -> object:
+    from regkd_edge.data import load_predictions
+
+    return load_predictions(path, (5, 1))
+
+
+def _model(path: Path) -> None:
+    from regkd_edge.data import Scalers
+    from regkd_edge.models.spec import build, parse_spec
+    from regkd_edge.models.store import save_model
+
+    save_model(path.parent, build(parse_spec("mlp:3:tanh"), 2, 1, 0), Scalers.identity(2, 1))
+
+
+def _read_model(path: Path) -> object:
+    from regkd_edge.models.store import load_model
+
+    return load_model(path.parent)
+
+
+def _kept(path: Path) -> None:
+    from regkd_edge.io.files import file_hash
+    from regkd_edge.models.store import write_model
+
+    copy = path.parent / "source.onnx"
+    _onnx(copy)
+    card = {"kind": "file", "form": "ONNX", "file": copy.name, "file_sha256": file_hash(copy), "units": "raw",
+            "scalers": None, "parameters": 3, "spec": "ONNX", "output": None, "extra": {"source": "ONNX"}}  # fmt: skip
+    write_model(path.parent, {}, card)
+
+
+def _read_kept(path: Path) -> object:
+    from regkd_edge.models.teachers.run import from_folder
+
+    return from_folder(path.parent)
+
+
+def _checkpoint(path: Path) -> None:
+    import torch
+
+    from regkd_edge.training.checkpoint import Checkpoint
+
+    Checkpoint(path.parent, "f").save({"w": torch.ones(3)}, {"step": 3})
+
+
+def _read_checkpoint(path: Path) -> object:
+    from regkd_edge.training.checkpoint import Checkpoint
+
+    return Checkpoint(path.parent, "f").load()
+
+
+def _public_key(path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    (path.parent / "key.pem").write_bytes(private)
+    path.write_bytes(key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo))
+
+
+def _signed(path: Path) -> None:
+    from regkd_edge.bundle.signature import sign
+
+    _public_key(path.parent / "pub.pem")
+    path.write_bytes(sign(b"list", path.parent / "key.pem"))
+
+
+def _read_signed(path: Path) -> object:
+    from regkd_edge.bundle.signature import sign, verify
+
+    sign(b"list", path.parent / "key.pem")
+    return verify(b"list", (path.parent / "s.sig").read_bytes() if path.suffix == ".sig" else sign(
+        b"list", path.parent / "key.pem"), path.parent / "pub.pem", path)  # fmt: skip
+
+
+def _unpacked(path: Path) -> None:
+    from regkd_edge.bundle import unpack
+
+    path.parent.rmdir()
+    archive = path.parent.with_suffix(".tar.gz")
+    _bundle(archive)
+    unpack(archive, path.parent)
+    archive.unlink()
+
+
+def _read_unpacked(path: Path) -> object:
+    from regkd_edge.bundle.archive import read_folder
+
+    return read_folder(path.parent)
+
+
+def _read_bench(path: Path) -> object:
+    from regkd_edge.io.reading import read_json_object
+    from regkd_edge.report.schema import check_bench
+
+    record = read_json_object(path, "")
+    return check_bench(record, path, "")
+
+
+def _boosted(path: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40.0)
+    if path.suffix == ".txt":
+        import lightgbm
+
+        lightgbm.train({"num_leaves": 3, "verbose": -1, "min_data_in_leaf": 5}, lightgbm.Dataset(x, y), 2).save_model(
+            path
+        )
+    elif path.suffix == ".cbm":
+        import catboost
+
+        catboost.CatBoostRegressor(iterations=2, depth=2, silent=True, allow_writing_files=False).fit(x, y).save_model(
+            path
+        )
+    else:
+        import xgboost
+
+        xgboost.train({"max_depth": 2}, xgboost.DMatrix(x, y), 2).save_model(path)
+
+
+def _pickled(path: Path) -> None:
+    import pickle
+
+    path.write_bytes(pickle.dumps({"a": [1.0]}))
+
+
+_BENCH = {
+    "name": "native.fp32", "backend": "native", "precision": "fp32", "executed": {"fp32": 1.0},
+    "engine": {"sha256": "0" * 64, "size_bytes": 10, "notes": ["n"]}, "machine": {"load": [0.1], "cores": 2},
+    "latency": [{"batch": 1, "samples": 10, "p50_ns": 100.0, "p99_ns": 120.0, "overhead_ns": 1.0, "gpu": {"p50_ns": None}}],
+    "settings": {"threads 2": [{"batch": 1, "p50_ns": 90.0}]}, "skipped": [{"batch": 64, "reason": "r"}], "measured": "",
+}  # fmt: skip
 _TABLE = 'a,"b",y\n1,2,3\n4,5,6.5\n7,8,1e3\n'
 _SCALERS = {"x_mean": [0.5, 2], "x_scale": [1, 3.5], "y_mean": [1], "y_scale": [2], "epochs": 3}
 
@@ -285,84 +471,53 @@ READERS = (
     Reader("exported", "teacher.pt2", _exported, _read_teacher),
     Reader("torchscript", "teacher.pt", _torchscript, _read_teacher),
     Reader("skops", "teacher.skops", _skops, _read_teacher, "skops"),
+    Reader("pickle", "teacher.pkl", _pickled, _read_teacher),
+    Reader("XGBoost", "teacher.json", _boosted, _read_teacher, "xgboost"),
+    Reader("XGBoost binary", "teacher.ubj", _boosted, _read_teacher, "xgboost"),
+    Reader("LightGBM", "teacher.txt", _boosted, _read_teacher, "lightgbm"),
+    Reader("CatBoost", "teacher.cbm", _boosted, _read_teacher, "catboost"),
+    Reader("workbook", "table.xlsx", _workbook, _read_any_table, "python_calamine"),
+    Reader("text table", "table.txt", _text("# from a logger\na  b y\n1 2 3\n4 5 6,5\n7 8 9\n"), _read_any_table),
+    Reader("zip", "table.csv.zip", _zipped, _read_any_table),
+    Reader("dataset", "data.npz", _dataset, _read_dataset),
+    Reader("names of a dataset", "data.json", _dataset, _read_dataset),
+    Reader("predictions", "predictions.npz", _predictions, _read_predictions),
+    Reader("model", "model.json", _model, _read_model),
+    Reader("weights of a model", "model.safetensors", _model, _read_model),
+    Reader("kept teacher", "model.json", _kept, _read_kept, "onnxruntime"),
+    Reader("checkpoint", "state.safetensors", _checkpoint, _read_checkpoint),
+    Reader("public key", "pub.pem", _public_key, _read_signed, "cryptography"),
+    Reader("private key", "key.pem", lambda path: _public_key(path.parent / "pub.pem"), _read_signed, "cryptography"),
+    Reader("signature", "s.sig", _signed, _read_signed, "cryptography"),
+    Reader("unpacked bundle", "u/bundle.json", _unpacked, _read_unpacked),
+    Reader("record of bench", "record.json", _json(_BENCH), _read_bench),
+    Reader("scalers in NPZ", "scalers.npz", lambda path: np.savez(path, **_SCALERS), _read_scalers),
     Reader("native", "engine.rkdn", _native, _read_native),
     Reader("bundle", "b.tar.gz", _bundle, _read_bundle),
 )  # fmt: skip
 
 
-def spoiled(content: bytes, rng: random.Random) -> bytes:
-    """A few strokes on the bytes: changed, cut, doubled, swapped for what sizes and brackets look like."""
-    data = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(data) + 1)
-        stroke = rng.randrange(6)
-        if stroke == 0 and data:
-            data[at % len(data)] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, *b'{}[]",:-.&*#|', rng.randrange(256)))
-        elif stroke == 1:
-            del data[at : at + rng.randint(1, 16)]
-        elif stroke == 2:
-            data[at:at] = data[at : at + rng.randint(1, 64)]
-        elif stroke == 3:
-            data[at:at] = rng.choice(
-                (b"9" * 6000, b"[" * 200, b"\xff" * 8, b"&a ", b"*a ", b"nan", b"1e999", b"\0" * 512)
-            )
-        elif stroke == 4:
-            del data[at:]
-        else:
-            data[at : at + 8] = rng.choice((2**63 - 1, 2**31, 0, 1)).to_bytes(8, "little")
-    return bytes(data)
+def attack(reader: Reader, folder: Path, seed: int, sound: dict[str, bytes]) -> str:
+    """Read one spoiled input in an empty ``folder``; ``"read"`` or ``"refused"``. Other exceptions are let through.
 
-
-def spoiled_fields(value: object, rng: random.Random) -> object:
-    """The same JSON with one field, at any depth, replaced, renamed or left out."""
-    if isinstance(value, dict) and value and rng.random() < 0.8:
-        key = rng.choice(sorted(value))
-        rest = {k: v for k, v in value.items() if k != key}
-        stroke = rng.random()
-        if stroke < 0.1:
-            return rest
-        if stroke < 0.25:
-            name = rng.choice([h for h in HOSTILE if isinstance(h, str) and h != "\ud800"])
-            return {**rest, name: value[key]}
-        return {**value, key: spoiled_fields(value[key], rng)}
-    if isinstance(value, list) and value and rng.random() < 0.8:
-        at = rng.randrange(len(value))
-        return [*value[:at], spoiled_fields(value[at], rng), *value[at + 1 :]]
-    return rng.choice(HOSTILE)
-
-
-def repacked(archive: bytes, rng: random.Random) -> bytes:
-    """A bundle with a spoiled list and members of spoiled names, packed as a tar again."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=io.BytesIO(archive)) as old, tarfile.open(fileobj=out, mode="w:gz") as new:
-        for member in old:
-            data = old.extractfile(member).read()
-            if member.name == "bundle.json":
-                data = json.dumps(spoiled_fields(json.loads(data), rng)).encode()
-            elif rng.random() < 0.2:
-                member.name = rng.choice([h for h in HOSTILE if isinstance(h, str) and h not in ("\x00", "\ud800", "")])
-            if rng.random() < 0.1:
-                member.type = rng.choice((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE))
-                member.linkname = "/etc/passwd"
-            member.size = len(data) if member.isreg() else 0
-            new.addfile(member, io.BytesIO(data))
-    return out.getvalue()
-
-
-def attack(reader: Reader, folder: Path, seed: int, sound: bytes) -> str:
-    """Read one spoiled input in an empty ``folder``; ``"read"`` or ``"refused"``. Other exceptions are let through."""
+    ``sound``: the files that :attr:`Reader.make` wrote, by name; all but :attr:`Reader.file` stay sound.
+    """
     rng = random.Random(f"{reader.name} {seed}")
-    path = folder / reader.file
-    if reader.name == "bundle" and rng.random() < 0.5:
-        content = repacked(sound, rng)
-    elif path.suffix == ".json" and rng.random() < 0.6:
-        content = json.dumps(spoiled_fields(json.loads(sound), rng)).encode()
-    else:
-        content = spoiled(sound, rng)
-    path.write_bytes(content)
+    for name, content in sound.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(spoiled_file(name, content, rng) if name == reader.file else content)
     try:
-        reader.read(path)
+        reader.read(folder / reader.file)
     except UserError as error:
         assert "\n" not in str(error) and error.cause, error
         return "refused"
     return "read"
+
+
+def sound_files(reader: Reader, folder: Path) -> dict[str, bytes]:
+    """Write the sound files of a reader into ``folder``: ``{name: content}``."""
+    path = folder / reader.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    reader.make(path)
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

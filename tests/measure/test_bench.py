@@ -1,4 +1,4 @@
-"""bench_engine: the figures are those of the engine file, and the record says what was measured."""
+"""measure_engines: the figures are those of the engine file, and the record says what was measured."""
 
 from __future__ import annotations
 
@@ -15,9 +15,24 @@ from regkd_edge.config import RunConfig
 from regkd_edge.engines import get_backend, read_manifest
 from regkd_edge.errors import DataError, RunFolderError
 from regkd_edge.graph.unoptimized import reference_outputs
-from regkd_edge.measure import accuracy, bench_engine, bench_engines
+from regkd_edge.measure import accuracy, measure_engines
+from regkd_edge.measure.result import BenchResult
 from regkd_edge.quantization import quantize_int8
 from regkd_edge.run import RunFolder
+
+
+def bench_engines(folders, *rows, **options):
+    """The records; the files are beside the engines, in ``bench``."""
+    measured = measure_engines(folders, *rows, **options)
+    result = BenchResult(
+        [one.record for one in measured], [{"predictions": one.predictions, **one.raw} for one in measured]
+    )
+    return [{**record, "outputs": files} for record, files in zip(result, result.save(folders[0].parents[1] / "bench"))]
+
+
+def bench_engine(folder, *rows, **options):
+    [record] = bench_engines([folder], *rows, **options)
+    return record
 
 
 @pytest.fixture
@@ -42,7 +57,7 @@ def test_record_and_arrays_are_of_the_engine_file(run, held_out):
     x, y, fp32 = held_out
     folder = run.file("engines", "onnxruntime.int8")
     record = bench_engine(
-        run, folder, x, y, teacher=fp32, reference=fp32, target_names=["a", "b"], batches=[1, 8], samples=120, warmup=2
+        folder, x, y, teacher=fp32, reference=fp32, target_names=["a", "b"], batches=[1, 8], samples=120, warmup=2
     )
     arrays = np.load(run.file("bench", "onnxruntime.int8.npz"))
     assert record["accuracy"] == accuracy(y, arrays["predictions"], ["a", "b"])
@@ -63,7 +78,7 @@ def test_record_and_arrays_are_of_the_engine_file(run, held_out):
 def test_fp32_engine_is_the_fp32_student(run, held_out):
     x, y, fp32 = held_out
     record = bench_engine(
-        run, run.file("engines", "onnxruntime.fp32"), x, y, reference=fp32, batches=[1], samples=20, warmup=0
+        run.file("engines", "onnxruntime.fp32"), x, y, reference=fp32, batches=[1], samples=20, warmup=0
     )
     assert abs(record["against_fp32"]["relative"]) < 1e-5  # the same float32 sums in another order
     assert record["latency"][0]["p99_ns"] is None  # 20 samples have no 99th percentile
@@ -72,7 +87,6 @@ def test_fp32_engine_is_the_fp32_student(run, held_out):
 def test_without_labels_it_is_judged_by_the_teacher(run, held_out):
     x, _, fp32 = held_out
     record = bench_engine(
-        run,
         run.file("engines", "onnxruntime.int8"),
         x,
         None,
@@ -84,7 +98,7 @@ def test_without_labels_it_is_judged_by_the_teacher(run, held_out):
     )
     assert record["accuracy"] is None and record["against_fp32"]["judged_by"] == "teacher"
     with pytest.raises(DataError, match="neither labels nor teacher"):
-        bench_engine(run, run.file("engines", "onnxruntime.int8"), x, None, batches=[1], samples=20)
+        bench_engine(run.file("engines", "onnxruntime.int8"), x, None, batches=[1], samples=20)
 
 
 def test_batch_that_the_engine_was_not_built_for_is_left_out_by_name(run, tmp_path, held_out):
@@ -92,7 +106,7 @@ def test_batch_that_the_engine_was_not_built_for_is_left_out_by_name(run, tmp_pa
     get_backend("onnxruntime").build(
         write_mlp(tmp_path / "fixed.onnx", widths=(5, 16, 2), batch=4), run.file("engines", "fixed")
     )
-    record = bench_engine(run, run.file("engines", "fixed"), x[:10], y[:10], batches=[1, 4], samples=20, warmup=0)
+    record = bench_engine(run.file("engines", "fixed"), x[:10], y[:10], batches=[1, 4], samples=20, warmup=0)
     assert [t["batch"] for t in record["latency"]] == [4]
     assert record["skipped"] == [{"batch": 1, "reason": "the engine takes batch 4 only"}]
     assert record["accuracy"]["n"] == 10  # ten rows through batches of four
@@ -107,7 +121,7 @@ def test_engine_that_changes_while_it_is_timed_gives_no_record(run, held_out):
             path.write_bytes(path.read_bytes() + b"\0")
 
     with pytest.raises(RunFolderError, match="not the file that was built"):
-        bench_engine(run, path.parent, x, y, batches=[1], samples=20, warmup=0, progress=tamper)
+        bench_engine(path.parent, x, y, batches=[1], samples=20, warmup=0, progress=tamper)
     assert not run.file("bench").exists()
 
 
@@ -124,7 +138,7 @@ def test_engines_that_are_compared_are_timed_in_turns(run, held_out, monkeypatch
     monkeypatch.setattr(OnnxRuntimeRunner, "infer", recorded)
     x, y, fp32 = held_out
     folders = [run.file("engines", f"onnxruntime.{p}") for p in ("fp32", "int8")]
-    first, second = bench_engines(run, folders, x, y, reference=fp32, batches=[1], samples=200, warmup=0)
+    first, second = bench_engines(folders, x, y, reference=fp32, batches=[1], samples=200, warmup=0)
     assert first["timed_with"] == ["onnxruntime.int8"] and first["latency"][0]["rounds"] == 10
     timed = [precision for precision, batch in order if batch == 1]
     assert timed == (["fp32"] * 20 + ["int8"] * 20) * 10
@@ -133,6 +147,28 @@ def test_engines_that_are_compared_are_timed_in_turns(run, held_out, monkeypatch
 
 
 # -- other settings of the same engine ----------------------------------------------------------------------------
+
+
+def test_latency_in_cpp_is_told_apart_from_that_of_a_python_call(tmp_path):
+    from regkd_edge.report.table import columns
+
+    folder = tmp_path / "engines" / "native.fp32"
+    get_backend("native").build(write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 16, 2)), folder)
+    x = rows(n=50, seed=5)
+    record = bench_engine(folder, x, np.zeros((50, 2)), batches=[1, 4], samples=100, warmup=1)
+    arrays = np.load(record["outputs"][1])
+    for timing in record["latency"]:
+        raw = arrays[f"cpp_ns_batch_{timing['batch']}"]
+        assert raw.dtype == np.int64 and raw.shape == (100,) and (raw > 0).all()
+        assert timing["cpp"]["p50_ns"] == pytest.approx(np.median(raw))
+    assert "p50 us in C++, batch 4" in BenchResult([record]).table()[0]
+    row = {"targets": [], "passed": None, "p50_us_b1": 2.0, "cpp_p50_us_b1": 0.3}
+    headings = [heading for _, heading, *_ in columns([row])]
+    assert "p50 µs from Python, batch 1" in headings and "p50 µs in C++, batch 1" in headings
+    headings = [heading for _, heading, *_ in columns([{**row, "cpp_p50_us_b1": None}])]
+    assert "p50 µs, batch 1" in headings and not any("C++" in heading for heading in headings)
+    with get_backend("native").load(folder) as runner, pytest.raises(ValueError, match="shape"):
+        runner.cpp_nanoseconds(x[:, :3], 1, 10, 0)
 
 
 class FakeGPU:
@@ -178,9 +214,7 @@ def test_other_settings_and_gpu_time_are_kept_apart(run, held_out, monkeypatch):
         bench, "load_runner", lambda folder, threads=None, **settings: FakeGPU().load(folder, threads, **settings)
     )
     FakeGPU.loads.clear()
-    record = bench_engine(
-        run, folder, x, y, reference=fp32, batches=[1, 8], samples=40, warmup=1, threads=1, sweep=True
-    )
+    record = bench_engine(folder, x, y, reference=fp32, batches=[1, 8], samples=40, warmup=1, threads=1, sweep=True)
     assert FakeGPU.loads == [
         {"threads": 1},
         {"threads": 1, "cuda_graph": True},
@@ -198,7 +232,7 @@ def test_threads_and_spinning_of_onnx_runtime_are_swept(run, held_out, monkeypat
     x, y, fp32 = held_out
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
     folder = run.file("engines", "onnxruntime.int8")
-    record = bench_engine(run, folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1, sweep=True)
+    record = bench_engine(folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1, sweep=True)
     assert set(record["settings"]) == {"2 threads", "2 threads, not spinning"}
     assert all(timings[0]["p50_ns"] > 0 for timings in record["settings"].values())
-    assert bench_engine(run, folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1)["settings"] == {}
+    assert bench_engine(folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1)["settings"] == {}

@@ -12,12 +12,12 @@ from graphs import rows, write_mlp
 def make_run(path, targets=("power",), features=tuple("abcde")):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
+    from regkd_edge.api import bench
     from regkd_edge.config import RunConfig
     from regkd_edge.data import Table, save_dataset, save_predictions, split
     from regkd_edge.engines import get_backend
     from regkd_edge.graph.unoptimized import reference_outputs
     from regkd_edge.io.files import write_json
-    from regkd_edge.measure import bench_engines
     from regkd_edge.quantization import quantize_int8
     from regkd_edge.run import RunFolder
 
@@ -45,8 +45,7 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
     for folder, precision in zip(folders, ("fp32", "int8")):
         get_backend("onnxruntime").build(run.file("onnx", f"student.{precision}.onnx"), folder)
     test = parts.test
-    bench_engines(
-        run,
+    measured = bench(
         folders,
         x[test],
         y[test],
@@ -56,7 +55,9 @@ def make_run(path, targets=("power",), features=tuple("abcde")):
         batches=[1, 16],
         samples=1000,
         warmup=1,
+        sweep=False,
     )
+    measured.save(run.file("bench"))
     return run
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graphs import rows, write_mlp
+from graphs import rows, write_mlp, write_student
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from runtime_build import SOURCE, checked, cmake_build, tool
+from runtime_build import SIGNALS, SOURCE, checked, cmake_build, tool
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +40,25 @@ def engines(tmp_path_factory):
     header = '"temp, in",p1,p2,"flow ""A""",rpm'
     (folder / "rows.csv").write_text("\n".join([header, *(",".join(map(repr, map(float, row))) for row in x)]) + "\n")
     np.save(folder / "rows.npy", x)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def signal_engines(tmp_path_factory):
+    """Engines in INT8 of a convolution and of recurrent units, each with rows.csv and rows.npy beside its file."""
+    pytest.importorskip("torch")
+    from regkd_edge.engines.native import BACKEND
+    from regkd_edge.quantization import quantize_int8
+
+    folder = tmp_path_factory.mktemp("signals")
+    for name, (text, shape) in SIGNALS.items():
+        x = write_student(text, shape, folder / "s.onnx")[:20]
+        quantize_int8(folder / "s.onnx", folder / "q.onnx", x)
+        BACKEND.build(folder / "q.onnx", folder / name)
+        header = ",".join(f"x{i}" for i in range(x.shape[1]))
+        rows = [",".join(map(repr, map(float, row))) for row in x]
+        (folder / name / "rows.csv").write_text("\n".join([header, *rows]) + "\n")
+        np.save(folder / name / "rows.npy", x)
     return folder
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "csrc" / "runtime"
+SIGNALS = {"conv2d": ("conv2d:6x3/2,20d3,gap,9:relu", (2, 7, 6)), "gru": ("gru:7,5", (6, 3))}
+"""Students whose rows are no vectors, and the shapes of their rows."""
 
 
 def tool(name: str) -> str:

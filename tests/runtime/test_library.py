@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from native_reference import check_answers
-from runtime_build import SOURCE, checked, cmake_build, tool
+from runtime_build import SIGNALS, SOURCE, checked, cmake_build, tool
 
 HERE = Path(__file__).parent
 CONSUMER = """\
@@ -67,7 +67,7 @@ def test_the_public_header_stands_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, tmp_path):
+def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, signal_engines, tmp_path):
     """Address and undefined-behaviour sanitizers over 20000 mutations of each engine, and over the intact ones."""
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1"
     (tmp_path / "CMakeLists.txt").write_text(
@@ -83,6 +83,11 @@ def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, tmp_path):
         "-DREGKD_RUNTIME_TENSORRT=OFF",
         "-DREGKD_RUNTIME_TOOL=ON",
     )
+    for name in SIGNALS:
+        done = checked(build / "fuzz", signal_engines / name / "engine.rkdn", 5000)
+        assert "refused" in done.stdout
+        for level in ("sse2", "avx2", "avx512", "avx512-vnni", "neon", "neon-dotprod"):
+            _run_if_there(build / "runtime" / "regkd-run", signal_engines, name, level, rows=f"{name}/rows.csv")
     for name in ("fp32", "int8"):
         done = checked(build / "fuzz", engines / name / "engine.rkdn", 20000)
         assert "refused" in done.stdout
@@ -90,10 +95,8 @@ def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, tmp_path):
             _run_if_there(build / "runtime" / "regkd-run", engines, name, level)
 
 
-def _run_if_there(program, engines, name, level):
-    done = subprocess.run(
-        [program, engines / name, engines / "rows.csv", "--level", level], capture_output=True, text=True
-    )
+def _run_if_there(program, engines, name, level, rows="rows.csv"):
+    done = subprocess.run([program, engines / name, engines / rows, "--level", level], capture_output=True, text=True)
     assert done.returncode == 0 or "no level" in done.stderr, done.stderr
 
 
@@ -110,6 +113,21 @@ def test_aarch64_gives_the_same_answers(aarch64, engines, level):
         )
         answers = np.array([line.split(",") for line in done.stdout.splitlines()[1:]], dtype=float)
         check_answers(from_bytes((engines / name / "engine.rkdn").read_bytes()), x, answers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["neon", "neon-dotprod"])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_aarch64_answers_for_signals_as_this_machine_does(aarch64, signal_engines, level, name):
+    from regkd_edge.engines.native import BACKEND
+
+    engine = signal_engines / name
+    done = checked(tool("qemu-aarch64-static"), aarch64 / "regkd-run", engine, engine / "rows.csv", "--level", level)
+    answers = np.array([line.split(",") for line in done.stdout.splitlines()[1:]], dtype=float)
+    want = BACKEND.load(engine).infer(np.load(engine / "rows.npy"))
+    # A value near a tie may be rounded otherwise, seldom and by a step of the output.
+    assert (np.abs(answers - want) <= (want.max(0) - want.min(0)) / 100).all()
+    assert (np.abs(answers - want).max(1) <= 1e-4 * np.abs(want).max()).mean() > 0.5
 
 
 @pytest.fixture(scope="module")

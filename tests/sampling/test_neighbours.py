@@ -8,7 +8,7 @@ import pytest
 from regkd_edge.data import Scaler
 from regkd_edge.data.columns import Columns
 from regkd_edge.errors import DataError
-from regkd_edge.sampling.kinds import NOISES
+from regkd_edge.recipes.samplers import NOISES
 from regkd_edge.sampling.neighbours import Neighbours
 
 
@@ -38,11 +38,20 @@ def around(x, noise, sigma=0.5, count=500, seed=0):
 def test_every_point_is_one_that_can_occur(rows, noise):
     x = around(rows, noise)
     assert x.shape == (500, 8)
-    assert (x >= rows.min(0)).all() and (x <= rows.max(0)).all()
+    inside = (x >= rows.min(0)) & (x <= rows.max(0))
+    assert inside[:, 1:].all()
+    assert inside[:, 0].all() != (noise in ("open", "mixed")), "the ends of few rows are not those of the inputs"
     for j in range(1, 8):
         assert set(x[:, j]) <= set(rows[:, j]), "whole, binary, constant and coded columns keep to observed values"
     assert (x[:, 5:].sum(1) == 1).all(), "one of a one-hot group is 1"
     assert len(np.unique(x[:, 0])) > (60 if noise == "crossover" else 300)
+
+
+def test_open_noise_does_not_cross_a_zero_that_the_rows_do_not_cross():
+    x = np.random.default_rng(3).uniform(0.0, 2.0, size=(40, 1))
+    x[0] = 0.0
+    points = Neighbours(x, Columns.detect(x, ["a"]), Scaler.fit(x)).points(400, "open", 1.0, 0)
+    assert points.min() == 0.0 and points.max() > 2.2
 
 
 @pytest.mark.parametrize("noise", NOISES)

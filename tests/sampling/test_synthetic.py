@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,10 +10,8 @@ from regkd_edge.errors import DataError
 from regkd_edge.sampling.synthetic import described_inputs, known_inputs, summary_of_inputs, synthetic_rows
 
 
-def student_folder(tmp_path, x, stored=True):
-    card = {"scalers": Scalers.fit(x, x[:, :1]).to_dict(), "extra": {"inputs": summary_of_inputs(x)} if stored else {}}
-    (tmp_path / "model.json").write_text(json.dumps(card))
-    return tmp_path
+def known(x, stored=True):
+    return known_inputs(Scalers.fit(x, x[:, :1]).x, summary_of_inputs(x) if stored else None)
 
 
 @pytest.fixture
@@ -30,7 +26,7 @@ def x():
 
 
 def test_rows_have_the_distribution_that_was_stored(tmp_path, x):
-    made = synthetic_rows(described_inputs(student_folder(tmp_path, x)), 4000)
+    made = synthetic_rows(known(x), 4000)
     assert made.dtype == np.float32 and (made >= x.min(0) - 1e-3).all() and (made <= x.max(0) + 1e-3).all()
     assert set(np.unique(made[:, 2])) == {0.0, 1.0} and (made[:, 3] == 7.0).all()
     np.testing.assert_allclose(made[:, 2].mean(), 0.03, atol=0.02)  # levels are 2 % apart there
@@ -51,7 +47,7 @@ def test_a_feature_of_few_values_takes_no_other(tmp_path):
     x = np.column_stack([rng.choice([0.125, 0.3, 0.45], 300), rng.standard_normal(300)])
     stored = summary_of_inputs(x)
     assert stored["values"] == [[0.125, 0.3, 0.45], None]
-    made = synthetic_rows(described_inputs(student_folder(tmp_path, x)), 1000)
+    made = synthetic_rows(known(x), 1000)
     assert set(np.unique(made[:, 0])) == set(np.float32([0.125, 0.3, 0.45]))
     del stored["values"]  # a student of an earlier version
     assert len(np.unique(synthetic_rows(known_inputs(Scalers.fit(x, x[:, :1]).x, stored), 1000)[:, 0])) > 10
@@ -68,33 +64,33 @@ def test_extremes_come_together_more_often_than_in_a_normal_copula():
 
 
 def test_without_a_summary_the_scaler_is_all_there_is(tmp_path, x):
-    made = synthetic_rows(described_inputs(student_folder(tmp_path, x, stored=False)), 4000)
+    made = synthetic_rows(known(x, stored=False), 4000)
     # Means of 4000 draws: 0.016 deviations off on the average, five times that at most.
     assert (np.abs(made.mean(0) - x.mean(0)) < 0.08 * np.maximum(x.std(0), 1.0)).all()
     assert made[:, 1].min() < 0  # it cannot know better
 
 
 def test_the_same_seed_gives_the_same_rows(tmp_path, x):
-    known = described_inputs(student_folder(tmp_path, x))
-    np.testing.assert_array_equal(synthetic_rows(known, 50, seed=3), synthetic_rows(known, 50, seed=3))
-    assert not np.array_equal(synthetic_rows(known, 50, seed=3), synthetic_rows(known, 50, seed=4))
+    about = known(x)
+    np.testing.assert_array_equal(synthetic_rows(about, 50, seed=3), synthetic_rows(about, 50, seed=3))
+    assert not np.array_equal(synthetic_rows(about, 50, seed=3), synthetic_rows(about, 50, seed=4))
 
 
 def test_a_description_by_hand_goes_first(tmp_path, x):
     (tmp_path / "inputs.yaml").write_text(
         "inputs:\n" + "".join(f"  - {{name: f{j}, low: 0, high: 1}}\n" for j in range(4))
     )
-    made = synthetic_rows(described_inputs(student_folder(tmp_path, x), tmp_path / "inputs.yaml"), 500)
+    made = synthetic_rows(described_inputs(Scalers.fit(x, x[:, :1]).x, tmp_path / "inputs.yaml"), 500)
     assert made.min() >= 0 and made.max() <= 1
     (tmp_path / "inputs.yaml").write_text("inputs: [{name: a, low: 0, high: 1}]")
     with pytest.raises(DataError, match="describes 1 inputs, and the student takes 4"):
-        described_inputs(tmp_path, tmp_path / "inputs.yaml")
+        described_inputs(Scalers.fit(x, x[:, :1]).x, tmp_path / "inputs.yaml")
 
 
 def test_equal_features_and_a_single_row_do_not_break_it():
     x = np.repeat(np.arange(20.0)[:, None], 3, axis=1)  # a correlation matrix of ones is singular
-    known = known_inputs(Scalers.fit(x, x[:, :1]).x, summary_of_inputs(x))
-    made = synthetic_rows(known, 100)
+    about = known_inputs(Scalers.fit(x, x[:, :1]).x, summary_of_inputs(x))
+    made = synthetic_rows(about, 100)
     assert np.isfinite(made).all() and np.corrcoef(made.T).min() > 0.9
-    assert synthetic_rows(known, 1).shape == (1, 3)
+    assert synthetic_rows(about, 1).shape == (1, 3)
     assert np.isfinite(synthetic_rows(known_inputs(Scalers.fit(x[:1], x[:1, :1]).x, summary_of_inputs(x[:1])), 5)).all()

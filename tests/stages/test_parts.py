@@ -24,7 +24,7 @@ def finished(tmp_path_factory):
     np.savetxt(folder / "t.csv", np.column_stack([x, x.sum(1)]), delimiter=",", header="a,b,c,y", comments="")
     config = RunConfig.from_dict(
         {
-            "data": {"source": str(folder / "t.csv"), "target": ["y"]},
+            "data": {"data": str(folder / "t.csv"), "target": ["y"]},
             "teacher": {"teacher": "mlp:6:relu", "epochs": 2},
             "distill": {
                 "student": "mlp:8:relu",

@@ -14,10 +14,35 @@ pytest.importorskip("onnxruntime")
 
 from regkd_edge.config import RunConfig
 from regkd_edge.data import load_dataset
-from regkd_edge.errors import NotAvailable, UserError
+from regkd_edge.errors import UserError
 from regkd_edge.run import RunFolder
 from regkd_edge.stages import perform
-from regkd_edge.stages.quantize import calibration_rows
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.fixture
+def calibration_rows(monkeypatch):
+    """The rows that the stage lets a graph be calibrated on."""
+    from regkd_edge import quantization
+    from regkd_edge.stages import get
+
+    def rows_of(run, config):
+        asked = []
+
+        def quantize_graph(source, target, precision, rows, *rest, **options):
+            asked.append(rows)
+            raise Enough
+
+        monkeypatch.setattr(quantization, "quantize_graph", quantize_graph)
+        with pytest.raises(Enough):
+            list(get("quantize").parts.work(run, config, QUIET, ["int8"]))
+        return asked[0]
+
+    return rows_of
+
 
 QUIET = lambda *figures: None  # noqa: E731
 
@@ -27,7 +52,7 @@ def finished(tmp_path_factory):
     """A run of a very small student on a bundled set, up to the exported graph."""
     config = RunConfig.from_dict(
         {
-            "data": {"source": "diabetes"},
+            "data": {"data": "diabetes"},
             "teacher": {"teacher": "mlp:16:tanh", "epochs": 5},
             "distill": {
                 "accept_teacher": True,
@@ -52,7 +77,7 @@ def quantize(finished, **options):
     ).summary["graphs"]
 
 
-def test_real_rows_are_those_that_the_student_saw(finished):
+def test_real_rows_are_those_that_the_student_saw(finished, calibration_rows):
     run, config = finished
     rows = calibration_rows(run, config.updated({"quantize.rows": 40}))
     train = load_dataset(run).rows("train")[0].astype(np.float32)
@@ -60,7 +85,7 @@ def test_real_rows_are_those_that_the_student_saw(finished):
     assert len(calibration_rows(run, config)) == round(0.5 * len(train))
 
 
-def test_synthetic_rows_stay_in_the_ranges_stored_with_the_student(finished):
+def test_synthetic_rows_stay_in_the_ranges_stored_with_the_student(finished, calibration_rows):
     run, config = finished
     train = load_dataset(run).rows("train")[0].astype(np.float32)
     rows = calibration_rows(run, config.updated({"quantize.calibrate": "synthetic", "quantize.rows": 300}))
@@ -80,7 +105,7 @@ def test_several_precisions_and_a_report(finished):
 def test_a_precision_that_the_target_lacks_is_refused_before_anything_is_written(finished):
     run, _ = finished
     before = {p.name: p.stat().st_mtime_ns for p in run.file("onnx").iterdir()}
-    with pytest.raises(NotAvailable, match="'orin' has no fp8"):
+    with pytest.raises(UserError, match="'orin' has no fp8"):
         quantize(finished, precision="int8,fp8", target="orin")
     assert {p.name: p.stat().st_mtime_ns for p in run.file("onnx").iterdir()} == before
 
@@ -111,7 +136,7 @@ def test_several_targets_are_several_figures(tmp_path):
     np.savetxt(tmp_path / "t.csv", np.column_stack([x, y]), delimiter=",", header="a,b,c,watts,strain", comments="")
     config = RunConfig.from_dict(
         {
-            "data": {"source": str(tmp_path / "t.csv"), "target": ["watts", "strain"]},
+            "data": {"data": str(tmp_path / "t.csv"), "target": ["watts", "strain"]},
             "teacher": {"teacher": "mlp:8:tanh", "epochs": 3},
             "distill": {"accept_teacher": True, "student": "mlp:8:relu", "steps": 60, "baseline": False},
         }

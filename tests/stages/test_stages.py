@@ -34,7 +34,7 @@ def table(tmp_path_factory):
 @pytest.fixture
 def whole(tmp_path, table):
     """A finished run with two targets."""
-    config = RunConfig.from_dict({**SMALL, "data": {"source": str(table), "target": ["u", "v"]}})
+    config = RunConfig.from_dict({**SMALL, "data": {"data": str(table), "target": ["u", "v"]}})
     run = RunFolder.create(tmp_path / "run", config)
     for stage in STAGES:
         assert perform(run, config, stage, quiet).ran
@@ -69,7 +69,7 @@ def test_a_changed_field_makes_its_stage_and_all_after_it_stale(whole, field, va
 
 
 def test_a_base_without_weight_has_no_baseline_and_says_so(tmp_path, table):
-    config = RunConfig.from_dict({**SMALL, "data": {"source": str(table), "target": ["u", "v"]}})
+    config = RunConfig.from_dict({**SMALL, "data": {"data": str(table), "target": ["u", "v"]}})
     config = config.updated({"distill.w_base": 0, "distill.terms": ["pm"]})
     run = RunFolder.create(tmp_path / "run", config)
     for stage in ("data", "teacher", "distill"):
@@ -125,15 +125,15 @@ def test_an_engine_of_another_machine_is_not_run_but_its_figures_may_be_reported
 
 def test_the_source_may_be_gone_once_its_rows_are_in_the_run(whole):
     run, config = whole
-    moved = config.updated({"data.source": config.data.source})
+    moved = config.updated({"data.data": config.data.data})
     from pathlib import Path
 
-    hidden = Path(config.data.source).with_suffix(".away")
-    Path(config.data.source).rename(hidden)
+    hidden = Path(config.data.data).with_suffix(".away")
+    Path(config.data.data).rename(hidden)
     try:
         assert stale_reason(run, moved, "data") is None
     finally:
-        hidden.rename(config.data.source)
+        hidden.rename(config.data.data)
 
 
 def test_a_fixed_batch_is_benched_at_that_batch(whole):

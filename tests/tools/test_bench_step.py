@@ -58,6 +58,8 @@ def test_a_table_from_known_figures(device, members):
     known = providers(device)
     by = {"eager": figures(1000.0), "compile": {"reason": "NotImplementedError: no"}, "fused many": figures(40.0)}
     by[f"ensemble of {members}"] = figures(800.0)
+    by["jax"], by[f"jax vmap of {members}"] = figures(120.0), figures(min(2000.0, 119.0 * members))
+    by["jax default"] = figures(1.0)  # TF32: not a peer
     whole = {"seconds": [1.0, 3.0, 2.0], "backend": device}
     text = step.page({"device": "a machine"}, [result(case, **by)], known, whole, ["wide value tanh"])
     assert "- device: a machine" in text and "- compile: no figure in some rows (NotImplementedError: no)" in text
@@ -68,6 +70,10 @@ def test_a_table_from_known_figures(device, members):
     assert cells["networks"] == "8-64-64-1 -> 8-32-32-1" and cells["floor us"] == "5.0"
     assert cells["eager / fused many"] == "25.0"
     assert cells[f"eager / ensemble of {members}"] == f"{1000 * members / 800:.1f}"
+    assert cells["best peer"] == "jax" and cells["best peer / fused many"] == "3.0"
+    assert (
+        cells[f"best peer / ensemble of {members}"] == f"{min(2000.0, 119.0 * members) / 800:.1f}"
+    )  # an ensemble of JAX's, not as many steps
     assert "compile us" not in cells  # a column without any figure
 
 
@@ -116,22 +122,30 @@ def test_a_case_is_timed_by_every_provider_that_can(monkeypatch):
     assert "one call would take more than" in slow["eager"]["reason"]
 
 
-@pytest.mark.parametrize("mode", ["value", "gradient"])
-@pytest.mark.parametrize("name", ["torch.func compiled", "jax"])
+@pytest.mark.parametrize(
+    "name, mode",
+    [
+        *(("torch.func compiled", mode) for mode in ("value", "gradient")),
+        *(("jax", mode) for mode in ("value", "gradient", "ascent", "direct")),
+        ("jax vmap of 16", "ascent"),
+    ],
+)
 def test_functional_providers_train_as_eager_does(name, mode, monkeypatch):
     """Without noise all take the same steps: the parameters after three are eager PyTorch's."""
     import step_functional
+    import step_jax
     from step_providers import Case
 
     from regkd_edge.models.mlp import MLP
 
-    if name == "jax":
+    if name.startswith("jax"):
         jax = pytest.importorskip("jax")
         monkeypatch.setattr(jax.random, "normal", lambda key, shape: jax.numpy.zeros(shape))
     else:
         monkeypatch.setattr(torch, "compile", lambda f, **_: f)
     monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
-    monkeypatch.setattr(step_functional, "RATE", 1e-2)
+    for module in (step_functional, step_jax):
+        monkeypatch.setattr(module, "RATE", 1e-2)
     case = Case("tiny", (3, 7, 1), (3, 5, 1), 6, mode, "tanh")
     g = torch.Generator().manual_seed(0)
     teacher, student = MLP(case.teacher, "tanh", generator=g).requires_grad_(False), MLP(case.student, generator=g)
@@ -144,10 +158,12 @@ def test_functional_providers_train_as_eager_does(name, mode, monkeypatch):
     for group in eager.optimizer.param_groups:
         group["lr"] = 1e-2
     eager.run(3)
-    found = ours.student if name != "jax" else ours.carry[0]
-    flat = [torch.as_tensor(p.tolist()).reshape(-1) for layer in found for p in layer]
+    found = ours.carry[0] if name.startswith("jax") else ours.student
     expected = torch.cat([p.detach().reshape(-1) for p in student.parameters()])
-    torch.testing.assert_close(torch.cat(flat), expected, rtol=0, atol=1e-5)
+    for member in range(getattr(ours, "members", 1)):
+        flat = [torch.as_tensor(p.tolist()) for layer in found for p in layer]
+        flat = [p[member] for p in flat] if "vmap" in name else flat
+        torch.testing.assert_close(torch.cat([p.reshape(-1) for p in flat]), expected, rtol=0, atol=1e-5)
 
 
 def test_the_gpu_table_holds_what_was_timed_on_both(tmp_path, monkeypatch, capsys):

@@ -24,20 +24,34 @@ def test_help_says_what_is_reproduced(call, capsys, script):
 def test_little_data_resumes_and_names_the_shares_that_are_too_small(call, csv_set, tmp_path):
     out = tmp_path / "out"
     # 150 rows leave 96 to the teacher: a tenth is 10 rows, a half 48.
-    few = ["--sets", csv_set, "--fractions", 0.1, 0.5, "--bases", "mimic", "--variants", "base", "all", "--steps", 200]
+    few = [
+        "--sets",
+        csv_set,
+        "--fractions",
+        0.1,
+        0.5,
+        "--bases",
+        "mimic",
+        "--variants",
+        "base",
+        "all",
+        "auto",
+        "--steps",
+        200,
+    ]
     few += ["--teacher", "mlp:8:tanh", "--student", "mlp:4:tanh", "--jobs", 1, "--out", out]
     page = call("kang2024", *few, "--seeds", 1)
     assert (
         "10%: 0 of 0 students measured (0 sets, 1 seeds); absent, as the share has fewer than 20 rows: waves (10)"
         in page
     )
-    assert "50%: 2 of 2 students measured" in page and "target at 10 %" not in page
+    assert "50%: 3 of 3 students measured" in page and "target at 10 %" not in page
     assert page.strip().endswith((out / "kang2024.md").read_text().strip())
     before = rows_of(out / "kang2024.csv")
-    assert [(row["fraction"], row["variant"]) for row in before] == [("0.5", "base"), ("0.5", "all")]
+    assert [(row["fraction"], row["variant"]) for row in before] == [("0.5", "base"), ("0.5", "all"), ("0.5", "auto")]
     call("kang2024", *few, "--seeds", 1, 2)
     after = rows_of(out / "kang2024.csv")
-    assert after[:2] == before and [row["seed"] for row in after[2:]] == ["2", "2"]
+    assert after[:3] == before and [row["seed"] for row in after[3:]] == ["2", "2", "2"]
     assert (out / "kang2024.svg").is_file()
 
 
@@ -47,7 +61,7 @@ def test_little_data_says_where_the_terms_hurt(call, csv_set, tmp_path):
     (tmp_path / "kang2024.csv").write_text(header + "".join(lines))
     stored = ["--fractions", "0.5", "--bases", "mimic", "--steps", "200", "--minutes", "0"]
     page = call("kang2024", "--sets", csv_set, *stored, "--out", tmp_path)
-    assert "2 of 25 students measured" in page
+    assert "2 of 30 students measured" in page
     assert "hurt by more than 1.0 % on waves (-50.0 %) and by set and base on waves/mimic (-50.0 %)" in page
     assert "1 of 1 single students are worse than their base" in page
 
@@ -103,6 +117,7 @@ def test_mismatch_measures_all_methods_once(call, csv_set, tmp_path):
         "trust_terms",
         "latent",
         "nguyen2021",
+        "auto",
     ]
     assert len({row["teacher"] for row in rows}) == 1 and (tmp_path / "nguyen2021.svg").is_file()
     # The untuned latent is a candidate of the tuning, so tuned points are not worse but for other draws.

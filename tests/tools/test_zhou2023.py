@@ -39,17 +39,17 @@ def case(csv_set, tmp_path):
 def test_all_methods_run_and_a_second_call_adds_what_is_absent(call, case, tmp_path):
     page = call("zhou2023", *case, "--seeds", 1)
     before = rows_of(tmp_path / "out" / "zhou2023.csv")
-    methods = ["gaussian", "generator_dec", "direct_dec", "generator_1", "direct_1", "ours", "ours_ranges"]
+    methods = ["gaussian", "generator_dec", "direct_dec", "generator_1", "direct_1", "default", "described", "like"]
     assert [row["method"] for row in before] == methods
     assert all(np.isfinite(float(row[c])) for row in before for c in ("teacher", "best", "last", "cpu"))
-    assert len({row["best"] for row in before}) == 7  # no two methods are the same student
-    assert "status: complete" in page and "CPU time of 1 teachers and 7 students" in page
+    assert len({row["best"] for row in before}) == 8  # no two methods are the same student
+    assert "status: complete" in page and "CPU time of 1 teachers and 8 students" in page
     assert (tmp_path / "out" / "zhou2023.svg").is_file()
     page = call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian", "direct_1", "--minutes", 0)
     assert "**partial**" in page and "Gaussian, 1 of 2 seeds: waves H=3; direct a=1, 1 of 2 seeds: waves H=3" in page
     call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian")
     after = rows_of(tmp_path / "out" / "zhou2023.csv")
-    assert after[:7] == before and [(row["method"], row["seed"]) for row in after[7:]] == [("gaussian", "2")]
+    assert after[:8] == before and [(row["method"], row["seed"]) for row in after[8:]] == [("gaussian", "2")]
 
 
 def test_students_whose_time_is_unknown_are_said_to_be_estimated(call, case, tmp_path):

@@ -29,7 +29,7 @@ MATRIX = {}
 for base, sampler, no_data, heads in itertools.product(BASES, (None, *SAMPLERS), (False, True), (1, 2)):
     MATRIX[base, sampler, no_data, heads] = (
         "reads labels, and synthetic inputs have none" if no_data and base in LABELS
-        else "needs a base that uses labels in its first head" if heads == 2 and base in TEACHER
+        else "needs a base that learns labels in its first head" if heads == 2 and base in TEACHER
         else "learns how inputs are spread from rows" if sampler in ("latent", "neighbours") and no_data
         else None
     )  # fmt: skip

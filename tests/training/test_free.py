@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regkd_edge.config import RunConfig, TeacherConfig
+from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Dataset
 from regkd_edge.errors import DataError, UserError
 from regkd_edge.models import Teacher, predict
@@ -83,6 +83,7 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
     for fields, says in (
         ({"no_data": True, "base": "ail"}, "reads labels"),
         ({"no_data": True, "fraction": 0.5}, "exclude each other"),
+        ({"no_data": True, "bounds": "rows"}, "bounds rows needs rows"),
         ({"describe": "inputs.yaml"}, "needs no_data"),
     ):
         with pytest.raises(UserError, match=says):
@@ -94,7 +95,19 @@ def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
 
 
 def test_quantizing_does_not_read_the_rows_behind_its_back():
-    from regkd_edge.stages.quantize import calibration_rows
+    from regkd_edge.api.inputs import Inputs
+    from regkd_edge.config import QuantizeConfig
 
-    with pytest.raises(UserError, match="trained without data, and calibrate 'real' reads the run's rows"):
-        calibration_rows(None, RunConfig.from_dict({"distill": {"no_data": True}, "quantize": {"calibrate": "real"}}))
+    inputs = Inputs(None, None, QuantizeConfig(calibrate="real"), 0, None)
+    with pytest.raises(UserError, match="calibrate 'real' reads rows of the student, and there are none"):
+        inputs.calibration(None, "int8")
+
+
+def test_steps_auto_without_rows(teacher, monkeypatch):
+    from regkd_edge.training import free, ladder
+
+    for module, name, value in ((free, "_MOST", 400), (ladder, "FIRST", 20), (ladder, "MOST_AUTO", 80)):
+        monkeypatch.setattr(module, name, value)
+    config = DistillConfig(no_data=True, recipe=None, terms=[], student="mlp:4:tanh")
+    student = distill(make_dataset(o=1), teacher, config, 0)
+    assert config.steps == "auto" and student.steps >= 20 and len(student.history) >= 2

@@ -8,7 +8,7 @@ import pytest
 from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import ModelError
 from regkd_edge.models import ArrayFunction, Teacher
-from regkd_edge.training import check_against_rows, require_teacher
+from regkd_edge.training import check_against_rows
 from regkd_edge.training.guard import better_than_its_teacher
 
 
@@ -27,7 +27,7 @@ def teacher(function):
 def test_a_good_teacher_passes(data):
     check = check_against_rows(data, teacher(lambda x: x[:, :1] + 0.3 * np.sin(3 * x[:, 1:2])))
     assert check.r2 > 0.99 and check.problem is None
-    require_teacher(check, "test")
+    check.require("test")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_good_teacher_passes(data):
 def test_a_bad_one_is_refused_with_its_figures_and_the_way_on(data, function, says):
     check = check_against_rows(data, teacher(function))
     with pytest.raises(ModelError, match=says) as refused:
-        require_teacher(check, "test")
+        check.require("test")
     assert "--accept-teacher" in refused.value.remedy and str(check.rows) in str(refused.value)
 
 

@@ -11,9 +11,9 @@ from regkd_edge.config import RunConfig, TeacherConfig
 from regkd_edge.data import Scaler, Scalers
 from regkd_edge.data.named import read_inputs
 from regkd_edge.errors import DataError
-from regkd_edge.models import MLP, Teacher
-from regkd_edge.training import distill, save_trained, train_teacher
-from regkd_edge.training.described import described_table
+from regkd_edge.models import MLP, Teacher, open_teacher
+from regkd_edge.training import distill, train_teacher
+from regkd_edge.training.described import described_rows
 from regkd_edge.training.known import description_of
 
 from .test_train import make_dataset, short
@@ -50,6 +50,10 @@ def rows(tmp_path):
     path = tmp_path / "rows.csv"
     np.savetxt(path, table, delimiter=",", header="id,a2,a0,a1", comments="")
     return str(path)
+
+
+def described_table(config):
+    return described_rows(open_teacher(config.teacher), config.distill, config.seed)
 
 
 def test_the_teachers_scalers_are_the_default(teacher):
@@ -176,6 +180,6 @@ def test_calibration_rows_are_as_described_without_the_file(data, teacher, yaml,
     from regkd_edge.sampling.synthetic import described_inputs, synthetic_rows
 
     trained = distill(data, teacher, short(no_data=True, describe=yaml, like=rows, terms=[]), 0)
-    save_trained(tmp_path / "student", trained, data)
+    trained.save(tmp_path / "student", data)
     x = synthetic_rows(described_inputs(tmp_path / "student"), 500, 1)
     assert set(x[:, 1]) <= {0, 1, 2, 3, 4, 5} and np.allclose(x[:, 2], 2) and np.corrcoef(x[:, :2].T)[0, 1] > 0.5

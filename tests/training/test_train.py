@@ -13,7 +13,7 @@ from regkd_edge.data import Dataset, Table, load_predictions, split
 from regkd_edge.errors import RecipeError, UserError
 from regkd_edge.models import Teacher, build, load_model, predict
 from regkd_edge.objectives import jacobian_products
-from regkd_edge.training import baseline, distill, recipe_of, save_trained, train_teacher
+from regkd_edge.training import baseline, distill, recipe_of, train_teacher
 from regkd_edge.training.setting import Setting
 
 
@@ -165,7 +165,7 @@ def test_a_teacher_without_gradients_refuses_gradient_matching(data, trained):
 
 def test_what_is_saved_is_what_was_trained(data, trained, tmp_path):
     student = distill(data, trained.as_teacher("the plant's teacher"), short(), 0, checkpoint=tmp_path / "c")
-    paths, summary = save_trained(tmp_path / "student", student, data)
+    paths, summary = student.save(tmp_path / "student", data)
     assert sorted(p.name for p in paths) == ["history.json", "model.json", "model.safetensors", "predictions.npz"]
     assert not (tmp_path / "c").exists(), "the checkpoint has served"
     saved = load_model(tmp_path / "student")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -29,12 +30,23 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ("mlp:32,32:relu", "mlp:64,64:relu", "mlp:64,64:tanh", "mlp:64,64:silu", "mlp:256,256:relu")
+SIGNALS = ("conv1d:8x5/2,16x3/2,gap:relu@1x64", "conv1d:16d5/2,32d3/2,gap,16:tanh@3x128", "conv2d:8x3/2,16d3/2,gap:relu@1x16x16",
+           "gru:16@32x3", "gru:32@50x6")  # fmt: skip
 CALLERS = ("onnxruntime", "ort-bound", "native", "native-c++")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--specs", nargs="+", default=SPECS, help="students (default: %(default)s)")
+    parser.add_argument(
+        "--specs",
+        nargs="+",
+        default=SPECS,
+        help="students, STUDENT or STUDENT@SHAPE such as conv1d:8x3:relu@1x64 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--signals", action="store_true", help=f"the students of signals and images: {' '.join(SIGNALS)}"
+    )
+    parser.add_argument("--name", default="native", help="of the files that are written (default: %(default)s)")
     parser.add_argument("--features", type=int, default=13, help="inputs of the student (default: %(default)s)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64], help="rows per request (default: 1 64)")
     parser.add_argument("--samples", type=int, default=10000, help="timed requests per caller (default: %(default)s)")
@@ -46,14 +58,16 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=ROOT / "tools" / "bench" / "results")
     arguments = parser.parse_args()
+    if arguments.signals:
+        arguments.specs, arguments.name = SIGNALS, "native-signals"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         program = arguments.regkd_run or build_regkd_run(folder / "build")
         record = measure(arguments, folder, program)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "native.json").write_text(json.dumps(record, indent=1) + "\n")
+    (arguments.output / f"{arguments.name}.json").write_text(json.dumps(record, indent=1) + "\n")
     text = as_markdown(record)
-    (arguments.output / "native.md").write_text(text)
+    (arguments.output / f"{arguments.name}.md").write_text(text)
     print(text)
 
 
@@ -76,11 +90,13 @@ def measure(arguments: argparse.Namespace, folder: Path, program: Path) -> dict[
     before = machine_state()
     rows = []
     for spec in arguments.specs:
-        x = np.random.default_rng(1).standard_normal((256, arguments.features)).astype(np.float32)
+        network, _, given = spec.partition("@")
+        shape = tuple(map(int, given.split("x"))) if given else (arguments.features,)
+        x = np.random.default_rng(1).standard_normal((256, math.prod(shape))).astype(np.float32)
         csv = folder / "rows.csv"
         np.savetxt(csv, x, delimiter=",", fmt="%.9g")
-        for precision, graph in graphs(spec, arguments.features, x, folder).items():
-            engines = build_engines(graph, folder / f"{spec.replace(':', '_')}.{precision}")
+        for precision, graph in graphs(network, shape, x, folder).items():
+            engines = build_engines(graph, folder / f"{spec.replace(':', '_').replace('/', '_')}.{precision}")
             for batch in arguments.batches:
                 for caller, (raw, level) in timed(
                     engines, program, csv, x, batch, arguments.samples, arguments.rounds
@@ -101,7 +117,7 @@ def measure(arguments: argparse.Namespace, folder: Path, program: Path) -> dict[
                     file=sys.stderr,
                 )
     return {
-        "command": f"python tools/bench/native.py --samples {arguments.samples} --rounds {arguments.rounds} --batches {' '.join(map(str, arguments.batches))} --features {arguments.features}",
+        "command": " ".join(["python tools/bench/native.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "features": arguments.features,
         "samples": arguments.samples,
@@ -112,15 +128,15 @@ def measure(arguments: argparse.Namespace, folder: Path, program: Path) -> dict[
     }
 
 
-def graphs(spec: str, features: int, x: np.ndarray, folder: Path) -> dict[str, Path]:
+def graphs(network: str, shape: tuple[int, ...], x: np.ndarray, folder: Path) -> dict[str, Path]:
     from regkd_edge.data import Scalers
-    from regkd_edge.export import export_onnx
-    from regkd_edge.models import build, parse_spec
+    from regkd_edge.models import Student, build, parse_spec
     from regkd_edge.quantization import quantize_int8
 
-    fp32, int8 = folder / "s.fp32.onnx", folder / "s.int8.onnx"
+    fp32, int8, d = folder / "s.fp32.onnx", folder / "s.int8.onnx", x.shape[1]
     scalers = Scalers.fit(x.astype(np.float64), np.random.default_rng(2).standard_normal((256, 1)))
-    export_onnx(build(parse_spec(spec), features, 1, seed=0), scalers, fp32, spec=spec)
+    module = build(network, d, 1, 0, shape=shape)
+    Student(module, scalers, parse_spec(network), [f"x{i}" for i in range(d)], ["y"]).export(fp32)
     quantize_int8(fp32, int8, x)
     return {"fp32": fp32, "int8": int8}
 
@@ -180,14 +196,14 @@ def bound(folder: Path, batch: int) -> Any:
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # the file is optimised already
     session = ort.InferenceSession(str(folder / "engine.onnx"), settings, providers=["CPUExecutionProvider"])
-    x = np.zeros((batch, session.get_inputs()[0].shape[1]), np.float32)
+    x = np.zeros((batch, *session.get_inputs()[0].shape[1:]), np.float32)
     y = np.zeros((batch, 1), np.float32)
     binding = session.io_binding()
     binding.bind_input("x", "cpu", 0, np.float32, x.shape, x.ctypes.data)
     binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
 
     def infer(row: np.ndarray) -> np.ndarray:
-        x[:] = row
+        x[:] = row.reshape(x.shape)
         session.run_with_iobinding(binding)
         return y
 

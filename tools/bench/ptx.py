@@ -36,7 +36,10 @@ SHAPES = {  # teacher, student: those of step.py; rows: as many as make its kind
     "medium": ((16, 128, 128, 1), (16, 64, 64, 1), 544),
     "large": ((64, 256, 256, 256, 1), (64, 64, 64, 1), 544),
 }
-ONCE_PER_STEP = ("train_kernel", "begin_step", "finish_step", "step_losses", "copy_weights", "member_barrier")
+ONCE_PER_STEP = (
+    "train_kernel", "begin_step", "finish_step", "step_losses", "copy_weights", "member_barrier",
+    "small_kernel", "copy_network", "small_losses", "small_set_up",
+)  # fmt: skip
 VANISH = ("move", "parameter")
 THREADS, SHARED = 0, 227 * 1024  # 0: as many as the product takes; sm_90
 GROUPS = {
@@ -59,7 +62,7 @@ class Counter:
 
     def __init__(self, cache: Path, architecture: str):
         self.machine = ptx.build(
-            [ROOT / "csrc" / "cuda" / "train.cu"],
+            [ROOT / "csrc" / "cuda" / name for name in ("train.cu", "small.cu")],
             ROOT / "tests" / "cuda" / "train_driver.cpp",
             cache,
             architecture=architecture,
@@ -76,7 +79,7 @@ class Counter:
             draws=1, gm_on=2, optimizer="rmsprop", weight_decay=1e-5,
         )  # fmt: skip
         table = case.job.to_bytes()
-        plan, size, lib = (ctypes.c_int32 * 9)(), ctypes.c_int64(), self.machine.lib
+        plan, size, lib = (ctypes.c_int32 * 11)(), ctypes.c_int64(), self.machine.lib
         lib.plan(table, 1, SHARED, THREADS, 1, plan, ctypes.byref(size))
         memory = np.zeros(size.value + 128, np.uint8)
         workspace = memory.ctypes.data + -memory.ctypes.data % 128

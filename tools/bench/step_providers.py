@@ -6,7 +6,8 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from step_functional import FunctionalCompiled, Jax
+from step_functional import FunctionalCompiled
+from step_jax import Jax, JaxDefault, JaxEnsemble, JaxLargeEnsemble
 
 from regkd_edge.fused import Member, Optimizer, advance, distill_step, native
 from regkd_edge.objectives import StepRecipe
@@ -29,6 +30,9 @@ SHAPES = {
 RULE_ONLY = ("teacher", "both", "student-768", "student-1024", "student-1024-few", "widest")
 DIRECT = ((12, 500, 1), (12, 50, 1), 50)
 MODES = ("value", "gradient", "ascent")
+OURS = ("fused 1 step", "fused many", "ensemble of 16", "ensemble of 100")
+# What else a user could write, in float32.
+PEERS = ("eager", "compile", "CUDA graph", "torch.func compiled", "jax", "jax vmap of 16", "jax vmap of 100")
 
 
 @dataclass(frozen=True)
@@ -178,12 +182,11 @@ class OneStep(Eager):
             raise NotImplementedError(why)  # else the operator's twin would be timed under this name
 
     def run(self, n):
+        recipe = self.case.recipe  # once: a plan belongs to this object
         for step in range(n):
             self.optimizer.zero_grad(set_to_none=True)
             x = torch.randn_like(self.x) if self.case.mode == "direct" else self.x
-            loss, _ = distill_step(
-                self.student, self.teacher, x, None, self.case.recipe, seed=1, step=step, total=TOTAL
-            )
+            loss, _ = distill_step(self.student, self.teacher, x, None, recipe, seed=1, step=step, total=TOTAL)
             loss.backward()
             self.optimizer.step()
 
@@ -227,5 +230,6 @@ def providers(device: str) -> dict[str, type]:
     shared["fused many"] = ManySteps
     shared.update({"torch.func compiled": FunctionalCompiled, "jax": Jax})
     if device == "cuda":
-        return {**shared, "fused many on its CPU": ManyStepsOnCpu, "ensemble of 100": LargeEnsemble}
-    return {**shared, "ensemble of 16": Ensemble}
+        ensembles = {"ensemble of 100": LargeEnsemble, "jax vmap of 100": JaxLargeEnsemble}
+        return {**shared, "jax default": JaxDefault, "fused many on its CPU": ManyStepsOnCpu, **ensembles}
+    return {**shared, "ensemble of 16": Ensemble, "jax vmap of 16": JaxEnsemble}

@@ -94,6 +94,10 @@ def status(records: Records, args) -> list[str]:
         reached = lambda yes: "reached" if yes else "not reached"  # noqa: E731
         says = f"{mean(gain):.2f} % against the paper's {PAPER:.2f} %: {reached(mean(gain) > PAPER)}"
         says += f"; stretch of {STRETCH:.0f} %: {reached(mean(gain) >= STRETCH)}"
+        auto = [mean(v) for n in paths if (v := reductions(records, "auto", set=n, fraction=0.1, **key))]
+        if auto:
+            seeds = len({row["seed"] for row in _match(records, variant="auto", fraction=0.1, **key)})
+            says += f"; recipe auto, the default of distill: {mean(auto):.2f} % ({len(auto)} sets, {seeds} seeds)"
         lines.append(f"- target at 10 %: {says}; a student equal to its teacher would be at {top:.1f} %")
     spent = sum(records.values("seconds", **key))
     lines.append(f"- training of the students in the CSV: {spent / 60:.0f} min of wall clock on one thread")
@@ -135,7 +139,7 @@ def report(records: Records, args, seconds: float) -> str:
                 rows.append(
                     [
                         f"{fraction:.0%}",
-                        f"+{variant}" if variant != "all" else "+PM+ABM+GM",
+                        {"all": "+PM+ABM+GM", "auto": "recipe auto"}.get(variant, f"+{variant}"),
                         len(per_set),
                         len(reductions(records, variant, fraction=fraction, **key)),
                         f"{mean(per_set):.2f} %",
@@ -168,7 +172,7 @@ def report(records: Records, args, seconds: float) -> str:
                     ]
                 )
         if body:
-            header = ["set", "rows", "base", "seeds", "teacher", "base alone", "+PM", "+ABM", "+GM", "+all"]
+            header = ["set", "rows", "base", "seeds", "teacher", "base alone", "+PM", "+ABM", "+GM", "+all", "auto"]
             lines += [f"## {fraction:.0%} of the rows: RMSE on standardised targets", ""]
             lines += [table([*header, "reduction by all"], body), ""]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common import read_csv
 
-VARIANTS = ("base", "pm", "abm", "gm", "all")
+VARIANTS = ("base", "pm", "abm", "gm", "all", "auto")
 DEFAULTS: dict = {
     "w_pm": 1.0,
     "w_abm": (1.0, 0.0),
@@ -87,45 +87,76 @@ def train_teacher(spec: str, x, y, xv, yv, seed: int):
     return network.requires_grad_(False)
 
 
-def run(task: Task) -> list[dict]:
+def by_the_race(task: Task, raw, teacher, scalers, seen, kept_out, test):
+    """What ``distill`` gives with its default, recipe auto, on the same rows; it chooses its base itself."""
+    from regkd_edge.config import DistillConfig
+    from regkd_edge.data import Dataset, Split, Table
+    from regkd_edge.models import Teacher
+    from regkd_edge.training import distill
+
+    names = [f"x{j}" for j in range(raw[0].shape[1])]
+    data = Dataset(Table(*raw, names, ["target"], task.path.stem), Split(seen, kept_out, test))
+    config = DistillConfig(student=task.student, batch=task.batch)
+    return distill(data, Teacher(teacher, scalers, "standardized", task.path.stem), config, task.seed).module
+
+
+def by_one_recipe(task: Task, base: str, variant: str, teacher, x, y, seen, kept_out, judge):
+    """Base, or base and terms, with early stopping; the student, and its RMSE at the last step."""
     import copy
 
-    import numpy as np
     import torch
 
     from regkd_edge.fused import Member, Optimizer, advance
     from regkd_edge.models import build
     from regkd_edge.objectives import StepRecipe, row_quantities
 
-    x, y = read_csv(task.path)
+    recipe = StepRecipe(base=base, **constants_of(task, variant))
+    student = build(task.student, x.shape[1], 1, 1000 + task.seed)
+    with torch.no_grad():
+        quantities = row_quantities(teacher(x[seen]), y[seen])
+    optimizer = Optimizer(**json.loads(task.optimizer))
+    batch = min(task.batch, len(seen))
+    data = x[seen], y[seen]
+    member = Member(student, teacher, *data, recipe, optimizer, task.steps, batch, task.seed, quantities)
+    best, kept = float("inf"), None
+    for done in range(0, task.steps, LOOK):
+        advance([member], min(LOOK, task.steps - done))
+        now = rmse(student, x[kept_out], y[kept_out])
+        if now < best:
+            best, kept = now, copy.deepcopy(student.state_dict())
+    last = rmse(student, x[judge], y[judge])
+    student.load_state_dict(kept)
+    return student, last
+
+
+def run(task: Task) -> list[dict]:
+    import numpy as np
+    import torch
+
+    from regkd_edge.data import Scaler, Scalers
+
+    raw = x, y = read_csv(task.path)
     train, validation, test = split(len(x), task.seed)
     centre, scale = x[train].mean(0), np.where(x[train].std(0) > 0, x[train].std(0), 1.0)
     shift, unit = y[train].mean(0), y[train].std(0)
+    scalers = Scalers(Scaler(centre, scale), Scaler(shift, unit))
     x, y = (torch.tensor(v, dtype=torch.float32) for v in ((x - centre) / scale, (y - shift) / unit))
     teacher = train_teacher(task.teacher, x[train], y[train], x[validation], y[validation], task.seed)
     judge = validation if task.score == "select" else test
     floor = rmse(teacher, x[judge], y[judge])
-    lines = []
+    lines, raced = [], {}
     for fraction, base, variant in task.wanted:
         rows = train[: round(fraction * len(train))]  # nested: the smaller share is inside the larger
         held = max(4, len(rows) // 5)
         seen, kept_out = rows[held:], rows[:held]
-        recipe = StepRecipe(base=base, **constants_of(task, variant))
-        student = build(task.student, x.shape[1], 1, 1000 + task.seed)
-        with torch.no_grad():
-            quantities = row_quantities(teacher(x[seen]), y[seen])
-        optimizer = Optimizer(**json.loads(task.optimizer))
-        batch = min(task.batch, len(seen))
-        data = x[seen], y[seen]
-        member = Member(student, teacher, *data, recipe, optimizer, task.steps, batch, task.seed, quantities)
-        best, kept, started = float("inf"), None, time.monotonic()
-        for done in range(0, task.steps, LOOK):
-            advance([member], min(LOOK, task.steps - done))
-            now = rmse(student, x[kept_out], y[kept_out])
-            if now < best:
-                best, kept = now, copy.deepcopy(student.state_dict())
-        last = rmse(student, x[judge], y[judge])
-        student.load_state_dict(kept)
+        started = time.monotonic()
+        if variant == "auto":  # one student beside all bases
+            if fraction not in raced:
+                raced[fraction] = by_the_race(task, raw, teacher, scalers, seen, kept_out, test)
+            student = raced[fraction]
+            last = rmse(student, x[judge], y[judge])
+        else:
+            student, last = by_one_recipe(task, base, variant, teacher, x, y, seen, kept_out, judge)
         key = {
             "set": task.path.stem,
             "fraction": fraction,

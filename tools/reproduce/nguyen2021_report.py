@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common import Records, dot_plot, how_it_was_run, mean, sd, table, with_sd
 
-METHODS = ("scratch", "mimic", "ail", "terms", "trust_terms", "latent", "nguyen2021")
+METHODS = ("scratch", "mimic", "ail", "terms", "trust_terms", "latent", "nguyen2021", "auto")
 EQUAL = 0.02  # mimic's excess, as a share of the teacher's RMSE, below which there is nothing to halve
 
 
@@ -42,8 +42,10 @@ def _under_shift(records: Records, sets: list[str], key: dict) -> list[str]:
     of_mimic = {n: excess(records, "mimic", set=n, **key) for n in sets}
     judged = {n: v for n, v in of_mimic.items() if v > EQUAL}
     whole, lines = mean(list(of_mimic.values())), []
-    for method in ("nguyen2021", "latent", "terms", "trust_terms", "ail", "scratch"):
+    for method in ("nguyen2021", "latent", "terms", "trust_terms", "ail", "scratch", "auto"):
         found = pooled(records, method, sets, **key)
+        if math.isnan(found):
+            continue
         halved = sum(excess(records, method, set=n, **key) <= 0.5 * v for n, v in judged.items())
         says = f"- shift {key['shift']:g}, {method}: pooled excess {found:+.1%} of the teacher's RMSE"
         says += f", mimic's {whole:+.1%}"
@@ -97,7 +99,11 @@ def report(records: Records, sets: list[str], shifts: list[float], steps: int, s
         key = {"shift": shift, "steps": steps}
         named = {n: [excess(records, m, set=n, **key) for m in METHODS] for n in sets}
         named["pooled"] = [pooled(records, m, sets, **key) for m in METHODS]
-        rows += [[f"{shift:g}", n, *(f"{v:+.1%}" for v in found)] for n, found in named.items() if found[0] == found[0]]
+        rows += [
+            [f"{shift:g}", n, *("-" if math.isnan(v) else f"{v:+.1%}" for v in found)]
+            for n, found in named.items()
+            if found[0] == found[0]
+        ]
     lines += ["## Excess over the teacher", "", table(["shift", "set", *METHODS], rows), ""]
     rows = []
     for name in sets:

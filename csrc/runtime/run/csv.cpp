@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -50,12 +51,23 @@ bool fields_of(const std::string& line, std::vector<std::string>& fields) {
     return true;
 }
 
+// A whole number that a double does not hold: the code of something, or a mistake. Python's reader refuses it too.
+bool is_long_code(const std::string& text) {
+    std::string digits = text.substr(text[0] == '-' || text[0] == '+');
+    if (digits.size() < 16 || digits.find_first_not_of("0123456789") != std::string::npos) return false;
+    digits.erase(0, digits.find_first_not_of('0'));
+    if (digits.size() > 308) return true;
+    char exact[512];
+    std::snprintf(exact, sizeof exact, "%.0f", std::strtod(digits.c_str(), nullptr));
+    return digits.empty() ? false : digits != exact;
+}
+
 bool number(const std::string& text, float& value) {
     // strtof takes hexadecimal numbers too, and stops at a NUL.
     if (text.empty() || text.find_first_of(std::string("xX\0", 3)) != std::string::npos) return false;
     char* end = nullptr;
     value = std::strtof(text.c_str(), &end);
-    return *end == 0;
+    return *end == 0 && !is_long_code(text);
 }
 
 bool is_header(const std::vector<std::string>& fields) {
@@ -111,6 +123,10 @@ bool read_csv(const char* path, const Engine& engine, std::vector<float>& rows, 
     for (size_t at = 1; std::getline(stream, line); ++at) {
         if (at == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0) line.erase(0, 3);
         if (trimmed(line).empty()) continue;
+        if (line.find('\0') != std::string::npos) {
+            message = std::string("'") + path + "' is not a text file: line " + std::to_string(at) + " holds a byte 0";
+            return false;
+        }
         const std::string where = std::string("'") + path + "', line " + std::to_string(at) + ": ";
         std::vector<std::string> fields;
         if (!fields_of(line, fields)) {

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,8 +112,9 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
         )
     body = [row for number, row in rows if number > end]
     if len(names) == usual - 1 and form.header and names[-1] and all(len(row) == usual for row in body):
-        if not all(not row[-1].strip() for row in body):  # R's write.table names no column for the row names
-            names.insert(0, "")
+        if _row_names([row[0].strip() for row in body]) and any(row[-1].strip() for row in body):
+            names.insert(0, "")  # R's write.table names no column for the row names
+            notes.append("rows have one cell more than the header: the first one was taken for the name of the row")
     if len(body) > 3 and _units(names, body):
         notes.append(
             f"line {end + 2} is left out: it holds no numbers ({shortened(', '.join(body[0]))}), units perhaps"
@@ -127,6 +128,14 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
     names = _check_names(path, names)
     dotted = [] if decimal == "," else _dotted(names, body, form)
     return Layout(encoding, separator, names, end + 1, decimal, notes, dotted)
+
+
+def _row_names(cells: Sequence[str]) -> bool:
+    """Whether cells name rows: texts, or numbers that count them. Else all columns would be shifted by one."""
+    if not all(map(is_number, cells)):
+        return True
+    numbers = [int(cell) for cell in cells if cell.isdecimal()]
+    return len(cells) > 1 and len(numbers) == len(cells) and all(b == a + 1 for a, b in zip(numbers, numbers[1:]))
 
 
 def _refuse_other_kinds(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The native back end: MLPs in C++ without dependencies, as an engine file and as a C99 header."""
+"""The native back end: students in C++ without dependencies, as an engine file and as a C99 header."""
 
 from __future__ import annotations
 

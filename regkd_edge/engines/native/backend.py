@@ -1,4 +1,4 @@
-"""The native back end: MLPs in C++ without dependencies (csrc/runtime), in fp32 and int8.
+"""The native back end: students in C++ without dependencies (csrc/runtime), in fp32 and int8.
 
 The engine file holds the operations of the graph in order and is the same on every machine: packing for the
 processor's instruction set happens when it is loaded. The same file is run by the C++ library and ``regkd-run`` on a
@@ -21,8 +21,9 @@ from ...io.regular import read_bytes
 from .. import base
 from ..base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
 from ..host import cpu_model
-from .file import Program, from_bytes, to_bytes
+from .file import from_bytes, to_bytes
 from .header import header_of
+from .operations import Program
 
 __all__ = ["BACKEND", "NativeBackend", "NativeRunner", "write_c_header"]
 
@@ -47,6 +48,17 @@ class NativeRunner:
             return self._infer(x)
         except (TypeError, ValueError) as error:
             raise self._explain(x, error) from None
+
+    def cpp_nanoseconds(
+        self,
+        rows: np.ndarray,  # [n, d] float32
+        batch: int,
+        samples: int,
+        warmup: int,
+    ) -> np.ndarray:  # int64 [samples]
+        """Nanoseconds of single requests in a loop in C++: what an application in C++ waits for."""
+        raw, _ = self._engine.time(np.ascontiguousarray(rows.reshape(len(rows), -1)), batch, samples, warmup)
+        return raw
 
     def _explain(self, x: Any, error: Exception) -> Exception:
         if self._engine is None:
@@ -124,7 +136,7 @@ class NativeBackend:
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             Path(temporary).write_bytes(to_bytes(program))
-        from ...quantization import graph_precision
+        from ...graph.graph import graph_precision
 
         precision, executed = graph_precision(source).label, program.share()
         manifest = seal(

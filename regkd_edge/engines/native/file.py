@@ -5,108 +5,26 @@ The C++ library checks a file before it runs it; the reader here serves inspecti
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import numpy as np
 
 from ...errors import GraphError
+from ...graph.network import Window
+from .operations import ACTIVATIONS, CONSTANT, KINDS, Operation, Program, window_words
 
-__all__ = ["ACTIVATIONS", "KINDS", "Operation", "Program", "from_bytes", "to_bytes"]
+__all__ = ["ACTIVATIONS", "CONSTANT", "KINDS", "Operation", "Program", "from_bytes", "to_bytes"]
 
 MAGIC = b"\x89RKDN\r\n\x1a"
-VERSION = 1
-KINDS = ("", "add", "subtract", "multiply", "divide", "activation", "dense", "dense_int8", "quantize", "clip")
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "silu", "gelu", "gelu_tanh", "tanh", "softplus", "sigmoid")
-CONSTANT = ("add", "subtract", "multiply", "divide")
-_LOW_DATA, _LOW_CODES = 2, 4  # of the detail of dense_int8, beside 1 for a bias
+VERSION = 2  # the newest
+_FIRST_OF_2 = KINDS.index("channels_last")
+_BIAS, _LOW_DATA, _LOW_CODES, _INT8, _SEQUENCE = 1, 2, 4, 8, 16  # of the detail
 _HEADER = struct.Struct("<8sIIIIIIII")
 _OPERATION = struct.Struct("<IIIf")
-
-
-@dataclass
-class Operation:
-    """One step from a vector of values to the next.
-
-    Attributes
-    ----------
-    kind : one of KINDS
-    width : int
-        Number of output values.
-    activation : one of ACTIVATIONS, for kind ``activation``
-    number : float
-        Scale of the data (dense_int8, quantize), alpha (leaky_relu, elu).
-    values : float32 [width] constants, [width, n] weights of dense, [2] bounds of clip
-    codes : int8 [width, n], scale : float32 [width]
-        Weights of dense_int8 and their scale.
-    bias : float32 [width] or None
-    low_data : bool, low_codes : int8 [width, n] or None
-        Whether dense_int8 also multiplies what the rounding of its data leaves over, and what the codes leave over of
-        its weights; both in steps 254 times finer.
-    """
-
-    kind: str
-    width: int
-    activation: str = "identity"
-    number: float = 0.0
-    values: np.ndarray | None = None
-    codes: np.ndarray | None = None
-    scale: np.ndarray | None = None
-    bias: np.ndarray | None = None
-    low_data: bool = False
-    low_codes: np.ndarray | None = None
-
-    @property
-    def parts(self) -> int:
-        """Number of integer products that a dense_int8 is the sum of."""
-        return 1 + self.low_data + (self.low_codes is not None)
-
-    @property
-    def multiply_adds(self) -> int:
-        weights = self.values if self.kind == "dense" else self.codes if self.kind == "dense_int8" else None
-        return 0 if weights is None else weights.size * self.parts
-
-
-@dataclass
-class Program:
-    """A network as a chain of operations on ``inputs`` values in raw units."""
-
-    inputs: int
-    outputs: int
-    operations: list[Operation] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # [inputs + outputs], or empty
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds per row."""
-        return sum(op.multiply_adds for op in self.operations)
-
-    @property
-    def constant_bytes(self) -> int:
-        """Bytes of weights and other constants: what a microcontroller keeps in flash."""
-        return sum(
-            a.nbytes
-            for op in self.operations
-            for a in (op.values, op.codes, op.bias, op.low_codes, *[op.scale] * op.parts)
-            if a is not None
-        )
-
-    @property
-    def stack_bytes(self) -> int:
-        """Bytes of working memory per row: two buffers of the widest layer, and its input in int8."""
-        widest = max([self.inputs, *(op.width for op in self.operations)])
-        return 8 * widest + max([0, *(op.codes.shape[1] for op in self.operations if op.codes is not None)])
-
-    def share(self) -> dict[str, float]:
-        """Return the share of the multiply-adds by the precision they are computed in, largest first."""
-        sums: dict[str, int] = {}
-        for op in self.operations:
-            if op.multiply_adds:
-                precision = "int8" if op.kind == "dense_int8" else "fp32"
-                sums[precision] = sums.get(precision, 0) + op.multiply_adds
-        total = sum(sums.values())
-        return {name: count / total for name, count in sorted(sums.items(), key=lambda item: -item[1])}
+_WINDOW = struct.Struct("<11I")
 
 
 def _floats(values: np.ndarray) -> bytes:
@@ -117,27 +35,65 @@ def _padded(content: bytes) -> bytes:
     return content + bytes(-len(content) % 4)
 
 
+def _codes(values: np.ndarray) -> bytes:
+    return _padded(np.ascontiguousarray(values, dtype=np.int8).tobytes())
+
+
+def _detail(op: Operation, before: int) -> int:
+    if op.kind == "activation":
+        return ACTIVATIONS.index(op.activation)
+    if op.kind in CONSTANT:
+        return 0 if op.values.size == before else op.values.size
+    if op.kind == "channels_last":
+        return op.channels
+    parts = op.low_data * _LOW_DATA | (op.low_codes is not None) * _LOW_CODES
+    if op.kind == "gru":
+        return parts | (op.codes is not None) * _INT8 | op.sequence * _SEQUENCE
+    whole = op.kind == "depthwise" and op.codes is not None
+    return parts | (op.bias is not None) * _BIAS | whole * _INT8
+
+
+def _payload(op: Operation) -> Iterator[bytes]:
+    if op.window is not None:
+        yield _WINDOW.pack(*window_words(op.window))
+    if op.kind == "gru":
+        yield struct.pack("<II", (op.values if op.codes is None else op.codes).shape[1], op.steps)
+        for matrix in (op, op.recurrence):
+            yield from (
+                [_floats(matrix.values)]
+                if matrix.codes is None
+                else [
+                    _floats(matrix.scale), _codes(matrix.codes),
+                    b"" if matrix.low_codes is None else _codes(matrix.low_codes),
+                ]
+            )  # fmt: skip
+        yield _floats(op.bias) + _floats(op.recurrence.bias)
+        return
+    if op.codes is not None:
+        yield _floats(op.scale)
+    elif op.values is not None:
+        yield _floats(op.values)
+    if op.bias is not None:
+        yield _floats(op.bias)
+    for codes in (op.codes, op.low_codes):
+        if codes is not None:
+            yield _codes(codes)
+
+
 def to_bytes(program: Program) -> bytes:
     """Return the bytes of the file of a program."""
     names = "\n".join(program.names).encode()
-    parts = [_padded(names)]
-    for op in program.operations:
-        detail = ACTIVATIONS.index(op.activation) if op.kind == "activation" else int(op.bias is not None)
-        detail |= op.low_data * _LOW_DATA | (op.low_codes is not None) * _LOW_CODES
-        parts.append(_OPERATION.pack(KINDS.index(op.kind), op.width, detail, op.number))
-        if op.kind == "dense_int8":
-            parts.append(_floats(op.scale))
-        elif op.values is not None:
-            parts.append(_floats(op.values))
-        if op.bias is not None:
-            parts.append(_floats(op.bias))
-        for codes in (op.codes, op.low_codes):
-            if codes is not None:
-                parts.append(_padded(np.ascontiguousarray(codes, dtype=np.int8).tobytes()))
+    parts, version = [_padded(names)], 1
+    for op, before, _ in program.sized():
+        detail, kind = _detail(op, before), KINDS.index(op.kind)
+        if kind >= _FIRST_OF_2 or (op.kind in CONSTANT and detail) or (op.kind == "quantize" and detail):
+            version = 2
+        parts.append(_OPERATION.pack(kind, op.width, detail, op.number))
+        parts += _payload(op)
     body = b"".join(parts)
     size = _HEADER.size + len(body)
     rest = struct.pack("<IIIIII", size, program.inputs, program.outputs, len(program.operations), len(names), 0) + body
-    return struct.pack("<8sII", MAGIC, VERSION, zlib.crc32(rest)) + rest
+    return struct.pack("<8sII", MAGIC, version, zlib.crc32(rest)) + rest
 
 
 def from_bytes(content: bytes) -> Program:
@@ -146,55 +102,94 @@ def from_bytes(content: bytes) -> Program:
     if len(content) < _HEADER.size or content[:8] != MAGIC:
         raise GraphError("the file does not start like a native engine.", remedy)
     _, version, checksum, size, inputs, outputs, count, names, _ = _HEADER.unpack_from(content)
-    if version != VERSION:
-        raise GraphError(f"the engine has format version {version}, expected {VERSION}.", remedy)
+    if not 1 <= version <= VERSION:
+        raise GraphError(f"the engine has format version {version}, expected 1 to {VERSION}.", remedy)
     if size != len(content) or checksum != zlib.crc32(content[16:]):
         raise GraphError("the engine is damaged: its size or its checksum differs from its header.", remedy)
     try:
-        return _read(content, inputs, outputs, count, names)
+        return _Reader(content).program(inputs, outputs, count, names)
     except (struct.error, IndexError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise GraphError(f"the engine is damaged: {error}.", remedy) from None
 
 
-def _read(content: bytes, inputs: int, outputs: int, count: int, names: int) -> Program:
-    at = _HEADER.size
+class _Reader:
+    """A place in the file behind its header."""
 
-    def take(dtype: str, *shape: int) -> np.ndarray:
-        nonlocal at
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if at + size > len(content):
+    def __init__(self, content: bytes) -> None:
+        self.content, self.at = content, _HEADER.size
+
+    def take(self, dtype: str, *shape: int) -> np.ndarray:
+        count = math.prod(shape)
+        size = count * np.dtype(dtype).itemsize
+        if self.at + size > len(self.content):
             raise ValueError("the numbers extend beyond the end of the file")
-        values = np.frombuffer(content, dtype, int(np.prod(shape)), at).reshape(shape)
-        at += size + -size % 4
+        values = np.frombuffer(self.content, dtype, count, self.at).reshape(shape)
+        self.at += size + -size % 4
         return values
 
-    text = take("u1", names).tobytes().decode()
-    program = Program(inputs, outputs, [], text.split("\n") if text else [])
-    width = inputs
-    for _ in range(count):
-        kind, n, detail, number = _OPERATION.unpack_from(content, at)
-        at += _OPERATION.size
+    def words(self, form: struct.Struct) -> tuple:
+        values = form.unpack_from(self.content, self.at)
+        self.at += form.size
+        return values
+
+    def program(self, inputs: int, outputs: int, count: int, names: int) -> Program:
+        text = self.take("u1", names).tobytes().decode()
+        program = Program(inputs, outputs, [], text.split("\n") if text else [])
+        width, places = inputs, 0
+        for _ in range(count):
+            op = self.operation(width)
+            program.operations.append(op)
+            width = op.width * (places or 1)
+            places = 0 if op.window is None or op.kind != "windows" else op.window.places
+        if width != outputs or self.at != len(self.content):
+            raise ValueError(f"it ends with {width} values for {outputs} outputs")
+        return program
+
+    def operation(self, width: int) -> Operation:
+        kind, n, detail, number = self.words(_OPERATION)
         if not 1 <= kind < len(KINDS):
             raise ValueError(f"an operation has the unknown kind {kind}")
         op = Operation(KINDS[kind], n, number=number)
         if op.kind == "activation":
             op.activation = ACTIVATIONS[detail]
         elif op.kind in CONSTANT:
-            op.values = take("<f4", n)
+            op.values = self.take("<f4", detail or n)
         elif op.kind == "clip":
-            op.values = take("<f4", 2)
-        elif op.kind in ("dense", "dense_int8"):
-            if op.kind == "dense":
-                op.values = take("<f4", n, width)
-            else:
-                op.scale = take("<f4", n)
-            op.bias = take("<f4", n) if detail & 1 else None
-            if op.kind == "dense_int8":
-                op.codes = take("i1", n, width)
-                op.low_data = bool(detail & _LOW_DATA)
-                op.low_codes = take("i1", n, width) if detail & _LOW_CODES else None
-        program.operations.append(op)
-        width = n
-    if width != outputs or at != len(content):
-        raise ValueError(f"it ends with {width} values for {outputs} outputs")
-    return program
+            op.values = self.take("<f4", 2)
+        elif op.kind == "quantize":
+            op.low_data = bool(detail & _LOW_DATA)
+        elif op.kind == "channels_last":
+            op.channels = detail
+        elif op.kind in ("windows", "depthwise"):
+            op.window = Window(*self.words(_WINDOW))
+        if op.kind in ("dense", "dense_int8", "depthwise"):
+            channels = op.window.channels if op.window is not None else n
+            shape = (op.window.taps, channels) if op.window is not None else (n, width)
+            whole = op.kind == "dense_int8" or (op.kind == "depthwise" and bool(detail & _INT8))
+            self.layer(op, detail, channels, shape, whole=whole)
+        elif op.kind == "gru":
+            self.recurrent(op, detail)
+        return op
+
+    def layer(self, op: Operation, detail: int, outputs: int, shape: tuple[int, int], *, whole: bool) -> None:
+        if whole:
+            op.scale = self.take("<f4", outputs)
+        else:
+            op.values = self.take("<f4", *shape)
+        op.bias = self.take("<f4", outputs) if detail & _BIAS else None
+        if whole:
+            op.codes = self.take("i1", *shape)
+            op.low_data = bool(detail & _LOW_DATA)
+            op.low_codes = self.take("i1", *shape) if detail & _LOW_CODES else None
+
+    def recurrent(self, op: Operation, detail: int) -> None:
+        features, op.steps = self.words(struct.Struct("<II"))
+        op.sequence = bool(detail & _SEQUENCE)
+        if op.steps < 1:
+            raise ValueError("a gru has no steps")
+        gates = 3 * op.units
+        op.recurrence = Operation("dense", gates)
+        low = detail & _LOW_CODES if detail & _INT8 else 0
+        for matrix, n in ((op, features), (op.recurrence, op.units)):
+            self.layer(matrix, low, gates, (gates, n), whole=bool(detail & _INT8))
+        op.bias, op.recurrence.bias = self.take("<f4", gates), self.take("<f4", gates)

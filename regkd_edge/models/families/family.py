@@ -115,7 +115,7 @@ class Family:
     name = ""
     form = ""
     quantized: tuple[str, ...] = ("Gemm",)
-    backends: tuple[str, ...] = ("onnxruntime", "tensorrt", "tensorrt-rtx")
+    backends: tuple[str, ...] = ("onnxruntime", "native", "tensorrt", "tensorrt-rtx")
 
     def parse(self, text: str) -> Spec:
         """Read a spec; :class:`ModelError` names what is wrong and the form that is right."""

@@ -34,7 +34,6 @@ class _MLP(Family):
 
     name = "mlp"
     form = "mlp:WIDTHS:ACTIVATION, such as mlp:64,64:tanh"
-    backends = ("onnxruntime", "native", "tensorrt", "tensorrt-rtx")
 
     def parse(self, text: str) -> MLPSpec:
         _, *rest = text.split(":")

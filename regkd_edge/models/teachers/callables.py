@@ -37,7 +37,11 @@ class ArrayFunction(nn.Module):
         super().__init__()
         ask = getattr(function, "predict", function)
         if not callable(ask) or isinstance(function, type):
-            kind = f"the class {function.__name__}" if isinstance(function, type) else f"a {type(function).__name__}"
+            kind = (
+                f"the class {function.__name__}"
+                if isinstance(function, type)
+                else f"{str(function)[:40]!r} ({type(function).__name__})"
+            )
             raise ModelError(
                 f"{kind} cannot be a teacher.", "Give a function on arrays, or a fitted object with predict(x)."
             )

@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import ModelError, NotAvailable
 from ...io.arrays import inflated_problem
 from ...io.reading import read_json
+from .probe import crash_of, without_parameters
 
 __all__ = ["BOOSTERS", "PICKLES", "read_booster", "read_estimator"]
 
@@ -96,7 +97,8 @@ def _class_of_a_library(name: str) -> bool:
     if module.split(".")[0] not in ("sklearn", "xgboost", "lightgbm"):
         return False
     try:
-        return isinstance(getattr(importlib.import_module(module), attribute), type)
+        found = getattr(importlib.import_module(module), attribute)
+        return isinstance(found, type) and found.__module__.split(".")[0] == module.split(".")[0]
     except (ImportError, AttributeError):
         return False
 
@@ -150,6 +152,10 @@ def read_booster(path: str | Path) -> Booster:
         raise ModelError(
             f"'{path}' is not a file of XGBoost, LightGBM or CatBoost.", "Give the file that its save_model wrote."
         )
+    library(kind, f"the file '{path.name}'")
+    problem = crash_of(kind, path)
+    if problem is not None:
+        raise ModelError(f"{kind} cannot read '{path}': {problem}.", "Save the model again with its save_model.")
     try:
         return {"xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}[kind](path)
     except (ModelError, NotAvailable):
@@ -182,7 +188,7 @@ def _xgboost(path: Path) -> Booster:
 
 def _lightgbm(path: Path) -> Booster:
     lightgbm = library("lightgbm", "a LightGBM file")
-    booster = lightgbm.Booster(model_file=str(path))
+    booster = lightgbm.Booster(model_str=without_parameters(path.read_text(encoding="utf-8")))
     names = booster.feature_name()
     named = names if names and not all(name == f"Column_{i}" for i, name in enumerate(names)) else None
     return Booster("LightGBM", booster, booster.num_feature(), named, booster.predict)

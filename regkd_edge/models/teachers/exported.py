@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...errors import ModelError
 from ..outputs import Outputs
+from .program_code import UnsafeProgram, safe_program, safe_script
 
 __all__ = ["FixedBatch", "read_program", "read_torchscript"]
 
@@ -46,14 +47,14 @@ def read_program(path: str | Path, outputs: Outputs, *, trust: bool = False) -> 
     try:
         # It logs a traceback for a damaged file before it raises.
         with _silent("torch.export"), contextlib.nullcontext() if trust else _without_pickles():
-            program = torch.export.load(str(path))
+            program = torch.export.load(str(path) if trust else safe_program(Path(path)))
         module = program.module()
         module.train = lambda mode=True: module  # it was exported in one mode, and refuses to switch
         module.eval = lambda: module
-    except _Pickle as error:
+    except (_Pickle, UnsafeProgram) as error:
         raise ModelError(
-            f"the program '{path}' holds {error}, and loading it would run code of the file.",
-            "Export it again without such constants; or add --trust if you made that file yourself.",
+            f"the program '{path}' holds {error}, and loading it could run code of the file.",
+            "Export it again without that; or add --trust if you made that file yourself.",
         ) from None
     except Exception as error:  # a damaged archive, operators of a library that is absent, another version
         raise ModelError(
@@ -129,10 +130,15 @@ def _is_input(program: Any, node: Any) -> bool:
     return node.name in program.graph_signature.user_inputs
 
 
-def read_torchscript(path: str | Path) -> nn.Module:
-    """A TorchScript program on the CPU; :class:`ModelError` for a damaged one."""
+def read_torchscript(path: str | Path, *, trust: bool = False) -> nn.Module:
+    """A TorchScript program on the CPU; :class:`ModelError` for a damaged one, or one whose code touches files."""
     try:
-        return torch.jit.load(str(path), map_location="cpu")
+        return torch.jit.load(str(path) if trust else safe_script(Path(path)), map_location="cpu")
+    except UnsafeProgram as error:
+        raise ModelError(
+            f"the program '{path}' holds {error}, which can read and write files.",
+            "Save it again without that; or add --trust if you made that file yourself.",
+        ) from None
     except Exception as error:  # a damaged archive, custom operators that are absent
         raise ModelError(
             f"'{path}' is not a TorchScript program that loads here: {_first_line(error)}.",

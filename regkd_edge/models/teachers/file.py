@@ -75,7 +75,7 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
     if archive == "a torch.export program" or suffix == ".pt2":
         return _of("torch.export", read_program(path, Outputs(str(path), output), trust=trust), path, units, output)
     if archive == "a TorchScript program":
-        return _of("torchscript", read_torchscript(path), path, units, output)
+        return _of("torchscript", read_torchscript(path, trust=trust), path, units, output)
     if suffix == ".safetensors":
         raise _weights_alone(path)
     if booster_of(path) is not None:

@@ -79,8 +79,8 @@ def _require_targets(y: np.ndarray, given: np.ndarray) -> None:
 
 
 def _labelled(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    x, y = dataset.rows("train")
-    return (x[:_ROWS], y[:_ROWS]) if len(x) else (dataset.x[:_ROWS], dataset.y[:_ROWS])
+    some = dataset.split.train[:_ROWS]
+    return (dataset.x[some], dataset.y[some]) if len(some) else (dataset.x[:_ROWS], dataset.y[:_ROWS])
 
 
 def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = False) -> None:

@@ -11,7 +11,9 @@ from torch import nn
 from ...config import TeacherConfig
 from ...config.sources import factory_of
 from ...data import Columns, Dataset
+from ...data.stored import is_stored
 from ...errors import ModelError
+from ...run.consented import require_code, trusts
 from ..scaling import find_scalers, read_scalers, scalers_in
 from ..state_dict import Weights
 from ..store import read_card, read_tensors
@@ -20,7 +22,7 @@ from ..weights import read_weights
 from .factory import from_factory, imported
 from .file import from_file
 from .fit import compare_with_labels, settle_scalers
-from .run import from_folder, from_run
+from .run import from_folder, from_run, kept_copy
 
 __all__ = ["check_teacher", "open_teacher", "teacher_for"]
 
@@ -57,6 +59,7 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
     """
     if folder is None:
         teacher = open_teacher(config)
+        _read_as_given(teacher, dataset)
         settle_scalers(teacher, dataset, config.teacher_scaler)
     else:
         teacher = _kept(config, Path(folder))
@@ -69,13 +72,14 @@ def teacher_for(config: TeacherConfig, dataset: Dataset, folder: str | Path | No
 def _kept(config: TeacherConfig, folder: Path) -> Teacher:
     card = read_card(folder)
     if card.get("kind") != "factory":
-        return from_folder(folder, trust=config.trust)
+        return from_folder(folder, trust=trusts(config, kept_copy(folder)))
     if _short(config.factory_name) != _short(card.get("factory")):
         raise ModelError(
             f"the teacher in '{folder}' needs the factory '{card.get('factory')}', and the configuration names "
             f"'{config.factory_name}'.",
             "Name it with --factory, or import this teacher again with --force.",
         )
+    require_code(config, "factory")
     tensors = Weights(read_tensors(folder / "model.safetensors"))
     teacher = from_factory(config.factory_name, card.get("units", config.units), tensors, f"'{folder}'", config.output)
     teacher.scalers, teacher.found = stored_scalers(card), []  # decided when it was taken in
@@ -101,17 +105,20 @@ def open_teacher(config: TeacherConfig) -> Teacher:
     as :func:`teacher_for`.
     """
     if config.factory_name is not None:
-        weights = read_weights(config.weights, trust=config.trust) if config.weights is not None else None
+        require_code(config, "factory")
+        trust = trusts(config, config.weights)
+        weights = read_weights(config.weights, trust=trust) if config.weights is not None else None
         teacher = from_factory(config.factory_name, config.units, weights, f"'{config.weights}'", config.output)
     elif config.path is not None:
         path = Path(config.path)
         if config.from_run or path.is_dir():
-            teacher = from_run(path, trust=config.trust)
+            teacher = from_run(path, trust=trusts(config, kept_copy(path / "teacher")))
         else:
-            teacher = from_file(path, config.units, output=config.output, trust=config.trust)
+            teacher = from_file(path, config.units, output=config.output, trust=trusts(config, path))
     else:
         raise ModelError("no teacher named.", "Train one with train-teacher, or name one with --teacher-from.")
-    teacher.trust = config.trust
+    require_code(config, "teacher_scaler")
+    teacher.trust = trusts(config, config.teacher_scaler)
     _scale_without_data(teacher, config.teacher_scaler)
     return teacher
 
@@ -142,12 +149,12 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     that are not finite, answers that depend on the rows beside them. It knows the kinds of the columns then.
     """
     _require_columns(teacher, dataset)
+    _read_as_given(teacher, dataset)
     if teacher.found:  # not yet settled, as by the library's load_teacher
         settle_scalers(teacher, dataset)
-    stored = dataset.table.columns or Columns.detect(dataset.x, dataset.table.feature_names)
-    teacher.columns = stored.observed(dataset.x)
+    teacher.columns = dataset.columns if is_stored(dataset.x) else _kinds(dataset).observed(dataset.x)
     teacher.outputs.width = teacher.outputs.width or dataset.o
-    rows = dataset.rows("train")[0][:_TOGETHER]
+    rows = dataset.x[dataset.split.train[:_TOGETHER]]
     if not len(rows):
         rows = dataset.x[:_TOGETHER]
     own = _own_units(teacher, dataset, rows)
@@ -157,6 +164,21 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
     _require_gradient(teacher, dataset, rows, answers)
     if teacher.outputs.note and teacher.outputs.note not in teacher.notes:
         teacher.notes.append(teacher.outputs.note)
+
+
+def _read_as_given(teacher: Teacher, dataset: Dataset) -> None:
+    """Let rows that are images or signals reach the module in their shape, where it takes them so."""
+    if dataset.input_shape is not None and teacher.shape is None:
+        scaler = teacher.scalers.x if teacher.scalers is not None else dataset.scalers().x
+        rows = dataset.x[:_TOGETHER]
+        teacher.read_as(dataset.input_shape, rows if teacher.units == "raw" else scaler.standardize(rows))
+
+
+def _kinds(dataset: Dataset) -> Columns:
+    if dataset.table.columns is not None:
+        return dataset.table.columns
+    kinds = Columns.detect if dataset.input_shape is None else Columns.of_tensors
+    return kinds(dataset.x, dataset.table.feature_names)
 
 
 def _require_columns(teacher: Teacher, dataset: Dataset) -> None:

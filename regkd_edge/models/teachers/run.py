@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from ...data import Dataset, Scalers, save_predictions
+from ...data.stored import blocks_of, is_stored
 from ...errors import ModelError, RunFolderError
 from ...io.command import command_line
 from ...io.files import file_hash, write_atomic
@@ -20,7 +21,7 @@ from ..teacher import Teacher
 from .file import from_file
 from .onnx_file import write_onnx
 
-__all__ = ["answers_of", "from_folder", "from_run", "save_teacher"]
+__all__ = ["answers_of", "from_folder", "from_run", "kept_copy", "save_teacher"]
 
 
 def from_run(path: str | Path, *, trust: bool = False) -> Teacher:
@@ -49,8 +50,20 @@ def from_folder(folder: str | Path, *, trust: bool = False) -> Teacher:
     )
 
 
+def kept_copy(folder: str | Path) -> Path | None:
+    """Return the copy of a teacher's file in the folder of :func:`save_teacher`, or None."""
+    return next((path for path in sorted(Path(folder).glob("source.*")) if path.is_file()), None)
+
+
 def _from_copy(folder: Path, card: dict[str, Any], trust: bool) -> Teacher:
     remedy = "Take the teacher in again with --force."
+    for key, kind in {"output": str, "extra": dict, "scalers": dict}.items():
+        if not isinstance(card.get(key), (kind, type(None))):
+            raise RunFolderError(f"'{folder / 'model.json'}' is corrupt: its {key} is {str(card[key])[:40]!r}.", remedy)
+    if card.get("units", "raw") not in ("raw", "standardized"):
+        raise RunFolderError(
+            f"'{folder / 'model.json'}' is corrupt: it has other units than raw, standardized.", remedy
+        )
     name = str(card.get("file", ""))
     copy = folder / name
     if Path(name).name != name or not name.startswith("source.") or not copy.is_file():
@@ -140,6 +153,11 @@ def _copy(source: Path, target: Path) -> None:
 
 def answers_of(teacher: Teacher, dataset: Dataset) -> np.ndarray:  # [N, o] raw units
     """Return a teacher's answers to all rows of a table, passed to it unchanged."""
+    if is_stored(dataset.x):
+        scalers = None if teacher.units == "raw" else teacher.scalers or dataset.scalers()
+        ask = teacher.predict if scalers is None or teacher.scalers is not None else (
+            lambda x: scalers.y.restore(teacher._ask(scalers.x.standardize(x))))  # fmt: skip
+        return np.concatenate([ask(block) for _, block in blocks_of(dataset.x)])
     if teacher.units == "standardized" and teacher.scalers is None:  # standardized by the statistics of this table
         scalers = dataset.scalers()
         if teacher.mlp is not None:

@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 
 def read(folder, **options):
-    return prepare(DataConfig(**{"source": str(folder), "target": "total", **options}), 0)
+    return prepare(DataConfig(**{"data": str(folder), "target": "total", **options}), 0)
 
 
 def test_pixels_and_labels_arrive_as_they_are(folder):

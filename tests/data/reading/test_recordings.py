@@ -37,7 +37,7 @@ def table_of(path, n=400, units=1, name="signal.csv"):
 
 
 def read(source, **options):
-    return prepare(DataConfig(source=str(source), **options), 0)
+    return prepare(DataConfig(data=str(source), **options), 0)
 
 
 def samples_by_part(table, parts):

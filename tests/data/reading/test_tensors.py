@@ -19,7 +19,7 @@ Y = X.sum(axis=(1, 2, 3)).astype(np.float64)
 
 
 def read(source, **options):
-    return prepare(DataConfig(source=str(source), **options), 0)
+    return prepare(DataConfig(data=str(source), **options), 0)
 
 
 @pytest.mark.parametrize("kind", ["stored", "compressed", "fortran", "npy"])

@@ -41,7 +41,7 @@ uint8_t* check(Thread& t, Space space, bool write, bool synchronises, uint64_t a
         m.fail(t, line, "%zu bytes at an address that is %llu modulo %zu: misaligned", bytes,
                static_cast<unsigned long long>(address % bytes), bytes);
     uint8_t* const p = reinterpret_cast<uint8_t*>(address);
-    const Who who = {t.tid, b.number, b.epoch, t.warp_epoch, t.releases, &b.known};
+    const Who who = {t.tid, b.number, b.epoch, t.warp_epoch, t.releases, b.region, &b.known};
     const auto touch = [&](Window& window) {
         if (address + bytes > window.end)
             m.fail(t, line, "%zu bytes at %llu of '%s', which has %llu", bytes,
@@ -86,13 +86,51 @@ void Machine::resume(Thread& t) {
     setcontext(&t.first);
 }
 
-void Machine::open_barrier(Block& block) {
+void Machine::join_acquired(Block& block) {
     for (auto& t : block.threads) {
         if (!t->acquired.empty()) join(block.known, t->acquired);
         t->acquired.clear();
-        if (t->state == State::kAtBarrier) t->state = State::kReady;
     }
+}
+
+void Machine::open_barrier(Block& block) {
+    join_acquired(block);
+    for (auto& t : block.threads)
+        if (t->state == State::kAtBarrier) t->state = State::kReady;
     ++block.epoch;
+    block.region = after_barrier(block.region);
+    count_meeting(block);
+}
+
+// All threads of the block stand at one half of the cluster's barrier. True: they go on.
+bool Machine::open_cluster(Block& block) {
+    Cluster& cluster = *block.cluster;
+    const bool arriving = block.threads[0]->state == State::kArriving;
+    if (arriving) {
+        join_acquired(block);
+        ++block.epoch;
+        Knowledge mine = block.known;
+        if (mine.size() <= block.number) mine.resize(block.number + 1);
+        mine[block.number].epoch = block.epoch;
+        join(cluster.gathered, mine);
+        block.meeting = cluster.meetings + 1;
+        if (++cluster.arrived == cluster.blocks) {
+            ++cluster.meetings;
+            cluster.arrived = 0;
+            cluster.known = cluster.gathered;
+        }
+    } else {
+        if (cluster.meetings < block.meeting) return false;
+        join(block.known, cluster.known);
+    }
+    ++block.region;
+    for (auto& t : block.threads) t->state = State::kReady;
+    count_meeting(block);
+    return true;
+}
+
+void Machine::count_meeting(Block& block) {
+    (void)block;
 #ifdef PTX_COUNT
     const WarpCounts* most = nullptr;
     for (WarpCounts& warp : block.warps) {
@@ -130,13 +168,17 @@ bool Machine::run_block(Block& block) {
         resume(t);
     }
     if (failed_) return false;
-    size_t done = 0, waiting = 0;
+    size_t done = 0, waiting = 0, arriving = 0, at_cluster = 0;
     for (auto& t : block.threads) {
         done += t->state == State::kDone;
         waiting += t->state == State::kAtBarrier;
+        arriving += t->state == State::kArriving;
+        at_cluster += t->state == State::kAtCluster;
     }
     block.done = done == n;
-    if (waiting > 0 && done + waiting == n) {
+    if (arriving == n || at_cluster == n) {
+        moved = open_cluster(block) || moved;
+    } else if (waiting > 0 && done + waiting == n) {
         open_barrier(block);
         moved = true;
     } else if (block.done) {
@@ -149,7 +191,7 @@ bool Machine::run_block(Block& block) {
 }
 
 int Machine::launch(const Kernel& kernel, unsigned blocks_x, unsigned blocks_y, unsigned block_threads,
-                    size_t shared_bytes, const void* parameters) {
+                    size_t shared_bytes, const void* parameters, unsigned cluster_blocks) {
     error.clear();
     failed_ = false;
     kernel_ = &kernel;
@@ -164,10 +206,13 @@ int Machine::launch(const Kernel& kernel, unsigned blocks_x, unsigned blocks_y, 
     for (Window& window : memory.windows) window.forget(n);
 #endif
     std::vector<Block> blocks(n);
+    std::vector<Cluster> clusters(n / cluster_blocks);
+    for (Cluster& cluster : clusters) cluster.blocks = cluster_blocks;
     size_t used = 0;
     for (uint32_t i = 0; i < n; ++i) {
         Block& block = blocks[i];
         block.number = i;
+        block.cluster = &clusters[i / cluster_blocks];
         block.x = i % blocks_x;
         block.y = i / blocks_x;
         block.known.resize(n);

@@ -34,7 +34,7 @@ struct Kernel {
     size_t parameter_bytes;
 };
 
-enum class State { kReady, kAtBarrier, kAtWarp, kSpinning, kDone };
+enum class State { kReady, kAtBarrier, kAtWarp, kArriving, kAtCluster, kSpinning, kDone };
 
 constexpr size_t kStackBytes = 256 * 1024;
 
@@ -57,7 +57,16 @@ struct Thread {
     inline void count(uint32_t basic_block);
 };
 
+// Blocks that meet at barrier.cluster; its two halves are one meeting.
+struct Cluster {
+    uint32_t blocks = 1, arrived = 0, meetings = 0;
+    Knowledge gathered, known;  // of those who have arrived, of the last meeting
+};
+
 struct Block {
+    Cluster* cluster = nullptr;
+    uint32_t meeting = 0;  // of the cluster, that this block has arrived at
+    Region region = 0;
     uint32_t x = 0, y = 0, number = 0, epoch = 1;
     std::vector<uint8_t> memory;
     Window shared;
@@ -84,7 +93,7 @@ class Machine {
 
     // Status 0, or 1 with `error`. Blocks of one launch take turns, so a grid barrier works for any number of them.
     int launch(const Kernel& kernel, unsigned blocks_x, unsigned blocks_y, unsigned block_threads, size_t shared_bytes,
-               const void* parameters);
+               const void* parameters, unsigned cluster_blocks = 1);
 
     void yield(Thread& t, State state, int line) {
         t.state = state;
@@ -101,6 +110,9 @@ class Machine {
     bool run_block(Block& block);
     void resume(Thread& t);
     void open_barrier(Block& block);
+    void join_acquired(Block& block);
+    void count_meeting(Block& block);
+    bool open_cluster(Block& block);
     void open_warps(Block& block);
 
     jmp_buf scheduler_;
@@ -140,6 +152,10 @@ inline void barrier(Thread& t, int line) {
     ++m.barriers[line];
     if (line != m.skipped_barrier) m.yield(t, State::kAtBarrier, line);
 }
+// The cluster's barrier. A block's threads wait for each other at both halves: one of the orders that a device may
+// take.
+inline void cluster_arrive(Thread& t, int line) { t.machine->yield(t, State::kArriving, line); }
+inline void cluster_wait(Thread& t, int line) { t.machine->yield(t, State::kAtCluster, line); }
 inline void warp_barrier(Thread& t, int line) {
     t.machine->yield(t, State::kAtWarp, line);
     ++t.warp_epoch;

@@ -1,9 +1,10 @@
 // Memory as a kernel sees it: windows with bounds, and who touched each word when, so that races are found.
 //
 // Two accesses of one word, one of them a write, are a race unless something orders them: a barrier of the block, a
-// barrier of the warp, or a chain of release and acquire between blocks. A block counts its barriers (its epoch); a
-// thread knows of other blocks the epochs that reached it through acquired words. Words are 4 bytes: neighbours of less
-// than a word count as one.
+// barrier of the warp, or a chain of release and acquire between blocks. A block counts its releases to all (its epoch:
+// barriers, arrivals at the cluster's barrier); a thread knows of other blocks the epochs that reached it through
+// acquired words and the cluster's barrier. Inside a block regions count: see `Region`. Words are 4 bytes: neighbours
+// of less than a word count as one.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +21,21 @@ enum class Space { kGeneric, kShared, kGlobal, kLocal, kParameter };
 
 constexpr uint32_t kNobody = ~0u;
 
+// Where a block's threads stand between its barriers. Even: outside the two halves of the cluster's barrier, odd:
+// between them. What was done before the first half is ordered before what follows the second; what was done between
+// them is ordered by the next barrier only.
+using Region = uint32_t;
+inline Region after_barrier(Region r) { return r + (r & 1 ? 4 : 2); }
+inline bool is_before(Region earlier, Region later) { return later >= (earlier + 1) / 2 * 2 + 2; }
+
 struct Write {
     uint32_t thread = kNobody, block = 0, epoch = 0, warp_epoch = 0, releases = 0;
+    Region region = 0;
     int line = 0;
 };
 struct Read {  // of one block
     uint32_t thread = kNobody, epoch = 0, warp_epoch = 0, releases = 0;
+    Region region = 0;
     bool others = false, other_warps = false;
     int line = 0;
 };
@@ -73,6 +83,7 @@ inline void join(Knowledge& into, const Knowledge& from) {
 // Who asks.
 struct Who {
     uint32_t thread, block, epoch, warp_epoch, releases;
+    Region region;
     const Knowledge* known;
 };
 
@@ -120,9 +131,9 @@ class Memory {
 
   private:
     static bool ordered(const Who& who, uint32_t block, uint32_t thread, uint32_t epoch, uint32_t warp_epoch,
-                        uint32_t releases) {
+                        uint32_t releases, Region region) {
         if (block != who.block) return block < who.known->size() && (*who.known)[block].covers(thread, epoch, releases);
-        if (thread == who.thread || epoch < who.epoch) return true;
+        if (thread == who.thread || is_before(region, who.region)) return true;
         return thread / 32 == who.thread / 32 && warp_epoch < who.warp_epoch;
     }
 
@@ -134,19 +145,23 @@ class Memory {
 
     void touch_word(Window& window, size_t word, bool write, const Who& who, int line) {
         Write& w = window.writes[word];
-        if (w.thread != kNobody && !ordered(who, w.block, w.thread, w.epoch, w.warp_epoch, w.releases))
+        if (w.thread != kNobody && !ordered(who, w.block, w.thread, w.epoch, w.warp_epoch, w.releases, w.region))
             report(write ? "write after write" : "read after write", window, word, who, line, w.thread, w.block,
                    w.line);
         Read* reads = &window.reads[word * window.blocks];
         const uint32_t own = window.shared ? 0 : who.block;
         if (!write) {
             Read& r = reads[own];
-            const bool same_epoch = r.thread != kNobody && r.epoch == who.epoch;
-            if (!same_epoch || (r.thread / 32 == who.thread / 32 && !r.other_warps && r.warp_epoch < who.warp_epoch)) {
-                r = {who.thread, who.epoch, who.warp_epoch, who.releases, false, false, line};
-            } else if (r.thread != who.thread) {
-                r.others = true;
-                if (r.thread / 32 != who.thread / 32) r.other_warps = true;
+            const bool same_region = r.thread != kNobody && !is_before(r.region, who.region);
+            if (!same_region || (r.thread / 32 == who.thread / 32 && !r.other_warps && r.warp_epoch < who.warp_epoch)) {
+                r = {who.thread, who.epoch, who.warp_epoch, who.releases, who.region, false, false, line};
+            } else {
+                r.epoch = who.epoch;
+                r.region = who.region;
+                if (r.thread != who.thread) {
+                    r.others = true;
+                    if (r.thread / 32 != who.thread / 32) r.other_warps = true;
+                }
             }
             return;
         }
@@ -158,18 +173,18 @@ class Memory {
             if (block != who.block)
                 fine = block < who.known->size() &&
                        (*who.known)[block].covers(r.others ? kNobody : r.thread, r.epoch, r.releases);
-            else if (r.epoch < who.epoch)
+            else if (is_before(r.region, who.region))
                 fine = true;
             else if (r.other_warps)
                 fine = false;
             else if (r.others)
                 fine = r.thread / 32 == who.thread / 32 && r.warp_epoch < who.warp_epoch;
             else
-                fine = ordered(who, block, r.thread, r.epoch, r.warp_epoch, r.releases);
+                fine = ordered(who, block, r.thread, r.epoch, r.warp_epoch, r.releases, r.region);
             if (!fine) report("write after read", window, word, who, line, r.thread, block, r.line);
             r = Read{};
         }
-        w = {who.thread, who.block, who.epoch, who.warp_epoch, who.releases, line};
+        w = {who.thread, who.block, who.epoch, who.warp_epoch, who.releases, who.region, line};
     }
 
     size_t last_ = 0;

@@ -313,6 +313,11 @@ def statement(i: Instruction, s: Scope) -> list[str]:
     if name in ("bar", "barrier"):
         if i.opcode[1] == "warp":
             return [f"warp_barrier(t, {i.line});"]
+        if i.opcode[1] == "cluster":
+            order = {"arrive": "release", "wait": "acquire"}.get(i.opcode[2])
+            if order is None or order not in i.opcode:
+                raise PtxError(f"PTX line {i.line}: '{i.text}' is not translated")
+            return [f"cluster_{i.opcode[2]}(t, {i.line});"]
         if i.operands[0] != "0" or len(i.operands) > 1:
             raise PtxError(f"PTX line {i.line}: only barrier 0 of the whole block is translated")
         return [f"barrier(t, {i.line});"]

@@ -77,7 +77,7 @@ class Machine:
         """Run a kernel by its mangled name; 0, or 1 with :meth:`error`."""
         size = ctypes.c_uint64
         return self.lib.ptx_launch(
-            kernel.encode(), *grid, threads, size(shared_bytes), parameters, size(len(parameters))
+            kernel.encode(), *grid, threads, size(shared_bytes), parameters, size(len(parameters)), 1
         )
 
     def settings(self, *, skipped_barrier: int = 0, order: int = 0) -> None:

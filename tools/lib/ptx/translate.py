@@ -108,7 +108,7 @@ class _Writer:
         self.counts[-1][KINDS.index(kind)] += 1
         if kind in ("barrier", "atomic", "branch", "copy") or kind.startswith(("load", "store")):
             self.where[i.line] = (f.name, module.files.get(i.source[0], ""), i.source[1])
-        if i.opcode[0] in ("bar", "barrier") and "warp" not in i.opcode:
+        if i.opcode[0] in ("bar", "barrier") and not {"warp", "cluster"} & set(i.opcode):
             self.barriers.append(i.line)
         condition = ""
         if i.guard:
@@ -190,12 +190,13 @@ def translate(modules: list[Module], containers: tuple[str, ...] = ()) -> Transl
             f"static const Kernel kKernels[] = {{{', '.join(table)}}};",
             f"static const uint16_t kCounts[] = {{{', '.join(rows)}}};",
             'extern "C" int ptx_launch(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads,',
-            "                          uint64_t shared_bytes, const void* parameters, uint64_t bytes) {",
+            "                          uint64_t shared_bytes, const void* parameters, uint64_t bytes,",
+            "                          unsigned cluster_blocks) {",
             "  for (const Kernel& k : kKernels) {",
             "    if (std::strcmp(k.name, name) || k.parameter_bytes != bytes) continue;",
             "    Machine& m = Machine::only();",
             f"    if (!m.counts.of_block) m.counts.begin({len(w.phases)}, {len(w.counts)}, {len(KINDS)}, kCounts);",
-            "    return m.launch(k, blocks_x, blocks_y, threads, shared_bytes, parameters);",
+            "    return m.launch(k, blocks_x, blocks_y, threads, shared_bytes, parameters, cluster_blocks);",
             "  }",
             '  Machine::only().error = std::string("no kernel of this name and parameters: ") + name;',
             "  return 1;",

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-from ..config.platforms import PLATFORMS, formats_of
-from ..errors import NotAvailable, UserError
+from ..errors import UserError
+from .platforms import PLATFORMS, formats_of
 
-__all__ = ["DEVICES", "precisions_of", "require_precision"]
+__all__ = ["DEVICES", "lacking", "precisions_of"]
 
 #: Name -> CUDA compute capability.
 DEVICES = {"orin": 87, "thor": 110, "a100": 80, "h100": 90, "h200": 90, "l4": 89, "t4": 75}
@@ -38,12 +38,8 @@ def precisions_of(target: str) -> tuple[str, ...]:
     return formats_of(sm)
 
 
-def require_precision(precision: str, target: str | None) -> None:
-    """Raise if the target lacks a precision; without a target nothing is refused."""
-    if target is None:
-        return
-    has = precisions_of(target)
-    if precision not in has:
-        raise NotAvailable(
-            f"'{target}' has no {precision}; it has {', '.join(has)}.", "Choose one of these, or another target."
-        )
+def lacking(precision: str, target: str | None) -> str | None:
+    """Return why a device cannot have a precision, with the remedy, or None; without a device everything is fine."""
+    if target is None or precision in (has := precisions_of(target)):
+        return None
+    return f"'{target}' has no {precision}; it has {', '.join(has)}: choose one of these, or another platform"

@@ -1,26 +1,37 @@
-"""What does not go together in a configuration: refused here, before anything is trained or written.
+"""What does not go together in a configuration: refused before anything is trained or written.
 
 Within a section it is refused when the section is read; across sections, by :func:`across_sections`, before a whole run.
-What only a teacher decides is refused by :mod:`regkd_edge.training.fits`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..recipes import TERMS as TABLE
-from ..sampling.kinds import KINDS
-from .objective import AUTO, OBJECTIVE, ROUND, WITHOUT_LABELS, active
+from ...errors import UserError
+from ...recipes.samplers import KINDS
+from ..objective import AUTO, OBJECTIVE, ROUND, WITHOUT_LABELS, active
+from ..precisions import lacking
+from .objective import Objective, objective_contradictions
 
 if TYPE_CHECKING:
-    from .distill import DistillConfig
-    from .quantize import QuantizeConfig
-    from .run import RunConfig
+    from ..build import BuildConfig
+    from ..data import DataConfig
+    from ..distill import DistillConfig
+    from ..quantize import QuantizeConfig
+    from ..run import RunConfig
+    from ..teacher import TeacherConfig
 
-__all__ = ["across_sections", "contradictions", "quantize_contradictions"]
+__all__ = [
+    "across_sections",
+    "build_contradictions",
+    "data_contradictions",
+    "distill_contradictions",
+    "quantize_contradictions",
+    "teacher_contradictions",
+]
 
 
-def contradictions(c: DistillConfig) -> list[str]:
+def distill_contradictions(c: DistillConfig) -> list[str]:
     """What does not go together, each with its reason and its remedy."""
     found, drawn, kind = [], c.drawn, c.kind
     changed = sorted(
@@ -44,13 +55,6 @@ def contradictions(c: DistillConfig) -> list[str]:
         found.append("no_data and fraction exclude each other: the student sees no row")
     if c.no_data and c.bounds == "rows":
         found.append("bounds rows needs rows, and no_data has none: give describe or like, and leave bounds out")
-    if c.heads == 2 and c.base in WITHOUT_LABELS:
-        found.append(
-            f"heads 2 needs a base that uses labels in its first head: base {c.base} does not; use tor, tbr, ail, "
-            "mix or blend, or heads 1"
-        )
-    if c.heads == 2 and not active(c.w_base):
-        found.append("heads 2 needs w_base above 0: its first head learns from the base alone; give w_base, or heads 1")
     if c.heads == 1 and c.export_head != "label":
         found.append(
             f"export_head {c.export_head} needs heads 2, and the student has one head; use heads 2, or export_head "
@@ -88,20 +92,71 @@ def contradictions(c: DistillConfig) -> list[str]:
             f"sampler {drawn} learns every {ROUND} steps: evaluate_every {c.evaluate_every} must be a multiple of "
             f"{ROUND}"
         )
-    if not active(c.w_base) and not (c.searched or c.active_terms):
-        found.append("every weight is 0: there is nothing to learn; give w_base, a term or a sampler")
-    if "gm" in c.active_terms and not set(c.gm_on) & _made(c):
-        found.append(
-            f"gm_on {','.join(c.gm_on) or '(empty)'} names no point that the other terms produce: add original, or the "
-            "term pm or abm"
-        )
+    learnt = Objective(
+        base=c.base,
+        base_learns=active(c.w_base),
+        labels=c.base not in WITHOUT_LABELS,
+        terms=c.active_terms,
+        gm_on=c.gm_on,
+        made={"original", "ascended"} if drawn == "direct" and active(c.w_sampler) else {"original"},
+        points=c.searched,
+        second_head="heads 2" if c.heads == 2 else "",
+    )
+    return found + [str(one) for one in objective_contradictions(learnt)]
+
+
+def data_contradictions(c: DataConfig) -> list[str]:
+    """Shares without a rest, several ways to split, columns with two meanings."""
+    found = []
+    if c.validation + c.test >= 1:
+        found.append(f"validation {c.validation} + test {c.test} leave no rows to train on")
+    if c.split_column and (c.group or c.test_data or c.split == "time"):
+        other = "group" if c.group else "test_data" if c.test_data else "split time"
+        found.append(f"split_column and {other} exclude each other: the column says where each row belongs")
+    for name in ("hop", "window_label"):
+        if c.window is None and getattr(c, name) != type(c).model_fields[name].default:
+            found.append(f"{name} {getattr(c, name)} is about windows: give window too, or omit {name}")
+    if c.window is not None and c.blanks == "mean":
+        found.append("blanks mean cannot fill samples of a signal: use blanks drop, which leaves windows out")
+    if c.test_labels and not c.test_data:
+        found.append("test_labels are those of test_data: give test_data too, or omit test_labels")
+    for one, other in (("whole", "categorical"), ("drop", "target"), ("drop", "whole"), ("drop", "categorical")):
+        both = [name for name in getattr(c, one) if name in getattr(c, other)]
+        if both:
+            found.append(f"'{both[0]}' is in {one} and in {other}: name it in one of them")
+    for field in ("group", "split_column"):
+        name = getattr(c, field)
+        if name is not None and (name in c.target or name in c.drop):
+            found.append(f"{field} '{name}' is in {'target' if name in c.target else 'drop'} too")
     return found
 
 
-def _made(c: DistillConfig) -> set[str]:
-    """The kinds of points that the steps have."""
-    searched = {"ascended"} if c.drawn == "direct" and active(c.w_sampler) else set()
-    return {"original"} | {TABLE[name].points for name in c.active_terms} - {None} | searched
+def teacher_contradictions(c: TeacherConfig) -> list[str]:
+    """Several sources of a teacher, or options for a training that does not take place."""
+    found = []
+    named = [name for name in ("from_run", "factory", "teacher_from") if getattr(c, name)]
+    if len(named) > 1:
+        found.append(f"{named[0]} and {named[1]} exclude each other: a teacher has one source")
+    if c.weights and not c.factory_name:
+        found.append("weights needs factory: a state dict alone has no architecture")
+    trained = [n for n in ("epochs", "patience") if getattr(c, n) != type(c).model_fields[n].default]
+    if c.factory and trained:
+        name, value = trained[0], getattr(c, trained[0])
+        found.append(f"{name} {value} is for a teacher to be trained here, factory brings one: give one of them")
+    return found
+
+
+def build_contradictions(c: BuildConfig) -> list[str]:
+    """A profile that is out of order, a header without the back end that it is made from."""
+    found = []
+    if c.profile is not None and (len(c.profile) not in (1, 3) or c.profile != sorted(c.profile)):
+        found.append(f"profile is {c.profile}: give one batch, or minimum, optimal and maximum in this order")
+    if c.header and "native" not in c.backend:
+        found.append(
+            f"header '{c.header}' is made from a native engine, and backend is {', '.join(c.backend)}: add native to "
+            "--backend, or give --header none"
+        )
+    return found
 
 
 def quantize_contradictions(c: QuantizeConfig) -> list[str]:
@@ -128,6 +183,14 @@ def quantize_contradictions(c: QuantizeConfig) -> list[str]:
             f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}: add int8 to --precision, "
             "or add --max-increase none"
         )
+    for precision in dict.fromkeys([*wanted, c.high] if bound else wanted):
+        try:
+            lack = lacking(precision, c.platform)
+        except UserError as unknown:
+            found.append(f"platform: {unknown.cause.rstrip('.')}: {unknown.remedy.rstrip('.')}")
+            break
+        if lack is not None:
+            found.append(lack)
     return found
 
 

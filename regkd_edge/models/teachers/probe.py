@@ -1,0 +1,140 @@
+"""Files for libraries that a damaged file can crash or stop for ever: read first by a process that may die of it.
+
+LightGBM ends with a segmentation fault, XGBoost counts to 2**63, on a file of which one number was changed. The process
+imports the library once and forks for each file, so that a second file costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import json
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from ...io.memory import available_memory
+
+__all__ = ["crash_of", "without_parameters"]
+
+_SECONDS, _SECONDS_PER_MIB = 2, 1
+_BYTES, _BYTES_PER_BYTE = 1 << 30, 40  # beyond what the process has with the library loaded
+
+_SERVER = """
+import json, os, re, sys
+{cut}
+import {library} as library
+answers = os.fdopen(os.dup(1), "w")
+quiet = os.open(os.devnull, os.O_WRONLY)
+os.dup2(quiet, 1), os.dup2(quiet, 2)
+
+def load(path):
+    {load}
+
+def reason(path):
+    try:
+        load(path)
+    except BaseException as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+def tell(said):
+    answers.write(json.dumps(said) + "\\n")
+    answers.flush()
+
+tell("ready")
+for line in sys.stdin:
+    path, seconds, size = json.loads(line)
+    if not hasattr(os, "fork"):
+        tell(reason(path))
+        continue
+    child = os.fork()
+    if child == 0:
+        import resource
+        taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() if os.path.exists("/proc/self/statm") else 0
+        for limit, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, taken + size), (resource.RLIMIT_CORE, 0)):
+            try:
+                resource.setrlimit(limit, (value, value))
+            except (OSError, ValueError):
+                pass
+        tell(reason(path))
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status:
+        import signal
+        slow = status in (-signal.SIGXCPU, -signal.SIGKILL)
+        tell("reading it does not end" if slow else f"it crashes {library}")
+"""
+_LOADS = {
+    "xgboost": "library.Booster().load_model(path)",
+    "lightgbm": "b = library.Booster(model_str=without_parameters(open(path).read())); b.predict([[0.0] * b.num_feature()])",
+    "catboost": "library.CatBoost().load_model(path, format='json' if path.endswith('.json') else 'cbm')",
+}
+_servers: dict[str, subprocess.Popen[str]] = {}
+_asking = threading.Lock()
+
+
+def without_parameters(text: str) -> str:
+    """Return the text of a LightGBM model without the parameters of its training, which answering does not need.
+
+    LightGBM copies them out of the file without looking where they end.
+    """
+    return re.sub(r"\nparameters:.*?(\nend of parameters|\Z)", "", text, flags=re.DOTALL)
+
+
+def crash_of(kind: str, path: Path) -> str | None:
+    """Return why ``xgboost``, ``lightgbm`` or ``catboost`` cannot read a file, or None where it can.
+
+    The library reads it in another process, within limits of time and memory. None too where no process can be started.
+    """
+    size = path.stat().st_size
+    most = min(_BYTES + _BYTES_PER_BYTE * size, available_memory() or 1 << 62)
+    question = json.dumps([str(path.resolve()), _SECONDS + _SECONDS_PER_MIB * (size >> 20), most])
+    with _asking:
+        for attempt in range(2):
+            try:
+                server = _server(kind)
+                server.stdin.write(question + "\n")
+                server.stdin.flush()
+                answer = server.stdout.readline()
+            except OSError:
+                answer = ""
+            if answer:
+                return json.loads(answer)
+            ended = _servers.pop(kind, None)
+            if ended is None or ended.wait() == 1:  # no process, or no library in it: the caller's import says why
+                return None
+            if attempt:
+                return f"it crashes {kind}"
+    return None
+
+
+def _server(kind: str) -> subprocess.Popen[str]:
+    server = _servers.get(kind)
+    if server is None or server.poll() is not None:
+        code = (
+            _SERVER.replace("{library}", kind)
+            .replace("{load}", _LOADS[kind])
+            .replace("{cut}", inspect.getsource(without_parameters))
+        )
+        server = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        _servers[kind] = server
+        server.stdout.readline()  # ready
+    return server
+
+
+@atexit.register
+def _end() -> None:
+    for server in _servers.values():
+        server.kill()
+        server.wait()
+        server.stdin.close()
+        server.stdout.close()
+    _servers.clear()
