@@ -19,6 +19,9 @@
 //       rows of G are pitch(n_in) apart; d and t may be null; b[j] (+)= sum_s q[j,s], null: not wanted
 //   squares(n, f, loss)      loss[lane] += sum over j < n of f(j, s), f(j, s) of every lane offset s
 //   lane_sums(p, q, count, sums)   sums[0], sums[1] = the sums of p[0 .. count - 1] and q[...], as doubles
+//   kInPlace                 a product's `out` may be its `in`; and two networks run one after the other, so that they
+//   can
+//                            share buffers (make_arena's `in_place`)
 // Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.
 //
 // An Arena lays out a tile's buffers once: offsets in floats from a base that a back end allocates.
@@ -54,9 +57,16 @@ REGKD_INLINE bool any_gm(const Job& job) {
 REGKD_INLINE int outputs_of(const Job& job) { return job.student.widths[job.student.layers]; }
 REGKD_INLINE int cotangent_count(const Job& job) { return job.cotangents > 0 ? job.cotangents : outputs_of(job); }
 
+// Nothing of the teacher but its answers and gradient is needed once the student runs: there is at most one cotangent
+// and no search.
+REGKD_INLINE bool one_by_one(const Job& job) {
+    return !has_kind(job, kAscended) && (!any_gm(job) || cotangent_count(job) == 1);
+}
+
 // `samples`: floats of a row, those of the Block that works on it. `q_in_s2`: with gradient matching q takes the place
-// of s'', which pass 4 does not need, and has none of its own.
-REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 = false) {
+// of s'', which pass 4 does not need, and has none of its own. `in_place`: for a Block of that kind. Layers of the
+// teacher lie in one buffer, and where networks run one by one the student's buffers take the teacher's place.
+REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 = false, bool in_place = false) {
     Arena at;
     int32_t end = 0;
     const auto take = [&end, samples](int rows) {
@@ -78,24 +88,31 @@ REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 =
     at.teacher_y = take(o);
     at.c = take(o);
     at.v = take(o);
-    at.r = pull ? take(d) : 0;
-    at.student_g = pull ? take(d) : 0;
     at.teacher_g = pull ? take(d) : 0;
     at.square = ascent ? take(d) : 0;
-    // Two of the teacher's layers in turn; what pass 2 leaves takes their place. One hidden layer needs one.
-    for (int i = 0; i < 2; ++i) {
-        int wide_t = 0, wide_s = 0;
-        for (int l = 1; l < kMaxLayers; ++l) {
-            if ((l & 1) != i) continue;
-            if (l < job.teacher.layers && job.teacher.widths[l] > wide_t) wide_t = job.teacher.widths[l];
-            if (l < job.student.layers && job.student.widths[l] > wide_s) wide_s = job.student.widths[l];
-        }
-        at.teacher_a[i] = take(wide_t);
-        at.q[i] = take(gm && q_in_s2 ? 0 : wide_s);
+    int wide_t[2] = {}, wide_s[2] = {};  // of odd and even layers
+    for (int l = 1; l < kMaxLayers; ++l) {
+        int &t = wide_t[l & 1], &s = wide_s[l & 1];
+        if (l < job.teacher.layers && job.teacher.widths[l] > t) t = job.teacher.widths[l];
+        if (l < job.student.layers && job.student.widths[l] > s) s = job.student.widths[l];
     }
+    // Two of the teacher's layers in turn; what pass 2 leaves takes their place. One hidden layer needs one.
+    const int32_t shared = end;
+    if (in_place) {
+        at.teacher_a[0] = at.teacher_a[1] = take(wide_t[0] > wide_t[1] ? wide_t[0] : wide_t[1]);
+    } else {
+        at.teacher_a[0] = take(wide_t[0]);
+        at.teacher_a[1] = take(wide_t[1]);
+    }
+    for (int l = 1; l < kMaxLayers; ++l)
+        at.teacher_s1[l] = pull && l < job.teacher.layers ? take(job.teacher.widths[l]) : 0;
+    const int32_t teacher_end = end;
+    if (in_place && one_by_one(job)) end = shared;
+    at.r = pull ? take(d) : 0;
+    at.student_g = pull ? take(d) : 0;
+    for (int i = 0; i < 2; ++i) at.q[i] = take(gm && q_in_s2 ? 0 : wide_s[i]);
     const bool keep_m = gm && cotangent_count(job) > 1;
     for (int l = 1; l < kMaxLayers; ++l) {
-        at.teacher_s1[l] = pull && l < job.teacher.layers ? take(job.teacher.widths[l]) : 0;
         const int n = l < job.student.layers ? job.student.widths[l] : 0;
         at.a[l] = take(n);
         at.s1[l] = take(n);
@@ -105,7 +122,7 @@ REGKD_PHASE Arena make_arena(const Job& job, int samples = kTile, bool q_in_s2 =
         at.tangent[l] = gm ? take(n) : 0;
         at.m[l] = keep_m ? take(n) : at.u[l];
     }
-    at.floats = end;
+    at.floats = end > teacher_end ? end : teacher_end;
     return at;
 }
 

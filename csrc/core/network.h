@@ -76,16 +76,32 @@ REGKD_PHASE void forward_layer(Block block, const Network& net, int l, const flo
     });
 }
 
-// Pass 1 of two networks side by side: y = net(x). `layers_1`: those of `one`, or 0 to leave it out.
+// Pass 1 of a network: y = net(x). `layers`: those of `net`, or 0 to leave it out.
+template <class Block>
+REGKD_INLINE void forward_alone(Block block, const Network& net, int layers, const Rows& rows, int order, float* y,
+                                const float* x) {
+    REGKD_ROLLED
+    for (int l = 1; l <= layers; ++l) {
+        forward_layer(block, net, l, x, rows, order, y);
+        block.barrier();
+    }
+}
+
+// Pass 1 of two networks side by side, where the Block allows. `layers_1`: those of `one`, or 0 to leave it out.
 template <class Block>
 REGKD_PHASE void forward(Block block, const Network& one, int layers_1, const Rows& rows_1, int order_1, float* y_1,
                          const Network& two, const Rows& rows_2, int order_2, float* y_2, const float* x) {
-    const int layers = layers_1 > two.layers ? layers_1 : two.layers;
-    REGKD_ROLLED
-    for (int l = 1; l <= layers; ++l) {
-        if (l <= layers_1) forward_layer(block, one, l, x, rows_1, order_1, y_1);
-        if (l <= two.layers) forward_layer(block, two, l, x, rows_2, order_2, y_2);
-        block.barrier();
+    if constexpr (Block::kInPlace) {
+        forward_alone(block, one, layers_1, rows_1, order_1, y_1, x);
+        forward_alone(block, two, two.layers, rows_2, order_2, y_2, x);
+    } else {
+        const int layers = layers_1 > two.layers ? layers_1 : two.layers;
+        REGKD_ROLLED
+        for (int l = 1; l <= layers; ++l) {
+            if (l <= layers_1) forward_layer(block, one, l, x, rows_1, order_1, y_1);
+            if (l <= two.layers) forward_layer(block, two, l, x, rows_2, order_2, y_2);
+            block.barrier();
+        }
     }
 }
 
@@ -105,16 +121,32 @@ REGKD_PHASE void pull_back_layer(Block block, const Network& net, int l, const f
     });
 }
 
-// Pass 2 of two networks side by side: g = J^T v. Needs s1; leaves u and d.
+// Pass 2 of a network: g = J^T v. Needs s1; leaves u and d. `layers`: those of `net`, or 0 to leave it out.
+template <class Block>
+REGKD_INLINE void pull_back_alone(Block block, const Network& net, int layers, const Rows& rows, const float* v,
+                                  float* g) {
+    REGKD_ROLLED
+    for (int l = layers; l >= 1; --l) {
+        pull_back_layer(block, net, l, v, rows, g);
+        block.barrier();
+    }
+}
+
+// Pass 2 of two networks side by side, where the Block allows.
 template <class Block>
 REGKD_PHASE void pull_back(Block block, const Network& one, int layers_1, const Rows& rows_1, const float* v_1,
                            float* g_1, const Network& two, const Rows& rows_2, const float* v_2, float* g_2) {
-    const int layers = layers_1 > two.layers ? layers_1 : two.layers;
-    REGKD_ROLLED
-    for (int i = 0; i < layers; ++i) {
-        if (i < layers_1) pull_back_layer(block, one, one.layers - i, v_1, rows_1, g_1);
-        if (i < two.layers) pull_back_layer(block, two, two.layers - i, v_2, rows_2, g_2);
-        block.barrier();
+    if constexpr (Block::kInPlace) {
+        pull_back_alone(block, one, layers_1, rows_1, v_1, g_1);
+        pull_back_alone(block, two, two.layers, rows_2, v_2, g_2);
+    } else {
+        const int layers = layers_1 > two.layers ? layers_1 : two.layers;
+        REGKD_ROLLED
+        for (int i = 0; i < layers; ++i) {
+            if (i < layers_1) pull_back_layer(block, one, one.layers - i, v_1, rows_1, g_1);
+            if (i < two.layers) pull_back_layer(block, two, two.layers - i, v_2, rows_2, g_2);
+            block.barrier();
+        }
     }
 }
 

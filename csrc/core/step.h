@@ -139,6 +139,14 @@ REGKD_PHASE void make_cotangent(Block block, const Job& job, const StepNow& now,
     });
 }
 
+// Passes 1 and 2 of the teacher alone.
+template <class Block>
+REGKD_PHASE void run_teacher(Block block, const Network& net, const Rows& rows, float* y, const float* v, float* g,
+                             const float* x) {
+    forward_alone(block, net, net.layers, rows, 1, y, x);
+    pull_back_alone(block, net, net.layers, rows, v, g);
+}
+
 // Points of a tile, with the labels and constants of their rows. Reads no parameters. A barrier must follow.
 template <class Block>
 REGKD_INLINE void prepare_tile(Block block, const Job& job, const StepNow& now, const Tile& tile, const Arena& at,
@@ -164,8 +172,18 @@ REGKD_INLINE void run_prepared(Block block, const Job& job, const StepNow& now, 
     if (tile.kind == kAscended) ascend(block, job, at, base, student, teacher);
 
     const bool stored = original && job.t != nullptr, ask = gm || !stored;
-    forward(block, job.teacher, ask ? job.teacher.layers : 0, teacher, gm ? 1 : 0, buffer(at.teacher_y), job.student,
-            student, bend ? 2 : 1, buffer(at.student_y), buffer(at.x));
+    const bool teacher_first = Block::kInPlace && gm && one_by_one(job);  // with pass 2: its buffers are the student's
+    int asked = ask ? job.teacher.layers : 0, pulled = job.teacher.layers;
+    if constexpr (Block::kInPlace) {
+        if (teacher_first) {
+            make_cotangent(block, job, now, tile, 0, buffer(at.v));
+            run_teacher(block, job.teacher, teacher, buffer(at.teacher_y), buffer(at.v), buffer(at.teacher_g),
+                        buffer(at.x));
+            asked = pulled = 0;
+        }
+    }
+    forward(block, job.teacher, asked, teacher, gm ? 1 : 0, buffer(at.teacher_y), job.student, student, bend ? 2 : 1,
+            buffer(at.student_y), buffer(at.x));
 
     const float batch = static_cast<float>(job.batch);
     if (base_on) {
@@ -189,10 +207,10 @@ REGKD_INLINE void run_prepared(Block block, const Job& job, const StepNow& now, 
         const float scale = now.weight[kTermGm] / gm_points(job) * share;
         REGKD_ROLLED
         for (int i = 0; i < count; ++i) {
-            make_cotangent(block, job, now, tile, i, buffer(at.v));
+            if (!teacher_first) make_cotangent(block, job, now, tile, i, buffer(at.v));
             block.barrier();
-            pull_back(block, job.teacher, job.teacher.layers, teacher, buffer(at.v), buffer(at.teacher_g), job.student,
-                      student, buffer(at.v), buffer(at.student_g));
+            pull_back(block, job.teacher, pulled, teacher, buffer(at.v), buffer(at.teacher_g), job.student, student,
+                      buffer(at.v), buffer(at.student_g));
             match(block, job.student.widths[0], buffer(at.student_g), buffer(at.teacher_g), buffer(at.live), scale,
                   share, buffer(at.r), buffer(at.gm_loss));
             block.barrier();

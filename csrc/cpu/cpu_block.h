@@ -31,6 +31,7 @@ struct CpuBlock {
     using F = Vec;
     using I = IVec;
     using U = UVec;
+    static constexpr bool kInPlace = false;
 
     int limit;          // lanes in use, a multiple of kVec
     float* transposed;  // [2][32][pitch of the widest layer]

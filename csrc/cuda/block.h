@@ -7,17 +7,13 @@
 // tile's size alone, never on the number of threads or blocks: an ensemble's members get the bits that they get alone.
 #pragma once
 
-#include "launch.h"
+#include "outer.h"
+#include "slices.h"
 
 #include "../core/step.h"
 
 namespace regkd {
 namespace cuda {
-
-// Products with at most so many rows share out each row's terms over a warp's row groups.
-constexpr int kFewRows = 8;
-// An outer product with less work than so many threads takes smaller pieces of it.
-constexpr int kOuterItems = 128;
 
 template <bool kShared, int kShift = 0>
 struct DeviceBlock {
@@ -26,7 +22,10 @@ struct DeviceBlock {
     using I = int32_t;
     using U = uint32_t;
 
-    int given;  // the tile has 2^shift samples: 3, 4 or 5; kShift says so at compile time, or 0
+    static constexpr bool kInPlace = false;
+
+    int given;    // the tile has 2^shift samples: 3, 4 or 5; kShift says so at compile time, or 0
+    bool sliced;  // sums in the order of slices.h, for buffers in global memory: as SlicedBlock would
 
     REGKD_BOTH float load(const float* p) const { return *p; }
     REGKD_BOTH void store(float* p, float v) const { *p = v; }
@@ -95,7 +94,6 @@ struct DeviceBlock {
                     done);
     }
 
-    // G[j, k] (+)= sum_s q[j, s] a[k, s] + d[j, s] t[k, s]; bias[j] (+)= sum_s q[j, s].
     REGKD_PHASE void outer(int n_out, int n_in, const float* q, const float* a, const float* d, const float* t,
                            float* g, bool add, float* bias, bool add_bias) const {
         const bool two = d != nullptr;
@@ -104,27 +102,10 @@ struct DeviceBlock {
         d = mine(two ? d : q);
         t = mine(two ? t : a);
         g = assume_global(g);
-        const int quads = (n_out + 3) / 4;
-        if (n_out == 1)
-            outer_items<1, 1>(n_out, n_in, two, q, a, d, t, g, add);
-        else if (quads * ((n_in + 3) / 4) >= kOuterItems)
-            outer_items<4, 4>(n_out, n_in, two, q, a, d, t, g, add);
-        else if (quads * ((n_in + 1) / 2) >= kOuterItems)
-            outer_items<4, 2>(n_out, n_in, two, q, a, d, t, g, add);
-        else
-            outer_items<4, 1>(n_out, n_in, two, q, a, d, t, g, add);
-        if (bias == nullptr) return;
-        for (int j = thread_count() - 1 - thread_index(); j < n_out; j += thread_count()) {  // from the idle end
-            float sum = 0.0f;
-            for (int i = 0; i <= samples_mask(); i += 4) {
-                const float4 v = load4(q + j * kTile + ((i + 4 * j) & samples_mask()));
-                sum += (v.x + v.y) + (v.z + v.w);
-            }
-            bias[j] = add_bias ? bias[j] + sum : sum;
-        }
+        outer_product(samples_mask(), n_out, n_in, two, q, a, d, t, g, add, bias, add_bias);
     }
 
-  private:
+  protected:
     REGKD_BOTH int shift() const { return kShift ? kShift : given; }
     REGKD_BOTH int lane() const { return thread_index() & (kWarp - 1); }
     REGKD_BOTH int warp_index() const { return thread_index() >> 5; }
@@ -139,7 +120,6 @@ struct DeviceBlock {
     REGKD_BOTH static T* mine(T* p) {
         return kShared ? assume_shared(p) : assume_global(p);
     }
-    REGKD_BOTH static float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 
     // The rows that this warp finished, `each_item` to an item.
     template <class Done>
@@ -148,6 +128,8 @@ struct DeviceBlock {
         for (int begin = warp_index() * each_item; begin < n; begin += warp_count() * each_item)
             done(begin, begin + each_item < n ? begin + each_item : n);
     }
+
+    REGKD_BOTH static bool is_few(int n, int terms) { return n <= kFewRows && terms >= 16; }
 
     // Returns the rows of an item: items are dealt out to warps in turn. A real function for weights in shared memory
     // and one for weights elsewhere: what is assumed of a pointer holds for the whole function.
@@ -161,7 +143,7 @@ struct DeviceBlock {
     template <bool kTransposed>
     REGKD_BOTH int by_rows(const float* w, int stride, int n, int terms, const float* in, const float* bias,
                            float* out) const {
-        if (n <= kFewRows && terms >= 16) {
+        if (is_few(n, terms)) {
             few_rows<kTransposed>(w, stride, n, terms, in, bias, out);
             return 1;
         }
@@ -193,15 +175,16 @@ struct DeviceBlock {
             const int first = item * step + group * R;
             if (first >= n) continue;
             const int left = n - first;
-            float sum[R][4];
+            float sum[R][4] = {};
             for (int r = 0; r < R; ++r) {
-                const float b = bias ? bias[first + (r < left ? r : left - 1)] : 0.0f;
+                if (bias == nullptr || sliced_here()) break;
+                const float b = bias[first + (r < left ? r : left - 1)];
                 for (float& v : sum[r]) v = b;
             }
-            if constexpr (kTransposed)
-                add_columns<R>(w + first, stride, left, terms, in + quad, aligned, sum);
+            if (sliced_here())
+                add_sliced<R, kTransposed>(w, stride, n, first, terms, in + quad, aligned, bias, sum);
             else
-                add_rows<R>(w + first * stride, stride, left, terms, in + quad, aligned, sum);
+                add_terms<R, kTransposed>(w, stride, first, left, 0, terms, in + quad, aligned, sum);
             float* to = out + first * kTile + quad;
             for (int r = 0; r < R; ++r) {
                 if (r >= left) break;
@@ -209,6 +192,33 @@ struct DeviceBlock {
             }
         }
         return step;
+    }
+
+    REGKD_BOTH bool sliced_here() const { return !kShared && sliced; }
+    template <int R, bool kTransposed>
+    REGKD_BOTH static void add_terms(const float* w, int stride, int first, int left, int begin, int end,
+                                     const float* x, bool aligned, float (&sum)[R][4]) {
+        if constexpr (kTransposed)
+            add_columns<R>(w + begin * stride + first, stride, left, end - begin, x + begin * kTile, aligned, sum);
+        else
+            add_rows<R>(w + first * stride + begin, stride, left, end - begin, x + begin * kTile, aligned, sum);
+    }
+    template <int R, bool kTransposed>
+    REGKD_BOTH static void add_sliced(const float* w, int stride, int n, int first, int terms, const float* x,
+                                      bool aligned, const float* bias, float (&sum)[R][4]) {
+        const Slices cut = slices_of(n, terms);
+        REGKD_ROLLED
+        for (int i = 0; i < cut.count; ++i) {
+            const int begin = i * cut.length, end = begin + cut.length < terms ? begin + cut.length : terms;
+            float part[R][4] = {};
+            add_terms<R, kTransposed>(w, stride, first, n - first, begin, end, x, aligned, part);
+            for (int r = 0; r < R; ++r)
+                for (int s = 0; s < 4; ++s) sum[r][s] = i ? sum[r][s] + part[r][s] : part[r][s];
+        }
+        for (int r = 0; r < R; ++r) {
+            const float b = bias ? bias[first + (r < n - first ? r : n - first - 1)] : 0.0f;
+            for (float& v : sum[r]) v = v + b;
+        }
     }
 
     template <int R>
@@ -284,7 +294,7 @@ struct DeviceBlock {
             float sum[4] = {};
             const int far = kTransposed ? stride : 1;
             const float *v = w + (kTransposed ? j : j * stride) + group * far, *x = in + quad + group * kTile;
-            REGKD_ROLLED_BY_2
+            REGKD_ROLLED_BY(8)  // loads under way, perhaps from the L2
             for (int k = group; k < terms; k += groups) {
                 add_scaled(sum, *v, load4(x));
                 v += groups * far;
@@ -296,47 +306,6 @@ struct DeviceBlock {
                 const float b = bias ? bias[j] : 0.0f;
                 for (int i = 0; i < 4; ++i) sum[i] += b;
                 put4(out + j * kTile + quad, sum);
-            }
-        }
-    }
-
-    // R rows by C columns of G per thread. Threads begin their walk over the samples at different places: rows are 32
-    // floats apart, and would meet in one bank.
-    template <int R, int C>
-    REGKD_BOTH void outer_items(int n_out, int n_in, bool two, const float* q, const float* a, const float* d,
-                                const float* t, float* g, bool add) const {
-        const int pitch = REGKD_LEVEL::pitch(n_in), columns = (n_in + C - 1) / C, items = (n_out + R - 1) / R * columns;
-        for (int item = thread_index(); item < items; item += thread_count()) {
-            const int group = static_cast<int>(static_cast<unsigned>(item) / static_cast<unsigned>(columns));
-            const int first = group * R, column = (item - group * columns) * C, begin = 4 * (item & 7);
-            float sum[R][C] = {};
-            add_products<R, C>(n_out - first, n_in - column, begin, q + first * kTile, a + column * kTile, sum);
-            if (two)
-                add_products<R, C>(n_out - first, n_in - column, begin, d + first * kTile, t + column * kTile, sum);
-            float* at = g + static_cast<int64_t>(first) * pitch + column;
-            for (int r = 0; r < R; ++r) {
-                if (first + r >= n_out) break;
-                for (int c = 0; c < C; ++c)  // rows of G are padded: columns past the end have room
-                    at[r * pitch + c] = add ? at[r * pitch + c] + sum[r][c] : sum[r][c];
-            }
-        }
-    }
-    template <int R, int C>
-    REGKD_BOTH void add_products(int rows, int columns, int begin, const float* q, const float* a,
-                                 float (&sum)[R][C]) const {
-        int row[R], column[C];
-        for (int r = 0; r < R; ++r) row[r] = (r < rows ? r : rows - 1) * kTile;
-        for (int c = 0; c < C; ++c) column[c] = (c < columns ? c : columns - 1) * kTile;
-        REGKD_ROLLED
-        for (int i = 0; i <= samples_mask(); i += 4) {
-            const int s = (begin + i) & samples_mask();
-            float4 x[C];
-            for (int c = 0; c < C; ++c) x[c] = load4(a + column[c] + s);
-            for (int r = 0; r < R; ++r) {
-                const float4 v = load4(q + row[r] + s);
-                for (int c = 0; c < C; ++c)
-                    sum[r][c] =
-                        fused(v.w, x[c].w, fused(v.z, x[c].z, fused(v.y, x[c].y, fused(v.x, x[c].x, sum[r][c]))));
             }
         }
     }

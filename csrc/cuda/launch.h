@@ -94,6 +94,42 @@ REGKD_BOTH T* assume_global(T* p) {
     return p;
 }
 
+// An asynchronous copy of 4 or 16 bytes from global to shared memory, past the registers; the reader waits for it. It
+// reads what the L2 holds. Before sm_80 it is a copy like any other.
+template <int kBytes>
+REGKD_BOTH void copy_later(float* to, const float* from) {
+    static_assert(kBytes == 4 || kBytes == 16, "sizes of cp.async");
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+    if constexpr (kBytes == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(from) : "memory");
+#else
+    if constexpr (kBytes == 16)
+        *reinterpret_cast<float4*>(to) = *reinterpret_cast<const float4*>(from);
+    else
+        *to = *from;
+#endif
+}
+// Ends a group of this thread's copies.
+REGKD_BOTH void copies_end() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// This thread's groups but the last kPending have arrived, for 0 also what is in no group; a barrier then shows them to
+// others.
+template <int kPending>
+REGKD_BOTH void wait_for_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    if constexpr (kPending == 0)
+        asm volatile("cp.async.wait_all;" ::: "memory");
+    else
+        asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#endif
+}
+
 // The block's dynamic shared memory, 16-byte aligned.
 REGKD_BOTH float* block_shared() {
 #ifdef __CUDA_ARCH__

@@ -25,7 +25,7 @@ REGKD_BOTH bool loss_fits(int32_t outputs) { return 4 * loss_floats(outputs) <= 
 template <bool kShared>
 __global__ void __launch_bounds__(kLossThreads) loss_kernel(LossCall call) {
     const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x), o = call.outputs;
-    const DeviceBlock<kShared, 5> team = {5};
+    const DeviceBlock<kShared, 5> team = {5, false};
     const Job& k = call.constants;
     unsigned* arrived = reinterpret_cast<unsigned*>(call.workspace);
     double* sums = reinterpret_cast<double*>(call.workspace + 128);

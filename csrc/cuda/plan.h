@@ -2,6 +2,7 @@
 // call, so it can be tested without a device; `resident` comes from the device (train.h).
 #pragma once
 
+#include "slices.h"
 #include "small_launch.h"
 
 namespace regkd {
@@ -21,13 +22,32 @@ struct Cut {
     int32_t shift;   // tiles have 2^shift samples
     int32_t tiles;   // of a step
     int32_t groups;  // tile i adds to gradient i % groups
+    int32_t sliced;  // 1: products in slices (slices.h)
 };
+
+// Wide layers and many rows: products are worth being cut up. Few-row products write no layer there (block.h).
+REGKD_BOTH bool has_long_products(const Job& job) {
+    int widest = 1, slimmest = kSlicedWidth, any = 1;
+    const auto look = [&](const Network& net) {
+        for (int l = 0; l <= net.layers && net.layers > 0; ++l) {
+            const int n = net.widths[l];
+            any = n > any ? n : any;
+            if (l == 0 || l == net.layers) continue;
+            widest = n > widest ? n : widest;
+            slimmest = n < slimmest ? n : slimmest;
+        }
+    };
+    look(job.student);
+    look(job.teacher);
+    return widest > kWideLayer && slimmest > kFewRows && any <= kSlicedWidth;
+}
 
 // The gradient of every group takes memory and is read once by the optimizer.
 REGKD_BOTH Cut cut_of(const Job& job) {
     constexpr int64_t kGroups = 128, kGradientFloats = int64_t{1} << 22;
-    Cut cut = {kLargeShift, 0, 0};
+    Cut cut = {kLargeShift, 0, 0, 0};
     if (REGKD_LEVEL::tile_count(job, 1 << kSmallShift) <= kFewTiles) cut.shift = kSmallShift;
+    cut.sliced = cut.shift == kLargeShift && has_long_products(job);
     cut.tiles = REGKD_LEVEL::tile_count(job, 1 << cut.shift);
     int64_t groups = kGradientFloats / REGKD_LEVEL::padded_count(job.student);
     groups = groups < 8 ? 8 : (groups > kGroups ? kGroups : groups);
@@ -57,6 +77,7 @@ struct Header {
 struct Plan {
     int32_t members, blocks, threads;
     int32_t student_floats, teacher_floats, arena_floats;  // in shared memory; 0: they stay in global memory
+    int32_t scratch_floats;  // before the arena, in shared memory as it is: of SlicedBlock, 0 without
     int32_t shared_bytes;
     int32_t tiles, groups;        // the largest over the members
     int64_t grad_floats;          // of one group's gradient, padded layout
@@ -81,7 +102,7 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
     Plan p = {};
     p.members = members;
     p.threads = threads;
-    int64_t student = 0, teacher = 0, arena = 0;
+    int64_t student = 0, teacher = 0, arena = 0, arena_outside = 0, scratch = 0;
     int32_t widest = 1;
     const auto raise = [](auto& most, auto n) { most = n > most ? n : most; };
     for (int32_t i = 0; i < members; ++i) {
@@ -92,9 +113,11 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
         }
         raise(student, shared_floats(job.student));
         raise(teacher, shared_floats(job.teacher));
-        raise(arena, static_cast<int64_t>(REGKD_LEVEL::make_arena(job).floats));
-        raise(p.grad_floats, REGKD_LEVEL::padded_count(job.student));
         const Cut cut = cut_of(job);
+        raise(arena, static_cast<int64_t>(REGKD_LEVEL::make_arena(job, kTile, false, cut.sliced).floats));
+        raise(arena_outside, static_cast<int64_t>(REGKD_LEVEL::make_arena(job).floats));
+        if (cut.sliced) scratch = kScratchFloats;
+        raise(p.grad_floats, REGKD_LEVEL::padded_count(job.student));
         raise(p.tiles, cut.tiles);
         raise(p.groups, cut.groups);
         for (int l = 1; l < kMaxLayers; ++l) {
@@ -110,16 +133,21 @@ inline Plan plan_shared(const Job* jobs, int32_t members, int64_t shared_limit, 
         return static_cast<int32_t>(floats);
     };
     // A tile's buffers are read and written in every phase: they go first when both do not fit.
-    if (student + arena > left && arena <= left) {
+    const auto take_buffers = [&] {
+        if (arena + scratch > left) return;
         p.arena_floats = take(arena);
+        p.scratch_floats = take(scratch);
+    };
+    if (student + arena + scratch > left && arena + scratch <= left) {
+        take_buffers();
         p.student_floats = take(student);
     } else {
         p.student_floats = take(student);
-        p.arena_floats = take(arena);
+        take_buffers();
     }
     p.teacher_floats = take(teacher);
-    p.arena_global_floats = p.arena_floats ? 0 : arena;
-    p.shared_bytes = 4 * (header_floats() + p.student_floats + p.arena_floats + p.teacher_floats);
+    p.arena_global_floats = p.arena_floats ? 0 : arena_outside;
+    p.shared_bytes = 4 * (header_floats() + p.student_floats + p.scratch_floats + p.arena_floats + p.teacher_floats);
     return p;
 }
 

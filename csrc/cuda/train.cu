@@ -1,6 +1,6 @@
 #include "train.h"
 
-#include "block.h"
+#include "sliced.h"
 
 namespace regkd {
 namespace cuda {
@@ -8,6 +8,7 @@ namespace cuda {
 namespace {
 
 __device__ __forceinline__ Header& header() { return *reinterpret_cast<Header*>(block_shared()); }
+__device__ __forceinline__ float* scratch() { return block_shared() + header_floats(); }
 
 // All blocks of a member meet. Needs them resident (cooperative launch). The last to arrive opens the next generation,
 // so the two words are fit for the next barrier and the next launch.
@@ -28,7 +29,7 @@ REGKD_CALL void member_barrier() {
     barrier();
 }
 
-// A network's weights from their dense layout in global memory to padded rows in shared memory.
+// A network's weights from their dense layout in global memory to padded rows in shared memory, all under way at once.
 REGKD_CALL void copy_weights(float* to, const float* from, const Network& net) {
     Network padded = net;
     padded.padded = 1;
@@ -41,21 +42,21 @@ REGKD_CALL void copy_weights(float* to, const float* from, const Network& net) {
             const int quads = n_in / 4;
             for (int i = thread_index(); i < n_out * quads; i += thread_count()) {
                 const int j = static_cast<int>(static_cast<unsigned>(i) / static_cast<unsigned>(quads));
-                *reinterpret_cast<float4*>(to + j * stride + 4 * (i - j * quads)) =
-                    reinterpret_cast<const float4*>(from)[i];
+                copy_later<16>(to + j * stride + 4 * (i - j * quads), from + 4 * i);
             }
         } else {
             for (int i = thread_index(); i < n_out * n_in; i += thread_count()) {
                 const int j = static_cast<int>(static_cast<unsigned>(i) / static_cast<unsigned>(n_in));
-                to[j * stride + i - j * n_in] = from[i];
+                copy_later<4>(to + j * stride + i - j * n_in, from + i);
             }
         }
         to += n_out * stride;
         from += static_cast<int64_t>(n_out) * n_in;
-        for (int j = thread_index(); j < n_out; j += thread_count()) to[j] = from[j];
+        for (int j = thread_index(); j < n_out; j += thread_count()) copy_later<4>(to + j, from + j);
         to += (n_out + 3) / 4 * 4;
         from += n_out;
     }
+    wait_for_copies<0>();
 }
 
 // The member's job, its buffers and its weights. One thread writes the header. False: the job goes the small path.
@@ -67,7 +68,7 @@ REGKD_CALL bool set_up(const TrainCall& call) {
     barrier();
     const Plan& plan = call.plan;
     if (plan.small.members > 0 && is_small(shared.job)) return false;
-    float* const arena = block_shared() + header_floats();  // first: its place is the same in every launch
+    float* const arena = scratch() + plan.scratch_floats;
     float* const student = arena + plan.arena_floats;
     float* const teacher = student + plan.student_floats;
     if (plan.teacher_floats) copy_weights(teacher, shared.job.teacher.params, shared.job.teacher);
@@ -93,12 +94,12 @@ REGKD_CALL bool set_up(const TrainCall& call) {
             shared.job.teacher.params = teacher;
             shared.job.teacher.padded = 1;
         }
-        shared.at = REGKD_LEVEL::make_arena(shared.job);
+        shared.cut = cut_of(shared.job);
+        shared.at = REGKD_LEVEL::make_arena(shared.job, kTile, false, plan.arena_floats && shared.cut.sliced);
         shared.student_rows = REGKD_LEVEL::student_rows(shared.at, shared.arena);
         shared.teacher_rows = REGKD_LEVEL::teacher_rows(shared.at, shared.arena);
         REGKD_LEVEL::place_weights(shared.job.student, shared.job.params, shared.student_rows);
         REGKD_LEVEL::place_weights(shared.job.teacher, shared.job.teacher.params, shared.teacher_rows);
-        shared.cut = cut_of(shared.job);
         shared.step = call.offset + (call.step_on_device ? *call.step_on_device : 0);
         shared.row = call.first_row ? 0 : shared.step;
     }
@@ -127,10 +128,9 @@ REGKD_CALL void begin_step(int64_t i) {
 }
 
 // One tile: its losses to the member's sums, its gradient to its group's.
-template <bool kShared, int kShift>
-REGKD_CALL void work_tile(int tile, int group) {
+template <class Block>
+REGKD_CALL void work_tile(Block team, int tile, int group) {
     Header& shared = header();
-    const DeviceBlock<kShared, kShift> team = {shared.cut.shift};
     REGKD_LEVEL::run_tile(team, shared.job, shared.now, shared.at,
                           REGKD_LEVEL::tile_at(shared.job, tile, 1 << shared.cut.shift), shared.arena,
                           shared.student_rows, shared.teacher_rows, shared.gradients + group * shared.grad_floats,
@@ -176,6 +176,7 @@ REGKD_CALL void finish_step(int64_t step) {
             const float* part =
                 shared.gradients + from + (bias ? n_out * pitch + (i - weights) : row * pitch + (i - row * n_in));
             float g = part[0];
+            REGKD_ROLLED_BY(16)  // so many loads under way: other blocks wrote them, so each comes from the L2
             for (int b = 1; b < shared.cut.groups; ++b) g += part[b * shared.grad_floats];
             const int64_t at = flat + i;
             if (job.grad) job.grad[at] = g;
@@ -206,11 +207,13 @@ __global__ void __launch_bounds__(kMaxThreads, 1) train_kernel(const __grid_cons
         for (int group = static_cast<int>(blockIdx.x); group < cut.groups; group += static_cast<int>(gridDim.x))
             for (int tile = group; tile < cut.tiles; tile += cut.groups) {
                 if (!kShared)
-                    work_tile<false, 0>(tile, group);
+                    work_tile(DeviceBlock<false, 0>{cut.shift, cut.sliced != 0}, tile, group);
+                else if (cut.sliced)
+                    work_tile(SlicedBlock(scratch()), tile, group);
                 else if (cut.shift == kLargeShift)
-                    work_tile<true, kLargeShift>(tile, group);
+                    work_tile(DeviceBlock<true, kLargeShift>{kLargeShift, false}, tile, group);
                 else
-                    work_tile<true, kSmallShift>(tile, group);
+                    work_tile(DeviceBlock<true, kSmallShift>{kSmallShift, false}, tile, group);
             }
         member_barrier();
         finish_step(i);

@@ -123,9 +123,9 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
 # caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 % faster than eager PyTorch; with 1.3e6
 # and more, in steps of many rows, it is between 12 % faster and 3 % slower, so the matrix library is used.
 _LARGE_FLOP, _LARGE_STUDENT = 1.5e9, 1e6
-# An estimate until tools/gpu_check has written its table: eager PyTorch's launches take about half a millisecond a
-# step, in which the core's float32 kernels do about this much; beyond it a matrix library pays.
-_LARGE_FLOP_ON_GPU = 4e9
+# From two measured numbers: on an H100 eager PyTorch needs 3 ms of launches for a step of any size, and the core's float32
+# kernels do 10 to 16 TFLOP/s (large in csrc/cuda/README.md), a matrix library 48: beyond this much work it pays.
+_LARGE_FLOP_ON_GPU = 4e10
 
 
 def slower(
@@ -138,7 +138,7 @@ def slower(
     asked = teacher if recipe.asks_teacher(x is not None) else None
     flops = _load()[0].cost(_shape_only(student, asked, recipe, batch, x, y))["flops"]
     if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
-        return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products (an estimate, not measured)"
+        return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products"
     if backend == "cpu" and flops >= _LARGE_FLOP:
         size = f"a step of {flops:.1e} FLOP on a student of {weights:,} weights"
         return f"{size} is left to PyTorch's matrix products, about as fast there"

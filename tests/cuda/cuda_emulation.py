@@ -22,6 +22,9 @@ import ptx  # noqa: E402
 WAYS = ["threads", "ptx"]
 # The same rounding as the product: nothing contracted, no fast-math. -mfma: one rounding in `fused`, as on the device.
 FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-pthread", f"-I{HERE}"]
+FLAGS.append(
+    "-DREGKD_PHASE=inline __attribute__((noinline))"
+)  # as on the device: inlined everywhere, they compile for minutes
 
 
 def _fma() -> list[str]:

@@ -148,6 +148,13 @@ template <class T>
 T* assume_global(T* p) {
     return p;
 }
+template <int kBytes>
+void copy_later(float* to, const float* from) {
+    for (int i = 0; i < kBytes / 4; ++i) to[i] = from[i];
+}
+inline void copies_end() {}
+template <int kPending>
+void wait_for_copies() {}
 inline void cluster_arrive() {}
 inline void cluster_wait() { cuda_on_cpu::meet_in_cluster(); }
 inline float* block_shared() {

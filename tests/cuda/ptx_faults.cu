@@ -42,6 +42,35 @@ KERNEL lane_without_barrier(const Call c) { neighbour<1, 0>(c); }
 KERNEL lane_with_warp_barrier(const Call c) { neighbour<1, 1>(c); }
 KERNEL warps_with_warp_barrier(const Call c) { neighbour<32, 1>(c); }
 
+// Each thread copies a word to shared memory and its right neighbour's is read; `kind` says what is missing of wait and
+// warp barrier. Two groups are under way; the second goes where nobody reads.
+template <bool wait, bool barrier>
+__device__ __forceinline__ void copied(const Call& c) {
+    const unsigned t = threadIdx.x, at = static_cast<unsigned>(__cvta_generic_to_shared(shared() + t));
+    shared()[t] = 0.0f;
+    for (unsigned i = 0; i < 2; ++i) {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at + 4 * i * blockDim.x), "l"(c.x + t)
+                     : "memory");
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    }
+    if (wait) asm volatile("cp.async.wait_group 1;" ::: "memory");
+    if (barrier) __syncwarp();
+    c.y[t] = shared()[barrier ? (t & ~31u) + (t + 1) % 32 : t];
+}
+KERNEL copy_with_all(const Call c) { copied<true, true>(c); }
+KERNEL copy_without_wait(const Call c) { copied<false, true>(c); }
+KERNEL copy_of_its_own(const Call c) { copied<true, false>(c); }
+KERNEL copy_of_its_own_without_wait(const Call c) { copied<false, false>(c); }
+KERNEL copy_seen_by_another(const Call c) {
+    copied<true, false>(c);
+    c.y[threadIdx.x] = shared()[threadIdx.x ^ 1];
+}
+KERNEL copy_beyond_the_end(const Call c) {
+    const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(shared() + threadIdx.x));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(at), "l"(c.x + threadIdx.x + 1) : "memory");
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
 // Writes what all have read, without a barrier between.
 KERNEL write_after_read(const Call c) {
     c.y[threadIdx.x] = shared()[0];

@@ -23,10 +23,12 @@ struct Member {
     std::vector<double> losses;
     Job job = {};
 
-    Member(int hidden, unsigned seed) {
-        const int d = 5, o = 2, rows = 70, steps = 2;
-        job.student = {3, {d, hidden, 6, o}, kTanh, 0, nullptr};
-        job.teacher = {3, {d, 12, 7, o}, kSilu, 0, nullptr};
+    // `second`: units of the second hidden layers. By default a batch makes two tiles of every kind, the second with
+    // one live lane.
+    Member(int hidden, unsigned seed, int second = 6, int batch = 33) {
+        const int d = 5, o = 2, rows = batch + 37, steps = 2;
+        job.student = {3, {d, hidden, second, o}, kTanh, 0, nullptr};
+        job.teacher = {3, {d, 12, second + 1, o}, kSilu, 0, nullptr};
         const int64_t count = REGKD_LEVEL::parameter_count(job.student);
         params = numbers(count, seed);
         teacher = numbers(REGKD_LEVEL::parameter_count(job.teacher), seed + 1);
@@ -50,7 +52,7 @@ struct Member {
         job.losses = losses.data();
         job.rows = rows;
         job.shuffle = 1;
-        job.batch = 33;  // two tiles of every kind, the second with one live lane
+        job.batch = batch;
         job.draws = 1;
         job.ascent_steps = 1;
         job.ascent_rule = kNormalised;

@@ -54,8 +54,8 @@ int main() {
     }
     cudaDeviceProp device;
     expect(cudaGetDeviceProperties(&device, 0), "properties");
-    const Member a(9, 1), b(36, 2);
-    const std::vector<Job> jobs = {on_device(a), on_device(b)};
+    const Member a(9, 1), b(36, 2), wide(66, 3, 9, 345);  // the last: too many rows for the small path, so slices
+    const std::vector<Job> jobs = {on_device(a), on_device(b), on_device(wide)};
     // Three blocks a member: tiles are shared out unevenly. `shared`: too little of it for the small path, then enough.
     cuda::SmallDevice small = {device.sharedMemPerBlockOptin, 6, true, 1, cuda::kSmallWarps};
     expect(cuda::small_cluster(small.shared_bytes, &small.cluster), "clusters");
@@ -78,6 +78,13 @@ int main() {
     unsigned char* its = upload(std::vector<unsigned char>(static_cast<size_t>(alone.workspace_bytes), 0));
     expect(cuda::train({nullptr, its, alone, 1, 0, nullptr, jobs[0], true}, nullptr), "a job in the launch");
 
+    int64_t resident = 0;
+    cuda::Plan sliced = cuda::plan_shared(&jobs[2], 1, static_cast<int64_t>(device.sharedMemPerBlockOptin), 0);
+    expect(cuda::resident_blocks(sliced, device.multiProcessorCount, true, &resident), "planning");
+    sliced = cuda::plan_blocks(sliced, resident, small);
+    unsigned char* scratch = upload(std::vector<unsigned char>(static_cast<size_t>(sliced.workspace_bytes), 0));
+    expect(cuda::train({nullptr, scratch, sliced, 1, 0, nullptr, jobs[2], true}, nullptr), "products in slices");
+
     float* out = upload(std::vector<float>(a.x.size() * 2));
     expect(cuda::perturb({jobs[0].x, jobs[0].sigma, out, 70, 2, 5, 1, 0, nullptr}, nullptr), "perturb");
     unsigned char* space =
@@ -87,11 +94,12 @@ int main() {
            "matching_loss");
     expect(cudaDeviceSynchronize(), "the kernels");
 
-    double losses[2] = {}, mean = 0.0;
-    for (int i = 0; i < 2; ++i)
+    double losses[3] = {}, mean = 0.0;
+    for (int i = 0; i < 3; ++i)
         expect(cudaMemcpy(&losses[i], jobs[static_cast<size_t>(i)].losses, sizeof(double), cudaMemcpyDeviceToHost),
                "losses");
     expect(cudaMemcpy(&mean, value, sizeof(double), cudaMemcpyDeviceToHost), "value");
-    std::printf("%.9g %.9g %.9g\n", losses[0], losses[1], mean);
-    return good && std::isfinite(losses[0]) && std::isfinite(losses[1]) && std::isfinite(mean) ? 0 : 1;
+    std::printf("%.9g %.9g %.9g %.9g\n", losses[0], losses[1], losses[2], mean);
+    const bool finite = std::isfinite(losses[0]) && std::isfinite(losses[1]) && std::isfinite(losses[2]);
+    return good && finite && std::isfinite(mean) ? 0 : 1;
 }

@@ -48,13 +48,18 @@ def compile_for(architectures: list[str], source: Path, out: Path) -> str:
     return done.stderr
 
 
+# What runs once per step or tile, around the phases: the phases may have all registers but what these keep across calls.
+OUTER = ("train_kernel", "begin_step", "work_tile", "finish_step")
+FEW_BYTES = 64
+
+
 def assert_no_spills(report: str) -> None:
-    spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    spills = re.findall(r"Function properties for (\w+)\n.*?(\d+) bytes spill stores, (\d+) bytes spill loads", report)
     assert spills, f"no report of spills from the assembler:\n{report[-2000:]}"
     wrong = [
-        line
-        for line in report.splitlines()
-        if "spill" in line and "0 bytes spill stores, 0 bytes spill loads" not in line
+        f"{name}: {stores} bytes stored, {loads} loaded"
+        for name, stores, loads in spills
+        if max(int(stores), int(loads)) > (FEW_BYTES if any(outer in name for outer in OUTER) else 0)
     ]
     assert not wrong, "\n".join(wrong)
 

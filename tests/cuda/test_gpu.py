@@ -88,6 +88,14 @@ def check(tolerance=CLOSE, **settings):
 SMALL = dict(student=(8, 32, 32, 1), teacher=(8, 64, 64, 1), batch=128, rows=500)
 WIDE = dict(student=(13, 50, 1), teacher=(13, 500, 1), batch=200, rows=700)
 
+# Products in slices (csrc/cuda/sliced.h): tiles of 32 samples, layers of 65 units and more.
+MANY = dict(batch=530, rows=700, draws=1, gm_on=3, weights={"base": (1, 1), "pm": (1, 1), "gm": (0.1, 0.1)})
+SLICED = {
+    "all in shared memory": dict(student=(4, 68, 1), teacher=(4, 68, 20, 1)),
+    "staged weights": dict(student=(16, 64, 64, 1), teacher=(16, 128, 128, 1)),
+    "rows at odd addresses": dict(student=(5, 67, 33, 2), teacher=(5, 131, 115, 2), cotangents=1),
+}
+
 
 def test_perturb_has_the_bits_of_the_cpu():
     from regkd_edge.fused.points import perturb_twin
@@ -260,12 +268,24 @@ def test_a_cuda_graph_replays_the_training():
     assert_equal(replayed.results(), direct.results())
 
 
+@pytest.mark.parametrize("networks", SLICED)
+def test_wide_networks_with_many_rows(networks):
+    settings = {**MANY, **SLICED[networks], "steps": 3}
+    launch = check(**settings)
+    assert launch.plan.buffers_in_shared or core.cuda.device()["shared_bytes"] < 227 * 1024
+    first, again = OnDevice(**settings), OnDevice(**settings)
+    train(first)
+    train(again)
+    assert_equal(again.results(), first.results())
+
+
 def test_members_of_an_ensemble_do_as_they_do_alone():
     settings = [
         dict(seed=1),
         dict(seed=2, student=(5, 6, 2), batch=20, teacher=(5, 8, 2)),
         dict(seed=3, optimizer="rmsprop", draws=0, weights={"base": (1, 1), "abm": (1, 0)}),
         dict(seed=4, teacher=(5, 200, 200, 2)),  # not small: it goes another way than its company
+        {**MANY, **SLICED["staged weights"]},
     ]
     together = [OnDevice(steps=3, **s) for s in settings]
     train(*together)

@@ -15,6 +15,9 @@ pytestmark = pytest.mark.slow
 
 BOX = dict(low=-1.0, high=1.0, ascent_rule="normalised")
 RANDOM_SIGNS = dict(student=(5, 9, 7, 6), teacher=(5, 12, 6), cotangents=2)
+# Wide layers, many rows: products in slices. One cotangent without a search, then with one, then none at all.
+SLICED = dict(batch=530, rows=560, draws=1, gm_on=3, student=(3, 12, 9, 1), teacher=(3, 65, 9, 1), base="squares")
+VALUES = {"base": (1, 1), "pm": (1, 1)}
 # Together they come to every barrier; (settings of the case, of the launch).
 WORKLOADS = [
     ({}, {}),
@@ -24,7 +27,11 @@ WORKLOADS = [
     ({"weights": {"base": (1, 1), "pm": (1, 1)}, "optimizer": "rmsprop"}, {}),
     ({"weights": {"base": (1, 1), "pm": (1, 1)}}, {"shared": 12 * 1024}),
     ({"weights": {"base": (1, 1), "pm": (1, 1)}, "batch": 300, "rows": 250}, {}),
-]
+    ({**SLICED, "weights": {**VALUES, "gm": (0.1, 0.1)}}, {"shared": 227 * 1024}),
+    ({**SLICED, "weights": VALUES}, {"shared": 227 * 1024}),
+    ({**BOX, **RANDOM_SIGNS, "batch": 345, "rows": 350, "draws": 1, "teacher": (5, 66, 9, 6), "student": (5, 9, 9, 6)},
+     {"shared": 227 * 1024}),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,7 @@ def run(machine, kernel, blocks=1, shared=4 * THREADS, flag=True):
         ("misaligned", "16 bytes at an address that is 4 modulo 16: misaligned"),
         ("null_pointer", "a write at a null pointer"),
         ("beyond_the_end", "which is in no memory of the kernel"),
+        ("copy_beyond_the_end", "which is in no memory of the kernel"),
         ("beyond_shared", "shared memory ends at 256, 4 bytes at 256 are asked for"),
     ],
 )
@@ -106,6 +107,27 @@ def test_a_message_that_lacks_a_piece_is_a_race_between_blocks(machine, lacks):
 def test_threads_that_wait_for_ever_are_an_error(machine):
     assert run(machine, "waits_for_ever")[0] == 1
     assert "wait for each other" in machine.error()
+
+
+def test_a_copy_arrives_when_its_thread_waits_for_it(machine):
+    _, y = run(machine, "copy_with_all", shared=8 * THREADS)
+    assert not machine.races()
+    rows = np.arange(1, THREADS + 1).reshape(-1, 32)
+    np.testing.assert_array_equal(y, np.roll(rows, -1, axis=1).ravel())
+    _, y = run(machine, "copy_of_its_own", shared=8 * THREADS)
+    assert not machine.races()
+    np.testing.assert_array_equal(y, rows.ravel())
+
+
+def test_a_copy_that_is_not_waited_for_has_not_arrived(machine):
+    for kernel in ("copy_without_wait", "copy_of_its_own_without_wait"):
+        _, y = run(machine, kernel, shared=8 * THREADS)
+        np.testing.assert_array_equal(y, 0.0)
+
+
+def test_a_copy_that_another_thread_reads_needs_a_barrier(machine):
+    run(machine, "copy_seen_by_another", shared=8 * THREADS)
+    assert machine.races() and all(race.window == "shared memory" for race in machine.races())
 
 
 def test_lanes_exchange_values(machine):

@@ -44,7 +44,7 @@ def assert_equal(found: Case, expected: Case) -> None:
 )
 def test_shapes_of_the_small_path(emulator, student, teacher, small):
     image = Case(core, student=student, teacher=teacher, batch=8).job.to_bytes()
-    plan, size = (ctypes.c_int32 * 10)(), ctypes.c_int64()
+    plan, size = (ctypes.c_int32 * 11)(), ctypes.c_int64()
     emulator.lib.plan(image, 1, SHARED, 64, 2, plan, ctypes.byref(size))
     assert plan[8] == small
 

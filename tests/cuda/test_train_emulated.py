@@ -37,7 +37,7 @@ class Emulator:
         self.lib.set_cluster(cluster)
         table = np.frombuffer(b"".join(case.job.to_bytes() for case in cases), np.uint8).copy()
         jobs = table.ctypes.data_as(ctypes.c_char_p)
-        plan, size = (ctypes.c_int32 * 10)(), ctypes.c_int64()
+        plan, size = (ctypes.c_int32 * 11)(), ctypes.c_int64()
         self.lib.plan(jobs, members, shared, threads, blocks * members, plan, ctypes.byref(size))
         workspace = aligned(size.value)
         counter = None if step_on_device is None else np.array([step_on_device], np.int64)
@@ -47,7 +47,7 @@ class Emulator:
             for steps, offset in calls or [(cases[0].steps, 0)]:
                 assert self.lib.train(*place, steps, offset, address) == 0
         keys = ("members", "blocks", "threads", "student", "teacher", "buffers", "shared_bytes", "tiles", "small")
-        keys = (*keys, "clustered")
+        keys = (*keys, "clustered", "sliced")
         return dict(zip(keys, plan))
 
     @property
@@ -241,7 +241,7 @@ def test_a_job_that_travels_with_the_launch(emulator):
     """No table in device memory; its losses go to the first row, whatever the step that the device counts."""
     given, alone = Case(core, steps=1, first_step=5), Case(core, steps=1)
     emulator.run([given])
-    plan, size = (ctypes.c_int32 * 10)(), ctypes.c_int64()
+    plan, size = (ctypes.c_int32 * 11)(), ctypes.c_int64()
     image, counter = alone.job.to_bytes(), np.array([3], np.int64)  # the case begins at step 2
     emulator.lib.plan(image, 1, emulator.shared, 64, 2, plan, ctypes.byref(size))
     workspace = aligned(size.value)

@@ -23,12 +23,13 @@ void set_cluster(int32_t blocks) { largest_cluster = blocks; }
 int64_t job_bytes() { return sizeof(Job); }
 
 // What the launch would be: [members, blocks, threads, student, teacher, arena (floats in shared memory), shared bytes,
-// tiles, members that go the small path, whether their blocks are a cluster].
+// tiles, members that go the small path, whether their blocks are a cluster, scratch
+// floats].
 int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident, int32_t* out,
          int64_t* workspace_bytes) {
     const cuda::Plan p = make_plan(jobs, members, shared_limit, threads, resident);
     const bool small = p.small.members == members;
-    const int32_t all[10] = {members,
+    const int32_t all[11] = {members,
                              small ? p.small.blocks : p.blocks,
                              small ? p.small.threads : p.threads,
                              p.student_floats,
@@ -37,7 +38,8 @@ int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, in
                              std::max(p.shared_bytes, p.small.shared_bytes),
                              std::max(p.tiles, p.small.tiles),
                              p.small.members,
-                             p.small.clustered};
+                             p.small.clustered,
+                             p.scratch_floats};
     std::memcpy(out, all, sizeof(all));
     *workspace_bytes = p.workspace_bytes;
     return p.blocks;

@@ -49,6 +49,7 @@ GROUPS = {
     "shared loads": ("load shared",),
     "generic loads": ("load generic",),
     "global loads": ("load global",),
+    "copies": ("copy",),
     "local": ("load local", "store local"),
     "stores": ("store shared", "store global", "store generic"),
     "branches, calls": ("branch", "call"),
@@ -78,7 +79,7 @@ class Counter:
             draws=1, gm_on=2, optimizer="rmsprop", weight_decay=1e-5,
         )  # fmt: skip
         table = case.job.to_bytes()
-        plan, size, lib = (ctypes.c_int32 * 10)(), ctypes.c_int64(), self.machine.lib
+        plan, size, lib = (ctypes.c_int32 * 11)(), ctypes.c_int64(), self.machine.lib
         lib.plan(table, 1, SHARED, THREADS, 1, plan, ctypes.byref(size))
         memory = np.zeros(size.value + 128, np.uint8)
         workspace = memory.ctypes.data + -memory.ctypes.data % 128

@@ -17,6 +17,7 @@
 #include <ucontext.h>
 
 #include "arithmetic.h"
+#include "copies.h"
 #include "counts.h"
 #include "memory.h"
 
@@ -51,6 +52,7 @@ struct Thread {
     bool started = false, carry = false, in_container = true;
     Knowledge acquired;  // since the block's last barrier
     uint64_t exchanged = 0;
+    Copies copies;
 
     inline void count(uint32_t basic_block);
 };
@@ -194,6 +196,19 @@ inline T read(const uint8_t* p) {
 template <class T>
 inline void write(uint8_t* p, T value) {
     std::memcpy(p, &value, sizeof value);
+}
+
+// cp.async. Both accesses are checked when it begins and again when it arrives: other threads may touch neither place
+// between.
+inline void copy_later(Thread& t, uint64_t to, uint64_t from, uint32_t bytes, int line) {
+    at(t, Space::kShared, true, to, bytes, line);
+    at(t, Space::kGlobal, false, from, bytes, line);
+    t.copies.begin({to, from, bytes, line});
+}
+inline void wait_for_copies(Thread& t, size_t pending, int) {
+    for (const Copy& c : t.copies.arrived(pending))
+        std::memcpy(at(t, Space::kShared, true, c.to, c.bytes, c.line),
+                    at(t, Space::kGlobal, false, c.from, c.bytes, c.line), c.bytes);
 }
 
 inline void acquire(Thread& t, uint64_t address) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .copies import copy_statement
 from .operands import Scope, cpp_type, wide
 from .parse import Instruction, PtxError
 
@@ -22,6 +23,7 @@ KINDS = (
     "store global",
     "store generic",
     "store local",
+    "copy",  # global to shared memory, asynchronous
     "atomic",
     "exchange",  # between lanes
     "parameter",  # of kernel and functions: constant memory and registers
@@ -49,6 +51,8 @@ def kind_of(i: Instruction) -> str:
         if space == "param":
             return "parameter"
         return f"{'store' if name == 'st' else 'load'} {'global' if space == 'const' else space}"
+    if name == "cp":
+        return "copy"
     if name in ("bar", "barrier"):
         return "barrier"
     if name in ("atom", "red", "membar", "fence"):
@@ -304,6 +308,8 @@ def statement(i: Instruction, s: Scope) -> list[str]:
         return _memory(i, s)
     if name in ("atom", "red"):
         return _atomic(i, s)
+    if i.opcode[:2] == ("cp", "async"):
+        return copy_statement(i, s)
     if name in ("bar", "barrier"):
         if i.opcode[1] == "warp":
             return [f"warp_barrier(t, {i.line});"]

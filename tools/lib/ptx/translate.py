@@ -106,7 +106,7 @@ class _Writer:
         i = Instruction(i.line + first_line, i.opcode, i.operands, i.guard, i.source)
         kind = kind_of(i)
         self.counts[-1][KINDS.index(kind)] += 1
-        if kind in ("barrier", "atomic", "branch") or kind.startswith(("load", "store")):
+        if kind in ("barrier", "atomic", "branch", "copy") or kind.startswith(("load", "store")):
             self.where[i.line] = (f.name, module.files.get(i.source[0], ""), i.source[1])
         if i.opcode[0] in ("bar", "barrier") and not {"warp", "cluster"} & set(i.opcode):
             self.barriers.append(i.line)
