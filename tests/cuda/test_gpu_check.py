@@ -46,12 +46,12 @@ COMMANDS = {
     "ninja": "",
     "python": 'PYTHONPATH="$STUBS:$PYTHONPATH" exec "$REAL" "$@"',
 }
-# A GPU as PyTorch would describe it, and none of the package's dependencies but torch and numpy.
+# A GPU as PyTorch would describe it, and none of the package's dependencies but torch, numpy and those of the configuration.
 INTERPRETER = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("pydantic", "yaml", "safetensors", "onnx", "sklearn", "typer"):
+        if name.split(".")[0] in ("safetensors", "onnx", "sklearn", "typer", "rich"):
             raise ImportError(name + " is not installed")
 sys.meta_path.insert(0, Absent())
 import torch
