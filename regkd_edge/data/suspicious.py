@@ -93,14 +93,19 @@ def _percent(share: float) -> str:
 
 def _sentinels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Places of up to three values at one end that stand far from all others."""
+    first, last = distinct[:4].tolist(), distinct[-4:].tolist()
+    often = counts[:3].tolist(), counts[-3:].tolist()
     for low in (True, False):
         for size in (1, 2, 3):
             if len(distinct) < size + 2:
                 continue
+            gap = first[size] - first[size - 1] if low else last[-size] - last[-size - 1]
+            span = last[-1] - first[size] if low else last[-size - 1] - first[0]
+            if gap <= 3 * span and min(often[0][:size] if low else often[1][-size:]) < 3:
+                continue  # as _stands_apart says of a single reading; most columns of a wide table end here
             ends = np.arange(size) if low else np.arange(len(distinct) - size, len(distinct))
             inner = distinct[size:] if low else distinct[:-size]
             inner_counts = counts[size:] if low else counts[:-size]
-            gap = inner[0] - distinct[size - 1] if low else distinct[-size] - inner[-1]
             if _stands_apart(distinct[ends], counts[ends], inner, inner_counts, gap):
                 return ends
     return np.empty(0, dtype=int)
