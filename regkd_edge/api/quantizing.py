@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def quantize(
     if config.increase is not None and not config.qat and precision in ("int8", "fp8"):
         bound = Bound(config.increase, *(labelled or given.answered("validation")), config.high)
     checked = None if check is None else given.rows(check, "check")
-    with temporary_folder() as scratch:
+    with temporary_folder() if isinstance(model, Student) else nullcontext("") as scratch:
         source = model.export(Path(scratch, "fp32.onnx")).path if isinstance(model, Student) else Path(model)
         rows = None if precision == "fp16" else given.calibration(calibrate, precision)
         kept = None

@@ -25,6 +25,7 @@ _OWN: dict[str, Any] = {
     "ascent_ridge": AtLeast0,
     "ascent_sigma": AtLeast0 | None,  # the mean of sigma
     "ascent_from_anchor": bool,
+    "draws": Annotated[int, Field(ge=1)],  # how many fit is said below
     "cotangents": Annotated[int, Field(ge=0, le=1024)],
     "gm_on": tuple[Literal[GM_ON], ...],  # type: ignore[valid-type]
 }

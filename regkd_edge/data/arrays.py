@@ -20,7 +20,12 @@ _EXACT = 2**53  # beyond it not every whole number is exact in float64
 
 def shape_of(values: Any) -> list[int]:
     """Return the shape of anything array-like, for messages."""
-    return list(getattr(values, "shape", np.shape(values)))
+    if hasattr(values, "shape"):
+        return list(values.shape)
+    try:
+        return list(np.shape(values))
+    except ValueError:  # rows of unequal length
+        return [len(values)]
 
 
 def as_rows(

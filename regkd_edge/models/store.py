@@ -150,6 +150,8 @@ def load_model(folder: str | Path, *, factory: str | None = None) -> SavedModel:
             f"the model in '{folder}' is of kind {card.get('kind')!r}, expected one of: {', '.join(FAMILIES)}."
         )
     try:
+        if not isinstance(card["spec"], str):
+            raise TypeError(f"'spec' is {card['spec']!r}, expected a text")
         spec, d, o = parse_spec(card["spec"]), int(card["d"]), int(card["o"])
         shape = tuple(int(n) for n in card["input_shape"]) if card.get("input_shape") else None
         if shape is not None and (min(shape) < 1 or math.prod(shape) != d):

@@ -61,7 +61,10 @@ def test_no_field_of_its_configuration_names_a_folder():
     from regkd_edge.bundle.make import _without_paths
     from regkd_edge.config import PATHS, RunConfig
 
-    needed = {"teacher.weights": {"teacher.factory": "my_nets:teacher"}}
+    needed = {
+        "teacher.weights": {"teacher.factory": "my_nets:teacher"},
+        "data.test_labels": {"data.test_data": "more.npy"},
+    }
     for field in PATHS:
         changes = {"distill.no_data": True, "distill.w_base": 1.0, field: "/home/me/file"} | needed.get(field, {})
         config = RunConfig().updated(changes)

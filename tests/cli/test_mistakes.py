@@ -106,7 +106,7 @@ def test_a_folder_as_data_is_not_read_through(cli, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dangling").symlink_to(tmp_path / "nothing")
     start = ("train-teacher", tmp_path / "run", "--target", "y", "--data")
-    check(cli(*start, tmp_path / "data"), "is a folder", "expected a data file")
+    check(cli(*start, tmp_path / "data"), "holds neither images nor recordings", "files that end in")
     assert not (tmp_path / "run").exists()
 
 

@@ -70,6 +70,8 @@ def test_no_bit_depends_on_threads_and_blocks(emulator, alone, threads, blocks):
 
 
 def test_a_member_of_another_kind_changes_no_bit(emulator):
+    if emulator.lib is not None and "ptx" in str(emulator.lib._name):
+        pytest.skip("this build of the PTX has the kernel of wide networks alone")
     settings = [{**MANY, **NETWORKS["odd widths"]}, dict(seed=2), dict(seed=1, batch=200, rows=210, draws=1)]
     together, alone = ([Case(core, steps=2, **s) for s in settings] for _ in range(2))
     emulator.run(together, shared=H100, threads=256)

@@ -175,7 +175,7 @@ def test_a_precision_that_a_back_end_lacks_is_left_out_and_the_others_are_built(
         f"onnxruntime.{name}" for name in ("fp32", "fp8", "int8")
     ]
     assert all(engine["answers as its graph"] == "yes" for engine in done.summary["engines"])
-    assert done.summary["left_out"] == ["onnxruntime.bf16: ONNX Runtime has no bf16 kernels on CPUs"]
+    assert done.summary["left_out"] == ["onnxruntime.bf16: ONNX Runtime has no bf16 kernels on CPUs."]
 
 
 def test_an_engine_that_an_optimizer_broke_is_built_again_without_it(run, monkeypatch):

@@ -71,7 +71,8 @@ _OPENERS = {
     "run/folder": "config, compared as bytes", "run/pipeline": "state, compared as text", "run/state": "state",
     "sampling/describe": "description", "sampling/synthetic": "model", "training/checkpoint": "checkpoint",
     "cli/logs": "written", "data/reading/images": "image", "data/reading/tensors": "examples", "io/mapped": "npy, examples", "data/reading/recordings": "wav",
-    "graph/weighted": "the graph just exported", "models/teachers/probe": "its own pipe",
+    "graph/weighted": "the graph just exported", "models/teachers/probe": "its own pipe", "bundle/wheel": "named by the user, its members are counted first",
+    "data/stored": "npy",
 }  # fmt: skip
 _CALLS = re.compile(
     r"\b(read_bytes|read_text|read_json|read_json_object|read_yaml|read_npz|ZipFile|load_file|loadmat|safe_open|fdopen"

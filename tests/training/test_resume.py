@@ -8,7 +8,7 @@ import torch
 from regkd_edge.config import TeacherConfig
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.sampling import latent
-from regkd_edge.training import distill, loop, train_teacher
+from regkd_edge.training import distill, loop, shards, train_teacher
 
 from .test_train import make_dataset, same_weights, short
 
@@ -58,7 +58,7 @@ def test_ctrl_c_between_two_looks(data, teacher, whole, tmp_path, at):
 
 
 def test_ctrl_c_in_the_middle_of_the_steps(data, teacher, whole, tmp_path, monkeypatch):
-    genuine, calls = loop.advance, []
+    genuine, calls = shards.advance, []
 
     def interrupted(members, n):
         calls.append(n)
@@ -67,10 +67,10 @@ def test_ctrl_c_in_the_middle_of_the_steps(data, teacher, whole, tmp_path, monke
             raise KeyboardInterrupt
         return genuine(members, n)
 
-    monkeypatch.setattr(loop, "advance", interrupted)
+    monkeypatch.setattr(shards, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         distill(data, teacher, CONFIG, 0, checkpoint=tmp_path / "c")
-    monkeypatch.setattr(loop, "advance", genuine)
+    monkeypatch.setattr(shards, "advance", genuine)
     assert equal(distill(data, teacher, CONFIG, 0, checkpoint=tmp_path / "c"), whole)
 
 
