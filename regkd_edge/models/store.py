@@ -145,7 +145,7 @@ def load_model(folder: str | Path, *, factory: str | None = None) -> SavedModel:
         Keys or shapes do not fit the spec, or the folder holds a model of another kind.
     """
     card = read_card(folder)
-    if card.get("kind") not in FAMILIES:
+    if not isinstance(card.get("kind"), str) or card["kind"] not in FAMILIES:
         raise ModelError(
             f"the model in '{folder}' is of kind {card.get('kind')!r}, expected one of: {', '.join(FAMILIES)}."
         )
