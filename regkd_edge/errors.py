@@ -24,7 +24,7 @@ class UserError(Exception):
     """A mistake that the user can fix.
 
     Those that concern a value which was handed in (:class:`DataError`, :class:`ModelError`, :class:`RecipeError`,
-     :class:`OptionError`, :class:`GraphError`) are a ``ValueError`` too.
+    :class:`OptionError`, :class:`GraphError`) are a ``ValueError`` too.
 
     Parameters
     ----------

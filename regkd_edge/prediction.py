@@ -136,8 +136,12 @@ def _by_run(run: RunFolder, data: str | Path, by: str | None, trust: bool) -> An
     rows = read_rows(data, features, names.get("input_shape"), config)
     if chosen == "student":
         from .models import Student
+        from .run.consented import require_student
 
-        return Answers("student", targets, Student.load(run.file("student")).predict(rows.x), rows.places)
+        whole = run.config().updated({"teacher.trust": True} if trust else {})
+        require_student(whole)
+        student = Student.load(run.file("student"), factory=whole.distill.student)
+        return Answers("student", targets, student.predict(rows.x), rows.places)
     from .data import load_dataset
     from .models import teacher_for
 

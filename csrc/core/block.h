@@ -2,7 +2,7 @@
 //
 // A Block is passed by value and has
 //   kPitch                   floats from a row of a buffer to the next, at least the tile's samples; kTile but for
-//                            csrc/cuda/small.h
+//                            csrc/cuda/small_block.h
 //   F, I, U                  lane types (portable.h); load(p), store(p, F), load_int(p) for p = row + s
 //   fused(a, b, c)           a * b + c
 //   barrier()                what was written before it is seen by all after it; no other call meets, so whatever one
@@ -19,9 +19,8 @@
 //       rows of G are pitch(n_in) apart; d and t may be null; b[j] (+)= sum_s q[j,s], null: not wanted
 //   squares(n, f, loss)      loss[lane] += sum over j < n of f(j, s), f(j, s) of every lane offset s
 //   lane_sums(p, q, count, sums)   sums[0], sums[1] = the sums of p[0 .. count - 1] and q[...], as doubles
-//   kInPlace                 a product's `out` may be its `in`; and two networks run one after the other, so that they
-//   can
-//                            share buffers (make_arena's `in_place`)
+//   kInPlace                 a product's `out` may be its `in`; and two networks run one after the other, so that
+//                            they can share buffers (make_arena's `in_place`)
 // Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.
 //
 // An Arena lays out a tile's buffers once: offsets in floats from a base that a back end allocates.

@@ -159,7 +159,7 @@ inline Plan plan_blocks(Plan p, int64_t resident, const SmallDevice& small, int 
     p.blocks = static_cast<int32_t>(blocks < 1 ? 1 : blocks);
     p.member_bytes = 128 + round_up(static_cast<int64_t>(p.tiles) * 2 * 8, 128) +
                      round_up(4 * p.grad_floats * p.groups, 128) + round_up(4 * p.arena_global_floats * p.blocks, 128);
-    if (p.small.members) plan_small_blocks(p.small, small, threads);
+    if (p.small.members) plan_small_blocks(p.small, p.members, small, threads);
     if (p.small.member_bytes > p.member_bytes) p.member_bytes = p.small.member_bytes;
     p.workspace_bytes = p.member_bytes * p.members;
     return p;

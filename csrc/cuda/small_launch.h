@@ -10,7 +10,7 @@ namespace cuda {
 // are the largest over them.
 struct SmallPlan {
     int32_t members, blocks, warps, threads, shared_bytes, clustered;
-    int32_t block_floats, warp_floats;  // of shared memory, for a block and for each of its warps
+    int32_t one_floats, warp_floats;  // of shared memory, for a block of one warp and for each further warp
     int32_t tiles, groups;
     int64_t grad_floats, member_bytes;  // as in Plan
 };
@@ -22,7 +22,7 @@ inline void add_small(SmallPlan& p, const Job& job) {
     const SmallCut cut = small_cut(job);
     const auto raise = [](auto& most, auto n) { most = n > most ? n : most; };
     ++p.members;
-    raise(p.block_floats, size.arena);
+    raise(p.one_floats, size.arena + size.each);
     raise(p.warp_floats, size.each);
     raise(p.grad_floats, round_up(dense_count(job.student), 32));
     raise(p.tiles, cut.tiles);
@@ -42,7 +42,8 @@ struct SmallDevice {
 // the longer the more than 16 warps share a multiprocessor, and what the meetings of several blocks cost, 0.3 of a tile
 // in a cluster and 0.5 through global memory (about what an H100 took). Of equals the most blocks that have a place at
 // once. `threads` 0: as many as the tiles need, at least 8 warps, which share out the parameters.
-inline void plan_small_blocks(SmallPlan& p, const SmallDevice& device, int threads) {
+// `launched`: members of the launch, those of the other path among them.
+inline void plan_small_blocks(SmallPlan& p, int32_t launched, const SmallDevice& device, int threads) {
     double least = 1e30;
     const int most = threads ? threads / kWarp : kSmallWarps;
     for (int32_t blocks = 1; blocks <= p.groups; ++blocks) {
@@ -50,12 +51,14 @@ inline void plan_small_blocks(SmallPlan& p, const SmallDevice& device, int threa
         const int64_t all = static_cast<int64_t>(blocks) * p.members;
         for (int32_t warps = 1; warps <= most; ++warps) {
             const int64_t bytes =
-                4 * (static_cast<int64_t>(p.block_floats) + static_cast<int64_t>(warps) * p.warp_floats);
+                4 * (static_cast<int64_t>(p.one_floats) + static_cast<int64_t>(warps - 1) * p.warp_floats);
             if (bytes > device.shared_bytes) break;
             const int32_t in_all = threads ? most : (warps > 8 ? warps : 8);
             int64_t together = device.shared_bytes / bytes;  // blocks on a multiprocessor
             if (together > device.warps / in_all) together = device.warps / in_all < 1 ? 1 : device.warps / in_all;
-            if (blocks > 1 && !clustered && (!device.cooperative || all > together * device.multiprocessors)) continue;
+            if (blocks > 1 && !clustered &&
+                (!device.cooperative || int64_t{blocks} * launched > together * device.multiprocessors))
+                continue;
             const int64_t each = (all + device.multiprocessors - 1) / device.multiprocessors;
             if (each < together) together = each;
             const double rounds = (p.groups + blocks * warps - 1) / (blocks * warps);

@@ -33,9 +33,8 @@
 //                                                    for what the rounding left over, v - q * number, by number / 254.
 //                                                    With bit 2 a second W of the same size follows: what W left over
 //                                                    of the weights, by r / 254; its product with q is added.
-//    8    quantize                                   q * number, q as above; with bit 1 the same of what that left
-//    over,
-//                                                    in steps of number / 254, is added
+//    8    quantize                                   q * number, q as above; with bit 1 the same of what that
+//                                                    left over, in steps of number / 254, is added
 //    9    clip            low f32, high f32          min(max(v, low), high)
 //   10    channels_last                              v as [detail, n / detail] transposed: channels first to last
 //   11    windows         window, 11 u32             v as [height, width, channels]; the next operation, a dense or

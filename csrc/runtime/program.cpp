@@ -159,9 +159,13 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
     Cursor cursor{bytes + kHeaderBytes, bytes + size};
     Status status = read_names(cursor, word(bytes + 32), program);
     uint32_t width = program.inputs;
+    uint64_t constants = 0;
     for (uint32_t i = 0; status.ok() && i < operations; ++i) {
         Operation op{};
         status = read_operation(cursor, i, width, op);
+        if (status.ok() && op.kind <= Kind::kDivide) constants += op.values.size();
+        if (constants > 8 * uint64_t{kMaxValues})
+            return corrupt("the constants up to operation %u are more than %u values.", i, 8 * kMaxValues);
         const Operation* before = program.operations.empty() ? nullptr : &program.operations.back();
         width = op.n_out;
         if (status.ok() && before && before->kind == Kind::kWindows) {

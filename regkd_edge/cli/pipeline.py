@@ -15,7 +15,7 @@ from ..config import PATHS, RunConfig
 from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
-from ..run.consented import remember_consent
+from ..run.consented import remember_consent, remember_student
 from ..stages import Done, perform
 from .kept import kept_note
 from .logs import log, logged
@@ -129,6 +129,7 @@ def start(
             run.write_config(config)
             if changes or config.teacher.trust:
                 remember_consent(config.teacher, run.path / "teacher")
+                remember_student(config)
             with logged(run.path), progress_bar(as_json) as progress:
                 try:
                     yield Session(run, config, force, progress, [], before, changes)

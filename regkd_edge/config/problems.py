@@ -52,9 +52,14 @@ def whole_or(whole: Model | None, model: type[Model], own: Mapping[str, Any], op
     """Return ``whole``, or the model made of ``own`` values and ``options``; both at once are refused."""
     if whole is None:
         return validated(model, {**own, **options})
-    if options:
+    named = [
+        key
+        for key, value in own.items()
+        if isinstance(value, str) and value not in (model.model_fields[key].default, getattr(whole, key))
+    ]
+    if options or named:
         raise OptionError(
-            f"config is given, and {', '.join(options)} beside it.",
+            f"config is given, and {', '.join([*options, *named])} beside it.",
             "Put them into config (config.model_copy(update=...)), or leave config out.",
         )
     return whole

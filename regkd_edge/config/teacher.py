@@ -12,8 +12,8 @@ from .sources import factory_of
 
 __all__ = ["NAMES_OF_CODE", "TeacherConfig"]
 
-# Fields of the teacher that can name code. Read from a file they are not consent to run it.
-NAMES_OF_CODE = frozenset({"teacher_from", "from_run", "factory", "weights", "teacher_scaler"})
+# Fields that can name code: the teacher's, and the student's spec. Read from a file they are not consent to run it.
+NAMES_OF_CODE = frozenset({"teacher_from", "from_run", "factory", "weights", "teacher_scaler", "distill.student"})
 
 
 class TeacherConfig(Section):

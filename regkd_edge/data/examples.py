@@ -11,7 +11,7 @@ from ..config import DataConfig
 from ..errors import DataError
 from ..io.memory import require_memory
 from .problems import require_numbers
-from .ranges import range_problem
+from .ranges import COARSE, LARGEST, range_problem
 from .reading.examples import Cut, Examples, element_names
 from .sources import columns_aside, only_column, read_source, require_column, texts_of
 from .stored import StoredRows, fits_in_memory, moments_of
@@ -19,8 +19,6 @@ from .table import Table
 
 __all__ = ["joined_cut", "notes_of_examples", "read_examples"]
 
-_LARGEST = 1e30  # engines take raw values as float32
-_COARSE = 1e-5
 _BLOCK = 1 << 22  # numbers that are checked at a time
 
 
@@ -62,7 +60,7 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
     y = frame.values[:, [frame.names.index(name) for name in wanted]]
     whole = ~np.isnan(y).any(axis=1)
     finite = _finite(examples)
-    if not finite.all() and (config.blanks != "drop" and examples.cut is None):
+    if not finite.all() and config.blanks != "drop":
         row = int(np.argmin(finite))
         raise DataError(
             f"'{source}': {int((~finite).sum()):,} of {len(finite):,} examples hold values that are not finite (first: "
@@ -101,7 +99,7 @@ def notes_of_examples(x: np.ndarray | StoredRows) -> list[str]:  # [N, d]
         notes.append(f"{int(constant.sum()):,} of {len(constant):,} numbers of an example never change")
     size = float(max(np.abs(found.low).max(), np.abs(found.high).max()))
     spread = float(np.sqrt((found.deviation**2 + (found.mean - found.mean.mean()) ** 2).mean()))
-    if spread < _COARSE * size:
+    if spread < COARSE * size:
         notes.append(
             f"the examples vary by only {spread / size:.1e} of their size, which float32 engines resolve coarsely: "
             "subtract an offset first"
@@ -136,11 +134,11 @@ def _finite(examples: Examples) -> np.ndarray:  # bool [N]
         part = part.reshape(-1, int(np.prod(examples.shape)))
         finite[begin : begin + step] = np.isfinite(part).all(axis=1)
         with np.errstate(invalid="ignore"):
-            large = np.abs(part) > _LARGEST
+            large = np.abs(part) > LARGEST
         if (large & np.isfinite(part)).any():
             row = begin + int(np.argmax((large & np.isfinite(part)).any(axis=1)))
             raise DataError(
-                f"'{examples.source}': example {row} has values beyond {_LARGEST:g}, the range of a float32 engine.",
+                f"'{examples.source}': example {row} has values beyond {LARGEST:g}, the range of a float32 engine.",
                 "Use another unit.",
             )
     return finite

@@ -45,7 +45,7 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
         table = _with_test_rows(table, config, categories)
     if table.cut is not None:
         table, parts = _of_windows(table, config, seed, count)
-        return as_tensors(finished(table, categories, config)), parts
+        return as_tensors(finished(table, categories, config)), _with_units(table, parts, config)
     plain = table.input_shape is None
     counting = column_that_counts(table.feature_names, table.x[:count]) if plain else []  # numbered copies are copies
     kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
@@ -81,10 +81,16 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     if config.input_shape is not None:
         require_shape(config.input_shape, table.d, f"'{config.data}'")
         table = replace(table, input_shape=tuple(config.input_shape))
-    if config.group and len(table.aside.get(config.group, ())) == len(table):
-        cells = np.array(table.aside[config.group], dtype=str)
-        parts = replace(parts, units=np.unique(cells, return_inverse=True)[1].reshape(-1).astype(np.int64))
+    parts = _with_units(table, parts, config)
     return table if table.input_shape is None else as_tensors(table), parts
+
+
+def _with_units(table: Table, parts: Split, config: DataConfig) -> Split:
+    """The parts with the unit of every row, where ``--group`` names them: a share of the rows keeps units whole."""
+    if not config.group or len(table.aside.get(config.group, ())) != len(table):
+        return parts
+    cells = np.array(table.aside[config.group], dtype=str)
+    return replace(parts, units=np.unique(cells, return_inverse=True)[1].reshape(-1).astype(np.int64))
 
 
 def as_tensors(table: Table) -> Table:

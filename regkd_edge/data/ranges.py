@@ -9,12 +9,12 @@ import numpy as np
 from ..errors import DataError
 from .typed import missing_option
 
-__all__ = ["coarse_or_constant", "range_problem"]
+__all__ = ["COARSE", "LARGEST", "coarse_or_constant", "range_problem"]
 
 # Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
-_LARGEST, _SMALLEST = 1e30, 1e-30
+LARGEST, _SMALLEST = 1e30, 1e-30
 # A column that varies by less than this share of its size keeps fewer than about 7 bits in float32.
-_COARSE = 1e-5
+COARSE = 1e-5
 
 
 def range_problem(source: str, name: str, values: np.ndarray) -> DataError | None:
@@ -23,12 +23,12 @@ def range_problem(source: str, name: str, values: np.ndarray) -> DataError | Non
         return None
     low, high = np.nanmin(values), np.nanmax(values)
     size, spread = max(abs(low), abs(high)), high - low
-    if size > _LARGEST or 0 < spread < _SMALLEST:
-        if size > _LARGEST:
-            count = int((np.abs(values) > _LARGEST).sum())
+    if size > LARGEST or 0 < spread < _SMALLEST:
+        if size > LARGEST:
+            count = int((np.abs(values) > LARGEST).sum())
             worst = values[np.nanargmax(np.abs(values))]
             return DataError(
-                f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {_LARGEST:g}), beyond the "
+                f"column '{name}' of '{source}' has values up to {size:g} ({count} beyond {LARGEST:g}), beyond the "
                 "range of a float32 engine.",
                 f"Add {missing_option(name, [worst])} --blanks drop if it means missing, or use another unit.",
             )
@@ -46,7 +46,7 @@ def coarse_or_constant(x: np.ndarray, names: Sequence[str]) -> list[str]:
         spread, size = values.std(), np.abs(values).max()
         if values.min() == values.max():
             notes.append(f"input '{name}' is constant ({values[0]:g}) and carries no information")
-        elif spread < _COARSE * size:
+        elif spread < COARSE * size:
             notes.append(
                 f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "
                 "subtract an offset first"

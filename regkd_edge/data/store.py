@@ -171,15 +171,9 @@ def load_dataset(run: RunFolder) -> Dataset:
         raise RunFolderError(f"'{run.file('data.json')}' is corrupt: {error.cause}", remedy) from None
     if columns is not None and list(columns.names) != features:
         raise RunFolderError(f"'{run.file('data.json')}' is corrupt: its column kinds name other inputs.", remedy)
-    shape, warnings, rate = names.get("input_shape"), names.get("warnings", []), names.get("rate")
-    if (
-        not isinstance(warnings, list)
-        or not _is_shape(shape, x.shape[1])
-        or not isinstance(rate, (int, float, type(None)))
-    ):
-        raise RunFolderError(
-            f"'{run.file('data.json')}' is corrupt: its shape, rate or warnings are not its own.", remedy
-        )
+    warnings = names.get("warnings", [])
+    if not isinstance(warnings, list):
+        raise RunFolderError(f"'{run.file('data.json')}' is corrupt: its warnings are not a list.", remedy)
     table = Table(
         x,
         y,
@@ -188,18 +182,10 @@ def load_dataset(run: RunFolder) -> Dataset:
         str(names.get("source", "")),
         [str(w) for w in warnings],
         columns,
-        input_shape=tuple(shape) if shape else None,
-        rate=rate,
+        input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
+        rate=names.get("rate"),
     )
     return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS), arrays.get("units")), moments)
-
-
-def _is_shape(shape: Any, d: int) -> bool:
-    """Whether it is the shape of a row of d numbers, or none is given."""
-    if not shape:
-        return shape is None or shape == []
-    whole = isinstance(shape, list) and all(isinstance(n, int) and n >= 1 for n in shape)
-    return whole and math.prod(shape) == d
 
 
 def _stored_inputs(run: RunFolder, arrays: dict[str, np.ndarray], remedy: str) -> tuple[StoredRows, Moments]:

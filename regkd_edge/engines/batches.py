@@ -13,7 +13,7 @@ _CHUNK = 256
 
 def shaped(rows: np.ndarray, manifest: Manifest) -> np.ndarray:
     """Rows [n, d] in the shape [n, *shape] that an engine takes; nothing is copied."""
-    return rows.reshape(len(rows), *(int(n) for n in manifest.inputs[0]["shape"][1:]))
+    return rows.reshape(len(rows), *manifest.row_shape)
 
 
 def predict(

@@ -190,7 +190,7 @@ def build_engine(
     path, note = Path(graph), None
     reason = maker.refuses(path) if hasattr(maker, "refuses") else None
     if reason is not None:
-        raise GraphError(f"{Path(folder).name}: {reason}.", "Use another back end or precision.")
+        raise GraphError(f"{Path(folder).name}: {reason.rstrip('.')}.", "Use another back end or precision.")
     oracle = oracle or probe_oracle(path)
     if oracle is None:
         manifest = maker.build(path, folder, options)

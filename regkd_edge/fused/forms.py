@@ -31,7 +31,7 @@ def core_forms(
     """
     if type(student) is MLP and (type(teacher) is MLP or not isinstance(teacher, nn.Module)):
         return student, teacher
-    # Late: what converts needs more packages than the core, which tools/gpu_check runs with torch and NumPy alone.
+    # Late: what converts needs more packages than the core, which tools/gpu_check runs with torch, NumPy and pydantic alone.
     from ..models.convert import shared_mlp
 
     return shared_mlp(student) or student, _folded(teacher, inputs)

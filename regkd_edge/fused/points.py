@@ -62,7 +62,7 @@ def smooth(noise: Tensor, recipe: StepRecipe) -> Tensor:  # [P, ...] -> [P, ...]
     """White noise as the recipe wants it: smooth over places or time steps where it has a ``noise_length``."""
     if not recipe.noise_length:
         return noise
-    from ..data.places import Places  # late: tools/gpu_check runs the core with torch and NumPy alone
+    from ..data.places import Places  # late: tools/gpu_check runs the core with torch, NumPy and pydantic alone
 
     places = Places(recipe.shape, recipe.channel_axis)
     return places.smooth(noise.reshape(-1, places.d), recipe.noise_length).reshape(noise.shape)

@@ -54,9 +54,11 @@ def prepare(student, teacher, recipe: StepRecipe, ours: list[Tensor], theirs: li
     if max(len(ours), len(theirs)) > 2 * core.MAX_LAYERS:
         return None
     plan = StepPlan(core, student, teacher, recipe, ours, theirs)
-    while len(_plans) >= _MOST:
-        _plans.pop(next(iter(_plans), None), None)
-    _plans[id(student), id(teacher), id(recipe)] = plan
+    key = (id(student), id(teacher), id(recipe))
+    if key not in _plans:
+        for old in list(_plans)[: max(0, len(_plans) - _MOST + 1)]:
+            _plans.pop(old, None)
+    _plans[key] = plan
     return plan
 
 

@@ -187,7 +187,7 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
             layers.append(of_state)
     if not layers:
         raise GraphError(
-            f"'{path}' has no Gemm, MatMul or Conv with constant weights.", "Export a network that has layers."
+            f"'{path}' has no Gemm, MatMul, Conv or GRU with constant weights.", "Export a network that has layers."
         )
     quantized = constants.keys() | {
         output for node in graph.node if node.op_type == "QuantizeLinear" for output in node.output
@@ -244,6 +244,8 @@ def _pair(name: str, producers: dict[str, Any]) -> Any:
     """Return the DequantizeLinear that a layer's data comes from, or None."""
     node = producers.get(name)
     while node is not None and node.op_type in _TRANSPARENT:
+        if node.op_type == "Add" and any(_pair(other, producers) is None for other in node.input[1:]):
+            return None  # a summand that is float: only the two parts of an INT8 number are both behind pairs
         node = producers.get(node.input[0])
     return node if node is not None and node.op_type == "DequantizeLinear" else None
 

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from ..errors import RunFolderError, UserError
 from .limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO, TABLE_BYTES
 from .regular import file_problem
 
-__all__ = ["archive_problem", "check_inflated", "inflated_problem", "read_npz"]
+__all__ = ["archive_problem", "check_inflated", "inflated_problem", "npy_header", "read_npz"]
+
+_HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
 
 def read_npz(
@@ -84,15 +87,21 @@ def inflated_problem(path: str | Path) -> str | None:
     return None
 
 
+def npy_header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, Any]:
+    """Return shape, Fortran order and dtype from the head of an NPY file; :class:`ValueError` for Python objects."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream, max_header_size=_HEADER_BYTES)
+    if dtype.hasobject:
+        raise ValueError(f"{what} holds Python objects, which are never loaded")
+    return shape, fortran, dtype
+
+
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     """Read one array whose header agrees with the size of its entry."""
     size = archive.getinfo(name).file_size
     with archive.open(name) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, kind = read(stream, max_header_size=10_000)
-        if kind.hasobject:
-            raise ValueError(f"array '{name[:-4]}' holds Python objects, which are never loaded")
+        shape, fortran, kind = npy_header(stream, f"array '{name[:-4]}'")
         count = 1
         for extent in shape:
             count *= int(extent)

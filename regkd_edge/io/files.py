@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,12 @@ def file_hash(path: str | Path) -> str:
     Anything but a readable ordinary file is a :class:`RunFolderError`.
     """
     path = Path(path)
-    sha = hashlib.sha256()
     if path.is_dir():
-        for inner in sorted(p for p in path.rglob("*") if p.is_file()):
-            sha.update(inner.relative_to(path).as_posix().encode() + b"\0" + file_hash(inner).encode())
-        return sha.hexdigest()
+        return _files_hash(path, file_hash)
     problem = file_problem(path)
     if problem is not None:
         raise RunFolderError(f"'{path}' cannot be read: {problem}.", "Give a readable file.")
+    sha = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
             sha.update(block)
@@ -53,10 +51,13 @@ def file_hash(path: str | Path) -> str:
 
 def folder_hash(path: str | Path) -> str:
     """Return the SHA-256 of a folder's files with their names; one that cannot be read counts by its reason."""
-    sha, path = hashlib.sha256(), Path(path)
-    for inner in sorted(p for p in path.rglob("*") if p.is_file()):
-        content = file_problem(inner) or file_hash(inner)
-        sha.update(inner.relative_to(path).as_posix().encode() + b"\0" + content.encode())
+    return _files_hash(Path(path), lambda inner: file_problem(inner) or file_hash(inner))
+
+
+def _files_hash(folder: Path, content: Callable[[Path], str]) -> str:
+    sha = hashlib.sha256()
+    for inner in sorted(p for p in folder.rglob("*") if p.is_file()):
+        sha.update(inner.relative_to(folder).as_posix().encode() + b"\0" + content(inner).encode())
     return sha.hexdigest()
 
 

@@ -13,11 +13,9 @@ from typing import IO
 
 import numpy as np
 
-from .arrays import check_inflated
+from .arrays import check_inflated, npy_header
 
 __all__ = ["Stored", "map_npy", "map_npz", "npz_entries"]
-
-_HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,7 @@ def _begin(path: str | Path, info: zipfile.ZipInfo) -> int:
 
 
 def _header(stream: IO[bytes], what: str) -> Stored:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream, max_header_size=_HEADER_BYTES)
-    if dtype.hasobject:
-        raise ValueError(f"{what} holds Python objects, which are never loaded")
+    shape, fortran, dtype = npy_header(stream, what)
     if dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise ValueError(f"{what} announces the shape {shape} of {dtype}")
     return Stored(tuple(int(n) for n in shape), dtype, fortran, stream.tell())

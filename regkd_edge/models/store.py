@@ -69,8 +69,8 @@ def save_model(
     extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write a student's network with its scalers; returns the two paths. ``extra`` is any JSON-able mapping."""
-    if spec is None and isinstance(module, MLP):
-        spec = MLPSpec(tuple(module.widths[1:-1]), module.activation)
+    if spec is None:
+        spec = MLPSpec(tuple(module.widths[1:-1]), module.activation) if isinstance(module, MLP) else module.spec
     spec, shape = parse_spec(spec), shape_of_rows(module)
     card = {
         "kind": spec.family,

@@ -209,7 +209,7 @@ class Student:
                 "inputs": ", ".join(self.feature_names[:12]) + (", ..." if self.d > 12 else ""),
                 "outputs": ", ".join(self.target_names),
                 "parameters": f"{self.parameters_count:,}",
-                "multiply-adds": f"{self.cost.multiply_adds:,} per row",
+                "multiply-adds": f"{n:,} per row" if (n := self.cost.multiply_adds) else "unknown",
                 "validation RMSE": "not measured" if rmse is None else f"{rmse:.4g} {self._unit()}",
                 "steps": f"{self.record.get('steps', 0):,}",
                 "notes": "; ".join(self.record.get("notes", [])) or "none",

@@ -169,10 +169,18 @@ class Teacher:
         """
         frame = hasattr(x, "columns")
         given = None if frame else shape_of(x)[1:]
-        shape = self.shape if given is None or len(given) < 2 else tuple(given)
+        settled = self.shape
+        shape = settled if settled is not None or given is None or len(given) < 2 else tuple(given)
         rows, _ = as_rows(x, names=self.feature_names if frame else None, width=self.widths[0], shape=shape)
-        if shape is not None and self.shape is None:
-            self.read_as(shape, rows)
+        try:
+            if shape is not None and settled is None:
+                self.read_as(shape, rows)
+            return self._answers_to(rows)
+        except ModelError:
+            self.shape = settled  # a failed call settles nothing
+            raise
+
+    def _answers_to(self, rows: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o], raw units
         if self.units == "standardized":
             if self.scalers is None:
                 raise ModelError(

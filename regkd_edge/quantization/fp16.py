@@ -59,7 +59,7 @@ def _convert(model: Any) -> list[str]:
     half = _half_nodes(graph)
     if not half:
         raise GraphError(
-            "the graph has no Gemm, MatMul or Conv layer to convert to FP16.", "Export a network that has layers."
+            "the graph has no Gemm, MatMul, Conv or GRU layer to convert to FP16.", "Export a network that has layers."
         )
     made = {output for index in half for output in graph.node[index].output}  # tensors that become FP16
     float_made = made & _float_tensors(model)

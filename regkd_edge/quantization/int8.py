@@ -94,7 +94,7 @@ def quantize_int8(
     if quantizer == "modelopt":
         method, notes = calibration_method(method)
     elif method == "output":
-        notes.append("ranges by percentile: method 'output' needs a chain of layers")
+        notes.append("ranges by percentile: only --quantizer own has method 'output'")
         method = "percentile"
     import onnx
 

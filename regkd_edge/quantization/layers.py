@@ -99,6 +99,8 @@ def quantize_layers(
     if unknown:
         raise UserError(f"unknown correction '{unknown[0]}'.", f"Use any of: {', '.join(CORRECTIONS)}.")
     chain = layered(source)
+    if report and not isinstance(chain, Chain):
+        raise UserError("the report by layers needs a chain of dense layers.", "Omit --report.")
     make = plan_layers if isinstance(chain, Chain) else plan_weighted
     forms = [precision] * len(chain.layers) if isinstance(precision, str) else list(precision)
     if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
@@ -131,8 +133,7 @@ def quantize_layers(
     }
     extra = {"corrections": outcome.record()}
     if report:
-        if not isinstance(chain, Chain):
-            raise UserError("the report by layers needs a chain of dense layers.", "Omit --report.")
+        assert isinstance(chain, Chain)
         extra["sensitivity"] = sensitivity(outcome.plan, check)
     return write_quantized(
         outcome.plan,

@@ -72,7 +72,7 @@ def _set_batch(model: Any, batch: int | str) -> None:
 def calibration_method(method: str) -> tuple[str, list[str]]:
     """Return the calibration method, and the notes on it.
 
-    ``output`` needs a chain of layers and becomes ``entropy``, modelopt's own default; ``percentile`` is a
+    ``output`` belongs to quantizer ``own`` and becomes ``entropy``, modelopt's own default; ``percentile`` is a
     :class:`UserError`.
     """
     if method == "output":

@@ -12,9 +12,9 @@ are clipped. With 16 bits a range can be several times as wide as what was met.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .sensitivity import data_rounded, exact_plan, weights_rounded
 if TYPE_CHECKING:
     from .posttraining import Outcome
 
-__all__ = ["MARGIN", "clipping_risk", "split_layers"]
+__all__ = ["MARGIN", "clipping_risk", "finer_forms", "refined", "split_layers"]
 
 #: Range of data in two parts over what was met, at first: one bit of sixteen.
 MARGIN = 2.0
@@ -50,15 +50,51 @@ def split_layers(outcome: Outcome, make: Callable[[Sequence[str]], Outcome], poi
     make : callable
         A plan in given formats.
     """
-    error = _error(outcome.plan, points)
+    best = refined(outcome, make, lambda plan: _error(plan, points), lambda plan: _more_parts(plan, points))
+    return replace(best, plan=_widened(best.plan, points))
+
+
+def refined(
+    outcome: Outcome,
+    make: Callable[[Sequence[str]], Outcome],
+    error_of: Callable[[Any], float],
+    finer: Callable[[Any], list[str] | None],
+) -> Outcome:
+    """Return the best outcome while INT8 layers get more parts, until the error, in tolerances, is at most 1.
+
+    Parameters
+    ----------
+    make : callable
+        A plan in given formats.
+    error_of, finer : callable
+        Of a plan: its error, and formats with more parts or None.
+    """
+    error = error_of(outcome.plan)
     best, least, tried = outcome, error, list(outcome.tried)
-    while error > 1 and (forms := _more_parts(outcome.plan, points)) is not None:
+    while error > 1 and (forms := finer(outcome.plan)) is not None:
         outcome = make(forms)
-        before, error = error, _error(outcome.plan, points)
+        before, error = error, error_of(outcome.plan)
         tried += [*outcome.tried, ("split", before, error, error < before)]
         if error < least:
             best, least = outcome, error
-    return replace(best, plan=_widened(best.plan, points), tried=tried)
+    return replace(best, tried=tried)
+
+
+def finer_forms(layers: Sequence[Any], harm: Mapping[tuple[int, int], float]) -> list[str] | None:
+    """Return formats with more parts where the roundings do most harm; None where no part is left to add.
+
+    ``harm``: (layer, 0 for its data or 1 for its weights) -> squared change of the outputs in units of the tolerance.
+    """
+    if not harm:
+        return None
+    parts = [[layer.form.data_parts, layer.form.weight_parts] for layer in layers]
+    left = sum(harm.values())
+    for (index, kind), share in sorted(harm.items(), key=lambda item: -item[1]):
+        parts[index][kind] = 2
+        left -= share
+        if left <= _LEFT:
+            break
+    return [_FORMS[tuple(p)] if layer.form.label == "int8" else layer.form.name for layer, p in zip(layers, parts)]
 
 
 def clipping_risk(plan: Plan, points: Calibration, index: int) -> float:
@@ -92,24 +128,13 @@ def _error(plan: Plan, points: Calibration) -> float:
 
 
 def _more_parts(plan: Plan, points: Calibration) -> list[str] | None:
-    """Formats with more parts where the roundings do most harm; None when every INT8 layer has all of them."""
-    parts = [[layer.form.data_parts, layer.form.weight_parts] for layer in plan.layers]
-    int8 = [layer.form.label == "int8" for layer in plan.layers]
     harm = {}
-    for index in range(len(plan.layers)):
-        if int8[index] and parts[index][0] == 1:
+    for index, layer in enumerate(plan.layers):
+        if layer.form.label == "int8" and layer.form.data_parts == 1:
             harm[index, 0] = _alone(plan, points, index, data_rounded(plan, index)) + clipping_risk(plan, points, index)
-        if int8[index] and parts[index][1] == 1:
+        if layer.form.label == "int8" and layer.form.weight_parts == 1:
             harm[index, 1] = _alone(plan, points, index, weights_rounded(plan, index))
-    if not harm:
-        return None
-    left = sum(harm.values())
-    for (index, kind), share in sorted(harm.items(), key=lambda item: -item[1]):
-        parts[index][kind] = 2
-        left -= share
-        if left <= _LEFT:
-            break
-    return [_FORMS[tuple(p)] if is_int8 else layer.form.name for layer, p, is_int8 in zip(plan.layers, parts, int8)]
+    return finer_forms(plan.layers, harm)
 
 
 def _widened(plan: Plan, points: Calibration) -> Plan:

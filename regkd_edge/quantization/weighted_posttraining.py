@@ -8,7 +8,7 @@ where it lowers the error on rows that it was not fitted on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..graph.weighted import WeightedGraph, run_model
 from .calibration import TOLERANCE
 from .posttraining import CORRECTIONS, Outcome
 from .ranges import range_of
+from .splitting import finer_forms, refined
 from .weighted_plan import WeightedPlan, nearest_weighted
 
 __all__ = ["plan_weighted"]
@@ -25,8 +26,6 @@ _CLIPS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the largest value that was met
 _ROWS = 256  # rows of a search: each candidate runs the graph on them
 _NUMBERS = 20_000_000  # that a layer's data may hold at once
 _WIDER = 2.0  # times what was met, for data in two parts: later rows go further
-_LEFT = 0.5  # of the squared tolerance: what the parts that stay as they are may add up to
-_FORMS = {(1, 1): "int8", (2, 1): "int8-split-data", (1, 2): "int8-split-weights", (2, 2): "int8-split"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +88,7 @@ def plan_weighted(
     outcome = make(forms)
     if "split" not in corrections or method != "output":
         return outcome
-    best, error = outcome, points.worst(outcome.plan, held=True)
-    least, tried = error, list(outcome.tried)
-    while error > 1 and (finer := _more_parts(outcome.plan, points)) is not None:
-        outcome = make(finer)
-        before, error = error, points.worst(outcome.plan, held=True)
-        tried += [*outcome.tried, ("split", before, error, error < before)]
-        if error < least:
-            best, least = outcome, error
-    return replace(best, tried=tried)
+    return refined(outcome, make, lambda plan: points.worst(plan, held=True), lambda plan: _more_parts(plan, points))
 
 
 def _ranges(chain: WeightedGraph, rows: np.ndarray, method: str, percentile: float) -> list[float]:
@@ -161,20 +152,12 @@ def _correct_biases(outcome: Outcome, points: _Points) -> None:
 
 
 def _more_parts(plan: WeightedPlan, points: _Points) -> list[str] | None:
-    """Formats with more parts where the roundings do most harm; None when every INT8 layer has all of them."""
-    parts = [[layer.form.data_parts, layer.form.weight_parts] for layer in plan.layers]
-    int8 = [layer.form.label == "int8" for layer in plan.layers]
     harm = {}
-    for index in range(len(plan.layers)):
-        for kind, only in ((0, {"weights": False}), (1, {"data": False})):
-            if int8[index] and parts[index][kind] == 1:
-                harm[index, kind] = points.worst(plan.only(index, **only), held=True) ** 2
-    if not harm:
-        return None
-    left = sum(harm.values())
-    for (index, kind), share in sorted(harm.items(), key=lambda item: -item[1]):
-        parts[index][kind] = 2
-        left -= share
-        if left <= _LEFT:
-            break
-    return [_FORMS[tuple(p)] if is_int8 else layer.form.name for layer, p, is_int8 in zip(plan.layers, parts, int8)]
+    for index, layer in enumerate(plan.layers):
+        if layer.form.label != "int8":
+            continue
+        if layer.form.data_parts == 1:
+            harm[index, 0] = points.worst(plan.only(index, weights=False), held=True) ** 2
+        if layer.form.weight_parts == 1:
+            harm[index, 1] = points.worst(plan.only(index, data=False), held=True) ** 2
+    return finer_forms(plan.layers, harm)

@@ -9,7 +9,8 @@ GRU             GRU(DQ(Q(a)), DQ(W), DQ(R), b): W int8 [1, 3H, F], R int8 [1, 3H
 ==============  =====================================================================================================
 
 Zero points are 0. In two parts, ``high = DQ(Q(a))`` and ``low = DQ(Q(a - high))`` in steps 254 times finer: Conv and
-MatMul become the sum of two or three products (high W + low W + high W_low, the bias in the first Conv); a GRU reads ``high + low`` and multiplies by ``W + W_low``.
+MatMul become the sum of two or three products (high W + low W + high W_low, the bias in the first Conv); a GRU reads
+``high + low`` and multiplies by ``W + W_low``.
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ def write_weighted(plan: WeightedPlan) -> Any:
     fp8 = any(layer.form.label == "fp8" for layer in plan.layers)
     opset = max(next(o.version for o in source.opset_import if o.domain in ("", "ai.onnx")), 19 if fp8 else 13)
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=max(source.ir_version, 9 if fp8 else 7)
+        graph,
+        opset_imports=[
+            helper.make_opsetid("", opset),
+            *(o for o in source.opset_import if o.domain not in ("", "ai.onnx")),
+        ],
+        ir_version=max(source.ir_version, 9 if fp8 else 7),
     )
     model.producer_name = source.producer_name
     model.metadata_props.extend(source.metadata_props)

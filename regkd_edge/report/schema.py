@@ -25,6 +25,10 @@ class _Gpu(_Fields):
     p50_ns: _Finite | None
 
 
+class _Cpp(_Gpu):
+    p99_ns: _Finite | None = None
+
+
 class _Timing(_Fields):
     batch: Annotated[int, Field(ge=1)]
     samples: Annotated[int, Field(ge=1)]
@@ -32,7 +36,7 @@ class _Timing(_Fields):
     p99_ns: _Finite | None
     overhead_ns: _Finite = 0.0
     gpu: _Gpu = _Gpu(p50_ns=None)
-    cpp: _Gpu | None = None
+    cpp: _Cpp = _Cpp(p50_ns=None)
 
 
 class _Setting(_Fields):

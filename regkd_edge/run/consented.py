@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import TeacherConfig
+from ..config import RunConfig, TeacherConfig
 from ..config.sources import factory_of
 from ..errors import ModelError
 from ..io import consent
 from ..io.regular import file_problem
 
-__all__ = ["remember_consent", "require_code", "trusts"]
+__all__ = ["remember_consent", "remember_student", "require_code", "require_student", "trusts"]
 
+_STUDENT = "distill.student"
 _FIELDS = {"factory": "factory_name", "teacher_scaler": "teacher_scaler"}
 
 
@@ -33,8 +34,7 @@ def require_code(config: TeacherConfig, field: str) -> None:
         With the module, and how to allow it.
     """
     code = _code(config, field)
-    named = {"factory", "teacher_from"} if field == "factory" else {field}
-    if code is None or not named <= config.unconfirmed:
+    if code is None or _named_by(config, field) not in config.unconfirmed:
         return
     if not consent.allowed(consent.code_key(*code)):
         raise ModelError(
@@ -51,8 +51,7 @@ def remember_consent(config: TeacherConfig, folder: Path) -> None:
     """
     for field in _FIELDS:
         code = _code(config, field)
-        own = {"factory", "teacher_from"} if field == "factory" else {field}
-        if code is not None and not own <= config.unconfirmed:
+        if code is not None and _named_by(config, field) not in config.unconfirmed:
             consent.allow(consent.code_key(*code), ":".join(code))
     if not config.trust:
         return
@@ -61,6 +60,42 @@ def remember_consent(config: TeacherConfig, folder: Path) -> None:
     for given in files:
         for file in _files(given):
             consent.allow(consent.file_key(file), str(file))
+
+
+def require_student(config: RunConfig) -> None:
+    """Refuse to import the student's own code where a file named it and the user never allowed it.
+
+    Raises
+    ------
+    ModelError
+        With the module, and how to allow it.
+    """
+    code = _student_code(config)
+    if code is None or _STUDENT not in config.teacher.unconfirmed or config.teacher.trust:
+        return
+    if not consent.allowed(consent.code_key(*code)):
+        raise ModelError(
+            f"the configuration names the code '{':'.join(code)}' as the student, and it was not allowed to run on this "
+            "machine as it is now.",
+            "Read it; then add --trust, or name it with distill --student.",
+        )
+
+
+def remember_student(config: RunConfig) -> None:
+    """Remember the student's own code that the user named by this call, or allowed with ``--trust``."""
+    code = _student_code(config)
+    if code is not None and (config.teacher.trust or _STUDENT not in config.teacher.unconfirmed):
+        consent.allow(consent.code_key(*code), ":".join(code))
+
+
+def _student_code(config: RunConfig) -> tuple[str, str] | None:
+    family, _, rest = config.distill.student.partition(":")  # as parse_spec reads it
+    return factory_of(rest.strip()) if family.strip() == "factory" else None
+
+
+def _named_by(config: TeacherConfig, field: str) -> str:
+    """The field that names the code: a factory may stand in ``teacher_from`` too."""
+    return "teacher_from" if field == "factory" and not config.factory else field
 
 
 def _code(config: TeacherConfig, field: str) -> tuple[str, str] | None:

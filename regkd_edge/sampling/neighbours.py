@@ -3,7 +3,8 @@
 Kang & Kang 2024 move a row by isotropic noise. On collinear inputs such points leave the sheet on which the rows lie,
 and the teacher's answers there are irrelevant to every input that ever comes. Here the noise may follow the rows'
 covariance, or a point may take some of its columns from another row; either way every point is one that can occur:
-inside the observed ranges, whole numbers whole, codes among those observed, one-hot groups one-hot. Of n rows, a share
+inside the observed ranges (but for ``open`` noise), whole numbers whole, codes among those observed, one-hot groups
+one-hot. Of n rows, a share
 of 2 / (n + 1) of all others lies outside in each continuous column: a sixth of the mixture may leave the ranges of
 these, so that a student of few rows does not extrapolate there.
 """

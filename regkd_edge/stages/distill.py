@@ -13,6 +13,7 @@ from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
 from ..data import load_dataset, load_predictions
 from ..run import RunFolder
+from ..run.consented import require_student
 from . import Parts, Stage, StageProgress, external_hash
 
 __all__ = ["STAGE", "refuse_bad_teacher"]
@@ -54,6 +55,7 @@ def _work(
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..models import teacher_for
 
+    require_student(config)
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     require_fit(config.distill, teacher)  # before the baseline, which has fewer parts that could be refused
@@ -100,6 +102,7 @@ def refuse_bad_teacher(run: RunFolder, config: RunConfig) -> None:
         return
     from ..models import teacher_for
 
+    require_student(config)
     dataset = load_dataset(run)
     teacher = teacher_for(config.teacher, dataset, run.file("teacher"))
     check = api.judge_teacher(teacher, dataset)

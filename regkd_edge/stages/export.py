@@ -8,6 +8,7 @@ from typing import Any
 from ..config import RunConfig
 from ..data import load_dataset
 from ..run import RunFolder
+from ..run.consented import require_student
 from . import Stage, StageProgress
 
 __all__ = ["STAGE"]
@@ -20,6 +21,7 @@ def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
     from ..models import Student
 
+    require_student(config)
     dataset = load_dataset(run)
     student = Student.load(run.file("student"), factory=config.distill.student)
     path = run.file("onnx", "student.fp32.onnx")

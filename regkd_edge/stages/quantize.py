@@ -12,6 +12,7 @@ from ..config import RunConfig
 from ..data import load_dataset, subset
 from ..graph.file import Graph
 from ..run import RunFolder
+from ..run.consented import require_student
 from . import Parts, Stage, StageProgress, external_hash
 
 __all__ = ["STAGE"]
@@ -72,6 +73,7 @@ def _work(
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     from ..models import Student, teacher_for
 
+    require_student(config)
     section, unseen = config.quantize, config.distill.no_data
     source = run.file("onnx", "student.fp32.onnx")
     wanted = list(dict.fromkeys("int8" if precision == "auto" else precision for precision in section.precision))

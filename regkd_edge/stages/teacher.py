@@ -9,7 +9,7 @@ from .. import api
 from ..config import RunConfig
 from ..config.sources import factory_of
 from ..data import load_dataset
-from ..errors import RunFolderError
+from ..errors import ModelError, RunFolderError
 from ..run import RunFolder
 from . import Stage, StageProgress, external_hash
 
@@ -70,6 +70,11 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
     if config.teacher.brought:
         teacher = teacher_for(config.teacher, dataset)
         paths, summary = save_teacher(run.file("teacher"), teacher, dataset)
+    elif config.teacher.teacher.partition(":")[0].strip() == "factory":
+        raise ModelError(
+            f"a run cannot train the teacher '{config.teacher.teacher}'.",
+            "Train it in Python and name it with --factory, or use another spec.",
+        )
     else:
         teacher = api.train_teacher(
             dataset,

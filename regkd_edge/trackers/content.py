@@ -83,7 +83,7 @@ def content_of(run: RunFolder, report: Report) -> Content:
         run.file("run.yaml"),
         *sorted(run.file("onnx").glob("*")),
     ]
-    content.files = [path for path in found if path.is_file()]
+    content.files = [path for path in found if path.is_file() and not path.is_symlink()]
     return content
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import Dataset, Split
-from ..data.stored import is_stored
+from ..data.stored import held_out_limit, is_stored
 from ..errors import ModelError
 from ..models import Teacher
 
 __all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows"]
 
 _FEWEST = 8  # held-out rows that say anything
-_MOST = 20_000  # training rows that a linear model is fitted to, where they stay in their file
 _RIDGE = 1e-3  # of the standardised inputs
 
 
@@ -67,10 +66,12 @@ def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = 
     rows = rows or dataset.split
     if len(rows.validation) < _FEWEST:
         return None
-    train = rows.train[:: max(1, len(rows.train) // _MOST)] if is_stored(dataset.x) else rows.train
+    train = rows.train
+    if is_stored(dataset.x):
+        train = train[:: -(-len(train) // held_out_limit(dataset.d))]
     (x, y), (xv, yv) = ((dataset.x[i], dataset.y[i]) for i in (train, rows.validation))
     answers = teacher.predict(xv) if dataset.answers is None else dataset.answers[rows.validation]
-    scale = np.where(dataset.y[rows.train].std(0) > 0, y.std(0), 1.0)
+    scale = np.where(y.std(0) > 0, y.std(0), 1.0)
     errors = (((answers - yv) / scale) ** 2).mean(1)
     linear = (((_linear(x, y, xv) - yv) / scale) ** 2).mean(1)
     about_mean = ((yv - yv.mean(0)) / scale) ** 2
@@ -107,5 +108,8 @@ def _linear(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The answers of a ridge regression on standardised inputs."""
     mean, sd = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
     z, zv = (x - mean) / sd, (at - mean) / sd
+    if len(z) < z.shape[1]:  # the same answers from a matrix [n, n]: an image has more numbers than there are rows
+        gram = z @ z.T + _RIDGE * len(z) * np.eye(len(z))
+        return y.mean(0) + zv @ (z.T @ np.linalg.solve(gram, y - y.mean(0)))
     gram = z.T @ z + _RIDGE * len(z) * np.eye(z.shape[1])
     return y.mean(0) + zv @ np.linalg.solve(gram, z.T @ (y - y.mean(0)))

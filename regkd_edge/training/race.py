@@ -168,12 +168,13 @@ def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
 
 
 def _measure(entrants: list[Entrant], teacher_errors: np.ndarray, held_before: np.ndarray) -> str:
-    """``labels`` where the labels alone are nearer to the labels than the teacher, clearly and surely.
+    """Return ``labels`` where the labels alone make a clearly better student than the teacher is, else ``teacher``.
 
-    With many rows a student of the labels is often a little better than its teacher. A user who distils wants the teacher
-    then: it is left only where its error is larger by a tenth, and by more than ``_SURE`` standard errors.
+    With many rows, a student trained on the labels alone often has a slightly smaller error than its teacher. Whoever
+    distils still wants the teacher's answers. The measure therefore changes only if the student's error is smaller by a
+    tenth, and by more than ``_SURE`` standard errors.
 
-    Asked on the validation rows alone: on rows that the teacher was trained on, it looks better than it is.
+    Only the validation rows count: on the rows that it was trained on, the teacher looks better than it is.
     """
     alone = next((one for one in entrants if one.candidate is LABELS_ALONE), None)
     if alone is None or alone.label_errors is None or held_before.sum() < 8:

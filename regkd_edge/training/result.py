@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..data import Dataset, Scalers, Split, save_predictions
-from ..data.stored import is_stored
+from ..data.stored import held_out_limit, is_stored
 from ..fused import Choice
 from ..io.files import write_json
 from ..models import Spec, Student, Teacher, predict, save_model
@@ -20,8 +20,6 @@ from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
 
 __all__ = ["Trained"]
-
-_SUMMED = 10_000  # rows that a summary is made of, where they stay in their file
 
 
 @dataclass(eq=False)
@@ -113,7 +111,7 @@ class Trained:
         """Summary of the rows that it was trained on, or of its inputs as described where it saw none."""
         if not len(self.rows.train):
             return self.inputs
-        every = max(1, len(self.rows.train) // _SUMMED) if is_stored(dataset.x) else 1
+        every = -(-len(self.rows.train) // held_out_limit(dataset.d)) if is_stored(dataset.x) else 1
         return summary_of_inputs(dataset.x[self.rows.train[::every]])
 
     def summary(self) -> dict[str, Any]:

@@ -48,7 +48,8 @@ class Shards:
     @property
     def size(self) -> int:
         """Rows of a shard."""
-        return min(len(self.rows), max(_FEWEST, min(_MOST, _BYTES // (8 * self.d))) // _BLOCK * _BLOCK)
+        most = max(_FEWEST, min(_MOST, _BYTES // (8 * self.d)))
+        return max(_BLOCK, min(len(self.rows), most) // _BLOCK * _BLOCK)
 
     @property
     def steps(self) -> int:

@@ -95,7 +95,7 @@ def test_a_pickle_in_a_received_run_is_not_loaded(place, monkeypatch):
     (place / "received" / "run.yaml").write_text(text.replace("teacher:\n", "teacher:\n  trust: true\n", 1))
     for command in (("distill", "received", *QUICK, "--force"), ("predict", "received", "t.csv", "--by", "teacher"),
                     ("quantize", "received", "--precision", "int8", "--qat"),
-                    ("bundle", "received", "--platform", "desktop", "--rows", "synthetic"),
+                    ("bundle", "received", "--platform", "desktop", "--evaluate-on", "synthetic"),
                     ("distill", "other", *QUICK, "--from-run", "received", *DATA)):  # fmt: skip
         code, said = call(*command)
         assert not mark.exists(), command
@@ -118,6 +118,54 @@ def test_code_that_a_yaml_file_names_is_not_imported(place, monkeypatch):
         assert not mark.exists(), named
     assert call("run", "job.yaml", "whole", "--trust")[0] == 0
     assert mark.exists()
+
+
+def test_a_student_that_a_yaml_file_names_is_not_imported(place, monkeypatch):
+    mark = place / "ran"
+    (place / "net.py").write_text(
+        f"from math import prod\nfrom pathlib import Path\nfrom torch import nn\nPath('{mark}').touch()\n"
+        "def make(shape, outputs):\n    return nn.Linear(prod(shape), outputs)\n"
+    )
+    (place / "job.yaml").write_text(
+        "data: {data: t.csv, target: y}\nteacher: {teacher: 'mlp:4:tanh', epochs: 2}\n"
+        "distill: {student: 'factory:net.py:make', recipe: mimic, steps: 20, baseline: false, accept_teacher: true, "
+        "compute: torch}\n"
+    )
+    code, said = call("run", "job.yaml", "whole")
+    assert code == 2 and "net.py" in said and "--trust" in said and not mark.exists(), said
+    code, said = call("train-teacher", "run", *DATA, "--teacher", "mlp:4:tanh", "--epochs", "2")
+    assert code == 0, said
+    own = (
+        "--student",
+        "factory:net.py:make",
+        "--recipe",
+        "mimic",
+        "--steps",
+        "20",
+        "--no-baseline",
+        "--compute",
+        "torch",
+    )
+    code, said = call("distill", "run", *own, "--accept-teacher")
+    assert code == 0 and mark.exists(), said
+
+    mark.unlink()
+    _state(place / "another", monkeypatch)
+    shutil.copytree("run", "received")
+    for command in (("quantize", "received", "--force"), ("distill", "received", "--force"),
+                    ("predict", "received", "t.csv", "--by", "student")):  # fmt: skip
+        code, said = call(*command)
+        assert code == 2 and "net.py" in said and not mark.exists(), (command, said)
+    code, said = call("predict", "received", "t.csv", "--by", "student", "--trust", "--out", "s.csv")
+    assert code == 0, said
+
+
+def test_a_run_does_not_train_a_teacher_that_is_code(place):
+    mark = place / "ran"
+    (place / "evil.py").write_text(f"from pathlib import Path\nPath('{mark}').touch()\n")
+    (place / "job.yaml").write_text("data: {data: t.csv, target: y}\nteacher: {teacher: 'factory:evil.py:make'}\n")
+    code, said = call("run", "job.yaml", "whole")
+    assert code == 2 and "--factory" in said and not mark.exists(), said
 
 
 def test_a_named_factory_is_remembered_until_it_changes(place, monkeypatch):

@@ -98,6 +98,7 @@ class Case:
 
 def assert_close(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float) -> None:
     """Each array to ``tolerance`` of its largest entry: float32 sums of a few thousand terms in another order.
+    Parameters have one exception.
 
     Adam and RMSprop move a parameter by its gradient over the gradient's size: where that is near 0, the last bits of a
     sum decide. One parameter in a thousand may be off by a thousandth of the largest.

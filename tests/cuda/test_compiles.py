@@ -48,7 +48,8 @@ def compile_for(architectures: list[str], source: Path, out: Path) -> str:
     return done.stderr
 
 
-# What runs once per step or tile, around the phases: the phases may have all registers but what these keep across calls.
+# What runs once per step or tile, around the phases: they keep a few words in local memory across the calls of
+# phases, once per tile. In the phases themselves nothing may spill.
 OUTER = ("train_kernel", "begin_step", "work_tile", "finish_step")
 FEW_BYTES = 64
 

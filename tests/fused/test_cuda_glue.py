@@ -125,7 +125,7 @@ def test_a_single_job_travels_with_the_launch(world, counter, monkeypatch):
 
 def test_a_prepared_step_plans_once_and_takes_nothing_from_the_host(world, monkeypatch):
     student, teacher, x, y = world
-    core, recipe, device = native._load()[0], StepRecipe.kang2024("blend"), None
+    core, recipe = native._load()[0], StepRecipe.kang2024("blend")
     nets = (Net.of(student), Net.of(teacher), x, y, RowQuantities(None))
     expected = [native.distill_step(*nets, recipe, 1, step, 9) for step in (2, 7)]
     ours, theirs = prepared.tensors_of(student), prepared.tensors_of(teacher)

@@ -211,7 +211,8 @@ def test_data_free_training_is_alike():
     optimizer = Optimizer("rmsprop", weight_decay=1e-5)
     fused = distill_steps(student, teacher, None, None, StepRecipe.direct2023(), optimizer, backend="cpu", **call)
     torch_path = distill_steps(again, teacher, None, None, StepRecipe.direct2023(), optimizer, backend="torch", **call)
-    torch.testing.assert_close(fused.losses, torch_path.losses, rtol=3e-3, atol=1e-5)  # rmsprop search: see above
+    # The rmsprop search amplifies roundings (above), here over 100 steps.
+    torch.testing.assert_close(fused.losses, torch_path.losses, rtol=3e-3, atol=1e-5)
 
 
 def test_rows_in_order_and_batches_beyond_the_data_are_alike():

@@ -54,3 +54,15 @@ def test_a_student_better_than_its_teacher_is_explained():
     noise = 0.2 * np.random.default_rng(0).normal(size=(50, 1))
     assert "nearer to the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y)
     assert better_than_its_teacher(y + noise, y + noise, y) is None
+
+
+def test_the_linear_model_of_many_inputs_is_that_of_few():
+    """Ridge regression by the matrix of the rows, where they are fewer than the inputs, gives the same answers."""
+    from regkd_edge.training import guard
+
+    rng = np.random.default_rng(0)
+    x, y, at = rng.normal(size=(30, 40)), rng.normal(size=(30, 2)), rng.normal(size=(5, 40))
+    z, zv = ((v - x.mean(0)) / x.std(0) for v in (x, at))
+    gram = z.T @ z + guard._RIDGE * len(z) * np.eye(40)
+    want = y.mean(0) + zv @ np.linalg.solve(gram, z.T @ (y - y.mean(0)))
+    assert np.allclose(guard._linear(x, y, at), want, rtol=1e-6, atol=1e-8)

@@ -81,6 +81,14 @@ def test_a_pass_over_the_shards_sees_every_row(monkeypatch):
     assert not np.array_equal(seen[0], shards.rows_of(7))
 
 
+@pytest.mark.parametrize("count", [1, 50, 63, 100])
+def test_few_rows_are_one_shard(count):
+    rows = np.arange(7, 7 + count)
+    shards = Shards(rows, 30_000, 20, 0, None)
+    assert set(shards.rows_of(0)) <= set(rows) and len(shards.rows_of(3)) == shards.size == 64
+    assert shards.steps == 4
+
+
 def test_a_student_learns_from_all_shards_and_resumes_with_the_same_bits(run, tmp_path, monkeypatch):
     monkeypatch.setattr("regkd_edge.training.shards._FEWEST", 1024)
     monkeypatch.setattr("regkd_edge.training.shards._BYTES", 1)

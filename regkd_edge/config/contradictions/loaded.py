@@ -82,7 +82,7 @@ def require_tensors(config: DistillConfig, places: Any) -> None:
 
 
 def require_units(teacher: Any) -> None:
-    """Refuse a teacher in standardised space of unknown scalers: without rows its units have no meaning."""
+    """Refuse a teacher in standardized space of unknown scalers: without rows its units have no meaning."""
     if teacher.scalers is None and teacher.units == "standardized":
         raise DataError(
             f"this teacher ({teacher.source}) uses standardized values, and without rows nothing says how "

@@ -38,13 +38,16 @@ class NativeRunner:
         self.level: str = engine.level  # the instruction set in use
         self._engine = engine
         self._infer = engine.infer
+        self._shape = manifest.input_shape  # of a row that is an image or a signal
 
     def infer(
         self,
-        x: np.ndarray,  # [b, d] float32, C-contiguous
+        x: np.ndarray,  # [b, d] or [b, *input_shape] float32, C-contiguous
     ) -> np.ndarray:  # [b, o] float32
         """Run one request. A wrong shape or type, or a value that is not finite, is a :class:`DataError`."""
         try:
+            if self._shape is not None and getattr(x, "shape", ())[1:] == self._shape:
+                x = x.reshape(len(x), -1)
             return self._infer(x)
         except (TypeError, ValueError) as error:
             raise self._explain(x, error) from None
@@ -136,7 +139,7 @@ class NativeBackend:
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             Path(temporary).write_bytes(to_bytes(program))
-        from ...graph.graph import graph_precision
+        from ...graph.graph import graph_precision, load_graph, row_shape
 
         precision, executed = graph_precision(source).label, program.share()
         manifest = seal(
@@ -147,7 +150,7 @@ class NativeBackend:
             precision=precision,
             batch=None,
             max_batch=None,
-            inputs=[{"name": "x", "shape": ["batch", program.inputs], "dtype": "float"}],
+            inputs=[{"name": "x", "shape": ["batch", *row_shape(load_graph(source))], "dtype": "float"}],
             outputs=[{"name": "y", "shape": ["batch", program.outputs], "dtype": "float"}],
             executed=executed,
             versions=versions("numpy", "onnx", "regkd-edge"),

@@ -121,7 +121,6 @@ class ConvFamily(Family):
     ``layer{i}/gemm`` (Gemm, transB 1) with an activation between them.
     """
 
-    quantized = ("Conv", "Gemm")
     axes = 0
     words = ""
 

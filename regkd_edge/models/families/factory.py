@@ -55,8 +55,6 @@ class _Factory(Family):
 
     name = "factory"
     form = "factory:package.module:make or factory:path/to/file.py:make"
-    quantized = ("Conv", "Gemm", "MatMul")
-    backends = ("onnxruntime", "tensorrt", "tensorrt-rtx")  # native too where the module's graph is of a form it reads
 
     def parse(self, text: str) -> FactorySpec:
         rest = text.partition(":")[2].strip()

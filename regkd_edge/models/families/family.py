@@ -106,16 +106,10 @@ class Family:
         What its specs begin with.
     form : str
         How a spec is written, with an example, for messages.
-    quantized : tuple of str
-        ONNX operators of its layers; INT8 and FP16 apply to these.
-    backends : tuple of str
-        Back ends that run its graphs.
     """
 
     name = ""
     form = ""
-    quantized: tuple[str, ...] = ("Gemm",)
-    backends: tuple[str, ...] = ("onnxruntime", "native", "tensorrt", "tensorrt-rtx")
 
     def parse(self, text: str) -> Spec:
         """Read a spec; :class:`ModelError` names what is wrong and the form that is right."""

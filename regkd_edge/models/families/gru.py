@@ -82,7 +82,6 @@ class _GRU(Family):
 
     name = "gru"
     form = "gru:UNITS[:channels-first], such as gru:32 or gru:32,16"
-    quantized = ("GRU", "Gemm")
 
     def parse(self, text: str) -> GRUSpec:
         _, *rest = text.split(":")

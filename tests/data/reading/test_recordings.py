@@ -255,3 +255,26 @@ def test_spans_of_time_become_samples():
     assert [samples_of(s, 8000.0) for s in ("256", "20ms", "0.5s")] == [256, 160, 4000] and samples_of(
         "1s", None
     ) is None
+
+
+def test_sounds_with_values_that_are_not_finite_are_refused_unless_they_are_to_go(tmp_path):
+    place = tmp_path / "sounds"
+    place.mkdir()
+    for i in range(5):
+        wave = RNG.normal(size=400).astype(np.float32) / 4
+        wave[[7, 8]] = np.nan if i == 2 else wave[[7, 8]]
+        wavfile.write(place / f"run{i}.wav", 8000, wave)
+    (place / "labels.csv").write_text("file,y\n" + "".join(f"run{i}.wav,{i}\n" for i in range(5)))
+    with pytest.raises(DataError, match="not finite"):
+        read(place, labels=str(place / "labels.csv"), window="100")
+    table, _ = read(place, labels=str(place / "labels.csv"), window="100", blanks="drop")
+    assert len(table) == 19 and any("1 of 20 windows" in note for note in table.warnings)
+
+
+def test_windows_know_their_unit(sounds):
+    """A share of the rows keeps units whole (--fraction with --group), also where rows are windows."""
+    table, parts = read(sounds, labels=str(sounds / "labels.csv"), target=["speed"], group="machine", window="100")
+    assert parts.units is not None and len(parts.units) == len(table)
+    for recording in range(6):
+        assert len(set(parts.units[table.cut.recording == recording])) == 1
+    assert len(set(parts.units)) == 3

@@ -45,7 +45,6 @@ def test_multiply_adds_and_memory_are_those_of_the_layers():
     cost = cost_of("conv2d:4x3,6d3/2,gap:relu", 64, 1, (1, 8, 8))
     assert [layer.multiply_adds for layer in cost.layers] == [9 * 4 * 64, 9 * 4 * 16, 4 * 6 * 16, 6]
     assert cost.parameters == (9 + 1) * 4 + (9 + 1) * 4 + (4 + 1) * 6 + 7
-    assert cost.peak_numbers == 64 + 4 * 64 or cost.peak_numbers == 4 * 64 + 4 * 16
     assert cost.peak_numbers == max(64 + 256, 256 + 64, 64 + 96)
     gru = cost_of("gru:8", 60, 1, (20, 3))
     assert gru.multiply_adds == 20 * 3 * 8 * (3 + 8) + 8 and gru.parameters == 3 * 8 * 11 + 6 * 8 + 9
