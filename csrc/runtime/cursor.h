@@ -32,8 +32,8 @@ Status corrupt(const char* format, Values... values) {
 #pragma GCC diagnostic pop
 }
 
-// A cursor that never passes the end of the file. Sizes are compared before anything is allocated. What a file may repeat
-// or only name (constants, values between operations) is bounded by kMaxValues.
+// A cursor that never passes the end of the file. Sizes are compared before anything is allocated. What a file may
+// repeat or only name (constants, values between operations) is bounded by kMaxValues.
 struct Cursor {
     const unsigned char* at;
     const unsigned char* end;

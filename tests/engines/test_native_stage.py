@@ -111,7 +111,7 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
     run, config = start(tmp_path)
     for stage in STAGES[: STAGES.index("build")]:
         perform(run, config, stage, lambda *figures: None)
-    with pytest.raises(UserError, match="made from a native engine, and the back end is onnxruntime"):
+    with pytest.raises(UserError, match="made from a native engine, and backend is onnxruntime"):
         perform(
             run,
             config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}),

@@ -124,7 +124,8 @@ bool read_csv(const char* path, const Engine& engine, std::vector<float>& rows, 
         if (at == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0) line.erase(0, 3);
         if (trimmed(line).empty()) continue;
         if (line.find('\0') != std::string::npos) {
-            message = std::string("'") + path + "' is not a text file: line " + std::to_string(at) + " contains a zero byte";
+            message =
+                std::string("'") + path + "' is not a text file: line " + std::to_string(at) + " contains a zero byte";
             return false;
         }
         const std::string where = std::string("'") + path + "', line " + std::to_string(at) + ": ";
