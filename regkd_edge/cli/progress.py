@@ -78,6 +78,8 @@ class Watch:
     ) -> None:
         if label != self.label:
             self._begin(label)
+        if not total:  # it begins, with something else than steps
+            return
         with self.lock:
             if self.first is None:
                 self.first = (self.began, 0) if step <= total // 10 else (self.clock(), step)  # else it was resumed

@@ -64,6 +64,7 @@ def _work(
         dataset = replace(dataset, answers=load_predictions(known, dataset.y.shape))
     check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
     for name in parts:
+        progress(name, 0, 0, {}, None)  # a race comes before the first step
         student = api.distill(
             teacher,
             dataset,

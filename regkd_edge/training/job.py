@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from .pair import Pair
 from .result import Trained
 from .shards import Shards
 from .source import Known, Source, answers
+from .unvaried import ignoring, unvaried
 
 __all__ = ["Training", "arrays_hash", "known_hash", "module_hash"]
 
@@ -90,6 +92,17 @@ class Training:
     decided: dict = field(default_factory=dict)
     known: Callable[[], str] = str
     shards: Shards | None = None
+
+    def __post_init__(self) -> None:
+        inputs = self.ignores
+        if len(inputs):
+            keep, x = self.pair.keep, self.source.x[0]
+            self.pair = replace(self.pair, keep=lambda whole: ignoring(keep(whole), inputs, x))
+
+    @cached_property
+    def ignores(self) -> np.ndarray:  # int [k]
+        """Inputs that the kept network ignores, for they do not vary."""
+        return unvaried(self.source, self.recipe) if self.shards is None else np.empty(0, dtype=int)
 
     @property
     def climbs(self) -> bool:

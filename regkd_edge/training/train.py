@@ -30,6 +30,7 @@ from .result import Trained
 from .setting import Setting, standardized_rows
 from .shards import Shards
 from .source import Source
+from .unvaried import ignored
 from .verdict import notes
 
 __all__ = ["baseline", "distill", "train_teacher"]
@@ -139,12 +140,14 @@ def distill(
     if config.races:
         race = hold_race(setting, config, checkpoint)
         config = race.config
-    trained = setting.training(config).run(progress=progress, checkpoint=checkpoint, until=race and race.until)
+    training = setting.training(config)
+    trained = training.run(progress=progress, checkpoint=checkpoint, until=race and race.until)
     if race is not None:
         trained.race = race.record()
         trained.seconds += race.seconds
         trained.notes = [race.record()["explanation"], *notes(race, trained.history), *trained.notes]
     if setting.free is None:
+        trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
         held = setting.rows.validation
         answers = predict(trained.module, trained.scalers, dataset.x[held])
         better = better_than_its_teacher(answers, setting.scalers.y.restore(setting.teacher_on_held), dataset.y[held])

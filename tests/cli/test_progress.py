@@ -53,6 +53,15 @@ def test_losses_are_in_words_with_the_unit_of_the_error(watch):
     )
 
 
+def test_a_race_before_the_first_step_is_told_under_the_name_of_its_training(watch):
+    watch("baseline", 400, 400, {"total": 0.5}, 1.5)
+    watch("student", 0, 0, {}, None)
+    watch.tick("race of the recipes: 19 candidates, rung", 1, 3)
+    watch.clock.now += 4
+    assert watch.line() == "student  race of the recipes: 19 candidates, rung 1 of 3  0:04 so far"
+    assert watch.figures == ""
+
+
 def test_a_resumed_training_counts_its_rate_from_where_it_resumed(watch):
     watch.clock.now += 1
     watch("student", 900, 1000, {}, None)
