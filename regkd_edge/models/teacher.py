@@ -237,7 +237,7 @@ class Teacher:
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
     def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
-        x = self._shaped(torch.from_numpy(np.ascontiguousarray(rows)))
+        x = self._shaped(torch.from_numpy(np.array(rows, order="C")))  # a copy: a module may write into its input
         try:
             return self.outputs(self._asked(x.to(self._device, self.dtype_for(rows))), len(x))
         except UserError:

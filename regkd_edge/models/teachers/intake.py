@@ -195,7 +195,7 @@ def _require_columns(teacher: Teacher, dataset: Dataset) -> None:
             )
     for key, own, given in zip(
         ("feature_names", "target_names"),
-        (teacher.extra.get("feature_names") or getattr(teacher.values, "input_names", None),
+        (teacher.extra.get("feature_names") or getattr(teacher.values or teacher.module, "input_names", None),
          teacher.extra.get("target_names")),
         names,
     ):  # fmt: skip
