@@ -8,6 +8,7 @@ coverage of the room; then the whole room, if the line also runs outside of test
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -199,8 +200,6 @@ def report(found, survivors: bool) -> int:
 
 if __name__ == "__main__":
     for library in ("torch", "numpy", "onnx", "onnxruntime", "scipy.stats", "hypothesis", "pytest"):
-        try:
+        with contextlib.suppress(ImportError):
             __import__(library)
-        except ImportError:
-            pass
     sys.exit(main())
