@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +17,13 @@ from .inputs import row_shape_of
 if TYPE_CHECKING:
     from ..engines import Manifest
     from ..engines.engine import Engine
+    from ..models import Student
 
 __all__ = ["build", "load_engine", "manifest_of", "require_backend", "why_not"]
 
 
 def build(
-    graph: Graph | str | Path,
+    graph: Graph | Student | str | Path,
     backend: str = "onnxruntime",
     *,
     path: str | Path | None = None,
@@ -36,8 +39,9 @@ def build(
 
     Parameters
     ----------
-    graph : Graph or path
-        ONNX, as :meth:`Student.export <regkd_edge.models.Student.export>` and :func:`quantize` write it.
+    graph : Graph, Student or path
+        ONNX, as :meth:`Student.export <regkd_edge.models.Student.export>` and :func:`quantize` write it; a student is
+        exported first.
     backend : str
         onnxruntime, native, tensorrt or tensorrt-rtx.
     path : path, optional
@@ -67,13 +71,21 @@ def build(
     from ..engines.engine import Engine, build_engine
     from ..engines.verify import Oracle
 
-    kept = None
+    kept = exported = None
+    if hasattr(graph, "export"):
+        exported = temporary_folder()
+        graph = graph.export(Path(exported.name, "fp32.onnx"))
+    elif not isinstance(graph, (str, os.PathLike)):
+        raise GraphError(
+            f"a {type(graph).__name__} cannot be built, expected a graph.", "Give a Graph, a Student, or an ONNX file."
+        )
     if path is None:
         kept = temporary_folder()
         path = Path(kept.name, f"{backend}.{getattr(graph, 'precision', Path(graph).stem)}")
     options = {**(config.options(backend) if config is not None else {}), **options}
     oracle = None if check is None else Oracle(as_rows(check, shape=row_shape_of(graph), what="check")[0], fp32)
-    _, note = build_engine(graph, backend, path, options, oracle)
+    with exported or nullcontext():
+        _, note = build_engine(graph, backend, path, options, oracle)
     engine = Engine(path, threads, load=False)
     engine.note, engine._kept = note, kept
     return engine

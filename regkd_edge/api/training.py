@@ -201,6 +201,7 @@ def _dataset_of(
 ) -> Dataset:
     """The rows of a student, with the teacher's answers in place of labels where there are none."""
     from ..models import check_teacher
+    from ..models.teachers.intake import require_finite
 
     if isinstance(x, Dataset):
         check_teacher(teacher, x)
@@ -215,7 +216,7 @@ def _dataset_of(
         x = rows.reshape(len(rows), *shape)
     data = dataset_of(
         x,
-        y if labelled else teacher.predict(x),
+        y if labelled else require_finite(teacher, teacher.predict(x)),
         labelled=labelled,
         validation=validation,
         seed=seed,

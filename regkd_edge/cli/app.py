@@ -29,6 +29,7 @@ from . import (
     status,
     train_teacher,
 )
+from .help import PlainCommand, PlainGroup
 from .output import console, error_line
 from .renamed import current
 from .screen import clear_screen_settings
@@ -45,7 +46,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    cls=PlainGroup,
 )
 
 # What the light half lacks: commands that train or quantize import these when they start.
@@ -74,6 +75,8 @@ for module in (
 ):
     module.register(app)
 add_switches(app)
+for registered in app.registered_commands:
+    registered.cls = PlainCommand
 
 
 @app.callback(invoke_without_command=True)

@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
             ),
         ] = "held-out",
         max_rows: Annotated[
-            int, typer.Option("--max-rows", min=1, help="Maximum held-out rows, or the number of synthetic rows.")
+            int,
+            typer.Option(
+                "--max-rows", metavar="INT", min=1, help="Maximum held-out rows, or the number of synthetic rows."
+            ),
         ] = 1000,
         tensorrt: TensorRTVersion = None,
         sign: Annotated[

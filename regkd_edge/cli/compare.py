@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
     @app.command("compare")
     def compare(
         folders: Annotated[
-            list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders, at least two.", show_default=False)
+            list[Path], typer.Argument(metavar="RUN", help="Run folders, at least two.", show_default=False)
         ],
         as_json: AsJson = False,
     ) -> None:

@@ -45,19 +45,28 @@ def register(app: typer.Typer) -> None:
         samples: Annotated[
             Optional[int],
             typer.Option(
-                "--samples", help="Timed requests per batch size. [default: the bundle's]", show_default=False
+                "--samples",
+                metavar="INT",
+                help="Timed requests per batch size. [default: the bundle's]",
+                show_default=False,
             ),
         ] = None,
         warmup: Annotated[
             Optional[int],
             typer.Option(
-                "--warmup", help="Untimed requests before the measurement. [default: the bundle's]", show_default=False
+                "--warmup",
+                metavar="INT",
+                help="Untimed requests before the measurement. [default: the bundle's]",
+                show_default=False,
             ),
         ] = None,
         threads: Annotated[
             Optional[int],
             typer.Option(
-                "--threads", help="ONNX Runtime: threads per request. [default: the bundle's]", show_default=False
+                "--threads",
+                metavar="INT",
+                help="ONNX Runtime: threads per request. [default: the bundle's]",
+                show_default=False,
             ),
         ] = None,
         verify: Annotated[

@@ -12,7 +12,7 @@ from ..io.command import command_line
 from .options import command
 from .output import show
 from .pipeline import Session, start
-from .tables import data_notes, graph_rows, measured, sensitivity_notes, teacher_notes, training_notes
+from .tables import data_notes, export_note, graphs, measured, sensitivity_notes, teacher_notes, training_notes
 
 _BROUGHT = ("teacher_from", "from_run", "factory")
 
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
         with start(folder, changes, force, as_json, create=brings_teacher) as session:
             data, teacher = _teacher(session)
             students, export = session.do("distill", "export")
-            difference = f"{export.summary['graph']}: at most {export.summary['max_difference']:.2g} from the torch student on {export.summary['rows_checked']} held-out rows."
+            difference = export_note(export.summary)
             notes = [
                 *session.kept("distill"),
                 *data_notes(data),
@@ -56,14 +56,14 @@ def register(app: typer.Typer) -> None:
                 )
                 return
             (quantized,) = session.do("quantize")
-            graphs = quantized.summary["graphs"]
+            made = quantized.summary["graphs"]
             show(
                 f"graphs of {folder}",
-                graph_rows(graphs),
+                **graphs(made),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,
-                notes=notes + [note for graph in graphs for note in graph.get("notes", [])] + sensitivity_notes(graphs),
+                notes=notes + [note for graph in made for note in graph.get("notes", [])] + sensitivity_notes(made),
                 next_command=command_line("build", folder),
             )
 

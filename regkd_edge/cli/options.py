@@ -80,7 +80,7 @@ def _type(field: FieldInfo) -> tuple[type, str | None]:
         return str, kind.__name__.upper()
     if get_origin(kind) is list:
         return list[str], "A,B,..."
-    return str, None
+    return str, "TEXT"
 
 
 def _help(field: FieldInfo) -> str:

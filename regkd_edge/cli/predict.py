@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
             typer.Argument(metavar="DATA", help="The rows or examples: whatever --data takes.", show_default=False),
         ],
         out: Annotated[
-            Optional[Path], typer.Option("--out", help="CSV to write. [default: the screen]", show_default=False)
+            Optional[Path],
+            typer.Option("--out", metavar="FILE", help="CSV to write. [default: the screen]", show_default=False),
         ] = None,
         by: Annotated[
             Optional[str],

@@ -11,7 +11,7 @@ from ..io.command import command_line
 from .options import command
 from .output import show
 from .pipeline import start
-from .tables import graph_rows, sensitivity_notes
+from .tables import graphs, sensitivity_notes
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
             (done,) = session.do("quantize")
             show(
                 f"graphs of {folder}",
-                graph_rows(done.summary["graphs"]),
+                **graphs(done.summary["graphs"]),
                 as_json=as_json,
                 run=str(folder),
                 ran=session.ran,

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-__all__ = ["Settings", "clear_screen_settings", "console", "is_live", "put", "settings", "width"]
+__all__ = ["Settings", "clear_screen_settings", "console", "is_live", "put", "settings", "styled", "width"]
 
 
 @dataclass
@@ -43,6 +43,11 @@ def is_live() -> bool:
     return _capable(sys.stderr)
 
 
+def styled(stream: TextIO) -> bool:
+    """Whether bold text can be written: a capable terminal, and NO_COLOR is not set."""
+    return _capable(stream) and not os.environ.get("NO_COLOR")
+
+
 def width() -> int | None:
     """Return the cells per line of stdout: COLUMNS, else the terminal's own; None (no limit) for a file or a pipe."""
     given = os.environ.get("COLUMNS", "")
@@ -58,6 +63,6 @@ def width() -> int | None:
 
 def put(lines: Sequence[tuple[str, bool]]) -> None:
     """Print lines on stdout, the bold ones bold where the terminal can and NO_COLOR is not set."""
-    styled = _capable(sys.stdout) and not os.environ.get("NO_COLOR")
+    can = styled(sys.stdout)
     for line, bold in lines:
-        print(f"\x1b[1m{line}\x1b[0m" if bold and styled and line else line)
+        print(f"\x1b[1m{line}\x1b[0m" if bold and can and line else line)

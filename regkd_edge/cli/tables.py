@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..io.text import Column, TextTable
 from ..run import RunFolder
-from .output import show
+from .output import number, show
 
 __all__ = [
     "data_notes",
-    "graph_rows",
+    "export_note",
+    "graphs",
     "measured",
     "sensitivity_notes",
     "show_report",
@@ -46,31 +48,55 @@ def budget_notes(report: Any) -> list[str]:
     return ["pass? and FAIL?: the 95 % interval of the RMSE contains the allowed value."] if unsure else []
 
 
-def graph_rows(graphs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the graphs of the quantize stage: what was quantized, and the difference from FP32."""
-    rows = []
-    for graph in graphs:
-        check = graph.get("check") or {}
-        rows.append(
-            {
-                "precision": graph["precision"],
-                "graph": graph["target"],
-                "bytes": graph["size_bytes"],
-                "Q/DQ pairs": graph["pairs"],
-                "multiply-adds": ", ".join(f"{name} {value:.0%}" for name, value in graph["share"].items() if value),
-                "RMS change against fp32": _by_target(check, "rmse"),
-                "largest change": _by_target(check, "max_abs"),
-            }
-        )
-    return rows
+def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the graphs of the quantize stage and their difference from FP32, per target in its own unit: ``rows`` and
+    ``table`` of :func:`show`.
+    """
+    rows = [
+        {
+            "precision": graph["precision"],
+            "graph": graph["target"],
+            "bytes": graph["size_bytes"],
+            "pairs": graph["pairs"],
+            "share": graph["share"],
+            "targets": (graph.get("check") or {}).get("targets", []),
+        }
+        for graph in found
+    ]
+    several = any(len(row["targets"]) > 1 for row in rows)
+    unit = "" if several or not rows or not rows[0]["targets"] else f" ({rows[0]['targets'][0]['name']})"
+    columns = [
+        Column("precision", text=True),
+        *([Column("target", text=True)] if several else []),
+        Column(f"RMS change against fp32{unit}"),
+        Column(f"largest change{unit}", rank=1),
+        Column("graph", text=True, rank=2),
+        Column("bytes", rank=3),
+        Column("multiply-adds", text=True, rank=4),
+        Column("Q/DQ pairs", rank=5),
+    ]
+    lines = []
+    for row in rows:
+        for place, target in enumerate(row["targets"] or [{"name": "", "rmse": None, "max_abs": None}]):
+            share = ", ".join(f"{name} {value:.0%}" for name, value in row["share"].items() if value)
+            about = [row["graph"], number(row["bytes"]), share, number(row["pairs"])]
+            lines.append(
+                [
+                    row["precision"] if place == 0 else "",
+                    *([target["name"]] if several else []),
+                    number(target["rmse"], 3),
+                    number(target["max_abs"], 3),
+                    *(about if place == 0 else [""] * len(about)),
+                ]
+            )
+    return {"rows": rows, "table": TextTable(columns, lines)}
 
 
-def _by_target(check: dict[str, Any], figure: str) -> Any:
-    """A figure with one target; with several, that of each in its own unit, by name."""
-    targets = check.get("targets") or []
-    if len(targets) < 2:
-        return check.get(figure)
-    return ", ".join(f"{target['name']} {target[figure]:.3g}" for target in targets)
+def export_note(summary: dict[str, Any]) -> str:
+    """Return how far the exported graph is from the torch student, per target in its own unit."""
+    most = ", ".join(f"{target['max_abs']:.2g} in {target['name']}" for target in summary.get("targets", []))
+    checked = f"at most {most} from the torch student on" if most else "checked on"
+    return f"{summary['graph']}: {checked} {summary['rows_checked']:,} held-out rows."
 
 
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,8 @@ def as_rows(
         The required columns, in order. A data frame is reordered and may have further columns; other rows have no names
         and must have this number of columns.
     width : int, optional
-        The required number of columns if there are no names.
+        The required number of columns if there are no names. Rows that are tensors of as many numbers are flattened in C
+        order.
     shape : sequence of int, optional
         Shape of a row that is a tensor: ``[n, *shape]`` is taken too, and flattened in C order.
     what : str
@@ -71,14 +73,16 @@ def as_rows(
             else x.detach().float().cpu().numpy()
         )
     values = _numbers(x, what)
+    expected = len(names) if names is not None else width
     if shape is not None and values.ndim > 2:
         values = _flattened(values, shape, what)
+    elif values.ndim > 2 and expected == math.prod(values.shape[1:]):  # what is flat reads images and signals flat
+        values = values.reshape(len(values), -1)
     if values.ndim != 2:
         remedy = "Give a table [n, d]" + (
             f": x[:, None] for one input, x[None, :] for one row of {len(values)} inputs." if values.ndim == 1 else "."
         )
         raise DataError(f"{what} has shape {list(values.shape)}, expected 2 dimensions [n, d].", remedy)
-    expected = len(names) if names is not None else width
     if expected is not None and values.shape[1] != expected:
         raise DataError(
             f"{what} has shape {list(values.shape)}: {values.shape[1]} columns, expected {expected}{_listed(names)}.",

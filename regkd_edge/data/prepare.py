@@ -94,9 +94,8 @@ def _with_units(table: Table, parts: Split, config: DataConfig) -> Split:
 
 
 def as_tensors(table: Table) -> Table:
-    """A table whose rows are images or signals: no column of them is a code, and a constant one is a border."""
-    kept = [w for w in table.warnings if not w.endswith("and carries no information") and "is repeated as" not in w]
-    return replace(table, columns=Columns.of_tensors(table.x, table.feature_names), warnings=kept)
+    """A table whose rows are images or signals: no column of them is a code."""
+    return replace(table, columns=Columns.of_tensors(table.x, table.feature_names))
 
 
 def _of_windows(table: Table, config: DataConfig, seed: int, count: int) -> tuple[Table, Split]:

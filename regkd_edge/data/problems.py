@@ -13,7 +13,7 @@ from .neighbours import names_units
 from .reading import Frame, Odd
 from .reading.cells import shortened
 from .typed import named_option
-from .verdict import kind_of, thousands_mark
+from .verdict import NUMBERS_IN_TEXT, kind_of, thousands_mark
 
 __all__ = ["require_numbers"]
 
@@ -118,7 +118,10 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
     place = frame.place(odd.texts[first][1])
     example = f"'{shortened(first)}' in {place}"
     found.mark(marks)
-    if kind == "marks":
+    if texts == [name]:
+        found.say(name, f"its own name in {place}, the line of names again")
+        found.mark(texts)
+    elif kind == "marks":
         counts = [(shortened(text), odd.texts[text][0]) for text in texts]
         shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
         found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
@@ -126,8 +129,18 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
     elif kind in ("comma", "point", "grouped"):
         _judge_numbers(found, frame, name, kind, texts, example)
     elif kind == "total":
-        found.say(name, f"{example}, a row of totals or means")
-        found.by_hand.append("Remove that row from the file: it is not a measurement.")
+        many = odd.count > 1
+        found.say(name, f"{example}, {f'{odd.count} rows' if many else 'a row'} of totals or means")
+        those = (
+            "those rows from the file: they are not measurements"
+            if many
+            else "that row from the file: it is not a measurement"
+        )
+        found.by_hand.append(f"Remove {those}.")
+    elif kind in NUMBERS_IN_TEXT:
+        found.say(name, f"{kind}, such as {example}")
+        leave = "" if target else f", or leave it out: {named_option('drop', [name])}"
+        found.by_hand.append(f"Write each cell of '{name}' as one plain number{leave}.")
     elif kind == "unit":
         found.say(name, f"numbers with a unit, such as {example}")
         found.by_hand.append(f"Remove the unit from the cells of '{name}'.")

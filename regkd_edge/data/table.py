@@ -206,6 +206,10 @@ def finished(table: Table, categories: list[Category], config: DataConfig) -> Ta
     for category in categories:
         shown = ", ".join(category.inputs[:4]) + (", ..." if len(category.inputs) > 4 else "")
         warnings.append(f"input '{category.name}' becomes {len(category.inputs)} inputs of 0 or 1: {shown}")
+    if config.input_shape is not None:  # images or signals: no number is a code, and a constant one is a border
+        columns = Columns.of_tensors(x, names)
+        warnings += given_away(x, table.y, names, table.target_names)
+        return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
     warnings += coarse_or_constant(x, names) + copied_inputs(x, names)
     warnings += given_away(x, table.y, names, table.target_names)
     columns = Columns.detect(x, names, config.whole, coded, groups)
@@ -259,8 +263,11 @@ def _require_column(frame: Frame, flag: str, name: str) -> None:
     names = frame.names
     if name in names:
         return
-    near = difflib.get_close_matches(name, names, n=1)
+    near = [other for other in names if other.lower() == name.lower()] or difflib.get_close_matches(name, names, n=1)
     remedy = f"Did you mean '{near[0]}'?" if near else f"Its columns are: {_shown(names)}."
+    named = next((number for number, cells in frame.lines if name in cells), None)
+    if named is not None:
+        remedy = f"Line {named} of the file has that name: remove the lines above it."
     holding = next((n for n in names if "," in n and name in (part.strip() for part in n.split(","))), None)
     if holding is not None:
         remedy = f"""Write a name that holds a comma in double quotes: --{flag} '"{holding}"'."""

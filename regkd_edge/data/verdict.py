@@ -7,7 +7,7 @@ import re
 from .reading import Odd
 from .reading.cells import GROUPED
 
-__all__ = ["kind_of", "thousands_mark"]
+__all__ = ["NUMBERS_IN_TEXT", "kind_of", "thousands_mark"]
 
 _FEW = 40  # words of a column that may be a category
 _DATE = re.compile(
@@ -19,15 +19,31 @@ _DATE = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d+(,\d{3})*\.\d+([eE][+-]?\d+)?")
-_TOTAL = re.compile(r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg)s?:?", re.IGNORECASE)
+_TOTAL = re.compile(
+    r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg|median|min(imum)?|max(imum)?|range|count|anzahl|"
+    r"(std|stdev|st\.?|standard)[ .]?(dev(iation)?|abw(eichung)?)?|sd|sigma|var(iance|ianz)?|rms|cv)s?\.?:?",
+    re.IGNORECASE,
+)
+_IN_TEXT = {
+    "negative numbers in brackets": re.compile(r"\([\d.,]+\)"),
+    "hexadecimal numbers": re.compile(r"0x[0-9a-f]+", re.IGNORECASE),
+    "numbers in quotes": re.compile(r"['`\u2018\u2019\u201c\u201d][+-]?[\d.,]+['`\u2018\u2019\u201c\u201d]?"),
+    "numbers with their uncertainty": re.compile(r"[+-]?[\d.,]+ ?(\u00b1|\+/-|\+-) ?[\d.,]+"),
+    "ranges of numbers or codes": re.compile(r"[\d.,]+ ?(-|\u2013|\.\.|to) ?[\d.,]+"),
+    "limits in place of readings": re.compile(r"[<>~\u2264\u2265] ?[\d.,]+"),
+}
 _NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
 _UNIT = re.compile(
-    r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*|[<>~]\s*\d[\d.,]*"
+    r"[$\u20ac\u00a3\u00a5]?\s*[+-]?\d[\d.,]*\s*[^\d\s.,][^\d]{0,15}|[$\u20ac\u00a3\u00a5]\s*[+-]?\d[\d.,]*"
 )
 _MARKS = {
     "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "n.d.", "?", "-", "--", "---", ".",
-    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void",
+    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void", "1.#qnan", "-1.#qnan", "1.#ind",
+    "-1.#ind", "1.#inf", "-1.#inf", "-nan(ind)", "nan(ind)", "-nan", "<na>", "nat", "overflow", "#overflow", "over", "ol",
+    "open", "short", "fault", "invalid", "not a number", "no data", "nodata", "n/d", "nd", "k.a.", "blank", "(null)", "(blank)",
 }  # fmt: skip
+#: What numbers in a text may be; none of them is dropped or guessed.
+NUMBERS_IN_TEXT = tuple(_IN_TEXT)
 _PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")
 _BIG = re.compile(r"[+-]?\d{16,}")
 
@@ -39,7 +55,8 @@ def kind_of(odd: Odd, numbers: int) -> tuple[str, list[str], list[str]]:
     -------
     kind : str
         ``marks`` for missing values, ``only marks``, ``big`` (whole numbers that float64 would change), ``dates``,
-        ``comma``, ``point`` (decimal marks), ``grouped`` (thousands marks), ``total``, ``unit``, ``words`` or ``text``.
+        ``comma``, ``point`` (decimal marks), ``grouped`` (thousands marks), ``total``, ``unit``, ``words``, ``text``, or
+        what numbers in a text are.
     texts : list of str
         The cells that decided it, in the order of their first rows.
     marks : list of str
@@ -70,8 +87,11 @@ def _kind(texts: list[str], odd: Odd, numbers: int) -> str:
         return "comma"
     if every(_DECIMAL_POINT):
         return "point"
-    if every(_TOTAL) and odd.count <= 3 and numbers + len(texts) > 2:
+    if every(_TOTAL) and odd.count <= 8 and numbers + len(texts) > 2:
         return "total"
+    for what, form in _IN_TEXT.items():
+        if every(form):
+            return what
     if every(_UNIT):
         return "unit"
     if numbers >= odd.count and len(texts) <= 3 and not odd.more:

@@ -57,6 +57,7 @@ class Graph(os.PathLike[str]):
     def __repr__(self) -> str:
         share = self.summary.get("share")
         done = f", multiply-adds {', '.join(f'{k} {v:.0%}' for k, v in share.items() if v)}" if share else ""
-        check = self.summary.get("check") or {}
-        change = f", largest change {check['max_abs']:.3g}" if check.get("max_abs") is not None else ""
+        targets = (self.summary.get("check") or {}).get("targets", [])
+        change = ", ".join(f"{target['max_abs']:.3g} in {target['name']}" for target in targets)
+        change = f", largest change {change}" if change else ""
         return f"Graph({self.path.name}: {self.precision}, {self.size_bytes:,} bytes{done}{change})"

@@ -14,7 +14,7 @@ from ..errors import RunFolderError, UserError
 from .limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO, TABLE_BYTES
 from .regular import file_problem
 
-__all__ = ["archive_problem", "check_inflated", "inflated_problem", "npy_header", "read_npz"]
+__all__ = ["archive_problem", "check_inflated", "check_texts", "inflated_problem", "npy_header", "read_npz"]
 
 _HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
@@ -118,7 +118,22 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             content[at : at + len(part)] = np.frombuffer(part, np.uint8)
             at += len(part)
     array = content.view(kind)
+    check_texts(array, f"array '{name[:-4]}'")
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def check_texts(array: np.ndarray, what: str) -> None:
+    """Refuse an array of texts that holds numbers which are no characters; :class:`ValueError`.
+
+    NumPy stores four bytes per character and believes them; Python ends in a SystemError when it makes a text of them.
+    """
+    for name in array.dtype.names or ():
+        check_texts(array[name], f"{what}, field '{name}'")
+    if array.dtype.kind != "U" or not array.dtype.itemsize:
+        return
+    codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise ValueError(f"{what} holds texts with characters that do not exist")
 
 
 def archive_problem(path: str | Path, error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from .arrays import check_inflated, npy_header
+from .arrays import check_inflated, check_texts, npy_header
 
 __all__ = ["Stored", "map_npy", "map_npz", "npz_entries"]
 
@@ -90,4 +90,6 @@ def _mapped(path: str | Path, stored: Stored) -> np.ndarray:
     if not math.prod(stored.shape):
         return np.empty(stored.shape, stored.dtype)
     order = "F" if stored.fortran else "C"
-    return np.memmap(path, stored.dtype, "r", stored.offset, stored.shape, order)
+    mapped = np.memmap(path, stored.dtype, "r", stored.offset, stored.shape, order)
+    check_texts(mapped, "an array")
+    return mapped

@@ -47,7 +47,7 @@ class BenchResult(Sequence):  # type: ignore[type-arg]
         """Headings, and a row of texts per engine and target: errors in the target's unit, latency in microseconds."""
         batches = list(dict.fromkeys(entry["batch"] for record in self.records for entry in record["latency"]))
         headings = ["engine", "target", "RMSE", "MAE", "largest error", "R2"]
-        headings += [f"{q} us, batch {b}" for b in batches for q in ("p50", "p99")]
+        headings += [f"{q} µs, batch {b}" for b in batches for q in ("p50", "p99")]
         in_cpp = [b for b in batches if any(e["batch"] == b and "cpp" in e for r in self.records for e in r["latency"])]
         headings += [f"p50 us in C++, batch {b}" for b in in_cpp]  # without the call from Python
         rows = []

@@ -3,20 +3,23 @@
 Every operation on the row is one of two kinds: a linear map with a shift (linear layers, normalization in evaluation
 mode, scaling, selection and concatenation of columns), kept as a matrix in float64; or a function of single numbers
 (an activation, however it is written). The second kind is collected as one function and recognised by its values, so
-that ``x * sigmoid(x)`` and GELU as an exporter writes it are found as well.
+that ``x * sigmoid(x)`` and GELU as an exporter writes it are found as well. Lines with kinks, such as a clamp or a leaky
+ReLU of another slope, become ReLUs (:mod:`.piecewise`). Branches with different layers are brought behind common ones
+(:mod:`.branches`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from .mlp import ACTIVATIONS, MLP
+from .piecewise import Lines, lines_of
 
-__all__ = ["Chain", "NotAChain"]
+__all__ = ["Chain", "NotAChain", "same_layer"]
 
 _LAYERS = 64  # beyond, no network that the core takes
 
@@ -35,6 +38,8 @@ class Chain:
 
     Attributes
     ----------
+    width, inputs : int
+        Numbers of the row here, and of the row that came in.
     layers : tuple of (weight [m, k], bias [m], activation)
         What is finished; float64.
     weight, bias : Tensor [m, k], [m], or None
@@ -43,14 +48,24 @@ class Chain:
         What happens to each number after it.
     inner : callable or None
         What happens to it before the first function that bends, as the shift in ``relu(x + 1)``.
+    otherwise : callable or None
+        The same numbers computed in another way, for the case that ``function`` is not an activation.
     """
 
     width: int
+    inputs: int
     layers: tuple[tuple[Tensor, Tensor, str], ...] = ()
     weight: Tensor | None = None
     bias: Tensor | None = None
     function: Callable[[Tensor], Tensor] | None = None
     inner: Callable[[Tensor], Tensor] | None = None
+    otherwise: Callable[[], Chain] | None = None
+    _settled: list[Chain] = field(default_factory=list, repr=False)  # computed once, so that branches share layers
+
+    @classmethod
+    def of_row(cls, width: int) -> Chain:
+        """The row itself."""
+        return cls(width, width)
 
     # Linear maps -----------------------------------------------------------------------------------------------
 
@@ -63,60 +78,62 @@ class Chain:
         bias = torch.zeros(len(weight)).double() if bias is None else bias.detach().double().expand(len(weight))
         if here.weight is not None:
             weight, bias = weight @ here.weight, weight @ here.bias + bias
-        return Chain(len(weight), here.layers, weight, bias)
+        return Chain(len(weight), here.inputs, here.layers, weight, bias)
 
     def scaled(self, factor: Tensor, shift: Tensor) -> Chain:
         """``x * factor + shift``, both [width] or scalars."""
         here = self.settled()
         factor, shift = (v.detach().double().expand(here.width) for v in (factor, shift))
         if here.weight is None:
-            return Chain(here.width, here.layers, torch.diag(factor), shift.clone())
-        return Chain(here.width, here.layers, factor[:, None] * here.weight, factor * here.bias + shift)
+            return replace(here, weight=torch.diag(factor), bias=shift.clone(), _settled=[])
+        return replace(here, weight=factor[:, None] * here.weight, bias=factor * here.bias + shift, _settled=[])
 
     def columns(self, index: Tensor) -> Chain:
         """Some of the columns, in the order of ``index``."""
         return self.linear(torch.eye(self.width, dtype=torch.float64)[index])
 
-    def plus(self, other: Chain, sign: float = 1.0) -> Chain:
-        """The sum of two linear maps of the same row; after different activations it is a residual connection."""
-        a, b = self.settled()._whole(), other.settled()._whole()
-        if not a._same_row(b) or a.width != b.width:
-            raise NotAChain("a sum of two branches (a residual connection)")
-        return Chain(a.width, a.layers, a.weight + sign * b.weight, a.bias + sign * b.bias)
-
-    @staticmethod
-    def joined(parts: Sequence[Chain]) -> Chain:
-        """Columns side by side, all of them linear maps of the same row."""
-        parts = [part.settled()._whole() for part in parts]
-        if not all(parts[0]._same_row(part) for part in parts):
-            raise NotAChain("branches that are joined after different layers")
-        weight, bias = torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
-        return Chain(len(bias), parts[0].layers, weight, bias)
-
     # Functions of single numbers --------------------------------------------------------------------------------
 
     def each(self, function: Callable[[Tensor], Tensor]) -> Chain:
         """A function of every number by itself."""
-        before = self.function
+        before, other = self.function, self.otherwise
         whole = function if before is None else lambda z: function(before(z))
-        return Chain(self.width, self.layers, self.weight, self.bias, whole, self.inner or before)
+        otherwise = None if other is None else lambda: other().each(function)
+        return replace(self, function=whole, inner=self.inner or before, otherwise=otherwise, _settled=[])
 
-    def with_other(self, other: Chain, function: Callable[[Tensor, Tensor], Tensor]) -> Chain:
-        """A function of the same number in two forms, as in ``x * sigmoid(x)``."""
-        if self.weight is not other.weight or self.bias is not other.bias or not self._same_row(other):
+    def with_other(
+        self,
+        other: Chain,
+        function: Callable[[Tensor, Tensor], Tensor],
+        otherwise: Callable[[], Chain] | None = None,
+    ) -> Chain:
+        """A function of the same number in two forms, as in ``x * sigmoid(x)``; ``otherwise`` computes it in another
+        way, for a function that is not an activation."""
+        if not self.same_numbers(other):
             raise NotAChain("a product of two different branches")
         f, g = self.function or (lambda z: z), other.function or (lambda z: z)
-        return Chain(
-            self.width, self.layers, self.weight, self.bias, lambda z: function(f(z), g(z)), self.inner or other.inner
-        )
+        inner = self.inner or other.inner
+        whole = lambda z: function(f(z), g(z))  # noqa: E731
+        return replace(self, function=whole, inner=inner, otherwise=otherwise, _settled=[])
+
+    def same_numbers(self, other: Chain) -> bool:
+        """Whether both are functions of the same linear map."""
+        a, b = self.whole(), other.whole()
+        same = a.width == b.width and len(a.layers) == len(b.layers) and all(map(same_layer, a.layers, b.layers))
+        return same and torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias)
 
     def settled(self) -> Chain:
         """The same with its function named: an activation that ends a layer, or a linear one that joins its map."""
         if self.function is None:
             return self
+        if not self._settled:
+            self._settled.append(self._named())
+        return self._settled[0]
+
+    def _named(self) -> Chain:
         with torch.no_grad():
             values = self.function(_GRID)
-        plain = Chain(self.width, self.layers, self.weight, self.bias)
+        plain = Chain(self.width, self.inputs, self.layers, self.weight, self.bias)
         shift = self.function(torch.zeros(1, dtype=torch.float64))
         factor = self.function(torch.ones(1, dtype=torch.float64)) - shift
         if _close(values, factor * _GRID + shift):
@@ -135,19 +152,43 @@ class Chain:
             half = torch.tensor(0.5, dtype=torch.float64)
             end = plain.scaled(half, torch.zeros(())).each(torch.tanh)
             return end.settled().scaled(half, half)
+        lines = lines_of(self.function)
+        if lines is not None:
+            return plain.kinked([lines] * self.width)
+        if self.otherwise is not None:
+            return self.otherwise().settled()
         raise NotAChain("an activation that the fused core does not have")
+
+    def kinked(self, lines: Sequence[Lines]) -> Chain:
+        """Lines with kinks, one function per column, as ReLUs."""
+        here = self.settled()
+        eye = torch.eye(here.width, dtype=torch.float64)
+        rows, offsets, back = [], [], []
+        ends = torch.zeros(here.width, dtype=torch.float64)
+        for column, f in enumerate(lines):
+            first = f.kinks[0]
+            ends[column] = f.shift + f.slope * first
+            units = [(-1.0, first, -f.slope), (1.0, -first, f.slope + f.steps[0])]
+            units += [(1.0, -kink, step) for kink, step in zip(f.kinks[1:], f.steps[1:])]
+            for sign, offset, step in units:
+                if abs(float(step)) > 0:
+                    rows.append(sign * eye[column])
+                    offsets.append(float(offset))
+                    back.append(float(step) * eye[column])
+        offset = torch.tensor(offsets, dtype=torch.float64)
+        return here.linear(torch.stack(rows), offset)._activated("relu").linear(torch.stack(back, 1), ends)
 
     def _activated(self, name: str) -> Chain:
         if len(self.layers) == _LAYERS:
             raise NotAChain(f"more than {_LAYERS} layers")
-        here = self._whole()
-        return Chain(self.width, (*self.layers, (here.weight, here.bias, name)))
+        here = self.whole()
+        return Chain(self.width, self.inputs, (*self.layers, (here.weight, here.bias, name)))
 
     # The end --------------------------------------------------------------------------------------------------
 
     def mlp(self, dtype: torch.dtype) -> MLP:
         """The network that maps the row in to this one."""
-        end = self.settled()._whole()
+        end = self.settled().whole()
         names = {name for _, _, name in end.layers} or {"identity"}
         if len(names) > 1:
             raise NotAChain(f"several activations ({', '.join(sorted(names))})")
@@ -159,16 +200,17 @@ class Chain:
                 layer.bias.copy_(b)
         return mlp
 
-    def _whole(self) -> Chain:
+    def whole(self) -> Chain:
         """The same with an identity where there is no linear map yet."""
         if self.weight is not None:
             return self
         eye, zero = torch.eye(self.width, dtype=torch.float64), torch.zeros(self.width, dtype=torch.float64)
-        return Chain(self.width, self.layers, eye, zero, self.function)
+        return replace(self, weight=eye, bias=zero, _settled=[])
 
-    def _same_row(self, other: Chain) -> bool:
-        mine, theirs = self.layers, other.layers
-        return len(mine) == len(theirs) and all(a is b or a[0] is b[0] for a, b in zip(mine, theirs))
+
+def same_layer(a: tuple[Tensor, Tensor, str], b: tuple[Tensor, Tensor, str]) -> bool:
+    """Whether two layers compute the same, as where a module is called twice."""
+    return a is b or (a[2] == b[2] and torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]))
 
 
 def _close(values: Tensor, expected: Tensor) -> bool:

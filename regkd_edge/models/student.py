@@ -147,10 +147,11 @@ class Student:
             if check is None
             else as_rows(check, width=self.d, shape=self.input_shape, what="check")[0]
         )
-        difference = check_onnx(path, self.module, self.scalers, rows)
+        differences = check_onnx(path, self.module, self.scalers, rows)
+        targets = [{"name": name, "max_abs": float(most)} for name, most in zip(self.target_names, differences)]
         return Graph(
             Path(path),
-            {"precision": "fp32", "check": {"rows": len(rows), "max_abs": difference} if len(rows) else None},
+            {"precision": "fp32", "check": {"rows": len(rows), "targets": targets} if len(rows) else None},
             feature_names=self.feature_names,
             target_names=self.target_names,
         )

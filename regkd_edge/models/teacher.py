@@ -175,10 +175,27 @@ class Teacher:
         try:
             if shape is not None and settled is None:
                 self.read_as(shape, rows)
-            return self._answers_to(rows)
+            answers = self._answers_to(rows)
         except ModelError:
             self.shape = settled  # a failed call settles nothing
             raise
+        if self.checked == (None, None) and len(rows):
+            self.checked_on(rows.shape[1], answers.shape[1])
+            self._try_gradient(rows[:2])
+        return answers
+
+    def _try_gradient(self, rows: np.ndarray) -> None:  # [n, d]
+        """Tell whether gradients pass, on rows that the module has answered."""
+        kind = self.dtype_for(rows)
+        if self.mlp is not None or self.values is not None or not self.differentiable or not kind.is_floating_point:
+            return
+        x = torch.from_numpy(rows).to(self._device, kind, copy=True).requires_grad_(True)
+        try:
+            with torch.enable_grad():
+                y = self.outputs(self.module(self._shaped(x) * 1), len(x))  # not a leaf, which a module may write into
+                self.differentiable = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] is not None
+        except Exception:  # NumPy inside a module, a gradient that is not implemented
+            self.differentiable = False
 
     def _answers_to(self, rows: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o], raw units
         if self.units == "standardized":
@@ -237,9 +254,10 @@ class Teacher:
         return np.concatenate([part.double().cpu().numpy() for part in parts])
 
     def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
-        x = self._shaped(torch.from_numpy(np.ascontiguousarray(rows)))
+        x = self._shaped(torch.from_numpy(np.array(rows, order="C")))  # a copy: a module may write into its input
         try:
-            return self.outputs(self._asked(x.to(self._device, self.dtype_for(rows))), len(x))
+            given = x.to(self._device, self.dtype_for(rows), copy=True)  # a module may write into its input
+            return self.outputs(self._asked(given), len(x))
         except UserError:
             raise
         except Exception as error:  # whatever a foreign module raises
@@ -287,7 +305,7 @@ class Teacher:
             for dtype in dict.fromkeys([first, torch.float32, torch.float64, *whole]):
                 try:
                     with torch.no_grad():
-                        asked(self._shaped(torch.from_numpy(np.ascontiguousarray(rows[:2]))).to(self._device, dtype))
+                        asked(self._shaped(torch.tensor(rows[:2])).to(self._device, dtype))  # a copy, see _call
                 except (RuntimeError, TypeError) as error:  # another type, or something else: then the first is asked
                     if not any(word in str(error) for word in ("dtype", "Long", "Double", "Float", "scalar type")):
                         break
@@ -332,7 +350,8 @@ class Teacher:
         if self.mlp is not None:
             how = f"gradients, fused core (as {_spec(self.mlp)})"
         elif self.differentiable:
-            how = "gradients, by PyTorch"
+            tried = self.checked != (None, None)
+            how = "gradients, by PyTorch" if tried else "by PyTorch, not asked yet"
         takes = f"inputs {'x'.join(map(str, self.shape))}" if self.shape is not None else some(inputs, "input")
         return f"{self.source}: {takes}, {some(outputs, 'output')}, {kind}, {self.units} units, {how}"
 

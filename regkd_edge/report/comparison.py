@@ -35,7 +35,7 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
             "target": target["name"],
             "RMSE": target["rmse"],
             "R2": target["r2"],
-            "p50 us, batch 1": row.get("p50_us_b1"),
+            "p50 µs, batch 1": row.get("p50_us_b1"),
             "bytes": row["size_bytes"],
             "what": row["what"],
         }

@@ -38,16 +38,14 @@ def table(label: str, heads: Sequence[tuple[str, bool]], rows: Sequence[tuple[st
         CSS class and finished cells as HTML; the first one names the row. On a phone each row becomes a list of
         headings and cells.
     """
-    side = ['class="left"' if text else "" for _, text in heads]
-    head = "".join(f'<th scope="col" {css}>{e(name)}</th>' for (name, _), css in zip(heads, side))
+    side = ["left" if text else "" for _, text in heads]
+    head = "".join(f'<th scope="col" class="{css}">{e(name)}</th>' for (name, _), css in zip(heads, side))
     lines = []
     for css, cells in rows:
-        inner = "".join(
-            f'<th scope="row" {side[i]}>{cell}</th>'
-            if i == 0
-            else f'<td {side[i]} data-label="{e(heads[i][0])}">{f"<span>{cell}</span>" if cell else ""}</td>'
-            for i, cell in enumerate(cells)
-        )
+        inner = f'<th scope="row" class="{side[0]}">{cells[0]}</th>'
+        for (name, _), where, content in list(zip(heads, side, cells))[1:]:
+            kind = f"{where} none" if content == "–" else where  # what was not measured is left out on a phone
+            inner += f'<td class="{kind}" data-label="{e(name)}">{f"<span>{content}</span>" if content else ""}</td>'
         lines.append(f'<tr class="{e(css)}">{inner}</tr>' if css else f"<tr>{inner}</tr>")
     return scroll(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>", label)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..measure.accuracy import unit_of
 from .axes import Frame, number
 
 __all__ = [
@@ -75,7 +76,7 @@ def error_by_range(
         heights[name] = np.sqrt(squares / np.maximum(rows, 1))
     top = max(float(h.max()) for h in heights.values())
     frame = Frame((float(edges[0]), float(edges[-1])), (0.0, top * 1.06 or 1.0), height=360)
-    parts = frame.axes(f"true {label}", f"RMSE ({label})")
+    parts = frame.axes(f"true {label}", f"RMSE ({unit_of(label) or label})")
     for name, (css, _) in series.items():
         x, y = frame.px(edges), frame.py(heights[name])
         path = f"M{x[0]:.1f} {y[0]:.1f}" + "".join(
@@ -128,7 +129,7 @@ def residuals_over(
     means = {name: {i: float(r[bins == i].mean()) for i in filled} for name, (_, r) in residuals.items()}
     heights = [0.0, *(v for ends in band.values() for v in ends), *(v for m in means.values() for v in m.values())]
     frame = Frame((float(edges[0]), float(edges[-1])), _padded(min(heights), max(heights)), height=300, left=66)
-    parts = frame.axes(label, f"predicted − true ({target})")
+    parts = frame.axes(label, f"predicted − true ({unit_of(target) or target})")
     zero = float(frame.py(0.0))
     for i in filled:
         x0, x1 = float(frame.px(edges[i])), float(frame.px(edges[i + 1]))

@@ -5,16 +5,16 @@ from __future__ import annotations
 __all__ = ["STYLE"]
 
 STYLE = """
-:root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--ink:#1d2329;--quiet:#5b656e;--line:#e2e6e9;
+:root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--ink:#1d2329;--quiet:#5b656e;--line:#e2e6e9;--edge:#0002;
 --s1:#0a66c2;--s2:#d2690a;--s3:#8a939c;--s4:#23877a;--s5:#8a4fb8;--chosen:#e9f2fc;
 --good:#136c3a;--bad:#b3261e;--warn:#fff3d6;--warnline:#d9a514}
-@media(prefers-color-scheme:dark){:root{--bg:#14181c;--card:#1b2126;--ink:#e4e9ed;--quiet:#98a3ad;--line:#2d363e;
+@media(prefers-color-scheme:dark){:root{--bg:#14181c;--card:#1b2126;--ink:#e4e9ed;--quiet:#98a3ad;--line:#2d363e;--edge:#fff2;
 --s1:#5ab0ff;--s2:#ffab5e;--s3:#8b96a0;--s4:#4ecdb8;--s5:#c79bf0;--chosen:#17304a;
 --good:#6fd79b;--bad:#ff8f86;--warn:#3a2f12;--warnline:#a07c1c}}
 *{box-sizing:border-box}
 body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
-main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}
+main{max-width:1360px;margin:0 auto;padding:24px 20px 60px}
 h1{font-size:26px;margin:0 0 4px;overflow-wrap:anywhere}h2{font-size:18px;margin:0 0 12px;overflow-wrap:anywhere}
 header p,.quiet{color:var(--quiet)}header p{margin:0;overflow-wrap:anywhere}.quiet{font-size:13px;margin:10px 0 0}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:18px 20px;margin-top:18px}
@@ -26,15 +26,18 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .banner{background:var(--warn);border:1px solid var(--warnline);border-radius:10px;padding:10px 16px;margin:18px 0 0}
 code{font:12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 a{color:var(--s1)}.names{margin:0 0 10px;padding-left:26px;columns:260px}.names li{overflow-wrap:anywhere}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto;background:linear-gradient(to right,var(--card) 30%,transparent) 0 0/40px 100% no-repeat local,
+linear-gradient(to left,var(--card) 30%,transparent) 100% 0/40px 100% no-repeat local,
+linear-gradient(to right,var(--edge),transparent) 0 0/12px 100% no-repeat scroll,
+linear-gradient(to left,var(--edge),transparent) 100% 0/12px 100% no-repeat scroll}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:7px 8px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line);vertical-align:top}
+th,td{padding:7px 6px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line);vertical-align:top}
 thead th{white-space:normal;min-width:64px;color:var(--quiet);font-weight:500;font-size:12.5px;vertical-align:bottom;line-height:1.3}
-tbody th{font-weight:600;position:sticky;left:0;background:var(--card)}
-th.left,td.left{text-align:left}td.left{white-space:normal;min-width:140px}
+tbody th{font-weight:600;position:sticky;left:0;background:var(--card);white-space:normal;overflow-wrap:break-word;min-width:110px;max-width:300px}
+th.left,td.left{text-align:left}td.left{white-space:normal;overflow-wrap:break-word;min-width:110px;max-width:300px}
 td small{display:block;color:var(--quiet);font-size:11.5px}
 tr.chosen>*{background:var(--chosen)!important}tr:last-child>*{border-bottom:0}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:22px}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:22px}
 figure{margin:0;min-width:0}figcaption{font-size:13.5px;color:var(--quiet);min-height:1.5em;overflow-wrap:anywhere}
 svg{display:block;width:100%;height:auto}figure{max-width:620px}figure p{margin:6px 0 0;font-size:13px;overflow-wrap:anywhere}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;margin:4px 0 6px;font-size:13px}
@@ -56,10 +59,10 @@ details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer;ov
 pre{overflow-x:auto;font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:8px 0 0}
 ul{margin:0;padding-left:20px}li{margin:3px 0;overflow-wrap:anywhere}
 @media(max-width:560px){.scroll{overflow:visible}thead{display:none}table,tbody,tr{display:block;width:100%}
-tbody th,tbody td{display:block;text-align:left;white-space:normal;overflow-wrap:anywhere;padding:3px 8px;border:0}
+tbody th,tbody td{display:block;text-align:left;white-space:normal;overflow-wrap:anywhere;max-width:none!important;padding:3px 8px;border:0}
 tbody th{position:static}tbody tr{border-bottom:1px solid var(--line);padding:6px 0}
 tbody td{display:flex;justify-content:space-between;gap:14px}tbody td>span{min-width:0;text-align:right}
-tbody td::before{content:attr(data-label);color:var(--quiet);flex:none;max-width:60%}tbody td:empty{display:none}
+tbody td::before{content:attr(data-label);color:var(--quiet);flex:none;max-width:60%}tbody td:empty,tbody td.none{display:none}
 main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
 .tick{font-size:12.5px}}
 @page{size:A4 landscape;margin:12mm}

@@ -76,7 +76,7 @@ def _shell_word(name: str) -> str:
 def _tiles(report: Report, best: dict[str, Any], teacher: dict[str, Any] | None) -> str:
     batch = report.batches[0]
     tiles = [
-        (f"{figure(t['rmse'])}{' ' + t['unit'] if t['unit'] else ''}", f"RMSE of {t['name']}")
+        (f"{figure(t['rmse'])}{' ' + t['unit'] if t['unit'] not in (None, '1', '-') else ''}", f"RMSE of {t['name']}")
         for t in best["targets"][:4]
     ]
     tiles += [
@@ -84,7 +84,11 @@ def _tiles(report: Report, best: dict[str, Any], teacher: dict[str, Any] | None)
         (size(best["size_bytes"]), "engine file"),
     ]
     if teacher and teacher["parameters"] and best["parameters"]:
-        tiles.append((f"{teacher['parameters'] / best['parameters']:.3g}×", "fewer parameters than the teacher"))
+        ratio = teacher["parameters"] / best["parameters"]
+        word = "fewer" if ratio >= 1 else "as many"
+        tiles.append(
+            (f"{max(ratio, 1 / ratio):.3g}×", f"{word} parameters {'than' if ratio >= 1 else 'as'} the teacher")
+        )
     shown = "".join(f"<div><b>{e(value)}</b><span>{e(label)}</span></div>" for value, label in tiles)
     return f'<div class="tiles">{shown}</div>'
 

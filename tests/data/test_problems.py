@@ -111,7 +111,29 @@ def test_a_row_of_totals_is_told_from_text(refused):
     assert "'Total' in line 5, a row of totals" in error.cause and "Remove that row" in error.remedy
 
 
-@pytest.mark.parametrize("mark", ["NA", "?", "null", "-", "#N/A", "bad"])
+@pytest.mark.parametrize(
+    ("cell", "what"),
+    [
+        ("(11.4)", "negative numbers in brackets"), ("0xe7", "hexadecimal numbers"), ("'11.4'", "numbers in quotes"),
+        ("11.4 \u00b1 0.1", "numbers with their uncertainty"), ("11-14", "ranges of numbers or codes"),
+        ("<0.5", "limits in place of readings"),
+    ],
+)  # fmt: skip
+def test_numbers_inside_a_text_are_never_guessed(refused, cell, what):
+    _, error = refused("a,b,y\n" + rows(30, lambda i: f"{cell if i % 3 else i},{i * i},{i % 7}"))
+    assert f"column 'a' holds {what}, such as '{cell}'" in error.cause
+    assert error.remedy == "Write each cell of 'a' as one plain number, or leave it out: --drop a."
+
+
+def test_rows_of_statistics_and_the_names_again_are_told_from_marks(refused):
+    _, error = refused("id,a,y\n" + rows(30, lambda i: f"{i},{i},{i % 7}") + "Mittelwert,3,4\nStd.abw.,1,2\nMax,9,9\n")
+    assert "'Mittelwert' in line 32, 3 rows of totals or means" in error.cause and "--missing" not in error.remedy
+    path, error = refused("a,b,y\n" + rows(30, lambda i: f"{i},{i * i},{i % 7}") + "a,b,y\n1,2,3\n")
+    assert "column 'a' holds its own name in line 32, the line of names again" in error.cause
+    assert len(follow(path, error)) == 31
+
+
+@pytest.mark.parametrize("mark", ["NA", "?", "null", "-", "#N/A", "bad", "1.#QNAN", "-nan(ind)"])
 def test_marks_for_missing_values_are_named_and_typed(refused, mark):
     path, error = refused("a,b,y\n" + rows(30, lambda i: f"{i * i % 17},{mark if i in (3, 8) else i % 5},{i % 7}"))
     assert f"'{mark}' in 2 cells (first in line 5)" in error.cause

@@ -69,7 +69,7 @@ _OPENERS = {
     "models/teachers/program_code": "exported, torchscript", "models/weights": "safetensors, torch",
     "prediction": "names of a dataset", "report/collect": "record of bench, predictions", "report/evidence": "native",
     "run/folder": "config, compared as bytes", "run/pipeline": "state, compared as text", "run/state": "state",
-    "sampling/describe": "description", "sampling/synthetic": "model", "training/checkpoint": "checkpoint",
+    "sampling/describe": "description", "training/checkpoint": "checkpoint",
     "cli/logs": "written", "data/reading/images": "image", "data/reading/tensors": "examples", "io/mapped": "npy, examples", "data/reading/recordings": "wav",
     "graph/weighted": "the graph just exported", "models/teachers/probe": "its own pipe", "bundle/wheel": "named by the user, its members are counted first",
     "data/stored": "npy",
@@ -91,6 +91,7 @@ def test_no_reader_is_missing():
         if _CALLS.search(code):
             found.add(path.relative_to(package).with_suffix("").as_posix())
     assert found - set(_OPENERS) == set()
+    assert all((package / f"{module}.py").is_file() for module in _OPENERS)  # no name of what is gone
     names = {reader.name for reader in READERS}
     attacked = {name for text in _OPENERS.values() for name in text.split(", ") if name in names}
     assert names - attacked == set()

@@ -97,10 +97,12 @@ def test_ways_to_write_an_mlp(way, activation):
 @pytest.mark.parametrize(
     ("way", "why"),
     [
-        (lambda net, x: net.c(torch.relu(net.a(x)) + net.a(x)), "residual"),
+        (lambda net, x: net.c(torch.tanh(net.a(x)) + net.a(x)), "residual"),
+        (lambda net, x: net.c(torch.relu(net.a(x)) + torch.tanh(net.b(net.a(x)))), "different activations"),
         (lambda net, x: net.c(torch.tanh(net.b(torch.relu(net.a(x))))), "several activations"),
         (lambda net, x: net.c(F.layer_norm(net.a(x), (6,))), "layer_norm"),
-        (lambda net, x: net.c(F.leaky_relu(net.a(x), 0.2)), "does not have"),
+        (lambda net, x: net.c(F.elu(net.a(x), 0.5)), "does not have"),
+        (lambda net, x: (net.c(net.a(x)), x), "several outputs"),
         (lambda net, x: net.c(torch.relu(net.a(x)) * net.a(x)), "two different branches|does not have"),
         (lambda net, x: net.c(F.dropout(net.a(x), 0.5)), "always on"),
         (lambda net, x: net.c(net.a(x) / x.size(0)), "another shape"),
@@ -127,10 +129,83 @@ def test_layers_in_modules_and_weights_that_are_computed():
     assert mlp.widths == [4, 6, 2] and torch.allclose(mlp(x), net(x), atol=1e-5)
 
 
-def test_a_module_whose_hook_changes_its_answers_is_left_alone():
+def test_hooks_are_folded_where_they_are_linear_and_else_left_alone():
     net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
-    net[0].register_forward_hook(lambda module, args, out: out + 1)
+    x = torch.randn(20, 4)
+    hook = net[0].register_forward_hook(lambda module, args, out: out + 1)
+    assert torch.allclose(as_mlp(net)(x), net(x), atol=1e-5)
+    hook.remove()
+    net[0].register_forward_hook(lambda module, args, out: torch.sin(out))
     assert as_mlp(net) is None
+
+
+class Careful(nn.Module):
+    """What torch.fx cannot follow: a look at the shape, and arguments that decide the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 6), normalization(6), nn.SiLU(), nn.Linear(6, 2))
+
+    def forward(self, x, return_hidden=False, mask=None):
+        if x.dim() == 1:
+            x = x.unsqueeze(0)
+        if x.shape[-1] != 4:
+            raise ValueError("four inputs")
+        h = self.net(x.view(len(x), -1))
+        return (h, x) if return_hidden else h if mask is None else h * mask
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda net: net,
+        lambda net: torch.jit.trace(net.net, torch.randn(3, 4)),
+        lambda net: torch.jit.script(net.net),
+        lambda net: nn.utils.spectral_norm(net.net[0]) and net.eval(),
+    ],
+    ids=["python", "traced", "scripted", "spectral norm by a hook"],
+)
+def test_what_is_recorded_while_rows_pass(wrap):
+    torch.manual_seed(0)
+    net = wrap(Careful().eval())
+    x = torch.randn(20, 4)
+    mlp = as_mlp(net, 4)
+    assert mlp.widths == [4, 6, 2] and torch.allclose(mlp(x), net(x), atol=1e-5)
+
+
+def test_a_number_of_recorded_rows_is_no_constant():
+    net = Net(lambda net, x: net.c(torch.relu(net.a(x))) / len(x)).eval()
+    assert as_mlp(net, 4) is None
+
+
+def product(net, x):
+    return net.c(torch.relu(torch.einsum("bi,oi->bo", x, net.a.weight) + net.a.bias))
+
+
+def of_selected(net, x):
+    x = torch.index_select(torch.cat([x[:, :2], x], 1), 1, torch.tensor([0, 3, 4, 5]))
+    first, second = net.a(x).chunk(2, -1)
+    return net.c(torch.relu(torch.cat([second, first], 1)[:, torch.tensor([0, 1, 2, 5, 4, 3])]))
+
+
+def mean_of_columns(net, x):
+    h = net.a(x)
+    return net.c(torch.relu(h - h.mean(1, keepdim=True) + x.sum(-1, keepdim=True)))
+
+
+@pytest.mark.parametrize("way", [product, of_selected, mean_of_columns])
+def test_products_selections_and_means_are_linear_maps(way):
+    torch.manual_seed(0)
+    net = Net(way).eval()
+    x = torch.randn(20, 4)
+    assert torch.allclose(as_mlp(net)(x), net(x), atol=1e-5)
+
+
+def test_inputs_that_a_module_writes_into_are_not_shared():
+    torch.manual_seed(0)
+    net = Net(lambda net, x: net.c(torch.relu(net.a(x.sub_(net.mean))))).eval()
+    x = torch.randn(20, 4)
+    assert torch.allclose(as_mlp(net)(x), net(x.clone()), atol=1e-5)
 
 
 def test_statistics_of_the_batch_are_no_linear_map():

@@ -162,3 +162,27 @@ def test_calls_from_python_and_from_cpp_are_told_apart(report):
 
 def test_a_run_without_layer_errors_says_how_to_get_them(report):
     assert "quantize RUN --report" in "".join(Document(page(report)).text)
+
+
+def test_a_student_larger_than_its_teacher_is_not_called_smaller(measured_run):
+    from regkd_edge.report.verdict import verdict
+
+    report = collect(measured_run)
+    best = next(row for row in report.rows if row["name"] == report.recommended["name"])
+    teacher = next(row for row in report.rows if row["name"] == "teacher")
+    for times, said in (
+        (4, "4×</b><span>fewer parameters than the teacher"),
+        (0.5, "2×</b><span>as many parameters as"),
+    ):
+        teacher["parameters"] = int(times * best["parameters"])
+        assert said in verdict(report)
+
+
+def test_a_unit_of_one_is_not_written_behind_its_number(measured_run):
+    from regkd_edge.report.verdict import verdict
+
+    report = collect(measured_run)
+    best = next(row for row in report.rows if row["name"] == report.recommended["name"])
+    for unit, said in (("mAh", "12.5 mAh</b>"), ("1", "12.5</b>"), (None, "12.5</b>")):
+        best["targets"][0].update(rmse=12.5, unit=unit)
+        assert f"<b>{said}" in verdict(report)

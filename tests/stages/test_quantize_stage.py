@@ -148,10 +148,13 @@ def test_several_targets_are_several_figures(tmp_path):
     targets = {target["name"]: target for target in graph["check"]["targets"]}
     assert list(targets) == ["watts", "strain"] and graph["check"]["unit"] == "standard deviations"
     assert targets["watts"]["rmse"] > 1 and 0 < targets["strain"]["rmse"] < 1e-6
-    from regkd_edge.cli.tables import graph_rows
+    from regkd_edge.cli.tables import graphs
 
-    (row,) = graph_rows([graph])
-    assert row["RMS change against fp32"].startswith("watts ") and ", strain " in row["RMS change against fp32"]
+    shown = graphs([graph])
+    assert [target["rmse"] for target in shown["rows"][0]["targets"]] == [targets[n]["rmse"] for n in targets]
+    lines, hidden = shown["table"].lines(45)  # errors are the last to be left out
+    assert lines[-2][0].split()[:2] == ["int8", "watts"] and lines[-1][0].split()[0] == "strain"
+    assert f"{targets['strain']['rmse']:.3g}" in lines[-1][0] and "graph" in hidden
 
 
 def test_training_through_the_quantizers(finished):

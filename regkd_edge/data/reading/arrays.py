@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, NotAvailable
+from ...io.arrays import check_texts
 from ...io.arrays import read_npz as inflate
 from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
 from .frame import Frame, Odd, exact_float64, text_column
@@ -32,6 +33,7 @@ def read_npy(path: Path) -> Frame:
         if length > _HEADER_BYTES:
             raise ValueError(f"its header has {length:,} bytes, expected at most {_HEADER_BYTES:,}")
         array = np.load(path, allow_pickle=False, mmap_mode="r")
+        check_texts(array, "the array")
     except Exception as error:  # header, size, pickle refused
         raise DataError(
             f"'{path}' is not a readable NPY file: {str(error).strip('.')}.", "Save a plain array with numpy.save."

@@ -74,6 +74,7 @@ def read_delimited(
             if frame is not None:
                 frame.left_out = left_out
                 frame.dotted = [name for name in layout.dotted if name in wanted]
+                frame.lines = layout.left_out
                 frame.place = lambda row: f"line {_line_of(source, layout, row)}"
                 return frame
         return _read(source, layout, form, wanted, kept)
@@ -102,6 +103,7 @@ def _read(source: _Source, layout: Layout, form: Format, wanted: list[str], text
     frame.left_out = sorted(set(layout.names) - set(wanted))
     frame.texts = {name: [] for name in texts}
     frame.dotted = [name for name in layout.dotted if name in wanted]
+    frame.lines = layout.left_out
     parts, row = [], 0
     with source.opened() as stream:
         rows = _rows(path, layout, lines_of(path, stream, layout.encoding))

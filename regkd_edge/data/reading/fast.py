@@ -24,7 +24,7 @@ def read_numbers(path: Path, layout: Layout, form: Format, wanted: list[str], sm
     whole number is beyond 2^53, or spaces part the columns.
     """
     plain = layout.separator != SPACE and not form.thousands and not form.missing.columns
-    if not plain or layout.encoding == "utf-16" or path.stat().st_size < small or not wanted:
+    if not plain or layout.encoding.startswith("utf-16") or path.stat().st_size < small or not wanted:
         return None
     try:
         import pyarrow as pa

@@ -66,6 +66,8 @@ class Frame:
         Columns of the file that are not here.
     dotted : list of str
         Columns whose cells look like thousands with a dot.
+    lines : list of (int, list of str)
+        Number and cells of the lines below the names that were left out.
     """
 
     source: str
@@ -78,6 +80,7 @@ class Frame:
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     dotted: list[str] = field(default_factory=list)
+    lines: list[tuple[int, list[str]]] = field(default_factory=list)
 
     def without_rows(self, empty: np.ndarray) -> None:
         """Leave out the rows where ``empty`` [N] is True; places stay those of the file."""

@@ -7,13 +7,14 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError
 from ...io.limits import COLUMNS
-from .cells import GROUPED, Format, certain_decimal, is_number, shortened
+from .cells import GROUPED, Format, certain_decimal, shortened
+from .header import below_names, is_title, joined_names, kind_of_cell, names_rows
 
 __all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_few", "require_unique"]
 
@@ -43,6 +44,8 @@ class Layout:
         What was left out before the first row, for the user to know.
     dotted : list of str
         Columns that mix whole numbers above 99 with d.ddd: a dot as thousands separator perhaps.
+    left_out : list of (int, list of str)
+        Number and cells of the lines below the names that hold no numbers.
     """
 
     encoding: str
@@ -52,6 +55,7 @@ class Layout:
     decimal: str
     notes: list[str] = field(default_factory=list)
     dotted: list[str] = field(default_factory=list)
+    left_out: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
 def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
@@ -90,7 +94,7 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
     width = Counter(len(row) for _, row in rows[1:] if len(row) > 1).most_common(1)
     usual = width[0][0] if width else len(rows[0][1])
     above = 0
-    while len(rows) > 1 and len(rows[0][1]) == 1 < usual:
+    while len(rows) > 1 and is_title(rows[0][1], [row for _, row in rows[1:]], usual):
         first, above, comment = rows.pop(0)[0], above + 1, ""
     if above:
         notes.append(f"{above} line{'s' * (above > 1)} above the header left out")
@@ -112,13 +116,21 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
         )
     body = [row for number, row in rows if number > end]
     if len(names) == usual - 1 and form.header and names[-1] and all(len(row) == usual for row in body):
-        if _row_names([row[0].strip() for row in body]) and any(row[-1].strip() for row in body):
+        if names_rows([row[0].strip() for row in body]) and any(row[-1].strip() for row in body):
             names.insert(0, "")  # R's write.table names no column for the row names
             notes.append("rows have one cell more than the header: the first one was taken for the name of the row")
-    if len(body) > 3 and _units(names, body):
+    while len(names) == usual + 1 and not names[-1]:  # a separator at the end of the header alone
+        names.pop()
+    left_out = []
+    joined = joined_names(names, body[0]) if below_names(len(names), body) else None
+    if joined is not None:
+        notes.append(f"lines {end + 1} and {end + 2} are the names: '{joined[0]}' and so on")
+        names, end, body = joined, end + 1, body[1:]
+    for _ in range(below_names(len(names), body)):
         notes.append(
             f"line {end + 2} is left out: it holds no numbers ({shortened(', '.join(body[0]))}), units perhaps"
         )
+        left_out.append((end + 2, [cell.strip() for cell in body[0]]))
         end, body = end + 1, body[1:]
     decimal = form.decimal
     if decimal == "auto":
@@ -127,15 +139,7 @@ def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
             notes.append("numbers were read with a decimal comma")
     names = _check_names(path, names)
     dotted = [] if decimal == "," else _dotted(names, body, form)
-    return Layout(encoding, separator, names, end + 1, decimal, notes, dotted)
-
-
-def _row_names(cells: Sequence[str]) -> bool:
-    """Whether cells name rows: texts, or numbers that count them. Else all columns would be shifted by one."""
-    if not all(map(is_number, cells)):
-        return True
-    numbers = [int(cell) for cell in cells if cell.isdecimal()]
-    return len(cells) > 1 and len(numbers) == len(cells) and all(b == a + 1 for a, b in zip(numbers, numbers[1:]))
+    return Layout(encoding, separator, names, end + 1, decimal, notes, dotted, left_out)
 
 
 def _refuse_other_kinds(path: Path, text: str) -> None:
@@ -200,6 +204,9 @@ def _decoded(path: Path, head: bytes, whole: bool) -> tuple[str, str]:
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             return encoding, head.decode(encoding, errors="replace")
+    for start, encoding in ((0, "utf-16-be"), (1, "utf-16-le")):  # without a mark: every other byte of ASCII is 0
+        if head[start::2].count(0) > 0.9 * len(head) / 2 and not head[1 - start :: 2].count(0):
+            return encoding, head.decode(encoding, errors="replace")
     if head.count(0) > len(head) / 100:
         raise DataError(
             f"'{path}' is not a text file (byte {head.index(0)} is 0).", "Give a CSV, Parquet, NPZ or Excel file."
@@ -235,32 +242,15 @@ def _separator(lines: list[str]) -> str:
     return SPACE if even and ((best == "\t" and usual > parted) or score < 0.5) else best
 
 
-def _kind(cell: str) -> str:
-    text = cell.strip()
-    if not text:
-        return "blank"
-    return "number" if is_number(text) or re.fullmatch(r"[+-]?[\d.,' ]*\d[\d.,]*", text) else "text"
-
-
 def _like_rows(names: list[str], rows: list[tuple[int, list[str]]]) -> bool:
     """Whether what should be names are cells like those below: numbers where numbers are, and at least half of them."""
-    kinds = [_kind(name) for name in names]
+    kinds = [kind_of_cell(name) for name in names]
     numbers = kinds.count("number")
     if numbers == len(names):
         return True
-    same = [[_kind(cell) for cell in row] for _, row in rows]
+    same = [[kind_of_cell(cell) for cell in row] for _, row in rows]
     alike = sum(kind == kinds for kind in same)
     return bool(rows) and 2 * numbers >= len(names) and 2 * alike > len(same)
-
-
-def _units(names: list[str], body: list[list[str]]) -> bool:
-    """Whether the first row holds a text in every column that holds numbers from the second row on."""
-    rows = [row for row in body[1:20] if len(row) == len(names)]
-    if len(rows) < 3 or len(body[0]) != len(names):
-        return False
-    columns = [j for j in range(len(names)) if all(_kind(row[j]) == "number" for row in rows)]
-    kinds = [_kind(body[0][j]) for j in columns]
-    return len(columns) > 0 and "number" not in kinds and "text" in kinds
 
 
 def _dotted(names: list[str], body: list[list[str]], form: Format) -> list[str]:

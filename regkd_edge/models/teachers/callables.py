@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import ModelError, UserError
 from ..outputs import Outputs
+from .categories import asked_in_codes
 
 __all__ = ["ArrayFunction"]
 
@@ -35,7 +36,9 @@ class ArrayFunction(nn.Module):
 
     def __init__(self, function: Callable[[np.ndarray], Any] | Any):
         super().__init__()
-        ask = getattr(function, "predict", function)
+        ask = asked_in_codes(function)
+        in_frames = ask is None  # the numbers of categories are no data frame
+        ask = ask or getattr(function, "predict", function)
         if not callable(ask) or isinstance(function, type):
             kind = (
                 f"the class {function.__name__}"
@@ -48,11 +51,12 @@ class ArrayFunction(nn.Module):
         self.function, self.ask = function, ask
         self.features = _features(function)
         names = getattr(function, "feature_names_in_", None)
-        self.frame = _frame(names) if names is not None else None
+        self.input_names = [str(name) for name in names] if names is not None else None
+        self.frame = _frame(names) if names is not None and in_frames else None
         self.outputs = Outputs(type(function).__name__)
 
     def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
-        rows = x.detach().double().cpu().numpy()
+        rows = x.detach().double().cpu().numpy().copy()  # the user's function may write into them
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="X does not have valid feature names")
@@ -65,7 +69,9 @@ class ArrayFunction(nn.Module):
             raise ModelError(
                 f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: "
                 f"{type(error).__name__}: {error}.",
-                "Fix it, or fit it first.",
+                "Fix it, or fit it first."
+                if self.frame is None
+                else "It was fitted on a data frame: give a factory whose function takes an array [n, d] and builds that.",
             ) from error
         if isinstance(answer, np.ndarray):
             y = answer[:, None] if answer.ndim == 1 else answer

@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import ModelError, NotAvailable
 from ...io.arrays import inflated_problem
 from ...io.reading import read_json
+from .categories import in_codes, of_lightgbm, of_xgboost
 from .probe import crash_of, without_parameters
 
 __all__ = ["BOOSTERS", "PICKLES", "read_booster", "read_estimator"]
@@ -179,19 +180,24 @@ def _xgboost(path: Path) -> Booster:
 
     kinds = booster.feature_types
     codes = {"feature_types": kinds, "enable_categorical": True} if kinds and "c" in kinds else {}
+    categories = of_xgboost(booster)
 
     def predict(x: np.ndarray) -> np.ndarray:
-        return booster.predict(xgboost.DMatrix(x, **codes), iteration_range=rounds, validate_features=False)
+        rows = xgboost.DMatrix(in_codes(x, categories), **codes)
+        return booster.predict(rows, iteration_range=rounds, validate_features=False)
 
     return Booster("XGBoost", booster, int(booster.num_features()), booster.feature_names, predict)
 
 
 def _lightgbm(path: Path) -> Booster:
     lightgbm = library("lightgbm", "a LightGBM file")
-    booster = lightgbm.Booster(model_str=without_parameters(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    booster = lightgbm.Booster(model_str=without_parameters(text))
+    categories = of_lightgbm(booster, text)
     names = booster.feature_name()
     named = names if names and not all(name == f"Column_{i}" for i, name in enumerate(names)) else None
-    return Booster("LightGBM", booster, booster.num_feature(), named, booster.predict)
+    ask = (lambda x: booster.predict(in_codes(x, categories))) if categories else booster.predict
+    return Booster("LightGBM", booster, booster.num_feature(), named, ask)
 
 
 def _catboost(path: Path) -> Booster:

@@ -24,7 +24,7 @@ from .file import from_file
 from .fit import compare_with_labels, settle_scalers
 from .run import from_folder, from_run, kept_copy
 
-__all__ = ["check_teacher", "open_teacher", "teacher_for"]
+__all__ = ["check_teacher", "open_teacher", "require_finite", "teacher_for"]
 
 _TOGETHER, _ALONE = 64, 8  # rows that are asked in one batch, and one by one
 # A float32 network rounds otherwise in other batches: about 1e-6 of its answers. What depends on the batch changes them
@@ -195,7 +195,7 @@ def _require_columns(teacher: Teacher, dataset: Dataset) -> None:
             )
     for key, own, given in zip(
         ("feature_names", "target_names"),
-        (teacher.extra.get("feature_names") or getattr(teacher.values, "input_names", None),
+        (teacher.extra.get("feature_names") or getattr(teacher.values or teacher.module, "input_names", None),
          teacher.extra.get("target_names")),
         names,
     ):  # fmt: skip
@@ -217,11 +217,16 @@ def _answers(teacher: Teacher, own: np.ndarray, dataset: Dataset) -> np.ndarray:
             f"the teacher ({teacher.source}) has {answers.shape[1]} outputs, but {dataset.o} targets are named.",
             "Name one target per output.",
         )
-    if not np.isfinite(answers).all():
-        row = int(np.argmax(~np.isfinite(answers).all(1)))
+    return require_finite(teacher, answers, "training row")
+
+
+def require_finite(teacher: Teacher, answers: np.ndarray, row: str = "row") -> np.ndarray:  # [n, o]
+    """Return a teacher's answers; :class:`ModelError` says how many are not finite and which is the first."""
+    wrong = ~np.isfinite(answers).all(1)
+    if wrong.any():
         raise ModelError(
             f"the teacher ({teacher.source}) answers with a number that is not finite "
-            f"({int((~np.isfinite(answers).all(1)).sum())} of {len(answers)} rows, the first is training row {row + 1}).",
+            f"({int(wrong.sum())} of {len(answers)} rows, the first is {row} {int(np.argmax(wrong)) + 1}).",
             "Check its weights, and whether it takes raw or standardized inputs.",
         )
     return answers

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ...data import Scalers
 from ...errors import ModelError
@@ -44,6 +48,44 @@ def from_module(
             "differently in evaluation mode.",
             "Call module.eval() first.",
         )
-    teacher = Teacher(copy.deepcopy(module), scalers, units, type(module).__name__, extra=extra, output=output)
+    module = unwrapped(module)
+    teacher = Teacher(_copy(module), scalers, units, type(module).__name__, extra=extra, output=output)
     teacher.found = [("the module", module)]
     return teacher
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the network inside the wrappers of ``torch.compile``, DataParallel, DDP and averaged weights."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.optim.swa_utils.AveragedModel)
+    while isinstance(module, wrappers) or hasattr(module, "_orig_mod"):
+        module = module.module if isinstance(module, wrappers) else module._orig_mod
+    return module
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    if isinstance(module, torch.jit.ScriptModule):  # its own copy has parameters that cannot be frozen
+        stream = io.BytesIO()
+        torch.jit.save(module, stream)
+        stream.seek(0)
+        return torch.jit.load(stream)
+    with _computed_detached(module):
+        return copy.deepcopy(module)
+
+
+@contextlib.contextmanager
+def _computed_detached(module: nn.Module) -> Iterator[None]:
+    """Tensors that a hook computed from parameters, as ``torch.nn.utils.weight_norm`` does, cannot be copied with their
+    history; the hook of the copy computes them again."""
+    found = [
+        (m, name, value)
+        for m in module.modules()
+        for name, value in vars(m).items()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    for m, name, value in found:
+        vars(m)[name] = value.detach()
+    try:
+        yield
+    finally:
+        for m, name, value in found:
+            vars(m)[name] = value

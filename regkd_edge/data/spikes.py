@@ -1,0 +1,128 @@
+"""One value among the readings of a column that is repeated, and that the other columns do not agree with.
+
+A missing-value mark inside the range of the readings (0 of a thermometer, 85 of a DS18B20, 20 in a target) and a sensor
+that got stuck look the same: one value far more often than its neighbours. Real tables repeat values too, a flow at rest
+or a set-point. They differ in what the other columns say: rows that hold a reading of 20 resemble the rows at 19.9 and
+20.1; rows where 20 stands for nothing resemble any row. So the column is predicted from the others, and the errors in the
+rows of the value are compared with those in the rows next to it. A mark is a round number, written by a program; a
+sensor is stuck for many rows on end. A value in more than a quarter of the rows is a state of the plant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .typed import missing_option
+
+__all__ = ["disagreeing_values"]
+
+_ROWS = 6000  # that are looked at
+_LEVELS = 30  # distinct values from which a column is finely resolved
+_OFTEN, _ALONE = 5.0, 3.0  # times as often as 19 of 20 of the other values, and as the next frequent one
+_LEAST, _MOST = 0.01, 0.25  # share of the rows
+_RUN = 10  # rows on end that a sensor is stuck for
+_RATIO = 2.0  # mean squared error over that of the rows next to the value
+_SURE = 4.0  # standard errors of the logarithm of that ratio
+_PRODUCTS = 12  # columns up to which their products are predictors too
+
+
+def disagreeing_values(
+    x: np.ndarray,  # [N, d]
+    y: np.ndarray,  # [N, o]
+    inputs: Sequence[str],
+    targets: Sequence[str],
+) -> list[str]:
+    """Say which values are repeated in a column of readings and do not fit what the other columns say."""
+    n = len(x)
+    if n < 50 or x.shape[1] + y.shape[1] > 500:
+        return []
+    values = np.column_stack([x, y])
+    candidates = {j: found for j in range(values.shape[1]) if len(found := _repeated(values[:, j]))}
+    if not candidates:
+        return []
+    rows = np.arange(n) if n <= _ROWS else np.sort(np.random.default_rng(0).permutation(n)[:_ROWS])
+    notes = []
+    for j, marks in candidates.items():
+        kind, name = ("input", inputs[j]) if j < len(inputs) else ("target", targets[j - len(inputs)])
+        for mark in marks:
+            if _disagrees(values[rows], j, mark):
+                notes.append(_said(kind, name, values[:, j], mark))
+    return notes
+
+
+def _repeated(column: np.ndarray) -> np.ndarray:
+    """At most two values that are repeated far more than the others of a finely resolved column."""
+    column = column[np.isfinite(column)]
+    distinct, counts = np.unique(column, return_counts=True)
+    if len(distinct) < _LEVELS:
+        return np.empty(0)
+    order = np.argsort(-counts, kind="stable")
+    typical = np.sort(counts)[int(0.95 * (len(counts) - 1))]
+    marks = []
+    for place, next_place in zip(order[:2], order[1:3]):
+        least = max(5, _LEAST * len(column), _OFTEN * typical, _ALONE * counts[next_place])
+        if counts[place] < least:
+            continue
+        mark, at = distinct[place], column == distinct[place]
+        round_number = mark == np.rint(mark) or mark == float(f"{mark:.1e}")
+        if counts[place] <= _MOST * len(column) and (round_number or _longest(at) >= max(_RUN, 0.3 * at.sum())):
+            marks.append(mark)
+    return np.array(marks)
+
+
+def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:
+    """Whether the rows that hold ``mark`` are predicted worse than those whose value is nearest to it."""
+    column = values[:, j]
+    sound = np.isfinite(values).all(axis=1)
+    at = sound & (column == mark)
+    rest = np.flatnonzero(sound & (column != mark))
+    if at.sum() < 5 or len(rest) < 40:
+        return False
+    features = _features(np.delete(values, j, axis=1))
+    near = rest[
+        np.argsort(np.abs(column[rest] - mark), kind="stable")[: max(20, min(2 * int(at.sum()), len(rest) // 4))]
+    ]
+    fitted = np.setdiff1d(rest, near[::2])  # half of the rows next to it are predicted, not fitted
+    if len(fitted) < 3 * features.shape[1]:
+        features = features[:, : max(1, len(fitted) // 3)]
+    solved, *_ = np.linalg.lstsq(features[fitted], column[fitted], rcond=1e-8)
+    errors = (features @ solved - column) ** 2
+    apart, beside = float(errors[at].mean()), float(errors[near[::2]].mean())
+    if beside <= 0:
+        return apart > 0
+    ratio = apart / beside
+    return ratio > _RATIO and np.log(ratio) > _SURE * np.sqrt(2 / at.sum() + 2 / len(near[::2]))
+
+
+def _features(others: np.ndarray) -> np.ndarray:
+    """A constant, the columns, their squares and products; standardised, and cut off where marks may stand."""
+    low, high = np.percentile(others[np.isfinite(others).all(axis=1)], [1, 99], axis=0)
+    others = np.clip(np.nan_to_num(others), low, high)
+    spread = others.std(axis=0)
+    z = (others - others.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    parts = [np.ones((len(z), 1)), z, z**2]
+    if z.shape[1] <= _PRODUCTS:
+        first, second = np.triu_indices(z.shape[1], 1)
+        parts.append(z[:, first] * z[:, second])
+    return np.concatenate(parts, axis=1)
+
+
+def _said(kind: str, name: str, column: np.ndarray, mark: float) -> str:
+    at = column == mark
+    count, run = int(at.sum()), _longest(at)
+    distinct, counts = np.unique(column[np.isfinite(column) & ~at], return_counts=True)
+    together = f", {run} of them one after the other" if run >= max(5, 0.2 * count) else ""
+    why = "a sensor that was stuck, or a mark for missing values" if together else "a mark for missing values"
+    return (
+        f"{kind} '{name}' has {mark:.10g} in {count:,} of {len(column):,} rows ({count / len(column):.1%}){together}; "
+        f"no other value occurs more than {counts.max()} times, and the other columns do not agree with it in these rows: "
+        f"{why}? Then add: {missing_option(name, [mark])} --blanks drop"
+    )
+
+
+def _longest(at: np.ndarray) -> int:
+    """The longest run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], at, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max(initial=0))

@@ -1,0 +1,154 @@
+"""Shapes, selections and concatenations of a symbolic row, one function per operation of torch, with its arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .branches import joined
+from .chain import Chain, NotAChain
+from .fold_values import Rows, Stacked, symbolic
+
+__all__ = [
+    "attribute",
+    "chunked",
+    "concatenated",
+    "converted",
+    "flattened",
+    "index_selected",
+    "indexed",
+    "item",
+    "reshaped",
+    "selected",
+    "size",
+    "sliced",
+    "split",
+    "squeezed",
+    "stacked",
+    "unbound",
+    "unsqueezed",
+]
+
+
+def reshaped(x: Chain, *shape: Any, **_: Any) -> Chain:
+    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list, torch.Size)) else shape
+    if len(shape) == 2 and (isinstance(shape[0], Rows) or shape[0] == -1) and shape[1] in (-1, x.width):
+        return x
+    if x.width == 1 and len(shape) == 1 and (isinstance(shape[0], Rows) or shape[0] == -1):
+        return x
+    raise NotAChain(f"a reshape to {tuple('n' if isinstance(s, Rows) else s for s in shape)}")
+
+
+def flattened(x: Chain, start_dim: int = 0, end_dim: int = -1) -> Chain:
+    if start_dim == 1 or x.width == 1:
+        return x
+    raise NotAChain("a flattening of the rows")
+
+
+def squeezed(x: Chain, dim: Any = -1) -> Chain:  # of [n, 1]; whether the shape is right, the comparison on rows shows
+    if x.width == 1 and dim in (-1, 1, [1], [-1], (1,), (-1,)):
+        return x
+    raise NotAChain("a squeeze")
+
+
+def unsqueezed(x: Chain, dim: int) -> Chain:
+    if x.width == 1 and dim in (-1, 1):
+        return x
+    raise NotAChain("a further dimension")
+
+
+def item(x: Any, index: Any) -> Any:
+    if (
+        isinstance(x, Chain)
+        and isinstance(index, tuple)
+        and index[:2] == (slice(None),) * 2
+        and set(index[2:]) <= {None}
+    ):
+        return x  # [n, width, 1]: whether the shape is right, the comparison on rows shows
+    if isinstance(x, tuple):
+        return x[index]
+    if isinstance(x, Chain) and isinstance(index, tuple) and len(index) == 2 and index[0] in (slice(None), Ellipsis):
+        if index[1] is None and x.width == 1:
+            return x
+        if isinstance(index[1], (int, slice, list, tuple, Tensor)) and not symbolic(index[1]):
+            return x.columns(torch.arange(x.width)[index[1]].reshape(-1))
+    raise NotAChain("a selection of rows")
+
+
+def sliced(x: Chain, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Chain:
+    if dim in (1, -1):
+        return x.columns(torch.arange(x.width)[slice(start, end, step)])
+    if start in (None, 0) and end in (None, 2**63 - 1) and step == 1:
+        return x
+    raise NotAChain("a selection of rows")
+
+
+def selected(x: Chain, dim: int, index: Any) -> Chain:
+    if dim not in (1, -1) or symbolic(index):
+        raise NotAChain("a selection of rows")
+    return x.columns(torch.arange(x.width)[index].reshape(-1))
+
+
+def index_selected(x: Chain, dim: int, index: Tensor) -> Chain:
+    if dim not in (1, -1):
+        raise NotAChain("a selection of rows")
+    return x.columns(index)
+
+
+def indexed(x: Chain, indices: Any) -> Chain:  # aten.index.Tensor
+    if len(indices) != 2 or indices[0] is not None or symbolic(indices):
+        raise NotAChain("a selection of rows")
+    return x.columns(torch.arange(x.width)[indices[1]].reshape(-1))
+
+
+def split(x: Chain, sizes: Any, dim: int = 0) -> tuple[Chain, ...]:
+    if dim not in (1, -1):
+        raise NotAChain("a selection of rows")
+    return tuple(x.columns(part) for part in torch.arange(x.width).split(sizes))
+
+
+def chunked(x: Chain, chunks: int, dim: int = 0) -> tuple[Chain, ...]:
+    if dim not in (1, -1):
+        raise NotAChain("a selection of rows")
+    return tuple(x.columns(part) for part in torch.arange(x.width).chunk(chunks))
+
+
+def unbound(x: Chain, dim: int = 0) -> tuple[Chain, ...]:
+    return split(x, 1, dim)
+
+
+def concatenated(tensors: Any, dim: int = 0, axis: int | None = None) -> Chain:
+    if (dim if axis is None else axis) not in (1, -1) or not all(isinstance(t, Chain) for t in tensors):
+        raise NotAChain("a concatenation of other than columns")
+    return joined(tensors)
+
+
+def stacked(tensors: Any, dim: int = 0, axis: int | None = None) -> Any:
+    dim = dim if axis is None else axis
+    if not all(isinstance(t, Chain) for t in tensors):
+        raise NotAChain("a stack of branches and constants")
+    if dim in (1, -1) and all(t.width == 1 for t in tensors):
+        return joined(tensors)
+    return Stacked(list(tensors), dim)
+
+
+def size(x: Chain, dim: int | None = None) -> Any:
+    shape = (Rows(), x.width)
+    return shape if dim is None else shape[dim]
+
+
+def attribute(x: Chain, name: str) -> Any:
+    known = {"shape": lambda: (Rows(), x.width), "dtype": lambda: torch.float32, "ndim": lambda: 2}
+    known["device"] = lambda: torch.device("cpu")
+    if name not in known:
+        raise NotAChain(f"the attribute '{name}' of the row")
+    return known[name]()
+
+
+def converted(x: Chain, *args: Any, **kwargs: Any) -> Chain:
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch.dtype) and not value.is_floating_point:
+            raise NotAChain(f"a conversion to {value}")
+    return x

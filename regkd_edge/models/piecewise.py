@@ -1,0 +1,59 @@
+"""Functions of one number that are straight lines with kinks, as sums of ReLUs.
+
+``f(z) = first line + sum_k (slope_k - slope_{k-1}) relu(z - kink_k)``: a clamp, a leaky ReLU of any slope, a ReLU6, an
+absolute value and a hard sigmoid are such functions, however they are written. They are told by their values, so the
+kinks are where neighbouring lines meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Lines", "lines_of"]
+
+_KINKS = 4  # beyond, the function bends rather than kinks
+_FAR = torch.logspace(1.08, 6.5, 400, dtype=torch.float64)
+# Dense where kinks are likely; each line between two kinks needs three points to be told.
+_POINTS = torch.cat([-_FAR.flip(0), torch.linspace(-12.01, 12.01, 2403, dtype=torch.float64), _FAR])
+_EXACT = 1e-6  # per unit of the values
+
+
+@dataclass(frozen=True)
+class Lines:
+    """``f(z) = shift + slope z + sum steps relu(z - kinks)``, float64."""
+
+    slope: float
+    shift: float
+    kinks: Tensor  # [k]
+    steps: Tensor  # [k]
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.shift + self.slope * z + (self.steps * torch.relu(z[..., None] - self.kinks)).sum(-1)
+
+
+def lines_of(function: Callable[[Tensor], Tensor]) -> Lines | None:
+    """Return the lines of a function of single numbers, float64, or None where it has none (or too many)."""
+    z = _POINTS
+    y = function(z).double()
+    if y.shape != z.shape or not torch.isfinite(y).all():
+        return None
+    slopes = y.diff() / z.diff()
+    size = torch.maximum(slopes[1:].abs(), slopes[:-1].abs())
+    same = (slopes.diff().abs() <= _EXACT * size + 1e-10).nonzero().flatten()  # interval i and i + 1 are one line
+    if not len(same):
+        return None
+    starts = same[torch.cat([torch.tensor([True]), same.diff() > 1])]  # one interval of each line
+    if len(starts) > _KINKS + 1 or starts[0] != 0 or same[-1] != len(slopes) - 2:
+        return None
+    slope = slopes[starts]
+    shift = y[starts] - slope * z[starts]
+    kinks = -shift.diff() / slope.diff()
+    found = Lines(float(slope[0]), float(shift[0]), kinks, slope.diff())
+    between = torch.cat([z[:-1] + 0.37 * z.diff(), kinks])
+    values = function(between).double()
+    close = (found(between) - values).abs() <= _EXACT * (1 + values.abs())
+    return found if torch.isfinite(kinks).all() and bool(close.all()) else None
