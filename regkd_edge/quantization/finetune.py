@@ -55,7 +55,7 @@ class QuantizedNetwork(nn.Module):
         if wrong:
             raise GraphError(
                 f"training through quantizers supports int8 layers only, and this plan has one in {wrong[0]}.",
-                "Add --no-finetune, or --max-increase none.",
+                "Add --no-qat, or --max-increase none.",
             )
         if not plan.chain.layers[-1].after.affine:
             raise GraphError(
