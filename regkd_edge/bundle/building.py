@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from ..engines import available, get_backend, read_manifest
+from .. import api
+from ..engines import available, get_backend
 from ..engines.base import MANIFEST
 from ..errors import GraphError, NotAvailable, UserError
 from ..io.files import write_json
@@ -49,8 +50,8 @@ def build_here(run: RunFolder, content: dict[str, Any], backend: str, graph: str
     if backend == "tensorrt":
         options = {**content["tensorrt_options"], "timing_cache": str(run.file("timing.cache"))}
     described = content["graphs"][graph]
-    get_backend(backend).build(run.file(described["file"]), folder, options)
-    manifest = read_manifest(folder)
+    api.build(run.file(described["file"]), backend, path=folder, **options)
+    manifest = api.manifest_of(folder)
     if manifest.precision == "unknown" and manifest.source_sha256 == described["sha256"]:
         # The graph cannot be read here without the onnx package; it was read where the bundle was made.
         write_json(folder / MANIFEST, dataclasses.replace(manifest, precision=described["precision"]).to_dict())
