@@ -10,7 +10,7 @@ sensor is stuck for many rows on end. A value in more than a quarter of the rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -33,8 +33,12 @@ def disagreeing_values(
     y: np.ndarray,  # [N, o]
     inputs: Sequence[str],
     targets: Sequence[str],
+    told: Collection[str] = (),
 ) -> list[str]:
-    """Say which values are repeated in a column of readings and do not fit what the other columns say."""
+    """Say which values are repeated in a column of readings and do not fit what the other columns say.
+
+    ``told``: columns about which something was said already.
+    """
     n = len(x)
     if n < 50 or x.shape[1] + y.shape[1] > 500:
         return []
@@ -46,6 +50,8 @@ def disagreeing_values(
     notes = []
     for j, marks in candidates.items():
         kind, name = ("input", inputs[j]) if j < len(inputs) else ("target", targets[j - len(inputs)])
+        if name in told:
+            continue
         for mark in marks:
             if _disagrees(values[rows], j, mark):
                 notes.append(_said(kind, name, values[:, j], mark))
