@@ -166,8 +166,7 @@ class DataConfig(Section):
     time: Annotated[str | None, OrNone] = Field(
         None,
         description=(
-            "Column of times (numbers or dates) that puts the rows in order for split time, where the table is not; it is "
-            "no input then."
+            "Column of times (numbers or dates) that puts the rows in order for split time; it is not an input then."
         ),
     )
     group: Annotated[str | None, OrNone] = Field(

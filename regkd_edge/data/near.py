@@ -1,7 +1,7 @@
 """Rows that are copies of each other but for noise: measured again at one operating point, rounded otherwise, resampled.
 
 Random held-out rows of such a table have been trained on, nearly. Groups are the connected rows that are closer than a
-small radius, where the next group is several radii away for most rows; tables of independent rows have no such radius.
+small radius, where the next group is several radii away for more than half of the rows; tables of independent rows have no such radius.
 """
 
 from __future__ import annotations

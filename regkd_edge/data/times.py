@@ -22,7 +22,7 @@ def times_of(cells: Sequence[str], name: str) -> np.ndarray:  # [N] float64
     Raises
     ------
     DataError
-        A blank cell, a cell that is no time, days and months that could be exchanged in every row.
+        A blank cell, a cell that does not hold a time, days and months that could be exchanged in every row.
     """
     blank = [row for row, cell in enumerate(cells) if not cell.strip()]
     if blank:

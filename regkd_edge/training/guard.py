@@ -48,7 +48,7 @@ class TeacherCheck:
     def problem(self) -> str | None:
         """What is wrong with the teacher, or None."""
         alone = len(self.targets) == 1
-        # One of several targets may be noise, which no teacher predicts: there, chance is no problem.
+        # One of several targets may be noise, which no teacher predicts: there, chance does not count.
         bad = [t for t in self.targets if (t.r2 < 0 if alone else t.worse_than_mean)]
         if bad:
             figures = ", ".join((f"'{t.name}' " if not alone else "") + f"R2 {t.r2:.3g}" for t in bad)
