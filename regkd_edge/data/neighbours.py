@@ -19,6 +19,7 @@ __all__ = ["looks_grouped", "names_units"]
 
 _ROWS, _BLOCKS, _FOLDS, _NEIGHBOURS = 3000, 30, 10, 5
 _RATIO = 1.5  # squared error of blocks over that of random rows from which it is worth a warning
+_DROP = 0.05  # loss of R2 below which a designed table in its order is only extrapolated
 _SURE = 3.0  # standard errors, of the mean over the folds or of the share of units and pieces that are worse
 _UNIT = re.compile(
     r"(^|[_\W])(unit|id|nr|no|number|subject|patient|person|user|cell|battery|engine|machine|device|serial|vehicle|car|"
@@ -141,7 +142,8 @@ def _compared(z: np.ndarray, y: np.ndarray, random: np.ndarray, units: np.ndarra
         sure = (
             by_fold.mean() > _SURE * by_fold.std(ddof=1) / np.sqrt(len(by_fold)) or worse > _SURE * len(by_unit) ** 0.5
         )
-        if sure and apart.mean() > _RATIO * at_random.mean() and at_random.mean() < 0.9 * variance[k]:
+        worth = apart.mean() > _RATIO * at_random.mean() and apart.mean() - at_random.mean() > _DROP * variance[k]
+        if sure and worth and at_random.mean() < 0.9 * variance[k]:
             told.append((1 - at_random.mean() / variance[k], 1 - apart.mean() / variance[k]))
     if not told:
         return ""

@@ -71,11 +71,21 @@ def _repeated(column: np.ndarray) -> np.ndarray:
         least = max(5, _LEAST * len(column), _OFTEN * typical, _ALONE * counts[next_place])
         if counts[place] < least:
             continue
+        if _cut_off(distinct, int(place)):
+            continue
         mark, at = distinct[place], column == distinct[place]
         round_number = mark == np.rint(mark) or mark == float(f"{mark:.1e}")
         if counts[place] <= _MOST * len(column) and (round_number or _longest(at) >= max(_RUN, 0.3 * at.sum())):
             marks.append(mark)
     return np.array(marks)
+
+
+def _cut_off(distinct: np.ndarray, place: int) -> bool:
+    """Whether a value is an end of the range with readings next to it: a valve at 100 %, a sensor at its limit."""
+    near = 0.02 * (distinct[-1] - distinct[0])
+    return (place == 0 and distinct[1] - distinct[0] <= near) or (
+        place == len(distinct) - 1 and distinct[-1] - distinct[-2] <= near
+    )
 
 
 def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:

@@ -10,6 +10,7 @@ __all__ = ["summary_rows"]
 
 _ENDS = 8  # rows at each end that may be statistics
 _COLUMNS = 2  # columns that must agree
+_FINELY = 20  # distinct values of a column of readings
 _FINE = 0.1  # rounding of a statistic over the spread of its column, from which agreement is chance
 
 
@@ -22,6 +23,9 @@ def summary_rows(names: Sequence[str], values: np.ndarray) -> list[str]:  # [N, 
     n = len(values)
     if n < 5 or n > 200_000 or not np.isfinite(values).all():
         return []
+    empty = _of_one_value(values)
+    if empty:
+        return [empty]
     varying = np.flatnonzero(values.min(axis=0) < values.max(axis=0))
     if len(varying) < _COLUMNS:
         return []
@@ -38,6 +42,24 @@ def summary_rows(names: Sequence[str], values: np.ndarray) -> list[str]:  # [N, 
                 f"{'s' * many}? Remove {'them' if many else 'it'} from the file"
             ]
     return _subtotals(names, values)
+
+
+def _of_one_value(values: np.ndarray) -> str:
+    """Rows that hold one and the same number in every column: samples that were lost, or marks for missing ones."""
+    if values.shape[1] < 3 or sum(len(np.unique(column)) >= _FINELY for column in values.T) < 3:
+        return ""  # a few levels meet by chance
+    rows = np.flatnonzero(values.min(axis=1) == values.max(axis=1))
+    if not 3 <= len(rows) <= 0.5 * len(values):
+        return ""
+    distinct, counts = np.unique(values[rows, 0], return_counts=True)
+    value, count = distinct[np.argmax(counts)], int(counts.max())
+    if count < 3:
+        return ""
+    first = rows[values[rows, 0] == value][0] + 1
+    return (
+        f"{count:,} of {len(values):,} rows hold {value:.10g} in every column (first: row {first}): lost samples, or a "
+        "state at rest? Remove them from the file if they are not measurements"
+    )
 
 
 def _statistics(values: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -56,5 +56,10 @@ def test_states_of_a_plant_are_left_in_peace(seed):
     assert disagreeing_values(np.column_stack([set_point, dry, power]), y[:, None], list("abc"), ["y"]) == []
 
 
+def test_an_end_of_the_range_with_readings_next_to_it_is_left_in_peace():
+    valve = np.clip((50 + 40 * BASE[:, 0]).round(1), 0, 100)
+    assert notes(temperature=valve, y=(valve / 10 + FLOW).round(2)) == []
+
+
 def test_clean_readings_are_left_in_peace():
     assert notes() == []

@@ -42,6 +42,13 @@ def test_sums_in_between_are_named():
     assert note.startswith("rows 21, 42, 63 are the sums of the rows above them in all 3 columns")
 
 
+def test_rows_of_one_number_are_named():
+    rows = ROWS.copy()
+    rows[[5, 9, 30]] = 0
+    (note,) = summary_rows(NAMES, rows)
+    assert note.startswith("3 of 60 rows hold 0 in every column (first: row 6): lost samples")
+
+
 def test_designs_with_centre_points_and_corners_are_left_in_peace():
     grid = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 3).astype(float)
     design = np.vstack([grid, np.zeros((5, 3))])
