@@ -163,6 +163,12 @@ class DataConfig(Section):
     split: Literal["random", "time"] = Field(
         "random", description="Held-out rows: at random, or the last ones of the table, whose rows are in time order."
     )
+    time: Annotated[str | None, OrNone] = Field(
+        None,
+        description=(
+            "Column of times (numbers or dates) that puts the rows in order for split time; it is not an input then."
+        ),
+    )
     group: Annotated[str | None, OrNone] = Field(
         None, description="Column that names the unit a row came from: a unit is never on both sides of the split."
     )

@@ -19,10 +19,13 @@ __all__ = ["looks_grouped", "names_units"]
 
 _ROWS, _BLOCKS, _FOLDS, _NEIGHBOURS = 3000, 30, 10, 5
 _RATIO = 1.5  # squared error of blocks over that of random rows from which it is worth a warning
+_DROP = 0.05  # loss of R2 below which a designed table in its order is only extrapolated
 _SURE = 3.0  # standard errors, of the mean over the folds or of the share of units and pieces that are worse
 _UNIT = re.compile(
     r"(^|[_\W])(unit|id|nr|no|number|subject|patient|person|user|cell|battery|engine|machine|device|serial|vehicle|car|"
     r"truck|asset|site|station|plant|well|pump|motor|bearing|batch|lot|run|experiment|trial|session|sample|group|"
+    r"sn|serien|serie|ger(ae|\u00e4)t|pr(ue|\u00fc)fling|probe|versuch|messung|charge|maschine|anlage|wafer|coil|sensor|node|"
+    r"board|dut|chip|die|rig|robot|drone|flight|trip|route|driver|ride|pack|module|animal|plot|field|tool|"
     r"participant|customer|specimen|household|building|turbine|part)s?(id|nr|no|name|num|number)?([_\W\d]|$)",
     re.IGNORECASE,
 )
@@ -34,12 +37,20 @@ def looks_grouped(
     inputs: Sequence[str],
     repeats: np.ndarray,  # [N] int64, equal for equal rows: never on both sides here either
     seed: int = 0,
+    groups: np.ndarray | None = None,  # [N] int64, of close rows
+    times: Sequence[str] = (),  # inputs that are times
 ) -> str:
     """A warning that says how it was judged, or the empty string."""
     if len(x) < 60:
         return ""
+    if times:  # the order of the table, where the table is shuffled
+        column = list(inputs).index(times[0])
+        order = np.argsort(x[:, column], kind="stable")
+        x, y, repeats = x[order], y[order], repeats[order]
+        groups = None if groups is None else groups[order]
     rows, blocks = _pieces(len(x), seed)
     x, y, repeats = x[rows], y[rows], repeats[rows]
+    groups = None if groups is None else groups[rows]
     spread = x.std(axis=0)
     z = ((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -54,9 +65,29 @@ def looks_grouped(
                 f"whole units of '{inputs[unit]}' are held out. Held-out figures are too good for new units: add "
                 f"{named_option('group', [inputs[unit]])}"
             )
-    told = _compared(z, y, random, blocks, rng)
+    if times:
+        z = np.delete(z, [list(inputs).index(name) for name in times], axis=1)
+    if groups is not None and z.shape[1]:
+        count = len(np.unique(groups))
+        told = _compared(z, y, random, groups, rng)
+        if told:
+            return (
+                f"the rows form {count} tight groups, perhaps a unit or an operating point each: the five nearest rows "
+                f"predict the target with {told} when whole groups are held out. Held-out figures are too good for new "
+                "units: add --group COLUMN or --test-data FILE"
+            )
+    told = z.shape[1] and (
+        _compared(z, y, random, blocks, rng)
+        or _compared(z, y, random, np.arange(len(z)) * _FOLDS // len(z), rng)  # units longer than a piece
+    )
     if not told:
         return ""
+    if times:
+        shown = named_option("time", [times[0]])
+        return (
+            f"rows of one time ('{times[0]}') look alike: the five nearest rows predict the target with {told} when times "
+            f"that lie together are held out. Held-out figures are too good for new times: add {shown} --split time"
+        )
     return (
         "rows near each other in the table look alike (units, or times, one after the other): the five nearest rows "
         f"predict the target with {told} when rows that lie together are held out. Held-out figures are too good for "
@@ -111,7 +142,8 @@ def _compared(z: np.ndarray, y: np.ndarray, random: np.ndarray, units: np.ndarra
         sure = (
             by_fold.mean() > _SURE * by_fold.std(ddof=1) / np.sqrt(len(by_fold)) or worse > _SURE * len(by_unit) ** 0.5
         )
-        if sure and apart.mean() > _RATIO * at_random.mean() and at_random.mean() < 0.9 * variance[k]:
+        worth = apart.mean() > _RATIO * at_random.mean() and apart.mean() - at_random.mean() > _DROP * variance[k]
+        if sure and worth and at_random.mean() < 0.9 * variance[k]:
             told.append((1 - at_random.mean() / variance[k], 1 - apart.mean() / variance[k]))
     if not told:
         return ""

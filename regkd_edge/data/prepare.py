@@ -12,11 +12,13 @@ from .arrays import require_shape
 from .columns import Columns
 from .encode import Category
 from .examples import joined_cut
+from .near import close_groups
 from .neighbours import looks_grouped
+from .row_labels import is_time, labels_of_rows
 from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
 from .stored import held_out_limit, is_stored
-from .suspicious import column_that_counts
 from .table import Table, finished, read_table
+from .times import times_of
 from .typed import named_option
 from .windows import split_windows
 
@@ -47,10 +49,18 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
         table, parts = _of_windows(table, config, seed, count)
         return as_tensors(finished(table, categories, config)), _with_units(table, parts, config)
     plain = table.input_shape is None
-    counting = column_that_counts(table.feature_names, table.x[:count]) if plain else []  # numbered copies are copies
+    if config.time:
+        table = _in_order_of_time(table, config.time, count)
+    counting = labels_of_rows(table.feature_names, table.x[:count]) if plain else []  # numbered copies are copies
     kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
     repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
+    close, times, jittered = None, [], False
+    if plain and not is_stored(table.x):
+        repeats, close, notes = _close(table, repeats, [j for j in range(table.d) if j not in kept])
+        warnings, jittered = warnings + notes, bool(notes)
+        times = [name for name in counting if is_time(name, np.sort(table.x[:count, table.feature_names.index(name)]))]
+        warnings += _out_of_order(table, config, count)
     parts = _parts(table, config, seed, count, repeats)
     if is_stored(table.x):
         parts, left = at_most(parts, held_out_limit(table.d), seed)
@@ -67,7 +77,7 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
             warnings.append(f"{left_out:,} rows are left out of training and validation: they repeat held-out rows")
     else:
         distinct = int(repeats.max()) + 1
-        if len(table) - distinct >= max(1, _WORTH * len(table)):
+        if not jittered and len(table) - distinct >= max(1, _WORTH * len(table)):
             warnings.append(
                 f"{len(table):,} rows hold {distinct:,} distinct inputs: copies are on one side of the split each, so "
                 "that no held-out row was trained on"
@@ -75,7 +85,7 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     table, filled = _filled(table, parts, config, categories)
     small = plain or table.d * min(len(table), _GLANCE) <= _NUMBERS
     if config.split == "random" and small and not (config.group or config.split_column or config.test_data):
-        grouped = looks_grouped(table.x, table.y, table.feature_names, repeats, seed)
+        grouped = looks_grouped(table.x, table.y, table.feature_names, repeats, seed, close, times[:1])
         warnings += [grouped] if grouped else []
     table = finished(replace(table, warnings=warnings + filled), categories, config)
     if config.input_shape is not None:
@@ -83,6 +93,43 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
         table = replace(table, input_shape=tuple(config.input_shape))
     parts = _with_units(table, parts, config)
     return table if table.input_shape is None else as_tensors(table), parts
+
+
+def _in_order_of_time(table: Table, name: str, count: int) -> Table:
+    """The rows in the order of a column of times; those of a test file stay below them."""
+    order = np.argsort(times_of(table.aside[name][:count], name), kind="stable")
+    return table.take(np.concatenate([order, np.arange(count, len(table))]))
+
+
+def _out_of_order(table: Table, config: DataConfig, count: int) -> list[str]:
+    """Whether the last rows of the table, which split time holds out, are not the latest ones."""
+    if config.split != "time" or config.time:
+        return []
+    columns = zip(table.feature_names, table.x[:count].T)
+    return [
+        f"split time holds out the last rows of the table, which are not the latest by '{name}': add "
+        f"{named_option('time', [name])}"
+        for name, column in columns
+        if (np.diff(column) < 0).any() and is_time(name, np.sort(column))
+    ]
+
+
+def _close(table: Table, repeats: np.ndarray, left_out: list[int]) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    """Copies but for noise count as copies; other groups of close rows are returned to be judged."""
+    found = close_groups(table.x, left_out)
+    if found is None:
+        return repeats, None, []
+    groups, copies = found
+    if not copies:
+        return repeats, groups, []
+    return (
+        groups,
+        None,
+        [
+            f"{len(groups):,} rows form {int(groups.max()) + 1:,} groups of nearly equal inputs (within 1% of the spread of each "
+            "column): each group is on one side of the split, so that no held-out row was trained on"
+        ],
+    )
 
 
 def _with_units(table: Table, parts: Split, config: DataConfig) -> Split:

@@ -12,9 +12,11 @@ from .typed import named_option
 __all__ = ["copied_inputs", "given_away"]
 
 _ROWS = 4000  # that are looked at
-_RESOLVED = 200.0  # standard deviation of the target over the tolerance, below which agreement carries no information
+_RESOLVED = 12.0  # standard deviation of the target over the tolerance, below which agreement carries no information
 _WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
 _MOST_DIGITS = 12
+_NOISE = 0.01  # of the target's spread that a copy in another unit is off by, rounded or measured twice
+_FEW_ROWS, _LEVELS = 30, 10  # rows and distinct values from which an order is none by chance
 _EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64
 
 # y itself, and what tables hold in place of it. Each with its derivative, which carries the rounding of y over.
@@ -62,12 +64,85 @@ def given_away(
             with np.errstate(all="ignore"):
                 value, tolerance = function(column), 0.5 * step * slope(column)
             used = _few_that_fit(design, value, tolerance, steps)
+            near = _nearly(x, column, inputs, name) if used is not None and len(used[0]) > 1 else ""
+            if near:  # the other inputs only fit the rounding
+                notes.append(near)
+                break
             if used is not None:
                 notes.append(
                     _said(name, form, [inputs[varying[j]] for j in used[0]], used[1] / scale[varying[used[0]]], d)
                 )
                 break
+        else:
+            note = _nearly(x, column, inputs, name) or _product(x, column, inputs, name)
+            notes += [note] if note else []
     return notes
+
+
+def _nearly(x: np.ndarray, y: np.ndarray, inputs: Sequence[str], target: str) -> str:
+    """An input that is the target up to noise of 1 % of its spread, or that orders all rows as the target does.
+
+    Only where two inputs or more are there: a table of one input may well be a curve.
+    """
+    if x.shape[1] < 2 or len(x) < _FEW_ROWS or len(np.unique(y)) < _LEVELS:
+        return ""
+    spread = y.std()
+    for name, column in zip(inputs, x.T):
+        if column.min() == column.max():
+            continue
+        z = column - column.mean()
+        rest = (y - y.mean()) - z * (z @ (y - y.mean())) / (z @ z)
+        if rest.std() <= _NOISE * spread:
+            share = rest.std() / spread
+            how = f"input '{name}' gives target '{target}' to within {share:.1g} of its spread by a straight line"
+        elif _ordered(column, y):
+            how = f"input '{name}' puts the rows in the order of target '{target}'"
+        else:
+            continue
+        return (
+            f"{how}: the target in another unit, or computed from it? What is known only with the target must not be an "
+            f"input. To leave it out, add: {named_option('drop', [name])}"
+        )
+    return ""
+
+
+def _product(x: np.ndarray, y: np.ndarray, inputs: Sequence[str], target: str) -> str:
+    """Two or three inputs whose product or quotient is the target in every row, to the rounding of the table."""
+    positive = np.flatnonzero(x.min(axis=0) > 0)
+    if y.min() <= 0 or len(positive) < 2 or len(x) < 2 * len(positive) + 20:
+        return ""
+    logs, value = np.log(x[:, positive]), np.log(y)
+    design = np.column_stack([logs - logs.mean(axis=0), np.ones(len(x))])
+    powers, *_ = np.linalg.lstsq(design, value, rcond=1e-10)
+    used = np.flatnonzero(np.abs(powers[:-1]) > 0.05)
+    whole = np.rint(powers[used])
+    if not 2 <= len(used) <= 3 or (np.abs(powers[used] - whole) > 0.02).any() or (whole == 0).any():
+        return ""
+    rest = value - logs[:, used] @ whole
+    slack = _resolution(y) / y + sum(
+        abs(power) * _resolution(x[:, positive[k]]) / x[:, positive[k]] for k, power in zip(used, whole)
+    )
+    off = np.abs(rest - np.median(rest))
+    if (off > slack + 1e-9).any() or value.std() < _RESOLVED * np.median(slack):
+        return ""
+    names = [inputs[positive[k]] for k in used]
+    shown = ", ".join(f"'{name}'" for name in names)
+    return (
+        f"inputs {shown} multiply and divide to target '{target}' in every row, to the last digit: this target needs no "
+        f"network, or its inputs were computed from it. To leave them out, add: {named_option('drop', names)}"
+    )
+
+
+def _ordered(column: np.ndarray, y: np.ndarray) -> bool:
+    """Whether the target rises, or falls, with a finely resolved input in every row."""
+    levels = len(np.unique(column))
+    if levels < _LEVELS:
+        return False
+    for sign in (1.0, -1.0):
+        order = np.lexsort((sign * y, column))
+        if (np.diff(sign * y[order]) >= 0).all():
+            return True
+    return False
 
 
 def _few_that_fit(

@@ -10,7 +10,7 @@ sensor is stuck for many rows on end. A value in more than a quarter of the rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -33,8 +33,12 @@ def disagreeing_values(
     y: np.ndarray,  # [N, o]
     inputs: Sequence[str],
     targets: Sequence[str],
+    told: Collection[str] = (),
 ) -> list[str]:
-    """Say which values are repeated in a column of readings and do not fit what the other columns say."""
+    """Say which values are repeated in a column of readings and do not fit what the other columns say.
+
+    ``told``: columns about which something was said already.
+    """
     n = len(x)
     if n < 50 or x.shape[1] + y.shape[1] > 500:
         return []
@@ -46,6 +50,8 @@ def disagreeing_values(
     notes = []
     for j, marks in candidates.items():
         kind, name = ("input", inputs[j]) if j < len(inputs) else ("target", targets[j - len(inputs)])
+        if name in told:
+            continue
         for mark in marks:
             if _disagrees(values[rows], j, mark):
                 notes.append(_said(kind, name, values[:, j], mark))
@@ -65,11 +71,21 @@ def _repeated(column: np.ndarray) -> np.ndarray:
         least = max(5, _LEAST * len(column), _OFTEN * typical, _ALONE * counts[next_place])
         if counts[place] < least:
             continue
+        if _cut_off(distinct, int(place)):
+            continue
         mark, at = distinct[place], column == distinct[place]
         round_number = mark == np.rint(mark) or mark == float(f"{mark:.1e}")
         if counts[place] <= _MOST * len(column) and (round_number or _longest(at) >= max(_RUN, 0.3 * at.sum())):
             marks.append(mark)
     return np.array(marks)
+
+
+def _cut_off(distinct: np.ndarray, place: int) -> bool:
+    """Whether a value is an end of the range with readings next to it: a valve at 100 %, a sensor at its limit."""
+    near = 0.02 * (distinct[-1] - distinct[0])
+    return (place == 0 and distinct[1] - distinct[0] <= near) or (
+        place == len(distinct) - 1 and distinct[-1] - distinct[-2] <= near
+    )
 
 
 def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .row_labels import labels_of_rows
+from .spikes import disagreeing_values
+from .summaries import summary_rows
 from .typed import missing_option, named_option
 
-__all__ = ["column_that_counts", "suspicious_values"]
+__all__ = ["suspicious_values"]
 
 # What programs and sensors write for "no value", and the ends of the ranges of converters and integer types.
 _KNOWN = {
@@ -43,15 +46,19 @@ def suspicious_values(
         for name in dotted
     ]
     kinds = [("input", inputs, x), ("target", targets, y)]
+    told = set()
     for kind, names, values in kinds:
         for name, column in zip(names, values.T):
-            found += _of_column(kind, name, column[np.isfinite(column)])
-    found += _totals([*inputs, *targets], np.column_stack([x, y]) if len(x) <= 200_000 else None)
-    counting = column_that_counts(inputs, x)
+            notes = _of_column(kind, name, column[np.isfinite(column)])
+            told |= {name} if notes else set()
+            found += notes
+    found += disagreeing_values(x, y, inputs, targets, told)
+    if len(x) <= 200_000:
+        found += summary_rows([*inputs, *targets], np.column_stack([x, y]))
     found += [
         f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time itself "
         f"is an input. To leave it out, add: {named_option('drop', [name])}"
-        for name in counting
+        for name in labels_of_rows(inputs, x)
     ]
     if len(found) > _LISTED:
         found = [*found[:_LISTED], f"and {len(found) - _LISTED} more findings of this kind"]
@@ -163,46 +170,3 @@ def _saturated(distinct: np.ndarray, counts: np.ndarray, end: int) -> bool:
     inner = counts[:-1] if end == -1 else counts[1:]
     # Values that pile up inside too (rounded readings, defaults) make the end nothing special.
     return bool(counts[end] >= 8 * beside.mean() and counts[end] > 3 * inner.max())
-
-
-def column_that_counts(
-    names: Sequence[str],
-    values: np.ndarray,  # [N, c]
-) -> list[str]:
-    """Return the columns that number the rows: evenly rising, or all whole numbers from 0 or 1 on in any order."""
-    n = len(values)
-    found: list[str] = []
-    if n < 10:
-        return found
-    for name, column in zip(names, values.T):
-        steps = np.diff(column[:64])
-        if not np.isfinite(steps).all() or steps[0] == 0:
-            continue
-        rising = np.abs(steps - steps[0]).max() <= 1e-9 * max(abs(column[0]), abs(column[-1]))
-        if rising:
-            line = column[0] + steps.mean() * np.arange(n)
-            rising = bool(np.abs(column - line).max() <= 1e-6 * abs(steps[0]) * n)
-        low = column.min()
-        if rising or (low in (0, 1) and column.max() == low + n - 1 and len(np.unique(column)) == n):
-            found.append(name)
-    return found
-
-
-def _totals(names: Sequence[str], values: np.ndarray | None) -> list[str]:
-    """The first or the last row is the sum of the others in at least two columns, and nowhere among them."""
-    if values is None or len(values) < 5:
-        return []
-    found = []
-    for row, place in ((len(values) - 1, "last"), (0, "first")):
-        rest = np.delete(values, row, axis=0)
-        with np.errstate(invalid="ignore", over="ignore"):
-            total, size = rest.sum(axis=0), np.abs(rest).sum(axis=0)
-            equal = np.abs(values[row] - total) <= 1e-6 * size
-            outside = (values[row] > rest.max(axis=0)) | (values[row] < rest.min(axis=0))
-        hit = np.flatnonzero(equal & outside)
-        if len(hit) >= 2:
-            found.append(
-                f"the {place} row is the sum of all others in {len(hit)} columns ('{names[hit[0]]}': "
-                f"{values[row, hit[0]]:.10g}): a row of totals? Remove it from the file"
-            )
-    return found

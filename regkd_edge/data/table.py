@@ -21,8 +21,9 @@ from .ranges import coarse_or_constant, range_problem
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
 from .reading.examples import Cut
 from .relations import copied_inputs, given_away
+from .row_labels import column_that_counts
 from .stored import is_stored
-from .suspicious import column_that_counts, suspicious_values
+from .suspicious import suspicious_values
 from .typed import named_option
 
 __all__ = ["BUNDLED", "Table", "load_table", "read_table"]
@@ -137,8 +138,12 @@ def read_table(
     from .sources import holds_examples
 
     if holds_examples(config, source):
+        if config.time:
+            raise DataError(
+                f"'{source}' holds examples without columns, and time names a column ('{config.time}').", "Omit --time."
+            )
         return read_examples(config, source, held_out=like is not None), []
-    aside = [name for name in (config.group, config.split_column) if name]
+    aside = [name for name in (config.group, config.split_column, config.time) if name]
     held_out = like is not None
     form = Format(
         config.separator,
@@ -232,7 +237,7 @@ def _parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[
             raise DataError(
                 f"'{name}' is the target: --whole and --categorical are about inputs.", "Take it out there."
             )
-    for flag in ("group", "split_column"):
+    for flag in ("group", "split_column", "time"):
         if getattr(config, flag) and aside_needed:
             _require_column(frame, flag, getattr(config, flag))
     for flag in ("categorical", "whole"):
@@ -244,6 +249,7 @@ def _parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[
         *(n for n in frame.known if n not in wanted),
         config.group,
         config.split_column,
+        config.time,
         *dropped_targets,
     }
     inputs = [name for name in names if name not in beside]

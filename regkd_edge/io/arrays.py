@@ -77,9 +77,9 @@ def inflated_problem(path: str | Path) -> str | None:
 
     A file of another kind is the library's to judge.
     """
-    if not zipfile.is_zipfile(path):
-        return None
     try:
+        if not zipfile.is_zipfile(path):
+            return None
         with zipfile.ZipFile(path) as archive:
             check_inflated(archive, os.path.getsize(path))
     except Exception as error:  # as in read_npz

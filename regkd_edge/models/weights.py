@@ -127,9 +127,9 @@ def unpickled(path: Path, *, trust: bool = False) -> Any:
 
 def torch_archive(path: Path) -> str | None:
     """``"a TorchScript program"`` or ``"a torch.export program"`` for such a file, else None."""
-    if not zipfile.is_zipfile(path):
-        return None
     try:
+        if not zipfile.is_zipfile(path):
+            return None
         with zipfile.ZipFile(path) as archive:
             names = [name.split("/", 1)[-1] for name in archive.namelist()[:4096]]
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # ValueError: names that are no text

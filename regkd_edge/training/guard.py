@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,39 +12,55 @@ from ..data.stored import held_out_limit, is_stored
 from ..errors import ModelError
 from ..models import Teacher
 
-__all__ = ["TeacherCheck", "better_than_its_teacher", "check_against_rows"]
+__all__ = ["TargetCheck", "TeacherCheck", "better_than_its_teacher", "check_against_rows"]
 
 _FEWEST = 8  # held-out rows that say anything
 _RIDGE = 1e-3  # of the standardised inputs
 
 
 @dataclass(frozen=True)
-class TeacherCheck:
-    """Figures on held-out rows, the mean over the targets.
+class TargetCheck:
+    """Figures of one target on held-out rows.
 
     Attributes
     ----------
     r2, linear_r2 : float
         Of the teacher, and of a linear model fitted to the training rows.
-    worse_than_linear : bool
+    worse_than_mean, worse_than_linear : bool
         By more than two standard errors of the difference.
     """
 
-    rows: int
+    name: str
     r2: float
     linear_r2: float
+    worse_than_mean: bool
     worse_than_linear: bool
+
+
+@dataclass(frozen=True)
+class TeacherCheck:
+    """A teacher on held-out rows, target by target: an error in one is not made up for by another."""
+
+    rows: int
+    targets: tuple[TargetCheck, ...]
 
     @property
     def problem(self) -> str | None:
         """What is wrong with the teacher, or None."""
-        if self.r2 < 0:
-            return f"answers worse than the mean of the targets does (R2 {self.r2:.3g} on {self.rows} held-out rows)"
-        if self.worse_than_linear:
+        alone = len(self.targets) == 1
+        # One of several targets may be noise, which no teacher predicts: there, chance does not count.
+        bad = [t for t in self.targets if (t.r2 < 0 if alone else t.worse_than_mean)]
+        if bad:
+            figures = ", ".join((f"'{t.name}' " if not alone else "") + f"R2 {t.r2:.3g}" for t in bad)
             return (
-                f"is worse than a linear model (R2 {self.r2:.3g} against {self.linear_r2:.3g} on {self.rows} "
-                "held-out rows)"
+                f"answers worse than the mean of the target{'s' * alone} does ({figures} on {self.rows} held-out rows)"
             )
+        bad = [t for t in self.targets if t.worse_than_linear]
+        if bad:
+            figures = ", ".join(
+                (f"'{t.name}' " if not alone else "") + f"R2 {t.r2:.3g} against {t.linear_r2:.3g}" for t in bad
+            )
+            return f"is worse than a linear model ({figures} on {self.rows} held-out rows)"
         return None
 
     def require(self, source: str) -> None:
@@ -72,29 +89,45 @@ def check_against_rows(dataset: Dataset, teacher: Teacher, rows: Split | None = 
     (x, y), (xv, yv) = ((dataset.x[i], dataset.y[i]) for i in (train, rows.validation))
     answers = teacher.predict(xv) if dataset.answers is None else dataset.answers[rows.validation]
     scale = np.where(y.std(0) > 0, y.std(0), 1.0)
-    errors = (((answers - yv) / scale) ** 2).mean(1)
-    linear = (((_linear(x, y, xv) - yv) / scale) ** 2).mean(1)
-    about_mean = ((yv - yv.mean(0)) / scale) ** 2
-    r2 = lambda e: float(1.0 - e.mean() / max(about_mean.mean(), 1e-12))
-    return TeacherCheck(len(yv), r2(errors), r2(linear), _larger(errors, linear))
+    errors, linear, mean = (((a - yv) / scale) ** 2 for a in (answers, _linear(x, y, xv), yv.mean(0)))
+    r2 = lambda e, k: float(1.0 - e[:, k].mean() / max(mean[:, k].mean(), 1e-12))
+    checks = [
+        TargetCheck(
+            name,
+            r2(errors, k),
+            r2(linear, k),
+            _larger(errors[:, k], mean[:, k]),
+            _larger(errors[:, k], linear[:, k]),
+        )
+        for k, name in enumerate(dataset.table.target_names)
+    ]
+    return TeacherCheck(len(yv), tuple(checks))
 
 
 def better_than_its_teacher(
     student: np.ndarray,  # [n, o] answers to held-out rows
     teacher: np.ndarray,
     y: np.ndarray,
+    names: Sequence[str],
 ) -> str | None:
-    """Return a note where a student is nearer to the labels of held-out rows than its teacher, else None."""
+    """Return a note where a student is nearer to the labels of held-out rows than its teacher, else None.
+
+    Its figures are the RMSE of each such target in its unit.
+    """
     if len(y) < _FEWEST:
         return None
-    scale = np.where(y.std(0) > 0, y.std(0), 1.0)
-    ours, theirs = ((((a - y) / scale) ** 2).mean(1) for a in (student, teacher))
-    if not _larger(theirs, ours):
+    ours, theirs = ((a - y) ** 2 for a in (student, teacher))
+    nearer = [k for k in range(y.shape[1]) if _larger(theirs[:, k], ours[:, k])]
+    if not nearer:
         return None
+    figures = ", ".join(
+        (f"'{names[k]}' " if y.shape[1] > 1 else "")
+        + f"RMSE {ours[:, k].mean() ** 0.5:.4g} against {theirs[:, k].mean() ** 0.5:.4g}"
+        for k in nearer
+    )
     return (
-        f"the student is nearer to the labels of {len(y)} held-out rows than its teacher (RMSE {ours.mean() ** 0.5:.3g} "
-        f"against {theirs.mean() ** 0.5:.3g} standard deviations): a smaller network follows less of the noise that "
-        "its teacher learnt; a better teacher may give a better student still"
+        f"the student is nearer to the labels of {len(y)} held-out rows than its teacher ({figures}): a smaller network "
+        "follows less of the noise that its teacher learnt; a better teacher may give a better student still"
     )
 
 

@@ -150,7 +150,8 @@ def distill(
         trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
         held = setting.rows.validation
         answers = predict(trained.module, trained.scalers, dataset.x[held])
-        better = better_than_its_teacher(answers, setting.scalers.y.restore(setting.teacher_on_held), dataset.y[held])
+        theirs = setting.scalers.y.restore(setting.teacher_on_held)
+        better = better_than_its_teacher(answers, theirs, dataset.y[held], dataset.table.target_names)
         trained.notes += [better] if better else []
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:

@@ -52,3 +52,10 @@ def test_independent_rows_are_left_in_peace(seed):
     assert judged(x, y, ["a", "b", "c", "unit"]) == ""
     order = np.argsort(rng.normal(size=800))
     assert judged(x[order], y[order], ["a", "b", "c", "cylinders"]) == ""
+
+
+def test_a_designed_table_in_its_order_is_left_in_peace():
+    axes = np.meshgrid(np.linspace(0, 1, 8), np.linspace(10, 20, 8), [1, 2, 3])
+    x = np.stack(axes, -1).reshape(-1, 3)
+    y = x[:, 0] * x[:, 1] + x[:, 2] + np.random.default_rng(0).normal(0, 0.1, len(x))
+    assert judged(x, y[:, None], list("abc")) == ""

@@ -34,11 +34,36 @@ def test_a_target_that_the_inputs_make_up_is_named(y, said):
 
 @pytest.mark.parametrize(
     "y",
-    [A + B + NOISE, A * B, 3 * A + 0.3 * NOISE, np.rint(A / 10), np.sin(A), NOISE, A + 0.01 * B**2],
-    ids=["noise", "product", "little noise", "coarse", "sine", "nothing", "nearly linear"],
+    [A + B + NOISE, A * B + NOISE, 3 * A + 2 * NOISE, np.rint(A / 30), np.sin(A), NOISE, A + 0.01 * B**2, A**2 + B],
+    ids=["noise", "noisy product", "some noise", "few levels", "sine", "nothing", "nearly linear", "nearly a square"],
 )
 def test_a_target_that_must_be_learnt_is_not(y):
     assert given_away(X, y[:, None], list("abcd"), ["y"]) == []
+
+
+@pytest.mark.parametrize(
+    ("copy", "said"),
+    [
+        ((A * 1.8 + 32).round(0), "is a multiple of target 'y'"),
+        ((A / 1000).round(3), "is a multiple of target 'y'"),
+        (2 * A + 0.3 * NOISE, "gives target 'y' to within 0.005 of its spread by a straight line"),
+        (np.tanh(A / 50), "puts the rows in the order of target 'y'"),
+        (-np.argsort(np.argsort(A)) * 3.0, "puts the rows in the order of target 'y'"),
+        (np.floor(A / 4), "puts the rows in the order of target 'y'"),
+    ],
+    ids=["rounded", "kilo, rounded", "measured twice", "a curve", "the rank", "classes of it"],
+)
+def test_a_copy_of_the_target_in_another_unit_is_named(copy, said):
+    (note,) = given_away(np.column_stack([B, copy, C]), A[:, None], ["b", "copy", "c"], ["y"])
+    assert note.startswith("input 'copy' ") and said in note and note.endswith("add: --drop copy")
+
+
+@pytest.mark.parametrize(
+    ("y", "names"), [((A * B).round(1), "a,b"), ((A / C).round(4), "a,c"), ((A * B / C**2).round(5), "a,b,c")]
+)
+def test_a_product_of_inputs_is_named(y, names):
+    (note,) = given_away(X, y[:, None], list("abcd"), ["y"])
+    assert "multiply and divide to target 'y' in every row" in note and note.endswith(f"--drop {names}")
 
 
 def test_nothing_is_told_from_too_few_rows():

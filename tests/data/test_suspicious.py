@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from regkd_edge.data import load_table
-from regkd_edge.data.suspicious import column_that_counts, suspicious_values
+from regkd_edge.data.row_labels import column_that_counts, is_time, labels_of_rows
+from regkd_edge.data.suspicious import suspicious_values
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 RNG = np.random.default_rng(0)
@@ -93,6 +94,36 @@ def test_row_numbers_are_told_from_features():
     columns = np.column_stack([np.arange(n), np.arange(n) * 2.5 + 7, RNG.permutation(n) + 1, RNG.integers(0, n, n)])
     assert column_that_counts(list("abcd"), columns) == ["a", "b", "c"]
     assert column_that_counts(["a"], np.full((n, 1), 3.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "labels"),
+    [
+        ("id", RNG.permutation(5000)[:60], True),
+        ("Unnamed: 0", RNG.permutation(5000)[:60], True),
+        ("sampleId", np.sort(RNG.permutation(5000)[:60]), True),
+        ("serial_no", RNG.permutation(5000)[:60], True),
+        ("power_no_load", RNG.permutation(5000)[:60], False),
+        ("number_of_cycles", RNG.permutation(5000)[:60], False),
+        ("id", RNG.integers(0, 9, 60), False),
+        ("timestamp", 1.7e9 + np.cumsum(RNG.integers(50, 70, 60)), True),
+        ("ts", (1.7e9 + np.cumsum(RNG.integers(50, 70, 60))) * 1000, True),
+        ("x", 1.7e9 + np.cumsum(RNG.integers(50, 70, 60)), True),
+        ("time_s", np.cumsum(RNG.uniform(0.1, 1, 60)), True),
+        ("date", 20240101 + np.arange(60) % 28 + 100 * (np.arange(60) // 28), True),
+        ("rise_time", RNG.uniform(0.1, 1, 60), False),
+        ("times_used", RNG.integers(0, 9, 60), False),
+        ("pressure", np.cumsum(RNG.uniform(0.1, 1, 60)), False),
+    ],
+)
+def test_identifiers_and_times_are_told_by_name_and_values(name, values, labels):
+    column = np.asarray(values, dtype=float)
+    assert (labels_of_rows([name], column[:, None]) == [name]) == labels
+
+
+def test_times_of_shuffled_rows_are_times_still():
+    assert is_time("timestamp", 1.7e9 + RNG.permutation(60) * 60.0)
+    assert not is_time("flow", 1.7e9 + RNG.permutation(60) * 60.0)
 
 
 def test_a_row_of_totals_at_an_end_is_named():

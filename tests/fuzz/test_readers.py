@@ -51,6 +51,20 @@ def test_the_sound_file_is_read(reader, tmp_path):
     reader.read(tmp_path / reader.file)
 
 
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("csv", 1005414), ("npz", 1000482), ("torch", 1000218), ("torchscript", 1001758), ("ONNX teacher", 1000460),
+    ],
+)  # fmt: skip
+def test_inputs_that_once_ended_in_a_traceback(name, seed, tmp_path):
+    reader = next(reader for reader in READERS if reader.name == name)
+    pytest.importorskip(reader.needs)
+    sound = sound_files(reader, tmp_path / "a")
+    (tmp_path / "work").mkdir()
+    assert attack(reader, tmp_path / "work", seed, sound) == "refused"
+
+
 # Module that opens files -> the readers that attack it here, or why nobody else writes what it opens.
 _OPENERS = {
     "bundle/archive": "bundle, unpacked bundle", "bundle/make": "model", "bundle/signature": "public key, private key, signature",

@@ -26,7 +26,7 @@ def teacher(function):
 
 def test_a_good_teacher_passes(data):
     check = check_against_rows(data, teacher(lambda x: x[:, :1] + 0.3 * np.sin(3 * x[:, 1:2])))
-    assert check.r2 > 0.99 and check.problem is None
+    assert check.targets[0].r2 > 0.99 and check.problem is None
     check.require("test")
 
 
@@ -44,6 +44,24 @@ def test_a_bad_one_is_refused_with_its_figures_and_the_way_on(data, function, sa
     assert "--accept-teacher" in refused.value.remedy and str(check.rows) in str(refused.value)
 
 
+def test_one_bad_target_of_several_is_named_in_its_own_figures():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = np.column_stack([1e6 * x[:, 0], 1e-6 * x[:, 1], rng.normal(size=300)])
+    table = Table(x, y, ["a", "b", "c"], ["power", "strain", "noise"], "memory")
+    several = Dataset(table, split(300, 0.2, 0.2, 0))
+    right = lambda x: np.column_stack([1e6 * x[:, 0], 1e-6 * x[:, 1], 0 * x[:, 0]])
+    assert check_against_rows(several, teacher(right)).problem is None  # noise is nobody's fault
+    for k, name in ((0, "power"), (1, "strain")):
+        wrong = lambda x, k=k: right(x) * np.where(np.arange(3) == k, -1, 1)
+        problem = check_against_rows(several, teacher(wrong)).problem
+        assert f"worse than the mean of the target does ('{name}' R2 -" in problem and problem.count("R2") == 1
+    answers = right(x)
+    off = answers + np.array([5e5, 0, 0]) * rng.normal(size=(300, 1))
+    note = better_than_its_teacher(answers, off, y, table.target_names)
+    assert "('power' RMSE 0 against" in note and "strain" not in note and "noise'" not in note
+
+
 def test_a_handful_of_rows_tells_nothing(data):
     few = Dataset(data.table, split(300, 0.02, 0.2, 0))
     assert check_against_rows(few, teacher(lambda x: 100.0 + 0 * x[:, :1])) is None
@@ -52,8 +70,8 @@ def test_a_handful_of_rows_tells_nothing(data):
 def test_a_student_better_than_its_teacher_is_explained():
     y = np.linspace(0, 1, 50)[:, None]
     noise = 0.2 * np.random.default_rng(0).normal(size=(50, 1))
-    assert "nearer to the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y)
-    assert better_than_its_teacher(y + noise, y + noise, y) is None
+    assert "nearer to the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y, ["y"])
+    assert better_than_its_teacher(y + noise, y + noise, y, ["y"]) is None
 
 
 def test_the_linear_model_of_many_inputs_is_that_of_few():

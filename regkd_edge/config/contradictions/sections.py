@@ -113,6 +113,10 @@ def data_contradictions(c: DataConfig) -> list[str]:
     if c.split_column and (c.group or c.test_data or c.split == "time"):
         other = "group" if c.group else "test_data" if c.test_data else "split time"
         found.append(f"split_column and {other} exclude each other: the column says where each row belongs")
+    if c.time and c.split != "time":
+        found.append(f"time '{c.time}' puts the rows in order for split time, and split is {c.split}: add split time")
+    if c.time and c.window is not None:
+        found.append("time puts the rows of a table in order, and samples of windows are in order: omit time")
     for name in ("hop", "window_label"):
         if c.window is None and getattr(c, name) != type(c).model_fields[name].default:
             found.append(f"{name} {getattr(c, name)} is about windows: give window too, or omit {name}")
@@ -124,7 +128,7 @@ def data_contradictions(c: DataConfig) -> list[str]:
         both = [name for name in getattr(c, one) if name in getattr(c, other)]
         if both:
             found.append(f"'{both[0]}' is in {one} and in {other}: name it in one of them")
-    for field in ("group", "split_column"):
+    for field in ("group", "split_column", "time"):
         name = getattr(c, field)
         if name is not None and (name in c.target or name in c.drop):
             found.append(f"{field} '{name}' is in {'target' if name in c.target else 'drop'} too")

@@ -22,7 +22,7 @@ def kind_of_cell(cell: str) -> str:
 
 
 def is_title(row: Sequence[str], below: Sequence[Sequence[str]], width: int) -> bool:
-    """Whether a line above the names is no part of the table: one cell, or at most half of ``width`` and names further down.
+    """Whether a line above the names is not part of the table: one cell, or at most half of ``width`` and names further down.
 
     Spreadsheets fill the rest of such a line with blank cells. ``TOA5`` begins the files of Campbell loggers, whose
     first line describes the logger.

@@ -105,10 +105,16 @@ class NativeBackend:
         base.require(self)
 
     def refuses(self, onnx_path: str | Path) -> str | None:
+        from ...graph.graph import graph_precision
+
+        source = checked_source(onnx_path)
         try:
-            _program(checked_source(onnx_path))
+            _program(source)
         except GraphError as error:
-            return error.cause
+            parts = set(graph_precision(source).label.split("+")) - {"fp32", "int8"}
+            if not parts:
+                return error.cause
+            return f"the native back end runs fp32 and int8 graphs, and '{source.name}' is {'+'.join(sorted(parts))}"
         return None
 
     def build(self, onnx_path: str | Path, folder: str | Path, options: Mapping[str, Any] | None = None) -> Manifest:

@@ -138,30 +138,24 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, graph: Any, inputs: _Inputs, output: str):
         super().__init__()
-        from onnx import helper, numpy_helper
+        from onnx import helper
 
         self.inputs, self.output = inputs, output
         self.features = inputs.features
         self.constants: dict[str, str] = {}
         known = {}
         for tensor in graph.initializer:
-            try:
-                known[tensor.name] = numpy_helper.to_array(tensor)
-            except (ValueError, TypeError, OverflowError, MemoryError) as error:
-                raise ModelError(
-                    f"the tensor '{tensor.name[:60]}' of the ONNX graph is not what its shape says: {error}.",
-                    "Export the graph again.",
-                ) from None
+            known[tensor.name] = _array(tensor, tensor.name)
         self.nodes = []
         for node in _needed(graph, output):
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
-                known[node.output[0]] = _constant(attributes, numpy_helper)
+                known[node.output[0]] = _constant(attributes, node.name)
                 continue
             if node.op_type not in OPERATORS:
                 raise NotImplementedError(node.op_type)
             if "value" in attributes and node.op_type == "ConstantOfShape":
-                attributes["value"] = numpy_helper.to_array(attributes["value"])
+                attributes["value"] = _array(attributes["value"], node.name)
             if node.op_type == "Split":
                 attributes["outputs"] = len(node.output)
             self.nodes.append((OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
@@ -206,11 +200,23 @@ def _needed(graph: Any, output: str) -> list[Any]:
     return nodes[::-1]
 
 
-def _constant(attributes: dict[str, Any], numpy_helper: Any) -> np.ndarray:
-    (name, value) = next(iter(attributes.items()))
-    if name == "value":
-        return numpy_helper.to_array(value)
-    return np.array(value, dtype=np.float32 if "float" in name else np.int64)
+def _array(tensor: Any, name: str) -> np.ndarray:
+    from onnx import numpy_helper
+
+    try:
+        return numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:  # KeyError: a type that is none
+        raise ModelError(
+            f"the tensor '{name[:60]}' of the ONNX graph is not what its shape and type say: {error}.",
+            "Export it again.",
+        ) from None
+
+
+def _constant(attributes: dict[str, Any], name: str) -> np.ndarray:
+    (kind, value) = next(iter(attributes.items()), ("", None))
+    if kind == "value":
+        return _array(value, name)
+    return np.array(value, dtype=np.float32 if "float" in kind else np.int64)
 
 
 def load_graph(path: Path) -> Any:

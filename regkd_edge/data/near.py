@@ -1,0 +1,96 @@
+"""Rows that are copies of each other but for noise: measured again at one operating point, rounded otherwise, resampled.
+
+Random held-out rows of such a table have been trained on, nearly. Groups are the connected rows that are closer than a
+small radius, where the next group is several radii away for more than half of the rows; tables of independent rows have no such radius.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["close_groups"]
+
+_ROWS, _WIDE = 5000, 2000  # rows up to which all distances are looked at, and up to which radii beyond copies are tried
+_RADII = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.15)  # times the root of the number of columns, standardised
+_COPIES = 1e-2  # radius up to which rows are copies
+_APART = 4.0  # radii to the next group
+_GROUPED, _FEWEST = 0.6, 5  # share of the rows that have a close one, and groups
+
+
+def close_groups(
+    x: np.ndarray,  # [N, d]
+    left_out: Sequence[int] = (),
+) -> tuple[np.ndarray, bool] | None:  # int64 [N]
+    """Number the groups of close rows, and whether they are copies (within 1 % of the spread of each column).
+
+    ``left_out``: columns that say which row it is. None where the rows form no groups, or are more than 5,000.
+    """
+    n = len(x)
+    kept = [j for j in range(x.shape[1]) if j not in left_out and x[:, j].std() > 0]
+    if not 20 <= n <= _ROWS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
+        return None
+    z = x[:, kept]
+    z = (z - z.mean(axis=0)) / z.std(axis=0)
+    distinct, copies = np.unique(z, axis=0, return_inverse=True)
+    if len(distinct) < 2 * _FEWEST:
+        return None
+    near, found = _nearest(distinct), None
+    for radius in _RADII:
+        if radius > _COPIES and (found is not None or n > _WIDE):
+            break
+        limit = radius * len(kept) ** 0.5
+        if (near <= limit).mean() < _GROUPED:
+            continue
+        groups, apart = _linked(distinct, limit)
+        count, sizes = int(groups.max()) + 1, np.bincount(groups)
+        if count < _FEWEST or sizes.max() > 0.5 * len(distinct):
+            break  # a wider radius joins more
+        if 2 * count <= len(distinct) and np.median(apart) >= _APART * limit:  # the widest radius leaves no copy apart
+            found = groups[copies.reshape(-1)].astype(np.int64), radius <= _COPIES
+            if radius > _COPIES:
+                break
+    return found
+
+
+def _distances(z: np.ndarray, rows: slice) -> np.ndarray:
+    """Distances of some rows to all, exact near 0 too."""
+    norms = (z**2).sum(axis=1)
+    squares = np.maximum(norms[rows, None] + norms - 2 * z[rows] @ z.T, 0)
+    close = np.nonzero(squares < 1e-6 * norms.mean())  # there the difference of large numbers is only rounding
+    squares[close] = ((z[rows][close[0]] - z[close[1]]) ** 2).sum(axis=1)
+    return np.sqrt(squares)
+
+
+def _nearest(z: np.ndarray) -> np.ndarray:  # [n]
+    near = np.empty(len(z))
+    for begin in range(0, len(z), 256):
+        distances = _distances(z, slice(begin, begin + 256))
+        distances[np.arange(len(distances)), begin + np.arange(len(distances))] = np.inf
+        near[begin : begin + 256] = distances.min(axis=1)
+    return near
+
+
+def _linked(z: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    """Group of each row, and its distance to the nearest row of another group."""
+    parent = np.arange(len(z))
+    for begin in range(0, len(z), 256):
+        for first, second in zip(*np.nonzero(_distances(z, slice(begin, begin + 256)) <= limit)):
+            one, other = _root(parent, begin + int(first)), _root(parent, int(second))
+            parent[max(one, other)] = min(one, other)
+    roots = np.array([_root(parent, i) for i in range(len(z))])
+    groups = np.unique(roots, return_inverse=True)[1].reshape(-1)
+    apart = np.empty(len(z))
+    for begin in range(0, len(z), 256):
+        distances = _distances(z, slice(begin, begin + 256))
+        distances[groups[begin : begin + 256, None] == groups] = np.inf
+        apart[begin : begin + 256] = distances.min(axis=1)
+    return groups, apart
+
+
+def _root(parent: np.ndarray, i: int) -> int:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = int(parent[i])
+    return i

@@ -1,0 +1,88 @@
+"""Columns that say which row it is: numbers of rows, identifiers, times."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["column_that_counts", "is_time", "labels_of_rows"]
+
+_LABEL = re.compile(
+    r"^(index|idx|ids?|u?uid|guid|rows?|rowid|record|entry|line|no|nr|num|number|sample|zeile|nummer|lfd.*|unnamed.*|"
+    r"obs|observation)\W*$|(_|\b)(id|idx|index|uid|no|nr|rowid)\W*$",
+    re.IGNORECASE,
+)
+_TIME = re.compile(
+    r"(^|[_\W\d])(time|times|timestamp|datetime|date|ts|epoch|unix|utc|zeit|zeitstempel|uhrzeit|datum|day|tag|jd)([_\W\d]|$)|"
+    r"(time|zeit)(_?(ms|s|us|ns))?$|timestamp|^t$",
+    re.IGNORECASE,
+)
+_EPOCH = 0.9e9, 2.2e9  # seconds since 1970, from 1998 to 2039; in ms, us and ns too
+_FEWEST = 20  # rows
+
+
+def column_that_counts(
+    names: Sequence[str],
+    values: np.ndarray,  # [N, c]
+) -> list[str]:
+    """Return the columns that number the rows: evenly rising, or all whole numbers from 0 or 1 on in any order."""
+    n = len(values)
+    found: list[str] = []
+    if n < 10:
+        return found
+    for name, column in zip(names, values.T):
+        steps = np.diff(column[:64])
+        if not np.isfinite(steps).all() or steps[0] == 0:
+            continue
+        rising = np.abs(steps - steps[0]).max() <= 1e-9 * max(abs(column[0]), abs(column[-1]))
+        if rising:
+            line = column[0] + steps.mean() * np.arange(n)
+            rising = bool(np.abs(column - line).max() <= 1e-6 * abs(steps[0]) * n)
+        low = column.min()
+        if rising or (low in (0, 1) and column.max() == low + n - 1 and len(np.unique(column)) == n):
+            found.append(name)
+    return found
+
+
+def is_time(name: str, column: np.ndarray) -> bool:
+    """Whether a column holds times, by its name and rising values, or by values that are seconds since 1970 or dates."""
+    if len(column) < 10 or not np.isfinite(column).all():
+        return False
+    low, high = float(column.min()), float(column.max())
+    named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+    epoch = any(_EPOCH[0] * unit < low < high < _EPOCH[1] * unit for unit in (1.0, 1e3, 1e6, 1e9))
+    varied = len(np.unique(column)) > 0.5 * len(column)
+    if epoch and (named or bool((np.diff(column) >= 0).all())) and varied:
+        return True
+    return named and (_dates(column) or (varied and bool((np.diff(column) >= 0).all()) and low < high))
+
+
+def _dates(column: np.ndarray) -> bool:
+    """Whether whole numbers are dates such as 20240131."""
+    if (column != np.rint(column)).any() or column.min() < 19000101 or column.max() > 21001231:
+        return False
+    month, day = column // 100 % 100, column % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
+
+
+def labels_of_rows(
+    names: Sequence[str],
+    values: np.ndarray,  # [N, c]
+) -> list[str]:
+    """Return the columns that say which row it is: those that count, identifiers by name, and times.
+
+    An identifier is a column named so whose whole numbers differ in every row.
+    """
+    counting = column_that_counts(names, values)
+    found = []
+    for name, column in zip(names, values.T):
+        if name in counting:
+            found.append(name)
+        elif len(column) >= _FEWEST and np.isfinite(column).all():
+            named = _LABEL.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+            differs = named and (column == np.rint(column)).all() and len(np.unique(column)) == len(column)
+            if differs or is_time(name, column):
+                found.append(name)
+    return found

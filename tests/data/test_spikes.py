@@ -1,0 +1,65 @@
+"""A mark among the readings is told from a state of the plant, by what the other columns say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regkd_edge.data.spikes import disagreeing_values
+
+N = 400
+RNG = np.random.default_rng(0)
+BASE = RNG.normal(size=(N, 3))
+TEMPERATURE = np.round(22 + 9 * BASE[:, 0], 1)
+FLOW = np.round(30 + 8 * BASE[:, 1], 2)
+OTHER = np.round(BASE[:, 2], 3)
+Y = np.round(0.5 * TEMPERATURE + 0.8 * FLOW + RNG.normal(0, 0.3, N), 2)
+AT = np.random.default_rng(5).random(N) < 0.07
+
+
+def notes(temperature=TEMPERATURE, flow=FLOW, y=Y):
+    return disagreeing_values(np.column_stack([temperature, flow, OTHER]), y[:, None], ["t", "q", "z"], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "typed"),
+    [
+        ({"temperature": np.where(AT, 0.0, TEMPERATURE)}, "input 't' has 0 in", "t=0"),
+        ({"temperature": np.where(AT, 25.0, TEMPERATURE)}, "input 't' has 25 in", "t=25"),
+        ({"flow": np.where(AT, -1.0, FLOW)}, "input 'q' has -1 in", "q=-1"),
+        ({"flow": np.where(AT, 0.0, FLOW)}, "input 'q' has 0 in", "q=0"),
+        ({"y": np.where(AT, 35.0, Y)}, "target 'y' has 35 in", "y=35"),
+        ({"y": np.where(AT, 20.0, Y), "flow": np.where(AT, 0.0, FLOW)}, "target 'y' has 20 in", "y=20"),
+    ],
+)
+def test_a_mark_inside_the_range_is_named(changed, said, typed):
+    found = notes(**changed)
+    assert len(found) == len(changed) and any(said in note for note in found)
+    assert any(f"--missing {typed} --blanks drop" in note for note in found)
+
+
+def test_a_stuck_sensor_is_named():
+    stuck = TEMPERATURE.copy()
+    stuck[100:160] = 23.7
+    (note,) = notes(temperature=stuck)
+    assert "one after the other" in note and "a sensor that was stuck" in note
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_states_of_a_plant_are_left_in_peace(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(600, 3))
+    set_point = np.where(rng.random(600) < 0.15, 1.0, x[:, 0].round(3))  # held there, and the target follows
+    dry = np.maximum(0, x[:, 1]).round(3)  # rain: half of the days without
+    power = np.maximum(0.0, (2 * x[:, 2] - 1).round(2))
+    y = 2 * set_point + dry + power + rng.normal(0, 0.2, 600)
+    assert disagreeing_values(np.column_stack([set_point, dry, power]), y[:, None], list("abc"), ["y"]) == []
+
+
+def test_an_end_of_the_range_with_readings_next_to_it_is_left_in_peace():
+    valve = np.clip((50 + 40 * BASE[:, 0]).round(1), 0, 100)
+    assert notes(temperature=valve, y=(valve / 10 + FLOW).round(2)) == []
+
+
+def test_clean_readings_are_left_in_peace():
+    assert notes() == []
