@@ -53,10 +53,10 @@ def squeezed(x: Chain, dim: Any = -1) -> Chain:  # of [n, 1]; whether the shape 
     raise NotAChain("a squeeze")
 
 
-def unsqueezed(x: Chain, dim: int) -> Chain:
+def unsqueezed(x: Chain, dim: int) -> Any:
     if x.width == 1 and dim in (-1, 1):
         return x
-    raise NotAChain("a further dimension")
+    return Stacked([x], dim)  # as exporters write the members of an ensemble, which are concatenated next
 
 
 def item(x: Any, index: Any) -> Any:
@@ -119,8 +119,11 @@ def unbound(x: Chain, dim: int = 0) -> tuple[Chain, ...]:
     return split(x, 1, dim)
 
 
-def concatenated(tensors: Any, dim: int = 0, axis: int | None = None) -> Chain:
-    if (dim if axis is None else axis) not in (1, -1) or not all(isinstance(t, Chain) for t in tensors):
+def concatenated(tensors: Any, dim: int = 0, axis: int | None = None) -> Any:
+    dim = dim if axis is None else axis
+    if all(isinstance(t, Stacked) and t.dim == dim % 3 for t in tensors):
+        return Stacked([part for t in tensors for part in t.parts], dim)
+    if dim not in (1, -1) or not all(isinstance(t, Chain) for t in tensors):
         raise NotAChain("a concatenation of other than columns")
     return joined(tensors)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -184,10 +185,17 @@ class Teacher:
             self._try_gradient(rows[:2])
         return answers
 
+    def ask_once(self) -> Teacher:
+        """Let one that says its number of inputs answer two rows, so that its line knows the outputs; returns itself."""
+        if self.widths[0] is not None and self.units == "raw":
+            with contextlib.suppress(UserError):  # one that does not take zeros is asked with the data
+                self.predict(np.zeros((2, self.widths[0])))
+        return self
+
     def _try_gradient(self, rows: np.ndarray) -> None:  # [n, d]
         """Tell whether gradients pass, on rows that the module has answered."""
-        kind = self.dtype_for(rows)
-        if self.mlp is not None or self.values is not None or not self.differentiable or not kind.is_floating_point:
+        kind = self.dtype_for(rows) if self.values is None else getattr(self.module, "dtype", torch.float32)
+        if self.mlp is not None or not self.differentiable or not kind.is_floating_point:
             return
         x = torch.from_numpy(rows).to(self._device, kind, copy=True).requires_grad_(True)
         try:

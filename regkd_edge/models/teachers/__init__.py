@@ -95,6 +95,8 @@ def load_teacher(
             extra["feature_names"] = [str(name) for name in learnt]
         teacher = Teacher(ArrayFunction(source), None, units, type(source).__name__, extra=extra, output=output)
         with_network(teacher)
+        if learnt is not None or hasattr(source, "n_features_in_"):  # fitted here: an answer costs little
+            teacher.ask_once()
     teacher.extra.update(extra)
     teacher.trust = trust
     if isinstance(scalers, (str, Path)):

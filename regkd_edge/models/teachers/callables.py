@@ -6,6 +6,7 @@ differences on request), and the adversarial generator is refused, each with a m
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,11 @@ class ArrayFunction(nn.Module):
             raise ModelError(
                 f"{kind} cannot be a teacher.", "Give a function on arrays, or a fitted object with predict(x)."
             )
+        if _is_classifier(function):
+            raise ModelError(
+                f"a {type(function).__name__} is a classifier: its answers are labels of classes.",
+                "Give a regressor, or a function of its probabilities, such as lambda x: model.predict_proba(x)[:, 1].",
+            )
         self.function, self.ask = function, ask
         self.features = _features(function)
         names = getattr(function, "feature_names_in_", None)
@@ -62,13 +68,15 @@ class ArrayFunction(nn.Module):
                 warnings.filterwarnings("ignore", message="X does not have valid feature names")
                 answer = self.ask(rows if self.frame is None else self.frame(rows))
             if not isinstance(answer, (dict, tuple)) and not isinstance(answer, Tensor):
+                if np.iscomplexobj(answer):
+                    raise TypeError("the answers are complex numbers")
                 answer = np.asarray(answer, dtype=np.float64)
         except UserError:
             raise
         except Exception as error:  # the user's own function: whatever it raises is the cause
             raise ModelError(
                 f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: "
-                f"{type(error).__name__}: {error}.",
+                f"{type(error).__name__}: {str(error).rstrip('.')}.",
                 "Fix it, or fit it first."
                 if self.frame is None
                 else "It was fitted on a data frame: give a factory whose function takes an array [n, d] and builds that.",
@@ -93,6 +101,14 @@ def _features(function: Any) -> int | None:
     except Exception:  # a property of an estimator that is not fitted
         return None
     return int(count) if isinstance(count, (int, np.integer)) else None
+
+
+def _is_classifier(function: Any) -> bool:
+    base = sys.modules.get("sklearn.base")  # where it is not loaded, this is none of its estimators
+    try:
+        return base is not None and hasattr(function, "predict") and bool(base.is_classifier(function))
+    except Exception:  # an object of one's own that has no tags
+        return False
 
 
 def _frame(names: Any) -> Callable[[np.ndarray], Any] | None:

@@ -83,7 +83,7 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
         teacher = _of(booster.kind.lower(), ArrayFunction(booster), path, units, output)
         if booster.names:
             teacher.extra["feature_names"] = list(booster.names)
-        return teacher
+        return teacher.ask_once()
     if suffix in _TORCH:
         module = unpickled(path, trust=trust)
         if not isinstance(module, nn.Module):
@@ -108,7 +108,7 @@ def _onnx(path: Path, units: str, output: str | None) -> Teacher:
     teacher = _of("ONNX", module, path, units, None)
     teacher.output, teacher.values = output, values
     teacher.notes += notes
-    return teacher
+    return teacher.ask_once()
 
 
 def _estimator(path: Path, units: str, output: str | None, trust: bool) -> Teacher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ class OnnxValues(nn.Module):
             given = self.session.run(self.names, fed)
         except Exception as error:  # the runtime's own errors: a width or a code that the graph does not take
             raise ModelError(
-                f"the ONNX teacher fails on {len(rows)} rows of {rows.shape[1]} inputs: {str(error).splitlines()[0]}.",
+                f"the ONNX teacher fails on {len(rows)} rows of {rows[0].size} inputs: {str(error).splitlines()[0]}.",
                 "Give the data it was trained on.",
             ) from None
         found = {
@@ -227,7 +228,13 @@ def load_graph(path: Path) -> Any:
         raise ModelError(
             f"'{path}' keeps its weights in another file, which is missing: {error}.", "Put both files into one folder."
         ) from None
-    except Exception as error:  # protobuf, or external data that leave the folder
+    except Exception as error:  # protobuf, or external data that are absent or leave the folder
+        beside = re.search(r"should be stored in (.+?), but", str(error))
+        if beside is not None:
+            raise ModelError(
+                f"'{path}' keeps its weights in '{Path(beside.group(1)).name}', which is not a file beside it.",
+                "Put both files into one folder.",
+            ) from None
         raise ModelError(
             f"'{path}' is not a readable ONNX file: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
             "Export it again.",
@@ -340,6 +347,10 @@ def _difference(network: nn.Module, values: OnnxValues, inputs: _Inputs) -> str 
     ends = np.cumsum(inputs.widths).tolist()
     for k in whole:  # codes: any non-negative whole number may be one, the smallest are the likeliest
         x[:, ends[k] - inputs.widths[k] : ends[k]] = 0
+    try:
+        values(x)
+    except ModelError:  # codes among the numbers: 0 and 1 are the likeliest
+        x = (x > 0).double()
     try:
         with torch.no_grad():
             theirs = values(x).double().reshape(_ROWS, -1)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .onnx_layers import LAYERS
+
 __all__ = ["OPERATORS", "TYPES"]
 
 #: ONNX element types as torch types. Half precision is computed in float32: the graph itself gives the answers.
@@ -127,7 +129,7 @@ def _reshape(i: Inputs, a: Attributes) -> Tensor:
     x = i[0]
     if not a.get("allowzero", 0):
         shape = [x.shape[k] if size == 0 else size for k, size in enumerate(shape)]
-    return x.reshape(shape)
+    return torch.reshape(x, shape)  # also to a scalar
 
 
 def _squeeze(i: Inputs, a: Attributes) -> Tensor:
@@ -163,10 +165,11 @@ def _gather(i: Inputs, a: Attributes) -> Tensor:
     x, index, axis = i[0], i[1], a.get("axis", 0)
     if axis in (1, -1) and index.ndim == 1:
         return x[:, index.tolist()] if axis == 1 else x[..., index.tolist()]
+    axis = axis + x.ndim if axis < 0 else axis
     index = index.long()
     index = torch.where(index < 0, index + x.shape[axis], index)
     out = x.index_select(axis, index.reshape(-1))
-    return out.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]) if axis >= 0 else out
+    return torch.reshape(out, (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))  # also to a scalar
 
 
 def _split(i: Inputs, a: Attributes) -> tuple[Tensor, ...]:
@@ -188,6 +191,10 @@ def _gelu(i: Inputs, a: Attributes) -> Tensor:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _mod(i: Inputs, a: Attributes) -> Tensor:
+    return torch.fmod(i[0], i[1]) if a.get("fmod", 0) else torch.remainder(i[0], i[1])
 
 
 def _power(i: Inputs, a: Attributes) -> Tensor:
@@ -231,7 +238,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Any]] = {
     "Gemm": _gemm, "MatMul": _binary(torch.matmul), "Add": _binary(lambda x, y: x + y),
     "Sub": _binary(lambda x, y: x - y), "Mul": _binary(lambda x, y: x * y), "Div": _binary(lambda x, y: x / y),
     "Pow": _power, "Sum": _fold(torch.add), "Max": _fold(torch.maximum), "Min": _fold(torch.minimum),
-    "Neg": _unary(torch.neg), "Abs": _unary(torch.abs), "Sqrt": _unary(torch.sqrt), "Exp": _unary(torch.exp),
+    "Mod": _mod, "Neg": _unary(torch.neg), "Abs": _unary(torch.abs), "Sqrt": _unary(torch.sqrt), "Exp": _unary(torch.exp),
     "Log": _unary(torch.log), "Erf": _unary(torch.erf), "Sin": _unary(torch.sin), "Cos": _unary(torch.cos),
     "Reciprocal": _unary(torch.reciprocal), "Relu": _unary(F.relu), "Sigmoid": _unary(torch.sigmoid),
     "Tanh": _unary(torch.tanh), "Softplus": _unary(F.softplus), "Softsign": _unary(F.softsign),
@@ -240,7 +247,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Any]] = {
     "LeakyRelu": lambda i, a: F.leaky_relu(i[0], a.get("alpha", 0.01)),
     "Elu": lambda i, a: F.elu(i[0], a.get("alpha", 1.0)),
     "Celu": lambda i, a: F.celu(i[0], a.get("alpha", 1.0)), "Selu": _unary(F.selu),
-    "PRelu": lambda i, a: torch.where(i[0] >= 0, i[0], i[0] * i[1]), "Clip": _clip,
+    "PRelu": lambda i, a: i[0].clamp(min=0) + i[0].clamp(max=0) * i[1], "Clip": _clip,
     "HardSigmoid": lambda i, a: (i[0] * a.get("alpha", 0.2) + a.get("beta", 0.5)).clamp(0.0, 1.0),
     "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm,
     "Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax),
@@ -264,7 +271,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Any]] = {
     "Less": _binary(torch.lt), "LessOrEqual": _binary(torch.le), "And": _binary(torch.logical_and),
     "Or": _binary(torch.logical_or), "Not": _unary(torch.logical_not), "Floor": _unary(torch.floor),
     "Round": _unary(torch.round), "Ceil": _unary(torch.ceil), "Sign": _unary(torch.sign),
-    "Scaler": _scaler, "LinearRegressor": _linear_regressor,
+    "Scaler": _scaler, "LinearRegressor": _linear_regressor, **LAYERS,
 }  # fmt: skip
 
 

@@ -101,6 +101,17 @@ def test_rows_that_a_double_module_writes_into_stay_the_callers():
     assert np.array_equal(X, before) and np.array_equal(first, teacher.predict(X))
 
 
+def test_classifiers_and_complex_answers_are_no_teachers_of_a_regression():
+    linear = pytest.importorskip("sklearn.linear_model")
+    model = linear.LogisticRegression().fit(X, X[:, 0] > 0)
+    with pytest.raises(ModelError, match=r"LogisticRegression is a classifier.*predict_proba"):
+        rk.load_teacher(model)
+    assert rk.load_teacher(lambda x: model.predict_proba(x)[:, 1]).predict(X).shape == (80, 1)
+    with pytest.raises(ModelError, match="complex numbers"):
+        rk.load_teacher(lambda x: x[:, 0] * 1j).predict(X)
+    assert "4 inputs, 1 output" in rk.load_teacher(linear.Ridge().fit(X, X[:, 0])).summary()
+
+
 def test_a_teacher_without_an_answer_to_some_rows_is_named():
     teacher = rk.load_teacher(lambda x: np.where(x[:, 0] > 1.5, np.nan, x[:, 0]))
     with pytest.raises(

@@ -138,11 +138,10 @@ def graph(nodes, constants=(), shape=("rows", 4)):
 
 def test_an_operator_without_a_counterpart_is_named_and_values_are_used(data):
     weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 1], [1.0, 2.0, 3.0, 4.0])
-    axis = helper.make_tensor("axis", TensorProto.INT64, [], [1])
-    nodes = [helper.make_node("CumSum", ["x", "axis"], ["c"]), helper.make_node("MatMul", ["c", "w"], ["y"])]
-    teacher = taken(graph(nodes, [weights, axis]), data)
-    assert "CumSum" in " ".join(teacher.notes) and "values only" in teacher.summary()
-    assert np.allclose(teacher.predict(data.x)[:, 0], np.cumsum(data.x, 1) @ [1, 2, 3, 4], atol=1e-4)
+    nodes = [helper.make_node("Tan", ["x"], ["c"]), helper.make_node("MatMul", ["c", "w"], ["y"])]
+    teacher = taken(graph(nodes, [weights]), data)
+    assert "Tan" in " ".join(teacher.notes) and "values only" in teacher.summary()
+    assert np.allclose(teacher.predict(data.x)[:, 0], np.tan(data.x) @ [1, 2, 3, 4], rtol=1e-3, atol=1e-3)
 
 
 def test_a_chain_of_matmul_and_add_with_its_scaler_in_front(data):
