@@ -161,7 +161,7 @@ def test_latency_in_cpp_is_told_apart_from_that_of_a_python_call(tmp_path):
         raw = arrays[f"cpp_ns_batch_{timing['batch']}"]
         assert raw.dtype == np.int64 and raw.shape == (100,) and (raw > 0).all()
         assert timing["cpp"]["p50_ns"] == pytest.approx(np.median(raw))
-    assert "p50 us in C++, batch 4" in BenchResult([record]).table()[0]
+    assert "p50 µs in C++, batch 4" in BenchResult([record]).table()[0]
     row = {"targets": [], "passed": None, "p50_us_b1": 2.0, "cpp_p50_us_b1": 0.3}
     headings = [heading for _, heading, *_ in columns([row])]
     assert "p50 µs from Python, batch 1" in headings and "p50 µs in C++, batch 1" in headings
