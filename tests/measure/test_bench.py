@@ -236,3 +236,27 @@ def test_threads_and_spinning_of_onnx_runtime_are_swept(run, held_out, monkeypat
     assert set(record["settings"]) == {"2 threads", "2 threads, not spinning"}
     assert all(timings[0]["p50_ns"] > 0 for timings in record["settings"].values())
     assert bench_engine(folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1)["settings"] == {}
+
+
+def test_batches_without_a_loop_in_cpp_have_no_column_for_it():
+    times = {"p50_ns": 1000.0, "p99_ns": 2000.0}
+    latency = [{"batch": 1, **times, "cpp": {"p50_ns": 250.0}}, {"batch": 64, **times}]
+    target = {"name": "y", "rmse": 0.5, "mae": 0.25, "max_error": 1.0, "r2": 0.75}
+    record = {"name": "native.fp32", "accuracy": {"targets": [target]}, "against_teacher": None, "latency": latency}
+    headings, (row,) = BenchResult([record]).table()
+    assert dict(zip(headings, row)) == {
+        "engine": "native.fp32", "target": "y", "RMSE": "0.5", "MAE": "0.25", "largest error": "1", "R2": "0.75",
+        "p50 µs, batch 1": "1", "p99 µs, batch 1": "2", "p50 µs, batch 64": "1", "p99 µs, batch 64": "2",
+        "p50 µs in C++, batch 1": "0.25",
+    }  # fmt: skip
+
+
+def test_the_library_and_the_command_time_the_same_by_default():
+    import inspect
+
+    from regkd_edge.config import BenchConfig
+
+    default = {name: p.default for name, p in inspect.signature(measure_engines).parameters.items()}
+    config = BenchConfig()
+    assert list(default["batches"]) == config.batches == [1, 64]
+    assert (default["samples"], default["warmup"]) == (config.samples, config.warmup)
