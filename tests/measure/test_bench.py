@@ -260,3 +260,19 @@ def test_the_library_and_the_command_time_the_same_by_default():
     config = BenchConfig()
     assert list(default["batches"]) == config.batches == [1, 64]
     assert (default["samples"], default["warmup"]) == (config.samples, config.warmup)
+
+
+def test_batches_beside_a_configuration_are_refused(tmp_path):
+    import regkd_edge as rk
+    from regkd_edge.config import BenchConfig
+    from regkd_edge.errors import UserError
+
+    folder = tmp_path / "native.fp32"
+    get_backend("native").build(write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 8, 1)), folder)
+    x, y, quick = rows(n=20, seed=0), np.zeros(20), {"samples": 10, "warmup": 0}
+    config = BenchConfig(batches=[2, 3], **quick)
+    with pytest.raises(UserError, match="config is given, and batches beside it"):
+        rk.bench(folder, x, y, batches=[1], config=config)
+    timed = lambda result: [entry["batch"] for entry in result[0]["latency"]]  # noqa: E731
+    assert timed(rk.bench(folder, x, y, config=config)) == [2, 3]
+    assert timed(rk.bench(folder, x, y, batches=[4], **quick)) == [4] and timed(rk.bench(folder, x, y, **quick)) == [1]
