@@ -100,6 +100,16 @@ def test_a_run_folder_is_a_teacher_and_the_same_answers_come_back(tmp_path, teac
     assert loaded.feature_names == NAMES
 
 
+def test_a_teacher_names_the_targets_of_labels_without_a_name(teacher):
+    pandas = pytest.importorskip("pandas")
+    x, y = rows()
+    named = rk.load_teacher(lambda x: x[:, 0], target_names=["force [N]"])
+    quick = {"student": "mlp:4:tanh", "recipe": "mimic", "steps": 20}
+    for labels in (None, y, pandas.Series(y), torch.from_numpy(np.asarray(y))):
+        assert rk.distill(named, x, labels, **quick).target_names == ["force [N]"]
+    assert rk.distill(named, x, pandas.Series(y, name="thrust [N]"), **quick).target_names == ["thrust [N]"]
+
+
 def test_rows_are_arrays_lists_tensors_or_data_frames(student):
     pandas = pytest.importorskip("pandas")
     x, _ = rows()

@@ -27,7 +27,7 @@ def bench(
     *,
     teacher: Any = None,
     reference: Any = None,
-    batches: Sequence[int] = (1,),
+    batches: Sequence[int] | None = None,
     target_names: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
     config: BenchConfig | None = None,
@@ -45,8 +45,8 @@ def bench(
         For the distance to the teacher's answers.
     reference : Student, Engine or array [n, o], optional
         What the accuracy is compared with, with a bootstrap interval: usually the FP32 student.
-    batches : sequence of int
-        Batch sizes to time.
+    batches : sequence of int, optional
+        Batch sizes to time; 1 without it. A ``config`` has its own, and both are refused.
     target_names : sequence of str, optional
         Names for the figures; by default those of the engine, else those of y.
     progress : callable, optional
@@ -74,7 +74,8 @@ def bench(
     several = cast("list[Engine | str | Path]", [engines] if one else list(cast("Any", engines)))
     if not several:
         raise OptionError("bench was given no engine.", "Give one, or a list of them.")
-    config = whole_or(config, BenchConfig, {"batches": list(batches)}, options)
+    given = {} if batches is None else {"batches": list(batches)}
+    config = whole_or(config, BenchConfig, {"batches": [1]}, {**given, **options})
     folders = [Path(engine) if isinstance(engine, (str, Path)) else engine.folder for engine in several]
     first = read_manifest(folders[0])
     names = list(first.feature_names) or None

@@ -221,7 +221,9 @@ def _dataset_of(
         validation=validation,
         seed=seed,
         feature_names=teacher.feature_names if frame else None,
-        target_names=None if labelled else teacher.target_names,
+        target_names=None
+        if labelled and (hasattr(y, "columns") or getattr(y, "name", None) is not None)
+        else teacher.target_names,
         input_shape=shape,
     )
     check_teacher(teacher, data)

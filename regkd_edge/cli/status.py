@@ -28,8 +28,9 @@ def register(app: typer.Typer) -> None:
         config = run.config()
         rows: list[dict[str, Any]] = []
         following = None
+        known: dict[str, str | None] = {}  # every file is hashed once
         for name in STAGES:
-            reason = stale_reason(run, config, name, here=True)
+            reason = stale_reason(run, config, name, here=True, known=known)
             record = run.record(name) or {}
             rows.append(
                 {

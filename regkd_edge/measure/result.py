@@ -49,7 +49,7 @@ class BenchResult(Sequence):  # type: ignore[type-arg]
         headings = ["engine", "target", "RMSE", "MAE", "largest error", "R2"]
         headings += [f"{q} µs, batch {b}" for b in batches for q in ("p50", "p99")]
         in_cpp = [b for b in batches if any(e["batch"] == b and "cpp" in e for r in self.records for e in r["latency"])]
-        headings += [f"p50 us in C++, batch {b}" for b in in_cpp]  # without the call from Python
+        headings += [f"p50 µs in C++, batch {b}" for b in in_cpp]  # without the call from Python
         rows = []
         for record in self.records:
             judged = record["accuracy"] or record["against_teacher"]

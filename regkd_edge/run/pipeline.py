@@ -9,6 +9,7 @@ import contextlib
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..config import RunConfig
 from ..errors import RunFolderError
@@ -25,23 +26,40 @@ __all__ = ["external_hash", "machine_name", "perform", "require_fresh", "stale_r
 Get = Callable[[str], Stage]
 
 
-def stale_reason(get: Get, run: RunFolder, config: RunConfig, name: str, *, here: bool = False) -> str | None:
+def stale_reason(
+    get: Get,
+    run: RunFolder,
+    config: RunConfig,
+    name: str,
+    *,
+    here: bool = False,
+    known: dict[str, str | None] | None = None,
+) -> str | None:
     """Return why stage ``name`` is not done and fresh, or None. A stale stage before it makes it stale.
 
     ``here``: a result bound to another machine counts as stale (an engine to be run; not a latency to be reported).
+    ``known``: what is wrong with a stage's own files, filled as they are hashed; give the same dictionary to several
+    calls, and each file is read once.
     """
+    known = {} if known is None else known
     stage = get(name)
     record = run.record(name)
     if record is None:
         return "missing"
     for need in stage.upstream(run):
-        reason = stale_reason(get, run, config, need)
+        reason = stale_reason(get, run, config, need, known=known)
         if reason is not None:
             return f"stale: '{need}' is {reason}"
     if here and stage.machine_bound and record.get("machine") != machine_name():
         return f"made on another machine ({record.get('machine')})"
+    if name not in known:
+        known[name] = _own_reason(stage, run, config, record)
+    return known[name]
+
+
+def _own_reason(stage: Stage, run: RunFolder, config: RunConfig, record: dict[str, Any]) -> str | None:
     if stage.parts is None:
-        return run.missing_or_stale(name, digest(_inputs(stage, run, config)))
+        return run.missing_or_stale(stage.name, digest(_inputs(stage, run, config)))
     parts = dict.fromkeys((*stage.parts.names(run, config), *record.get("parts", {})))
     reasons = (part_problem(run, config, stage, part) for part in parts)
     return next((reason for reason in reasons if reason is not None), None)
@@ -119,8 +137,11 @@ def require_fresh(
         )
     names = set(names)
     needed = names.union(*(_below(get, run, name) for name in names))
+    known: dict[str, str | None] = {}
     reasons = {
-        name: stale_reason(get, run, config, name, here=here and name in names) for name in STAGES if name in needed
+        name: stale_reason(get, run, config, name, here=here and name in names, known=known)
+        for name in STAGES
+        if name in needed
     }
     lacking = [name for name, reason in reasons.items() if reason is not None]
     if not lacking:

@@ -161,7 +161,7 @@ def test_latency_in_cpp_is_told_apart_from_that_of_a_python_call(tmp_path):
         raw = arrays[f"cpp_ns_batch_{timing['batch']}"]
         assert raw.dtype == np.int64 and raw.shape == (100,) and (raw > 0).all()
         assert timing["cpp"]["p50_ns"] == pytest.approx(np.median(raw))
-    assert "p50 us in C++, batch 4" in BenchResult([record]).table()[0]
+    assert "p50 µs in C++, batch 4" in BenchResult([record]).table()[0]
     row = {"targets": [], "passed": None, "p50_us_b1": 2.0, "cpp_p50_us_b1": 0.3}
     headings = [heading for _, heading, *_ in columns([row])]
     assert "p50 µs from Python, batch 1" in headings and "p50 µs in C++, batch 1" in headings
@@ -236,3 +236,43 @@ def test_threads_and_spinning_of_onnx_runtime_are_swept(run, held_out, monkeypat
     assert set(record["settings"]) == {"2 threads", "2 threads, not spinning"}
     assert all(timings[0]["p50_ns"] > 0 for timings in record["settings"].values())
     assert bench_engine(folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1)["settings"] == {}
+
+
+def test_batches_without_a_loop_in_cpp_have_no_column_for_it():
+    times = {"p50_ns": 1000.0, "p99_ns": 2000.0}
+    latency = [{"batch": 1, **times, "cpp": {"p50_ns": 250.0}}, {"batch": 64, **times}]
+    target = {"name": "y", "rmse": 0.5, "mae": 0.25, "max_error": 1.0, "r2": 0.75}
+    record = {"name": "native.fp32", "accuracy": {"targets": [target]}, "against_teacher": None, "latency": latency}
+    headings, (row,) = BenchResult([record]).table()
+    assert dict(zip(headings, row)) == {
+        "engine": "native.fp32", "target": "y", "RMSE": "0.5", "MAE": "0.25", "largest error": "1", "R2": "0.75",
+        "p50 µs, batch 1": "1", "p99 µs, batch 1": "2", "p50 µs, batch 64": "1", "p99 µs, batch 64": "2",
+        "p50 µs in C++, batch 1": "0.25",
+    }  # fmt: skip
+
+
+def test_the_library_and_the_command_time_the_same_by_default():
+    import inspect
+
+    from regkd_edge.config import BenchConfig
+
+    default = {name: p.default for name, p in inspect.signature(measure_engines).parameters.items()}
+    config = BenchConfig()
+    assert list(default["batches"]) == config.batches == [1, 64]
+    assert (default["samples"], default["warmup"]) == (config.samples, config.warmup)
+
+
+def test_batches_beside_a_configuration_are_refused(tmp_path):
+    import regkd_edge as rk
+    from regkd_edge.config import BenchConfig
+    from regkd_edge.errors import UserError
+
+    folder = tmp_path / "native.fp32"
+    get_backend("native").build(write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 8, 1)), folder)
+    x, y, quick = rows(n=20, seed=0), np.zeros(20), {"samples": 10, "warmup": 0}
+    config = BenchConfig(batches=[2, 3], **quick)
+    with pytest.raises(UserError, match="config is given, and batches beside it"):
+        rk.bench(folder, x, y, batches=[1], config=config)
+    timed = lambda result: [entry["batch"] for entry in result[0]["latency"]]  # noqa: E731
+    assert timed(rk.bench(folder, x, y, config=config)) == [2, 3]
+    assert timed(rk.bench(folder, x, y, batches=[4], **quick)) == [4] and timed(rk.bench(folder, x, y, **quick)) == [1]

@@ -37,3 +37,14 @@ def test_long_tables_get_fewer_resamples(monkeypatch):
 def test_interval_leaves_the_stated_share_outside():
     assert interval(np.arange(1001.0), 0.9) == pytest.approx((50.0, 950.0))
     assert interval(np.array([1.0, np.nan, 3.0]), 0.5) == (1.5, 2.5)
+
+
+def test_the_budget_of_draws_sets_the_number_of_resamples(monkeypatch):
+    monkeypatch.setattr("regkd_edge.measure.bootstrap._MOST_DRAWS", 5005)
+    assert len(resampled_means(np.ones((10, 1)), 2000)) == 500
+    assert len(resampled_means(np.ones((10, 1)), 450)) == 450
+
+
+def test_an_interval_is_one_of_95_percent_and_2000_resamples():
+    assert interval(np.arange(1001.0)) == pytest.approx((25.0, 975.0))
+    assert len(resampled_means(np.ones((2, 1)))) == 2000

@@ -99,3 +99,31 @@ def test_machine_state_survives_sick_tools(tmp_path, monkeypatch):
     state = machine_state()
     assert state["nvpmodel"] == "NV Power Mode: MAXN" and state["jetson_clocks"] == "clocks"
     assert "nvidia_smi" not in state
+
+
+def test_a_rate_counts_rows_and_not_requests():
+    record, raw = latency(Recorder(), np.zeros((10, 3), np.float32), batch=8, samples=25, warmup=0)
+    assert record["rows_per_second"] == pytest.approx(8 * 25 / (raw.sum() * 1e-9)) and record["rounds"] == 1
+
+
+def test_the_state_of_the_machine_is_read_where_linux_keeps_it(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from regkd_edge.measure import machine
+
+    for name, text in {
+        "sys/class/thermal/thermal_zone0/type": "x86_pkg_temp\n", "sys/class/thermal/thermal_zone0/temp": "48500\n",
+        "sys/class/thermal/thermal_zone1/type": "dead", "sys/class/thermal/thermal_zone1/temp": "n/a",
+        "sys/class/thermal/thermal_zone2/temp": "20000", "sys/class/thermal/thermal_zone3/type": "outside",
+        "sys/class/thermal/thermal_zone3/temp": "-5250", "sys/class/thermal/thermal_zone4/type": "silent",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave",
+        "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor": "performance",
+        "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "2400000",
+        "sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq": "800000",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "Path", lambda path: Path(str(path).replace("/sys/", f"{tmp_path}/sys/", 1)
+                                                           if str(path).startswith("/sys/") else path))  # fmt: skip
+    assert machine._temperatures() == {"x86_pkg_temp (thermal_zone0)": 48.5, "outside (thermal_zone3)": -5.25}
+    assert machine._governors() == "performance, powersave" and machine._frequencies() == [800, 2400]

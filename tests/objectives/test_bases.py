@@ -9,6 +9,7 @@ import torch
 
 from regkd_edge.errors import RecipeError
 from regkd_edge.objectives import StepRecipe, base_rows, base_rows_and_gradient, row_quantities
+from regkd_edge.objectives.rows import RowQuantities
 
 B, O = 40, 3
 
@@ -18,8 +19,9 @@ def batch():
     g = torch.Generator().manual_seed(1)
     s, t, y = (torch.randn(B, O, generator=g, dtype=torch.float64) for _ in range(3))
     s[0] = t[0]  # where tor's root has no derivative
+    s[1] = t[1] + 0.1  # nearer than 1, where a wrong branch for r = 0 would reach
     rows = row_quantities(t, y, k=0.5)
-    rows.outlier[0] = True
+    rows.outlier[:2] = True
     rows = dataclasses.replace(rows, mix=torch.rand(B, generator=g, dtype=torch.float64))
     return s, t, y, rows
 
@@ -123,3 +125,16 @@ def test_missing_labels_and_quantities_are_named():
         base_rows(StepRecipe(base="ail"), s, s, s, row_quantities(s, None))
     with pytest.raises(RecipeError, match=r"\(2, 1\)"):
         row_quantities(s, torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize("base", ["labels", "huber", "tbr", "tor"])
+def test_every_base_on_labels_names_what_is_missing(base):
+    s = torch.zeros(2, 1)
+    with pytest.raises(RecipeError, match=f"base '{base}' needs labels, and there are none"):
+        base_rows(StepRecipe(base=base), s, s, None, None)
+
+
+def test_quantities_move_with_those_that_are_missing():
+    whole = RowQuantities(torch.ones(3), weight=torch.arange(3.0))
+    moved = whole.to(torch.device("cpu"))
+    assert moved.weight.tolist() == [0, 1, 2] and moved.phi is None and moved.e is None

@@ -125,3 +125,19 @@ def test_rkd_trains_and_has_finite_gradients_at_equal_rows(rows):
     assert progress.losses[-1, 0] < 0.3 * progress.losses[0, 0]
     with pytest.raises(RecipeError, match="rkd compares pairs"):
         matching_loss(teacher(x), row_quantities(teacher(x), None), None, StepRecipe(base="rkd"))
+
+
+def test_new_weights_are_drawn_from_the_generator_inside_the_range_of_a_linear_layer(rows):
+    """Uniform within n^-1/2 on both sides, as ``nn.Linear`` has it: with 800 draws the ends are nearly reached."""
+    draw = lambda: torch.Generator().manual_seed(4)  # noqa: E731
+    student = net([3, 400, 2], 0)
+    fresh = [two_heads(student, generator=draw()).layers[-1].weight[2:] for _ in range(2)]
+    assert torch.equal(*fresh) and fresh[0].abs().max() <= 400**-0.5
+    assert fresh[0].max() > 0.98 * 400**-0.5 and fresh[0].min() < -0.98 * 400**-0.5
+
+    teacher = net([3, 400, 2], 1)
+    wide = [hinted(student, teacher, 400.0, -1, -1, generator=draw())[0].layers[-1] for _ in range(2)]  # scale 1
+    regressor = [layer.weight[2:] for layer in wide]
+    assert torch.equal(*regressor) and regressor[0].shape == (400, 400)
+    assert 0.999 * 400**-0.5 < regressor[0].abs().max() <= 400**-0.5
+    assert 0.98 * 400**-0.5 < wide[0].bias[2:].abs().max() <= 400**-0.5

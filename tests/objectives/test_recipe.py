@@ -88,3 +88,35 @@ def test_unknown_fields_and_bad_schedules_are_refused():
         Schedule(1.0, 0.0, hold=0)
     with pytest.raises(RecipeError, match="alpha"):
         StepRecipe.direct2023(0.3)
+
+
+def test_the_student_step_of_zhou_and_chiam_has_three_forms():
+    weights = lambda alpha: [(w.start, w.end) for w in (  # noqa: E731
+        StepRecipe.direct2023(alpha).w_base, StepRecipe.direct2023(alpha).w_abm)]  # fmt: skip
+    assert weights(0) == [(1, 1), (0, 0)] and weights(1) == [(0, 0), (1, 1)]
+    assert weights("decreasing") == [(0, 1), (1, 0)]
+    with pytest.raises(RecipeError, match="alpha must be 'decreasing', 0 or 1, got 2"):
+        StepRecipe.direct2023(2)
+
+
+def test_up_to_four_outputs_are_looped_over_and_more_get_one_vector_of_signs():
+    assert [StepRecipe().cotangent_count(outputs) for outputs in (1, 4, 5, 100)] == [0, 0, 1, 1]
+    assert StepRecipe(cotangents=3).cotangent_count(2) == 3
+
+
+@pytest.mark.parametrize("hold", [True, 1.5, 0, "2"])
+def test_a_schedule_holds_a_whole_number_of_steps(hold):
+    with pytest.raises(RecipeError):
+        Schedule(1.0, hold=hold)
+
+
+def test_the_gradient_of_the_search_is_the_formula():
+    """S = 2x, T = 0.5x: d/dx of -(1.5 x)^2 + ridge (2x)^2, over the mean of three rows, and the decay."""
+    import torch
+
+    from regkd_edge.objectives.terms import ascent_gradient
+
+    x = torch.tensor([[1.0], [-2.0], [4.0]], dtype=torch.float64)
+    recipe = StepRecipe(w_abm=1.0, ascent_ridge=0.25, ascent_weight_decay=0.125)
+    got = ascent_gradient(lambda x: 2 * x, lambda x: 0.5 * x, x, recipe)
+    torch.testing.assert_close(got, (-2 * 2.25 * x + 0.25 * 8 * x) / 3 + 0.125 * x)

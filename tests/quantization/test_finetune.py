@@ -95,3 +95,18 @@ def test_a_mixed_plan_is_refused(tmp_path):
     mixed = plan_layers(plan.chain, rows(d=4), ["int8", "fp16", "int8"], corrections=PLAIN).plan
     with pytest.raises(GraphError, match="one in fp16"):
         QuantizedNetwork(mixed, "relu")
+
+
+def test_where_nothing_is_to_be_learnt_nothing_moves(tmp_path):
+    """The plan's own answers as the teacher: every gradient is 0, and no weight decays."""
+    _, student, plan = case(tmp_path, "tanh")
+    teacher = QuantizedNetwork(plan, "tanh")
+    done = finetune_plan(
+        plan, student, teacher, torch.from_numpy(rows(d=4)), None, StepRecipe("mimic"),
+        judge=lambda p: 1.0 if p is plan else 0.0, steps=5, lr=0.1,
+    )  # fmt: skip
+    assert done.trained and done.steps == 5
+    for old, new in zip(teacher.plan(plan).layers, done.plan.layers):
+        np.testing.assert_allclose(new.weight, old.weight, rtol=1e-6)
+        np.testing.assert_allclose(new.bias, old.bias, rtol=1e-6)
+        assert new.data_scale == pytest.approx(old.data_scale, rel=1e-6)

@@ -127,7 +127,8 @@ def test_aarch64_answers_for_signals_as_this_machine_does(aarch64, signal_engine
     want = BACKEND.load(engine).infer(np.load(engine / "rows.npy"))
     # A value near a tie may be rounded otherwise, seldom and by a step of the output.
     assert (np.abs(answers - want) <= (want.max(0) - want.min(0)) / 100).all()
-    assert (np.abs(answers - want).max(1) <= 1e-4 * np.abs(want).max()).mean() > 0.5
+    # The share is that of native_reference.check_answers; here all rows agreed.
+    assert (np.abs(answers - want).max(1) <= 1e-4 * np.abs(want).max()).mean() >= 0.95
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,28 @@ def test_the_source_may_be_gone_once_its_rows_are_in_the_run(whole):
         hidden.rename(config.data.data)
 
 
+def test_status_reads_every_file_once(whole, monkeypatch, capsys):
+    from regkd_edge.cli.app import app
+    from regkd_edge.run import pipeline
+
+    run, config = whole
+    read, hashed = [], pipeline.file_hash
+    monkeypatch.setattr(pipeline, "file_hash", lambda path: (read.append(str(path)), hashed(path))[1])
+    assert not app(["status", str(run.path)], standalone_mode=False)
+    assert read.count(config.data.data) == 1 and len(read) == len(set(read))
+    assert capsys.readouterr().out.count(" done ") == len(STAGES)
+    from pathlib import Path
+
+    table = Path(config.data.data)
+    before = table.read_text()
+    table.write_text(before + "1,2,3,4,5\n")  # a change is noticed by the next call
+    try:
+        assert not app(["status", str(run.path)], standalone_mode=False)
+        assert "stale: 'data' is" in capsys.readouterr().out
+    finally:
+        table.write_text(before)
+
+
 def test_a_fixed_batch_is_benched_at_that_batch(whole):
     run, config = whole
     fixed = config.updated({"batch_size": 4})

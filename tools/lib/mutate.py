@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--rooms", default=",".join(ROOMS), help=f"of {','.join(ROOMS)}")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants.jsonl")
     parser.add_argument("--survivors", action="store_true", help="list what no test noticed so far, and run nothing")
+    parser.add_argument("--again", action="store_true", help="run the survivors in --out once more: tests were added")
     chosen = parser.parse_args()
     rooms = chosen.rooms.split(",")
     if unknown := set(rooms) - set(ROOMS):
@@ -49,7 +50,7 @@ def main() -> int:
 
     everything = [(room, path, mutant) for room in rooms for path in files(room) for mutant in mutants(text_of(path))]
     sample = random.Random(chosen.seed).sample(everything, min(chosen.n, len(everything)))
-    done = read(chosen.out)
+    done = {key: found for key, found in read(chosen.out).items() if found["caught"] or not chosen.again}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     print(f"{len(sample)} of {len(everything)} mutants; results in {chosen.out}", flush=True)
     found = []

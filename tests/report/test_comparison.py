@@ -1,0 +1,56 @@
+"""Runs side by side: a row per model and target, and what makes them comparable."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from regkd_edge.errors import RunFolderError, UserError
+from regkd_edge.report.collect import collect
+from regkd_edge.report.comparison import compare_runs
+
+
+def test_two_runs_on_the_same_rows(measured_run, run_copy):
+    rows, notes = compare_runs([measured_run.path, run_copy.path])
+    report = collect(measured_run)
+    assert len(rows) == 2 * sum(len(row["targets"]) for row in report.rows)
+    assert [row["run"] for row in rows[:: len(rows) - 1]] == [str(measured_run.path), str(run_copy.path)]
+    for row, expected in zip(rows, report.rows):
+        assert (row["name"], row["RMSE"], row["bytes"]) == (expected["name"], expected["rmse"], expected["size_bytes"])
+        assert row["p50 µs, batch 1"] == expected.get("p50_us_b1")
+    assert notes == [
+        f"'{run_copy.path}' and '{measured_run.path}' were measured on the same {len(report.truth)} held-out rows."
+    ]
+
+
+def test_other_rows_and_other_targets_are_said(measured_run, run_copy, monkeypatch):
+    from regkd_edge.report import comparison
+
+    reports = {str(run.path): collect(run) for run in (measured_run, run_copy)}
+    monkeypatch.setattr(comparison, "collect", lambda run: reports[str(run.path)])
+    other = reports[str(run_copy.path)]
+    other.truth = np.array(other.truth) + 1.0
+    assert "different held-out rows" in compare_runs(list(reports))[1][0]
+    other.target_names = ["torque"]
+    assert "targets torque" in compare_runs(list(reports))[1][0]
+
+
+def test_one_run_is_no_comparison_and_a_folder_is_no_run(measured_run, tmp_path):
+    with pytest.raises(UserError, match="1 run, expected at least 2"):
+        compare_runs([measured_run.path])
+    with pytest.raises(RunFolderError):
+        compare_runs([measured_run.path, tmp_path])
+
+
+def test_the_command_prints_both_and_json_holds_numbers(measured_run, run_copy, capsys, monkeypatch):
+    from regkd_edge.cli.app import app
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert not app(["compare", str(measured_run.path), str(run_copy.path)], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert out.count("teacher") >= 2 and "same" in out and "…" not in out
+    assert not app(["compare", str(measured_run.path), str(run_copy.path), "--json"], standalone_mode=False)
+    table = json.loads(capsys.readouterr().out)["table"]
+    assert all(isinstance(row["RMSE"], float) for row in table)
