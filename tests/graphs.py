@@ -84,18 +84,25 @@ def rows(n=256, d=5, seed=1, mean=0.0, scale=1.0) -> np.ndarray:
     )
 
 
-def write_student(text, shape, path, *, tied=True, seed=0, o=2):
-    """Write an untrained student of any family far from standard units; return rows for it, [60, d] float32. ``tied``:
-    one scaler per channel. This one needs torch.
+def family_student(text, shape, o=2, seed=0, *, tied=True):
+    """Return an untrained student of any family far from standard units. ``tied``: one scaler per channel. This one needs
+    torch.
     """
     from regkd_edge.data import Scaler, Scalers
     from regkd_edge.models import Student, build, family_of, parse_spec
 
     d, rng = int(np.prod(shape)), np.random.default_rng(seed)
-    channel = family_of(text).channels(parse_spec(text), shape) if tied else np.arange(d)
-    mean, scale = rng.normal(size=d)[channel], rng.uniform(0.5, 2, d)[channel]
-    scalers = Scalers(Scaler(mean, scale), Scaler(rng.normal(size=o), rng.uniform(0.5, 2, o)))
+    channel = family_of(text).channels(parse_spec(text), shape) if tied else None
+    channel = np.arange(d) if channel is None else channel
+    x = Scaler(rng.normal(size=d)[channel], rng.uniform(0.5, 2, d)[channel])
+    scalers = Scalers(x, Scaler(rng.normal(size=o), rng.uniform(0.5, 2, o)))
     network = build(text, d, o, seed, shape=shape)
-    names = [f"x{j}" for j in range(d)], [f"y{j}" for j in range(o)]
-    Student(network, scalers, parse_spec(text), *names).export(path)
-    return (mean + scale * rng.normal(size=(60, d))).astype(np.float32)
+    return Student(network, scalers, parse_spec(text), [f"x{j}" for j in range(d)], [f"y{j}" for j in range(o)])
+
+
+def write_student(text, shape, path, *, tied=True, seed=0, o=2):
+    """Write such a student; return rows for it, [60, d] float32."""
+    student = family_student(text, shape, o, seed, tied=tied)
+    student.export(path)
+    x = student.scalers.x
+    return (x.mean + x.scale * np.random.default_rng(seed + 1).normal(size=(60, student.d))).astype(np.float32)

@@ -20,7 +20,7 @@ def fixed_batch(rows: np.ndarray, batch: int | None) -> list[np.ndarray]:
     return [np.ascontiguousarray(part) for part in padded.reshape(-1, batch, *rows.shape[1:])]
 
 
-def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, o] float64
+def reference_outputs(path: str | Path, rows: np.ndarray, *, wide: bool = False) -> np.ndarray:  # [n, o] float64
     """Return what a graph means: its outputs by ONNX Runtime on the CPU with every optimization off.
 
     Where the onnx package is absent (on a device), FP16 is computed as ONNX Runtime does it, with fewer roundings than
@@ -31,6 +31,8 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
     path : path of an ONNX file with one input and one output
     rows : float32 [n, d] or [n, *shape]
         Inputs in raw units.
+    wide : bool
+        Compute FP16 parts in float32, from the weights as FP16 has them: what is left is free of FP16's rounding.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def reference_outputs(path: str | Path, rows: np.ndarray) -> np.ndarray:  # [n, 
     options.log_severity_level = 3
     try:
         try:
-            content = _with_half_roundings(path)
+            content = _widened(path) if wide else _with_half_roundings(path)
         except NotAvailable:
             content = Path(path).read_bytes()
         session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -99,5 +101,22 @@ def _with_half_roundings(path: str | Path) -> bytes:
                 nodes.append(helper.make_node("Identity", [f"{name}_unrounded"], [name]))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    del model.graph.value_info[:]
+    return model.SerializeToString()
+
+
+def _widened(path: str | Path) -> bytes:
+    """Return the graph as bytes with float32 in place of FP16."""
+    model = load_graph(path)
+    from onnx import TensorProto, helper, numpy_helper
+
+    for k, tensor in enumerate(model.graph.initializer):
+        if tensor.data_type == TensorProto.FLOAT16:
+            wide = numpy_helper.to_array(tensor).astype(np.float32)
+            model.graph.initializer[k].CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+                attribute.CopyFrom(helper.make_attribute("to", TensorProto.FLOAT))
     del model.graph.value_info[:]
     return model.SerializeToString()

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..data.places import Places
 from ..errors import DataError, RecipeError
 from .sampler import Network, Sampler, noise
 
 __all__ = ["ConditionalVAE", "Latent", "TunedLatent", "fit_vae", "maximise", "tune"]
 
 _FIT, _NOISE, _TUNE, _DRAW = 30, 31, 32, 33
+STEPS, STEPS_OF_TENSORS = 2000, 1000  # of the training of a VAE
 REWARDS = ("label", "uncertainty")
 
 
@@ -37,20 +39,33 @@ class ConditionalVAE(nn.Module):
 
     def loss(self, x: Tensor, c: Tensor, eps: Tensor) -> Tensor:  # [B, d], [B, o], [B, k] -> scalar
         """Return the negative evidence lower bound."""
-        mean, log_sd = self.encoder(torch.cat([x, c], 1)).chunk(2, 1)
+        mean, log_sd = self.encode(x, c).chunk(2, 1)
         decoded = self.decode(mean + log_sd.exp() * eps, c)
         fit = 0.5 * ((x - decoded) / self.log_scale.exp()).square().sum(1) + self.features * self.log_scale
         kl = 0.5 * (mean.square() + (2 * log_sd).exp() - 1 - 2 * log_sd).sum(1)
         return (fit + kl).mean()
+
+    def encode(self, x: Tensor, c: Tensor) -> Tensor:  # [n, d], [n, o] -> [n, 2 k]
+        return self.encoder(torch.cat([x, c], 1))
 
     def decode(self, z: Tensor, c: Tensor) -> Tensor:  # [n, k], [n, o] -> [n, d]
         return self.decoder(torch.cat([z, c], 1))
 
 
 def fit_vae(
-    x: Tensor, c: Tensor, *, latent: int = 4, hidden: int = 64, steps: int = 2000, batch: int = 64, seed: int = 0
+    x: Tensor,
+    c: Tensor,
+    *,
+    latent: int = 4,
+    hidden: int = 64,
+    steps: int | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    places: Places | None = None,
 ) -> ConditionalVAE:
-    """Fit to rows x [N, d] and conditions c [N, o], standardised; Adam, 2e-3 with cosine decay."""
+    """Fit to rows x [N, d] and conditions c [N, o], standardised; Adam, 2e-3 with cosine decay. ``places`` of rows that
+    are images or signals: a :class:`~regkd_edge.sampling.latent_tensors.ConvolutionalVAE`.
+    """
     if len(x) < 2 or len(x) != len(c):
         raise DataError(
             f"a conditional VAE needs at least 2 rows with their conditions, got {len(x)} and {len(c)}.",
@@ -58,7 +73,13 @@ def fit_vae(
         )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        vae = ConditionalVAE(x.shape[1], c.shape[1], latent, hidden)
+        if places is None:
+            vae = ConditionalVAE(x.shape[1], c.shape[1], latent, hidden)
+        else:
+            from .latent_tensors import ConvolutionalVAE
+
+            vae = ConvolutionalVAE(places, c.shape[1], latent)
+    steps = steps or (STEPS if places is None else STEPS_OF_TENSORS)
     optimizer = torch.optim.Adam(vae.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = noise(seed, _FIT, 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..data.places import Places
 from ..fused import answers
 from .anchored import TargetAnchored
 from .gaussian import DescribedInputs, Gaussian
@@ -18,6 +19,7 @@ from .spread import Spread
 __all__ = ["Context", "anchored", "gaussian", "generator", "latent", "spread"]
 
 _LATENT = 4  # numbers of the latent, as in tools/reproduce/nguyen2021.py
+_LATENT_OF_TENSORS = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Context:
     sigma : tuple of float
         Of the noise around a row: one number, or one per feature.
     seed : int
+    places : Places or None
+        How the numbers of a row lie where rows are images or signals.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Context:
     many: int
     sigma: tuple[float, ...]
     seed: int
+    places: Places | None = None
 
 
 def gaussian(about: Context) -> Sampler:
@@ -88,6 +93,7 @@ def latent(about: Context) -> Sampler:
         c, reward = answers(about.teacher, x), "uncertainty"
     else:
         (x, c), reward = (torch.from_numpy(v).float() for v in about.rows), "label"
-    vae = fit_vae(x, c, latent=_LATENT, seed=about.seed)
+    flat = about.places is None
+    vae = fit_vae(x, c, latent=_LATENT if flat else _LATENT_OF_TENSORS, seed=about.seed, places=about.places)
     tuned = tune(vae, about.teacher, c, reward=reward, seed=about.seed)
     return TunedLatent(vae, tuned, about.teacher, c, reward=reward, seed=about.seed)

@@ -139,7 +139,7 @@ class Setting:
             if self.free is not None:
                 raw = read_inputs(config.like, names)
                 pool = self._pool(raw, Columns.detect(raw, names))
-        return Known(self.train, self.scalers, about, names, self.answers, pool)
+        return Known(self.train, self.scalers, about, names, self.answers, pool, self.places)
 
     def _standardized(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.scalers.x.standardize(self.dataset.x[rows]), self.scalers.y.standardize(self.dataset.y[rows])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import DistillConfig
 from ..config.objective import ROUND
-from ..data import Scalers
+from ..data import Places, Scalers
 from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from ..objectives.schedule import weight
@@ -36,6 +36,7 @@ class Known:
     names: list[str]
     answers: np.ndarray | None = None  # [N, o], the teacher's to the rows
     pool: Pool | None = None  # of the sampler neighbours
+    places: Places | None = None  # of rows that are images or signals
 
 
 @dataclass(eq=False)
@@ -154,6 +155,7 @@ def _sampler(config: DistillConfig, pair: Pair, known: Known, many: int, seed: i
             many=many,
             sigma=tuple(config.sigma),
             seed=seed,
+            places=known.places,
         )
     )
 

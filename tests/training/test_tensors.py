@@ -138,9 +138,24 @@ def test_without_rows_signals_are_drawn_smooth(tmp_path):
         rk.distill(Teacher().eval(), student="conv1d:4x3:relu", no_data=True, input_shape=(3, 16), describe=str(sheet))
 
 
+def test_points_of_a_tuned_latent_of_signals(monkeypatch):
+    made = []
+    from regkd_edge.sampling import latent_tensors, making
+    from regkd_edge.sampling.latent import Latent
+
+    class Seen(latent_tensors.ConvolutionalVAE):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            made.append(self.places)
+
+    monkeypatch.setattr(latent_tensors, "ConvolutionalVAE", Seen)
+    monkeypatch.setattr("regkd_edge.sampling.latent.STEPS_OF_TENSORS", 50)
+    monkeypatch.setattr(making, "tune", lambda *a, **k: Latent((0.0,) * 8, (1.0,) * 8, 0.0))
+    student = distilled(recipe="nguyen2021", steps=10)
+    assert made == [Places(SHAPE, 0)] and np.isfinite(student.predict(signals(20, 1)[0])).all()
+
+
 def test_what_tensors_do_not_have_is_refused_in_one_line():
-    with pytest.raises(RecipeError, match="sampler latent has a VAE of flat rows"):
-        distilled(recipe=None, base="mimic", terms=[], sampler="latent")
     with pytest.raises(
         RecipeError, match="hints need the hidden layers of an MLP|hint needs the hidden layers of an MLP"
     ):

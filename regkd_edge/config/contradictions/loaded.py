@@ -68,11 +68,6 @@ def require_tensors(config: DistillConfig, places: Any) -> None:
     """
     if places is None:
         return
-    if config.drawn == "latent":
-        raise RecipeError(
-            "sampler latent has a VAE of flat rows, and this student reads images or signals.",
-            "Use --sampler neighbours, generator or direct.",
-        )
     if config.teacher_gradient == "central" and places.d > _MOST_CENTRAL and _needs_gradient(config):
         raise RecipeError(
             f"central differences take {2 * places.d:,} teacher evaluations for each point of {places.d:,} numbers, "

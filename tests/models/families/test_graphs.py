@@ -9,27 +9,17 @@ import onnx
 import pytest
 
 import regkd_edge as rk
-from regkd_edge.data import Scaler, Scalers
+from regkd_edge.data import Scalers
 from regkd_edge.errors import DataError, GraphError
 from regkd_edge.export import check_onnx, export_onnx
 from regkd_edge.graph.unoptimized import reference_outputs
-from regkd_edge.models import ACTIVATIONS, Student, build, family_of, parse_spec
+from regkd_edge.models import ACTIVATIONS, Student, parse_spec
 from regkd_edge.quantization import graph_precision, quantize_int8, quantize_layers
 
+from ...graphs import family_student as student
 from .test_specs import NETWORKS
 
 TENSORS = [(text, shape) for text, shape in NETWORKS if not text.startswith("mlp")]
-
-
-def student(text, shape, o=2, seed=0, tied=True):
-    """An untrained student whose scalers are one per channel."""
-    d, rng = int(np.prod(shape)), np.random.default_rng(seed)
-    channel = family_of(text).channels(parse_spec(text), shape)
-    mean, scale = rng.normal(size=8), rng.uniform(0.5, 2, 8)
-    x = Scaler(mean[channel], scale[channel]) if tied else Scaler(rng.normal(size=d), rng.uniform(0.5, 2, d))
-    scalers = Scalers(x, Scaler(rng.normal(size=o), rng.uniform(0.5, 2, o)))
-    network = build(text, d, o, seed, shape=shape)
-    return Student(network, scalers, parse_spec(text), [f"x{j}" for j in range(d)], [f"y{j}" for j in range(o)])
 
 
 def rows(shape, n=150, seed=1):
@@ -58,6 +48,15 @@ def test_the_graph_takes_tensors_in_raw_units(text, shape, tmp_path):
         off = np.sqrt(((engine.predict(x) - want) ** 2).mean(0)) / want.std(0)
         assert (off < allowed).all(), (precision, off)  # of the output's deviation
         assert np.array_equal(engine.predict(x), engine.predict(x.reshape(len(x), -1)))
+
+
+@pytest.mark.parametrize(("text", "shape"), [("gru:3,3,3", (20, 1)), ("conv1d:6x3/2,5d3,gap,4:softplus", (2, 9))])
+def test_answers_far_from_zero_for_their_spread_are_built_in_fp16(text, shape, tmp_path):
+    """FP16 rounds a number by a share of its size, whatever the spread of the answers is."""
+    path = student(text, shape, 3, 3).export(tmp_path / "s.onnx").path
+    x = rows(shape, 60).astype(np.float32)
+    engine = rk.build(rk.quantize(path, "fp16", calibrate=x))
+    assert np.abs(engine.predict(x) - reference_outputs(path, x)).max() < 0.01
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
