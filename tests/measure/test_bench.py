@@ -276,3 +276,14 @@ def test_batches_beside_a_configuration_are_refused(tmp_path):
     timed = lambda result: [entry["batch"] for entry in result[0]["latency"]]  # noqa: E731
     assert timed(rk.bench(folder, x, y, config=config)) == [2, 3]
     assert timed(rk.bench(folder, x, y, batches=[4], **quick)) == [4] and timed(rk.bench(folder, x, y, **quick)) == [1]
+
+
+def test_other_settings_are_said_as_they_are_timed(tmp_path):
+    folder = tmp_path / "onnxruntime.fp32"
+    get_backend("onnxruntime").build(write_mlp(tmp_path / "student.fp32.onnx", widths=(5, 8, 1)), folder)
+    said = []
+    x = rows(n=20, seed=0)
+    measure_engines([folder], x, np.zeros((20, 1)), batches=[1], samples=20, warmup=0, sweep=True, progress=said.append)
+    settings = get_backend("onnxruntime").variants(read_manifest(folder))
+    timed = [line.removeprefix("onnxruntime.fp32 with ") for line in said if " with " in line]
+    assert timed and set(timed) <= set(settings) and len(timed) >= len(settings) - 1
