@@ -48,7 +48,7 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[An
     """Return (key, heading, format, rank) of every column; on a narrow terminal the highest rank is left out first.
 
     Keys of :data:`OF_TARGET` are looked up in the row's ``targets``; the others in the row. The latency columns are
-    those that the rows have, the budget's only if one was given.
+    those that the rows have, the budget's only if one was given, the student's only if there is one.
     """
     timed = []
     in_cpp = any(row.get(key) is not None for row in rows for key in row if key.startswith("cpp_"))
@@ -62,12 +62,13 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[An
             timed.append((key, heading, lambda v: figure(v, 3), ranks[0 if first else 1]))
     several = any(len(row["targets"]) > 1 for row in rows)
     judged = any(row["passed"] is not None for row in rows)
+    compared = any(target["delta"] is not None for row in rows for target in row["targets"])
     return [
         ("name", "", str, 0),
         *([("target", "target", str, 0)] if several else []),
         ("rmse", "RMSE", figure, 0),
         *([("allowed", "allowed", figure, 3), ("verdict", "budget", str, 1)] if judged else []),
-        ("delta", "vs FP32 student", percent, 3),
+        *([("delta", "vs FP32 student", percent, 3)] if compared else []),
         *timed,
         ("size_bytes", "size", size, 4),
         ("r2", "R²", lambda v: "–" if v is None else f"{v:.4f}", 5),
