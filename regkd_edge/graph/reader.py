@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
-from . import spatial_reader
+from . import pair_reader, spatial_reader
 from .activations import is_elementwise
 from .constants import Constants, attributes
+from .dense_reader import MAX_WIDTH, dense_layer
 from .function_reader import read_function
 from .graph import load_graph
 from .network import Activation, Clip, Layer, Network, Rounding, Scaling, Step, column_names
@@ -26,8 +27,6 @@ from .split_reader import read_split_layer
 
 __all__ = ["MAX_WIDTH", "UnknownNode", "read_network", "read_scalers"]
 
-MAX_WIDTH = 65536
-"""Values that a dense layer reads or makes."""
 _MAX_VALUES = 1 << 22  # of a row between two steps
 _SCALING = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide"}
 _NAMED = {
@@ -236,34 +235,13 @@ class _Reader:
 
     # -- Q/DQ and layers --------------------------------------------------------------------------------------------
     def quantize(self, node: Any, current: str) -> None:
-        scale = self.pair_scale(node)
-        nodes: list[Any] = []
-        target = self.pair_behind(node, scale, nodes)
+        pair = pair_reader.pair_at(self, node, current)
         self.flush()
-        self.pair = Rounding(tuple(nodes), current, target, self.width, scale)
-
-    def pair_behind(self, node: Any, scale: float, nodes: list[Any]) -> str:
-        """Append the Q/DQ pair of the given scale that begins with ``node``; return the tensor behind it."""
-        readers = self.consumers.get(node.output[0], [])
-        same = self.pair_scale(node) == scale and len(readers) == 1 and readers[0].op_type == "DequantizeLinear"
-        if not same or self.pair_scale(readers[0]) != scale:
-            raise self.refuse(node, "no DequantizeLinear of the same scale follows it")
-        nodes += [node, readers[0]]
-        return readers[0].output[0]
+        self.pair = pair
 
     def dequantize(self, node: Any, current: str) -> None:
         if self.pair is None:
             raise self.refuse(node, "no QuantizeLinear precedes it")
-
-    def pair_scale(self, node: Any) -> float:
-        """Return the scale of a Q or DQ of data."""
-        scale = self.constants.values(node.input[1])
-        zero = self.constants.values(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        if scale is None or scale.size != 1 or not np.isfinite(scale).all() or scale.reshape(-1)[0] <= 0:
-            raise self.refuse(node, "the scale of the data is not one constant above 0")
-        if zero is None or zero.dtype != np.int8 or np.any(zero):
-            raise self.refuse(node, "the data are not symmetric int8 (zero point 0 of type int8)")
-        return float(scale.reshape(-1)[0])
 
     def dense(self, node: Any, current: str) -> None:
         layer = self.layer(node, current)
@@ -281,48 +259,6 @@ class _Reader:
         else:
             self.shape, self.index = spatial_reader.behind_convolution(layer, len(self.shape) - 1)
 
-    def bias(self, node: Any, position: int, width: int) -> np.ndarray | None:  # float32 [width]
-        """Return the bias of a layer, or None if it has none."""
-        if len(node.input) <= position or not node.input[position]:
-            return None
-        value = self.constants.values(node.input[position])
-        if value is None:
-            raise self.refuse(node, "its bias is not constant")
-        if value.dtype != np.float32 or value.size not in (1, width) or not np.isfinite(value).all():
-            raise self.refuse(node, f"its bias is not {width} finite numbers of float32")
-        return np.broadcast_to(value.reshape(-1), (width,)).copy()
-
     def layer(self, node: Any, current: str) -> Layer:
         """Read the weights of a Gemm, MatMul or Conv; its data are those of the tensor ``current``."""
-        if node.op_type == "Conv":
-            return spatial_reader.convolution(self, node, current)
-        given = attributes(node)
-        if len(self.shape) != 1 or self.batch_axis:
-            raise self.refuse(node, f"it reads values of shape {list(self.shape)}, expected one axis")
-        if given.get("alpha", 1.0) != 1.0 or given.get("beta", 1.0) != 1.0 or given.get("transA", 0):
-            raise self.refuse(node, "alpha, beta or transA does not have its default value")
-        if node.input[0] != current:
-            raise self.refuse(node, "the data are not its first operand")
-        turned = bool(given.get("transB", 0))
-        weights = self.constants.weights(node, node.input[1])  # [n, m], or [m, n] when turned
-        shape = weights.values.shape
-        if (
-            len(shape) != 2
-            or shape[1 if turned else 0] != self.width
-            or not 1 <= shape[0 if turned else 1] <= MAX_WIDTH
-        ):
-            raise self.refuse(node, f"its weights have shape {list(shape)} behind {self.width} values")
-        width = shape[0 if turned else 1]
-        scale = weights.scale if weights.codes is None else weights.per_output(0 if turned else 1, width)
-        if weights.codes is not None and scale is None and self.pair is not None:
-            raise self.refuse(node, "the scales of its weights are not one number, or one per output")
-
-        def oriented(a: np.ndarray) -> np.ndarray:
-            rows = a if turned else a.T
-            return np.ascontiguousarray(rows if self.index is None else rows[:, self.index])
-
-        bias = self.bias(node, 2, width)
-        codes = None if weights.codes is None or scale is None else oriented(weights.codes)
-        name = node.name or node.output[0]
-        weight = oriented(weights.values)
-        return Layer((node,), current, node.output[0], width, name, weight, bias, codes, scale)
+        return (spatial_reader.convolution if node.op_type == "Conv" else dense_layer)(self, node, current)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .constants import Weights, attributes
+from .dense_reader import bias_of
 from .formats import low_scale
 from .network import Average, ChannelsLast, Layer, Recurrent, Rounding, Window
+from .pair_reader import pair_behind, pair_scale
 
 if TYPE_CHECKING:
     from .reader import _Reader
@@ -89,7 +91,7 @@ def convolution(reader: _Reader, node: Any, current: str) -> Layer:
     scale = weights.scale if weights.codes is None else weights.per_output(0, m)
     if weights.codes is not None and scale is None and reader.pair is not None:
         raise reader.refuse(node, "the scales of its weights are not one number, or one per output")
-    bias = reader.bias(node, 2, m)
+    bias = bias_of(reader, node, 2, m)
     codes = None if weights.codes is None or scale is None else oriented(weights.codes)
     width = int(np.prod(places)) * m
     return Layer(
@@ -161,7 +163,7 @@ def recurrent(reader: _Reader, node: Any, current: str) -> str:
         raise reader.refuse(node, f"its weights do not fit {features} features and {units} units")
     if (inputs.codes is None) != (state.codes is None) or (inputs.low_codes is None) != (state.low_codes is None):
         raise reader.refuse(node, "its two matrices differ in precision")
-    bias = reader.bias(node, 3, 6 * units)
+    bias = bias_of(reader, node, 3, 6 * units)
     bias = np.zeros(6 * units, np.float32) if bias is None else bias
     sequence = used[0] == node.output[0]
     width = units * (steps if sequence else 1)
@@ -222,11 +224,11 @@ def rounded_twice(reader: _Reader, current: str) -> Rounding | None:
     rests = [node for node in readers if node.op_type == "Sub"]
     if len(quantizers) != 2 or len(rests) != 1 or len(readers) != 3:
         return None
-    scale = reader.pair_scale(quantizers[0])
+    scale = pair_scale(reader, quantizers[0])
     nodes: list[Any] = []
     whole = None
     for quantizer in quantizers:
-        rounded = reader.pair_behind(quantizer, scale, nodes)
+        rounded = pair_behind(reader, quantizer, scale, nodes)
         users = reader.consumers.get(rounded, [])
         if len(users) != 1:
             return None
@@ -237,7 +239,7 @@ def rounded_twice(reader: _Reader, current: str) -> Rounding | None:
     low = reader.consumers.get(rests[0].output[0], [])
     if whole is None or len(low) != 1 or low[0].op_type != "QuantizeLinear":
         return None
-    rest = reader.pair_behind(low[0], float(low_scale(scale)), nodes)
+    rest = pair_behind(reader, low[0], float(low_scale(scale)), nodes)
     if rest not in whole.input:
         return None
     return Rounding((*nodes, rests[0], whole), current, whole.output[0], reader.width, scale, low=True)

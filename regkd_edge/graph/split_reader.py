@@ -12,6 +12,7 @@ import numpy as np
 
 from .formats import low_scale
 from .network import Layer
+from .pair_reader import pair_behind, pair_scale
 
 if TYPE_CHECKING:
     from .reader import _Reader
@@ -33,12 +34,12 @@ def read_split_layer(reader: _Reader, current: str) -> Layer | None:
     quantizers = [node for node in readers if node.op_type == "QuantizeLinear"]
     if not quantizers or len(readers) - len(quantizers) > 1:
         return None
-    scale = reader.pair_scale(quantizers[0])
+    scale = pair_scale(reader, quantizers[0])
     nodes: list[Any] = []
     high: list[Layer] = []
     low: list[Layer] = []
     for node in quantizers:
-        rounded = reader.pair_behind(node, scale, nodes)
+        rounded = pair_behind(reader, node, scale, nodes)
         for user in reader.consumers.get(rounded, []):
             if user.op_type in _PRODUCTS:
                 high.append(_product(reader, user, rounded, nodes))
@@ -81,7 +82,7 @@ def _low_product(reader: _Reader, subtraction: Any, scale: float, nodes: list[An
     readers = reader.consumers.get(subtraction.output[0], [])
     if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
         raise reader.refuse(subtraction, _WHY)
-    rounded = reader.pair_behind(readers[0], float(low_scale(scale)), nodes)
+    rounded = pair_behind(reader, readers[0], float(low_scale(scale)), nodes)
     users = reader.consumers.get(rounded, [])
     if len(users) != 1 or users[0].op_type not in _PRODUCTS:
         raise reader.refuse(subtraction, _WHY)

@@ -15,13 +15,14 @@ from ..data.arrays import shape_of
 from ..data.scores import r2_score
 from ..errors import ModelError, UserError
 from ..io.progress import tick
+from .asking import failure, gradient_passes, input_type, reason_of, remedy
 from .convert import as_mlp, between
 from .mlp import MLP
 from .outputs import Outputs, Picked
 from .space import InStandardizedSpace, same_scalers
 from .store import count_parameters
 
-__all__ = ["Teacher", "reason_of"]
+__all__ = ["Teacher"]
 
 _CHUNK = 4096  # rows per call
 
@@ -195,15 +196,9 @@ class Teacher:
     def _try_gradient(self, rows: np.ndarray) -> None:  # [n, d]
         """Tell whether gradients pass, on rows that the module has answered."""
         kind = self.dtype_for(rows) if self.values is None else getattr(self.module, "dtype", torch.float32)
-        if self.mlp is not None or not self.differentiable or not kind.is_floating_point:
-            return
-        x = torch.from_numpy(rows).to(self._device, kind, copy=True).requires_grad_(True)
-        try:
-            with torch.enable_grad():
-                y = self.outputs(self.module(self._shaped(x) * 1), len(x))  # not a leaf, which a module may write into
-                self.differentiable = torch.autograd.grad(y.sum(), x, allow_unused=True)[0] is not None
-        except Exception:  # NumPy inside a module, a gradient that is not implemented
-            self.differentiable = False
+        if self.mlp is None and self.differentiable and kind.is_floating_point:
+            x = self._shaped(torch.from_numpy(rows)).to(self._device, kind)
+            self.differentiable = gradient_passes(lambda x: self.outputs(self.module(x), len(x)), x)
 
     def _answers_to(self, rows: np.ndarray) -> np.ndarray:  # [n, d] -> [n, o], raw units
         if self.units == "standardized":
@@ -270,27 +265,13 @@ class Teacher:
             raise
         except Exception as error:  # whatever a foreign module raises
             raise ModelError(
-                f"the teacher ({self.source}) fails on rows of {_sizes(x)}{self._hint(rows.shape[1])}: "
+                f"the teacher ({self.source}) fails on rows of {failure(self.module, x, rows.shape[1])}: "
                 f"{reason_of(error)}.",
-                self._remedy(),
+                remedy(self.module, self.shape is None),
             ) from error
 
     def _shaped(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.shape is None else x.reshape(len(x), *self.shape)
-
-    def _remedy(self) -> str:
-        shaped = (nn.modules.conv._ConvNd, nn.RNNBase)
-        if self.shape is None and any(isinstance(m, shaped) for m in self.module.modules()):
-            return "Declare the shape of a row (--input-shape, input_shape= in Python), such as 1,8,8."
-        return "Give the data it was trained on."
-
-    def _hint(self, d: int) -> str:
-        if self.shape is not None:
-            return ""
-        first = next((m for m in self.module.modules() if isinstance(m, nn.Linear)), None)
-        if first is None or first.in_features == d:
-            return ""
-        return f" (its first linear layer takes {first.in_features} inputs)"
 
     @property
     def _asked(self) -> nn.Module:
@@ -304,22 +285,7 @@ class Teacher:
     def dtype_for(self, rows: np.ndarray) -> torch.dtype:
         """The type in which the module takes its inputs: that of its parameters, or the first one that it accepts."""
         if self._dtype is None:
-            asked = self._asked
-            own = next((p for p in (*asked.parameters(), *asked.buffers()) if p.is_floating_point()), None)
-            first = getattr(asked, "dtype", None) or (own.dtype if own is not None else torch.float32)
-            first = first if isinstance(first, torch.dtype) else torch.float32
-            whole = [torch.int64] if (rows == np.rint(rows)).all() else []
-            self._dtype = first
-            for dtype in dict.fromkeys([first, torch.float32, torch.float64, *whole]):
-                try:
-                    with torch.no_grad():
-                        asked(self._shaped(torch.tensor(rows[:2])).to(self._device, dtype))  # a copy, see _call
-                except (RuntimeError, TypeError) as error:  # another type, or something else: then the first is asked
-                    if not any(word in str(error) for word in ("dtype", "Long", "Double", "Float", "scalar type")):
-                        break
-                else:
-                    self._dtype = dtype
-                    break
+            self._dtype = input_type(self._asked, rows, self._shaped, self._device)
         return self._dtype
 
     def standardized(self, scalers: Scalers) -> nn.Module:
@@ -370,12 +336,3 @@ class Teacher:
 def _spec(mlp: MLP) -> str:
     hidden = ",".join(map(str, mlp.widths[1:-1]))
     return f"mlp:{hidden}:{mlp.activation}" if hidden else "a linear map"
-
-
-def _sizes(x: torch.Tensor) -> str:
-    return f"{x.shape[1]} inputs" if x.ndim == 2 else f"shape {'x'.join(map(str, x.shape[1:]))}"
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of what was raised, without its full stop."""
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__

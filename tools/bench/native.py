@@ -232,13 +232,18 @@ def summary(raw: np.ndarray) -> dict[str, float]:
     return {"n": len(raw), **{f"p{q}_us": round(float(np.percentile(raw, q)) * 1e-3, 3) for q in (50, 90, 99)}}
 
 
+def _inputs(record: dict[str, Any]) -> str:
+    shaped = all("@" in row["student"] for row in record["rows"])
+    return "Inputs of the shape behind @" if shaped else f"{record['features']} inputs"
+
+
 def as_markdown(record: dict[str, Any]) -> str:
     machine, versions = record["machine"]["before"], record["machine"]["before"]["versions"]
     lines = [
         "# Native back end against ONNX Runtime, one thread",
         "",
         f"`{record['command']}`, {record['date']}. {machine['cpu']}, {machine['cores']} cores; load before {machine.get('load')}, after {record['machine']['after'].get('load')};",
-        f"Python {machine['python']}, onnxruntime {versions.get('onnxruntime')}, numpy {versions.get('numpy')}. {record['features']} inputs, one output, "
+        f"Python {machine['python']}, onnxruntime {versions.get('onnxruntime')}, numpy {versions.get('numpy')}. {_inputs(record)}, one output, "
         f"{record['samples']} synchronous requests per caller in {record['rounds']} turns.",
         f"Microseconds; the Python loop's own {record['overhead_us']['python']:.2f} us are contained in the Python figures. `ratio`: p50 of `onnxruntime` over the row's.",
         "",

@@ -14,10 +14,11 @@ from ...data import Columns, Dataset
 from ...data.stored import is_stored
 from ...errors import ModelError
 from ...run.consented import require_code, trusts
+from ..asking import reason_of
 from ..scaling import find_scalers, read_scalers, scalers_in
 from ..state_dict import Weights
 from ..store import read_card, read_tensors
-from ..teacher import Teacher, reason_of
+from ..teacher import Teacher
 from ..weights import read_weights
 from .factory import from_factory, imported
 from .file import from_file
