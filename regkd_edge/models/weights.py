@@ -110,7 +110,7 @@ def unpickled(path: Path, *, trust: bool = False) -> Any:
             ) from None
         if not refused:
             raise ModelError(
-                f"'{path}' is not a state dict that loads with weights_only: {_first_line(error)}",
+                f"'{path}' is not a state dict that loads with weights_only: {_first_line(error).rstrip('.')}.",
                 "Save module.state_dict(), not the module, best as .safetensors.",
             ) from None
     here = str(Path.cwd())
