@@ -53,6 +53,8 @@ def is_time(name: str, column: np.ndarray) -> bool:
     low, high = float(column.min()), float(column.max())
     named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
     epoch = any(_EPOCH[0] * unit < low < high < _EPOCH[1] * unit for unit in (1.0, 1e3, 1e6, 1e9))
+    if not (epoch or named):
+        return False
     varied = len(np.unique(column)) > 0.5 * len(column)
     if epoch and (named or bool((np.diff(column) >= 0).all())) and varied:
         return True
