@@ -28,6 +28,7 @@ _PUBLIC = {
     "BenchResult": "measure.result",
     "RunConfig": "config",
     "RunFolder": "run",
+    "DataWarning": "errors",
     "UserError": "errors",
     "Scaler": "data",
     "Scalers": "data",

@@ -10,6 +10,7 @@ import re
 
 __all__ = [
     "DataError",
+    "DataWarning",
     "GraphError",
     "ModelError",
     "NotAvailable",
@@ -18,6 +19,10 @@ __all__ = [
     "RunFolderError",
     "UserError",
 ]
+
+
+class DataWarning(UserWarning):
+    """Rows that are taken as they are and look like a mistake, such as a mark for missing values among readings."""
 
 
 class UserError(Exception):

@@ -241,3 +241,26 @@ def test_public_names_exist_and_importing_the_package_loads_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1]
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_in_memory_are_looked_at_as_a_table_is():
+    """A mark for missing values among the rows of a notebook is told, and clean rows are left in peace."""
+    import warnings
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = x[:, 0] + x[:, 1] ** 2
+    marked, target = x.copy(), y.copy()
+    marked[:24, 1], target[:24] = -999, -200
+    for rows, labels, said in (
+        (marked, y, "input 'x1' has -999 in 24 of 300"),
+        (x, target, "target 'y' has -200 in 24"),
+    ):
+        with pytest.warns(rk.DataWarning, match=said):
+            rk.train_teacher(rows, labels, "mlp:4:relu", epochs=1)
+    with pytest.warns(rk.DataWarning, match="'x1' has -999"):
+        rk.distill(lambda x: x[:, 0], marked, student="mlp:4:relu", base="mimic", terms=[], steps=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", rk.DataWarning)
+        rk.distill(lambda x: x[:, 0], x, student="mlp:4:relu", base="mimic", terms=[], steps=2)
+        rk.train_teacher(np.linspace(0, 1, 60)[:, None], np.linspace(0, 1, 60) ** 2, "mlp:4:relu", epochs=1)

@@ -12,6 +12,7 @@ from ..config.problems import whole_or
 from ..data import Dataset, as_rows, dataset_of
 from ..data.arrays import require_shape, shape_of
 from ..errors import DataError
+from .noticed import warn_of
 
 if TYPE_CHECKING:
     from ..data import Table
@@ -187,7 +188,9 @@ def _labelled(x: Any, y: Any, validation: Any, seed: int, shape: Sequence[int] |
         return x
     if y is None:
         raise DataError("y is missing: a network is trained on labels.", "Give y [n, o] or [n].")
-    return dataset_of(x, y, validation=validation, seed=seed, input_shape=shape)
+    data = dataset_of(x, y, validation=validation, seed=seed, input_shape=shape)
+    warn_of(data)
+    return data
 
 
 def _dataset_of(
@@ -226,6 +229,7 @@ def _dataset_of(
         else teacher.target_names,
         input_shape=shape,
     )
+    warn_of(data)
     check_teacher(teacher, data)
     return data
 

@@ -14,6 +14,7 @@ __all__ = ["close_groups"]
 
 _ROWS, _WIDE = 5000, 2000  # rows up to which all distances are looked at, and up to which radii beyond copies are tried
 _RADII = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.15)  # times the root of the number of columns, standardised
+_PRODUCTS = 3_000_000_000  # of the matrix of distances
 _COPIES = 1e-2  # radius up to which rows are copies
 _APART = 4.0  # radii to the next group
 _GROUPED, _FEWEST = 0.6, 5  # share of the rows that have a close one, and groups
@@ -29,7 +30,7 @@ def close_groups(
     """
     n = len(x)
     kept = [j for j in range(x.shape[1]) if j not in left_out and x[:, j].std() > 0]
-    if not 20 <= n <= _ROWS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
+    if n**2 * len(kept) > _PRODUCTS or not 20 <= n <= _ROWS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
         return None
     z = x[:, kept]
     z = (z - z.mean(axis=0)) / z.std(axis=0)

@@ -13,7 +13,7 @@ from .neighbours import names_units
 from .reading import Frame, Odd
 from .reading.cells import shortened
 from .typed import named_option
-from .verdict import NUMBERS_IN_TEXT, kind_of, thousands_mark
+from .verdict import NUMBERS_IN_TEXT, kind_of, thousands_mark, units_of
 
 __all__ = ["require_numbers"]
 
@@ -143,7 +143,11 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         found.by_hand.append(f"Write each cell of '{name}' as one plain number{leave}.")
     elif kind == "unit":
         found.say(name, f"numbers with a unit, such as {example}")
-        found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
+        units = sorted(units_of(texts)) + ["none"] * (numbers > 0)
+        if len(units) > 1:  # 5% among 0.05 would become a hundredfold error
+            found.by_hand.append(f"Convert '{name}' to one unit first (it has {', '.join(units[:4])}), then remove it.")
+        else:
+            found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
     else:
         what = {
             "only marks": f"only {example}",

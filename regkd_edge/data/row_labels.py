@@ -53,6 +53,8 @@ def is_time(name: str, column: np.ndarray) -> bool:
     low, high = float(column.min()), float(column.max())
     named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
     epoch = any(_EPOCH[0] * unit < low < high < _EPOCH[1] * unit for unit in (1.0, 1e3, 1e6, 1e9))
+    if not (epoch or named):
+        return False
     varied = len(np.unique(column)) > 0.5 * len(column)
     if epoch and (named or bool((np.diff(column) >= 0).all())) and varied:
         return True
@@ -85,4 +87,4 @@ def labels_of_rows(
             differs = named and (column == np.rint(column)).all() and len(np.unique(column)) == len(column)
             if differs or is_time(name, column):
                 found.append(name)
-    return found
+    return found if len(found) < len(names) else []  # an even axis may well be the only input of a curve

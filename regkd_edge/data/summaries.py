@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,16 @@ __all__ = ["summary_rows"]
 _ENDS = 8  # rows at each end that may be statistics
 _COLUMNS = 2  # columns that must agree
 _FINELY = 20  # distinct values of a column of readings
+_SAMPLE, _WIDEST = 1000, 1000  # rows that tell the digits, and columns up to which statistics are sought
+_STATISTICS: tuple[tuple[str, Callable[[np.ndarray], np.ndarray]], ...] = (
+    ("mean", lambda rest: rest.mean(axis=0)),
+    ("median", lambda rest: np.median(rest, axis=0)),
+    ("standard deviation", lambda rest: rest.std(axis=0)),
+    ("standard deviation", lambda rest: rest.std(axis=0, ddof=1)),
+    ("smallest values", lambda rest: rest.min(axis=0)),
+    ("largest values", lambda rest: rest.max(axis=0)),
+    ("number", lambda rest: np.full(rest.shape[1], float(len(rest)))),
+)
 _FINE = 0.1  # rounding of a statistic over the spread of its column, from which agreement is chance
 
 
@@ -21,7 +31,7 @@ def summary_rows(names: Sequence[str], values: np.ndarray) -> list[str]:  # [N, 
     of a designed experiment agrees in the inputs alone. Smallest and largest values are only told beside such a row.
     """
     n = len(values)
-    if n < 5 or n > 200_000 or not np.isfinite(values).all():
+    if n < 5 or n > 200_000 or values.shape[1] > _WIDEST or not np.isfinite(values).all():
         return []
     empty = _of_one_value(values)
     if empty:
@@ -85,29 +95,20 @@ def _statistic(rest: np.ndarray, row: np.ndarray, steps: np.ndarray) -> tuple[st
     spread = rest.std(axis=0)
     if not (half <= _FINE * spread).any():
         return None
-    for name, value in (
-        ("mean", rest.mean(axis=0)),
-        ("median", np.median(rest, axis=0)),
-        ("standard deviation", spread),
-        ("standard deviation", rest.std(axis=0, ddof=1)),
-        ("smallest values", rest.min(axis=0)),
-        ("largest values", rest.max(axis=0)),
-        ("number", np.full(rest.shape[1], float(len(rest)))),
-    ):
-        if (np.abs(row - value) <= half).all():
+    for name, of in _STATISTICS:
+        if abs(row[0] - of(rest[:, :1])[0]) <= half[0] and (np.abs(row - of(rest)) <= half).all():
             return name, np.arange(len(row))
     return None
 
 
 def _last_digits(values: np.ndarray) -> np.ndarray:  # [c]
-    """One unit in the last decimal place of each column; 0 where there is no end of digits."""
+    """One unit in the last decimal place of each column (of a sample of its rows); 0 where there is no end of digits."""
+    values = values[:: max(1, len(values) // _SAMPLE)]
     steps = np.zeros(values.shape[1])
-    for j, column in enumerate(values.T):
-        for digits in range(-3, 7):
-            step = 10.0**-digits
-            if (np.abs(column - np.rint(column / step) * step) <= 1e-9 * np.maximum(np.abs(column), step)).all():
-                steps[j] = step
-                break
+    for digits in range(6, -4, -1):
+        step = 10.0**-digits
+        whole = np.abs(values - np.rint(values / step) * step) <= 1e-9 * np.maximum(np.abs(values), step)
+        steps[whole.all(axis=0)] = step
     return steps
 
 

@@ -7,7 +7,7 @@ import re
 from .reading import Odd
 from .reading.cells import GROUPED
 
-__all__ = ["NUMBERS_IN_TEXT", "kind_of", "thousands_mark"]
+__all__ = ["NUMBERS_IN_TEXT", "kind_of", "thousands_mark", "units_of"]
 
 _FEW = 40  # words of a column that may be a category
 _DATE = re.compile(
@@ -39,12 +39,13 @@ _UNIT = re.compile(
 _MARKS = {
     "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "n.d.", "?", "-", "--", "---", ".",
     "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void", "1.#qnan", "-1.#qnan", "1.#ind",
-    "-1.#ind", "1.#inf", "-1.#inf", "-nan(ind)", "nan(ind)", "-nan", "<na>", "nat", "overflow", "#overflow", "over", "ol",
-    "open", "short", "fault", "invalid", "not a number", "no data", "nodata", "n/d", "nd", "k.a.", "blank", "(null)", "(blank)",
+    "-1.#ind", "1.#inf", "-1.#inf", "-nan(ind)", "nan(ind)", "-nan", "<na>", "nat", "overflow", "#overflow", "ol",
+    "fault", "invalid", "not a number", "no data", "nodata", "n/d", "nd", "k.a.", "blank", "(null)", "(blank)",
 }  # fmt: skip
 #: What numbers in a text may be; none of them is dropped or guessed.
 NUMBERS_IN_TEXT = tuple(_IN_TEXT)
 _PLAIN = re.compile(r"[+-]?\d+[.,]?\d*")
+_TRUTH = {"y", "n", "yes", "no", "on", "off", "ja", "nein", "t", "f", "high", "low", "open", "closed"}
 _BIG = re.compile(r"[+-]?\d{16,}")
 
 
@@ -94,6 +95,8 @@ def _kind(texts: list[str], odd: Odd, numbers: int) -> str:
             return what
     if every(_UNIT):
         return "unit"
+    if len(texts) > 1 and all(text.lower() in _TRUTH for text in texts):
+        return "words"
     if numbers >= odd.count and len(texts) <= 3 and not odd.more:
         return "marks"
     repeated = odd.count >= 2 * len(texts) or len(texts) < 4
@@ -103,3 +106,8 @@ def _kind(texts: list[str], odd: Odd, numbers: int) -> str:
 def thousands_mark(texts: list[str]) -> str:
     """The mark that groups the digits of numbers: ``,``, ``.``, ``'`` or ``space``."""
     return next(mark for mark, form in GROUPED.items() if any(form.fullmatch(text) for text in texts))
+
+
+def units_of(texts: list[str]) -> set[str]:
+    """What stands beside the numbers of cells: ``{"°C"}``, or several where a column mixes units."""
+    return {re.sub(r"[\d.,+\s-]", "", text) for text in texts}

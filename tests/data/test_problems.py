@@ -125,6 +125,24 @@ def test_numbers_inside_a_text_are_never_guessed(refused, cell, what):
     assert error.remedy == "Write each cell of 'a' as one plain number, or leave it out: --drop a."
 
 
+@pytest.mark.parametrize(
+    ("cells", "units"),
+    [(["5%", "0.05"], "%, none"), (["1.2 bar", "120 kPa"], "bar, kPa"), (["$5", "7 EUR"], "$, EUR")],
+)
+def test_units_that_differ_are_never_only_removed(refused, cells, units):
+    _, error = refused("a,b,y\n" + rows(30, lambda i: f"{cells[i % 2]},{i * i},{i % 7}"))
+    assert error.remedy == f"Convert 'a' to one unit first (it has {units}), then remove it."
+    _, error = refused("a,b,y\n" + rows(30, lambda i: f"{i} bar,{i * i},{i % 7}"))
+    assert error.remedy == "Remove the unit from the cells of 'a'."
+
+
+def test_truth_words_among_numbers_are_no_marks_for_missing_values(refused):
+    path, error = refused("f,a,y\n" + rows(40, lambda i: f"{'YN10'[i % 4]},{i * i},{i % 7}"))
+    assert "--missing" not in error.remedy and len(follow(path, error)) == 40
+    path, error = refused("f,a,y\n" + rows(40, lambda i: f"{['open', 'closed'][i % 2]},{i * i},{i % 7}"))
+    assert follow(path, error).feature_names == ["f=closed", "f=open", "a"]
+
+
 def test_rows_of_statistics_and_the_names_again_are_told_from_marks(refused):
     _, error = refused("id,a,y\n" + rows(30, lambda i: f"{i},{i},{i % 7}") + "Mittelwert,3,4\nStd.abw.,1,2\nMax,9,9\n")
     assert "'Mittelwert' in line 32, 3 rows of totals or means" in error.cause and "--missing" not in error.remedy

@@ -118,7 +118,9 @@ def test_row_numbers_are_told_from_features():
 )
 def test_identifiers_and_times_are_told_by_name_and_values(name, values, labels):
     column = np.asarray(values, dtype=float)
-    assert (labels_of_rows([name], column[:, None]) == [name]) == labels
+    other = RNG.normal(size=len(column))
+    assert (labels_of_rows([name, "other"], np.column_stack([column, other])) == [name]) == labels
+    assert labels_of_rows([name], column[:, None]) == []  # the only input
 
 
 def test_times_of_shuffled_rows_are_times_still():
