@@ -120,3 +120,32 @@ def test_the_gradient_of_the_search_is_the_formula():
     recipe = StepRecipe(w_abm=1.0, ascent_ridge=0.25, ascent_weight_decay=0.125)
     got = ascent_gradient(lambda x: 2 * x, lambda x: 0.5 * x, x, recipe)
     torch.testing.assert_close(got, (-2 * 2.25 * x + 0.25 * 8 * x) / 3 + 0.125 * x)
+
+
+def test_a_weight_in_a_configuration_is_start_end_and_hold():
+    from regkd_edge.objectives.schedule import weight
+
+    assert weight("1..0") == Schedule(1.0, 0.0, 1) and weight("0.5..2/10") == Schedule(0.5, 2.0, 10)
+    assert weight("3") == Schedule(3.0, 3.0, 1) and weight(0.25) == Schedule(0.25, 0.25)
+
+
+def test_a_step_of_the_search_is_its_rule():
+    """Downhill along the gradient: by 0.1 in all, by 0.1 per feature, or by RMSprop's first step of 0.1 / sqrt(0.01)."""
+    import torch
+
+    from regkd_edge.objectives.terms import ascent_update
+
+    x, grad = torch.tensor([[1.0, 2.0]], dtype=torch.float64), torch.tensor([[3.0, -4.0]], dtype=torch.float64)
+    step = lambda rule: ascent_update(
+        x, grad, torch.zeros_like(x), StepRecipe(w_abm=1.0, ascent_rule=rule, ascent_size=0.1)
+    )  # noqa: E731
+    torch.testing.assert_close(step("normalised")[0], x - 0.1 * grad / 5)
+    torch.testing.assert_close(step("sign")[0], x - 0.1 * grad.sign())
+    moved, v = step("rmsprop")
+    torch.testing.assert_close(moved, x - 0.1 * grad / (0.1 * grad.abs() + 1e-8))
+    torch.testing.assert_close(v, 0.01 * grad**2)
+
+
+def test_a_plain_recipe_searches_without_ridge_and_decay():
+    recipe = StepRecipe()
+    assert (recipe.ascent_ridge, recipe.ascent_weight_decay) == (0.0, 0.0)

@@ -16,11 +16,12 @@ from regkd_edge.graph.formats import FORMATS
 from regkd_edge.graph.weighted import read_weighted
 from regkd_edge.quantization import quantize_int8, rounding
 from regkd_edge.quantization import weighted_posttraining as weighted
+from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.equalize import fold_rates
 from regkd_edge.quantization.plan import nearest_plan
 from regkd_edge.quantization.posttraining import Outcome, _bounds
 from regkd_edge.quantization.rounding import learn_rounding
-from regkd_edge.quantization.splitting import refined
+from regkd_edge.quantization.splitting import clipping_risk, refined
 from regkd_edge.quantization.weighted_plan import nearest_weighted, weight_steps
 
 
@@ -180,3 +181,27 @@ def test_layers_without_attributes_and_biases_are_found_by_the_other_quantizer(t
     assert done.graph.share == {"int8": 1.0} and len(done.graph.layers) == 2
     assert done.check["rmse"] < 0.05
     assert "pre-processing" not in "".join(capfd.readouterr())
+
+
+# -- splitting ----------------------------------------------------------------------------------------------------
+
+
+def test_the_risk_of_clipping_is_per_feature_only_where_a_layer_has_scales_per_feature(tmp_path):
+    chain, x = read_chain(write_mlp(tmp_path / "s.onnx", widths=(5, 12, 2))), rows(n=40)
+    plan = nearest_plan(chain, ["int8"] * 2, [4.0, 4.0])
+    points = Calibration.split(chain, x, tolerance=np.array([0.5, 0.25]))
+    a = chain.activations(x)[0][1]
+    weight = plan.layers[1].weight.astype(np.float64)
+
+    def risk(per_feature):
+        changes = []
+        for half in (slice(0, None, 2), slice(1, None, 2)):
+            seen, other = a[half], np.delete(a, np.arange(40)[half], axis=0)
+            low, high = (seen.min(0), seen.max(0)) if per_feature else (-np.abs(seen).max(), np.abs(seen).max())
+            changes.append(((np.clip(other, low, high) - other) @ weight.T) ** 2)
+        return 0.5 * (np.concatenate(changes).mean(0) / [0.25, 0.0625]).max()
+
+    assert risk(True) > 1.5 * risk(False)
+    assert clipping_risk(plan, points, 1) == pytest.approx(risk(False), rel=1e-3)
+    scaled = plan.with_layer(1, rate=np.ones(12, np.float32))
+    assert clipping_risk(scaled, points, 1) == pytest.approx(risk(True), rel=1e-3)
