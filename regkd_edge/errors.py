@@ -15,6 +15,7 @@ __all__ = [
     "ModelError",
     "NotAvailable",
     "OptionError",
+    "ProcessLost",
     "RecipeError",
     "RunFolderError",
     "UserError",
@@ -76,6 +77,10 @@ class GraphError(UserError, ValueError):
 
 class RunFolderError(UserError):
     """A run folder that is corrupt, half written, or cannot be written to."""
+
+
+class ProcessLost(UserError):
+    """A process of several that train together has ended, or cannot be reached."""
 
 
 class NotAvailable(UserError):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from .engines import build, load_engine, manifest_of, require_backend, why_not
 from .measuring import bench
+from .processes import join_processes, processes
 from .quantizing import quantize
 from .training import described_rows, distill, judge_teacher, load_teacher, train_teacher
 
@@ -28,10 +29,12 @@ __all__ = [
     "build",
     "described_rows",
     "distill",
+    "join_processes",
     "judge_teacher",
     "load_engine",
     "load_teacher",
     "manifest_of",
+    "processes",
     "quantize",
     "require_backend",
     "train_teacher",

@@ -31,6 +31,7 @@ from . import (
 )
 from .help import PlainCommand, PlainGroup
 from .output import console, error_line
+from .processes import follow, leading, rank_and_size
 from .renamed import current
 from .screen import clear_screen_settings
 from .switches import add_switches
@@ -95,10 +96,15 @@ def run_app() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another, not a traceback
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")
+    arguments = current(sys.argv[1:])
+    rank, size = rank_and_size()
+    if rank:
+        sys.exit(follow())
     try:
-        code = app(current(sys.argv[1:]), prog_name="regkd-edge", standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # how Typer's copy of click ends Ctrl-C; older click raised Abort
-            raise typer.Abort()
+        with leading(arguments, size) if size > 1 else contextlib.nullcontext():
+            code = app(arguments, prog_name="regkd-edge", standalone_mode=False) or 0
+            if code == _INTERRUPTED:  # how Typer's copy of click ends Ctrl-C; older click raised Abort
+                raise typer.Abort()
         sys.exit(code)
     except UserError as error:
         error_line(error.cause, error.remedy, as_json)

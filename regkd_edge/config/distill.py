@@ -260,6 +260,14 @@ class DistillConfig(_TermWeights):
         json_schema_extra=_TRAINING,
     )
     weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description=(
+            "Decay per step of an exponential moving average of the student's weights, which is validated and kept in "
+            "their place: 0.999 spans the last thousand steps. 0: none."
+        ),
+        json_schema_extra=_TRAINING,
+    )
     evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(
         100, description="Steps between two validations.", json_schema_extra=_TRAINING
     )
@@ -281,6 +289,14 @@ class DistillConfig(_TermWeights):
     compute: Literal["auto", "cpu", "cuda", "torch"] = Field(
         "auto",
         description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
+        json_schema_extra=_TRAINING,
+    )
+    mixed_precision: bool = Field(
+        False,
+        description=(
+            "Compute products in bfloat16 on a GPU (PyTorch autocast, not the fused core); weights, losses and updates "
+            "stay float32."
+        ),
         json_schema_extra=_TRAINING,
     )
 

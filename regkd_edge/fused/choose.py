@@ -71,6 +71,7 @@ def choose(
     x: Tensor | None = None,
     y: Tensor | None = None,
     backend: str = "auto",
+    mixed: bool = False,
 ) -> Choice:
     """The back end for one member.
 
@@ -83,6 +84,8 @@ def choose(
     backend : str
         ``auto`` uses the fused core if it supports the member and is expected to be faster, else torch; ``cpu`` and
         ``cuda`` require the core and raise :class:`NotAvailable` if it cannot run; ``torch`` requires torch.
+    mixed : bool
+        Products in bfloat16, which torch computes.
     """
     from . import native
 
@@ -100,6 +103,7 @@ def choose(
         why = f"the tensors are on {device.type} and the back end is {target}"
     why = (
         why
+        or ("mixed precision is computed by torch" if mixed else None)
         or covered(student, teacher, recipe, device, x is not None)
         or native.unavailable(target)
         or native.refuses(student, teacher, recipe, batch, x, y, target)

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from ..errors import RecipeError
 
-__all__ = ["Optimizer", "TrainState"]
+__all__ = ["AVERAGE", "Optimizer", "TrainState"]
 
+AVERAGE = "average"  # the slot of the averaged weights, which no rule of an optimizer reads
+_APART, _MOST_APART = 0.05, 100  # weights join the average in steps of so many of its time constants; and steps
 _SLOTS = {"rmsprop": ("v",), "adam": ("m", "v"), "adamw": ("m", "v")}
 
 
@@ -32,6 +34,10 @@ class Optimizer:
         Factor on ``lr`` at step t of T: ``constant`` 1, ``linear`` 1 - t/T, ``cosine`` (1 + cos(pi t/T)) / 2.
     alpha, betas, eps : float
         RMSprop's smoothing; Adam's; the term in the denominator.
+    average : float
+        Decay per step of an exponential moving average of the weights, kept beside them; 0: none. The weights join it
+        in every ``average_every``-th step, and early ones with a share of 9 / (10 + joined), so that the initial
+        weights do not stay in it.
     """
 
     kind: str = "adam"
@@ -41,6 +47,7 @@ class Optimizer:
     alpha: float = 0.99
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in _SLOTS:
@@ -52,7 +59,7 @@ class Optimizer:
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
         for name, value, top in (
             ("lr", self.lr, math.inf), ("weight_decay", self.weight_decay, math.inf), ("eps", self.eps, math.inf),
-            ("alpha", self.alpha, 1.0), ("betas[0]", self.betas[0], 1.0), ("betas[1]", self.betas[1], 1.0),
+            ("average", self.average, 1.0), ("alpha", self.alpha, 1.0), ("betas[0]", self.betas[0], 1.0), ("betas[1]", self.betas[1], 1.0),
         ):  # fmt: skip
             if not 0.0 <= value < top:
                 raise RecipeError(f"{name} must be at least 0 and below {top:g}, got {value!r}.", f"Change {name}.")
@@ -61,6 +68,25 @@ class Optimizer:
     def slots(self) -> tuple[str, ...]:
         """Names of the running averages in the state of each parameter."""
         return _SLOTS[self.kind]
+
+    @property
+    def average_every(self) -> int:
+        """Steps between two weights that join the average: it is as smooth, and the core is called for many steps."""
+        return max(1, min(_MOST_APART, round(_APART / (1.0 - self.average))))
+
+    @torch.no_grad()
+    def join_average(self, parameters: Sequence[Tensor], state: TrainState) -> None:
+        """Let the weights join the average if it is the step for it; the first ones are the average."""
+        every = self.average_every
+        if not self.average or state.step % every:
+            return
+        average = state.slots.setdefault(AVERAGE, [])
+        if not average:
+            average.extend(p.detach().clone() for p in parameters)
+            return
+        joined = state.step // every
+        keep = min(self.average**every, (1.0 + joined) / (10.0 + joined))
+        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1.0 - keep)
 
     def rate(self, step: int, total: int) -> float:
         """Return the learning rate at a step of a run of ``total`` steps."""
@@ -121,7 +147,7 @@ class TrainState:
             self.slots = {
                 name: [torch.zeros_like(p, requires_grad=False) for p in parameters] for name in optimizer.slots
             }
-        elif tuple(self.slots) != optimizer.slots:
+        elif tuple(name for name in self.slots if name != AVERAGE) != optimizer.slots:
             raise RecipeError(
                 f"the state holds {list(self.slots)}, optimizer '{optimizer.kind}' needs {list(optimizer.slots)}.",
                 "Continue with the optimizer that started the run, or start a new state.",

@@ -79,30 +79,45 @@ def _normal_pair(r0: Tensor, r1: Tensor) -> tuple[Tensor, Tensor]:
     return radius * c, radius * s
 
 
-def _words(stream: int, step: int, draws: range, samples: int, quads: int, seed: int, device) -> tuple[Tensor, ...]:
-    sample = torch.arange(samples, dtype=torch.int64, device=device)[:, None, None]
+def _words(stream: int, step: int, draws: range, samples: range, quads: int, seed: int, device) -> tuple[Tensor, ...]:
+    sample = torch.arange(samples.start, samples.stop, dtype=torch.int64, device=device)[:, None, None]
     draw = torch.arange(draws.start, draws.stop, dtype=torch.int64, device=device)[None, :, None]
     quad = torch.arange(quads, dtype=torch.int64, device=device)[None, None, :]
-    shape = (samples, len(draws), quads)
+    shape = (len(samples), len(draws), quads)
     fixed = torch.full((1, 1, 1), step & _MASK, dtype=torch.int64, device=device)
     counter = (sample, quad, fixed, (stream << 16) | draw)
     return philox(*(c.expand(shape) for c in counter), seed)
 
 
 def normal(
-    seed: int, stream: int, step: int, samples: int, draws: int, features: int, *, first_draw: int = 0, device="cpu"
+    seed: int,
+    stream: int,
+    step: int,
+    samples: int,
+    draws: int,
+    features: int,
+    *,
+    first_draw: int = 0,
+    first: int = 0,
+    device="cpu",
 ) -> Tensor:  # [samples, draws, features] float32
-    """Return standard normals of one step of one stream, for all samples, draws and features."""
+    """Return standard normals of one step of one stream, for the samples from ``first`` on, all draws and features."""
     quads = -(-features // 4)
-    r0, r1, r2, r3 = _words(stream, step, range(first_draw, first_draw + draws), samples, quads, seed, device)
+    r0, r1, r2, r3 = _words(
+        stream, step, range(first_draw, first_draw + draws), range(first, first + samples), quads, seed, device
+    )
     quad = torch.stack([*_normal_pair(r0, r1), *_normal_pair(r2, r3)], -1)
     return quad.flatten(2)[:, :, :features]
 
 
 def signs(
-    seed: int, step: int, samples: int, first: int, count: int, outputs: int, *, device="cpu"
+    seed: int, step: int, samples: int, first: int, count: int, outputs: int, *, sample: int = 0, device="cpu"
 ) -> Tensor:  # [samples, count, outputs] float32 of +-1
-    """Return random cotangents: -1 where the top bit of the word of stream COTANGENT is set, draws from ``first``."""
-    words = _words(COTANGENT, step, range(first, first + count), samples, -(-outputs // 4), seed, device)
+    """Return random cotangents: -1 where the top bit of the word of stream COTANGENT is set.
+
+    Draws from ``first``, samples from ``sample`` on.
+    """
+    draws, samples = range(first, first + count), range(sample, sample + samples)
+    words = _words(COTANGENT, step, draws, samples, -(-outputs // 4), seed, device)
     bits = torch.stack([w >> 31 for w in words], -1).flatten(2)[:, :, :outputs]
     return 1.0 - 2.0 * bits.float()

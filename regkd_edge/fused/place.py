@@ -43,6 +43,7 @@ def place(
     device: str = "auto",
     backend: str = "auto",
     fed: bool = False,
+    mixed: bool = False,
 ) -> tuple[torch.device, str]:
     """Return the device for a training whose parts are still on the CPU, and why.
 
@@ -57,6 +58,8 @@ def place(
         ``cuda`` requires a GPU, ``cpu`` excludes it.
     fed : bool
         Rows are drawn round by round on the CPU; ``auto`` then stays there.
+    mixed : bool
+        Products in bfloat16: requires a GPU.
 
     Raises
     ------
@@ -67,6 +70,14 @@ def place(
     """
     if device not in DEVICES:
         raise RecipeError(f"device '{device}' is unknown.", f"Use one of: {', '.join(DEVICES)}.")
+    if mixed:
+        why = "the CPU was requested" if "cpu" in (device, backend) else no_gpu()
+        if why:
+            raise NotAvailable(
+                f"mixed precision needs a GPU, and there is none to use: {why}.",
+                "Omit --mixed-precision: training on a CPU is in float32.",
+            )
+        return torch.device("cuda"), "mixed precision was requested"
     if {device, backend} == {"cpu", "cuda"}:
         raise RecipeError(f"device {device} and backend {backend} exclude each other.", "Leave one of them on auto.")
     if "cuda" in (device, backend):

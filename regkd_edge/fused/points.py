@@ -51,9 +51,10 @@ def clamp(x: Tensor, recipe: StepRecipe) -> Tensor:  # [P, ...] -> [P, ...]
 
 
 def _noise(
-    x: Tensor, seed: int, stream: int, step: int, draws: int, recipe: StepRecipe | None = None
+    x: Tensor, seed: int, stream: int, step: int, draws: int, recipe: StepRecipe | None = None, first: int = 0
 ) -> Tensor:  # [B, draws, ...]
-    flat = normal(seed, stream, step, x.shape[0], draws, math.prod(x.shape[1:]), device=x.device).to(x.dtype)
+    features = math.prod(x.shape[1:])
+    flat = normal(seed, stream, step, x.shape[0], draws, features, first=first, device=x.device).to(x.dtype)
     flat = flat if recipe is None else smooth(flat.flatten(0, 1), recipe)
     return flat.reshape(x.shape[0], draws, *x.shape[1:])
 
@@ -103,30 +104,34 @@ def gaussian_inputs(
     return flat.to(dtype).reshape(samples, *shape)
 
 
-def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, ...]
-    """Return the start of the search for disagreement: ``from_anchor * x + ascent_sigma * eps`` on stream ASCENT."""
-    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, 1, recipe)[:, 0]
+def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int = 0) -> Tensor:  # [B, ...]
+    """Return the start of the search for disagreement: ``from_anchor * x + ascent_sigma * eps`` on stream ASCENT.
+
+    ``first``: the number of the first of these rows in its step.
+    """
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, 1, recipe, first)[:, 0]
     return clamp(x + shift if recipe.ascent_from_anchor else shift, recipe)
 
 
-def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int) -> Tensor:  # [B, C, ...]
+def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int = 0) -> Tensor:  # [B, C, ...]
     """Return random points around each row (or around 0), among which the largest disagreement is picked."""
-    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates, recipe)
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates, recipe, first)
     candidates = x[:, None] + shift if recipe.ascent_from_anchor else shift
     return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
 
 
 def cotangents(
-    kind: str, samples: int, outputs: int, recipe: StepRecipe, seed: int, step: int, device="cpu"
+    kind: str, samples: int, outputs: int, recipe: StepRecipe, seed: int, step: int, device="cpu", row: int = 0
 ) -> Tensor | None:
     """Return random signs for all points of a kind, [points, C, o], or None if every output is taken in turn.
 
     Slots of the draw index: 0 original, 1 + k the k-th perturbation, 1 + K ascended; slot * C + c is the draw.
+    ``row``: the number of the first of the ``samples`` rows in its step.
     """
     count = recipe.cotangent_count(outputs)
     if count == 0:
         return None
     slots = {"original": (0, 1), "perturbed": (1, recipe.draws), "ascended": (1 + recipe.draws, 1)}
     first, many = slots[kind]
-    all_signs = signs(seed, step, samples, first * count, many * count, outputs, device=device)
+    all_signs = signs(seed, step, samples, first * count, many * count, outputs, sample=row, device=device)
     return all_signs.reshape(samples * many, count, outputs)

@@ -19,6 +19,7 @@ from ..objectives.matching import StepPoints
 from ..objectives.terms import Network, ascend, central_products
 from ..recipes import TERMS
 from . import points
+from .share import Slice
 
 __all__ = ["Operators", "needs_candidates", "step_loss", "synthetic_points"]
 
@@ -44,17 +45,20 @@ def synthetic_points(
     seed: int,
     step: int,
     perturb: Callable[..., Tensor] = points.perturb_twin,
+    part: Slice | None = None,
 ) -> dict[str, Tensor]:
     """Return ``perturbed`` [B*K, ...] (rows outermost) and ``ascended`` [B, ...], as the recipe needs; constants."""
-    made = {}
+    made, first, whole = {}, 0, None
+    if part is not None:
+        perturb, first, whole = part.placed(perturb), part.first, part.whole
     if "perturbed" in recipe.made:
         made["perturbed"] = points.perturbed(x, recipe, seed, step, perturb)
     if "ascended" in recipe.made:
         if needs_candidates(recipe, teacher):
-            made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step))
+            made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step, first))
         else:
-            start = points.ascent_start(x, recipe, seed, step)
-            made["ascended"] = ascend(student, teacher, start, recipe, lambda z: points.clamp(z, recipe))
+            start = points.ascent_start(x, recipe, seed, step, first)
+            made["ascended"] = ascend(student, teacher, start, recipe, lambda z: points.clamp(z, recipe), whole)
     return made
 
 
@@ -70,10 +74,12 @@ def step_loss(
     step: int,
     total: int,
     operators: Operators | None = None,
+    part: Slice | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``(loss, terms)``: the scalar to differentiate, and the detached row of the table of losses (``LOSS_COLUMNS``).
 
-    ``operators`` compute the noise and the base in place of their definitions in torch, with the same values.
+    ``operators`` compute the noise and the base in place of their definitions in torch, with the same values. ``part``:
+    which rows of the step these are, where they are not all; the losses are means over them.
     """
     weights = recipe.weights(step, total)
     whole, student = student, first_head(student, y.shape[-1]) if recipe.second_head else student
@@ -82,19 +88,21 @@ def step_loss(
         kinds["original"] = x.detach()
     perturb = points.perturb_twin if operators is None else operators.perturb
     if recipe.needs_teacher:
-        kinds.update(synthetic_points(student, teacher, x.detach(), recipe, seed, step, perturb))
+        kinds.update(synthetic_points(student, teacher, x.detach(), recipe, seed, step, perturb, part))
     sizes = [p.shape[0] for p in kinds.values()]
     everywhere = torch.cat(list(kinds.values()))
     if recipe.gm_points:
         everywhere.requires_grad_(True)
-    heads = whole(everywhere)  # [P, o], or [P, 2 o] with a second head
+    heads = whole(everywhere).to(x.dtype)  # [P, o], or [P, 2 o] with a second head; autocast computes in another type
     if recipe.second_head:
         check_two_heads(heads, y.shape[-1])
     out = heads[..., : y.shape[-1]] if recipe.second_head else heads
     t, products = _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe)
 
+    row = 0 if part is None else part.first
+
     def signs(kind: str) -> Tensor | None:
-        return points.cotangents(kind, x.shape[0], out.shape[-1], recipe, seed, step, out.device)
+        return points.cotangents(kind, x.shape[0], out.shape[-1], recipe, seed, step, out.device, row)
 
     at = StepPoints(
         student, teacher, recipe, everywhere, kinds, dict(zip(kinds, out.split(sizes))), t, out, products, signs
@@ -129,7 +137,7 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
     if recipe.gm_points and exact:
         with torch.enable_grad():
             z = everywhere.detach().requires_grad_(True)
-            out = teacher(z)
+            out = teacher(z).to(z.dtype)
         answers = dict(zip(kinds, out.detach().split(sizes)))
         if stored is not None:
             answers["original"] = stored
@@ -141,7 +149,8 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
         else:
             new, answers = kinds, {}
         if new:
-            out = teacher(torch.cat([p.detach() for p in new.values()]))
+            where = torch.cat([p.detach() for p in new.values()])
+            out = teacher(where).to(where.dtype)
             answers.update(zip(new, out.split([p.shape[0] for p in new.values()])))
     where = everywhere.detach()
     return answers, lambda v: central_products(teacher, where, v[:, None], recipe.teacher_step)[:, 0]

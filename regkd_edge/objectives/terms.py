@@ -29,13 +29,19 @@ def is_differentiable(teacher: Network) -> bool:
     return bool(getattr(teacher, "differentiable", isinstance(teacher, nn.Module)))
 
 
-def ascent_gradient(student: Network, teacher: Network, x: Tensor, recipe: StepRecipe) -> Tensor:  # [B, ...]
-    """Return the gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay, for a search step."""
+def ascent_gradient(
+    student: Network, teacher: Network, x: Tensor, recipe: StepRecipe, whole: int | None = None
+) -> Tensor:  # [B, ...]
+    """Return the gradient over the inputs of ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay, for a search step.
+
+    ``whole``: the rows of the step, over which the mean is, where these are some of them.
+    """
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         s = student(x)
         loss = (-squared(s, teacher(x)) + recipe.ascent_ridge * s.square().sum(-1)).mean()
         (grad,) = torch.autograd.grad(loss, x)
+    grad = grad if whole is None else grad * (len(x) / whole)
     return grad + recipe.ascent_weight_decay * x.detach()
 
 
@@ -56,11 +62,12 @@ def ascend(
     start: Tensor,  # [B, ...]
     recipe: StepRecipe,
     clamp: Callable[[Tensor], Tensor] = lambda x: x,
+    whole: int | None = None,  # rows of the step, where ``start`` has some of them
 ) -> Tensor:  # [B, ...], a constant
     """Return points of disagreement, found from ``start`` by input ascent (Zhou & Chiam 2023, bounded ascent)."""
     x, v = start.detach(), torch.zeros_like(start)
     for _ in range(recipe.ascent_steps):
-        x, v = ascent_update(x, ascent_gradient(student, teacher, x, recipe), v, recipe)
+        x, v = ascent_update(x, ascent_gradient(student, teacher, x, recipe, whole), v, recipe)
         x = clamp(x)
     return x.detach()
 

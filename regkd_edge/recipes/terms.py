@@ -35,6 +35,8 @@ class Term:
         Whether it needs the teacher's gradient.
     kernel : bool
         Whether the fused core has it under the same name (``_core.TERMS``).
+    by_row : bool
+        Whether it is a mean over rows of what each row gives alone, so that several processes can divide the rows.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Term:
     points: str | None = None
     teacher_gradient: bool = False
     kernel: bool = False
+    by_row: bool = False
 
     def resolve(self) -> Callable:
         """Return the torch definition."""
@@ -52,11 +55,12 @@ class Term:
 
 
 _ROWS = (
-    Term("pm", "perturbation matching", "regkd_edge.objectives.matching:perturbation", 1.0, "perturbed", kernel=True),
+    Term("pm", "perturbation matching", "regkd_edge.objectives.matching:perturbation", 1.0, "perturbed", kernel=True,
+         by_row=True),
     Term("abm", "adversarial belief matching", "regkd_edge.objectives.matching:adversarial", "1..0", "ascended",
-         kernel=True),
+         kernel=True, by_row=True),
     Term("gm", "gradient matching", "regkd_edge.objectives.matching:gradient", 0.1, teacher_gradient=True,
-         kernel=True),
+         kernel=True, by_row=True),
 )  # fmt: skip
 
 TERMS: dict[str, Term] = {term.name: term for term in _ROWS}

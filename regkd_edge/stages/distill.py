@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import api
 from ..config import RunConfig
 from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
-from ..data import load_dataset, load_predictions
+from ..data import Dataset, load_dataset, load_predictions
 from ..run import RunFolder
 from ..run.consented import require_student
 from . import Parts, Stage, StageProgress, external_hash
+from .together import announce
 
-__all__ = ["STAGE", "refuse_bad_teacher"]
+if TYPE_CHECKING:
+    from ..models import Student, Teacher
+
+__all__ = ["STAGE", "refuse_bad_teacher", "train_part"]
 
 
 def described_files(config: RunConfig) -> list[str]:
@@ -53,6 +57,21 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
 def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
+    teacher, dataset = _read(run, config)
+    check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
+    for name in parts:
+        progress(name, 0, 0, {}, None)  # a race comes before the first step
+        announce(run, config, name)
+        student = _trained(run, config, name, teacher, dataset, progress)
+        paths, summary = student.trained.save(run.file(name), dataset)
+        if name == "student" and check is not None and check.problem is not None:
+            warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
+            summary["notes"] = [warning, *summary["notes"]]
+        yield name, paths, summary
+
+
+def _read(run: RunFolder, config: RunConfig) -> tuple[Teacher, Dataset]:
+    """The teacher and the rows, with its answers as far as they are stored."""
     from ..models import teacher_for
 
     require_student(config)
@@ -62,23 +81,31 @@ def _work(
     known = run.file("teacher", "predictions.npz")
     if known.is_file() and not config.distill.no_data:
         dataset = replace(dataset, answers=load_predictions(known, dataset.y.shape))
-    check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
-    for name in parts:
-        progress(name, 0, 0, {}, None)  # a race comes before the first step
-        student = api.distill(
-            teacher,
-            dataset,
-            config=config.distill,
-            base_alone=name == "baseline",
-            seed=config.seed,
-            progress=lambda *figures, name=name: progress(name, *figures),
-            checkpoint=run.file("checkpoint", name),
-        )
-        paths, summary = student.trained.save(run.file(name), dataset)
-        if name == "student" and check is not None and check.problem is not None:
-            warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
-            summary["notes"] = [warning, *summary["notes"]]
-        yield name, paths, summary
+    return teacher, dataset
+
+
+def _trained(
+    run: RunFolder,
+    config: RunConfig,
+    part: str,
+    teacher: Teacher,
+    dataset: Dataset,
+    progress: StageProgress | None,
+) -> Student:
+    return api.distill(
+        teacher,
+        dataset,
+        config=config.distill,
+        base_alone=part == "baseline",
+        seed=config.seed,
+        progress=None if progress is None else lambda *figures: progress(part, *figures),
+        checkpoint=run.file("checkpoint", part),
+    )
+
+
+def train_part(run: RunFolder, config: RunConfig, part: str) -> None:
+    """Train ``student`` or ``baseline`` with the first of several processes, and leave the result to it."""
+    _trained(run, config, part, *_read(run, config), None)
 
 
 def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:

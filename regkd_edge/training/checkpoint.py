@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..io.reading import parse_json
 from ..models.store import write_tensors
+from .ranks import current
 
 __all__ = ["Checkpoint"]
 
@@ -39,8 +40,11 @@ class Checkpoint:
         return None if self.folder is None else self.folder / "state.safetensors"
 
     def save(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Replace the state atomically: the old one stays valid until the new one is complete."""
-        if self.path is None:
+        """Replace the state atomically: the old one stays valid until the new one is complete.
+
+        Of several processes the first one writes.
+        """
+        if self.path is None or not current().first:
             return
         header = {
             "regkd_edge": json.dumps(
@@ -51,7 +55,10 @@ class Checkpoint:
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the state, or None if this training has none. A damaged or stale state is discarded."""
-        if self.path is None or not self.path.is_file():
+        return None if self.path is None else current().from_first(self._load)
+
+    def _load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        if not self.path.is_file():
             return None
         from safetensors import SafetensorError, safe_open
 

@@ -15,6 +15,7 @@ from ..errors import RecipeError, UserError
 from ..fused import Member, TrainState, advance
 from ..recipes.candidates import BASE_ALONE, Candidate
 from .ladder import branches
+from .ranks import current
 from .setting import Setting
 
 __all__ = ["Entrant", "advance_all", "enter", "judge_all", "without_students"]
@@ -73,10 +74,12 @@ class Entrant:
         for fold, copy_, keep in zip(folds, copies, self.keep):
             x = torch.from_numpy(fold.held[0]).float()
             with torch.no_grad():
-                s = keep(copy_.student)(x.to(copy_.device)).cpu().double().numpy()
+                s = keep(copy_.averaged())(x.to(copy_.device)).cpu().double().numpy()
             near.append(((s - fold.teacher_on_held) ** 2).mean(1))
             far.append(((s - fold.held[1]) ** 2).mean(1))
-        self.errors, self.label_errors = np.concatenate(near), np.concatenate(far)
+        judged = np.concatenate(near), np.concatenate(far)
+        # Several processes decide by the same figures, to the last bit.
+        self.errors, self.label_errors = current().from_first(lambda: judged)
         self.scores.append(float(np.sqrt(self.errors.mean())))
         self.label_scores.append(float(np.sqrt(self.label_errors.mean())))
         return math.isfinite(self.scores[-1])

@@ -21,8 +21,9 @@ from ..objectives import StepRecipe
 from ..recipes import TERMS
 from .checkpoint import Checkpoint
 from .ladder import climb, still_improving
-from .loop import Progress, Validation, run
+from .loop import Outcome, Progress, Validation, run
 from .pair import Pair
+from .ranks import current
 from .result import Trained
 from .shards import Shards
 from .source import Known, Source, answers
@@ -64,6 +65,8 @@ class Training:
         the weights do not depend on the step; ``FIXED`` steps elsewhere.
     device, backend : str
         As requested; the member's ``decision`` says what is used.
+    mixed : bool
+        Products in bfloat16 on a GPU.
     decided : dict
         What else decides the training, for its fingerprint.
     known : callable
@@ -89,6 +92,7 @@ class Training:
     patience: int | None = None
     device: str = "auto"
     backend: str = "auto"
+    mixed: bool = False
     decided: dict = field(default_factory=dict)
     known: Callable[[], str] = str
     shards: Shards | None = None
@@ -116,7 +120,14 @@ class Training:
         networks = (pair.student, pair.teacher, self.recipe)
         fed = source.feed is not None
         device, why = place(
-            *networks, batch=source.batch, x=source.x, y=source.y, device=self.device, backend=self.backend, fed=fed
+            *networks,
+            batch=source.batch,
+            x=source.x,
+            y=source.y,
+            device=self.device,
+            backend=self.backend,
+            fed=fed,
+            mixed=self.mixed,
         )
         pair.to(device)
         x, y, quantities = (v if v is None else v.to(device) for v in (source.x, source.y, source.rows))
@@ -132,12 +143,16 @@ class Training:
             self.seed,
             quantities,
             inputs=None if x is not None else self.scalers.x.width,
+            mixed=self.mixed,
         )
         if fed:
             source.feed.fill(member)  # the back end is chosen for rows as they will be
         choice = member.decide(self.backend)
+        shared = ""
+        if choice.backend == "torch" and (share := current().share()) is not None:
+            member.share, shared = share, f"; each step divided among {share.size} processes"
         member.decision = replace(
-            choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}"
+            choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}{shared}"
         )
         return member, device
 
@@ -170,12 +185,20 @@ class Training:
         member, device = self.member()
         fingerprint = self._fingerprint(member.decision.backend, *hashes)
         how = {"every": self.every, "progress": progress, "checkpoint": Checkpoint(checkpoint, fingerprint)}
-        if self.climbs:
-            outcome = climb(member, self.validation(device), shards=self.shards, until=until, **how)
+        ranks = current()
+        ranks.require_same(fingerprint)
+
+        def trained() -> Outcome:
+            validation = self.validation(device)
+            if self.climbs:
+                return climb(member, validation, shards=self.shards, until=until, **how)
+            return run(member, validation, feed=source.feed, shards=self.shards, patience=self.patience, **how)
+
+        if member.share is not None:
+            outcome = trained()
         else:
-            outcome = run(
-                member, self.validation(device), feed=source.feed, shards=self.shards, patience=self.patience, **how
-            )
+            outcome = ranks.from_first(trained)
+            member.student.load_state_dict(outcome.best)
         return Trained(
             module=self.pair.keep(self.pair.student).cpu().eval(),
             spec=parse_spec(self.spec),

@@ -18,7 +18,9 @@ from ..config.objective import LEAST_GAIN, MOST_AUTO
 from ..fused import Member, TrainState, advance
 from ..objectives import LOSS_COLUMNS
 from .checkpoint import Checkpoint
-from .loop import SAVE_AFTER, Outcome, Progress, Validation, check_finite, diverged, resume, save, snapshot_of
+from .divergence import Diverged, check_losses, check_validation
+from .loop import SAVE_AFTER, Outcome, Progress, Validation, keep_before, resume, save, snapshot_of
+from .ranks import current
 from .shards import Shards, advance_rows
 
 __all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving"]
@@ -49,7 +51,7 @@ def branches(members: Sequence[Member]) -> list[Member]:
             rate = member.optimizer.lr * (1.0 - (piece + 0.5) / _PIECES)
             one.optimizer = replace(member.optimizer, lr=rate, schedule="constant")
         for one, done in zip(copies, advance(copies, steps)):
-            check_finite(done.losses, one)
+            check_losses(done.losses, one)
     return copies
 
 
@@ -91,20 +93,20 @@ def climb(
                 n = at_once if left >= at_once + every else left  # the last call has ``every`` steps at least
                 losses = advance_rows(member, n, shards).losses
                 at_once = at_once if time.monotonic() - begun > _AT_ONCE else 2 * at_once
-                check_finite(losses, member)
+                check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
                 outcome.steps += n
                 if time.monotonic() - saved > SAVE_AFTER and n < left:
                     save(checkpoint, snapshot_of(member, None, outcome, checkpoint))
                     saved = time.monotonic()
                 if progress is not None:
                     means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
-                    progress(member.state.step, MOST_AUTO, means, validation.rmse(member.student))
+                    progress(member.state.step, MOST_AUTO, means, validation.rmse(member.averaged()))
             (branch,) = branches([member])
             outcome.steps += decay_steps(rung)
-            rmse, score = validation.rmse(branch.student), validation.score(branch.student)
-            progressed = validation.progress(branch.student)
-            if not math.isfinite(rmse):
-                raise diverged(rung, member)
+            counted = branch.averaged()
+            rmse, score = validation.rmse(counted), validation.score(counted)
+            progressed = validation.progress(counted)
+            check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
             outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
@@ -113,17 +115,19 @@ def climb(
             outcome.best_progress = min(outcome.best_progress, progressed)
             if score < outcome.best_score:
                 outcome.best_score, outcome.best_rmse, outcome.best_step = score, rmse, rung + decay_steps(rung)
-                outcome.best = {key: t.detach().clone() for key, t in branch.student.state_dict().items()}
+                outcome.best = {key: t.detach().clone() for key, t in counted.state_dict().items()}
             taken = time.monotonic() - started
             outcome.seconds += taken
             rung *= 2
-            late = until is not None and time.monotonic() + 2 * taken > until
+            late = until is not None and current().from_first(lambda: time.monotonic() + 2 * taken > until)
             outcome.done = outcome.idle >= patience or late or rung > MOST_AUTO
             snapshot = snapshot_of(member, None, outcome, checkpoint)
             save(checkpoint, snapshot)
     except KeyboardInterrupt:
         save(checkpoint, snapshot)
         raise
+    except Diverged as error:
+        raise keep_before(error, checkpoint, snapshot) from None
     member.student.load_state_dict(outcome.best)
     return outcome
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..fused import Member, TrainState
 from ..objectives import LOSS_COLUMNS
 from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
+from .divergence import Diverged, check_losses, check_validation
 from .shards import Shards, advance_rows
 
 __all__ = [
@@ -28,8 +28,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Validation",
-    "check_finite",
-    "diverged",
+    "keep_before",
     "resume",
     "run",
     "save",
@@ -143,8 +142,9 @@ def run(
 
     Raises
     ------
-    UserError
-        A loss is not finite; the message names the step.
+    Diverged
+        A loss is not finite or has exploded; the message names step, loss and remedy, and the last state before it is
+        kept in the checkpoint.
     """
     outcome = resume(member, feed, checkpoint)
     student, saved = member.student, time.monotonic()
@@ -155,16 +155,16 @@ def run(
             n = min(every, member.total - member.state.step)
             done = advance_fed([member], [feed], n)[0] if feed is not None else advance_rows(member, n, shards)
             losses = done.losses
-            check_finite(losses, member)
+            check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
             means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
-            rmse = validation.rmse(student)
-            if not math.isfinite(rmse):
-                raise diverged(member.state.step, member)
+            counted = member.averaged()
+            rmse = validation.rmse(counted)
+            check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             step = member.state.step
             outcome.history.append({"step": step, **means, "validation_rmse": rmse})
             if rmse < outcome.best_rmse:
                 outcome.best_rmse, outcome.best_step = rmse, step
-                outcome.best = {key: t.detach().clone() for key, t in student.state_dict().items()}
+                outcome.best = {key: t.detach().clone() for key, t in counted.state_dict().items()}
             waited = sum(entry["step"] > outcome.best_step for entry in outcome.history)
             outcome.done = step >= member.total or (patience is not None and waited >= patience)
             outcome.steps, outcome.seconds = step, outcome.seconds + time.monotonic() - started
@@ -177,22 +177,10 @@ def run(
     except KeyboardInterrupt:
         save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
         raise
+    except Diverged as error:
+        raise keep_before(error, checkpoint, snapshot) from None
     student.load_state_dict(outcome.best)
     return outcome
-
-
-def check_finite(losses: Tensor, member: Member) -> None:  # losses [n, terms]
-    bad = ~torch.isfinite(losses).all(1)
-    if bad.any():
-        raise diverged(member.state.step - len(losses) + int(bad.nonzero()[0]), member)
-
-
-def diverged(step: int, member: Member) -> UserError:
-    return UserError(
-        f"training diverged: a loss is not finite at step {step} of {member.total} (learning rate "
-        f"{member.optimizer.lr:g}).",
-        "Lower the learning rate, or the weights of the terms.",
-    )
 
 
 def snapshot_of(
@@ -211,6 +199,16 @@ def snapshot_of(
 def save(checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
     if checkpoint is not None and snapshot is not None:
         checkpoint.save(*snapshot)
+
+
+def keep_before(
+    error: Diverged, checkpoint: Checkpoint | None, snapshot: tuple[dict[str, Tensor], dict[str, Any]] | None
+) -> Diverged:
+    """Save the last state before a divergence, and return the error that says where it is."""
+    if checkpoint is None or checkpoint.path is None or snapshot is None:
+        return error
+    save(checkpoint, snapshot)
+    return error.kept_in(checkpoint.path, snapshot[1]["steps"])
 
 
 def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:

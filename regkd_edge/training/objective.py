@@ -66,6 +66,11 @@ def recipe_of(
 
 
 def optimizer_of(config: DistillConfig | TeacherConfig) -> Optimizer:
-    """Return the optimizer that ``config`` names; a teacher's learning rate has cosine decay to 0."""
-    schedule = getattr(config, "lr_schedule", "cosine")
-    return Optimizer(kind=config.optimizer, lr=config.lr, weight_decay=config.weight_decay, schedule=schedule)
+    """Return the optimizer that ``config`` names; a teacher's learning rate has cosine decay to 0, and no average."""
+    return Optimizer(
+        kind=config.optimizer,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        schedule=getattr(config, "lr_schedule", "cosine"),
+        average=getattr(config, "ema", 0.0),
+    )

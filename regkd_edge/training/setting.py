@@ -194,6 +194,7 @@ class Setting:
             every=config.evaluate_every,
             device=config.device,
             backend=config.compute,
+            mixed=config.mixed_precision,
             decided=config.model_dump(
                 mode="json", exclude={"recipe", "baseline", "compute", "device", "accept_teacher"}
             ),

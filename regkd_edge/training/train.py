@@ -25,7 +25,8 @@ from .job import Training
 from .loop import Progress
 from .objective import optimizer_of
 from .pair import plain_pair
-from .race import hold_race
+from .race import Race, hold_race
+from .ranks import current
 from .result import Trained
 from .setting import Setting, standardized_rows
 from .shards import Shards
@@ -136,12 +137,11 @@ def distill(
     if config.recipe == AUTO and config.no_data:
         config = without_rows(config, dataset.d, teacher.differentiable)
     setting = Setting.of(dataset, teacher, config, seed)
-    race = None
+    race = until = None
     if config.races:
-        race = hold_race(setting, config, checkpoint)
-        config = race.config
+        race, config, until = _raced(setting, config, checkpoint)
     training = setting.training(config)
-    trained = training.run(progress=progress, checkpoint=checkpoint, until=race and race.until)
+    trained = training.run(progress=progress, checkpoint=checkpoint, until=until)
     if race is not None:
         trained.race = race.record()
         trained.seconds += race.seconds
@@ -161,6 +161,25 @@ def distill(
     if "abm" in config.terms and trained.recipe["ascent_rule"] != config.ascent_rule:
         trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
     return trained
+
+
+def _raced(
+    setting: Setting, config: DistillConfig, checkpoint: str | Path | None
+) -> tuple[Race | None, DistillConfig, float | None]:
+    """Hold the race: return it, the configuration of its winner, and when the training should end.
+
+    Of several processes each trains its share of the candidates' steps where these are PyTorch's. Elsewhere, and within
+    a time that is given, the first process holds it, and the others know its winner alone.
+    """
+    ranks, held = current(), []
+
+    def winner() -> tuple[DistillConfig, float | None]:
+        held.append(hold_race(setting, config, checkpoint))
+        return held[0].config, held[0].until
+
+    together = setting.places is not None and config.budget is None
+    found = winner() if together else ranks.from_first(winner)
+    return held[0] if held else None, *found
 
 
 def baseline(
