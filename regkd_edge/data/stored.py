@@ -107,7 +107,10 @@ class StoredRows:
     def _read(self, first: int, out: np.ndarray) -> None:
         """Read rows that lie one after the other in the file."""
         self._file.seek(self._offset + first * self._shape[1] * self._kind.itemsize)
-        if self._file.readinto(out.view(np.uint8).reshape(-1)) != out.nbytes:
+        left = memoryview(out.view(np.uint8).reshape(-1))
+        while left and (count := self._file.readinto(left)):  # the system reads at most 2 GiB at once
+            left = left[count:]
+        if left:
             raise DataError(f"'{self._file.name}' became shorter while it was read.", "Run the command again.")
 
     def take(self, rows: np.ndarray) -> StoredRows:

@@ -166,3 +166,20 @@ def test_a_damaged_file_of_rows_is_named(run):
     run.file("x.npy").write_bytes(content[: len(content) // 2])
     with pytest.raises(Exception, match=r"x\.npy' is corrupt: .*ends after"):
         load_dataset(run)
+
+
+def test_a_read_that_the_system_cuts_short_goes_on(tmp_path):
+    """One call of the system reads at most 2 GiB; here it reads 5 bytes."""
+    x = np.arange(60.0, dtype=np.float32).reshape(20, 3)
+    np.save(tmp_path / "x.npy", x)
+    rows = StoredRows(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    genuine = rows._file
+
+    class Short:
+        name, seek = genuine.name, genuine.seek
+
+        def readinto(self, out):
+            return genuine.readinto(out[:5])
+
+    rows._file = Short()
+    assert np.array_equal(rows[2:19], x[2:19])
