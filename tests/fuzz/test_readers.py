@@ -20,7 +20,10 @@ pytest.importorskip("torch")
 
 COUNT = 150
 #: Readers of whole programs take 10 ms and more for each file.
-FEWER = {"exported": 15, "skops": 40, "ONNX teacher": 60, "torchscript": 60, "kept teacher": 60, "CatBoost": 40}
+FEWER = {
+    "exported": 15, "skops": 40, "ONNX teacher": 60, "torchscript": 60, "kept teacher": 60, "CatBoost": 40,
+    "XGBoost": 50, "XGBoost binary": 50, "LightGBM": 50,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
