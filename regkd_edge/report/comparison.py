@@ -21,12 +21,16 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
     Raises
     ------
     UserError
-        Fewer than two runs.
+        Fewer than two runs, or one of them twice.
     RunFolderError
         A folder that is not a run, or is damaged.
     """
     if len(folders) < 2:
         raise UserError(f"compare was given {len(folders)} run, expected at least 2.", "Name another run folder.")
+    places = [Path(folder).resolve() for folder in folders]
+    for i, place in enumerate(places):
+        if place in places[:i]:
+            raise UserError(f"compare was given the run '{folders[i]}' twice.", "Name each run once.")
     reports = [collect(RunFolder.open(folder)) for folder in folders]
     rows = [
         {

@@ -38,6 +38,8 @@ def test_other_rows_and_other_targets_are_said(measured_run, run_copy, monkeypat
 
 
 def test_one_run_is_no_comparison_and_a_folder_is_no_run(measured_run, tmp_path):
+    with pytest.raises(UserError, match="twice"):
+        compare_runs([measured_run.path, measured_run.path.parent / "." / measured_run.path.name])
     with pytest.raises(UserError, match="1 run, expected at least 2"):
         compare_runs([measured_run.path])
     with pytest.raises(RunFolderError):
