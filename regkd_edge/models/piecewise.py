@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Lines", "lines_of"]
+__all__ = ["FAR", "Lines", "lines_of"]
 
 _KINKS = 4  # beyond, the function bends rather than kinks
-_FAR = torch.logspace(1.08, 6.5, 400, dtype=torch.float64)
+#: Where kinks are looked for far out, on both sides of 0.
+FAR = torch.logspace(1.08, 6.5, 400, dtype=torch.float64)
 # Dense where kinks are likely; each line between two kinks needs three points to be told.
-_POINTS = torch.cat([-_FAR.flip(0), torch.linspace(-12.01, 12.01, 2403, dtype=torch.float64), _FAR])
+_POINTS = torch.cat([-FAR.flip(0), torch.linspace(-12.01, 12.01, 2403, dtype=torch.float64), FAR])
 _EXACT = 1e-6  # per unit of the values
 
 
@@ -41,9 +42,12 @@ def lines_of(function: Callable[[Tensor], Tensor]) -> Lines | None:
     y = function(z).double()
     if y.shape != z.shape or not torch.isfinite(y).all():
         return None
+    unit = min(1.0, float(y[len(FAR) : -len(FAR)].abs().max()))  # of values that may all be tiny
     slopes = y.diff() / z.diff()
     size = torch.maximum(slopes[1:].abs(), slopes[:-1].abs())
-    same = (slopes.diff().abs() <= _EXACT * size + 1e-10).nonzero().flatten()  # interval i and i + 1 are one line
+    same = (
+        (slopes.diff().abs() <= _EXACT * size + 1e-10 * unit).nonzero().flatten()
+    )  # interval i and i + 1 are one line
     if not len(same):
         return None
     starts = same[torch.cat([torch.tensor([True]), same.diff() > 1])]  # one interval of each line
@@ -55,5 +59,5 @@ def lines_of(function: Callable[[Tensor], Tensor]) -> Lines | None:
     found = Lines(float(slope[0]), float(shift[0]), kinks, slope.diff())
     between = torch.cat([z[:-1] + 0.37 * z.diff(), kinks])
     values = function(between).double()
-    close = (found(between) - values).abs() <= _EXACT * (1 + values.abs())
+    close = (found(between) - values).abs() <= _EXACT * (unit + values.abs())
     return found if torch.isfinite(kinks).all() and bool(close.all()) else None
