@@ -22,7 +22,6 @@ from .piecewise import FAR, Lines, lines_of
 __all__ = ["Chain", "NotAChain", "same_layer"]
 
 _LAYERS = 64  # beyond, no network that the core takes
-_NEAR = 100.0  # kinks that float32 takes apart from numbers near 0
 
 # Where a function of one number is looked at: dense where activations bend, sparse as far out as kinks are looked for.
 _DENSE = torch.linspace(-12, 12, 481, dtype=torch.float64)
@@ -168,25 +167,16 @@ class Chain:
     def kinked(self, lines: Sequence[Lines]) -> Chain:
         """Lines with kinks, one function per column, as ReLUs."""
         here = self.settled()
-        eye = torch.eye(here.width, dtype=torch.float64)
-        rows, offsets, back = [], [], []
-        ends = torch.zeros(here.width, dtype=torch.float64)
-        for column, f in enumerate(lines):
-            # Around the kink nearest to 0: far from it, a small number would be the difference of two large ones.
-            nearest = int(f.kinks.abs().argmin())
-            at = f.kinks[nearest] if abs(f.kinks[nearest]) <= _NEAR else torch.zeros_like(f.kinks[0])
-            ends[column] = f(at)
-            right = f.slope + f.steps[f.kinks <= at].sum()
-            units = [(-1.0, at, -(f.slope + f.steps[f.kinks < at].sum())), (1.0, -at, right)]
-            units += [(1.0, -kink, step) for kink, step in zip(f.kinks, f.steps) if kink > at]
-            units += [(-1.0, kink, step) for kink, step in zip(f.kinks, f.steps) if kink < at]
-            for sign, offset, step in units:
-                if abs(float(step)) > 0:
-                    rows.append(sign * eye[column])
-                    offsets.append(float(offset))
-                    back.append(float(step) * eye[column])
-        offset = torch.tensor(offsets, dtype=torch.float64)
-        return here.linear(torch.stack(rows), offset)._activated("relu").linear(torch.stack(back, 1), ends)
+        known = {k: f.units() for k, f in {id(f): f for f in lines}.items()}  # often one function for all columns
+        units = [(j, *unit) for j, f in enumerate(lines) for unit in known[id(f)][1]]
+        column = torch.tensor([unit[0] for unit in units])
+        sign, offset, step = torch.tensor([unit[1:] for unit in units], dtype=torch.float64).T
+        weight = torch.zeros(len(units), here.width, dtype=torch.float64)
+        back = torch.zeros(here.width, len(units), dtype=torch.float64)
+        weight[range(len(units)), column] = sign
+        back[column, range(len(units))] = step
+        ends = torch.tensor([known[id(f)][0] for f in lines], dtype=torch.float64)
+        return here.linear(weight, offset)._activated("relu").linear(back, ends)
 
     def _activated(self, name: str) -> Chain:
         if len(self.layers) == _LAYERS:

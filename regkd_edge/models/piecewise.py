@@ -15,6 +15,7 @@ from torch import Tensor
 
 __all__ = ["FAR", "Lines", "lines_of"]
 
+_NEAR = 100.0  # from 0, kinks that float32 tells from small numbers
 _KINKS = 4  # beyond, the function bends rather than kinks
 #: Where kinks are looked for far out, on both sides of 0.
 FAR = torch.logspace(1.08, 6.5, 400, dtype=torch.float64)
@@ -34,6 +35,23 @@ class Lines:
 
     def __call__(self, z: Tensor) -> Tensor:
         return self.shift + self.slope * z + (self.steps * torch.relu(z[..., None] - self.kinks)).sum(-1)
+
+    def units(self) -> tuple[float, list[tuple[float, float, float]]]:
+        """Return c and (sign, offset, step) of each unit: ``f(z) = c + sum step relu(sign z + offset)``.
+
+        The units go outwards from the kink nearest to 0, or from 0 itself where that is far: otherwise a small number
+        would be the difference of two large ones.
+        """
+        at = self.kinks[self.kinks.abs().argmin()]
+        at = at if abs(at) <= _NEAR else torch.zeros_like(at)
+        left = self.slope + float(self.steps[self.kinks < at].sum())
+        right = self.slope + float(self.steps[self.kinks <= at].sum())
+        units = [(-1.0, float(at), -left), (1.0, -float(at), right)]
+        for kink, step in zip(self.kinks.tolist(), self.steps.tolist()):
+            if kink != at:
+                sign = 1.0 if kink > at else -1.0
+                units.append((sign, -sign * kink, step))
+        return float(self(at)), [unit for unit in units if unit[2] != 0]
 
 
 def lines_of(function: Callable[[Tensor], Tensor]) -> Lines | None:
