@@ -87,7 +87,8 @@ def _same_answers(module: nn.Module, mlp: MLP, given: Tensor, tolerance: float) 
         terms = hidden.abs() @ end.weight.abs().T + end.bias.abs()  # [n, o]
     if theirs.shape != ours.shape or not torch.isfinite(theirs).all():
         return False
-    return bool(((theirs - ours).abs() <= tolerance * terms.max(0).values).all())
+    size = torch.minimum(terms.max(0).values, 1 + theirs.abs().max(0).values)
+    return bool(((theirs - ours).abs() <= tolerance * size).all())
 
 
 def shared_mlp(module: nn.Module) -> MLP | None:

@@ -83,6 +83,14 @@ def test_a_part_that_is_written_into_is_not_followed(way, recorded):
         chain_of(Net(way).eval(), 4, recorded=recorded)
 
 
+@pytest.mark.parametrize("rounded", [lambda x: x.half(), lambda x: x.to(torch.bfloat16), lambda x: x.to(torch.int32)])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_conversion_that_rounds_is_not_followed(rounded, recorded):
+    net = Net(lambda net, x: rounded(net.b(torch.relu(net.a(x)))).float()).eval()
+    with pytest.raises(NotAChain):
+        chain_of(net, 4, recorded=recorded)
+
+
 def test_an_activation_in_place_leaves_the_points_where_functions_are_looked_at():
     before = chain._GRID.clone()
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(inplace=True), nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 1))
