@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from ..data import Scalers
 from .chain import NotAChain
-from .fold import chains_of, hooked
-from .mlp import ACTIVATIONS, MLP
+from .fold import chains_of
+from .mlp import ACTIVATIONS, MLP, is_plain
 from .outputs import Outputs
 
-__all__ = ["as_mlp", "between", "is_plain", "shared_mlp"]
+__all__ = ["as_mlp", "between", "shared_mlp"]
 
 _PROOF = 32  # rows of each size on which a folded network is compared with its module
 _SIZES = {0.01: 1, 1.0: 1, 10.0: 1, 1000.0: 10}  # of the rows -> factor of the tolerance
@@ -46,13 +46,6 @@ def as_mlp(module: nn.Module, width: int | None = None) -> MLP | None:
         if _affordable(module, mlp) and _proved(module, mlp, dtype):
             return mlp
     return None
-
-
-def is_plain(module: nn.Module) -> bool:
-    """Whether a module is an :class:`MLP` that computes what its weights say: no hooks, nothing parametrized."""
-    if type(module) is not MLP or any(map(hooked, module.modules())):
-        return False
-    return all(type(layer) is nn.Linear for layer in module.layers)
 
 
 def _affordable(module: nn.Module, mlp: MLP) -> bool:

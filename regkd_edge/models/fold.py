@@ -19,8 +19,9 @@ from .fold_ops import ELEMENTWISE, FUNCTIONS, OPERATIONS, SAME
 from .fold_sums import normalized, prelu
 from .fold_values import Rows, symbolic
 from .fold_writes import name_of, require_fresh
+from .mlp import hooked
 
-__all__ = ["chain_of", "chains_of", "hooked"]
+__all__ = ["chain_of", "chains_of"]
 
 _RECORDED = 11  # rows that pass while a graph is recorded: not a usual width
 _PLAIN = (Rows, str, bool, type(None))
@@ -59,11 +60,6 @@ def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = Fa
     if len(ends) != 1:
         raise NotAChain("several outputs")
     return ends[0]
-
-
-def hooked(module: nn.Module) -> bool:
-    """Whether something of the user's runs before or after a module, which may change what it takes or gives."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _chains(end: Any) -> Iterator[Chain]:

@@ -16,8 +16,8 @@ from ..data.scores import r2_score
 from ..errors import ModelError, UserError
 from ..io.progress import tick
 from .asking import failure, gradient_passes, input_type, reason_of, remedy
-from .convert import as_mlp, between, is_plain
-from .mlp import MLP
+from .convert import as_mlp, between
+from .mlp import MLP, is_plain
 from .outputs import Outputs, Picked
 from .space import InStandardizedSpace, same_scalers
 from .store import count_parameters
