@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NotAvailable, RecipeError
-from ..models.mlp import MLP
+from ..models.mlp import MLP, is_plain
 from ..objectives import StepRecipe, is_differentiable
 from ..objectives.terms import Network
 from .forms import core_forms
@@ -55,6 +55,8 @@ def covered(
                 return "a parameter of the student is frozen"
         if any(m._forward_hooks or m._forward_pre_hooks for m in net.modules()):
             return f"the {name} has forward hooks"
+        if not is_plain(net):
+            return f"the weights of the {name} are computed from others (a parametrization)"
     if recipe.w_abm.active and recipe.ascent_rule == "candidates":
         return "the search by candidates runs in torch"
     if recipe.gm_points and recipe.teacher_gradient != "exact":

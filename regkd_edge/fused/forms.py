@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..models.mlp import MLP
+from ..models.mlp import is_plain
 from ..objectives import is_differentiable
 from ..objectives.terms import Network
 
@@ -29,7 +29,7 @@ def core_forms(
     inputs : int, optional
         Number of features, where the rows tell it.
     """
-    if type(student) is MLP and (type(teacher) is MLP or not isinstance(teacher, nn.Module)):
+    if is_plain(student) and (is_plain(teacher) or not isinstance(teacher, nn.Module)):
         return student, teacher
     # Late: what converts needs more packages than the core, which tools/gpu_check runs with torch, NumPy and pydantic alone.
     from ..models.convert import shared_mlp
@@ -38,7 +38,7 @@ def core_forms(
 
 
 def _folded(teacher: Network | None, inputs: int | None) -> Network | None:
-    if not isinstance(teacher, nn.Module) or type(teacher) is MLP or not is_differentiable(teacher):
+    if not isinstance(teacher, nn.Module) or is_plain(teacher) or not is_differentiable(teacher):
         return teacher
     from ..models.convert import as_mlp, shared_mlp
     from ..models.space import InStandardizedSpace

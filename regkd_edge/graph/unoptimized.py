@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,17 +107,25 @@ def _with_half_roundings(path: str | Path) -> bytes:
 
 
 def _widened(path: str | Path) -> bytes:
-    """Return the graph as bytes with float32 in place of FP16."""
+    """Return the graph as bytes with float32 in place of FP16: weights, constants, casts and outputs."""
     model = load_graph(path)
     from onnx import TensorProto, helper, numpy_helper
 
-    for k, tensor in enumerate(model.graph.initializer):
+    def widen(tensor: Any) -> None:
         if tensor.data_type == TensorProto.FLOAT16:
             wide = numpy_helper.to_array(tensor).astype(np.float32)
-            model.graph.initializer[k].CopyFrom(numpy_helper.from_array(wide, tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+
+    for tensor in model.graph.initializer:
+        widen(tensor)
     for node in model.graph.node:
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
                 attribute.CopyFrom(helper.make_attribute("to", TensorProto.FLOAT))
+            elif attribute.HasField("t"):
+                widen(attribute.t)
+    for output in model.graph.output:
+        if output.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
     del model.graph.value_info[:]
     return model.SerializeToString()

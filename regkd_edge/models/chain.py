@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from .mlp import ACTIVATIONS, MLP
-from .piecewise import Lines, lines_of
+from .piecewise import FAR, Lines, lines_of
 
 __all__ = ["Chain", "NotAChain", "same_layer"]
 
 _LAYERS = 64  # beyond, no network that the core takes
 
-# Where a function of one number is looked at: dense where activations bend, sparse far out.
-_GRID = torch.cat([torch.linspace(-12, 12, 481), torch.tensor([-1e3, -200.0, -50.0, -25.0, 25.0, 50.0, 200.0, 1e3])])
-_GRID = _GRID.double()
+# Where a function of one number is looked at: dense where activations bend, sparse as far out as kinks are looked for.
+_DENSE = torch.linspace(-12, 12, 481, dtype=torch.float64)
+_GRID = torch.cat([_DENSE, FAR, -FAR])
 
 
 class NotAChain(Exception):
@@ -97,7 +97,7 @@ class Chain:
     def each(self, function: Callable[[Tensor], Tensor]) -> Chain:
         """A function of every number by itself."""
         before, other = self.function, self.otherwise
-        whole = function if before is None else lambda z: function(before(z))
+        whole = lambda z: function(z.clone() if before is None else before(z).clone())  # it may write into its input
         otherwise = None if other is None else lambda: other().each(function)
         return replace(self, function=whole, inner=self.inner or before, otherwise=otherwise, _settled=[])
 
@@ -148,10 +148,15 @@ class Chain:
                 factor = self.inner(torch.ones(1, dtype=torch.float64)) - shift
                 if _close(self.inner(_GRID), factor * _GRID + shift):
                     return plain.scaled(factor, shift)._activated(name)
-        if _close(values, torch.sigmoid(_GRID)):  # (1 + tanh(z / 2)) / 2
-            half = torch.tensor(0.5, dtype=torch.float64)
-            end = plain.scaled(half, torch.zeros(())).each(torch.tanh)
-            return end.settled().scaled(half, half)
+        half = torch.tensor(0.5, dtype=torch.float64)
+        for name, activation in ACTIVATIONS.items():
+            factor, shift = _fitted(values, activation(_GRID))
+            if name != "identity" and _close(values, factor * activation(_GRID) + shift):
+                return plain._activated(name).scaled(factor, shift)
+        factor, shift = _fitted(values, torch.sigmoid(_GRID))  # (1 + tanh(z / 2)) / 2
+        if _close(values, factor * torch.sigmoid(_GRID) + shift):
+            end = plain.scaled(half, torch.zeros(())).each(torch.tanh).settled()
+            return end.scaled(half * factor, half * factor + shift)
         lines = lines_of(self.function)
         if lines is not None:
             return plain.kinked([lines] * self.width)
@@ -162,21 +167,16 @@ class Chain:
     def kinked(self, lines: Sequence[Lines]) -> Chain:
         """Lines with kinks, one function per column, as ReLUs."""
         here = self.settled()
-        eye = torch.eye(here.width, dtype=torch.float64)
-        rows, offsets, back = [], [], []
-        ends = torch.zeros(here.width, dtype=torch.float64)
-        for column, f in enumerate(lines):
-            first = f.kinks[0]
-            ends[column] = f.shift + f.slope * first
-            units = [(-1.0, first, -f.slope), (1.0, -first, f.slope + f.steps[0])]
-            units += [(1.0, -kink, step) for kink, step in zip(f.kinks[1:], f.steps[1:])]
-            for sign, offset, step in units:
-                if abs(float(step)) > 0:
-                    rows.append(sign * eye[column])
-                    offsets.append(float(offset))
-                    back.append(float(step) * eye[column])
-        offset = torch.tensor(offsets, dtype=torch.float64)
-        return here.linear(torch.stack(rows), offset)._activated("relu").linear(torch.stack(back, 1), ends)
+        known = {k: f.units() for k, f in {id(f): f for f in lines}.items()}  # often one function for all columns
+        units = [(j, *unit) for j, f in enumerate(lines) for unit in known[id(f)][1]]
+        column = torch.tensor([unit[0] for unit in units])
+        sign, offset, step = torch.tensor([unit[1:] for unit in units], dtype=torch.float64).T
+        weight = torch.zeros(len(units), here.width, dtype=torch.float64)
+        back = torch.zeros(here.width, len(units), dtype=torch.float64)
+        weight[range(len(units)), column] = sign
+        back[column, range(len(units))] = step
+        ends = torch.tensor([known[id(f)][0] for f in lines], dtype=torch.float64)
+        return here.linear(weight, offset)._activated("relu").linear(back, ends)
 
     def _activated(self, name: str) -> Chain:
         if len(self.layers) == _LAYERS:
@@ -213,6 +213,19 @@ def same_layer(a: tuple[Tensor, Tensor, str], b: tuple[Tensor, Tensor, str]) -> 
     return a is b or (a[2] == b[2] and torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]))
 
 
+def _fitted(values: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
+    """Factor and shift of ``of`` that are nearest to the values where the grid is dense, as in ``2 tanh(z) + 1``."""
+    y, z = (v[: len(_DENSE)] for v in (values, of))
+    away = z - z.mean()
+    factor = (away * (y - y.mean())).sum() / away.square().sum()
+    shift = y.mean() - factor * z.mean()
+    return factor, shift if abs(shift) > 1e-12 * y.abs().max() else torch.zeros_like(shift)  # none but rounding
+
+
 def _close(values: Tensor, expected: Tensor) -> bool:
-    """To float32's precision: what exporters write of pi and square roots has no more digits."""
-    return values.shape == expected.shape and bool(torch.allclose(values, expected, rtol=2e-6, atol=2e-6))
+    """To float32's precision: what exporters write of pi and square roots has no more digits. Per size of the values,
+    since an answer in farad or metres may be tiny."""
+    if values.shape != expected.shape or not torch.isfinite(values).all():
+        return False
+    size = min(1.0, float(values[: len(_DENSE)].abs().max()))
+    return bool(torch.allclose(values, expected, rtol=2e-6, atol=2e-6 * size))

@@ -18,6 +18,8 @@ from .chain import Chain, NotAChain
 from .fold_ops import ELEMENTWISE, FUNCTIONS, OPERATIONS, SAME
 from .fold_sums import normalized, prelu
 from .fold_values import Rows, symbolic
+from .fold_writes import name_of, require_fresh
+from .mlp import hooked
 
 __all__ = ["chain_of", "chains_of"]
 
@@ -73,6 +75,8 @@ def _chains(end: Any) -> Iterator[Chain]:
 def _traced(module: nn.Module) -> fx.GraphModule:
     if isinstance(module, fx.GraphModule):
         return module
+    if hooked(module):  # of the whole: torch.fx does not see them, those of its parts it does
+        raise NotAChain("a forward hook")
     level = logging.getLogger("torch.fx").level
     logging.getLogger("torch.fx").setLevel(logging.ERROR)
     try:
@@ -95,6 +99,7 @@ def _recorded(module: nn.Module, width: int) -> fx.GraphModule:
 class _Follow(fx.Interpreter):
     def __init__(self, graph: fx.GraphModule, rows: int | None):
         super().__init__(graph)
+        require_fresh(graph)
         self.rows = rows  # the number that stands for that of the rows in a recorded graph
 
     def run_node(self, n: fx.Node) -> Any:
@@ -106,6 +111,8 @@ class _Follow(fx.Interpreter):
         module = self.fetch_attr(target)
         if not symbolic(args, kwargs):
             return module(*args, **kwargs)
+        if hooked(module):
+            raise NotAChain("a forward hook")
         x = args[0] if args else next(iter(kwargs.values()))
         if isinstance(module, nn.Linear):
             return x.linear(module.weight, module.bias)
@@ -122,7 +129,7 @@ class _Follow(fx.Interpreter):
         raise NotAChain(f"a {type(module).__name__}")
 
     def call_function(self, target: Callable, args: tuple, kwargs: dict) -> Any:
-        return self._apply(_name(target), target, args, kwargs)
+        return self._apply(name_of(target), target, args, kwargs)
 
     def call_method(self, target: str, args: tuple, kwargs: dict) -> Any:
         return self._apply(target, lambda x, *rest, **named: getattr(x, target)(*rest, **named), args, kwargs)
@@ -161,9 +168,3 @@ def _evaluated(function: Callable, args: tuple, kwargs: dict) -> Chain:
     if made.ndim != 2 or len(made) != len(eye):
         raise NotAChain("a product that is not a row")
     return rows[0].linear(made.T)
-
-
-def _name(target: Callable) -> str:
-    if isinstance(target, torch._ops.OpOverload):
-        return target._schema.name.split("::")[-1]
-    return getattr(target, "__name__", str(target))

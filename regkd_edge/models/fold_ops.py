@@ -53,7 +53,7 @@ ELEMENTWISE = (
     nn.SELU, nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Softsign, nn.LogSigmoid, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 SAME = {
-    "contiguous", "clone", "detach", "float", "double", "half", "bfloat16", "alias", "identity", "lift_fresh_copy",
+    "contiguous", "clone", "detach", "float", "double", "alias", "identity", "lift_fresh_copy",
     "requires_grad_", "type_as", "positive", "_assert_tensor_metadata",
 }  # fmt: skip
 # Functions of single numbers; what they compute is evaluated, not looked up.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .branches import total
+from .branches import joined, total
 from .chain import Chain, NotAChain
 from .fold_values import Stacked, require_constant, scalar, vector
 from .piecewise import Lines
@@ -173,10 +173,8 @@ def reduced(mean: bool) -> Callable[..., Chain]:
         if isinstance(x, Stacked):
             if dim is None or dim % 3 != x.dim:
                 raise NotAChain("a sum over other than the branches")
-            whole = x.parts[0]
-            for part in x.parts[1:]:
-                whole = total(whole, part)
-            return divided(whole, len(x.parts)) if mean else whole
+            one = torch.eye(x.parts[0].width, dtype=torch.float64) / (len(x.parts) if mean else 1)
+            return joined(x.parts).linear(one.repeat(1, len(x.parts)))
         if dim not in (1, -1):
             raise NotAChain("a sum over the rows")
         return x.linear(torch.full((1, x.width), 1 / x.width if mean else 1.0))

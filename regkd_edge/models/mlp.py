@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..errors import ModelError
 
-__all__ = ["ACTIVATIONS", "MLP"]
+__all__ = ["ACTIVATIONS", "MLP", "hooked", "is_plain"]
 
 # Name -> function. Every name is also one of csrc/core/activation.h; the two lists are compared by a test.
 ACTIVATIONS = {
@@ -72,3 +72,15 @@ class MLP(nn.Module):
 
     def extra_repr(self) -> str:
         return f"widths={self.widths}, activation='{self.activation}'"
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether something of the user's runs before or after a module, which may change what it takes or gives."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_plain(module: object) -> bool:
+    """Whether a module is an :class:`MLP` that computes what its weights say: no hooks, nothing parametrized."""
+    if type(module) is not MLP or any(map(hooked, module.modules())):
+        return False
+    return all(type(layer) is nn.Linear for layer in module.layers)

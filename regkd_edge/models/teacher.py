@@ -17,7 +17,7 @@ from ..errors import ModelError, UserError
 from ..io.progress import tick
 from .asking import failure, gradient_passes, input_type, reason_of, remedy
 from .convert import as_mlp, between
-from .mlp import MLP
+from .mlp import MLP, is_plain
 from .outputs import Outputs, Picked
 from .space import InStandardizedSpace, same_scalers
 from .store import count_parameters
@@ -111,7 +111,7 @@ class Teacher:
         """The network as an :class:`MLP` if it is equivalent to one, so that the fused core supports it, else None."""
         if self._mlp is False:
             picked = self.outputs.chosen or self.outputs.pick
-            own = type(self.module) is MLP and picked is None
+            own = is_plain(self.module) and picked is None
             module = self.module if picked is None else Picked(self.module, picked)
             self._mlp = module if own else as_mlp(module, self.checked[0])  # type: ignore[assignment]
         return self._mlp  # type: ignore[return-value]

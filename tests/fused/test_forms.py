@@ -68,3 +68,23 @@ def test_what_is_no_mlp_or_answers_otherwise_is_left_to_torch(change):
     own, asked = core_forms(student(), net, 5)
     assert type(own) is MLP and asked is net
     assert mean is None or torch.equal(net[1].running_mean, mean)  # it was not run to find out
+
+
+def test_a_student_whose_weights_are_computed_is_trained_by_torch():
+    torch.manual_seed(1)
+    net = MLP([5, 8, 1])
+    nn.utils.parametrizations.weight_norm(net.layers[0])
+    before = net.layers[0].weight.clone()
+    folded = core_forms(net, teacher(), 5)[0]
+    assert folded is net
+    progress = distill_steps(net, teacher(), ROWS, None, RECIPE, Optimizer("adam", 1e-2), n=20, total=20, batch=20)
+    assert progress.choice.backend == "torch" and "parametrization" in progress.choice.reason
+    assert not torch.allclose(net.layers[0].weight, before, atol=1e-2)
+
+
+def test_a_teacher_whose_weights_are_computed_is_folded():
+    torch.manual_seed(0)
+    net = MLP([5, 8, 1]).eval()
+    nn.utils.parametrizations.weight_norm(net.layers[0])
+    folded = core_forms(student(), net, 5)[1]
+    assert folded is not net and torch.allclose(folded(ROWS), net(ROWS), atol=1e-6)

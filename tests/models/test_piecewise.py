@@ -19,6 +19,7 @@ LINES = {
     "absolute": (torch.abs, [0.0]),
     "far clamp": (lambda z: z.clamp(0, 4321.5), [0.0, 4321.5]),
     "hard sigmoid": (F.hardsigmoid, [-3.0, 3.0]),
+    "far from zero": (lambda z: z.clamp(-3000, 7000.5), [-3000.0, 7000.5]),
     "shifted": (lambda z: 3 - 2 * F.relu(z * 0.5 - 1.25), [2.5]),
 }
 
@@ -30,6 +31,18 @@ def test_kinks_are_where_lines_meet(name):
     assert found.kinks.tolist() == pytest.approx(kinks, abs=1e-6)  # rounding of values up to 1e6 in float64
     z = torch.linspace(-9000, 9000, 3001, dtype=torch.float64)
     assert torch.allclose(found(z), function(z), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_units_are_the_lines_also_in_float32_near_zero(name):
+    function, kinks = LINES[name]
+    c, units = lines_of(lambda z: function(z.double())).units()
+    assert len(units) <= len(kinks) + 2
+    for z in (torch.linspace(-9000, 9000, 3001), torch.linspace(-1, 1, 3001)):
+        found = c + sum(step * torch.relu(sign * z + offset) for sign, offset, step in units)
+        assert torch.allclose(found, function(z), rtol=1e-5, atol=2e-6 * float(z.max())), (
+            (found - function(z)).abs().max()
+        )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +14,7 @@ from torch import nn
 
 from regkd_edge.errors import ModelError
 from regkd_edge.models import check_teacher, load_teacher, save_teacher
+from regkd_edge.models.teachers.onnx_file import _difference
 from regkd_edge.models.teachers.run import from_folder
 
 from .conftest import Residual, dataset, perceptron
@@ -174,3 +177,29 @@ def test_images_in_flat_rows():
     with torch.no_grad():
         expected = net(torch.from_numpy(data.x).float().reshape(-1, 1, 4, 4)).double().numpy()
     assert np.allclose(teacher.predict(data.x), expected, atol=1e-6) and teacher.differentiable
+
+
+class Answers(nn.Module):
+    def __init__(self, large, small):
+        super().__init__()
+        self.large, self.small = large, small
+
+    def forward(self, x):
+        return torch.stack([self.large * x[:, 0], self.small * x[:, 1]], 1)
+
+
+@pytest.mark.parametrize(("small", "other"), [(1e-9, 1.01e-9), (1.0, 1.001)])
+def test_the_counterpart_is_compared_output_by_output(small, other):
+    inputs = SimpleNamespace(features=2, types=[TensorProto.FLOAT], widths=[2])
+    assert _difference(Answers(1e7, small), Answers(1e7, small), inputs) is None
+    assert "differently" in _difference(Answers(1e7, other), Answers(1e7, small), inputs)
+
+
+def test_answers_in_farad_have_gradients_and_the_fused_core(data):
+    net = nn.Sequential(perceptron(), nn.Linear(1, 1))
+    with torch.no_grad():
+        net[1].weight.fill_(1e-9)
+        net[1].bias.fill_(2e-10)
+    teacher = taken(exported(net, "farad.onnx"), data)
+    assert teacher.differentiable and teacher.mlp is not None
+    assert np.allclose(teacher.predict(data.x), direct("farad.onnx", np.float32, data), rtol=1e-5, atol=0)
