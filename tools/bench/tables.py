@@ -220,6 +220,8 @@ def main() -> None:
     args = parser.parse_args()
     started = time.monotonic()
     names = args.sets or sorted(p.stem for p in Path(args.data).glob("*.csv"))
+    if not names:
+        parser.error(f"'{args.data}' holds no CSV file")
     records = Records(args.out / "tables.csv", COLUMNS, KEYS)
     tasks = [
         Task(data_file(args.data, name), fraction, seed, args.ablate, args.work)
