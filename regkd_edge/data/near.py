@@ -2,7 +2,7 @@
 
 Random held-out rows of such a table have been trained on, nearly. Groups are the connected rows that are closer than a
 small radius. They must be tight, and the next group several radii away, for more than half of the rows: a chain of rows
-along a fine axis, whose neighbours are near each other as well, is no group.
+along a fine axis, whose neighbours are near each other as well, does not count.
 """
 
 from __future__ import annotations

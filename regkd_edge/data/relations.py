@@ -14,6 +14,7 @@ __all__ = ["copied_inputs", "given_away"]
 _ROWS = 4000  # that are looked at
 _RESOLVED = 12.0  # standard deviation of the target over the tolerance, below which agreement carries no information
 _WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
+_USUAL = 1.5  # root mean squares of the rounding that the median row may be off
 _MOST_DIGITS = 12
 _NOISE = 0.01  # of the target's spread that a copy in another unit is off by, rounded or measured twice
 _FEW_ROWS, _LEVELS = 30, 10  # rows and distinct values from which an order is none by chance
@@ -165,8 +166,9 @@ def _few_that_fit(
     if np.abs(design @ factors - value).max() <= _EXACT * spread:  # whatever the table is rounded to
         return used, factors[used]
     slack = rounding + 0.5 * steps() @ np.abs(factors[:-1]) + 1e-9 * spread
-    off = np.abs(design @ factors - value) / slack
-    if off.max() > _WITHIN or np.median(off) > 1 or spread < _RESOLVED * np.median(slack):
+    usual = np.sqrt((rounding**2 + (0.5 * steps()) ** 2 @ factors[:-1] ** 2) / 3) + 1e-9 * spread  # they seldom add up
+    off = np.abs(design @ factors - value)
+    if (off > _WITHIN * slack).any() or np.median(off / usual) > _USUAL or spread < _RESOLVED * np.median(slack):
         return None
     return used, factors[used]
 
@@ -223,7 +225,7 @@ def copied_inputs(
     """Say which inputs are the same as another one in every row."""
     first: dict[bytes, list[int]] = {}
     for j, column in enumerate(x.T):
-        if np.isfinite(column).all() and column.min() != column.max():
+        if len(column) and np.isfinite(column).all() and column.min() != column.max():
             first.setdefault(np.ascontiguousarray(column[:: max(1, len(column) // 1000)]).tobytes(), []).append(j)
     notes = []
     for group in first.values():

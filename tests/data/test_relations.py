@@ -75,3 +75,15 @@ def test_copies_are_named_once():
         "input 'p' is repeated as 'r', 's': one of them is enough, add: --drop r,s"
     ]
     assert copied_inputs(X, list("abcd")) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_below_the_worst_rounding_is_noise(seed):
+    """Thirty rows whose noise is five times what the rounding of three inputs comes to."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 10, (30, 3)).round(1)
+    truth = x @ [1, 2, 3]
+    assert given_away(x, (truth + rng.normal(0, 0.5, 30)).round(1)[:, None], list("abc"), ["y"]) == []
+    unrounded = truth + (rng.uniform(-0.05, 0.05, (30, 3)) @ [1, 2, 3])
+    (note,) = given_away(x, unrounded.round(1)[:, None], list("abc"), ["y"])
+    assert "to the last digit" in note
