@@ -204,10 +204,11 @@ def _sample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _resolution(column: np.ndarray) -> np.ndarray:
     """One unit in the last place of each value, for columns of so many decimals or of so many significant digits."""
-    fixed = 0.0
+    fixed, largest = 0.0, float(np.abs(column).max(initial=0))
     for digits in range(-6, _MOST_DIGITS + 1):
         step = 10.0**-digits
-        if (np.abs(column - np.rint(column / step) * step) <= 1e-12 * np.maximum(np.abs(column), step)).all():
+        least = min(step, largest)  # a column of amperes below a microampere does not consist of zeros
+        if (np.abs(column - np.rint(column / step) * step) <= 1e-12 * np.maximum(np.abs(column), least)).all():
             fixed = step
             break
     exponent = np.floor(np.log10(np.abs(np.where(column == 0, 1.0, column))))

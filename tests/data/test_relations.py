@@ -87,3 +87,12 @@ def test_noise_below_the_worst_rounding_is_noise(seed):
     unrounded = truth + (rng.uniform(-0.05, 0.05, (30, 3)) @ [1, 2, 3])
     (note,) = given_away(x, unrounded.round(1)[:, None], list("abc"), ["y"])
     assert "to the last digit" in note
+
+
+def test_a_sum_in_a_large_unit_is_named():
+    x = np.array([[float(f"{value:.0f}e-9") for value in row] for row in 10 * X])
+    (note,) = given_away(x, x[:, :1] + x[:, 1:2], list("abcd"), ["y"])
+    assert "inputs 'a', 'b' add up to target 'y'" in note
+    rounded = np.array([[float(f"{value:.2e}")] for value in x[:, 0] + 3 * x[:, 1]])
+    (note,) = given_away(x, rounded, list("abcd"), ["y"])
+    assert "a weighted sum of the inputs 'a', 'b' gives target 'y'" in note
