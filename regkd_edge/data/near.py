@@ -1,7 +1,8 @@
 """Rows that are copies of each other but for noise: measured again at one operating point, rounded otherwise, resampled.
 
 Random held-out rows of such a table have been trained on, nearly. Groups are the connected rows that are closer than a
-small radius, where the next group is several radii away for more than half of the rows; tables of independent rows have no such radius.
+small radius. They must be tight, and the next group several radii away, for more than half of the rows: a chain of rows
+along a fine axis, whose neighbours are near each other as well, does not count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _ROWS, _WIDE = 5000, 2000  # rows up to which all distances are looked at, and u
 _RADII = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.15)  # times the root of the number of columns, standardised
 _PRODUCTS = 3_000_000_000  # of the matrix of distances
 _COPIES = 1e-2  # radius up to which rows are copies
-_APART = 4.0  # radii to the next group
+_APART, _TIGHT = 4.0, 2.0  # radii to the next group at least, and to the middle of its own group at most
 _GROUPED, _FEWEST = 0.6, 5  # share of the rows that have a close one, and groups
 
 
@@ -33,7 +34,11 @@ def close_groups(
     if n**2 * len(kept) > _PRODUCTS or not 20 <= n <= _ROWS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
         return None
     z = x[:, kept]
-    z = (z - z.mean(axis=0)) / z.std(axis=0)
+    low, high = np.percentile(z, [25, 75], axis=0)
+    spread = np.minimum(
+        z.std(axis=0), np.where(high > low, (high - low) / 1.35, np.inf)
+    )  # few large values widen the first
+    z = (z - z.mean(axis=0)) / spread
     distinct, copies = np.unique(z, axis=0, return_inverse=True)
     if len(distinct) < 2 * _FEWEST:
         return None
@@ -44,18 +49,19 @@ def close_groups(
         limit = radius * len(kept) ** 0.5
         if (near <= limit).mean() < _GROUPED:
             continue
-        groups, apart = _linked(distinct, limit)
+        groups, apart, off = _linked(distinct, limit)
         count, sizes = int(groups.max()) + 1, np.bincount(groups)
         if count < _FEWEST or sizes.max() > 0.5 * len(distinct):
             break  # a wider radius joins more
-        if 2 * count <= len(distinct) and np.median(apart) >= _APART * limit:  # the widest radius leaves no copy apart
+        tight = np.median(off) <= _TIGHT * limit and np.median(apart) >= _APART * limit
+        if 2 * count <= len(distinct) and tight:  # the widest radius leaves no copy apart
             found = groups[copies.reshape(-1)].astype(np.int64), radius <= _COPIES
             if radius > _COPIES:
                 break
     return found
 
 
-def _distances(z: np.ndarray, rows: slice) -> np.ndarray:
+def _distances(z: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
     """Distances of some rows to all, exact near 0 too."""
     norms = (z**2).sum(axis=1)
     squares = np.maximum(norms[rows, None] + norms - 2 * z[rows] @ z.T, 0)
@@ -73,25 +79,22 @@ def _nearest(z: np.ndarray) -> np.ndarray:  # [n]
     return near
 
 
-def _linked(z: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Group of each row, and its distance to the nearest row of another group."""
-    parent = np.arange(len(z))
-    for begin in range(0, len(z), 256):
-        for first, second in zip(*np.nonzero(_distances(z, slice(begin, begin + 256)) <= limit)):
-            one, other = _root(parent, begin + int(first)), _root(parent, int(second))
-            parent[max(one, other)] = min(one, other)
-    roots = np.array([_root(parent, i) for i in range(len(z))])
-    groups = np.unique(roots, return_inverse=True)[1].reshape(-1)
-    apart = np.empty(len(z))
+def _linked(z: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Group of each row, the distance of that group to the nearest other row, and of the row to the middle of its group."""
+    groups, count = np.full(len(z), -1), 0
+    for first in range(len(z)):
+        if groups[first] >= 0:
+            continue
+        groups[first], ends = count, np.array([first])
+        while len(ends):  # the rows that were reached last, and from there the next ones
+            reached = (_distances(z, ends[:256]) <= limit).any(axis=0)
+            new = np.flatnonzero(reached & (groups < 0))
+            groups[new], ends = count, np.concatenate([ends[256:], new])
+        count += 1
+    apart = np.full(count, np.inf)
     for begin in range(0, len(z), 256):
         distances = _distances(z, slice(begin, begin + 256))
         distances[groups[begin : begin + 256, None] == groups] = np.inf
-        apart[begin : begin + 256] = distances.min(axis=1)
-    return groups, apart
-
-
-def _root(parent: np.ndarray, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = int(parent[i])
-    return i
+        np.minimum.at(apart, groups[begin : begin + 256], distances.min(axis=1))
+    middle = np.column_stack([np.bincount(groups, column) for column in z.T]) / np.bincount(groups)[:, None]
+    return groups, apart[groups], np.sqrt(((z - middle[groups]) ** 2).sum(axis=1))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .row_labels import is_time
 from .typed import named_option
 
 __all__ = ["looks_grouped", "names_units"]
@@ -41,7 +42,7 @@ def looks_grouped(
     times: Sequence[str] = (),  # inputs that are times
 ) -> str:
     """A warning that says how it was judged, or the empty string."""
-    if len(x) < 60:
+    if len(x) < 60 or not repeats.max():
         return ""
     if times:  # the order of the table, where the table is shuffled
         column = list(inputs).index(times[0])
@@ -51,6 +52,8 @@ def looks_grouped(
     rows, blocks = _pieces(len(x), seed)
     x, y, repeats = x[rows], y[rows], repeats[rows]
     groups = None if groups is None else groups[rows]
+    if not times and _one_axis(x, inputs):
+        return ""
     spread = x.std(axis=0)
     z = ((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -114,6 +117,14 @@ def _folds(units: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     count = int(units.max()) + 1
     folds = rng.permutation(count) % min(_FOLDS, count)
     return folds[units]
+
+
+def _one_axis(x: np.ndarray, inputs: Sequence[str]) -> bool:
+    """Whether the rows are a curve in the order of its only input: rows that lie together are a stretch of the axis."""
+    if x.shape[1] != 1 or is_time(inputs[0], np.sort(x[:, 0])):
+        return False
+    steps = np.diff(x[:, 0])
+    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _unit_column(x: np.ndarray, inputs: Sequence[str]) -> int | None:

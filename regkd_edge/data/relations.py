@@ -14,6 +14,7 @@ __all__ = ["copied_inputs", "given_away"]
 _ROWS = 4000  # that are looked at
 _RESOLVED = 12.0  # standard deviation of the target over the tolerance, below which agreement carries no information
 _WITHIN = 4.0  # tolerances that the worst row may be off: least squares does not know which rows are rounded coarsely
+_USUAL = 1.5  # root mean squares of the rounding that the median row may be off
 _MOST_DIGITS = 12
 _NOISE = 0.01  # of the target's spread that a copy in another unit is off by, rounded or measured twice
 _FEW_ROWS, _LEVELS = 30, 10  # rows and distinct values from which an order is none by chance
@@ -165,8 +166,9 @@ def _few_that_fit(
     if np.abs(design @ factors - value).max() <= _EXACT * spread:  # whatever the table is rounded to
         return used, factors[used]
     slack = rounding + 0.5 * steps() @ np.abs(factors[:-1]) + 1e-9 * spread
-    off = np.abs(design @ factors - value) / slack
-    if off.max() > _WITHIN or np.median(off) > 1 or spread < _RESOLVED * np.median(slack):
+    usual = np.sqrt((rounding**2 + (0.5 * steps()) ** 2 @ factors[:-1] ** 2) / 3) + 1e-9 * spread  # they seldom add up
+    off = np.abs(design @ factors - value)
+    if (off > _WITHIN * slack).any() or np.median(off / usual) > _USUAL or spread < _RESOLVED * np.median(slack):
         return None
     return used, factors[used]
 
@@ -202,10 +204,11 @@ def _sample(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _resolution(column: np.ndarray) -> np.ndarray:
     """One unit in the last place of each value, for columns of so many decimals or of so many significant digits."""
-    fixed = 0.0
+    fixed, largest = 0.0, float(np.abs(column).max(initial=0))
     for digits in range(-6, _MOST_DIGITS + 1):
         step = 10.0**-digits
-        if (np.abs(column - np.rint(column / step) * step) <= 1e-12 * np.maximum(np.abs(column), step)).all():
+        least = min(step, largest)  # a column of amperes below a microampere does not consist of zeros
+        if (np.abs(column - np.rint(column / step) * step) <= 1e-12 * np.maximum(np.abs(column), least)).all():
             fixed = step
             break
     exponent = np.floor(np.log10(np.abs(np.where(column == 0, 1.0, column))))
@@ -223,7 +226,7 @@ def copied_inputs(
     """Say which inputs are the same as another one in every row."""
     first: dict[bytes, list[int]] = {}
     for j, column in enumerate(x.T):
-        if np.isfinite(column).all() and column.min() != column.max():
+        if len(column) and np.isfinite(column).all() and column.min() != column.max():
             first.setdefault(np.ascontiguousarray(column[:: max(1, len(column) // 1000)]).tobytes(), []).append(j)
     notes = []
     for group in first.values():

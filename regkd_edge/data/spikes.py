@@ -26,6 +26,7 @@ _RUN = 10  # rows on end that a sensor is stuck for
 _RATIO = 2.0  # mean squared error over that of the rows next to the value
 _SURE = 4.0  # standard errors of the logarithm of that ratio
 _PRODUCTS = 12  # columns up to which their products are predictors too
+_BEST = 40  # columns that predict one of a wide table: those that follow it most closely
 
 
 def disagreeing_values(
@@ -46,14 +47,21 @@ def disagreeing_values(
     candidates = {j: found for j in range(values.shape[1]) if len(found := _repeated(values[:, j]))}
     if not candidates:
         return []
-    rows = np.arange(n) if n <= _ROWS else np.sort(np.random.default_rng(0).permutation(n)[:_ROWS])
+    seen = values if n <= _ROWS else values[np.sort(np.random.default_rng(0).permutation(n)[:_ROWS])]
+    seen = seen[np.isfinite(seen).all(axis=1)] if seen.shape[1] > _BEST + 1 else seen
+    standard = _standard(seen) if seen.shape[1] > _BEST + 1 else None
     notes = []
     for j, marks in candidates.items():
         kind, name = ("input", inputs[j]) if j < len(inputs) else ("target", targets[j - len(inputs)])
         if name in told:
             continue
+        looked, place = seen, j
+        if standard is not None:
+            alike = np.abs(standard[:, j] @ standard)
+            alike[j] = np.inf
+            looked, place = seen[:, np.argsort(-alike, kind="stable")[: _BEST + 1]], 0
         for mark in marks:
-            if _disagrees(values[rows], j, mark):
+            if _disagrees(looked, place, mark):
                 notes.append(_said(kind, name, values[:, j], mark))
     return notes
 
@@ -110,6 +118,15 @@ def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:
         return apart > 0
     ratio = apart / beside
     return ratio > _RATIO and np.log(ratio) > _SURE * np.sqrt(2 / at.sum() + 2 / len(near[::2]))
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and spread 1, cut off where marks may stand; 0 where they do not vary."""
+    if not len(values):
+        return values
+    values = np.clip(values, *np.percentile(values, [1, 99], axis=0))
+    spread = values.std(axis=0)
+    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
 
 
 def _features(others: np.ndarray) -> np.ndarray:

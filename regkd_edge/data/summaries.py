@@ -104,10 +104,11 @@ def _statistic(rest: np.ndarray, row: np.ndarray, steps: np.ndarray) -> tuple[st
 def _last_digits(values: np.ndarray) -> np.ndarray:  # [c]
     """One unit in the last decimal place of each column (of a sample of its rows); 0 where there is no end of digits."""
     values = values[:: max(1, len(values) // _SAMPLE)]
-    steps = np.zeros(values.shape[1])
+    steps, largest = np.zeros(values.shape[1]), np.abs(values).max(axis=0, initial=0)
     for digits in range(6, -4, -1):
         step = 10.0**-digits
-        whole = np.abs(values - np.rint(values / step) * step) <= 1e-9 * np.maximum(np.abs(values), step)
+        least = np.minimum(step, largest)
+        whole = np.abs(values - np.rint(values / step) * step) <= 1e-9 * np.maximum(np.abs(values), least)
         steps[whole.all(axis=0)] = step
     return steps
 

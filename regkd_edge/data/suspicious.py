@@ -79,9 +79,13 @@ def _of_column(kind: str, name: str, values: np.ndarray) -> list[str]:
         shown = ", ".join(f"{distinct[i]:.10g} in {counts[i]:,}" for i in marks)
         share = counts[marks].sum() / len(values)
         typed = missing_option(name, distinct[marks])
+        lone = len(marks) == 1 and -10 < distinct[marks[0]] < 0 <= distinct[rest[0]]
+        span = f"{distinct[rest[0]]:.6g} to {distinct[rest[-1]]:.6g}"
+        span = span if lone else f"({span})"
+        apart = "its one negative value; the others are" if lone else "far from the rest"
         notes.append(
-            f"{kind} '{name}' has {shown} of {len(values):,} rows ({_percent(share)}), far from the rest "
-            f"({distinct[rest[0]]:.6g} to {distinct[rest[-1]]:.6g}). If it means missing, add: {typed} --blanks drop"
+            f"{kind} '{name}' has {shown} of {len(values):,} rows ({_percent(share)}), {apart} "
+            f"{span}. If it means missing, add: {typed} --blanks drop"
         )
         distinct, counts = distinct[rest], counts[rest]
     for end, side in ((0, "smallest"), (-1, "largest")):

@@ -59,3 +59,14 @@ def test_a_designed_table_in_its_order_is_left_in_peace():
     x = np.stack(axes, -1).reshape(-1, 3)
     y = x[:, 0] * x[:, 1] + x[:, 2] + np.random.default_rng(0).normal(0, 0.1, len(x))
     assert judged(x, y[:, None], list("abc")) == ""
+
+
+def test_a_calibration_curve_in_its_order_is_left_in_peace():
+    axis = np.linspace(0, 100, 200)[:, None]
+    y = np.sqrt(axis) + RNG.normal(0, 0.001, (200, 1))
+    assert judged(axis, y, ["reading"]) == judged(axis[::-1], y[::-1], ["reading"]) == ""
+    assert "near each other" in judged(axis, y, ["time_s"])
+
+
+def test_rows_that_are_all_alike_are_not_judged():
+    assert looks_grouped(np.ones((80, 2)), RNG.normal(size=(80, 1)), ["a", "b"], np.zeros(80, dtype=np.int64)) == ""

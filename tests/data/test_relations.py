@@ -75,3 +75,24 @@ def test_copies_are_named_once():
         "input 'p' is repeated as 'r', 's': one of them is enough, add: --drop r,s"
     ]
     assert copied_inputs(X, list("abcd")) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_below_the_worst_rounding_is_noise(seed):
+    """Thirty rows whose noise is five times what the rounding of three inputs comes to."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 10, (30, 3)).round(1)
+    truth = x @ [1, 2, 3]
+    assert given_away(x, (truth + rng.normal(0, 0.5, 30)).round(1)[:, None], list("abc"), ["y"]) == []
+    unrounded = truth + (rng.uniform(-0.05, 0.05, (30, 3)) @ [1, 2, 3])
+    (note,) = given_away(x, unrounded.round(1)[:, None], list("abc"), ["y"])
+    assert "to the last digit" in note
+
+
+def test_a_sum_in_a_large_unit_is_named():
+    x = np.array([[float(f"{value:.0f}e-9") for value in row] for row in 10 * X])
+    (note,) = given_away(x, x[:, :1] + x[:, 1:2], list("abcd"), ["y"])
+    assert "inputs 'a', 'b' add up to target 'y'" in note
+    rounded = np.array([[float(f"{value:.2e}")] for value in x[:, 0] + 3 * x[:, 1]])
+    (note,) = given_away(x, rounded, list("abcd"), ["y"])
+    assert "a weighted sum of the inputs 'a', 'b' gives target 'y'" in note

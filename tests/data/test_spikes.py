@@ -63,3 +63,12 @@ def test_an_end_of_the_range_with_readings_next_to_it_is_left_in_peace():
 
 def test_clean_readings_are_left_in_peace():
     assert notes() == []
+
+
+def test_a_mark_of_a_wide_table_is_named_by_the_columns_that_follow_it():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(1000, 300)).round(3)
+    x[:, 250] = (3 * x[:, 7] + rng.normal(0, 0.1, 1000)).round(2)
+    x[rng.random(1000) < 0.06, 250] = 1.0
+    (note,) = disagreeing_values(x, x[:, :1] + x[:, 1:2], [f"c{j}" for j in range(300)], ["y"])
+    assert "input 'c250' has 1 in" in note

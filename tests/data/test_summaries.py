@@ -62,3 +62,9 @@ def test_measurements_alone_are_left_in_peace():
         rng = np.random.default_rng(seed)
         assert summary_rows(NAMES, rng.integers(0, 4, (40, 3)).astype(float)) == []
         assert summary_rows(NAMES, np.sort(rng.normal(size=(40, 3)), axis=0)) == []
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e-7])
+def test_readings_in_a_large_unit_are_not_taken_for_zeros(unit):
+    values = unit * np.random.default_rng(0).normal(size=(200, 4))
+    assert summary_rows(list("abcy"), values) == []

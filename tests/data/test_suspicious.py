@@ -171,3 +171,10 @@ def test_real_tables_are_warned_about_where_there_is_something(path):
     assert len(warnings) == len(expected)
     for text in expected:
         assert any(text in note for note in warnings), warnings
+
+
+def test_a_lone_negative_count_is_not_said_to_be_far():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.where(rng.random(400) < 0.1, -1.0, rng.integers(0, 12, 400)), rng.normal(size=400)])
+    (note,) = suspicious_values([], x, rng.normal(size=(400, 1)), ["count", "b"], ["y"])
+    assert "its one negative value; the others are 0 to 11. If it means missing" in note

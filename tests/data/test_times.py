@@ -96,3 +96,19 @@ def test_independent_rows_form_no_groups(d):
     for rows in (RNG.normal(size=(500, d)), RNG.uniform(size=(500, d)), RNG.integers(0, 9, (500, d)).astype(float)):
         assert close_groups(rows) is None
     assert close_groups(np.cumsum(RNG.normal(size=(500, d)), axis=0)) is None
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5])
+@pytest.mark.parametrize("n", [300, 2000, 4000])
+def test_a_fine_axis_beside_switches_forms_no_groups(n, levels):
+    switch, other = RNG.integers(0, levels, n), RNG.integers(0, 2, n)
+    for axis in (RNG.random(n), RNG.normal(size=n).round(2), np.exp(RNG.normal(0, 2, n))):
+        assert not any(close_groups(np.column_stack(columns)) for columns in ([switch, axis], [switch, other, axis]))
+
+
+def test_copies_beside_a_switch_are_found():
+    settings = np.column_stack([RNG.integers(0, 2, 60), RNG.normal(size=(60, 3))])
+    rows = np.repeat(settings, 5, axis=0)
+    rows[:, 1:] += 1e-3 * RNG.normal(size=(300, 3))
+    groups, copies = close_groups(rows)
+    assert copies and 57 <= groups.max() + 1 <= 60
