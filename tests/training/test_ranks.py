@@ -172,8 +172,12 @@ share.Share.sum = sum_
 
 @pytest.mark.slow
 def test_what_one_process_does(runs):
-    """Students of the fused core are trained by the first process; other commands are refused, with one line."""
+    """A teacher that has to be trained again, and students of the fused core; other commands are refused in one line."""
     folder = runs.copy("core")
+    config = folder / "run.yaml"
+    written = config.read_text()
+    config.write_text(written.replace("epochs: 4", "epochs: 3"))
+    assert config.read_text() != written
     flat = ["--student", "mlp:4:tanh", "--recipe", "mimic", "--steps", 30, "--no-baseline"]
     (out, err, code), (*_, other_code) = (process.ended() for process in runs.together("distill", folder, *flat))
     assert (code, other_code) == (0, 0) and "divided" not in out, (out, err)
