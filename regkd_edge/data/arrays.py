@@ -17,7 +17,7 @@ from .table import Table
 
 __all__ = ["as_rows", "as_targets", "dataset_of", "require_room", "require_shape", "shape_of"]
 
-_MANY = 1 << 26  # numbers from which memory is asked for first
+_MANY = 1 << 26  # numbers from which the free memory is looked at first
 _EXACT = 2**53  # beyond it not every whole number is exact in float64
 
 
