@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from .engines import build, load_engine, manifest_of, require_backend, why_not
 from .measuring import bench
-from .processes import join_processes, processes
+from .processes import by_itself, join_processes, processes
 from .quantizing import quantize
 from .training import described_rows, distill, judge_teacher, load_teacher, train_teacher
 
 __all__ = [
     "bench",
     "build",
+    "by_itself",
     "described_rows",
     "distill",
     "join_processes",

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..training.ranks import Ranks
 
-__all__ = ["join_processes", "processes"]
+__all__ = ["by_itself", "join_processes", "processes"]
+
+
+def by_itself() -> AbstractContextManager[None]:
+    """Train in this process alone within the block: the others take no part, and need not be there."""
+    from ..training.ranks import alone
+
+    return alone()
 
 
 def join_processes() -> AbstractContextManager[Ranks]:

@@ -10,7 +10,7 @@ from ..config import DistillConfig, TeacherConfig
 from ..config.contradictions.loaded import require_labels
 from ..config.problems import whole_or
 from ..data import Dataset, as_rows, dataset_of
-from ..data.arrays import require_shape, shape_of
+from ..data.arrays import require_room, require_shape, shape_of
 from ..errors import DataError
 from .noticed import warn_of
 
@@ -188,6 +188,7 @@ def _labelled(x: Any, y: Any, validation: Any, seed: int, shape: Sequence[int] |
         return x
     if y is None:
         raise DataError("y is missing: a network is trained on labels.", "Give y [n, o] or [n].")
+    require_room(x)
     data = dataset_of(x, y, validation=validation, seed=seed, input_shape=shape)
     warn_of(data)
     return data
@@ -212,6 +213,7 @@ def _dataset_of(
     labelled = y is not None
     if not labelled:
         require_labels(config.base)
+    require_room(x)
     frame = hasattr(x, "columns")
     if shape is not None and not frame and len(shape_of(x)) == 2:
         rows, _ = as_rows(x)

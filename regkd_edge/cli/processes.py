@@ -1,13 +1,16 @@
 """Commands under torchrun: the first process does the command, the others train with it and print nothing.
 
 The others wait for what the first one is about to train, a part of a stage of a run folder that all of them can read,
-and take their share. A process that fails leaves its message to the first one, which prints the one line.
+and take their share. Where one fails, one process of each machine prints the one line: the first one if it notices soon,
+else the one that failed, since a connection may stay open as long as its process lives.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +19,13 @@ from typing import Any
 from ..api import join_processes
 from ..errors import ProcessLost, UserError
 from ..io.refusals import refusal_of
+from .output import error_line
 
 __all__ = ["SHARED", "follow", "leading", "rank_and_size"]
 
 SHARED = ("distill",)  # commands that several processes do together
-_ANSWER = 5.0  # [s] that a process waits for the first one to say why it failed
-_WHY, _SAID = "regkd_edge/why", "regkd_edge/said"  # keys of the store: a message, and that it was printed
+_ANSWER = 2.0  # [s] that a process which fails waits for the first one, which may fail alike, to say so
+_WHY, _SAID = "regkd_edge/why", "regkd_edge/said"  # keys of the store: a message; how many of a machine would print it
 _FAILED = 2
 _QUIET = ("TORCH_CPP_LOG_LEVEL", "ERROR")  # no warnings of sockets beside the one line
 
@@ -57,7 +61,9 @@ def leading(arguments: Sequence[str], size: int) -> Iterator[None]:
         try:
             yield
         except ProcessLost as lost:
-            raise _why(ranks) or lost from None
+            raise _unless_said(ranks.store, _why(ranks) or lost) from None
+        except UserError as error:
+            raise _unless_said(ranks.store, error) from None
         except SystemExit as end:
             if not end.code:
                 ranks.send(None)  # there is nothing more to train
@@ -65,8 +71,7 @@ def leading(arguments: Sequence[str], size: int) -> Iterator[None]:
         else:
             ranks.send(None)
         finally:  # what went wrong is said by this process, or has been
-            with contextlib.suppress(RuntimeError):
-                ranks.store.set(_SAID, "1")
+            _is_mine(ranks.store)
 
 
 def follow() -> int:
@@ -74,7 +79,7 @@ def follow() -> int:
     from ..stages.together import take_part
 
     os.environ.setdefault(*_QUIET)
-    store, message = None, None
+    store, failed = None, None
     try:
         with join_processes() as ranks:
             store = ranks.store
@@ -85,25 +90,43 @@ def follow() -> int:
                 refused = error if isinstance(error, UserError) else refusal_of(error)
                 if refused is None:
                     raise
-                message = f"process {ranks.rank} of {ranks.size}: {refused.cause} {refused.remedy}".rstrip()
+                failed = UserError(f"process {ranks.rank} of {ranks.size}: {refused.cause}", refused.remedy)
                 if not isinstance(error, ProcessLost):
-                    store.set(_WHY, message)  # before the connection ends, which is what the first one notices
+                    store.set(_WHY, json.dumps([failed.cause, failed.remedy]))  # before the connection ends
     except UserError as error:
-        message = f"{error.cause} {error.remedy}"
+        failed = error
     except KeyboardInterrupt:
         return 130
-    if message is None:
+    if failed is None:
         return 0
-    if not _within(_ANSWER, lambda: store is not None and store.check([_SAID])):
-        print(f"error: {message}", file=sys.stderr)
+    said = _within(_ANSWER, lambda: store is not None and store.check([_said_here()]))
+    if not said and (store is None or _is_mine(store)):
+        error_line(failed.cause, failed.remedy, "--json" in sys.argv[1:])
     return _FAILED
+
+
+def _said_here() -> str:
+    return f"{_SAID}/{socket.gethostname()}"
+
+
+def _is_mine(store: Any) -> bool:
+    """Whether this process is the first of its machine that would print the line."""
+    try:
+        return bool(store.add(_said_here(), 1) == 1)
+    except RuntimeError:  # the store has gone, and the others with it
+        return True
+
+
+def _unless_said(store: Any, error: UserError) -> UserError | SystemExit:
+    """The error, or the end of a process whose machine has its line."""
+    return error if _is_mine(store) else SystemExit(_FAILED)
 
 
 def _why(ranks: Any) -> UserError | None:
     """What the process that failed has left, or None."""
     with contextlib.suppress(RuntimeError):
         if _within(_ANSWER / 2, lambda: ranks.store.check([_WHY])):
-            return UserError(ranks.store.get(_WHY).decode())
+            return UserError(*json.loads(ranks.store.get(_WHY)))
     return None
 
 

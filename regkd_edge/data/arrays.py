@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..io.memory import require_memory
 from .reading.examples import element_names
 from .split import Split
 from .store import Dataset
 from .table import Table
 
-__all__ = ["as_rows", "as_targets", "dataset_of", "require_shape", "shape_of"]
+__all__ = ["as_rows", "as_targets", "dataset_of", "require_room", "require_shape", "shape_of"]
 
+_MANY = 1 << 26  # numbers from which the free memory is looked at first
 _EXACT = 2**53  # beyond it not every whole number is exact in float64
 
 
@@ -27,6 +29,19 @@ def shape_of(values: Any) -> list[int]:
         return list(np.shape(values))
     except ValueError:  # rows of unequal length
         return [len(values)]
+
+
+def require_room(x: Any) -> None:
+    """Refuse rows [n, ...], a memory-mapped array as well, that do not fit in memory as float64 beside a copy."""
+    shape = getattr(x, "shape", ())
+    if math.prod(shape) >= _MANY:
+        require_memory(
+            2 * 8 * math.prod(shape),
+            f"x of shape {list(shape)}, which is read as a whole,",
+            "Rows of a file stay in it: regkd-edge distill RUN --teacher-from TEACHER --data x.npy --labels y.npy "
+            "(numpy.save writes such files), or give fewer rows.",
+            DataError,
+        )
 
 
 def as_rows(

@@ -51,7 +51,8 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     plain = table.input_shape is None
     if config.time:
         table = _in_order_of_time(table, config.time, count)
-    counting = labels_of_rows(table.feature_names, table.x[:count]) if plain else []  # numbered copies are copies
+    looked = plain and not is_stored(table.x)
+    counting = labels_of_rows(table.feature_names, table.x[:count]) if looked else []  # numbered copies are copies
     kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
     repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
     warnings = list(table.warnings)
@@ -240,6 +241,8 @@ def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Ta
 def _filled(table: Table, parts: Split, config: DataConfig, categories: list[Category]) -> tuple[Table, list[str]]:
     """Blank inputs filled from the training rows: the mean, the whole number nearest it, or the commonest code."""
     if table.input_shape is not None:  # examples with a blank are refused or left out
+        return table, []
+    if is_stored(table.x):  # examples that are not finite were left out when they were read
         return table, []
     blank = np.isnan(table.x)
     if not blank.any():

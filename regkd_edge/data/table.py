@@ -205,6 +205,8 @@ def finished(table: Table, categories: list[Category], config: DataConfig) -> Ta
         from .examples import notes_of_examples
 
         return replace(table, warnings=[*table.warnings, *notes_of_examples(table.x)])
+    if is_stored(table.x):  # numbers alone: their kinds follow from one pass over the training rows
+        return table
     x, names, groups = expand(table.x, table.feature_names, categories)
     worded = {category.name for category in categories}
     coded = [name for name in config.categorical if name not in worded]

@@ -76,13 +76,14 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
             "Train it in Python and name it with --factory, or use another spec.",
         )
     else:
-        teacher = api.train_teacher(
-            dataset,
-            config=config.teacher,
-            seed=config.seed,
-            progress=lambda *figures: progress("teacher", *figures),
-            checkpoint=run.file("checkpoint", "teacher"),
-        )
+        with api.by_itself():  # the others of several processes wait for a student
+            teacher = api.train_teacher(
+                dataset,
+                config=config.teacher,
+                seed=config.seed,
+                progress=lambda *figures: progress("teacher", *figures),
+                checkpoint=run.file("checkpoint", "teacher"),
+            )
         paths, summary = teacher.trained.save(run.file("teacher"), dataset)
     return paths, {**summary, "external": {path: external_hash(run, "teacher", path) for path in teacher_files(config)}}
 

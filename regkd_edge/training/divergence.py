@@ -13,6 +13,7 @@ from ..fused import Member
 __all__ = ["Diverged", "check_losses", "check_validation"]
 
 _EXPLODED = 1e6  # times the loss at the beginning, or 1 if that is less: losses are standardized
+_LASTING = 5  # steps in a row up to now: a single point where the teacher's answer is huge passes, and Adam survives it
 _FAR = 1e3  # times the best validation so far, or a standard deviation of the targets
 
 
@@ -25,7 +26,7 @@ class Diverged(UserError):
 
 
 def check_losses(losses: Tensor, member: Member, before: float | None = None) -> None:  # losses [n, terms]
-    """Refuse losses of the last n steps that are not finite, or a total that has exploded.
+    """Refuse losses of the last n steps that are not finite, or a total that has exploded and stays so.
 
     Parameters
     ----------
@@ -39,7 +40,10 @@ def check_losses(losses: Tensor, member: Member, before: float | None = None) ->
     total = losses[:, 0]
     start = abs(float(total[0])) if before is None else abs(before)
     limit = _EXPLODED * max(1.0, start if math.isfinite(start) else 1.0)
-    bad = ~torch.isfinite(losses).all(1) | (total.abs() > limit)
+    exploded = (total.abs() > limit).flip(0).cummin(0).values.flip(0)  # in every step from there to the last
+    bad = ~torch.isfinite(losses).all(1)
+    if exploded.sum() >= min(_LASTING, len(losses)):
+        bad |= exploded
     if not bad.any():
         return
     at = int(bad.nonzero()[0])

@@ -79,7 +79,7 @@ class Entrant:
             far.append(((s - fold.held[1]) ** 2).mean(1))
         judged = np.concatenate(near), np.concatenate(far)
         # Several processes decide by the same figures, to the last bit.
-        self.errors, self.label_errors = current().from_first(lambda: judged)
+        self.errors, self.label_errors = current().agreed(judged)
         self.scores.append(float(np.sqrt(self.errors.mean())))
         self.label_scores.append(float(np.sqrt(self.label_errors.mean())))
         return math.isfinite(self.scores[-1])

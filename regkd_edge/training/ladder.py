@@ -96,7 +96,8 @@ def climb(
                 check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
                 outcome.steps += n
                 if time.monotonic() - saved > SAVE_AFTER and n < left:
-                    save(checkpoint, snapshot_of(member, None, outcome, checkpoint))
+                    snapshot = snapshot_of(member, None, outcome, checkpoint)
+                    save(checkpoint, snapshot)
                     saved = time.monotonic()
                 if progress is not None:
                     means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
@@ -104,8 +105,8 @@ def climb(
             (branch,) = branches([member])
             outcome.steps += decay_steps(rung)
             counted = branch.averaged()
-            rmse, score = validation.rmse(counted), validation.score(counted)
-            progressed = validation.progress(counted)
+            figures = validation.rmse(counted), validation.score(counted), validation.progress(counted)
+            rmse, score, progressed = current().agreed(figures)
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
@@ -119,7 +120,7 @@ def climb(
             taken = time.monotonic() - started
             outcome.seconds += taken
             rung *= 2
-            late = until is not None and current().from_first(lambda: time.monotonic() + 2 * taken > until)
+            late = until is not None and current().agreed(time.monotonic() + 2 * taken > until)
             outcome.done = outcome.idle >= patience or late or rung > MOST_AUTO
             snapshot = snapshot_of(member, None, outcome, checkpoint)
             save(checkpoint, snapshot)

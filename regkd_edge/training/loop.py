@@ -21,6 +21,7 @@ from ..objectives import LOSS_COLUMNS
 from ..sampling import Feed, advance_fed
 from .checkpoint import Checkpoint
 from .divergence import Diverged, check_losses, check_validation
+from .ranks import current
 from .shards import Shards, advance_rows
 
 __all__ = [
@@ -158,7 +159,7 @@ def run(
             check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
             means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             counted = member.averaged()
-            rmse = validation.rmse(counted)
+            rmse = current().agreed(validation.rmse(counted))
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             step = member.state.step
             outcome.history.append({"step": step, **means, "validation_rmse": rmse})

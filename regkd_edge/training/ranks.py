@@ -89,6 +89,10 @@ class Ranks:
             torch.distributed.broadcast_object_list(found, device=torch.device("cpu"))
         return found[0]
 
+    def agreed(self, value: T) -> T:
+        """Return the first process's value: one decision for all where machines differ in the last bit of a figure."""
+        return self.from_first(lambda: value)
+
     def require_same(self, fingerprint: str) -> None:
         """Refuse to go on where this process would train something else than the first one."""
         if self.from_first(lambda: fingerprint) != fingerprint:

@@ -65,13 +65,22 @@ def test_a_loss_that_explodes_without_overflow_is_a_divergence(data, teacher):
 
 def test_the_limits():
     one = member(0.0)
+    one.state.step = 9
+    spikes = torch.ones(9, 5)
+    spikes[[1, 2, 5, 8], 0] = 1e12
+    check_losses(spikes, one)  # points where the teacher's answer is huge
+    spikes[4:, 0] = 1e12
+    with pytest.raises(Diverged, match=r"at step 4: the loss is 1e\+12, after 1 "):
+        check_losses(spikes, one)
     one.state.step = 3
     table = torch.ones(3, 5)
     check_losses(table, one)
     check_losses(table * 1e5, one, before=1e-9)  # a difficult beginning is no divergence
-    table[2, 0] = 2e6
-    with pytest.raises(Diverged, match=r"at step 2: the loss is 2e\+06, after 1 "):
-        check_losses(table, one)
+    table[1:, 0] = 2e6
+    check_losses(table, one)  # two of three
+    table[:, 0] = 2e6
+    with pytest.raises(Diverged, match=r"at step 0: the loss is 2e\+06, after 1 "):
+        check_losses(table, one, before=1.0)
     check_losses(table, one, before=100.0)
     check_validation(900.0, float("inf"), 1.0, one)  # nothing to compare with
     check_validation(900.0, 0.1, 1.0, one)

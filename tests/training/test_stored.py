@@ -49,6 +49,20 @@ def test_rows_split_and_statistics_are_those_of_memory(run, monkeypatch):
     assert np.array_equal(data.columns.low, train.min(0)) and np.array_equal(data.columns.high, train.max(0))
 
 
+def test_rows_of_a_table_stay_in_their_file_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "IN_MEMORY", 1000)
+    np.save(tmp_path / "x.npy", X.reshape(N, 8))
+    np.save(tmp_path / "y.npy", Y[:, None])
+    table, parts = prepare(DataConfig(data=str(tmp_path / "x.npy"), labels=str(tmp_path / "y.npy")), 0)
+    folder = RunFolder.prepare(tmp_path / "run")
+    save_dataset(folder, table, parts)
+    data = load_dataset(folder)
+    assert isinstance(data.x, StoredRows) and data.input_shape is None and data.x.shape == (N, 8)
+    teacher = train_teacher(data, TeacherConfig(teacher="mlp:4:tanh", epochs=1), 0).as_teacher()
+    student = distill(data, teacher, DistillConfig(student="mlp:4:tanh", recipe="mimic", steps=20), 0)
+    assert np.isfinite(student.history[-1]["validation_rmse"])
+
+
 @pytest.mark.parametrize("index", [slice(3, 9), np.array([5, 2, 2, 4000]), np.arange(N) % 7 == 0])
 def test_an_index_means_what_it_means_in_an_array(tmp_path, index):
     np.save(tmp_path / "x.npy", X)
