@@ -89,7 +89,7 @@ _OPENERS = {
     "sampling/describe": "description", "training/checkpoint": "checkpoint",
     "cli/logs": "written", "data/reading/images": "image", "data/reading/tensors": "examples", "io/mapped": "npy, examples", "data/reading/recordings": "wav",
     "graph/weighted": "the graph just exported", "models/teachers/probe": "its own pipe", "bundle/wheel": "named by the user, its members are counted first",
-    "data/stored": "npy",
+    "data/stored": "npy", "models/teachers/module": "what was just written, from memory",
 }  # fmt: skip
 _CALLS = re.compile(
     r"\b(read_bytes|read_text|read_json|read_json_object|read_yaml|read_npz|ZipFile|load_file|loadmat|safe_open|fdopen"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import random
@@ -31,6 +32,14 @@ ROOMS = {  # room: files of the package, folder of tests
     "quantization": (["quantization/*.py"], "tests/quantization"),
     "measure": (["measure/*.py"], "tests/measure"),
 }
+
+
+# An editable installation sends every import of the package to its own sources: in the copy it must not.
+_UNREDIRECTED = """
+import sys
+
+sys.meta_path[:] = [finder for finder in sys.meta_path if "Redirecting" not in type(finder).__name__]
+"""
 
 
 def main() -> int:
@@ -101,6 +110,11 @@ def copied(folder: Path) -> Path:
     for path in ROOT.glob("*.*"):
         if path.is_file():
             shutil.copy(path, folder)
+    found = importlib.util.find_spec("regkd_edge")
+    for place in (Path(place) for place in (found.submodule_search_locations if found else ())):
+        for compiled in place.glob("*.so"):
+            shutil.copy(compiled, folder / "regkd_edge")
+    (folder / "sitecustomize.py").write_text(_UNREDIRECTED)
     return folder
 
 
@@ -167,6 +181,7 @@ class Tests:
             os.chdir(self.tree)
             os.environ.update(self.environment())
             sys.path.insert(0, str(self.tree))
+            exec(_UNREDIRECTED, {})
             import pytest
 
             os._exit(int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests])))

@@ -7,6 +7,7 @@ is then taken for category 20, and the answer is another one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,8 @@ def of_xgboost(booster: Any) -> Categories:
     try:
         listed = booster.get_categories(export_to_arrow=True).to_arrow()
     except ImportError:
+        if not _listed(booster):
+            return {}
         raise NotAvailable(
             "the categories of an XGBoost model are read by pyarrow, which is not installed.",
             "Run: pip install pyarrow.",
@@ -72,6 +75,12 @@ def of_xgboost(booster: Any) -> Categories:
         for j, (name, values) in enumerate(listed)
         if values is not None
     }
+
+
+def _listed(booster: Any) -> bool:
+    """Whether an XGBoost model stores the categories of a data frame; one that was fitted on codes does not."""
+    found = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    return bool(found.get("gbtree", found).get("model", {}).get("cats", {}).get("enc"))
 
 
 def asked_in_codes(function: Any) -> Callable[[np.ndarray], Any] | None:

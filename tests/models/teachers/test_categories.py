@@ -35,6 +35,7 @@ def lightgbm(table, y, path=None):
 
 def xgboost(table, y, path=None):
     xgboost = pytest.importorskip("xgboost")
+    pytest.importorskip("pyarrow")  # which reads the categories
     model = xgboost.XGBRegressor(n_estimators=30, max_depth=3, enable_categorical=True, tree_method="hist").fit(
         table, y
     )
