@@ -106,7 +106,7 @@ class Inputs:
         x = self.synthetic(self.seed + _APART[part], part)
         return x, predict(self.teacher.standardized(scalers), scalers, x.astype(np.float64))
 
-    def finetune(
+    def qat(
         self,
         source: str | Path,
         target: str | Path,
@@ -119,7 +119,7 @@ class Inputs:
     ) -> QuantizeSummary:
         """Train the student through its INT8 quantizers, with the objective that it was distilled with."""
         from ..objectives import StepRecipe
-        from ..quantization.finetune import quantize_finetuned
+        from ..quantization.qat import quantize_with_qat
 
         if self.student is None or self.teacher is None or rows is None:
             raise OptionError(
@@ -127,7 +127,7 @@ class Inputs:
                 "Give the student as model (or student=), and teacher=.",
             )
         recipe = {**StepRecipe().to_dict(), **dict(self.student.extra.get("recipe") or {}), "second_head": 0.0}
-        return quantize_finetuned(
+        return quantize_with_qat(
             source,
             target,
             rows,

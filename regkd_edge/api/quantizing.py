@@ -92,7 +92,7 @@ def quantize(
             kept = temporary_folder()
             path = Path(kept.name, f"student.{precision}.onnx")
         if precision == "int8" and config.qat:
-            done = given.finetune(
+            done = given.qat(
                 source, path, rows, train=given.labelled(train), validation=labelled, batch=batch, check=checked
             )
         else:

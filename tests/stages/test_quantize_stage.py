@@ -158,19 +158,19 @@ def test_several_targets_are_several_figures(tmp_path):
 
 
 def test_training_through_the_quantizers(finished):
-    (graph,) = quantize(finished, precision="int8", finetune=True, finetune_steps=20, report=True)
+    (graph,) = quantize(finished, precision="int8", qat=True, qat_steps=20, report=True)
     assert len(graph["sensitivity"]["layers"]) == 3
-    assert graph["share"] == {"int8": 1.0} and graph["finetune"]["steps"] == 20
-    if graph["finetune"]["kept"]:  # never where it is worse
-        assert graph["finetune"]["rise_after"] < graph["finetune"]["rise_before"]
+    assert graph["share"] == {"int8": 1.0} and graph["qat"]["steps"] == 20
+    if graph["qat"]["kept"]:  # never where it is worse
+        assert graph["qat"]["rise_after"] < graph["qat"]["rise_before"]
     else:
         assert any("training through the quantizers" in note for note in graph["notes"])
     with pytest.raises(UserError, match="qat trains all layers in int8.*--no-qat, or --max-increase none"):
-        quantize(finished, precision="int8", finetune=True, max_increase="1%")
+        quantize(finished, precision="int8", qat=True, max_increase="1%")
     with pytest.raises(
         UserError, match="--no-qat, or --precision int8 --max-increase none"
     ):  # auto brings a bound of its own
-        quantize(finished, precision="auto", finetune=True)
+        quantize(finished, precision="auto", qat=True)
 
 
 def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished):
@@ -179,16 +179,16 @@ def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished
     other = RunFolder.create(run.path.parent / "mix", mixed)
     for stage in ("data", "teacher", "distill", "export"):
         perform(other, mixed, stage, QUIET)
-    (graph,) = quantize((other, mixed), precision="int8", finetune=True, finetune_steps=5)
-    assert graph["finetune"]["steps"] == 5
+    (graph,) = quantize((other, mixed), precision="int8", qat=True, qat_steps=5)
+    assert graph["qat"]["steps"] == 5
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"precision": "fp16", "finetune": True}, "and precision is fp16.*or add --no-qat"),
+        ({"precision": "fp16", "qat": True}, "and precision is fp16.*or add --no-qat"),
         (
-            {"precision": "int8", "finetune": True, "quantizer": "onnxruntime"},
+            {"precision": "int8", "qat": True, "quantizer": "onnxruntime"},
             "quantizer is 'onnxruntime'.*--no-qat, or --quantizer own",
         ),
         ({"precision": "bf16", "max_increase": "1%"}, "searches int8 and fp8 graphs.*or add --max-increase none"),

@@ -78,10 +78,10 @@ def plain_onnxruntime(subject: Subject, target: Path) -> None:
 
 def finetuned(subject: Subject, target: Path) -> None:
     from regkd_edge.objectives import StepRecipe
-    from regkd_edge.quantization.finetune import quantize_finetuned
+    from regkd_edge.quantization.qat import quantize_with_qat
 
     data = subject.data
-    quantize_finetuned(
+    quantize_with_qat(
         subject.graph, target, subject.real(), subject.student, subject.teacher.module, train=data.rows("train"),
         validation=data.rows("validation"), recipe=StepRecipe("blend"), seed=subject.case.seed,
     )  # fmt: skip

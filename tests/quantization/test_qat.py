@@ -18,8 +18,8 @@ from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.models import build
 from regkd_edge.objectives import StepRecipe
-from regkd_edge.quantization.finetune import QuantizedNetwork, finetune_plan
 from regkd_edge.quantization.posttraining import plan_layers
+from regkd_edge.quantization.qat import QuantizedNetwork, train_plan
 from regkd_edge.quantization.writer import write_plan
 
 PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
@@ -59,16 +59,14 @@ def test_training_through_the_quantizers_lowers_the_error(tmp_path):
     def judge(p):
         return float(np.sqrt(np.mean((p(held) - target) ** 2)))
 
-    done = finetune_plan(
-        plan, student, teacher, x, None, StepRecipe("mimic"), judge=judge, steps=120, batch=64, lr=3e-3
-    )
+    done = train_plan(plan, student, teacher, x, None, StepRecipe("mimic"), judge=judge, steps=120, batch=64, lr=3e-3)
     assert done.trained and done.after < 0.5 * done.before  # the student was never trained: there is much to learn
     assert judge(done.plan) == done.after
 
 
 def test_training_that_does_not_help_is_not_used(tmp_path):
     teacher, student, plan = case(tmp_path, "tanh")
-    done = finetune_plan(
+    done = train_plan(
         plan, student, teacher, torch.from_numpy(rows(d=4)), None, StepRecipe("mimic"), judge=lambda p: 1.0, steps=2
     )
     assert not done.trained and done.plan is plan
@@ -77,7 +75,7 @@ def test_training_that_does_not_help_is_not_used(tmp_path):
 def test_without_rows_it_trains_on_synthetic_inputs(tmp_path):
     teacher, student, plan = case(tmp_path, "relu")
     seen = []
-    done = finetune_plan(
+    done = train_plan(
         plan,
         student,
         teacher,
@@ -101,7 +99,7 @@ def test_where_nothing_is_to_be_learnt_nothing_moves(tmp_path):
     """The plan's own answers as the teacher: every gradient is 0, and no weight decays."""
     _, student, plan = case(tmp_path, "tanh")
     teacher = QuantizedNetwork(plan, "tanh")
-    done = finetune_plan(
+    done = train_plan(
         plan, student, teacher, torch.from_numpy(rows(d=4)), None, StepRecipe("mimic"),
         judge=lambda p: 1.0 if p is plan else 0.0, steps=5, lr=0.1,
     )  # fmt: skip

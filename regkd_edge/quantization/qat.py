@@ -29,7 +29,7 @@ from .posttraining import CORRECTIONS, plan_layers
 from .sensitivity import sensitivity
 from .summary import QuantizeSummary, checked_rows
 
-__all__ = ["Finetuned", "QuantizedNetwork", "finetune_plan", "quantize_finetuned"]
+__all__ = ["TrainedPlan", "QuantizedNetwork", "train_plan", "quantize_with_qat"]
 
 
 def _rounded(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
@@ -104,7 +104,7 @@ class QuantizedNetwork(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Finetuned:
+class TrainedPlan:
     """The better plan of those before and after training, and the errors that decided."""
 
     plan: Plan
@@ -118,7 +118,7 @@ class Finetuned:
         return {"steps": self.steps, "rise_before": self.before, "rise_after": self.after, "kept": self.trained}
 
 
-def finetune_plan(
+def train_plan(
     plan: Plan,
     student: MLP,
     teacher: nn.Module | Callable[[Tensor], Tensor],
@@ -132,7 +132,7 @@ def finetune_plan(
     lr: float = 3e-4,
     seed: int = 0,
     rows: RowQuantities | None = None,
-) -> Finetuned:
+) -> TrainedPlan:
     """Train an INT8 plan through its quantizers; keep the result only if ``judge`` (an error on other rows) falls.
 
     Parameters
@@ -162,7 +162,7 @@ def finetune_plan(
     learnt = network.plan(plan)
     before, after = judge(plan), judge(learnt)
     kept = after < before
-    return Finetuned(learnt if kept else plan, kept, before, after, steps)
+    return TrainedPlan(learnt if kept else plan, kept, before, after, steps)
 
 
 @torch.no_grad()
@@ -180,7 +180,7 @@ def _trust(
     return replace(quantities, mix=quantities.phi)
 
 
-def quantize_finetuned(
+def quantize_with_qat(
     source: str | Path,
     target: str | Path,
     calibration_rows: np.ndarray,  # [n, d] raw units
@@ -213,7 +213,7 @@ def quantize_finetuned(
         for s, v in zip((student.scalers.x, student.scalers.y), train)
     )
     judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
-    done = finetune_plan(
+    done = train_plan(
         outcome.plan,
         student.module,
         teacher,
@@ -246,7 +246,7 @@ def quantize_finetuned(
             ]
     extra = {
         "corrections": outcome.record(),
-        "finetune": {**done.record(), "kept": done.trained and chosen is done.plan},
+        "qat": {**done.record(), "kept": done.trained and chosen is done.plan},
         **({"sensitivity": sensitivity(chosen, check)} if report else {}),
     }
     calibration = {"rows": len(rows), "method": method}
