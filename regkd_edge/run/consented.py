@@ -36,12 +36,7 @@ def require_code(config: TeacherConfig, field: str) -> None:
     code = _code(config, field)
     if code is None or _named_by(config, field) not in config.unconfirmed:
         return
-    if not consent.allowed(consent.code_key(*code)):
-        raise ModelError(
-            f"the configuration names the code '{':'.join(code)}' as the teacher's {field.replace('teacher_', '')}, and "
-            "it was not allowed to run on this machine as it is now.",
-            "Read it; then add --trust, or name it on the command line.",
-        )
+    _require_allowed(code, f"the teacher's {field.replace('teacher_', '')}", "on the command line")
 
 
 def remember_consent(config: TeacherConfig, folder: Path) -> None:
@@ -62,6 +57,15 @@ def remember_consent(config: TeacherConfig, folder: Path) -> None:
             consent.allow(consent.file_key(file), str(file))
 
 
+def _require_allowed(code: tuple[str, str], what: str, where: str) -> None:
+    if not consent.allowed(consent.code_key(*code)):
+        raise ModelError(
+            f"the configuration names the code '{':'.join(code)}' as {what}, and it was not allowed to run on this machine "
+            "as it is now.",
+            f"Read it; then add --trust, or name it {where}.",
+        )
+
+
 def require_student(config: RunConfig) -> None:
     """Refuse to import the student's own code where a file named it and the user never allowed it.
 
@@ -73,12 +77,7 @@ def require_student(config: RunConfig) -> None:
     code = _student_code(config)
     if code is None or _STUDENT not in config.teacher.unconfirmed or config.teacher.trust:
         return
-    if not consent.allowed(consent.code_key(*code)):
-        raise ModelError(
-            f"the configuration names the code '{':'.join(code)}' as the student, and it was not allowed to run on this "
-            "machine as it is now.",
-            "Read it; then add --trust, or name it with distill --student.",
-        )
+    _require_allowed(code, "the student", "with distill --student")
 
 
 def remember_student(config: RunConfig) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regkd_edge.config import DistillConfig, TeacherConfig
+from regkd_edge.config import DistillConfig
 from regkd_edge.errors import RecipeError
 from regkd_edge.fused import Member, Optimizer, advance
 from regkd_edge.models import build
 from regkd_edge.objectives import StepRecipe
-from regkd_edge.training import distill, train_teacher
+from regkd_edge.training import distill
 
 from .test_resume import equal
-from .test_train import make_dataset, same_weights, short
+from .test_train import same_weights, short
 
 
 def member(average, backend="torch", seed=0):
@@ -54,16 +54,6 @@ def test_members_with_and_without_one_train_together():
         assert torch.equal(done.losses, advance([one], 33)[0].losses)
     for a, b in zip(together, alone):
         assert all(torch.equal(p, q) for p, q in zip(a.averaged().parameters(), b.averaged().parameters()))
-
-
-@pytest.fixture(scope="module")
-def data():
-    return make_dataset()
-
-
-@pytest.fixture(scope="module")
-def teacher(data):
-    return train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=10), 0).as_teacher()
 
 
 @pytest.mark.parametrize("steps", [200, "auto"])

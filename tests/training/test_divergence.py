@@ -6,23 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from regkd_edge.config import TeacherConfig
 from regkd_edge.run import RunFolder
-from regkd_edge.training import distill, loop, shards, train_teacher
+from regkd_edge.training import distill, loop, shards
 from regkd_edge.training.divergence import Diverged, check_losses, check_validation
 
 from .test_average import member
-from .test_train import make_dataset, short
-
-
-@pytest.fixture(scope="module")
-def data():
-    return make_dataset()
-
-
-@pytest.fixture(scope="module")
-def teacher(data):
-    return train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=10), 0).as_teacher()
+from .test_train import short
 
 
 def spoilt_at(monkeypatch, step, value):

@@ -16,16 +16,6 @@ CONFIG = short(fraction=0.5, steps=200)
 
 
 @pytest.fixture(scope="module")
-def data():
-    return make_dataset()
-
-
-@pytest.fixture(scope="module")
-def teacher(data):
-    return train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=10), 0).as_teacher()
-
-
-@pytest.fixture(scope="module")
 def whole(data, teacher):
     return distill(data, teacher, CONFIG, 0)
 

@@ -2,7 +2,8 @@
 
 A sample of N mutants by a seed is taken over all rooms together, so that each mutant is equally likely. A mutant is
 caught if a test fails, and also if it does not end in time. The tests that run the changed line come first, by a
-coverage of the room; then the whole room, if the line also runs outside of tests. Every result is a line of JSON in --out, by which the run can be resumed.
+coverage of the room; then the whole room, if the line also runs outside of tests. Every result is a line of JSON in
+--out, by which the run can be resumed.
 """
 
 from __future__ import annotations
