@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 
 from ..data import Dataset
-from ..data.relations import given_away
+from ..data.checks.relations import given_away
+from ..data.checks.suspicious import suspicious_values
 from ..data.stored import is_stored
-from ..data.suspicious import suspicious_values
 from ..errors import DataWarning
 
 __all__ = ["warn_of"]

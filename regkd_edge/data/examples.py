@@ -10,8 +10,8 @@ import numpy as np
 from ..config import DataConfig
 from ..errors import DataError
 from ..io.memory import require_memory
-from .problems import require_numbers
-from .ranges import COARSE, LARGEST, range_problem
+from .checks.problems import require_numbers
+from .checks.ranges import COARSE, LARGEST, range_problem
 from .reading.examples import Cut, Examples, element_names
 from .sources import columns_aside, only_column, read_source, require_column, texts_of
 from .stored import StoredRows, fits_in_memory, moments_of

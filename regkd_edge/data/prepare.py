@@ -9,12 +9,12 @@ import numpy as np
 from ..config import DataConfig
 from ..errors import DataError
 from .arrays import require_shape
+from .checks.near import close_groups
+from .checks.neighbours import looks_grouped
+from .checks.row_labels import is_time, labels_of_rows
 from .columns import Columns
 from .encode import Category
 from .examples import joined_cut
-from .near import close_groups
-from .neighbours import looks_grouped
-from .row_labels import is_time, labels_of_rows
 from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
 from .stored import held_out_limit, is_stored
 from .table import Table, finished, read_table

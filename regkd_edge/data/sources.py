@@ -11,15 +11,15 @@ import numpy as np
 from ..config import DataConfig
 from ..config.data import thousands_by_column
 from ..errors import DataError
-from .problems import require_numbers
-from .ranges import range_problem
+from .checks.problems import require_numbers
+from .checks.ranges import range_problem
+from .checks.suspicious import suspicious_values
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
 from .reading.examples import Examples
 from .reading.images import IMAGES, read_images
 from .reading.listed import FILE_COLUMNS, LABELS, files_in, matched
 from .reading.recordings import SOUNDS, TABLES, Recording, clipped_or_silent, of_table, read_sounds
 from .reading.tensors import array_shape, read_label_array, read_tensors
-from .suspicious import suspicious_values
 from .windows import cut_windows
 
 __all__ = [

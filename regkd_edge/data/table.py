@@ -14,16 +14,16 @@ from ..config import DataConfig
 from ..config.data import thousands_by_column
 from ..config.problems import validated
 from ..errors import DataError
+from .checks.problems import require_numbers
+from .checks.ranges import coarse_or_constant, range_problem
+from .checks.relations import copied_inputs, given_away
+from .checks.row_labels import column_that_counts
+from .checks.suspicious import suspicious_values
 from .columns import Columns
 from .encode import Category, expand, to_codes
-from .problems import require_numbers
-from .ranges import coarse_or_constant, range_problem
 from .reading import BUNDLED, Format, Frame, Missing, read_frame
 from .reading.examples import Cut
-from .relations import copied_inputs, given_away
-from .row_labels import column_that_counts
 from .stored import is_stored
-from .suspicious import suspicious_values
 from .typed import named_option
 from .wanted import parted, shown
 

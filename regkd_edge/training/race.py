@@ -23,8 +23,8 @@ from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
 from .ladder import FIRST
 from .race_state import RaceState
+from .race_summary import sentence
 from .setting import Setting
-from .verdict import sentence
 
 __all__ = ["Race", "hold_race"]
 

@@ -26,13 +26,13 @@ from .loop import Progress
 from .objective import optimizer_of
 from .pair import plain_pair
 from .race import Race, hold_race
+from .race_summary import notes
 from .ranks import current
 from .result import Trained
 from .setting import Setting, standardized_rows
 from .shards import Shards
 from .source import Source
 from .unvaried import ignored
-from .verdict import notes
 
 __all__ = ["baseline", "distill", "train_teacher"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from regkd_edge.config import DataConfig
 from regkd_edge.data import prepare
-from regkd_edge.data.near import close_groups
+from regkd_edge.data.checks.near import close_groups
 from regkd_edge.data.times import times_of
 from regkd_edge.errors import DataError, UserError
 

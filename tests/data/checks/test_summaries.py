@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regkd_edge.data.summaries import summary_rows
+from regkd_edge.data.checks.summaries import summary_rows
 
 ROWS = np.round(np.random.default_rng(0).normal([20, 1000, 5], [3, 8, 2], (60, 3)), 1)
 NAMES = ["a", "b", "y"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .branches import joined
 from .chain import Chain, NotAChain
-from .fold_values import Rows, Stacked, symbolic
+from .values import Rows, Stacked, symbolic
 
 __all__ = [
     "attribute",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..mlp import ACTIVATIONS
 from .chain import Chain, NotAChain, same_layer
-from .mlp import ACTIVATIONS
 
 __all__ = ["joined", "total"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
+from ..reading import Frame, Odd
+from ..reading.cells import shortened
+from ..typed import named_option
 from .neighbours import names_units
-from .reading import Frame, Odd
-from .reading.cells import shortened
-from .typed import named_option
-from .verdict import NUMBERS_IN_TEXT, kind_of, thousands_mark, units_of
+from .words import NUMBERS_IN_TEXT, kind_of, thousands_mark, units_of
 
 __all__ = ["require_numbers"]
 

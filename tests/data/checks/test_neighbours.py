@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regkd_edge.data.neighbours import looks_grouped
+from regkd_edge.data.checks.neighbours import looks_grouped
 
 RNG = np.random.default_rng(0)
 

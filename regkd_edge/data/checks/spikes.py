@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from .typed import missing_option
+from ..typed import missing_option
 
 __all__ = ["disagreeing_values"]
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from regkd_edge.models import chain
-from regkd_edge.models.chain import NotAChain
 from regkd_edge.models.convert import _proved, as_mlp, shared_mlp
-from regkd_edge.models.fold import chain_of
+from regkd_edge.models.folding import chain
+from regkd_edge.models.folding.chain import NotAChain
+from regkd_edge.models.folding.follow import chain_of
 from regkd_edge.models.mlp import MLP
 
 SIZES = (1e-2, 1.0, 100.0, 1e5)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from .fold_shapes import (
+from .shapes import (
     attribute,
     chunked,
     concatenated,
@@ -25,7 +25,7 @@ from .fold_shapes import (
     unbound,
     unsqueezed,
 )
-from .fold_sums import (
+from .sums import (
     added,
     addmm,
     any_batch_norm,

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from regkd_edge.models.chain import NotAChain
 from regkd_edge.models.convert import as_mlp, shared_mlp
-from regkd_edge.models.fold import chain_of
+from regkd_edge.models.folding.chain import NotAChain
+from regkd_edge.models.folding.follow import chain_of
 
 
 def normalization(n):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from .reading import Odd
-from .reading.cells import GROUPED
+from ..reading import Odd
+from ..reading.cells import GROUPED
 
 __all__ = ["NUMBERS_IN_TEXT", "kind_of", "thousands_mark", "units_of"]
 

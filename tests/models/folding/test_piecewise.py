@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from regkd_edge.models.convert import as_mlp
-from regkd_edge.models.piecewise import lines_of
+from regkd_edge.models.folding.piecewise import lines_of
 
 X = 20 * torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
 

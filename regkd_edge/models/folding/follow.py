@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from ..mlp import hooked
 from .chain import Chain, NotAChain
-from .fold_ops import ELEMENTWISE, FUNCTIONS, OPERATIONS, SAME
-from .fold_sums import normalized, prelu
-from .fold_values import Rows, symbolic
-from .fold_writes import name_of, require_fresh
-from .mlp import hooked
+from .operations import ELEMENTWISE, FUNCTIONS, OPERATIONS, SAME
+from .sums import normalized, prelu
+from .values import Rows, symbolic
+from .writes import name_of, require_fresh
 
 __all__ = ["chain_of", "chains_of"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from regkd_edge.data import load_table
-from regkd_edge.data.row_labels import column_that_counts, is_time, labels_of_rows
-from regkd_edge.data.suspicious import suspicious_values
+from regkd_edge.data.checks.row_labels import column_that_counts, is_time, labels_of_rows
+from regkd_edge.data.checks.suspicious import suspicious_values
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 RNG = np.random.default_rng(0)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..typed import missing_option, named_option
 from .row_labels import labels_of_rows
 from .spikes import disagreeing_values
 from .summaries import summary_rows
-from .typed import missing_option, named_option
 
 __all__ = ["suspicious_values"]
 

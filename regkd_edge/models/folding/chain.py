@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .mlp import ACTIVATIONS, MLP
+from ..mlp import ACTIVATIONS, MLP
 from .piecewise import FAR, Lines, lines_of
 
 __all__ = ["Chain", "NotAChain", "same_layer"]

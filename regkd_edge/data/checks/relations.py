@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from .typed import named_option
+from ..typed import named_option
 
 __all__ = ["copied_inputs", "given_away"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regkd_edge.data.spikes import disagreeing_values
+from regkd_edge.data.checks.spikes import disagreeing_values
 
 N = 400
 RNG = np.random.default_rng(0)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import DataError
-from .typed import missing_option
+from ...errors import DataError
+from ..typed import missing_option
 
 __all__ = ["COARSE", "LARGEST", "coarse_or_constant", "range_problem"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .branches import joined, total
 from .chain import Chain, NotAChain
-from .fold_values import Stacked, require_constant, scalar, vector
 from .piecewise import Lines
+from .values import Stacked, require_constant, scalar, vector
 
 __all__ = [
     "added",

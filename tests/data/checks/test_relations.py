@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regkd_edge.data.relations import copied_inputs, given_away
+from regkd_edge.data.checks.relations import copied_inputs, given_away
 
 N = 300
 A, B, C, D = np.random.default_rng(0).uniform(1, 100, (4, N)).round(1)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..typed import named_option
 from .row_labels import is_time
-from .typed import named_option
 
 __all__ = ["looks_grouped", "names_units"]
 
