@@ -29,7 +29,7 @@ from ..io.reading import parse_json
 from ..io.regular import file_problem, read_bytes
 from .schema import FORMAT, LIST, REMEDY, SIGNATURE, check_list, check_name
 from .signature import sign
-from .tar import Member, members
+from .tar import ArchivedFile, members
 
 __all__ = ["Contents", "read_archive", "read_contents", "read_folder", "unpack", "verify_folder", "write_archive"]
 
@@ -203,7 +203,7 @@ def unpack(path: str | Path, folder: str | Path, contents: Contents | None = Non
     return contents.list
 
 
-def _first(member: Member, path: Path) -> bytes:
+def _first(member: ArchivedFile, path: Path) -> bytes:
     if member.name == LIST and member.size > LIST_BYTES:
         raise RunFolderError(
             f"'{path}' is not a bundle: its {LIST} has {member.size:,} bytes, expected at most {LIST_BYTES:,}.", REMEDY
@@ -222,7 +222,7 @@ def _checked_list(data: bytes, path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_member(member: Member, content: Mapping[str, Any], read: Mapping[str, bytes], path: Path) -> None:
+def _check_member(member: ArchivedFile, content: Mapping[str, Any], read: Mapping[str, bytes], path: Path) -> None:
     check_name(member.name, f"'{path}'")
     if member.name in read:
         raise RunFolderError(f"'{member.name}' is in bundle '{path}' twice.", REMEDY)

@@ -15,13 +15,13 @@ from typing import BinaryIO
 from ..errors import RunFolderError
 from .schema import REMEDY
 
-__all__ = ["Member", "members"]
+__all__ = ["ArchivedFile", "members"]
 
 _BLOCK = 512
 _CHUNK = 1 << 16
 
 
-class Member:
+class ArchivedFile:
     """One file of the archive; :meth:`read` it before asking for the next."""
 
     def __init__(self, name: str, size: int, stream: _Inflated):
@@ -40,7 +40,7 @@ class Member:
             self._left -= len(self._stream.read(min(self._left, _CHUNK)))
 
 
-def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
+def members(stream: BinaryIO, path: Path) -> Iterator[ArchivedFile]:
     """Yield the members of a gzipped tar.
 
     Raises
@@ -61,7 +61,7 @@ def members(stream: BinaryIO, path: Path) -> Iterator[Member]:
             raise RunFolderError(f"'{header.name}' of bundle '{path}' is not a plain file.", REMEDY)
         if header.size < 0:
             raise RunFolderError(f"bundle '{path}' is damaged: '{header.name}' has {header.size} bytes.", REMEDY)
-        member = Member(header.name, header.size, inflated)
+        member = ArchivedFile(header.name, header.size, inflated)
         yield member
         member.finish()
 

@@ -15,11 +15,11 @@ from .reading import read_frame
 from .reading.recordings import SOUNDS
 from .sources import kind_of_source, read_source
 
-__all__ = ["Rows", "column_names", "read_inputs", "read_rows"]
+__all__ = ["NamedRows", "column_names", "read_inputs", "read_rows"]
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class NamedRows:
     """Inputs of a network [n, d], and what says where each is from: the file, and the first sample of a window."""
 
     x: np.ndarray
@@ -28,7 +28,7 @@ class Rows:
 
 def read_rows(
     path: str | Path, names: Sequence[str], shape: Sequence[int] | None, config: DataConfig | None = None
-) -> Rows:
+) -> NamedRows:
     """Read inputs of a network: columns by their names, or examples of a shape as :mod:`.sources` reads them.
 
     Parameters
@@ -48,7 +48,7 @@ def read_rows(
     if shape is None or not (
         source.is_dir() or arrays or source.suffix.lower() in SOUNDS or (config and config.window)
     ):
-        return Rows(read_inputs(path, names))
+        return NamedRows(read_inputs(path, names))
     if not source.exists():
         raise DataError(f"no file or folder '{source}'.", "Give the path of an array, a recording or a folder.")
     config = config or DataConfig()
@@ -72,7 +72,7 @@ def read_rows(
             "recording": [examples.cut.names[i] for i in examples.cut.recording],
             "first_sample": [str(start) for start in examples.cut.start],
         }
-    return Rows(x, places)
+    return NamedRows(x, places)
 
 
 def column_names(path: str | Path) -> list[str]:

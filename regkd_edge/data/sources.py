@@ -14,7 +14,7 @@ from ..errors import DataError
 from .checks.problems import require_numbers
 from .checks.ranges import range_problem
 from .checks.suspicious import suspicious_values
-from .reading import BUNDLED, Format, Frame, Missing, read_frame
+from .reading import BUNDLED, Frame, Missing, TextFormat, read_frame
 from .reading.examples import Examples
 from .reading.images import IMAGES, read_images
 from .reading.listed import FILE_COLUMNS, LABELS, files_in, matched
@@ -124,8 +124,8 @@ def _check_options(config: DataConfig, path: Path, kind: str) -> None:
         raise DataError(f"{option} is about images, and '{path}' holds none.", f"Omit --{option}.")
 
 
-def _form(config: DataConfig) -> Format:
-    return Format(
+def _form(config: DataConfig) -> TextFormat:
+    return TextFormat(
         config.separator, config.decimal, thousands_by_column(config.thousands), Missing.of(config.missing), config.header
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from .checks.row_labels import column_that_counts
 from .checks.suspicious import suspicious_values
 from .columns import Columns
 from .encode import Category, expand, to_codes
-from .reading import BUNDLED, Format, Frame, Missing, read_frame
+from .reading import BUNDLED, Frame, Missing, TextFormat, read_frame
 from .reading.examples import Cut
 from .stored import is_stored
 from .typed import named_option
@@ -146,7 +146,7 @@ def read_table(
         return read_examples(config, source, held_out=like is not None), []
     aside = [name for name in (config.group, config.split_column, config.time) if name]
     held_out = like is not None
-    form = Format(
+    form = TextFormat(
         config.separator,
         config.decimal,
         thousands_by_column(config.thousands),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import GraphError
 
-__all__ = ["Constants", "Weights", "attributes"]
+__all__ = ["Constants", "ConstantWeights", "attributes"]
 
 
 def attributes(node: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def attributes(node: Any) -> dict[str, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-class Weights:
+class ConstantWeights:
     """Constant weights: their values, and their codes and scales if they pass a Q/DQ pair."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Constants:
             return np.clip(np.rint(value / scale), -128, 127).astype(np.int8)
         return value.astype(np.float32) * scale
 
-    def weights(self, node: Any, name: str) -> Weights:
+    def weights(self, node: Any, name: str) -> ConstantWeights:
         values = self.values(name)
         if values is None:
             raise self.refuse(node, "its weights are not constant")
@@ -97,8 +97,10 @@ class Constants:
             turns += source.op_type == "Transpose"
             source = self.producers.get(source.input[0])
         if source is None or source.op_type != "DequantizeLinear":
-            return Weights(values)
+            return ConstantWeights(values)
         codes, scale = self.values(source.input[0]), self.values(source.input[1])
         if codes.dtype != np.int8:
-            return Weights(values)
-        return Weights(values, codes.T if turns % 2 else codes, scale, attributes(source).get("axis", 1) + turns)
+            return ConstantWeights(values)
+        return ConstantWeights(
+            values, codes.T if turns % 2 else codes, scale, attributes(source).get("axis", 1) + turns
+        )

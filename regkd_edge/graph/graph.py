@@ -15,7 +15,7 @@ from ..io.limits import ENGINE_BYTES
 from ..io.regular import file_problem
 from .sizes import positions, sizes_of
 
-__all__ = ["GraphPrecision", "Layer", "graph_precision", "input_of", "load_graph", "row_shape"]
+__all__ = ["GraphPrecision", "LayerPrecision", "graph_precision", "input_of", "load_graph", "row_shape"]
 
 # A layer is a node that multiplies by constant weights: operator -> (index of its data input, index of its weights).
 # The operators of com.microsoft are what ONNX Runtime's optimiser turns layers into.
@@ -40,7 +40,7 @@ _TRANSPARENT = {"Add", "Transpose", "Identity", "Reshape", "Cast", "Squeeze", "U
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerPrecision:
     """One layer of a graph.
 
     ``multiply_adds`` counts those of one row; ``pairs`` the Q/DQ pairs on its data and weights (0, 1 or 2).
@@ -59,14 +59,14 @@ class GraphPrecision:
 
     Attributes
     ----------
-    layers : list of Layer, in the order of the graph
+    layers : list of LayerPrecision, in the order of the graph
     pairs : int
         Q/DQ pairs of the whole graph.
     share : dict of str to float
         Share of the multiply-adds in each precision, largest first.
     """
 
-    layers: list[Layer]
+    layers: list[LayerPrecision]
     pairs: int
     share: dict[str, float]
 
@@ -170,12 +170,14 @@ def graph_precision(path: str | Path, *, executed: bool = False) -> GraphPrecisi
                 else precision
             )
             name = f"{node.name or node.output[0]}/recurrence"
-            of_state = Layer(name, node.op_type, kept, times * math.prod(state.dims), int(state_pair is not None))
+            of_state = LayerPrecision(
+                name, node.op_type, kept, times * math.prod(state.dims), int(state_pair is not None)
+            )
         if "Conv" in node.op_type:
             shapes = sizes_of(model) if shapes is None else shapes
             macs *= positions(node, shapes, path)
         layers.append(
-            Layer(
+            LayerPrecision(
                 node.name or node.output[0],
                 node.op_type,
                 precision,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .constants import Weights, attributes
+from .constants import ConstantWeights, attributes
 from .dense_reader import bias_of
 from .formats import low_scale
 from .network import Average, ChannelsLast, Layer, Recurrent, Rounding, Window
@@ -182,7 +182,7 @@ def _matrix(reader: _Reader, node: Any, position: int, target: str) -> Layer:
     name = node.input[position]
     adder = reader.constants.producers.get(name)
     names = list(adder.input) if adder is not None and adder.op_type == "Add" else [name]
-    parts: list[Weights] = [reader.constants.weights(node, one) for one in names]
+    parts: list[ConstantWeights] = [reader.constants.weights(node, one) for one in names]
     if any(part.values.ndim != 3 or part.values.shape[0] != 1 for part in parts):
         raise reader.refuse(node, "its weights are not those of one direction")
     rows = parts[0].values.shape[1]
@@ -202,7 +202,7 @@ def _matrix(reader: _Reader, node: Any, position: int, target: str) -> Layer:
     )  # fmt: skip
 
 
-def _per_row(part: Weights, rows: int) -> np.ndarray | None:
+def _per_row(part: ConstantWeights, rows: int) -> np.ndarray | None:
     scale = part.scale
     if scale is None or scale.size not in (1, rows) or (scale.size > 1 and part.axis != 1):
         return None

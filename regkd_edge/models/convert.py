@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Scalers
-from .folding.chain import NotAChain
 from .folding.follow import chains_of
+from .folding.symbolic_row import NotAChain
 from .mlp import ACTIVATIONS, MLP, is_plain
 from .outputs import Outputs
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 
-__all__ = ["Weights", "fill", "fit_names", "state_in"]
+__all__ = ["FoundWeights", "fill", "fit_names", "state_in"]
 
 # Where checkpoints keep the weights, the ones that are meant for inference first.
 _KEYS = (
@@ -35,7 +35,7 @@ _DEPTH = 4
 
 
 @dataclass
-class Weights:
+class FoundWeights:
     """A state dict, what else was stored beside it, and how it was found.
 
     Attributes
@@ -52,10 +52,10 @@ class Weights:
     notes: list[str] = field(default_factory=list)
 
 
-def state_in(content: Any, where: str) -> Weights:
+def state_in(content: Any, where: str) -> FoundWeights:
     """Return the one state dict that what ``torch.save`` wrote holds; :class:`ModelError` for none or several."""
     if isinstance(content, nn.Module):
-        return Weights(dict(content.state_dict()), {}, [f"the weights are those of the {type(content).__name__}"])
+        return FoundWeights(dict(content.state_dict()), {}, [f"the weights are those of the {type(content).__name__}"])
     found = [] if not isinstance(content, Mapping) else list(_state_dicts(content))
     if not found:
         kind = type(content).__name__
@@ -75,7 +75,7 @@ def state_in(content: Any, where: str) -> Weights:
     notes = [] if not name else [f"the weights are those under '{name}' of the checkpoint"]
     others = [other for other, _ in found if other != name and other]
     notes = [f"{notes[0]} (it also has {', '.join(map(repr, others))})"] if notes and others else notes
-    return Weights({str(key): t for key, t in tensors.items() if isinstance(t, Tensor)}, beside, notes)
+    return FoundWeights({str(key): t for key, t in tensors.items() if isinstance(t, Tensor)}, beside, notes)
 
 
 def _state_dicts(content: Mapping, name: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping]]:

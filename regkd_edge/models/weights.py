@@ -15,7 +15,7 @@ from ..io.arrays import check_inflated
 from ..io.limits import TABLE_BYTES
 from ..io.reading import tensors_problem
 from ..io.regular import file_problem
-from .state_dict import Weights, state_in
+from .state_dict import FoundWeights, state_in
 
 __all__ = ["read_tensors", "read_weights", "torch_archive", "unpickled"]
 
@@ -27,7 +27,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return read_weights(path).tensors
 
 
-def read_weights(path: str | Path, *, trust: bool = False) -> Weights:
+def read_weights(path: str | Path, *, trust: bool = False) -> FoundWeights:
     """Read a safetensors file, or a ``torch.save`` file with ``weights_only``; nothing in it is executed.
 
     In a checkpoint the one state dict is taken (``state_dict``, ``model``, ``model_state_dict``, ``ema`` and their
@@ -49,7 +49,7 @@ def read_weights(path: str | Path, *, trust: bool = False) -> Weights:
     path = Path(path)
     _require_file(path)
     if path.suffix == ".safetensors":
-        weights = Weights(_safetensors(path))
+        weights = FoundWeights(_safetensors(path))
     else:
         weights = state_in(unpickled(path, trust=trust), str(path))
     weights.tensors = {name: _plain(name, tensor, path) for name, tensor in weights.tensors.items()}

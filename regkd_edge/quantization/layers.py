@@ -15,7 +15,7 @@ from ..io.files import write_atomic
 from .calibration import allowed_change
 from .mixed import Bound, search_mixed
 from .plan import Plan
-from .posttraining import CORRECTIONS, Outcome, plan_layers
+from .posttraining import CORRECTIONS, CorrectedPlan, plan_layers
 from .ranges import check_method
 from .sensitivity import sensitivity
 from .summary import QuantizeSummary, checked_rows, summarize
@@ -116,7 +116,7 @@ def quantize_layers(
         labelled = (bound.rows, bound.targets)
     tolerance = None if labelled is None else allowed_change(chain, *labelled)
 
-    def plan(names: Sequence[str]) -> Outcome:
+    def plan(names: Sequence[str]) -> CorrectedPlan:
         return make(
             chain, rows, names, method=method, percentile=percentile, corrections=corrections, tolerance=tolerance
         )

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import UserError
 from ..graph.formats import FORMATS, HIGH
 from .plan import Plan
-from .posttraining import Outcome
+from .posttraining import CorrectedPlan
 
 __all__ = ["Bound", "cautious_rise", "search_mixed"]
 
@@ -101,13 +101,13 @@ def _against_exact(
 
 
 def search_mixed(
-    full: Outcome,
-    make: Callable[[Sequence[str]], Outcome],
+    full: CorrectedPlan,
+    make: Callable[[Sequence[str]], CorrectedPlan],
     forms: Sequence[str],
     bound: Bound,
     *,
     split: bool = True,
-) -> tuple[Outcome, list[str]]:
+) -> tuple[CorrectedPlan, list[str]]:
     """Return the plan with the fewest layers in ``bound.high`` that meets the bound, and notes on it.
 
     INT8 numbers in two parts are tried first (unless ``split`` is False): they cost a second product, and no layer is

@@ -22,13 +22,13 @@ from .plan import Plan, nearest_plan
 from .ranges import on_codes, range_of
 from .splitting import MARGIN, split_layers
 
-__all__ = ["CORRECTIONS", "Outcome", "plan_layers"]
+__all__ = ["CORRECTIONS", "CorrectedPlan", "plan_layers"]
 
 _WORTH = 0.9  # a correction that costs an operator at run time must take a tenth of the squared error away
 
 
 @dataclass
-class Outcome:
+class CorrectedPlan:
     """A plan, and the corrections tried: ``(correction, relative RMS error before, after, kept)``."""
 
     plan: Plan
@@ -55,7 +55,7 @@ def plan_layers(
     percentile: float = 99.99,
     corrections: Sequence[str] = CORRECTIONS,
     tolerance: np.ndarray | None = None,  # [o] target units
-) -> Outcome:
+) -> CorrectedPlan:
     """Quantize the layers of ``chain`` to ``forms``.
 
     Parameters
@@ -73,7 +73,7 @@ def plan_layers(
     # Clipping is a gamble on how often the tails come back, so that a way without it is tried too.
     ways = (True, False) if method == "output" else (False,)
 
-    def make(names: Sequence[str]) -> Outcome:
+    def make(names: Sequence[str]) -> CorrectedPlan:
         outcomes = [_one_way(chain, rows, points, names, method, percentile, corrections, search) for search in ways]
         return min(outcomes, key=lambda outcome: points.error(outcome.plan, held=True))
 
@@ -83,11 +83,11 @@ def plan_layers(
 
 def _one_way(
     chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float, corrections: Sequence[str], search: bool
-) -> Outcome:  # fmt: skip
+) -> CorrectedPlan:  # fmt: skip
     """Apply the corrections one after another; ``search`` lets ranges clip by the error of the output."""
     ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
     ranges = [MARGIN * r if FORMATS[name].data_parts == 2 else r for r, name in zip(ranges, forms)]
-    outcome = Outcome(nearest_plan(chain, forms, ranges))
+    outcome = CorrectedPlan(nearest_plan(chain, forms, ranges))
 
     def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
         """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so that

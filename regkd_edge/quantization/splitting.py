@@ -23,7 +23,7 @@ from .plan import Plan, PlannedLayer
 from .sensitivity import data_rounded, exact_plan, weights_rounded
 
 if TYPE_CHECKING:
-    from .posttraining import Outcome
+    from .posttraining import CorrectedPlan
 
 __all__ = ["MARGIN", "clipping_risk", "finer_forms", "refined", "split_layers"]
 
@@ -40,12 +40,14 @@ _FORMS = {
 }  # (parts of the data, of the weights)
 
 
-def split_layers(outcome: Outcome, make: Callable[[Sequence[str]], Outcome], points: Calibration) -> Outcome:
+def split_layers(
+    outcome: CorrectedPlan, make: Callable[[Sequence[str]], CorrectedPlan], points: Calibration
+) -> CorrectedPlan:
     """Return an outcome within the tolerance of ``points``, with as few products as the estimate allows.
 
     Parameters
     ----------
-    outcome : Outcome
+    outcome : CorrectedPlan
         With every INT8 layer in one part.
     make : callable
         A plan in given formats.
@@ -55,11 +57,11 @@ def split_layers(outcome: Outcome, make: Callable[[Sequence[str]], Outcome], poi
 
 
 def refined(
-    outcome: Outcome,
-    make: Callable[[Sequence[str]], Outcome],
+    outcome: CorrectedPlan,
+    make: Callable[[Sequence[str]], CorrectedPlan],
     error_of: Callable[[Any], float],
     finer: Callable[[Any], list[str] | None],
-) -> Outcome:
+) -> CorrectedPlan:
     """Return the best outcome while INT8 layers get more parts, until the error, in tolerances, is at most 1.
 
     Parameters

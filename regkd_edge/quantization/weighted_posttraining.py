@@ -15,7 +15,7 @@ import numpy as np
 from ..graph.formats import FORMATS, SPLIT
 from ..graph.weighted import WeightedGraph, run_model
 from .calibration import TOLERANCE
-from .posttraining import CORRECTIONS, Outcome
+from .posttraining import CORRECTIONS, CorrectedPlan
 from .ranges import range_of
 from .splitting import finer_forms, refined
 from .weighted_plan import WeightedPlan, nearest_weighted
@@ -64,7 +64,7 @@ def plan_weighted(
     percentile: float = 99.99,
     corrections: Sequence[str] = CORRECTIONS,
     tolerance: np.ndarray | None = None,  # [o] target units
-) -> Outcome:
+) -> CorrectedPlan:
     """Quantize the layers of ``chain`` to ``forms``; the arguments are those of :func:`.posttraining.plan_layers`.
 
     Of the corrections it has ``bias`` and ``split``.
@@ -72,13 +72,13 @@ def plan_weighted(
     points = _Points.of(chain, rows, tolerance)
     ranges = _ranges(chain, points.fit, "minmax" if method == "output" else method, percentile)
 
-    def make(names: Sequence[str]) -> Outcome:
+    def make(names: Sequence[str]) -> CorrectedPlan:
         # NVIDIA's compiler (tensorrt-rtx 1.7) takes no single Q/DQ pair in front of a GRU, on data or weights, but the
         # sum of two.
         gru = [layer.node.op_type == "GRU" for layer in chain.layers]
         names = ["int8-split" if is_gru and name in ("int8", *SPLIT) else name for name, is_gru in zip(names, gru)]
         wider = [_WIDER * r if FORMATS[name].data_parts == 2 else r for r, name in zip(ranges, names)]
-        outcome = Outcome(nearest_weighted(chain, names, wider))
+        outcome = CorrectedPlan(nearest_weighted(chain, names, wider))
         if method == "output":
             _search_ranges(outcome, points)
         if "bias" in corrections:
@@ -105,7 +105,7 @@ def _ranges(chain: WeightedGraph, rows: np.ndarray, method: str, percentile: flo
     return found
 
 
-def _search_ranges(outcome: Outcome, points: _Points) -> None:
+def _search_ranges(outcome: CorrectedPlan, points: _Points) -> None:
     """Clip the data of a layer where that lowers the error of the output."""
     for index, layer in enumerate(outcome.plan.layers):
         if not (layer.form.scaled and layer.form.data) or layer.form.data_parts == 2:
@@ -126,7 +126,7 @@ def _search_ranges(outcome: Outcome, points: _Points) -> None:
             outcome.plan = candidate
 
 
-def _correct_biases(outcome: Outcome, points: _Points) -> None:
+def _correct_biases(outcome: CorrectedPlan, points: _Points) -> None:
     """Shift each layer's bias by the mean error of its outputs, layer by layer; kept where the held rows gain."""
     plan, chain = outcome.plan, outcome.plan.chain
     changed = plan

@@ -58,7 +58,7 @@ class SamplerKind:
         return getattr(importlib.import_module(module), name)(about)
 
 
-class Gaussian(SamplerKind):
+class GaussianKind(SamplerKind):
     name, help, plain = "gaussian", "N(0, 1) in every feature", True
     function = f"{_MAKING}:gaussian"
 
@@ -68,7 +68,7 @@ class Described(SamplerKind):
     function = f"{_MAKING}:spread"
 
 
-class HeavyTailed(Described):
+class HeavyTailedKind(Described):
     name, help = "heavy-tailed", "around the same mean and spread"
 
 
@@ -97,12 +97,12 @@ class Anchored(SamplerKind):
     function = f"{_MAKING}:anchored"
 
 
-class Latent(SamplerKind):
+class LatentKind(SamplerKind):
     name, help, needs_rows = "latent", "a tuned latent distribution (after Nguyen et al. 2021)", True
     function = f"{_MAKING}:latent"
 
 
-class Neighbours(SamplerKind):
+class NeighboursKind(SamplerKind):
     """Points around rows, made once with the teacher's answers: :class:`regkd_edge.training.pool.Pool` holds them."""
 
     name, help = "neighbours", "around the rows, where rows can be (--noise)"
@@ -110,16 +110,16 @@ class Neighbours(SamplerKind):
 
 
 _ALL = (
-    Gaussian(),
+    GaussianKind(),
     Described(),
-    HeavyTailed(),
+    HeavyTailedKind(),
     Mixed(),
     Broad(),
     Generator(),
     Direct(),
     Anchored(),
-    Latent(),
-    Neighbours(),
+    LatentKind(),
+    NeighboursKind(),
 )
 
 KINDS: dict[str, SamplerKind] = {kind.name: kind for kind in _ALL}

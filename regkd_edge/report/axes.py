@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Frame", "axis_ticks", "log_ticks", "nice_ticks", "number", "shortened", "text", "text_width"]
+__all__ = ["PlotArea", "axis_ticks", "log_ticks", "nice_ticks", "number", "shortened", "text", "text_width"]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -70,7 +70,7 @@ _LABELLED = 30  # [pixels] a narrower left margin has no labels of a y axis
 
 
 @dataclass
-class Frame:
+class PlotArea:
     """A plot area with linear or logarithmic axes, in pixels of its view box."""
 
     x: tuple[float, float]

@@ -18,13 +18,13 @@ from ..io.command import command_line
 from ..io.reading import read_json
 from ..run import RunFolder
 
-__all__ = ["Cost", "Evidence", "evidence_of", "relative_path"]
+__all__ = ["DeviceNeeds", "Evidence", "evidence_of", "relative_path"]
 
 _FIELDS = ("step", "total", "base", "pm", "abm", "gm", "validation_rmse")
 
 
 @dataclass(frozen=True)
-class Cost:
+class DeviceNeeds:
     """What an engine needs on a device; None where it is not known.
 
     Attributes
@@ -53,7 +53,7 @@ class Evidence:
         Precision -> what the quantization of each layer alone changes (``all``, ``parts``, ``layers``), in percent of
         the standard deviation of the output.
     costs : dict
-        Engine -> :class:`Cost`.
+        Engine -> :class:`DeviceNeeds`.
     files : list of (str, str)
         What it is, and its path relative to the run folder.
     """
@@ -61,7 +61,7 @@ class Evidence:
     histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     race: dict[str, Any] | None = None
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    costs: dict[str, Cost] = field(default_factory=dict)
+    costs: dict[str, DeviceNeeds] = field(default_factory=dict)
     files: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -120,21 +120,23 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _cost(run: RunFolder, name: str, bench: Mapping[str, Any], graphs: Mapping[str, Mapping[str, Any]]) -> Cost:
+def _cost(run: RunFolder, name: str, bench: Mapping[str, Any], graphs: Mapping[str, Mapping[str, Any]]) -> DeviceNeeds:
     if bench["backend"] == "native":
         from ..engines.native.file import from_bytes
 
         program = from_bytes(load_checked(run.file("engines", name), "native")[1])
-        return Cost(program.multiply_adds, program.constant_bytes, program.stack_bytes)
+        return DeviceNeeds(program.multiply_adds, program.constant_bytes, program.stack_bytes)
     layers = graphs.get(bench["precision"], {}).get("layers") or next(
         (graph["layers"] for graph in graphs.values() if graph.get("layers")), None
     )
     if isinstance(layers, list):
-        return Cost(sum(int(layer["multiply_adds"]) for layer in layers))
+        return DeviceNeeds(sum(int(layer["multiply_adds"]) for layer in layers))
     try:
-        return Cost(sum(layer.multiply_adds for layer in graph_precision(run.file("onnx", "student.fp32.onnx")).layers))
+        return DeviceNeeds(
+            sum(layer.multiply_adds for layer in graph_precision(run.file("onnx", "student.fp32.onnx")).layers)
+        )
     except (GraphError, NotAvailable, OSError):  # without the onnx package, or without the graph
-        return Cost()
+        return DeviceNeeds()
 
 
 def _files(run: RunFolder) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..measure.accuracy import unit_of
-from .axes import Frame, number
+from .axes import PlotArea, number
 
 __all__ = [
     "MOST_POINTS",
@@ -33,7 +33,7 @@ def predicted_against_true(
         pick = np.sort(np.random.default_rng(0).choice(len(truth), MOST_POINTS, replace=False))
     values = np.concatenate([truth[pick], *(p[pick] for _, p in series.values())])
     low, high = _padded(values.min(), values.max())
-    frame = Frame((low, high), (low, high), height=360)
+    frame = PlotArea((low, high), (low, high), height=360)
     parts = frame.axes(f"true {label}", f"predicted {label}")
     parts.append(
         f'<line x1="{frame.px(low):.1f}" y1="{frame.py(low):.1f}" x2="{frame.px(high):.1f}" '
@@ -75,7 +75,7 @@ def error_by_range(
         squares = np.bincount(bins, weights=(predicted - truth) ** 2, minlength=len(edges) - 1)
         heights[name] = np.sqrt(squares / np.maximum(rows, 1))
     top = max(float(h.max()) for h in heights.values())
-    frame = Frame((float(edges[0]), float(edges[-1])), (0.0, top * 1.06 or 1.0), height=360)
+    frame = PlotArea((float(edges[0]), float(edges[-1])), (0.0, top * 1.06 or 1.0), height=360)
     parts = frame.axes(f"true {label}", f"RMSE ({unit_of(label) or label})")
     for name, (css, _) in series.items():
         x, y = frame.px(edges), frame.py(heights[name])
@@ -128,7 +128,7 @@ def residuals_over(
     band = {i: np.quantile(last[bins == i], [0.1, 0.9]) for i in filled}
     means = {name: {i: float(r[bins == i].mean()) for i in filled} for name, (_, r) in residuals.items()}
     heights = [0.0, *(v for ends in band.values() for v in ends), *(v for m in means.values() for v in m.values())]
-    frame = Frame((float(edges[0]), float(edges[-1])), _padded(min(heights), max(heights)), height=300, left=66)
+    frame = PlotArea((float(edges[0]), float(edges[-1])), _padded(min(heights), max(heights)), height=300, left=66)
     parts = frame.axes(label, f"predicted − true ({unit_of(target) or target})")
     zero = float(frame.py(0.0))
     for i in filled:

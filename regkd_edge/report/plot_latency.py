@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .axes import Frame, axis_ticks, number, text, text_width
+from .axes import PlotArea, axis_ticks, number, text, text_width
 
 __all__ = ["axis_ends", "axis_of", "latency_strip", "strip_caption"]
 
@@ -85,8 +85,8 @@ def axis_of(ends: tuple[float, float]) -> str:
     return frame.svg("microseconds per request, logarithmic", parts)
 
 
-def _frame(ends: tuple[float, float], height: int) -> Frame:
-    return Frame(ends, (0, 1), width=440, height=height, left=10, right=10, top=0, bottom=0, log_x=True)
+def _frame(ends: tuple[float, float], height: int) -> PlotArea:
+    return PlotArea(ends, (0, 1), width=440, height=height, left=10, right=10, top=0, bottom=0, log_x=True)
 
 
 def _micro(us: np.ndarray, q: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .axes import Frame, number, text, text_width
+from .axes import PlotArea, number, text, text_width
 
 __all__ = ["Point", "frontier", "placed_labels", "trade_off"]
 
@@ -39,7 +39,7 @@ def trade_off(
     costs, errors = [p.cost for p in points], [*(p.error for p in points), *(height for _, height in lines)]
     low, high = min(errors), max(errors)
     pad = (high - low) * 0.12 or abs(high) * 0.05 or 1.0
-    frame = Frame((min(costs) / 1.25, max(costs) * 1.25), (max(low - pad, 0.0), high + pad), log_x=True, left=66)
+    frame = PlotArea((min(costs) / 1.25, max(costs) * 1.25), (max(low - pad, 0.0), high + pad), log_x=True, left=66)
     parts = frame.axes(cost, error)
     boxes: list[tuple[float, float, float, float]] = []
     for k, (name, height) in enumerate(lines):
@@ -75,7 +75,7 @@ def trade_off(
 def placed_labels(
     labels: Sequence[str],
     centres: Sequence[tuple[float, float]],
-    frame: Frame,
+    frame: PlotArea,
     taken: Sequence[tuple[float, float, float, float]] = (),
 ) -> list[tuple[float, float]]:
     """Return where each label stands (middle, base line) so that none covers a point or another label."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .axes import Frame, number, shortened, text
+from .axes import PlotArea, number, shortened, text
 
 __all__ = ["TERM_NAMES", "bars", "curves", "loss_terms", "race_rows", "validation_curves"]
 
@@ -52,7 +52,7 @@ def curves(series: Mapping[str, tuple[str, np.ndarray, np.ndarray]], y_label: st
     if not len(positive):
         return ""
     steps = np.concatenate([steps for _, steps, _ in series.values()])
-    frame = Frame(
+    frame = PlotArea(
         (float(steps.min()), float(steps.max())),
         (float(positive.min()) / 1.1, float(positive.max()) * 1.1),
         log_y=True,
@@ -95,7 +95,7 @@ def bars(values: Sequence[tuple[str, float, bool]], label: str, title: str) -> s
             text(length + 8, y + 27, number(float(f"{value:.4g}")), "tick", "start"),
         ]
     parts.append(text(width / 2, height - 6, shortened(label, width), "label"))
-    return Frame((0, 1), (0, 1), width=width, height=height).svg(title, parts)
+    return PlotArea((0, 1), (0, 1), width=width, height=height).svg(title, parts)
 
 
 def race_rows(race: Mapping[str, Any]) -> list[tuple[str, float, bool]]:

@@ -17,7 +17,7 @@ _HOME = {
     "TunedLatent": "latent",
     "Feed": "feed",
     "Part": "feed",
-    "Rows": "feed",
+    "RealRows": "feed",
     "advance_fed": "feed",
 }
 

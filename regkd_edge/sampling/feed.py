@@ -14,10 +14,10 @@ from ..fused.permutation import batch_rows
 from ..objectives import LOSS_COLUMNS, RowQuantities, Schedule
 from .sampler import Network, Sampler
 
-__all__ = ["Feed", "Part", "Rows", "advance_fed"]
+__all__ = ["Feed", "Part", "RealRows", "advance_fed"]
 
 
-class Rows(Sampler):
+class RealRows(Sampler):
     """Real rows as a part of the batch, without replacement epoch by epoch, with their labels and quantities.
 
     A synthetic point added to them counts as a row labelled by the teacher: no error, full trust, no outlier.
@@ -82,7 +82,7 @@ class Feed:
     @property
     def labelled(self) -> bool:
         """Whether real rows are among the parts."""
-        return any(isinstance(part.sampler, Rows) for part in self.parts)
+        return any(isinstance(part.sampler, RealRows) for part in self.parts)
 
     def _interleaved(self, drawn: Sequence[Tensor]) -> Tensor:
         """Parts [steps * rows_p, ...] -> [steps * batch, ...] in the order in which the steps take them."""
@@ -92,7 +92,7 @@ class Feed:
 
     def _indices(self, step: int) -> list[Tensor | None]:
         """Return the row numbers of each part of real rows, None for the others."""
-        real = (isinstance(part.sampler, Rows) for part in self.parts)
+        real = (isinstance(part.sampler, RealRows) for part in self.parts)
         return [
             part.sampler.index(self.steps * part.rows, step, self.steps) if rows else None
             for part, rows in zip(self.parts, real)

@@ -21,7 +21,7 @@ from ..objectives import StepRecipe
 from ..recipes import TERMS
 from .checkpoint import Checkpoint
 from .ladder import climb, still_improving
-from .loop import Outcome, Progress, Validation, run
+from .loop import LoopState, Progress, Validation, run
 from .pair import Pair
 from .ranks import current
 from .result import Trained
@@ -188,7 +188,7 @@ class Training:
         ranks = current()
         ranks.require_same(fingerprint)
 
-        def trained() -> Outcome:
+        def trained() -> LoopState:
             validation = self.validation(device)
             if self.climbs:
                 return climb(member, validation, shards=self.shards, until=until, **how)

@@ -19,7 +19,7 @@ from ..fused import Member, TrainState, advance
 from ..objectives import LOSS_COLUMNS
 from .checkpoint import Checkpoint
 from .divergence import Diverged, check_losses, check_validation
-from .loop import SAVE_AFTER, Outcome, Progress, Validation, keep_before, resume, save, snapshot_of
+from .loop import SAVE_AFTER, LoopState, Progress, Validation, keep_before, resume, save, snapshot_of
 from .ranks import current
 from .shards import Shards, advance_rows
 
@@ -64,7 +64,7 @@ def climb(
     until: float | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Outcome:
+) -> LoopState:
     """Train ``member.student`` in place until a doubling of the steps brings too little, and leave the best in it.
 
     Parameters
@@ -133,7 +133,7 @@ def climb(
     return outcome
 
 
-def still_improving(outcome: Outcome) -> list[str]:
+def still_improving(outcome: LoopState) -> list[str]:
     """Return a note where the last doubling of the steps still brought something, or none."""
     if outcome.gain is None:
         return [f"the time was up after the first {outcome.steps:,} steps: give more (--budget)"]

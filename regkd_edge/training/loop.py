@@ -26,7 +26,7 @@ from .shards import Shards, advance_rows
 
 __all__ = [
     "SAVE_AFTER",
-    "Outcome",
+    "LoopState",
     "Progress",
     "Validation",
     "keep_before",
@@ -83,7 +83,7 @@ class Validation:
 
 
 @dataclass(eq=False)
-class Outcome:
+class LoopState:
     """Progress of the loop; the student holds the best weights when it is done."""
 
     best_step: int = 0
@@ -123,7 +123,7 @@ def run(
     patience: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Outcome:
+) -> LoopState:
     """Train ``member.student`` in place and leave the best state in it.
 
     Parameters
@@ -185,7 +185,7 @@ def run(
 
 
 def snapshot_of(
-    member: Member, feed: Feed | None, outcome: Outcome, checkpoint: Checkpoint | None
+    member: Member, feed: Feed | None, outcome: LoopState, checkpoint: Checkpoint | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return copies of everything that the next chunk changes; called between chunks, where the state is whole."""
     if checkpoint is None or checkpoint.path is None or not outcome.history:
@@ -212,10 +212,10 @@ def keep_before(
     return error.kept_in(checkpoint.path, snapshot[1]["steps"])
 
 
-def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> Outcome:
+def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> LoopState:
     stored = checkpoint.load() if checkpoint is not None else None
     if stored is None:
-        return Outcome()
+        return LoopState()
     tensors, facts = stored
     part = lambda name: {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
     member.student.load_state_dict(part("student."))
@@ -226,4 +226,4 @@ def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> 
     if feed is not None:
         feed.load_state_dict(part("feed."))
     facts |= {name: math.inf for name in ("best_score", "best_progress") if facts[name] is None}
-    return Outcome(**facts, best=part("best."))
+    return LoopState(**facts, best=part("best."))

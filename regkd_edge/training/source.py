@@ -14,7 +14,7 @@ from ..data import Places, Scalers
 from ..data.named import read_inputs
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from ..objectives.schedule import weight
-from ..sampling import DescribedInputs, Feed, InputDescription, Part, Rows, Sampler, Spread
+from ..sampling import DescribedInputs, Feed, InputDescription, Part, RealRows, Sampler, Spread
 from ..sampling.making import Context
 from .pair import Pair
 from .pool import Pool
@@ -79,7 +79,7 @@ def source_of(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Know
     parts = []
     if not config.no_data:
         rows = _of_rows(recipe, pair, known, config.batch)
-        real = Rows(rows.x, rows.y, rows.rows, seed=seed)
+        real = RealRows(rows.x, rows.y, rows.rows, seed=seed)
         parts.append(Part(real, config.batch - half, weight(config.w_base)))
     elif _active(config.w_base):
         parts.append(
@@ -111,7 +111,7 @@ def _of_rows(recipe: StepRecipe, pair: Pair, known: Known, batch: int) -> Source
 
 
 def _with_neighbours(config: DistillConfig, recipe: StepRecipe, pair: Pair, known: Known) -> Source:
-    """Rows and their neighbours in one table; a neighbour counts as a row whose label is the teacher's answer.
+    """RealRows and their neighbours in one table; a neighbour counts as a row whose label is the teacher's answer.
 
     Beside n neighbours the rows are repeated until they are ``_ROWS_SHARE`` of the table; the weights of rows and
     neighbours are those of the configuration, relative to the means over each.

@@ -17,7 +17,7 @@ from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.quantization import Bound, quantize_layers
 from regkd_edge.quantization.mixed import cautious_rise, search_mixed
 from regkd_edge.quantization.plan import nearest_plan
-from regkd_edge.quantization.posttraining import Outcome, plan_layers
+from regkd_edge.quantization.posttraining import CorrectedPlan, plan_layers
 
 INT8 = ["int8"] * 3
 PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
@@ -131,8 +131,8 @@ def test_a_plan_that_cannot_be_mended_by_switching_layers_does_not_mislead_the_s
     def make(forms):
         made.append(tuple(forms))
         good = forms == ["int8", "int8", "fp16"]
-        return Outcome(plan_layers(chain, rows(), forms).plan if good else plan)
+        return CorrectedPlan(plan_layers(chain, rows(), forms).plan if good else plan)
 
-    found, notes = search_mixed(Outcome(plan), make, INT8, bound, split=False)
+    found, notes = search_mixed(CorrectedPlan(plan), make, INT8, bound, split=False)
     assert made[-1] == ("int8", "int8", "fp16") and all(one.count("fp16") == 1 for one in made)
     assert bound.judge(found.plan)[1] <= 0.05 and "kept in fp16: layers.2" in notes[-1]

@@ -19,7 +19,7 @@ from regkd_edge.quantization import weighted_posttraining as weighted
 from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.equalize import fold_rates
 from regkd_edge.quantization.plan import nearest_plan
-from regkd_edge.quantization.posttraining import Outcome, _bounds
+from regkd_edge.quantization.posttraining import CorrectedPlan, _bounds
 from regkd_edge.quantization.rounding import learn_rounding
 from regkd_edge.quantization.splitting import clipping_risk, refined
 from regkd_edge.quantization.weighted_plan import nearest_weighted, weight_steps
@@ -113,7 +113,7 @@ def test_a_rate_is_folded_only_where_the_layer_before_can_hold_it(tmp_path):
 
 def test_biases_are_corrected_where_something_was_rounded(graph):
     x = rows(n=300, d=12)
-    outcome = Outcome(nearest_weighted(graph, ["fp32", "int8"], [1.0, 300.0]))
+    outcome = CorrectedPlan(nearest_weighted(graph, ["fp32", "int8"], [1.0, 300.0]))
     kept, moved = (one.bias for one in outcome.plan.layers)
     weighted._correct_biases(outcome, weighted._Points.of(graph, x, None))
     assert outcome.plan.layers[0].bias is kept and np.abs(outcome.plan.layers[1].bias - moved).max() > 1e-3
@@ -130,7 +130,7 @@ def test_only_the_corrections_asked_for_are_tried(graph):
 def test_layers_get_more_parts_until_the_error_is_allowed():
     """Errors 9, 4, 1.5, 0.5 in turn: three refinements; or until there is none, and then the best one is kept."""
     errors = {"a": 9.0, "b": 4.0, "c": 1.5, "d": 0.5, "e": 0.1}
-    make = lambda forms: Outcome(forms[0], [("ranges", 1.0, 1.0, False)])  # noqa: E731
+    make = lambda forms: CorrectedPlan(forms[0], [("ranges", 1.0, 1.0, False)])  # noqa: E731
     finer = lambda plan: [chr(ord(plan) + 1)] if plan < "e" else None  # noqa: E731
     done = refined(make("a"), make, errors.__getitem__, finer)
     assert done.plan == "d"

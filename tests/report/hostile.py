@@ -8,7 +8,7 @@ import numpy as np
 
 from regkd_edge.config import RunConfig
 from regkd_edge.report import collect
-from regkd_edge.report.evidence import Cost
+from regkd_edge.report.evidence import DeviceNeeds
 from regkd_edge.report.recommend import recommend
 from regkd_edge.report.rows import rows_of
 
@@ -60,7 +60,7 @@ def crowded_report(run):
         histories=dict.fromkeys(errors, history),
         race=race,
         layers={"int8": {"all": 2.5, "layers": layers}},
-        costs={name: Cost(123456, 4321, 987) for name in engines},
+        costs={name: DeviceNeeds(123456, 4321, 987) for name in engines},
     )
     features = ["temperature_of_the_outer_shell_of_the_second_module [degC]", *report.feature_names[1:]]
     inputs = report.inputs * [1e6, *[1.0] * (report.inputs.shape[1] - 1)]

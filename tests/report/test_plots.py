@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from regkd_edge.report.axes import Frame, log_ticks, nice_ticks, shortened, text_width
+from regkd_edge.report.axes import PlotArea, log_ticks, nice_ticks, shortened, text_width
 from regkd_edge.report.plot_errors import (
     MOST_POINTS,
     error_by_range,
@@ -107,7 +107,7 @@ def test_points_of_the_trade_off_lie_where_cost_and_error_say():
 
 
 def test_labels_of_coinciding_points_do_not_cover_each_other():
-    frame = Frame((0, 1), (0, 1))
+    frame = PlotArea((0, 1), (0, 1))
     centres = [(200.0, 150.0)] * 9
     places = placed_labels([str(i) for i in range(9)], centres, frame)
     boxes = [(x - 4, y - 11, x + 4, y + 3) for x, y in places]
@@ -185,7 +185,7 @@ def test_log_ticks():
 
 
 def test_an_axis_of_one_value_still_has_a_width():
-    frame = Frame((5.0, 5.0), (0.0, 0.0))
+    frame = PlotArea((5.0, 5.0), (0.0, 0.0))
     assert frame.px(5.0) == pytest.approx((frame.left + frame.width - frame.right) / 2)
 
 

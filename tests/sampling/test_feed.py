@@ -9,7 +9,7 @@ from regkd_edge.errors import RecipeError
 from regkd_edge.fused import Member, Optimizer, TrainState
 from regkd_edge.models import MLP
 from regkd_edge.objectives import Schedule, StepRecipe, base_rows, row_quantities
-from regkd_edge.sampling import AdversarialGenerator, Feed, Gaussian, Part, Rows, advance_fed
+from regkd_edge.sampling import AdversarialGenerator, Feed, Gaussian, Part, RealRows, advance_fed
 from regkd_edge.sampling.generator import _LEARN
 from regkd_edge.sampling.sampler import standard_normal
 
@@ -107,7 +107,7 @@ def test_beside_real_rows_a_point_is_a_row_that_the_teacher_labels(base):
     quantities = row_quantities(t, y)
     quantities = type(quantities)(**{**quantities.__dict__, "mix": quantities.phi})
     recipe = StepRecipe(base=base)
-    feed = Feed([Part(Rows(x, y, quantities, seed=4), 4, 1.0), Part(Gaussian(3, seed=4), 2, 0.5)], steps=3)
+    feed = Feed([Part(RealRows(x, y, quantities, seed=4), 4, 1.0), Part(Gaussian(3, seed=4), 2, 0.5)], steps=3)
     member = Member(net([3, 6, 1], 2), teacher, None, None, recipe, Optimizer("adam"), 9, 6, 4)
     seen = []
     for _ in range(3):

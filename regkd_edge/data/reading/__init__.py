@@ -13,20 +13,20 @@ from ...io.limits import TABLE_BYTES
 from ...io.regular import file_problem
 from .arrays import read_mat, read_npy, read_npz
 from .bundled import BUNDLED, read_bundled
-from .cells import Format, Missing
+from .cells import Missing, TextFormat
 from .delimited import read_delimited
 from .frame import Frame, Odd
 from .parquet import read_parquet
 from .workbook import workbook_text
 
-__all__ = ["BUNDLED", "Format", "Frame", "Missing", "Odd", "read_frame"]
+__all__ = ["BUNDLED", "TextFormat", "Frame", "Missing", "Odd", "read_frame"]
 
 _WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
 
 def read_frame(
     source: str | Path,
-    form: Format = Format(),
+    form: TextFormat = TextFormat(),
     *,
     skip: Collection[str] = (),
     only: Collection[str] | None = None,
@@ -36,7 +36,7 @@ def read_frame(
 
     Parameters
     ----------
-    form : Format
+    form : TextFormat
         How a text table is written, and which values mean missing (in any kind of file).
     skip, only : collections of str
         Columns that are left out, or the only ones that are not.
@@ -83,7 +83,7 @@ def _near_files(path: Path) -> str:
 
 
 def _read_file(
-    path: Path, form: Format, skip: Collection[str], only: Collection[str] | None, texts: Collection[str]
+    path: Path, form: TextFormat, skip: Collection[str], only: Collection[str] | None, texts: Collection[str]
 ) -> Frame:
     suffix = path.suffix.lower()
     if suffix == ".npz":
@@ -96,14 +96,14 @@ def _read_file(
         return read_parquet(path, skip)
     if suffix in _WORKBOOKS:
         content, notes = workbook_text(path)
-        form = Format("comma", form.decimal, form.thousands, form.missing, form.header)
+        form = TextFormat("comma", form.decimal, form.thousands, form.missing, form.header)
         frame = read_delimited(path, form, skip=skip, only=only, texts=texts, content=content)
         frame.notes += notes
         return frame
     return read_delimited(path, form, skip=skip, only=only, texts=texts)
 
 
-def _mark_missing(frame: Frame, form: Format) -> None:
+def _mark_missing(frame: Frame, form: TextFormat) -> None:
     """Numbers and texts that mean missing become blanks, whatever kind of file they came from."""
     for name in form.missing.columns:
         if name not in frame.names:

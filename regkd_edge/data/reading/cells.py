@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["EXACT", "GROUPED", "Format", "Missing", "NumberReader", "certain_decimal", "is_number", "shortened"]
+__all__ = ["EXACT", "GROUPED", "TextFormat", "Missing", "NumberReader", "certain_decimal", "is_number", "shortened"]
 
 EXACT = 2.0**53  # float64 holds every whole number up to here
 _LONGEST = 400  # characters of a number: the longest double has fewer
@@ -55,7 +55,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Format:
+class TextFormat:
     """How a text table is written; ``auto`` is told from its first lines.
 
     Parameters

@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from ...errors import DataError
-from .cells import Format, shortened
+from .cells import TextFormat, shortened
 from .fast import read_numbers
 from .frame import Frame, Odd
 from .layout import Layout, layout_of, parsed
@@ -33,7 +33,7 @@ _CHUNK = 8192  # rows that are converted at a time
 
 def read_delimited(
     path: Path,
-    form: Format = Format(),
+    form: TextFormat = TextFormat(),
     *,
     skip: Collection[str] = (),
     only: Collection[str] | None = None,
@@ -94,7 +94,7 @@ class _Source:
         return opened(self.path) if self.content is None else io.BytesIO(self.content)
 
 
-def _read(source: _Source, layout: Layout, form: Format, wanted: list[str], texts: list[str]) -> Frame:
+def _read(source: _Source, layout: Layout, form: TextFormat, wanted: list[str], texts: list[str]) -> Frame:
     column_of = {name: j for j, name in enumerate(layout.names)}
     index = [column_of[name] for name in wanted]
     readers = [form.reader(name, layout.decimal) for name in wanted]

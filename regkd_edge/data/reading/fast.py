@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .cells import EXACT, Format
+from .cells import EXACT, TextFormat
 from .frame import Frame
 from .layout import SPACE, Layout
 from .stream import opened
@@ -17,7 +17,7 @@ _BLOCK = 2**22  # bytes that are parsed at a time
 _SMALL = 2**20  # bytes of a file below which importing pyarrow takes longer than reading without it
 
 
-def read_numbers(path: Path, layout: Layout, form: Format, wanted: list[str], small: int = _SMALL) -> Frame | None:
+def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str], small: int = _SMALL) -> Frame | None:
     """Read the columns ``wanted``, or None where only the strict reader can judge.
 
     That is where pyarrow is absent, the file is small, a cell is not a plain number, a line is too long or too short, a

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...io.limits import COLUMNS
-from .cells import GROUPED, Format, certain_decimal, shortened
+from .cells import GROUPED, TextFormat, certain_decimal, shortened
 from .header import below_names, is_title, joined_names, kind_of_cell, names_rows
 
 __all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_few", "require_unique"]
@@ -58,7 +58,7 @@ class Layout:
     left_out: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
-def layout_of(path: Path, head: bytes, whole: bool, form: Format) -> Layout:
+def layout_of(path: Path, head: bytes, whole: bool, form: TextFormat) -> Layout:
     """Tell the layout from the first bytes ``head``; ``whole``: these are all.
 
     Raises
@@ -253,7 +253,7 @@ def _like_rows(names: list[str], rows: list[tuple[int, list[str]]]) -> bool:
     return bool(rows) and 2 * numbers >= len(names) and 2 * alike > len(same)
 
 
-def _dotted(names: list[str], body: list[list[str]], form: Format) -> list[str]:
+def _dotted(names: list[str], body: list[list[str]], form: TextFormat) -> list[str]:
     """Columns in which every cell with a dot reads d.ddd, while whole numbers from 100 to 999 stand without one.
 
     Three decimals throughout, trailing zeros kept, would have been written for whole numbers too.
@@ -269,7 +269,7 @@ def _dotted(names: list[str], body: list[list[str]], form: Format) -> list[str]:
     return found
 
 
-def _one_column(path: Path, name: str, line: str, form: Format) -> DataError:
+def _one_column(path: Path, name: str, line: str, form: TextFormat) -> DataError:
     met = f"'{path}' has one column ('{shortened(name)}'), expected at least one input and one target."
     if form.separator != "auto":
         return DataError(met, f"Leave --separator out, or name what parts the cells of '{shortened(line.strip())}'.")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..mlp import ACTIVATIONS
-from .chain import Chain, NotAChain, same_layer
+from .symbolic_row import NotAChain, SymbolicRow, same_layer
 
 __all__ = ["joined", "total"]
 
@@ -25,7 +25,7 @@ _WIDEST = 1024  # units of a hidden layer in the fused core
 class _Branch:
     """Where a branch stands on its way: its numbers are ``read @ h + shift`` of the common layer's units h."""
 
-    chain: Chain
+    chain: SymbolicRow
     read: Tensor  # [k, units]
     shift: Tensor  # [k]
     positive: bool  # numbers that are never below 0
@@ -38,23 +38,23 @@ class _Branch:
         return (self.read, self.shift) if self.mapped else self.of(self.chain.weight, self.chain.bias)
 
 
-def total(a: Chain, b: Chain, sign: float = 1.0) -> Chain:
+def total(a: SymbolicRow, b: SymbolicRow, sign: float = 1.0) -> SymbolicRow:
     """Return ``a + sign * b``, as in a residual connection; errors as :func:`aligned`."""
     if a.width != b.width and 1 not in (a.width, b.width):
         raise NotAChain(f"a sum of {a.width} and {b.width} columns")
     a, b = aligned([a, b])
     weight, bias = a.weight + sign * b.weight, a.bias + sign * b.bias
-    return Chain(len(bias), a.inputs, a.layers, weight, bias)
+    return SymbolicRow(len(bias), a.inputs, a.layers, weight, bias)
 
 
-def joined(parts: Sequence[Chain]) -> Chain:
+def joined(parts: Sequence[SymbolicRow]) -> SymbolicRow:
     """Return the columns of several branches of one row, side by side; errors as :func:`aligned`."""
     parts = aligned(parts)
     weight, bias = torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])
-    return Chain(len(bias), parts[0].inputs, parts[0].layers, weight, bias)
+    return SymbolicRow(len(bias), parts[0].inputs, parts[0].layers, weight, bias)
 
 
-def aligned(parts: Sequence[Chain]) -> list[Chain]:
+def aligned(parts: Sequence[SymbolicRow]) -> list[SymbolicRow]:
     """Return chains of the same numbers whose layers are one and the same; each of them ends with a linear map.
 
     Raises
@@ -75,7 +75,7 @@ def aligned(parts: Sequence[Chain]) -> list[Chain]:
     for level in range(common, max(len(p.layers) for p in parts)):
         layers.append(_side_by_side(branches, level))
     ends = [branch.end() for branch in branches]
-    return [Chain(len(bias), parts[0].inputs, tuple(layers), weight, bias) for weight, bias in ends]
+    return [SymbolicRow(len(bias), parts[0].inputs, tuple(layers), weight, bias) for weight, bias in ends]
 
 
 def _side_by_side(branches: list[_Branch], level: int) -> tuple[Tensor, Tensor, str]:

@@ -1,4 +1,4 @@
-"""Modules that are MLPs in disguise: their graph is followed with a symbolic row, see :class:`Chain`.
+"""Modules that are MLPs in disguise: their graph is followed with a symbolic row, see :class:`SymbolicRow`.
 
 ``torch.fx`` gives the graph of most modules. What it cannot follow, such as a check of the input's shape, optional
 arguments or TorchScript, is recorded while a few rows pass (``make_fx``).
@@ -15,26 +15,26 @@ import torch
 from torch import fx, nn
 
 from ..mlp import hooked
-from .chain import Chain, NotAChain
 from .operations import ELEMENTWISE, FUNCTIONS, OPERATIONS, SAME
 from .sums import normalized, prelu
-from .values import Rows, symbolic
+from .symbolic_row import NotAChain, SymbolicRow
+from .values import RowCount, symbolic
 from .writes import name_of, require_fresh
 
 __all__ = ["chain_of", "chains_of"]
 
 _RECORDED = 11  # rows that pass while a graph is recorded: not a usual width
-_PLAIN = (Rows, str, bool, type(None))
+_PLAIN = (RowCount, str, bool, type(None))
 
 
-def chains_of(module: nn.Module, width: int | None = None) -> Iterator[Chain]:
+def chains_of(module: nn.Module, width: int | None = None) -> Iterator[SymbolicRow]:
     """Yield what each way of following a module finds; a way that fails is left out."""
     for recorded in (False, True):
         with contextlib.suppress(NotAChain):
             yield chain_of(module, width, recorded=recorded)
 
 
-def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = False) -> Chain:
+def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = False) -> SymbolicRow:
     """Follow a row of ``width`` inputs (told from the first linear layer without it) through a module.
 
     ``recorded``: in the graph of what happened to a few rows, instead of that of ``torch.fx``.
@@ -51,7 +51,7 @@ def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = Fa
     try:
         graph = _recorded(module, width) if recorded else _traced(module)
         with torch.no_grad():
-            end = _Follow(graph, _RECORDED if recorded else None).run(Chain.of_row(width))
+            end = _Follow(graph, _RECORDED if recorded else None).run(SymbolicRow.of_row(width))
     except NotAChain:
         raise
     except Exception as error:  # tracing and interpreting foreign code raises whatever it raises
@@ -62,8 +62,8 @@ def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = Fa
     return ends[0]
 
 
-def _chains(end: Any) -> Iterator[Chain]:
-    if isinstance(end, Chain):
+def _chains(end: Any) -> Iterator[SymbolicRow]:
+    if isinstance(end, SymbolicRow):
         yield end
     elif isinstance(end, (tuple, list, Mapping)):
         for part in end.values() if isinstance(end, Mapping) else end:
@@ -141,20 +141,20 @@ class _Follow(fx.Interpreter):
         if name in SAME:
             return args[0]
         if name in ("view", "reshape", "_unsafe_view") and self.rows is not None:
-            args = (args[0], [Rows() if size == self.rows else size for size in args[1]])
+            args = (args[0], [RowCount() if size == self.rows else size for size in args[1]])
         if name in OPERATIONS:
             return OPERATIONS[name](*args, **kwargs)
-        if name in FUNCTIONS and isinstance(args[0], Chain) and not symbolic(args[1:], kwargs):
+        if name in FUNCTIONS and isinstance(args[0], SymbolicRow) and not symbolic(args[1:], kwargs):
             return args[0].each(lambda z: function(z, *args[1:], **kwargs))
         if name in ("einsum", "tensordot"):
             return _evaluated(function, args, kwargs)
         raise NotAChain(f"the operation '{name}'")
 
 
-def _evaluated(function: Callable, args: tuple, kwargs: dict) -> Chain:
+def _evaluated(function: Callable, args: tuple, kwargs: dict) -> SymbolicRow:
     """A product of the row and constants, by what it makes of the unit rows."""
     flat = [a for arg in args for a in (arg if isinstance(arg, (list, tuple)) else [arg])]
-    rows = [a for a in flat if isinstance(a, Chain)]
+    rows = [a for a in flat if isinstance(a, SymbolicRow)]
     if len(rows) != 1:
         raise NotAChain("a product of two different branches")
     eye = torch.eye(rows[0].width, dtype=torch.float64)

@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from .chain import Chain, NotAChain
+from .symbolic_row import NotAChain, SymbolicRow
 
-__all__ = ["Rows", "Stacked", "require_constant", "scalar", "symbolic", "vector"]
+__all__ = ["RowCount", "Stacked", "require_constant", "scalar", "symbolic", "vector"]
 
 
-class Rows:
+class RowCount:
     """The number of rows, which nothing but a reshape may depend on."""
 
     def __int__(self) -> int:
@@ -23,7 +23,7 @@ class Rows:
 class Stacked:
     """Rows of several branches, [n, width] each, along a new dimension of 3: what is left is their sum or mean."""
 
-    def __init__(self, parts: list[Chain], dim: int):
+    def __init__(self, parts: list[SymbolicRow], dim: int):
         self.parts, self.dim = parts, dim % 3
 
 
@@ -33,7 +33,7 @@ def symbolic(args: Any, kwargs: Any = ()) -> bool:
         args = tuple(args.values())
     if isinstance(args, (tuple, list)):
         return any(symbolic(a) for a in args) or (bool(kwargs) and symbolic(kwargs))
-    return isinstance(args, (Chain, Rows, Stacked))
+    return isinstance(args, (SymbolicRow, RowCount, Stacked))
 
 
 def require_constant(*values: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from .chain import NotAChain
+from .symbolic_row import NotAChain
 
 __all__ = ["name_of", "require_fresh"]
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...config.sources import factory_of
 from ...errors import ModelError
-from ..state_dict import Weights, fill
+from ..state_dict import FoundWeights, fill
 from ..teacher import Teacher
 from .callables import ArrayFunction
 from .estimator_networks import with_network
@@ -26,7 +26,7 @@ _FORM = "Write it as package.module:factory, importable from the current folder,
 
 
 def from_factory(
-    name: str, units: str = "raw", weights: Weights | None = None, where: str = "", output: str | None = None
+    name: str, units: str = "raw", weights: FoundWeights | None = None, where: str = "", output: str | None = None
 ) -> Teacher:
     """Import a factory, call it, and fill in its weights.
 
@@ -37,7 +37,7 @@ def from_factory(
         module, a regressor with ``predict`` or a function on arrays; or a pair of one of these and its scaler.
     units : ``"raw"`` or ``"standardized"``
         What the module takes and gives.
-    weights : Weights, optional
+    weights : FoundWeights, optional
         Its state dict, and ``where`` it came from.
     output : str, optional
         Which of several outputs holds the predictions.

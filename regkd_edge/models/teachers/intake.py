@@ -16,7 +16,7 @@ from ...errors import ModelError
 from ...run.consented import require_code, trusts
 from ..asking import reason_of
 from ..scaling import find_scalers, read_scalers, scalers_in
-from ..state_dict import Weights
+from ..state_dict import FoundWeights
 from ..store import read_card, read_tensors
 from ..teacher import Teacher
 from ..weights import read_weights
@@ -81,7 +81,7 @@ def _kept(config: TeacherConfig, folder: Path) -> Teacher:
             "Name it with --factory, or import this teacher again with --force.",
         )
     require_code(config, "factory")
-    tensors = Weights(read_tensors(folder / "model.safetensors"))
+    tensors = FoundWeights(read_tensors(folder / "model.safetensors"))
     teacher = from_factory(config.factory_name, card.get("units", config.units), tensors, f"'{folder}'", config.output)
     teacher.scalers, teacher.found = stored_scalers(card), []  # decided when it was taken in
     return teacher

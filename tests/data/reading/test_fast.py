@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regkd_edge.data.reading.cells import Format, Missing
+from regkd_edge.data.reading.cells import Missing, TextFormat
 from regkd_edge.data.reading.delimited import _read, _Source
 from regkd_edge.data.reading.fast import read_numbers
 from regkd_edge.data.reading.layout import layout_of
@@ -41,7 +41,9 @@ def both(path, text, form):
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=6),
-    st.sampled_from([Format(), Format(missing=Missing.of(["NA", "-200"])), Format(separator=";", decimal=",")]),
+    st.sampled_from(
+        [TextFormat(), TextFormat(missing=Missing.of(["NA", "-200"])), TextFormat(separator=";", decimal=",")]
+    ),
 )
 def test_what_the_fast_reader_accepts_the_strict_one_reads_alike(tmp_path_factory, rows, form):
     separator = ";" if form.separator == ";" else ","
@@ -60,11 +62,11 @@ def test_what_the_fast_reader_accepts_the_strict_one_reads_alike(tmp_path_factor
 def test_plain_numbers_are_read_by_the_fast_reader(tmp_path):
     values = np.random.default_rng(0).normal(size=(500, 3)) * 10.0 ** np.arange(-3, 6, 3)
     text = "a,b,y\n" + "".join(",".join(map(repr, row)) + "\n" for row in values.tolist())
-    fast, strict = both(tmp_path / "t.csv", text, Format())
+    fast, strict = both(tmp_path / "t.csv", text, TextFormat())
     assert fast is not None and np.array_equal(fast.values, values) and np.array_equal(strict.values, values)
 
 
 @pytest.mark.parametrize("cell", ["x", "9007199254740993", "2024-01-01", "1_000", "1,5"])
 def test_anything_else_is_left_to_the_strict_reader(tmp_path, cell):
-    fast, _ = both(tmp_path / "t.csv", f"a,y\n1,2\n{cell},3\n", Format())
+    fast, _ = both(tmp_path / "t.csv", f"a,y\n1,2\n{cell},3\n", TextFormat())
     assert fast is None

@@ -8,7 +8,7 @@ from torch import nn
 
 from regkd_edge.models.convert import as_mlp
 from regkd_edge.models.folding.branches import passage
-from regkd_edge.models.folding.chain import NotAChain
+from regkd_edge.models.folding.symbolic_row import NotAChain
 from regkd_edge.models.mlp import ACTIVATIONS
 
 PASSING = ["relu", "leaky_relu", "silu", "gelu", "gelu_tanh", "softplus"]

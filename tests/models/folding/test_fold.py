@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from regkd_edge.models.convert import as_mlp, shared_mlp
-from regkd_edge.models.folding.chain import NotAChain
 from regkd_edge.models.folding.follow import chain_of
+from regkd_edge.models.folding.symbolic_row import NotAChain
 
 
 def normalization(n):

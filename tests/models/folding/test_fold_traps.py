@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from regkd_edge.models.convert import _proved, as_mlp, shared_mlp
-from regkd_edge.models.folding import chain
-from regkd_edge.models.folding.chain import NotAChain
+from regkd_edge.models.folding import symbolic_row
 from regkd_edge.models.folding.follow import chain_of
+from regkd_edge.models.folding.symbolic_row import NotAChain
 from regkd_edge.models.mlp import MLP
 
 SIZES = (1e-2, 1.0, 100.0, 1e5)
@@ -92,10 +92,10 @@ def test_a_conversion_that_rounds_is_not_followed(rounded, recorded):
 
 
 def test_an_activation_in_place_leaves_the_points_where_functions_are_looked_at():
-    before = chain._GRID.clone()
+    before = symbolic_row._GRID.clone()
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(inplace=True), nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 1))
     assert as_mlp(net.eval()).widths == [4, 6, 6, 1]
-    assert torch.equal(chain._GRID, before)
+    assert torch.equal(symbolic_row._GRID, before)
 
 
 def cut(module, given, answer):

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..mlp import ACTIVATIONS, MLP
 from .piecewise import FAR, Lines, lines_of
 
-__all__ = ["Chain", "NotAChain", "same_layer"]
+__all__ = ["SymbolicRow", "NotAChain", "same_layer"]
 
 _LAYERS = 64  # beyond, no network that the core takes
 
@@ -33,7 +33,7 @@ class NotAChain(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class SymbolicRow:
     """A symbolic row [n, width] on its way through a network.
 
     Attributes
@@ -59,17 +59,19 @@ class Chain:
     bias: Tensor | None = None
     function: Callable[[Tensor], Tensor] | None = None
     inner: Callable[[Tensor], Tensor] | None = None
-    otherwise: Callable[[], Chain] | None = None
-    _settled: list[Chain] = field(default_factory=list, repr=False)  # computed once, so that branches share layers
+    otherwise: Callable[[], SymbolicRow] | None = None
+    _settled: list[SymbolicRow] = field(
+        default_factory=list, repr=False
+    )  # computed once, so that branches share layers
 
     @classmethod
-    def of_row(cls, width: int) -> Chain:
+    def of_row(cls, width: int) -> SymbolicRow:
         """The row itself."""
         return cls(width, width)
 
     # Linear maps -----------------------------------------------------------------------------------------------
 
-    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Chain:
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> SymbolicRow:
         """``x W^T + b``, weight [m, width]."""
         here = self.settled()
         weight = weight.detach().double()
@@ -78,9 +80,9 @@ class Chain:
         bias = torch.zeros(len(weight)).double() if bias is None else bias.detach().double().expand(len(weight))
         if here.weight is not None:
             weight, bias = weight @ here.weight, weight @ here.bias + bias
-        return Chain(len(weight), here.inputs, here.layers, weight, bias)
+        return SymbolicRow(len(weight), here.inputs, here.layers, weight, bias)
 
-    def scaled(self, factor: Tensor, shift: Tensor) -> Chain:
+    def scaled(self, factor: Tensor, shift: Tensor) -> SymbolicRow:
         """``x * factor + shift``, both [width] or scalars."""
         here = self.settled()
         factor, shift = (v.detach().double().expand(here.width) for v in (factor, shift))
@@ -88,13 +90,13 @@ class Chain:
             return replace(here, weight=torch.diag(factor), bias=shift.clone(), _settled=[])
         return replace(here, weight=factor[:, None] * here.weight, bias=factor * here.bias + shift, _settled=[])
 
-    def columns(self, index: Tensor) -> Chain:
+    def columns(self, index: Tensor) -> SymbolicRow:
         """Some of the columns, in the order of ``index``."""
         return self.linear(torch.eye(self.width, dtype=torch.float64)[index])
 
     # Functions of single numbers --------------------------------------------------------------------------------
 
-    def each(self, function: Callable[[Tensor], Tensor]) -> Chain:
+    def each(self, function: Callable[[Tensor], Tensor]) -> SymbolicRow:
         """A function of every number by itself."""
         before, other = self.function, self.otherwise
         whole = lambda z: function(z.clone() if before is None else before(z).clone())  # it may write into its input
@@ -103,10 +105,10 @@ class Chain:
 
     def with_other(
         self,
-        other: Chain,
+        other: SymbolicRow,
         function: Callable[[Tensor, Tensor], Tensor],
-        otherwise: Callable[[], Chain] | None = None,
-    ) -> Chain:
+        otherwise: Callable[[], SymbolicRow] | None = None,
+    ) -> SymbolicRow:
         """A function of the same number in two forms, as in ``x * sigmoid(x)``; ``otherwise`` computes it in another
         way, for a function that is not an activation."""
         if not self.same_numbers(other):
@@ -116,13 +118,13 @@ class Chain:
         whole = lambda z: function(f(z), g(z))  # noqa: E731
         return replace(self, function=whole, inner=inner, otherwise=otherwise, _settled=[])
 
-    def same_numbers(self, other: Chain) -> bool:
+    def same_numbers(self, other: SymbolicRow) -> bool:
         """Whether both are functions of the same linear map."""
         a, b = self.whole(), other.whole()
         same = a.width == b.width and len(a.layers) == len(b.layers) and all(map(same_layer, a.layers, b.layers))
         return same and torch.equal(a.weight, b.weight) and torch.equal(a.bias, b.bias)
 
-    def settled(self) -> Chain:
+    def settled(self) -> SymbolicRow:
         """The same with its function named: an activation that ends a layer, or a linear one that joins its map."""
         if self.function is None:
             return self
@@ -130,10 +132,10 @@ class Chain:
             self._settled.append(self._named())
         return self._settled[0]
 
-    def _named(self) -> Chain:
+    def _named(self) -> SymbolicRow:
         with torch.no_grad():
             values = self.function(_GRID)
-        plain = Chain(self.width, self.inputs, self.layers, self.weight, self.bias)
+        plain = SymbolicRow(self.width, self.inputs, self.layers, self.weight, self.bias)
         shift = self.function(torch.zeros(1, dtype=torch.float64))
         factor = self.function(torch.ones(1, dtype=torch.float64)) - shift
         if _close(values, factor * _GRID + shift):
@@ -164,7 +166,7 @@ class Chain:
             return self.otherwise().settled()
         raise NotAChain("an activation that the fused core does not have")
 
-    def kinked(self, lines: Sequence[Lines]) -> Chain:
+    def kinked(self, lines: Sequence[Lines]) -> SymbolicRow:
         """Lines with kinks, one function per column, as ReLUs."""
         here = self.settled()
         known = {k: f.units() for k, f in {id(f): f for f in lines}.items()}  # often one function for all columns
@@ -178,11 +180,11 @@ class Chain:
         ends = torch.tensor([known[id(f)][0] for f in lines], dtype=torch.float64)
         return here.linear(weight, offset)._activated("relu").linear(back, ends)
 
-    def _activated(self, name: str) -> Chain:
+    def _activated(self, name: str) -> SymbolicRow:
         if len(self.layers) == _LAYERS:
             raise NotAChain(f"more than {_LAYERS} layers")
         here = self.whole()
-        return Chain(self.width, self.inputs, (*self.layers, (here.weight, here.bias, name)))
+        return SymbolicRow(self.width, self.inputs, (*self.layers, (here.weight, here.bias, name)))
 
     # The end --------------------------------------------------------------------------------------------------
 
@@ -200,7 +202,7 @@ class Chain:
                 layer.bias.copy_(b)
         return mlp
 
-    def whole(self) -> Chain:
+    def whole(self) -> SymbolicRow:
         """The same with an identity where there is no linear map yet."""
         if self.weight is not None:
             return self
