@@ -222,7 +222,7 @@ def _work(
             if run.file("teacher", "predictions.npz").is_file()
             else None
         )
-        batches = bench.batches if config.batch_size == "dynamic" else [config.batch_size]
+        batches = bench.batches if config.export_batch == "dynamic" else [config.export_batch]
         measured = api.bench(
             folders,
             x,

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
             "data": None,
             "teacher": [*_BROUGHT, "weights", "units", "teacher_scaler", "output", "trust"],
             "quantize": ["qat"],
-            "run": ["seed", "batch_size"],
+            "run": ["seed", "export_batch"],
         },
         "regkd-edge distill runs/diabetes --student mlp:16,16:tanh --fraction 0.5 --steps 1000",
     )

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from ..io.progress import listening
 from ..io.text import fold
+from ..recipes.terms import TERMS
 from .screen import console, is_live, settings
 
 __all__ = ["LINE_EVERY", "Watch", "clear_progress", "progress_bar"]
@@ -30,14 +31,6 @@ _log = logging.getLogger("regkd_edge.cli")
 
 _stops: list[Callable[[], None]] = []  # what ends the displays that are on
 
-#: The names of the losses in words; "total" is their weighted sum.
-_LOSSES = {
-    "total": "loss",
-    "base": "base loss",
-    "pm": "perturbation matching",
-    "abm": "adversarial belief matching",
-    "gm": "gradient matching",
-}
 _STAGES = {
     "data": "reading the table",
     "teacher": "teacher",
@@ -48,6 +41,11 @@ _STAGES = {
     "bench": "measuring",
     "report": "writing the report",
 }
+
+
+def _in_words(loss: str) -> str:
+    """The name of a loss in words; "total" is their weighted sum."""
+    return TERMS[loss].title if loss in TERMS else {"total": "loss", "base": "base loss"}.get(loss, loss)
 
 
 @dataclass
@@ -84,7 +82,7 @@ class Watch:
             if self.first is None:
                 self.first = (self.began, 0) if step <= total // 10 else (self.clock(), step)  # else it was resumed
             self.step, self.base, self.total, self.doing = step, step, total, ""
-            words = [f"{_LOSSES.get(name, name)} {value:.3g}" for name, value in losses.items() if value]
+            words = [f"{_in_words(name)} {value:.3g}" for name, value in losses.items() if value]
             if validation_rmse is not None:
                 words.append(f"validation RMSE {validation_rmse:.4g} {self.unit}".rstrip())
             self.figures = ", ".join(words)

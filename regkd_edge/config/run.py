@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -64,10 +64,12 @@ PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8", "int8-weights")
 class RunConfig(Section):
     """One whole run. The YAML file of ``regkd-edge run`` has these sections; omitted fields have their defaults."""
 
+    renamed: ClassVar[dict[str, str]] = {"batch_size": "export_batch"}
+
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         0, description="Seed of the split, the initial weights and the noise."
     )
-    batch_size: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(
+    export_batch: Literal["dynamic"] | Annotated[int, Field(ge=1)] = Field(
         "dynamic", description="Batch of the exported graph: dynamic, or a number."
     )
     log: Annotated[

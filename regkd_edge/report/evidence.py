@@ -16,11 +16,10 @@ from ..errors import GraphError, NotAvailable, RunFolderError
 from ..graph.graph import graph_precision
 from ..io.command import command_line
 from ..io.reading import read_json
+from ..recipes.terms import TERMS
 from ..run import RunFolder
 
 __all__ = ["DeviceNeeds", "Evidence", "evidence_of", "relative_path"]
-
-_FIELDS = ("step", "total", "base", "pm", "abm", "gm", "validation_rmse")
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def _history(run: RunFolder, name: str) -> list[dict[str, float]]:
     content = read_json(path, remedy)
     if not isinstance(content, list) or not all(isinstance(entry, dict) and "step" in entry for entry in content):
         raise RunFolderError(f"'{path}' is corrupt: expected a list of entries with a step.", remedy)
-    kept = [{key: entry[key] for key in _FIELDS if _is_number(entry.get(key))} for entry in content]
+    known = ("step", "total", "base", *TERMS, "validation_rmse")
+    kept = [{key: entry[key] for key in known if _is_number(entry.get(key))} for entry in content]
     return [entry for entry in kept if "step" in entry]
 
 

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..recipes.terms import TERMS
 from .axes import PlotArea, number, shortened, text
 
-__all__ = ["TERM_NAMES", "bars", "curves", "loss_terms", "race_rows", "validation_curves"]
+__all__ = ["bars", "curves", "loss_terms", "race_rows", "term_names", "validation_curves"]
 
-TERM_NAMES = {
-    "total": "all terms together",
-    "base": "base loss",
-    "pm": "perturbation matching",
-    "abm": "adversarial belief matching",
-    "gm": "gradient matching",
-}
-_CSS = {"total": "s5", "base": "s1", "pm": "s2", "abm": "s4", "gm": "s3"}
+_TOTAL = "all terms together"
+_COLOURS = ("s2", "s4", "s3")  # of the terms, in the order of their table
+
+
+def term_names() -> dict[str, str]:
+    """Return key of a loss -> its name in words."""
+    return {"total": _TOTAL, "base": "base loss", **{name: term.title for name, term in TERMS.items()}}
 
 
 def loss_terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
     """Return name in words -> (CSS class, steps, values) of the terms that were used."""
     steps = np.array([entry["step"] for entry in history], dtype=np.float64)
     found = {}
-    for key, name in TERM_NAMES.items():
+    colours = {"total": "s5", "base": "s1"} | dict(zip(TERMS, itertools.cycle(_COLOURS)))
+    for key, name in term_names().items():
         values = np.array([entry.get(key, 0.0) for entry in history], dtype=np.float64)
         if np.any(values > 0):
-            found[name] = (_CSS[key], steps, values)
-    return found if len(found) > 2 else {k: v for k, v in found.items() if k != TERM_NAMES["total"] or len(found) == 1}
+            found[name] = (colours[key], steps, values)
+    return found if len(found) > 2 else {k: v for k, v in found.items() if k != _TOTAL or len(found) == 1}
 
 
 def validation_curves(

@@ -32,7 +32,7 @@ def _inputs(run: RunFolder, config: RunConfig, part: str) -> dict[str, Any] | No
     return {
         "engine": engine,
         "bench": config.bench.model_dump(mode="json", exclude={"allow", "run_code_of_plan"}),
-        "batch_size": config.batch_size,
+        "export_batch": config.export_batch,
         "upstream": [run.outputs_hash(stage) for stage in ("data", "teacher", "distill", "export")],
     }
 
@@ -77,8 +77,8 @@ def _work(
         return
     # All in one call: they are timed in turns, so that background load affects all alike.
     section = section.model_copy(update={"run_code_of_plan": all(_runs_code(config, folder) for folder in folders)})
-    if config.batch_size != "dynamic":
-        section = section.model_copy(update={"batches": [config.batch_size]})
+    if config.export_batch != "dynamic":
+        section = section.model_copy(update={"batches": [config.export_batch]})
     names = dataset.table.target_names
     measured = api.bench(
         folders, x, y, teacher=teacher, reference=student, target_names=names, progress=tick, config=section

@@ -15,7 +15,7 @@ __all__ = ["STAGE"]
 
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"batch_size": config.batch_size}
+    return {"export_batch": config.export_batch}
 
 
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
@@ -25,7 +25,7 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
     dataset = load_dataset(run)
     student = Student.load(run.file("student"), factory=config.distill.student)
     path = run.file("onnx", "student.fp32.onnx")
-    graph = student.export(path, batch=config.batch_size, check=dataset.rows("test")[0])
+    graph = student.export(path, batch=config.export_batch, check=dataset.rows("test")[0])
     return [path], {
         "graph": run.relative(path),
         "bytes": graph.size_bytes,

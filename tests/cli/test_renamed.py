@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from regkd_edge.cli.app import app
 from regkd_edge.cli.options import SECTIONS
@@ -59,7 +60,7 @@ def test_an_old_name_given_later_wins_over_what_was_stored():
 
 def test_a_flag_and_its_field_have_one_name():
     fields = {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields}
-    fields |= {"seed", "batch_size", "log"}
+    fields |= {"seed", "export_batch", "log"}
     seen = set()
     for command in typer.main.get_command(app).commands.values():
         for option in command.params:
@@ -82,3 +83,14 @@ def test_a_flag_without_a_section_is_not_the_name_of_a_field_with_another_meanin
         own = {p.opts[0][2:].replace("-", "_") for p in command.params if p.opts[0][:2] == "--" and "__" not in p.name}
         # --trust is teacher.trust wherever it stands: code of the named files may run.
         assert (own & fields) - {"trust"} == same.get(name, set()) | platform.get(name, set()), name
+
+
+def test_a_batch_size_is_never_taken_for_that_of_the_exported_graph(tmp_path):
+    """``--batch-size`` was the graph's in version 0.1; who types it today means the training's."""
+    result = CliRunner().invoke(
+        app, ["distill", "--data", "digits", "--batch-size", "32", "--out", str(tmp_path / "r")]
+    )
+    assert result.exit_code == 2
+    assert "--batch" in result.output
+    assert not (tmp_path / "r").exists()
+    assert RunConfig.from_dict({"batch_size": 4}).export_batch == 4  # files of 0.1, written when it had one meaning

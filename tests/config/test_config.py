@@ -22,7 +22,7 @@ from regkd_edge.errors import UserError
         ({"teacher": {"weights": "a.safetensors"}}, "weights needs factory"),
         ({"quantize": {"precision": ["int3"]}}, "int3"),
         ({"build": {"backend": []}}, "backend"),
-        ({"batch_size": "some"}, "batch_size"),
+        ({"export_batch": "some"}, "export_batch"),
         ({"seed": -1}, "seed"),
         ([1], "list"),
     ],

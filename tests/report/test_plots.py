@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from regkd_edge.cli.progress import Watch
+from regkd_edge.recipes.terms import TERMS, Term
 from regkd_edge.report.axes import PlotArea, log_ticks, nice_ticks, shortened, text_width
 from regkd_edge.report.plot_errors import (
     MOST_POINTS,
@@ -135,6 +137,15 @@ def test_loss_terms_are_in_words_and_unused_ones_absent():
     history = [{"step": 10, "total": 3.0, "base": 1.0, "pm": 2.0, "gm": 0.0}, {"step": 20, "total": 1.5, "base": 1.0}]
     assert list(loss_terms(history)) == ["all terms together", "base loss", "perturbation matching"]
     assert list(loss_terms([{"step": 1, "total": 1.0, "base": 1.0}])) == ["base loss"]
+
+
+def test_a_term_that_is_new_in_the_table_has_its_curve_and_its_words(monkeypatch):
+    monkeypatch.setitem(TERMS, "mean", Term("mean", "matching of the mean", "nowhere:f", 1.0))
+    terms = loss_terms([{"step": 1, "total": 2.0, "base": 1.0, "mean": 1.0}])
+    assert list(terms) == ["all terms together", "base loss", "matching of the mean"]
+    watch = Watch()
+    watch("student", 1, 2, {"mean": 0.25}, None)
+    assert "matching of the mean 0.25" in watch.figures
 
 
 def test_curves_fall_where_the_loss_falls_and_skip_what_a_logarithm_lacks():

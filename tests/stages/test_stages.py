@@ -53,7 +53,7 @@ def test_a_finished_run_has_nothing_to_do(whole):
         ("data.test", 0.3, "data"),
         ("teacher.lr", 0.01, "teacher"),
         ("distill.w_gm", 0.3, "distill"),
-        ("batch_size", 1, "export"),
+        ("export_batch", 1, "export"),
         ("quantize.precision", ["fp8"], "quantize"),
         ("quantize.method", "entropy", "quantize"),
         ("build.backend", ["onnxruntime", "native"], "build"),
@@ -160,7 +160,7 @@ def test_status_reads_every_file_once(whole, monkeypatch, capsys):
 
 def test_a_fixed_batch_is_benched_at_that_batch(whole):
     run, config = whole
-    fixed = config.updated({"batch_size": 4})
+    fixed = config.updated({"export_batch": 4})
     for stage in STAGES:
         perform(run, fixed, stage, quiet)
     import json
