@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -31,14 +33,21 @@ def table(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def whole(tmp_path, table):
-    """A finished run with two targets."""
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, table):
+    """A finished run with two targets, which the tests copy."""
     config = RunConfig.from_dict({**SMALL, "data": {"data": str(table), "target": ["u", "v"]}})
-    run = RunFolder.create(tmp_path / "run", config)
+    run = RunFolder.create(tmp_path_factory.mktemp("finished") / "run", config)
     for stage in STAGES:
         assert perform(run, config, stage, quiet).ran
     return run, config
+
+
+@pytest.fixture
+def whole(tmp_path, finished):
+    """A finished run of one's own: a run folder means the same wherever it lies."""
+    run, config = finished
+    return RunFolder.open(shutil.copytree(run.path, tmp_path / "run")), config
 
 
 def test_a_finished_run_has_nothing_to_do(whole):
