@@ -53,21 +53,101 @@ def engine(student, tmp_path_factory):
     return rk.build(student.export(tmp_path_factory.mktemp("graph") / "s.onnx"))
 
 
+def onnx_file(folder):
+    torch.onnx.export(
+        module(), (torch.randn(2, 3),), folder / "t.onnx", dynamic_axes={"x": {0: "n"}}, input_names=["x"], dynamo=False
+    )
+    return folder / "t.onnx"
+
+
+def program(folder):
+    rows_of = torch.export.Dim("n", min=1)
+    exported = torch.export.export(module(), (torch.randn(4, 3),), dynamic_shapes=({0: rows_of},))
+    torch.export.save(exported, folder / "t.pt2")
+    return folder / "t.pt2"
+
+
+def torch_script(folder):
+    torch.jit.trace(module(), torch.randn(2, 3)).save(folder / "t.pt")
+    return folder / "t.pt"
+
+
+def state_dict(folder):
+    torch.save({"model_state_dict": {f"module.{k}": v for k, v in module().state_dict().items()}}, folder / "w.pt")
+    code = """
+        from torch import nn
+        def network():
+            return nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
+        """
+    (folder / "nets.py").write_text(textwrap.dedent(code))
+    return f"{folder / 'nets.py'}:network"
+
+
+def run_folder(folder):
+    from regkd_edge.cli.app import app
+
+    x, y = rows()
+    np.savetxt(folder / "r.csv", np.column_stack([x, y]), delimiter=",", header="speed,load,gap,y", comments="")
+    arguments = ["train-teacher", str(folder / "run"), "--data", str(folder / "r.csv"), "--target", "y", "--quiet"]
+    assert not app([*arguments, "--teacher", "mlp:16:tanh", "--epochs", "20"], standalone_mode=False)
+    return folder / "run"
+
+
+def pipeline():
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    make_pipeline = pytest.importorskip("sklearn.pipeline").make_pipeline
+    ridge = pytest.importorskip("sklearn.linear_model").Ridge()
+    return make_pipeline(preprocessing.StandardScaler(), preprocessing.PolynomialFeatures(2), ridge).fit(*rows())
+
+
+def xgboost_file(folder):
+    pytest.importorskip("xgboost").XGBRegressor(n_estimators=20).fit(*rows()).save_model(folder / "t.json")
+    return folder / "t.json"
+
+
+def lightgbm_file(folder):
+    fitted = pytest.importorskip("lightgbm").LGBMRegressor(n_estimators=20, verbose=-1).fit(*rows())
+    fitted.booster_.save_model(folder / "t.txt")
+    return folder / "t.txt"
+
+
+def catboost_file(folder):
+    fitted = pytest.importorskip("catboost").CatBoostRegressor(iterations=20, verbose=0, allow_writing_files=False)
+    fitted.fit(*rows()).save_model(str(folder / "t.cbm"))
+    return folder / "t.cbm"
+
+
+def skops_file(folder):
+    pytest.importorskip("skops.io").dump(pipeline(), folder / "t.skops")
+    return folder / "t.skops"
+
+
 KINDS = {
-    "trained": lambda: rk.train_teacher(*rows(), "mlp:16:tanh", epochs=20),
-    "module": module,
-    "callable": lambda: lambda x: x[:, 0] - x[:, 2],
-    "regressor": forest,
+    "trained": lambda _: rk.train_teacher(*rows(), "mlp:16:tanh", epochs=20),
+    "module": lambda _: module(),
+    "callable": lambda _: lambda x: x[:, 0] - x[:, 2],
+    "regressor": lambda _: forest(),
+    "pipeline": lambda _: pipeline(),
+    "run folder": run_folder,
+    "factory and state dict": state_dict,
+    "ONNX": onnx_file,
+    "torch.export": program,
+    "TorchScript": torch_script,
+    "XGBoost": xgboost_file,
+    "LightGBM": lightgbm_file,
+    "CatBoost": catboost_file,
+    "skops": skops_file,
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_lines_from_any_teacher_to_a_measured_engine(kind, tmp_path):
     x, y = rows()
-    source = KINDS[kind]()
-    teacher = rk.load_teacher(source)
+    source = KINDS[kind](tmp_path)
+    options = {"weights": tmp_path / "w.pt", "trust": True} if kind == "factory and state dict" else {}
+    teacher = rk.load_teacher(source, **options)
     terms = SHORT if teacher.differentiable else {**SHORT, "terms": ["pm"]}
-    student = rk.distill(source, x, student="mlp:8:tanh", **terms)
+    student = rk.distill(teacher if options else source, x, student="mlp:8:tanh", **terms)
     answers = teacher.predict(x)
     assert student.predict(x).shape == answers.shape == (len(x), 1)
     assert student.score(x, answers) > 0.5
@@ -264,3 +344,16 @@ def test_rows_in_memory_are_looked_at_as_a_table_is():
         warnings.simplefilter("error", rk.DataWarning)
         rk.distill(lambda x: x[:, 0], x, student="mlp:4:relu", base="mimic", terms=[], steps=2)
         rk.train_teacher(np.linspace(0, 1, 60)[:, None], np.linspace(0, 1, 60) ** 2, "mlp:4:relu", epochs=1)
+
+
+def test_a_function_is_asked_with_arrays_alone():
+    """It may be a service or a library that warns of, or pays for, whatever else it is given."""
+    given = set()
+
+    def service(x):
+        given.add((type(x), x.dtype.name, x.ndim))
+        return x[:, 0] - x[:, 2]
+
+    student = rk.distill(rk.load_teacher(service), rows()[0], student="mlp:8:tanh", **{**SHORT, "terms": ["pm"]})
+    student.predict(rows()[0])
+    assert {(kind, dims) for kind, _, dims in given} == {(np.ndarray, 2)}

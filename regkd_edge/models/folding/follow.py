@@ -44,6 +44,8 @@ def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = Fa
     NotAChain
         With what cannot be folded.
     """
+    if not all(getattr(part, "differentiable", True) for part in module.modules()):
+        raise NotAChain("a function on arrays")  # it is never called with anything else, not even to look
     if width is None:
         width = next((m.in_features for m in module.modules() if isinstance(m, nn.Linear)), None)
     if width is None:
@@ -86,8 +88,6 @@ def _traced(module: nn.Module) -> fx.GraphModule:
 
 
 def _recorded(module: nn.Module, width: int) -> fx.GraphModule:
-    if not getattr(module, "differentiable", True):  # NumPy inside: there is nothing to record
-        raise NotAChain("a function on arrays")
     from torch.fx.experimental.proxy_tensor import make_fx
 
     own = next((t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), torch.zeros(()))
