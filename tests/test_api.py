@@ -357,3 +357,12 @@ def test_a_function_is_asked_with_arrays_alone():
     student = rk.distill(rk.load_teacher(service), rows()[0], student="mlp:8:tanh", **{**SHORT, "terms": ["pm"]})
     student.predict(rows()[0])
     assert {(kind, dims) for kind, _, dims in given} == {(np.ndarray, 2)}
+
+
+@pytest.mark.parametrize("what", [None, 5, "teacher"])
+def test_what_is_no_student_and_no_graph_is_refused_with_what_is_expected(what, teacher):
+    given = teacher if what == "teacher" else what
+    name = {"NoneType": "None", "int": "an int", "Teacher": "a Teacher"}[type(given).__name__]
+    for call in (lambda: rk.quantize(given, "int8", calibrate=rows()[0]), lambda: rk.build(given)):
+        with pytest.raises(rk.UserError, match=f"^{name} cannot be .*expected a .*graph.*Give a "):
+            call()

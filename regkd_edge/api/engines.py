@@ -12,6 +12,7 @@ from ..data import as_rows
 from ..errors import GraphError
 from ..graph.file import Graph
 from ..io.files import temporary_folder
+from ..io.words import described
 from .inputs import row_shape_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def build(
         graph = graph.export(Path(exported.name, "fp32.onnx"))
     elif not isinstance(graph, (str, os.PathLike)):
         raise GraphError(
-            f"a {type(graph).__name__} cannot be built, expected a graph.", "Give a Graph, a Student, or an ONNX file."
+            f"{described(graph)} cannot be built, expected a graph.", "Give a Graph, a Student, or an ONNX file."
         )
     if path is None:
         kept = temporary_folder()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import QuantizeConfig
 from ..config.problems import whole_or
+from ..errors import GraphError
 from ..graph.file import Graph
 from ..io.files import temporary_folder
+from ..io.words import described
 from .inputs import Inputs
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ def quantize(
     student: Student | None = None,
     teacher: Teacher | None = None,
     train: tuple[Any, Any] | None = None,
-    batch: int = 64,
+    qat_batch: int = 64,
     seed: int = 0,
     config: QuantizeConfig | None = None,
     **options: Any,
@@ -59,7 +62,7 @@ def quantize(
         For ``qat``. It also answers synthetic rows where ``train`` or ``validation`` are absent.
     train : (x, y), optional
         Rows that ``qat`` trains on.
-    batch : int
+    qat_batch : int
         Rows per step of ``qat``.
     config : QuantizeConfig, optional
         All options at once; else ``options`` are its fields (``method``, ``corrections``, ``max_increase``, ...).
@@ -76,6 +79,11 @@ def quantize(
     from ..models import Student
     from ..quantization import Bound, quantize_graph
 
+    if not isinstance(model, (Student, str, os.PathLike)):
+        raise GraphError(
+            f"{described(model)} cannot be quantized, expected a student or its FP32 graph.",
+            "Give a Student (rk.distill makes one of a teacher), a Graph, or an ONNX file.",
+        )
     config = whole_or(config, QuantizeConfig, {"precision": [precision]}, options)
     precision = "int8" if precision == "auto" else precision
     given = Inputs(student or (model if isinstance(model, Student) else None), teacher, config, seed, model)
@@ -93,7 +101,7 @@ def quantize(
             path = Path(kept.name, f"student.{precision}.onnx")
         if precision == "int8" and config.qat:
             done = given.qat(
-                source, path, rows, train=given.labelled(train), validation=labelled, batch=batch, check=checked
+                source, path, rows, train=given.labelled(train), validation=labelled, batch=qat_batch, check=checked
             )
         else:
             done = quantize_graph(

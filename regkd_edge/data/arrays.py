@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..io.memory import require_memory
+from ..io.words import counted
 from .reading.examples import element_names
 from .split import Split
 from .store import Dataset
@@ -125,7 +126,8 @@ def as_targets(y: Any, rows: int, *, width: int | None = None, what: str = "y") 
     values, names = as_rows(y, width=width, what=what)
     if len(values) != rows:
         raise DataError(
-            f"{what} has {len(values)} rows and x has {rows}.", "Give one target per row, in the same order."
+            f"{what} has {counted(len(values), 'row')} and x has {rows:,}.",
+            "Give one target per row, in the same order.",
         )
     return values, names or ([str(named)] if isinstance(named, str) and values.shape[1] == 1 else None)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..io.words import counted
 from .scaler import Scaler
 
 __all__ = ["Places", "smoother"]
@@ -55,7 +56,7 @@ class Places:
             return given
         if len(given) != channels:
             raise DataError(
-                f"{what} has {len(given)} values for {channels} channels and {self.d} numbers of a row.",
+                f"{what} has {counted(len(given), 'value')} for {counted(channels, 'channel')} and {counted(self.d, 'number')} of a row.",
                 "Give one number, or one for each channel.",
             )
         return tuple(np.asarray(given)[self.channel].tolist())

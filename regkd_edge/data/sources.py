@@ -11,6 +11,7 @@ import numpy as np
 from ..config import DataConfig
 from ..config.data import thousands_by_column
 from ..errors import DataError
+from ..io.words import counted
 from .checks.problems import require_numbers
 from .checks.ranges import range_problem
 from .checks.suspicious import suspicious_values
@@ -176,7 +177,7 @@ def _recordings(
         files, notes = matched(path, files, labels, config.blanks == "drop")
     elif labels is not None and len(labels.values) != 1:
         raise DataError(
-            f"'{path}' is one recording and '{labels.source}' has {len(labels.values):,} rows, expected one.",
+            f"'{path}' is one recording and '{labels.source}' has {counted(len(labels.values), 'row')}, expected one.",
             "Give the folder of the recordings.",
         )
     names = [file.relative_to(path).as_posix() if path.is_dir() else file.name for file in files]

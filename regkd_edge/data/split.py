@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
+from ..io.words import counted
 from .stored import blocks_of
 
 __all__ = ["Split", "at_most", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
@@ -138,7 +139,7 @@ def split_units(
     train, kept, held = (shuffled[rows[shuffled] == number].astype(np.int64) for number in (0, 1, 2))
     if len(train) < _MINIMUM["training"]:
         raise DataError(
-            f"the split leaves {len(train)} rows for training, expected at least {_MINIMUM['training']}.",
+            f"the split leaves {counted(len(train), 'row')} for training, expected at least {_MINIMUM['training']}.",
             "Give more rows, or smaller shares for validation and test.",
         )
     return Split(train, kept, held)

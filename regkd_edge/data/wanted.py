@@ -45,7 +45,7 @@ def parted(frame: Frame, config: DataConfig, aside_needed: bool) -> tuple[list[s
     inputs = [name for name in names if name not in beside]
     if not inputs:
         raise DataError(
-            f"all {len(names)} columns of '{frame.source}' are targets, expected at least one input.",
+            f"all columns of '{frame.source}' are targets, expected at least one input.",
             "Name fewer targets.",
         )
     return wanted, inputs

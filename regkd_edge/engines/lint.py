@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.platforms import Platform, get_platform
+from ..io.words import counted
 
 __all__ = ["TRIED", "Finding", "lint"]
 
@@ -106,7 +107,7 @@ def _opset(model: Any, version: tuple[int, int]) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "",
-                f"{len(inputs)} inputs and {len(model.graph.output)} outputs, and the runner takes one of each",
+                f"{counted(len(inputs), 'input')} and {counted(len(model.graph.output), 'output')}, and the runner takes one of each",
                 "export one regression network",
             )
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ..io.words import counted
 from ..models.mlp import MLP
 from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.terms import Network
@@ -96,12 +97,12 @@ def refuses(
         if net is not None and len(net.widths) - 1 > core.MAX_LAYERS:
             why = (
                 why
-                or f"the {name} has {len(net.widths) - 1} layers, and the fused core supports 1 to {core.MAX_LAYERS}"
+                or f"the {name} has {counted(len(net.widths) - 1, 'layer')}, and the fused core supports 1 to {core.MAX_LAYERS}"
             )
     for name in ("sigma", "low", "high"):
         value = getattr(recipe, name)
         if isinstance(value, tuple) and len(value) not in (1, student.widths[0]):
-            why = why or f"{name} has {len(value)} numbers for {student.widths[0]} features"
+            why = why or f"{name} has {counted(len(value), 'number')} for {counted(student.widths[0], 'feature')}"
     if why:
         return why
     job = _shape_only(student, nets["teacher"], recipe, batch, x, y)

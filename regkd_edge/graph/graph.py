@@ -13,6 +13,7 @@ from ..errors import GraphError, NotAvailable
 # Of the other rooms graph uses io alone, for this check: every caller would have to make it otherwise.
 from ..io.limits import ENGINE_BYTES
 from ..io.regular import file_problem
+from ..io.words import counted
 from .sizes import positions, sizes_of
 
 __all__ = ["GraphPrecision", "LayerPrecision", "graph_precision", "input_of", "load_graph", "row_shape"]
@@ -288,7 +289,7 @@ def input_of(model: Any) -> tuple[str, int, int | None]:
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
         raise GraphError(
-            f"the graph has {len(inputs)} inputs and {len(model.graph.output)} outputs, expected one of each.",
+            f"the graph has {counted(len(inputs), 'input')} and {counted(len(model.graph.output), 'output')}, expected one of each.",
             "Export one regression network.",
         )
     dims = inputs[0].type.tensor_type.shape.dim

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError
+from ..io.words import counted
 from . import pair_reader, spatial_reader
 from .activations import is_elementwise
 from .constants import Constants, attributes
@@ -96,7 +97,7 @@ class _Reader:
         inputs = [value for value in self.graph.input if value.name not in self.constants.tensors]
         if len(inputs) != 1 or len(self.graph.output) != 1:
             raise GraphError(
-                f"'{self.file}' has {len(inputs)} inputs and {len(self.graph.output)} outputs, expected one of each.",
+                f"'{self.file}' has {counted(len(inputs), 'input')} and {counted(len(self.graph.output), 'output')}, expected one of each.",
                 "Export one regression network.",
             )
         kind = inputs[0].type.tensor_type

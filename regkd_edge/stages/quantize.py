@@ -95,7 +95,7 @@ def _work(
             student=Student.load(run.file("student"), factory=config.distill.student),
             teacher=teacher_for(config.teacher, dataset, run.file("teacher")) if asked else None,
             train=seen,
-            batch=config.distill.batch,
+            qat_batch=config.distill.batch,
             seed=config.seed,
             config=section,
         )

@@ -14,6 +14,7 @@ from ..data import Columns, Table
 from ..data.arrays import require_shape
 from ..data.named import column_names
 from ..errors import DataError
+from ..io.words import counted
 from ..models import Teacher, places_for
 from ..sampling import DescribedInputs, InputDescription
 from .known import STANDARD, description_of
@@ -44,7 +45,7 @@ def described_rows(teacher: Teacher, config: DistillConfig, seed: int, shape: tu
     except Exception as error:  # a foreign module may raise anything on rows of this width
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DataError(
-            f"the teacher ({teacher.source}) fails on rows of {len(names)} inputs: {reason}.",
+            f"the teacher ({teacher.source}) fails on rows of {counted(len(names), 'input')}: {reason}.",
             "Describe each of its inputs, in order.",
         ) from error
     if not np.isfinite(y).all():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, RecipeError
+from ...io.words import counted
 from ...recipes import TERMS
 from ..objective import AUTO
 
@@ -90,7 +91,8 @@ def require_sigma(sigma: Sequence[float], d: int) -> None:
     """Refuse perturbations that are neither one for all inputs nor one for each."""
     if len(sigma) not in (1, d):
         raise RecipeError(
-            f"sigma has {len(sigma)} values for {d} inputs.", "Give one number, or one for each input column."
+            f"sigma has {counted(len(sigma), 'value')} for {counted(d, 'input')}.",
+            "Give one number, or one for each input column.",
         )
 
 

@@ -11,6 +11,7 @@ from ...errors import DataError, NotAvailable
 from ...io.arrays import check_texts
 from ...io.arrays import read_npz as inflate
 from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
+from ...io.words import counted
 from .frame import Frame, Odd, exact_float64, text_column
 from .layout import require_few, require_unique
 
@@ -132,7 +133,7 @@ def _inputs_and_targets(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
         names += own
     if len(parts["x"]) != len(parts["y"]) or len(parts["x"]) == 0:
         raise DataError(
-            f"'{path}': x has {len(parts['x'])} rows and y {len(parts['y'])}, expected the same number, at least 1."
+            f"'{path}': x has {counted(len(parts['x']), 'row')} and y {len(parts['y'])}, expected the same number, at least 1."
         )
     require_unique(path, names)
     frame = _of_columns(path, dict(zip(names, [*parts["x"].T, *parts["y"].T])))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
+from ...io.words import counted
 from .family import Cost, Family, GraphWriter, LayerCost, Spec, flat_shape
 
 __all__ = ["FAMILY", "GRUNet", "GRUSpec"]
@@ -86,7 +87,7 @@ class _GRU(Family):
     def parse(self, text: str) -> GRUSpec:
         _, *rest = text.split(":")
         if not 1 <= len(rest) <= 2:
-            raise self.wrong(text, f"has {len(rest)} parts after 'gru', expected 1")
+            raise self.wrong(text, f"has {counted(len(rest), 'part')} after 'gru', expected 1")
         if len(rest) == 2 and rest[1].strip() != FIRST:
             raise self.wrong(
                 text, f"has '{rest[1].strip()[:20]}' behind its units (its functions are sigmoid and tanh)"
@@ -96,7 +97,7 @@ class _GRU(Family):
             if not (part.isascii() and part.isdigit() and len(part) < 10 and 1 <= int(part) <= _UNITS):
                 raise self.wrong(text, f"has '{part[:20]}' units, expected whole numbers from 1 to {_UNITS}")
         if len(units) > _LAYERS:
-            raise self.wrong(text, f"has {len(units)} layers, expected at most {_LAYERS}")
+            raise self.wrong(text, f"has {counted(len(units), 'layer')}, expected at most {_LAYERS}")
         return GRUSpec(tuple(int(part) for part in units), len(rest) == 2)
 
     def shape(self, spec: Spec, shape: tuple[int, ...] | None, d: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from ...io.words import counted
 from ..mlp import MLP
 from .family import WIDEST, Cost, Family, GraphWriter, LayerCost, Spec, checked_activation
 
@@ -38,7 +39,7 @@ class _MLP(Family):
     def parse(self, text: str) -> MLPSpec:
         _, *rest = text.split(":")
         if len(rest) != 2:
-            raise self.wrong(text, f"has {len(rest)} parts after 'mlp', expected 2 (widths and activation)")
+            raise self.wrong(text, f"has {counted(len(rest), 'part')} after 'mlp', expected 2 (widths and activation)")
         widths = [width.strip() for width in rest[0].split(",")]
         for width in widths:
             if not (width.isascii() and width.isdigit() and len(width) < 10 and 1 <= int(width) <= WIDEST):

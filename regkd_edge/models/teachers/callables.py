@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError, UserError
+from ...io.words import counted
 from ..outputs import Outputs
 from .categories import asked_in_codes
 
@@ -75,7 +76,7 @@ class ArrayFunction(nn.Module):
             raise
         except Exception as error:  # the user's own function: whatever it raises is the cause
             raise ModelError(
-                f"the teacher ({type(self.function).__name__}) failed on {len(rows)} rows: "
+                f"the teacher ({type(self.function).__name__}) failed on {counted(len(rows), 'row')}: "
                 f"{type(error).__name__}: {str(error).rstrip('.')}.",
                 "Fix it, or fit it first."
                 if self.frame is None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
+from ...io.words import counted
 from ..outputs import Outputs
 from .program_code import UnsafeProgram, safe_program, safe_script
 
@@ -66,7 +67,7 @@ def read_program(path: str | Path, outputs: Outputs, *, trust: bool = False) -> 
     if len(tensors) != 1 or tensors[0].ndim < 2:
         shapes = ", ".join(str(list(v.shape)) for v in tensors)
         raise ModelError(
-            f"the program '{path}' takes {len(tensors)} inputs ({shapes}), expected one of shape [n, inputs].",
+            f"the program '{path}' takes {counted(len(tensors), 'input')} ({shapes}), expected one of shape [n, inputs].",
             "Export a module that takes one tensor of rows.",
         )
     module.features = tensors[0].shape[1] if isinstance(tensors[0].shape[1], int) else None

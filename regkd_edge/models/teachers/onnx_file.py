@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import GraphError, ModelError
+from ...io.words import counted
 from ..outputs import Outputs
 from .estimators import library
 from .onnx_ops import OPERATORS, TYPES
@@ -43,7 +44,7 @@ class _Inputs:
         if len(infos) != 1 and None in self.widths:
             unknown = self.names[self.widths.index(None)]
             raise ModelError(
-                f"'{path}' has {len(infos)} inputs, and '{unknown}' does not say its number of columns.",
+                f"'{path}' has {counted(len(infos), 'input')}, and '{unknown}' does not say its number of columns.",
                 "Export it with a fixed number of columns for each input.",
             )
         first = {shape[0] for shape in self.shapes if len(shape) > 1 and shape[0] is not None}
@@ -113,7 +114,7 @@ class OnnxValues(nn.Module):
             given = self.session.run(self.names, fed)
         except Exception as error:  # the runtime's own errors: a width or a code that the graph does not take
             raise ModelError(
-                f"the ONNX teacher fails on {len(rows)} rows of {rows[0].size} inputs: {str(error).splitlines()[0]}.",
+                f"the ONNX teacher fails on {counted(len(rows), 'row')} of {counted(rows[0].size, 'input')}: {str(error).splitlines()[0]}.",
                 "Give the data it was trained on.",
             ) from None
         found = {

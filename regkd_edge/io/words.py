@@ -1,0 +1,20 @@
+"""Nouns of messages: with their numbers, with their articles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["counted", "described"]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 row", "2 rows", "12,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def described(value: Any) -> str:
+    """Return "a Teacher", "an int", "None": what an argument is that is of no use."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
