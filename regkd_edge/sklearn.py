@@ -20,6 +20,8 @@ class DistilledRegressor(RegressorMixin, BaseEstimator):
     teacher : Teacher, torch module, regressor, callable or str, default="mlp:256,256:relu"
         What is distilled. A fitted regressor, a module or a callable answers as it is; a regressor that is not fitted
         is cloned and fitted on the rows first; a spec is trained on them (:func:`regkd_edge.train_teacher`).
+        Cross-validation clones what it is given, and the clone of a fitted regressor is not fitted: to keep it as it is
+        in every fold, give ``regkd_edge.load_teacher(regressor)`` or scikit-learn's ``FrozenEstimator(regressor)``.
     student : str, default="mlp:32,32:relu"
         Spec of the network to train.
     recipe : str or None, default=None
@@ -81,11 +83,13 @@ class DistilledRegressor(RegressorMixin, BaseEstimator):
         """
         from .api import distill
 
+        given_rows = X
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64, ensure_min_samples=4)
         y = np.asarray(y, dtype=np.float64)
         self._one_target = y.ndim == 1
         seed = self._seed()
-        self.teacher_ = self._fitted_teacher(X, y, seed)
+        # A pipeline that picks columns by their names is fitted on the frame that has them.
+        self.teacher_ = self._fitted_teacher(given_rows if hasattr(given_rows, "columns") else X, y, seed)
         given = {"recipe": self.recipe, "steps": self.steps, **(self.options or {})}
         self.student_ = distill(
             self.teacher_,

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -55,3 +56,24 @@ def test_it_is_searched_over_and_sits_in_a_pipeline():
         cv=2,
     ).fit(x, y)
     assert search.best_estimator_.predict(x).shape == y.shape
+
+
+def test_a_pipeline_that_picks_columns_by_name_is_fitted_on_the_frame_and_kept_where_it_is_frozen():
+    pandas = pytest.importorskip("pandas")
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LinearRegression
+    from sklearn.preprocessing import OneHotEncoder
+
+    rng = np.random.default_rng(0)
+    x = pandas.DataFrame({"kind": rng.integers(0, 3, 150), "gap": rng.normal(size=150)})
+    y = np.array([0.0, 5.0, -3.0])[x["kind"]] + x["gap"]
+    pipeline = make_pipeline(make_column_transformer((OneHotEncoder(), ["kind"])), LinearRegression())
+    short = {"student": "mlp:8:relu", "recipe": "mimic", "steps": 200}
+    fitted = rk.DistilledRegressor(pipeline, **short).fit(x, y)
+    by_kind = y.groupby(x["kind"]).mean()
+    np.testing.assert_allclose(fitted.teacher_.predict(x)[:, 0], by_kind[x["kind"]], rtol=1e-5, atol=1e-5)
+
+    # Fitted on other labels: the clone of every fold keeps these answers, it is not fitted anew.
+    kept = rk.load_teacher(pipeline.fit(x, 7 * y))
+    cloned = clone(rk.DistilledRegressor(kept, **short)).fit(x, y)
+    np.testing.assert_array_equal(cloned.teacher_.predict(x), kept.predict(x))
