@@ -17,7 +17,7 @@ ARITHMETIC = {
     ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "/", ast.Mod: "*", ast.Pow: "*",
     ast.LShift: ">>", ast.RShift: "<<", ast.BitAnd: "|", ast.BitOr: "&", ast.BitXor: "&",
 }  # fmt: skip
-MESSAGES = ("Error", "Warning", "warn", "log", "note", "info", "debug", "TypeVar", "getLogger")
+LOGGING = ("warn", "warning", "info", "debug", "getLogger", "TypeVar")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class _Finder(ast.NodeVisitor):
     def visit_Expr(self, node):
         if isinstance(node.value, ast.Constant):  # a docstring, or an ellipsis
             return
-        if isinstance(node.value, ast.Call) and _name(node.value.func).endswith(MESSAGES):
+        if isinstance(node.value, ast.Call) and _speaks(node.value):
             return
         self.add(node, "pass", "statement removed")
         self.generic_visit(node)
@@ -165,7 +165,7 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node):
-        if _name(node.func).endswith(MESSAGES):
+        if _speaks(node):
             return
         self.generic_visit(node)
 
@@ -198,5 +198,8 @@ def _at(line: int) -> ast.AST:
     return ast.Constant(value=None, lineno=line)
 
 
-def _name(function: ast.AST) -> str:
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+def _speaks(call: ast.Call) -> bool:
+    """Whether the arguments are words: of an error, a warning, a logger. Those of ``np.log`` and ``np.finfo`` are not."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    return name in LOGGING or name.endswith(("Error", "Warning"))
