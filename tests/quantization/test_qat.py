@@ -17,9 +17,9 @@ from regkd_edge.export import export_onnx
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.models import build
-from regkd_edge.objectives import StepRecipe
+from regkd_edge.objectives import StepRecipe, row_quantities
 from regkd_edge.quantization.posttraining import plan_layers
-from regkd_edge.quantization.qat import QuantizedNetwork, train_plan
+from regkd_edge.quantization.qat import QuantizedNetwork, _rounded, _trust, train_plan
 from regkd_edge.quantization.writer import write_plan
 
 PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
@@ -108,3 +108,85 @@ def test_where_nothing_is_to_be_learnt_nothing_moves(tmp_path):
         np.testing.assert_allclose(new.weight, old.weight, rtol=1e-6)
         np.testing.assert_allclose(new.bias, old.bias, rtol=1e-6)
         assert new.data_scale == pytest.approx(old.data_scale, rel=1e-6)
+
+
+# -- gradients ----------------------------------------------------------------------------------------------------
+
+
+def test_values_have_a_straight_gradient_inside_of_the_range_and_scales_that_of_learned_step_sizes():
+    """Esser et al. (2020), equations 1 to 3: d/dx is 1 inside and 0 outside; d/ds is round(v) - v inside, else the end."""
+    x = torch.tensor([0.26, -0.74, 1.51, 90.0, -90.0], requires_grad=True)
+    scale = torch.tensor(0.5, requires_grad=True)
+    got = _rounded(x, scale, -128.0, 127.0)
+    np.testing.assert_allclose(got.detach().numpy(), [0.5, -0.5, 1.5, 63.5, -64.0], rtol=1e-6)
+    upstream = torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0])
+    (got * upstream).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), [1, 2, 3, 0, 0])
+    steps = np.array([1 - 0.52, -1 + 1.48, 3 - 3.02, 127, -128])
+    assert scale.grad.item() == pytest.approx(float(steps @ upstream.numpy()), rel=1e-5)
+
+
+def test_it_answers_as_its_plan_with_shifts_rates_and_learnt_codes(tmp_path):
+    _, student, plan = case(tmp_path, "tanh")
+    a = plan.chain.scaled(rows(d=4))
+    shift, rate = np.array([0.5, 0, -1, 0], np.float32), np.array([2.0, 1, 0.5, 1], np.float32)
+    moved = plan.with_layer(0, shift=shift, rate=rate)
+    with torch.no_grad():
+        for one in (plan, moved):
+            network = QuantizedNetwork(one, "tanh")
+            answers = network(torch.from_numpy(a)).numpy()
+            assert np.quantile(np.abs(answers - one.resume(a, 0)), 0.95) < 1e-4  # a tie may fall to either side
+            assert network.widths == [4, 16, 12, 2]
+        network.weights[0].add_(100.0)  # far beyond the range: clipped to the largest code
+        assert network.plan(moved).layers[0].codes.max() == 127
+        np.testing.assert_array_equal(network.plan(moved).layers[0].shift, shift)
+
+
+def test_the_teachers_share_per_row_is_that_of_distillation_and_only_mix_has_one(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = (torch.tensor(rng.normal(size=(50, k)), dtype=torch.float32) for k in (4, 2))
+    teacher, seen = (lambda v: v[:, :2] * 0.5), []
+    found = _trust(lambda v: seen.append(len(v)) or teacher(v), x, y, StepRecipe("mix"))
+    want = row_quantities(teacher(x), y, StepRecipe("mix").outlier_k, StepRecipe("mix").outlier_rule)
+    torch.testing.assert_close(found.mix, want.phi)
+    assert seen == [50] and _trust(teacher, x, y, StepRecipe("mimic")) is None
+
+
+@pytest.mark.parametrize("way", ["trained", "not trained", "split"])
+def test_the_best_on_validation_rows_is_written_and_the_summary_says_which(tmp_path, monkeypatch, way):
+    """Training is given its result: FP32's own weights moved a little, or far off; or two parts win over it."""
+    from regkd_edge.models import Student, parse_spec
+    from regkd_edge.quantization import qat
+
+    teacher, network = build("mlp:24:tanh", 4, 2, seed=5), build("mlp:16,12:tanh", 4, 2, seed=0)
+    scalers = Scalers.identity(4, 2)
+    student = Student(network, scalers, parse_spec("mlp:16,12:tanh"), list("abcd"), list("uv"))
+    source, x, held = export_onnx(network, scalers, tmp_path / "s.onnx"), rows(d=4), rows(d=4, seed=8)
+    labels = read_chain(source)(held) + {"trained": 0.5, "not trained": 0.5, "split": 1e-4}[way] * rows(256, 2, seed=3)
+    given = {}
+
+    def trained(plan, module, follows, x, y, recipe, **options):
+        given.update(options, module=module, x=x, y=y)
+        worse = plan.with_layer(2, bias=plan.layers[2].bias + np.float32(3.0))
+        if way == "not trained":
+            return qat.TrainedPlan(plan, False, options["judge"](plan), options["judge"](worse), 7)
+        return qat.TrainedPlan(plan.with_layer(2, bias=plan.layers[2].bias + np.float32(1e-7)), True, 0.5, 0.25, 7)
+
+    monkeypatch.setattr(qat, "train_plan", trained)
+    done = qat.quantize_with_qat(
+        source, tmp_path / "q.onnx", x, student, teacher, train=(x, rows(256, 2)), validation=(held, labels),
+        recipe=StepRecipe("mimic"), steps=7, batch=16, lr=0.5, seed=3, corrections=CORRECTIONS if way == "split" else PLAIN,
+        report=way == "trained",
+    )  # fmt: skip
+    record = done.extra["qat"]
+    assert record["kept"] is (way == "trained") and record["steps"] == 7
+    assert (given["steps"], given["batch"], given["lr"], given["seed"]) == (7, 16, 0.5, 3)
+    torch.testing.assert_close(given["x"], torch.from_numpy(x))
+    assert given["module"] is network and given["y"].shape == (256, 2)
+    assert ("sensitivity" in done.extra) == (way == "trained")
+    assert done.calibration == {"rows": 256, "method": "output"} and done.precision == "int8"
+    said = " ".join(done.notes)
+    assert ("did not lower the validation RMSE significantly" in said) == (way == "not trained")
+    assert ("is not used: without it, in two parts" in said) == (way == "split")
+    if way == "split":
+        assert "in two INT8 parts" in said and (record["rise_before"], record["rise_after"]) == (0.5, 0.25)
