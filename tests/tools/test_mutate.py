@@ -57,7 +57,9 @@ def test_every_kind_of_mistake_is_planted_once_and_words_are_left_alone(mutants)
 
 
 def test_the_arguments_of_a_logarithm_are_numbers_and_those_of_a_logger_words(mutants):
-    source = "y = np.log(x + 1.0)\n_log.info('%d rows', n + 1)\nwarnings.warn('seen %d' % (n + 1))\nz = np.finfo(f(3)).max\n"
+    source = (
+        "y = np.log(x + 1.0)\n_log.info('%d rows', n + 1)\nwarnings.warn('seen %d' % (n + 1))\nz = np.finfo(f(3)).max\n"
+    )
     found = [(m.line, source[m.start : m.end], m.new) for m in mutants.mutants(source)]
     assert found == [(1, "+", "-"), (1, "1.0", "1.5"), (4, "3", "4")]
 
