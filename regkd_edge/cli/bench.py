@@ -18,6 +18,8 @@ def register(app: typer.Typer) -> None:
     @command(app, "bench", {"bench": None}, "regkd-edge bench runs/diabetes --batches 1,32 --samples 2000")
     def bench(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Measure accuracy on the held-out rows and latency, on the engine files."""
+        from ..report.failed import is_failure
+
         with start(folder, changes, force, as_json) as session:
             (done,) = session.do("bench")
             show(
@@ -28,7 +30,7 @@ def register(app: typer.Typer) -> None:
                 ran=session.ran,
                 notes=[
                     *session.kept("bench"),
-                    *(f"not run here: {reason}" for reason in done.summary.get("left_out", [])),
+                    *(f"not run here: {line}" for line in done.summary.get("left_out", []) if not is_failure(line)),
                 ],
                 next_command=command_line("report", folder),
             )

@@ -17,6 +17,8 @@ def register(app: typer.Typer) -> None:
     @command(app, "build", {"build": None}, "regkd-edge build runs/diabetes --backend onnxruntime")
     def build(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Build an engine from each graph, on the machine that will run it."""
+        from ..report.failed import is_failure
+
         with start(folder, changes, force, as_json) as session:
             (done,) = session.do("build")
             show(
@@ -29,7 +31,10 @@ def register(app: typer.Typer) -> None:
                     *session.kept("build"),
                     *done.summary.get("headers", []),
                     *done.summary.get("repaired", []),
-                    *(f"left out: {reason}" for reason in done.summary.get("left_out", [])),
+                    *(
+                        f"FAILED: {line}" if is_failure(line) else f"left out: {line}"
+                        for line in done.summary.get("left_out", [])
+                    ),
                 ],
                 next_command=command_line("bench", folder),
             )

@@ -33,6 +33,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
         "rows": report.rows,
         "table": table,
         "footnotes": [
+            *(f"FAILED: {name}: {reason}." for name, reason in report.failed.items()),
             *report.dashes,
             *budget_notes(report),
             *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else []),

@@ -24,6 +24,7 @@ from .base import MANIFEST, Backend, Manifest
 from .batches import predict
 
 __all__ = [
+    "DIFFERS",
     "Oracle",
     "Verified",
     "allowed_difference",
@@ -45,6 +46,7 @@ _OWN = {"int8": 0.5, "int8-weights": 0.5, "fp8": 0.5}
 _OWN_HALF = 2.0
 _UNKNOWN = 0.01  # of the standard deviation, where the FP32 graph is not at hand
 _PROBES = 256
+DIFFERS = "it does not answer as its graph"
 _MAXIMUM = 0.25  # of the standard deviation, whatever the graph's own distance is
 
 
@@ -84,7 +86,7 @@ class Verified:
             if self.difference is None
             else f"an RMS difference of {self.difference:.3g} in target {self.target}"
         )
-        return f"it does not answer as its graph: {met} on {self.rows} rows, at most {self.allowed:.3g} is allowed"
+        return f"{DIFFERS}: {met} on {self.rows} rows, at most {self.allowed:.3g} is allowed"
 
 
 def allowed_difference(

@@ -24,6 +24,7 @@ from ..measure.accuracy import POOLED
 from ..run import RunFolder
 from . import notes as notes_of
 from .evidence import Evidence, evidence_of
+from .failed import failed_engines, is_failure
 from .recommend import recommend
 from .rows import rows_of
 from .schema import check_bench, check_card, check_deployed
@@ -41,7 +42,8 @@ class Report:
         Name of the run folder.
     rows : list of dict
         One line of the table each, all with the same keys: ``name``, ``kind`` ("model" | "engine"), ``what``,
-        ``precision``, ``parameters``, ``size_bytes``; ``targets``, the error of each target in its own unit (see
+        ``precision``, ``parameters``, ``size_bytes``; ``failed``, what the comparison with its graph found where an
+        engine does not answer as that (None elsewhere); ``targets``, the error of each target in its own unit (see
         :func:`~regkd_edge.report.rows.error_figures`); ``passed`` (all allowances kept, None without any); then the
         pooled ``rmse``, ``delta`` (relative to the FP32 student's RMSE) with its 95 % interval ``delta_low`` ..
         ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the teacher's answers); then
@@ -50,6 +52,8 @@ class Report:
         measured.
     recommended : dict or None
         ``name``, ``why`` and ``rule``.
+    failed : dict
+        Engine -> reason, for those that do not answer as their graph; they need not have a row.
     unit : str
         Unit of the pooled figures: the target's name, or "standard deviations" with several targets.
     allowed : dict
@@ -72,6 +76,7 @@ class Report:
     name: str
     rows: list[dict[str, Any]]
     recommended: dict[str, Any] | None
+    failed: dict[str, str]
     unit: str
     batches: list[int]
     notes: list[str]
@@ -102,22 +107,26 @@ def collect(run: RunFolder) -> Report:
     models = _models(run, dataset)
     predictions = {name: model["predictions"] for name, model in models.items()}
     notes: list[str] = []
-    benches, latencies = _benches(run, dataset, predictions, notes)
+    deployed, verified = _deployed(run), {}
+    benches, latencies = _benches(run, dataset, predictions, notes, verified)
+    failed = failed_engines(stages, deployed, verified)
     dashes = notes_of.too_few(benches)
     notes += [
         *dashes,
         *dataset.table.warnings,
-        *notes_of.deployed(_deployed(run)),
+        *notes_of.deployed(deployed),
+        *(f"Not built: {line}." for line in _left_out(stages) if not is_failure(line)),
     ]
     batches = sorted({timing["batch"] for bench in benches.values() for timing in bench["latency"]})
     names = dataset.table.target_names
 
     allowed = allowances(run.config().bench.allow, names)
-    rows = rows_of(models, benches, predictions, truth, names, batches, allowed)
+    rows = rows_of(models, benches, predictions, truth, names, batches, allowed, failed)
     return Report(
         name=run.path.resolve().name,
         rows=rows,
         recommended=recommend(rows, batches),
+        failed=failed,
         unit=names[0] if len(names) == 1 else POOLED,
         batches=batches,
         notes=notes,
@@ -168,9 +177,14 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
 
 
 def _benches(
-    run: RunFolder, dataset: Dataset, predictions: dict[str, np.ndarray], notes: list[str]
+    run: RunFolder,
+    dataset: Dataset,
+    predictions: dict[str, np.ndarray],
+    notes: list[str],
+    verified: dict[str, dict[str, Any] | None],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[int, np.ndarray]]]:
-    """Return records by engine name and add the engines' predictions; records of removed engines are left out."""
+    """Return records by engine name; add the engines' predictions, and how they compare with their graphs. Records of
+    removed engines are left out."""
     records: dict[str, dict[str, Any]] = {}
     latencies: dict[str, dict[int, np.ndarray]] = {}
     shape = (len(dataset.split.test), dataset.o)
@@ -191,6 +205,7 @@ def _benches(
             )
             continue
         records[name], latencies[name], predictions[name] = record, raw, answers
+        verified[name] = manifest.verified
         notes += [f"{name}: {note}." for note in engine.get("notes", [])]
         notes += [
             f"{name}: batch {skip['batch']} was not timed: {skip['reason']}." for skip in record.get("skipped", [])
@@ -212,6 +227,12 @@ def _measured(path: Path, batches: list[int], remedy: str) -> tuple[np.ndarray, 
         if not numbers or array.ndim != (2 if name == "predictions" else 1) or not array.size:
             raise RunFolderError(f"'{path}' is corrupt: '{name}' is {array.shape} of {array.dtype}.", remedy)
     return arrays["predictions"], {batch: arrays[f"latency_ns_batch_{batch}"] for batch in batches}
+
+
+def _left_out(stages: dict[str, Any]) -> list[str]:
+    """Return what the stage build left out, with its reasons."""
+    summary = (stages.get("build") or {}).get("summary")
+    return [str(line).rstrip(".") for line in summary.get("left_out", ())] if isinstance(summary, dict) else []
 
 
 def _deployed(run: RunFolder) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ MOST_LOSS = 0.01  # RMSE increase over the FP32 student that counts as no loss
 SAME_SPEED = 0.05  # medians closer than this vary more from run to run than between engines
 
 RULE = (
-    f"Of the engines that keep the error budget, if one was given, and whose RMSE is at most {MOST_LOSS:.0%} above the "
+    f"Of the engines that answer as their graph, that keep the error budget, if one was given, and whose RMSE is at most {MOST_LOSS:.0%} above the "
     f"FP32 student's in every target, the one with the lowest median latency at the smallest batch; within "
     f"{SAME_SPEED:.0%} of it, the smallest file. If none is that accurate, the most accurate one."
 )
@@ -25,14 +25,20 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
     Returns
     -------
     dict or None
-        ``name``, ``why`` (one sentence with the figures), ``rule``; None when no engine was both timed and compared.
+        ``name``, ``why`` (one sentence with the figures), ``rule``; None when no engine was both timed and compared, or
+        all failed the comparison with their graph.
     """
     if not batches:
         return None
     batch = batches[0]
     key = f"p50_us_b{batch}"
     engines = [
-        row for row in rows if row["kind"] == "engine" and row.get(key) is not None and worst(row)["delta"] is not None
+        row
+        for row in rows
+        if row["kind"] == "engine"
+        and not row.get("failed")
+        and row.get(key) is not None
+        and worst(row)["delta"] is not None
     ]
     if not engines:
         return None

@@ -22,6 +22,7 @@ def rows_of(
     names: Sequence[str],  # [o]
     batches: Sequence[int],
     allowed: Mapping[str, float],
+    failed: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Return the rows of a :class:`Report`, all with the same keys."""
     errors = error_figures(predictions, truth, names, allowed)
@@ -44,6 +45,7 @@ def rows_of(
                 "parameters": parameters,
                 "size_bytes": bench["engine"]["size_bytes"],
             }
+        row["failed"] = failed.get(name)
         row |= errors[name]
         timings = {timing["batch"]: timing for timing in bench["latency"]} if bench else {}
         row["samples"] = min((timing["samples"] for timing in timings.values()), default=None)

@@ -11,7 +11,7 @@ from .plot_errors import MOST_POINTS, error_by_range, influence, predicted_again
 from .plot_latency import axis_ends, axis_of, latency_strip, strip_caption
 from .plot_pareto import Point, trade_off
 from .plot_training import bars, curves, loss_terms, race_rows, validation_curves
-from .table import OF_TARGET, cell, columns, percent, size
+from .table import OF_TARGET, TEXTS, cell, columns, percent, size
 from .table import figure as written
 
 __all__ = ["error_sections", "latency_section", "layer_section", "memory_section", "table_section", "trade_section", "training_section"]  # fmt: skip
@@ -25,17 +25,14 @@ def _chosen(report: Report) -> str | None:
     """Return the engine that the plots are about."""
     if report.recommended:
         return report.recommended["name"]
-    return next((row["name"] for row in report.rows if row["kind"] == "engine"), None)
+    return next((row["name"] for row in report.rows if row["kind"] == "engine" and not row["failed"]), None)
 
 
 def table_section(report: Report) -> str:
     """Return the table of all models and engines, one line per target."""
     shown = columns(report.rows)
     recommended = report.recommended["name"] if report.recommended else None
-    heads = [
-        ({"": "model or engine"}.get(heading, heading), key in ("name", "what", "target", "verdict"))
-        for key, heading, _, _ in shown
-    ]
+    heads = [({"": "model or engine"}.get(heading, heading), key in TEXTS) for key, heading, _, _ in shown]
     lines = []
     for row in report.rows:
         for number, target in enumerate(row["targets"]):
@@ -45,7 +42,7 @@ def table_section(report: Report) -> str:
                 if key == "delta" and target["delta_low"] is not None:
                     content += f"<small>{percent(target['delta_low'])} … {percent(target['delta_high'])}</small>"
                 cells.append(content)
-            css = "chosen" if row["name"] == recommended else ""
+            css = "chosen" if row["name"] == recommended else "failed" if row["failed"] else ""
             lines.append((f"{css} {row['kind']}".strip(), cells))
     overhead = loop_overhead(report.facts["benches"])
     several = len(report.target_names) > 1
@@ -103,7 +100,7 @@ def trade_section(report: Report) -> str:
             if points:
                 caption = f"{target}: error against {title}; lower left is better"
                 figures.append(figure(caption, trade_off(points, label, f"RMSE of {target}", lines)))
-    names = "".join(f"<li>{e(row['name'])}</li>" for row in engines)
+    names = "".join(f"<li>{e(row['name'])}{' (FAILED)' if row['failed'] else ''}</li>" for row in engines)
     return section("Error against latency and size", f'<ol class="names">{names}</ol>', grid(*figures))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..io.text import Column, TextTable
 from .rows import kept_within
 
-__all__ = ["OF_TARGET", "cell", "columns", "console_table", "figure", "percent", "size"]
+__all__ = ["OF_TARGET", "TEXTS", "cell", "columns", "console_table", "figure", "percent", "size"]
 
 
 def figure(value: float | None, digits: int = 4) -> str:
@@ -61,11 +61,13 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[An
             heading = f"{quantile.removeprefix('cpp_')} µs{where}, batch {batch}"
             timed.append((key, heading, lambda v: figure(v, 3), ranks[0 if first else 1]))
     several = any(len(row["targets"]) > 1 for row in rows)
+    differing = any(row.get("failed") for row in rows)
     judged = any(row["passed"] is not None for row in rows)
     compared = any(target["delta"] is not None for row in rows for target in row["targets"])
     return [
         ("name", "", str, 0),
         *([("target", "target", str, 0)] if several else []),
+        *([("failed", "as its graph", lambda v: "FAILED" if v else "", 0)] if differing else []),
         ("rmse", "RMSE", figure, 0),
         *([("allowed", "allowed", figure, 3), ("verdict", "budget", str, 1)] if judged else []),
         *([("delta", "vs FP32 student", percent, 3)] if compared else []),
@@ -79,6 +81,8 @@ def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[An
     ]
 
 
+#: Columns of words.
+TEXTS = ("name", "what", "target", "verdict", "failed")
 #: Columns that have a figure per target.
 OF_TARGET = ("target", "rmse", "allowed", "verdict", "delta", "r2", "mae", "max_error")
 
@@ -110,7 +114,7 @@ def console_table(rows: Sequence[dict[str, Any]], recommended: str | None = None
     heads = [
         Column(
             f"{heading} ({unit})" if unit and key == "rmse" else heading,
-            text=key in ("name", "what", "target", "verdict"),
+            text=key in TEXTS,
             rank=rank,
         )
         for key, heading, _, rank in shown

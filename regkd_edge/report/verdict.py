@@ -22,7 +22,7 @@ _WORDS = {
 
 
 def banner(report: Report) -> str:
-    """Return warnings that belong above all figures: a busy machine, engines measured apart."""
+    """Return what belongs above all figures: engines that failed, a busy machine, engines measured apart."""
     benches = list(report.facts["benches"].values())
     said = list(dict.fromkeys(text for bench in benches if (text := busy(bench["machine"]))))
     cpus = {str(bench["machine"].get("board") or bench["machine"].get("cpu")) for bench in benches}
@@ -33,13 +33,19 @@ def banner(report: Report) -> str:
         said.append(
             f"{', '.join(alone)} and the other engines were not timed together: background load may differ between them."
         )
-    return "".join(f'<p class="banner" role="note"><b>Attention.</b> {e(text)}</p>' for text in said)
+    bad = "".join(
+        f'<p class="banner failed" role="note"><b>FAILED.</b> {e(name)}: {e(reason)}. Do not use it.</p>'
+        for name, reason in report.failed.items()
+    )
+    return bad + "".join(f'<p class="banner" role="note"><b>Attention.</b> {e(text)}</p>' for text in said)
 
 
 def verdict(report: Report) -> str:
     """Return the section that answers whether the recommended engine can ship."""
     if report.recommended is None:
         why = "No engine was both timed and compared with the FP32 student, so none is recommended."
+        if report.failed:
+            why = "No engine that answers as its graph was both timed and compared with the FP32 student."
         return section("Can it ship?", f'<p class="lead">No engine is recommended</p><p>{why}</p>', css="verdict")
     rows = {row["name"]: row for row in report.rows}
     best = rows[report.recommended["name"]]
@@ -84,13 +90,20 @@ def _tiles(report: Report, best: dict[str, Any], teacher: dict[str, Any] | None)
         (size(best["size_bytes"]), "engine file"),
     ]
     if teacher and teacher["parameters"] and best["parameters"]:
-        ratio = teacher["parameters"] / best["parameters"]
-        word = "fewer" if ratio >= 1 else "as many"
-        tiles.append(
-            (f"{max(ratio, 1 / ratio):.3g}×", f"{word} parameters {'than' if ratio >= 1 else 'as'} the teacher")
-        )
+        tiles.append(_of_teacher(best["parameters"], teacher["parameters"]))
     shown = "".join(f"<div><b>{e(value)}</b><span>{e(label)}</span></div>" for value, label in tiles)
     return f'<div class="tiles">{shown}</div>'
+
+
+def _of_teacher(ours: int, theirs: int) -> tuple[str, str]:
+    """Return the tile that compares the numbers of parameters: a factor only where it says something."""
+    factor = max(theirs / ours, ours / theirs)
+    if f"{factor:.2g}" == "1":
+        return f"{ours:,}", f"parameters, about as many as the teacher ({theirs:,})"
+    return (
+        f"{factor:.2g}×" if factor < 100 else f"{factor:,.0f}×",
+        f"{'fewer' if theirs > ours else 'more'} parameters than the teacher",
+    )
 
 
 def _targets(report: Report, best: dict[str, Any], rows: dict[str, dict[str, Any]]) -> str:

@@ -34,6 +34,7 @@ def _record(report: Report) -> dict[str, Any]:
         "allowed": report.allowed,
         "rows": report.rows,
         "recommended": report.recommended,
+        "failed": report.failed,
         "notes": report.notes,
         "data": facts["data"],
         "benches": facts["benches"],

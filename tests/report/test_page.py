@@ -172,7 +172,7 @@ def test_a_student_larger_than_its_teacher_is_not_called_smaller(measured_run):
     teacher = next(row for row in report.rows if row["name"] == "teacher")
     for times, said in (
         (4, "4×</b><span>fewer parameters than the teacher"),
-        (0.5, "2×</b><span>as many parameters as"),
+        (0.5, "2×</b><span>more parameters than the teacher"),
     ):
         teacher["parameters"] = int(times * best["parameters"])
         assert said in verdict(report)
