@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
                 f"engines of {folder}",
                 done.summary["engines"],
                 as_json=as_json,
+                headings={"size_bytes": "bytes", "answers_as_graph": "answers as its graph"},
                 run=str(folder),
                 ran=session.ran,
                 notes=[

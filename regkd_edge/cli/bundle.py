@@ -10,6 +10,7 @@ import typer
 from ..io.command import command_line
 from .options import AsJson, Platform, TensorRTVersion, Trust
 from .output import show
+from .tables import bundled_graphs
 
 
 def register(app: typer.Typer) -> None:
@@ -78,19 +79,6 @@ def register(app: typer.Typer) -> None:
                 trust=trust,
                 wheel=wheel,
             )
-        table = [
-            {
-                "graph": name,
-                "computes in": graph["precision"],
-                **{f"RMSE expected, {t['name']}": t["rmse"] for t in graph["accuracy"]["targets"]},
-                **{
-                    f"difference allowed on the device, {t['name']}": allowed
-                    for t, allowed in zip(graph["accuracy"]["targets"], graph["allowed"])
-                },
-                "bytes": content["files"][graph["file"]]["bytes"],
-            }
-            for name, graph in content["graphs"].items()
-        ]
         notes = [
             f"{path}: {path.stat().st_size:,} bytes, SHA-256 {file_hash(path)}",
             f"judged on {content['rows']['count']:,} {content['rows']['kind']} rows; "
@@ -102,7 +90,7 @@ def register(app: typer.Typer) -> None:
         ]
         show(
             f"bundle for {platform}",
-            table,
+            **bundled_graphs(content),
             as_json=as_json,
             run=str(folder),
             ran=["bundle"],

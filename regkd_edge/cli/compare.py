@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
         Example: `regkd-edge compare runs/relu runs/tanh`
         """
-        from ..report.comparison import compare_runs
+        from ..report.comparison import compare_runs, comparison_table
 
         rows, notes = compare_runs(folders)
-        show("runs compared", rows, as_json=as_json, notes=notes)
+        show("runs compared", rows, as_json=as_json, notes=notes, table=comparison_table(rows))

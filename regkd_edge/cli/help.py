@@ -53,8 +53,10 @@ def _choices(parameter: Any) -> list[str]:
 def _text(parameter: Any) -> str:
     """The help text, the values that can be given, and the default."""
     parts = [" ".join((parameter.help or "").split())]
-    if not all(choice in parts[0] for choice in _choices(parameter)):
-        parts.append(f"One of: {', '.join(_choices(parameter))}.")
+    # A choice of punctuation alone is not seen between commas: "One of: auto, '.', ','."
+    choices = [choice if any(map(str.isalnum, choice)) else f"'{choice}'" for choice in _choices(parameter)]
+    if not all(choice in parts[0] for choice in choices):
+        parts.append(f"One of: {', '.join(choices)}.")
     if parameter.show_default and parameter.default is not None and not isinstance(parameter.default, bool):
         parts.append(f"[default: {parameter.default}]")
     if parameter.required:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..io.text import Column, TextTable, fold, printable
@@ -42,6 +42,7 @@ def show(
     notes: Sequence[str] = (),
     next_command: str | None = None,
     table: TextTable | None = None,
+    headings: Mapping[str, str] | None = None,
     footnotes: Sequence[str] = (),
 ) -> None:
     """Print the result of a command.
@@ -51,7 +52,7 @@ def show(
     title : str
         Title of the table.
     rows : sequence of dict
-        One per row, with the same keys, which become the column heads.
+        One per row, with the same keys: stable names for machines, listed in docs/formats.md.
     as_json : bool
         One JSON object on stdout instead: ``{"run", "ran", "table", "notes", "next"}``.
     ran : sequence of str
@@ -62,6 +63,8 @@ def show(
         What to type next.
     table : TextTable, optional
         A finished table to print in place of the one made of ``rows``.
+    headings : dict, optional
+        Key -> column head, where it is not the key with spaces.
     footnotes : sequence of str
         Notes on the table itself: printed before the others.
     """
@@ -78,7 +81,7 @@ def show(
     if settings.quiet:
         return
     if rows:
-        lines, hidden = (table or _table(rows)).lines(width(), settings.wide)
+        lines, hidden = (table or _table(rows, headings or {})).lines(width(), settings.wide)
         put([(title, True), *lines])
         if hidden:
             _say(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
@@ -98,8 +101,11 @@ def _say(text: str) -> None:
         print(line)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> TextTable:
+def _table(rows: Sequence[dict[str, Any]], headings: Mapping[str, str]) -> TextTable:
     keys = list(rows[0])
     numeric = {key: all(isinstance(row.get(key), (int, float, type(None))) for row in rows) for key in keys}
-    columns = [Column(key, text=not numeric[key], rank=place) for place, key in enumerate(keys)]
+    columns = [
+        Column(headings.get(key, key.replace("_", " ")), text=not numeric[key], rank=place)
+        for place, key in enumerate(keys)
+    ]
     return TextTable(columns, [[number(row.get(key)) for key in keys] for row in rows])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..io.text import Column, TextTable
+from ..measure.accuracy import unit_of
 from ..run import RunFolder
 from .output import number, show
 
 __all__ = [
+    "bundled_graphs",
     "data_notes",
     "export_note",
     "graphs",
@@ -57,10 +59,13 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
         {
             "precision": graph["precision"],
             "graph": graph["target"],
-            "bytes": graph["size_bytes"],
+            "size_bytes": graph["size_bytes"],
             "pairs": graph["pairs"],
             "share": graph["share"],
-            "targets": (graph.get("check") or {}).get("targets", []),
+            "targets": [
+                {"name": target["name"], "unit": unit_of(target["name"]), **target}
+                for target in (graph.get("check") or {}).get("targets", [])
+            ],
         }
         for graph in found
     ]
@@ -80,7 +85,7 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
     for row in rows:
         for place, target in enumerate(row["targets"] or [{"name": "", "rmse": None, "max_abs": None}]):
             share = ", ".join(f"{name} {value:.0%}" for name, value in row["share"].items() if value)
-            about = [row["graph"], number(row["bytes"]), share, number(row["pairs"])]
+            about = [row["graph"], number(row["size_bytes"]), share, number(row["pairs"])]
             lines.append(
                 [
                     row["precision"] if place == 0 else "",
@@ -157,3 +162,34 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
         ran=ran,
         notes=notes,
     )
+
+
+def bundled_graphs(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the graphs of a bundle with the error that is expected on the device and the difference from the graph that
+    is allowed there, per target in its own unit: ``rows`` and ``table`` of :func:`show`."""
+    rows = [
+        {
+            "graph": name,
+            "precision": graph["precision"],
+            "size_bytes": content["files"][graph["file"]]["bytes"],
+            "targets": [
+                {"name": t["name"], "unit": unit_of(t["name"]), "rmse_expected": t["rmse"], "difference_allowed": most}
+                for t, most in zip(graph["accuracy"]["targets"], graph["allowed"])
+            ],
+        }
+        for name, graph in content["graphs"].items()
+    ]
+    columns = [
+        Column("graph", text=True),
+        Column("target", text=True),
+        Column("RMSE expected"),
+        Column("difference allowed on the device"),
+        Column("computes in", text=True, rank=1),
+        Column("bytes", rank=2),
+    ]
+    lines = [
+        [row["graph"] if place == 0 else "", t["name"], number(t["rmse_expected"]), number(t["difference_allowed"], 3),
+         *([row["precision"], number(row["size_bytes"])] if place == 0 else ["", ""])]
+        for row in rows for place, t in enumerate(row["targets"])
+    ]  # fmt: skip
+    return {"rows": rows, "table": TextTable(columns, lines)}

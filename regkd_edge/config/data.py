@@ -145,7 +145,7 @@ class DataConfig(Section):
         "auto", description="What parts the columns: auto, comma, semicolon, tab, bar, space, or a character."
     )
     decimal: Annotated[Literal["auto", ".", ","], BeforeValidator(_decimal)] = Field(
-        "auto", description="Decimal mark of a text table; auto: a comma where no cell leaves a doubt."
+        "auto", description="Decimal mark of a text table, '.' or ','; auto: a comma where no cell leaves a doubt."
     )
     thousands: Annotated[str, BeforeValidator(_thousands)] = Field(
         "", description="Thousands mark of a text table: , . ' or space; in one column alone, COLUMN=MARK."

@@ -1,4 +1,4 @@
-"""Several runs in one table."""
+"""Several runs in one table, with the keys of a report's rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from ..io.text import Column, TextTable
 from ..run import RunFolder
 from .collect import collect
+from .table import figure, size
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_runs", "comparison_table"]
 
 
 def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list[str]]:
     """Return a row per model or engine and target of several runs, and notes on what makes them comparable or not.
+
+    Each row has ``run``, ``name``, ``kind``, ``target``, ``unit``, ``rmse``, ``rmse_low``, ``rmse_high``, ``mae``,
+    ``r2`` and ``max_error`` in the target's unit, ``p50_us_bB`` and ``p99_us_bB`` for each batch size B that any of the
+    runs was measured with, ``size_bytes``, ``parameters``, ``failed`` and ``what``, as a :class:`~.collect.Report` has
+    them. None where something was not measured.
 
     Raises
     ------
@@ -32,16 +39,16 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
         if place in places[:i]:
             raise UserError(f"compare was given the run '{folders[i]}' twice.", "Name each run once.")
     reports = [collect(RunFolder.open(folder)) for folder in folders]
+    batches = sorted({batch for report in reports for batch in report.batches})
     rows = [
         {
             "run": str(folder),
             "name": row["name"],
+            "kind": row["kind"],
             "target": target["name"],
-            "RMSE": target["rmse"],
-            "R2": target["r2"],
-            "p50 µs, batch 1": row.get("p50_us_b1"),
-            "bytes": row["size_bytes"],
-            "what": row["what"],
+            **{key: target[key] for key in ("unit", "rmse", "rmse_low", "rmse_high", "mae", "r2", "max_error")},
+            **{f"{q}_us_b{batch}": row.get(f"{q}_us_b{batch}") for batch in batches for q in ("p50", "p99")},
+            **{key: row[key] for key in ("size_bytes", "parameters", "failed", "what")},
         }
         for folder, report in zip(folders, reports)
         for row in report.rows
@@ -62,3 +69,24 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
         else:
             notes.append(f"'{folder}' and '{folders[0]}' were measured on the same {len(first.truth):,} held-out rows.")
     return rows, notes
+
+
+def comparison_table(rows: Sequence[dict[str, Any]]) -> TextTable:
+    """Return the rows of :func:`compare_runs` as a table for a terminal."""
+    timed = [key for key in rows[0] if "_us_b" in key and any(row[key] is not None for row in rows)]
+    shown: list[tuple[str, str, Any, int]] = [
+        ("run", "run", str, 0),
+        ("name", "name", str, 0),
+        ("target", "target", str, 0),
+        *([("failed", "as its graph", lambda v: "FAILED" if v else "", 0)] if any(r["failed"] for r in rows) else []),
+        ("rmse", "RMSE", figure, 0),
+        ("r2", "R²", lambda v: "–" if v is None else f"{v:.4f}", 2),
+        *((key, "{} µs, batch {}".format(*key.split("_us_b")), lambda v: figure(v, 3), 3 + key.startswith("p99")) for key in timed),
+        ("size_bytes", "size", size, 5),
+        ("mae", "MAE", figure, 6),
+        ("max_error", "largest error", figure, 7),
+        ("what", "what", str, 8),
+    ]  # fmt: skip
+    words = ("run", "name", "target", "failed", "what")
+    columns = [Column(heading, text=key in words, rank=rank) for key, heading, _, rank in shown]
+    return TextTable(columns, [[write(row[key]) for key, _, write, _ in shown] for row in rows])

@@ -107,6 +107,7 @@ def error_figures(
             "targets": targets,
             "passed": all(judged) if judged else None,
             "rmse": figures["rmse"],
+            "unit": figures["unit"],
             **_delta(deltas[-1]),
             **{key: figures[key] for key in ("mae", "r2", "max_error")},
             "teacher_rmse": distance["rmse"] if distance else None,

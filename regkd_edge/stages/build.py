@@ -97,9 +97,9 @@ def _work(
             )  # built here, from the user's graph
         record = {
             "engine": folder.name,
-            "bytes": engine.manifest.size_bytes,
+            "size_bytes": engine.manifest.size_bytes,
             "seconds": engine.manifest.seconds,
-            "answers as its graph": "yes" if engine.manifest.verified else "not run here",
+            "answers_as_graph": "yes" if engine.manifest.verified else "not run here",
         }
         summary: dict[str, Any] = {"engine": record, **({"repaired": engine.note} if engine.note else {})}
         if name == "native" and config.build.header:

@@ -140,3 +140,27 @@ def test_a_plan_for_gpus_that_are_not_here_is_built_and_not_run(cli, run, tmp_pa
     cli("build", folder, "--backend", "tensorrt-rtx")
     code, out, err = cli("bench", folder)
     assert code == 2 and "no engine" in err and "can be run here" in err
+
+
+def test_keys_of_json_are_those_that_the_documents_list(run, tmp_path, capsys):
+    import json
+
+    from documented import keys
+
+    from regkd_edge.cli.app import app
+    from regkd_edge.cli.tables import graphs
+
+    def alike(rows, command):
+        assert {tuple(row) for row in rows} == {tuple(keys(command))}
+        if rows and "targets" in rows[0]:
+            assert {tuple(t) for row in rows for t in row["targets"]} == {tuple(keys(f"{command} targets"))}
+
+    alike(graphs(run.record("quantize")["summary"]["graphs"])["rows"], "quantize")
+    for command, extra in (("status", []), ("bundle", ["--platform", "desktop", "--out", str(tmp_path / "b.tar.gz")])):
+        assert not app([command, str(run.path), *extra, "--json"], standalone_mode=False)
+        alike(json.loads(capsys.readouterr().out)["table"], command)
+    assert not app(["bundle", str(run.path), "--platform", "desktop", "--out", str(tmp_path / "b.tar.gz")],
+                   standalone_mode=False)  # fmt: skip
+    shown = capsys.readouterr().out
+    assert {"graph", "target", "expected", "allowed"} <= set(shown[: shown.index("─")].split())
+    assert all(any(line.split()[at:][:1] == [name] for line in shown.splitlines()) for name, at in (("u", 1), ("v", 0)))

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from documented import keys
 from graphs import rows, write_mlp
 
 pytest.importorskip("onnx")
@@ -174,7 +175,8 @@ def test_a_precision_that_a_back_end_lacks_is_left_out_and_the_others_are_built(
     assert [engine["engine"] for engine in done.summary["engines"]] == [
         f"onnxruntime.{name}" for name in ("fp32", "fp8", "int8")
     ]
-    assert all(engine["answers as its graph"] == "yes" for engine in done.summary["engines"])
+    assert all(engine["answers_as_graph"] == "yes" for engine in done.summary["engines"])
+    assert {tuple(engine) for engine in done.summary["engines"]} == {tuple(keys("build"))}
     assert done.summary["left_out"] == ["onnxruntime.bf16: ONNX Runtime has no bf16 kernels on CPUs."]
 
 
@@ -226,7 +228,7 @@ def test_bench_compares_what_build_could_not(run, monkeypatch):
         for backend in ("onnxruntime",):
             patch.setattr(type(get_backend(backend)), "cannot_run", lambda self: "there is no device", raising=False)
         done = perform(folder, config, "build", lambda *figures: None)
-    assert all(engine["answers as its graph"] == "not run here" for engine in done.summary["engines"])
+    assert all(engine["answers_as_graph"] == "not run here" for engine in done.summary["engines"])
     assert any("not compared with its graph: there is no device" in note
                for note in read_manifest(folder.file("engines", "onnxruntime.fp8")).notes)  # fmt: skip
     real = verify.compare_answers

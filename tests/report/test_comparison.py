@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from documented import keys
 
 from regkd_edge.errors import RunFolderError, UserError
 from regkd_edge.report.collect import collect
@@ -18,11 +19,39 @@ def test_two_runs_on_the_same_rows(measured_run, run_copy):
     assert len(rows) == 2 * sum(len(row["targets"]) for row in report.rows)
     assert [row["run"] for row in rows[:: len(rows) - 1]] == [str(measured_run.path), str(run_copy.path)]
     for row, expected in zip(rows, report.rows):
-        assert (row["name"], row["RMSE"], row["bytes"]) == (expected["name"], expected["rmse"], expected["size_bytes"])
-        assert row["p50 µs, batch 1"] == expected.get("p50_us_b1")
+        (target,) = expected["targets"]
+        assert all(
+            row[key] == expected[key] for key in ("name", "kind", "p50_us_b1", "p99_us_b16", "size_bytes", "what")
+        )
+        assert all(
+            row[key] == target[key] for key in ("unit", "rmse", "rmse_low", "rmse_high", "mae", "r2", "max_error")
+        )
     assert notes == [
         f"'{run_copy.path}' and '{measured_run.path}' were measured on the same {len(report.truth)} held-out rows."
     ]
+
+
+def test_keys_are_those_that_the_documents_list(measured_run, run_copy):
+    rows, _ = compare_runs([measured_run.path, run_copy.path])
+    assert {tuple(row) for row in rows} == {tuple(keys("compare", [1, 16]))}
+    report = collect(measured_run)
+    assert {tuple(row) for row in report.rows} == {tuple(keys("report", [1, 16]))}
+    assert {tuple(target) for row in report.rows for target in row["targets"]} == {tuple(keys("report targets"))}
+
+
+def test_batches_that_only_one_run_was_measured_with_are_columns_too(measured_run, run_copy, monkeypatch):
+    from regkd_edge.report import comparison
+
+    reports = {str(run.path): collect(run) for run in (measured_run, run_copy)}
+    other = reports[str(run_copy.path)]
+    other.batches = [16, 256]
+    for row in other.rows:
+        row["p50_us_b256"], row["p99_us_b256"] = 7.0, None
+    monkeypatch.setattr(comparison, "collect", lambda run: reports[str(run.path)])
+    rows, _ = compare_runs(list(reports))
+    assert rows[0]["p50_us_b256"] is None and rows[-1]["p50_us_b256"] == 7.0
+    headings = [column.heading for column in comparison.comparison_table(rows).columns]
+    assert "p50 µs, batch 256" in headings and "p99 µs, batch 256" not in headings
 
 
 def test_other_rows_and_other_targets_are_said(measured_run, run_copy, monkeypatch):
@@ -55,4 +84,4 @@ def test_the_command_prints_both_and_json_holds_numbers(measured_run, run_copy, 
     assert out.count("teacher") >= 2 and "same" in out and "…" not in out
     assert not app(["compare", str(measured_run.path), str(run_copy.path), "--json"], standalone_mode=False)
     table = json.loads(capsys.readouterr().out)["table"]
-    assert all(isinstance(row["RMSE"], float) for row in table)
+    assert all(isinstance(row["rmse"], float) for row in table)
