@@ -10,6 +10,7 @@ from .data.facts import facts_of_data, holds_data
 from .engines.base import MANIFEST, load_checked, read_manifest
 from .errors import GraphError, UserError
 from .io.reading import read_json
+from .io.text import per_target
 
 __all__ = ["inspect"]
 
@@ -114,8 +115,17 @@ def _model(path: Path) -> tuple[str, dict[str, Any]]:
         "parameters": card.get("parameters"),
         "source": extra.get("source"),
         "weights": f"SHA-256 {card.get('weights_sha256')}",
-        **{key: extra[key] for key in ("validation_rmse", "unit", "best_step", "steps", "train_rows") if key in extra},
+        **({"validation RMSE": said} if (said := _validation(extra)) else {}),
+        **{key: extra[key] for key in ("best_step", "steps", "train_rows") if key in extra},
     }
+
+
+def _validation(extra: dict[str, Any]) -> str:
+    """The RMSE on the validation rows, of each target in its unit, and pooled."""
+    names, pooled, own = (extra.get(key) for key in ("target_names", "validation_rmse", "target_rmse"))
+    if not isinstance(pooled, (int, float)):
+        return ""
+    return per_target(own or ([pooled] if len(names or ()) == 1 else []), names or [], pooled)
 
 
 def _bundle(path: Path) -> tuple[str, dict[str, Any]]:

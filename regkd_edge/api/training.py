@@ -61,7 +61,8 @@ def train_teacher(
     seed : int
         Of the split, the initial weights and the order of the rows.
     progress : callable, optional
-        ``progress(step, total, losses, validation_rmse)``.
+        ``progress(step, total, losses, validation)``: the mean losses since the last call, and ``target_rmse``, the RMSE
+        of each target in its unit on the validation rows, with ``validation_rmse``, pooled over them.
     checkpoint : path, optional
         A folder for the resumable state: after an interruption the same call continues with the same bits.
     input_shape : sequence of int, optional

@@ -48,7 +48,7 @@ class Session:
         done = []
         for stage in stages:
             self.progress.stage(stage)
-            self.progress.unit = _unit(self.run)
+            self.progress.targets = _targets(self.run)
             began = time.monotonic()
             log.debug("stage %s", stage)
             done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
@@ -66,10 +66,9 @@ class Session:
         return done
 
 
-def _unit(run: RunFolder) -> str:
-    """Return the unit of validation errors: the name of the only target, or standard deviations of several."""
-    targets = (run.record("data") or {}).get("summary", {}).get("targets") or []
-    return f"({targets[0]})" if len(targets) == 1 else "standard deviations" if targets else ""
+def _targets(run: RunFolder) -> list[str]:
+    """Return the names of the targets, in whose units validation errors are said."""
+    return (run.record("data") or {}).get("summary", {}).get("targets") or []
 
 
 def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..io.progress import listening
-from ..io.text import fold
+from ..io.text import fold, per_target
 from ..recipes.terms import TERMS
 from .screen import console, is_live, settings
 
@@ -50,14 +50,14 @@ def _in_words(loss: str) -> str:
 
 @dataclass
 class Watch:
-    """The state of the work, as last reported. Call it with (label, step, total, losses, validation RMSE)."""
+    """The state of the work, as last reported. Call it with (label, step, total, losses, validation)."""
 
     clock: Callable[[], float] = time.monotonic
     label: str = "starting"
     step: int = 0
     total: int = 0
     figures: str = ""
-    unit: str = ""  # of the validation RMSE: the only target, or standard deviations
+    targets: Sequence[str] = ()  # names, for the validation RMSE of each in its unit
     doing: str = ""
     began: float = 0.0
     first: tuple[float, int] | None = None  # when steps were first counted for this label, and at which step
@@ -72,7 +72,7 @@ class Watch:
         self._begin(_STAGES.get(name, name))
 
     def __call__(
-        self, label: str, step: int, total: int, losses: dict[str, float], validation_rmse: float | None
+        self, label: str, step: int, total: int, losses: dict[str, float], validation: dict[str, Any] | None
     ) -> None:
         if label != self.label:
             self._begin(label)
@@ -83,8 +83,9 @@ class Watch:
                 self.first = (self.began, 0) if step <= total // 10 else (self.clock(), step)  # else it was resumed
             self.step, self.base, self.total, self.doing = step, step, total, ""
             words = [f"{_in_words(name)} {value:.3g}" for name, value in losses.items() if value]
-            if validation_rmse is not None:
-                words.append(f"validation RMSE {validation_rmse:.4g} {self.unit}".rstrip())
+            if validation is not None:
+                said = per_target(validation["target_rmse"], self.targets, validation["validation_rmse"])
+                words.append(f"validation RMSE {said}")
             self.figures = ", ".join(words)
 
     def tick(self, what: str, done: int, total: int | None) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..data import Scalers, as_rows, as_targets
 from ..data.scores import r2_score
+from ..io.text import per_target
 from .families import Cost
 from .predict import predict
 from .spec import Spec, cost_of
@@ -195,15 +196,13 @@ class Student:
         ]
         if self.input_shape is not None:
             facts[0] = f"inputs {'x'.join(map(str, self.input_shape))}"
-        rmse = self.record.get("validation_rmse")
-        if rmse is not None:
-            facts.append(f"validation RMSE {rmse:.4g} {self._unit()} at step {self.record['best_step']:,}")
+        if self.record.get("validation_rmse") is not None:
+            facts.append(f"validation RMSE {self._validation()} at step {self.record['best_step']:,}")
         return f"Student({self.spec}: {', '.join(facts)})"
 
     def _repr_html_(self) -> str:
         from ..io.html import facts_table
 
-        rmse = self.record.get("validation_rmse")
         return facts_table(
             f"Student {self.spec}",
             {
@@ -211,14 +210,18 @@ class Student:
                 "outputs": ", ".join(self.target_names),
                 "parameters": f"{self.parameters_count:,}",
                 "multiply-adds": f"{n:,} per row" if (n := self.cost.multiply_adds) else "unknown",
-                "validation RMSE": "not measured" if rmse is None else f"{rmse:.4g} {self._unit()}",
+                "validation RMSE": self._validation() or "not measured",
                 "steps": f"{self.record.get('steps', 0):,}",
                 "notes": "; ".join(self.record.get("notes", [])) or "none",
             },
         )
 
-    def _unit(self) -> str:
-        return f"({self.target_names[0]})" if self.o == 1 else "(standard deviations)"
+    def _validation(self) -> str:
+        """The RMSE on the validation rows, of each target in its unit; pooled where that alone is known."""
+        pooled, targets = self.record.get("validation_rmse"), self.record.get("target_rmse")
+        if pooled is None:
+            return ""
+        return per_target(targets or ([pooled] if self.o == 1 else []), self.target_names, pooled)
 
 
 # Record of a training (Trained.summary).
@@ -226,6 +229,7 @@ _RECORDED = (
     "steps",
     "best_step",
     "validation_rmse",
+    "target_rmse",
     "unit",
     "train_rows",
     "validation_rows",

@@ -21,6 +21,8 @@ from ..run import RunFolder
 
 __all__ = ["DeviceNeeds", "Evidence", "evidence_of", "relative_path"]
 
+_PER_TARGET = "target_rmse"
+
 
 @dataclass(frozen=True)
 class DeviceNeeds:
@@ -45,7 +47,8 @@ class Evidence:
     Attributes
     ----------
     histories : dict
-        Model -> list of ``step``, losses by term and ``validation_rmse``.
+        Model -> list of ``step``, losses by term, ``validation_rmse`` (pooled) and ``target_rmse`` (a list, of each
+        target in its unit; runs of earlier versions lack it).
     race : dict or None
         The record of the race that chose the recipe.
     layers : dict
@@ -57,7 +60,7 @@ class Evidence:
         What it is, and its path relative to the run folder.
     """
 
-    histories: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     race: dict[str, Any] | None = None
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     costs: dict[str, DeviceNeeds] = field(default_factory=dict)
@@ -102,7 +105,7 @@ def _has_layers(found: Any) -> bool:
     )
 
 
-def _history(run: RunFolder, name: str) -> list[dict[str, float]]:
+def _history(run: RunFolder, name: str) -> list[dict[str, Any]]:
     path = run.file(name, "history.json")
     command = "train-teacher" if name == "teacher" else "distill"
     remedy = f"Create it again: {command_line(command, run.path, '--force')}"
@@ -113,6 +116,10 @@ def _history(run: RunFolder, name: str) -> list[dict[str, float]]:
         raise RunFolderError(f"'{path}' is corrupt: expected a list of entries with a step.", remedy)
     known = ("step", "total", "base", *TERMS, "validation_rmse")
     kept = [{key: entry[key] for key in known if _is_number(entry.get(key))} for entry in content]
+    for entry, given in zip(kept, content):
+        values = given.get(_PER_TARGET)
+        if isinstance(values, list) and all(map(_is_number, values)):
+            entry[_PER_TARGET] = values
     return [entry for entry in kept if "step" in entry]
 
 

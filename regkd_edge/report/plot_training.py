@@ -36,16 +36,23 @@ def loss_terms(history: Sequence[Mapping[str, float]]) -> dict[str, tuple[str, n
 
 
 def validation_curves(
-    histories: Mapping[str, Sequence[Mapping[str, float]]], css: Mapping[str, str]
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], css: Mapping[str, str], target: int | None = None
 ) -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
-    """Return model -> (CSS class, steps, RMSE on the validation rows)."""
+    """Return model -> (CSS class, steps, RMSE on the validation rows), of one target in its unit, or pooled."""
     found = {}
     for name, history in histories.items():
-        pairs = [(e["step"], e["validation_rmse"]) for e in history if e.get("validation_rmse") is not None]
+        pairs = [(entry["step"], value) for entry in history if (value := _validation(entry, target)) is not None]
         if pairs:
             steps, values = np.array(pairs, dtype=np.float64).T
             found[name] = (css[name], steps, values)
     return found
+
+
+def _validation(entry: Mapping[str, Any], target: int | None) -> float | None:
+    if target is None:
+        return entry.get("validation_rmse")
+    values = entry.get("target_rmse") or ()
+    return values[target] if target < len(values) else None
 
 
 def curves(series: Mapping[str, tuple[str, np.ndarray, np.ndarray]], y_label: str, title: str) -> str:

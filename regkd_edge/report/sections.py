@@ -161,13 +161,19 @@ def training_section(report: Report) -> str:
             colours = {name: css for name, (css, _, _) in terms.items()}
             drawn = curves(terms, "loss", "loss of the student by term")
             figures.append(figure("Loss of the student, by term", legend(colours) if drawn else "", drawn))
+    several = len(report.target_names) > 1
+    errors = [(j, f"RMSE of {name}", f" of {name}") for j, name in enumerate(report.target_names[:_MOST_TARGETS])]
+    pooled = (None, f"RMSE ({report.unit})", ", pooled over the targets" if several else "")
     for names in (("teacher",), ("baseline", "student")):
-        lines = validation_curves({n: found.histories[n] for n in names if n in found.histories}, _CSS)
-        if lines:
-            colours = {name: css for name, (css, _, _) in lines.items()}
-            who = " and ".join(lines)
-            drawn = curves(lines, f"RMSE ({report.unit})", f"validation error of {who}")
-            figures.append(figure(f"Error of {who} on the validation rows", legend(colours) if drawn else "", drawn))
+        histories = {n: found.histories[n] for n in names if n in found.histories}
+        for target, label, of in [*errors, pooled] if several else [pooled]:
+            lines = validation_curves(histories, _CSS, target)
+            if lines:
+                colours = {name: css for name, (css, _, _) in lines.items()}
+                who = " and ".join(lines)
+                drawn = curves(lines, label, f"validation error of {who}{of}")
+                caption = f"Error of {who} on the validation rows{of}"
+                figures.append(figure(caption, legend(colours) if drawn else "", drawn))
     race = ""
     if found.race:
         drawn = bars(race_rows(found.race), str(found.race.get("measure", "distance")), "the race of the recipes")

@@ -6,6 +6,7 @@ and the labels of the run are not used in training; they serve the reports alone
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..config import DistillConfig
 from ..config.contradictions.loaded import require_units
 from ..data import Dataset, Places, Scaler, Scalers, Split
 from ..errors import DataError
+from ..io.text import per_target
 from ..models import Teacher, places_for
 from ..sampling import DescribedInputs, InputDescription, Spread
 from .known import description_of
@@ -87,15 +89,24 @@ def _learnt(description: InputDescription, teacher: Teacher, seed: int, places: 
     return Scalers(inputs, Scaler.fit(y))
 
 
-def how_sure(student: nn.Module, teacher: nn.Module, about: InputDescription, scalers: Scalers, seed: int) -> str:
-    """Return a note on what can be known without rows: the distance to the teacher on inputs of several kinds."""
-    found = {}
+def how_sure(
+    student: nn.Module,
+    teacher: nn.Module,
+    about: InputDescription,
+    scalers: Scalers,
+    seed: int,
+    names: Sequence[str],  # [o] of the targets
+) -> str:
+    """Return a note on what can be known without rows: the distance to the teacher on inputs of several kinds, per target
+    in its unit."""
+    each = []
     for kind in ("described", "heavy-tailed", "broad"):
         x = Spread(kind, about, scalers.x, seed=seed + _OTHERS).draw_double(_VALIDATION, 0).numpy()
-        found[kind] = float(np.sqrt(((_answers(student, x) - _answers(teacher, x)) ** 2).mean()))
-    each = ", ".join(f"{value:.3g} on {kind} inputs" for kind, value in found.items())
+        squares = ((_answers(student, x) - _answers(teacher, x)) ** 2).mean(0)
+        own = np.broadcast_to(scalers.y.scale, squares.shape) * np.sqrt(squares)
+        each.append(f"{per_target(own.tolist(), names, float(np.sqrt(squares.mean())))} on {kind} inputs")
     known = "with" if about.correlation is not None else "without"
     return (
-        f"no rows were seen: the student is {each} away from its teacher (standard deviations of the target, {known} "
+        f"no rows were seen: the student is {'; '.join(each)} away from its teacher (root mean square, {known} "
         "correlations of the inputs); on real inputs unlike all of these it may be further away, --like rows.csv tells"
     )

@@ -167,6 +167,7 @@ class Training:
             self.pair.keep,
             answers=None if self.answers is None else torch.from_numpy(self.answers).to(device),
             beside=None if self.beside is None else tuple(v.to(device) for v in self.beside()),
+            deviations=tuple(float(v) for v in np.broadcast_to(self.scalers.y.scale, y.shape[1])),
         )
 
     def run(
@@ -206,6 +207,9 @@ class Training:
             best_step=outcome.best_step,
             steps=outcome.steps,
             best_validation=outcome.best_rmse,
+            best_targets=next(
+                (e.get("target_rmse", []) for e in outcome.history if e["step"] == outcome.best_step), []
+            ),
             history=outcome.history,
             choice=member.decision,
             seconds=outcome.seconds,

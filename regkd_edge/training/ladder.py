@@ -101,17 +101,18 @@ def climb(
                     saved = time.monotonic()
                 if progress is not None:
                     means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
-                    progress(member.state.step, MOST_AUTO, means, validation.rmse(member.averaged()))
+                    progress(member.state.step, MOST_AUTO, means, validation.figures(member.averaged()))
             (branch,) = branches([member])
             outcome.steps += decay_steps(rung)
             counted = branch.averaged()
-            figures = validation.rmse(counted), validation.score(counted), validation.progress(counted)
+            found = validation.figures(counted)
+            figures = found["validation_rmse"], validation.score(counted), validation.progress(counted)
             rmse, score, progressed = current().agreed(figures)
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
             outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
-            outcome.history.append({"step": rung + decay_steps(rung), **means, "validation_rmse": rmse})
+            outcome.history.append({"step": rung + decay_steps(rung), **means, **found, "validation_rmse": rmse})
             outcome.idle = 0 if first or outcome.gain >= LEAST_GAIN else outcome.idle + 1
             outcome.best_progress = min(outcome.best_progress, progressed)
             if score < outcome.best_score:

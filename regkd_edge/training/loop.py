@@ -36,8 +36,9 @@ __all__ = [
     "snapshot_of",
 ]
 
-#: ``progress(step, total, losses, validation_rmse)``; the losses are means over the steps since the last call.
-Progress = Callable[[int, int, "dict[str, float]", float], None]
+#: ``progress(step, total, losses, validation)``; the losses are means over the steps since the last call, the validation
+#: is that of :meth:`Validation.figures`.
+Progress = Callable[[int, int, "dict[str, float]", "dict[str, Any]"], None]
 
 _AS_MANY = 100  # held-out rows that say as much as the neighbours do
 SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
@@ -53,10 +54,17 @@ class Validation:
     keep: Callable[[torch.nn.Module], torch.nn.Module] = lambda student: student  # what is kept of the trained network
     answers: Tensor | None = None  # [n, o] the teacher's, where a student that follows it alone is selected by them
     beside: tuple[Tensor, Tensor] | None = None  # points around the rows, and the teacher's answers, standardised
+    deviations: tuple[float, ...] = ()  # [o] of the targets, in their units
 
-    def rmse(self, module: torch.nn.Module) -> float:
-        """Root mean squared error over rows and outputs; each output counts in its standard deviations."""
-        return self.unit_scale * self._rmse(module, self.x, self.y)
+    def figures(self, module: torch.nn.Module) -> dict[str, Any]:
+        """Return ``validation_rmse``, over rows and outputs, each in its standard deviations (with one target in its
+        unit); and ``target_rmse``, a list of the RMSE of each output in its own unit."""
+        error = self._error(module, self.x, self.y)
+        own = error.square().mean(0).sqrt().tolist()
+        return {
+            "validation_rmse": self.unit_scale * error.square().mean().sqrt().item(),
+            "target_rmse": [scale * value for scale, value in zip(self.deviations or [1.0] * len(own), own)],
+        }
 
     def score(self, module: torch.nn.Module) -> float:
         """Return what a climb is selected by: a mean, in logarithms, of the distance on rows and on neighbours.
@@ -77,9 +85,11 @@ class Validation:
         return self._rmse(module, self.x, self.y if self.answers is None else self.answers)
 
     def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
+        return self._error(module, x, y).square().mean().sqrt().item()
+
+    def _error(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:  # [n, o] float64
         with torch.no_grad():
-            error = self.keep(module).to(x.device)(x).double() - y
-        return error.square().mean().sqrt().item()
+            return self.keep(module).to(x.device)(x).double() - y
 
 
 @dataclass(eq=False)
@@ -88,7 +98,7 @@ class LoopState:
 
     best_step: int = 0
     best_rmse: float = math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     done: bool = False
     steps: int = 0  # taken in all
@@ -159,10 +169,11 @@ def run(
             check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
             means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
             counted = member.averaged()
-            rmse = current().agreed(validation.rmse(counted))
+            figures = validation.figures(counted)
+            rmse = figures["validation_rmse"] = current().agreed(figures["validation_rmse"])
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             step = member.state.step
-            outcome.history.append({"step": step, **means, "validation_rmse": rmse})
+            outcome.history.append({"step": step, **means, **figures})
             if rmse < outcome.best_rmse:
                 outcome.best_rmse, outcome.best_step = rmse, step
                 outcome.best = {key: t.detach().clone() for key, t in counted.state_dict().items()}
@@ -174,7 +185,7 @@ def run(
                 save(checkpoint, snapshot)
                 saved = time.monotonic()
             if progress is not None:
-                progress(step, member.total, means, rmse)
+                progress(step, member.total, means, figures)
     except KeyboardInterrupt:
         save(checkpoint, snapshot)  # the last whole chunk; the one that was interrupted is done again
         raise

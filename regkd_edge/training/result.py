@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class Trained:
     best_validation : float
         RMSE on the validation rows at that step: in raw units for one target, in standard deviations for several.
     history : list of dict
-        One dict per validation: step, the mean losses since the last one (total, base, pm, abm, gm), validation_rmse.
+        One dict per validation: step, the mean losses since the last one (total, base, pm, abm, gm), validation_rmse,
+        and target_rmse, a list of the RMSE of each target in its unit.
     choice : Choice
         The back end that computed the steps, and why.
     seconds : float
@@ -59,6 +60,8 @@ class Trained:
         Stored summary of its inputs if no row was seen (``summary_of_inputs`` of the described inputs).
     notes : list of str
         What the user should know of how it was trained.
+    best_targets : list of float
+        RMSE of each target on the validation rows at the best step, in its own unit.
     race : dict or None
         With recipe auto: who ran, how each did, who won, and why in a sentence (:mod:`regkd_edge.training.race`).
     """
@@ -69,7 +72,7 @@ class Trained:
     best_step: int
     steps: int
     best_validation: float
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     choice: Choice
     seconds: float
     rows: Split
@@ -81,6 +84,7 @@ class Trained:
     inputs: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     race: dict[str, Any] | None = None
+    best_targets: Sequence[float] = ()
 
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
@@ -121,6 +125,7 @@ class Trained:
             "parameters": count_parameters(self.module),
             "steps": self.steps,
             "best_step": self.best_step,
+            "target_rmse": list(self.best_targets),
             "validation_rmse": self.best_validation if math.isfinite(self.best_validation) else None,
             "unit": "target" if self.scalers.y.width == 1 else "standard deviations",
             "train_rows": len(self.rows.train),

@@ -71,7 +71,8 @@ def train_teacher(
     seed : int
         Of the initial weights and the order of the rows.
     progress : callable, optional
-        ``progress(step, total, losses, validation_rmse)`` after each validation.
+        ``progress(step, total, losses, validation)`` after each validation: the step of how many, the mean losses since
+        the last call, and ``target_rmse``, the RMSE of each target in its unit, with ``validation_rmse``, pooled.
     checkpoint : path, optional
         A folder for the checkpoint. After an interruption the same call resumes and gives identical bits.
     backend : ``auto`` | ``cpu`` | ``cuda`` | ``torch``
@@ -157,7 +158,8 @@ def distill(
     if config.no_data:
         scores = np.random.default_rng([seed, 3]).standard_normal((4096, dataset.d))
         trained.inputs = summary_of_inputs(setting.free.description.inputs(scores))
-        trained.notes.append(how_sure(trained.module, setting.module, setting.free.description, trained.scalers, seed))
+        about, names = setting.free.description, dataset.table.target_names
+        trained.notes.append(how_sure(trained.module, setting.module, about, trained.scalers, seed, names))
     if "abm" in config.terms and trained.recipe["ascent_rule"] != config.ascent_rule:
         trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
     return trained

@@ -11,6 +11,8 @@ from regkd_edge.cli import progress, screen
 from regkd_edge.cli.progress import Watch, progress_bar
 from regkd_edge.io.progress import listening, tick
 
+VALIDATION = {"validation_rmse": 1.5, "target_rmse": [1.5]}
+
 
 class Clock:
     now = 100.0
@@ -38,23 +40,34 @@ def test_before_the_first_step_the_stage_and_its_time_are_told(watch):
 
 def test_step_rate_and_time_left(watch):
     watch.clock.now += 10
-    watch("student", 100, 400, {"total": 0.5, "pm": 0.25, "gm": 0.0}, 1.5)
+    watch("student", 100, 400, {"total": 0.5, "pm": 0.25, "gm": 0.0}, VALIDATION)
     watch.clock.now += 10
-    watch("student", 200, 400, {"total": 0.5, "pm": 0.25, "gm": 0.0}, 1.5)
+    watch("student", 200, 400, {"total": 0.5, "pm": 0.25, "gm": 0.0}, VALIDATION)
     assert watch.line() == "student  step 200 of 400  10 steps/s  0:20 left"
 
 
 def test_losses_are_in_words_with_the_unit_of_the_error(watch):
-    watch.unit = "(power)"
-    watch("student", 1, 2, {"total": 0.5, "base": 0.1, "pm": 0.2, "abm": 0.3, "gm": 0.0}, 1.5)
+    watch.targets = ["power"]
+    watch("student", 1, 2, {"total": 0.5, "base": 0.1, "pm": 0.2, "abm": 0.3, "gm": 0.0}, VALIDATION)
     assert watch.figures == (
         "loss 0.5, base loss 0.1, perturbation matching 0.2, adversarial belief matching 0.3, "
         "validation RMSE 1.5 (power)"
     )
 
 
+def test_errors_are_per_target_in_its_unit_and_the_pooled_one_comes_second(watch):
+    watch.targets = ["life [cycles]", "capacity [mAh]"]
+    watch("student", 1, 2, {"total": 0.5}, {"validation_rmse": 0.1276, "target_rmse": [72.79, 23.424]})
+    assert watch.figures == (
+        "loss 0.5, validation RMSE 72.79 (life [cycles]), 23.42 (capacity [mAh]), 0.1276 pooled standard deviations"
+    )
+    watch.targets = [f"y{j}" for j in range(9)]
+    watch("student", 2, 2, {}, {"validation_rmse": 0.5, "target_rmse": [float(j) for j in range(9)]})
+    assert watch.figures.endswith("2 (y2), 3 (y3), 5 more targets, 0.5 pooled standard deviations")
+
+
 def test_a_race_before_the_first_step_is_told_under_the_name_of_its_training(watch):
-    watch("baseline", 400, 400, {"total": 0.5}, 1.5)
+    watch("baseline", 400, 400, {"total": 0.5}, VALIDATION)
     watch("student", 0, 0, {}, None)
     watch.tick("race of the recipes: 19 candidates, rung", 1, 3)
     watch.clock.now += 4

@@ -149,6 +149,10 @@ def test_a_term_that_is_new_in_the_table_has_its_curve_and_its_words(monkeypatch
 
 
 def test_curves_fall_where_the_loss_falls_and_skip_what_a_logarithm_lacks():
+    entries = [{"step": s, "validation_rmse": 1.0 / s, "target_rmse": [72.0 / s, 23.0 / s]} for s in (1, 2, 4)]
+    for target, want in ((None, [1.0, 0.5, 0.25]), (0, [72.0, 36.0, 18.0]), (1, [23.0, 11.5, 5.75])):
+        assert validation_curves({"m": entries}, {"m": "s1"}, target)["m"][2].tolist() == want
+    assert validation_curves({"m": entries}, {"m": "s1"}, 2) == {}
     lines = validation_curves({"m": [{"step": i, "validation_rmse": v} for i, v in ((1, 10.0), (2, 0.0), (3, 1.0))]}, {"m": "s1"})  # fmt: skip
     [path] = picture(curves(lines, "RMSE", "t")).iter("path")
     assert path.get("d").count("M") == 2

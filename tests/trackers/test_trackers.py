@@ -20,7 +20,10 @@ spec = importlib.util.spec_from_file_location("runs_of_reports", Path(__file__).
 runs = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(runs)
 
-HISTORY = [{"step": s, "total": 1.0 / s, "pm": 0.5 / s, "validation_rmse": 2.0 / s} for s in (10, 20, 30)]
+HISTORY = [
+    {"step": s, "total": 1.0 / s, "pm": 0.5 / s, "validation_rmse": 2.0 / s, "target_rmse": [4.0 / s]}
+    for s in (10, 20, 30)
+]
 
 
 @pytest.fixture(scope="module")

@@ -92,8 +92,29 @@ def test_a_student_comes_near_its_teacher(data, trained):
         predict(student.module, student.scalers, x) - predict(trained.module, trained.scalers, x)
     ) / trained.scalers.y.scale
     assert np.sqrt((gap**2).mean()) < 0.1 and student.steps == 1500
-    assert set(student.history[0]) == {"step", "total", "base", "pm", "abm", "gm", "validation_rmse"}
+    assert set(student.history[0]) == {"step", "total", "base", "pm", "abm", "gm", "validation_rmse", "target_rmse"}
     assert all(student.history[-1][term] > 0 for term in ("pm", "abm", "gm"))
+
+
+def test_validation_is_told_per_target_in_its_unit_and_pooled_in_deviations():
+    """Two targets in very different units: what is told during training is the error of the answers in each of them."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (200, 3))
+    y = np.column_stack([900 + 200 * np.sin(2 * x[:, 0]), 0.01 * x[:, 1] * x[:, 2]])
+    two = Dataset(Table(x, y, list("abc"), ["life [cycles]", "strain"], "made", []), split(200, 0.2, 0.2, 0))
+    told = []
+    config = TeacherConfig(teacher="mlp:16:tanh", epochs=8, batch=32, lr=5e-3)
+    done = train_teacher(two, config, 0, progress=lambda step, total, losses, validation: told.append(validation))
+    rows, labels = two.rows("validation")
+    own = np.sqrt(((predict(done.module, done.scalers, rows) - labels) ** 2).mean(0))
+    np.testing.assert_allclose(done.best_targets, own, rtol=1e-4)
+    at = [entry["step"] for entry in done.history].index(done.best_step)
+    assert told[at] == {key: done.history[at][key] for key in ("validation_rmse", "target_rmse")}
+    pooled = np.sqrt(((own / done.scalers.y.scale) ** 2).mean())
+    assert done.best_validation == pytest.approx(pooled, rel=1e-4)
+    student = done.as_student(two)
+    assert f"validation RMSE {own[0]:.4g} (life [cycles]), {own[1]:.4g} (strain), " in repr(student)
+    assert f"{pooled:.4g} pooled standard deviations" in student._repr_html_()
 
 
 def test_the_baseline_differs_by_its_terms_only(data, trained):
