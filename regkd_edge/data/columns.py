@@ -13,15 +13,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..errors import DataError
-from .stored import moments_of
+from .seen import Seen
+from .stored import StoredRows, is_stored, moments_of
 
 __all__ = ["Columns", "Kind"]
 
 #: constant: one value. binary: two values. whole: whole numbers. categorical: codes without an order.
 Kind = Literal["continuous", "whole", "binary", "categorical", "constant"]
 
-_FEW = 64  # maximum number of distinct values that are listed
-_GLANCE = 4096  # rows after which the search stops if they have more distinct values
 _REPEATS = 4  # minimum rows per distinct value for a set of values to count as complete
 _EXACT = 2.0**53  # beyond, every float64 is whole, so wholeness carries no information
 
@@ -54,7 +53,7 @@ class Columns:
     @classmethod
     def detect(
         cls,
-        x: np.ndarray,  # [N, d] raw units
+        x: np.ndarray | StoredRows,  # [N, d] raw units
         names: Sequence[str],
         whole: Sequence[str] = (),
         categorical: Sequence[str] = (),
@@ -67,17 +66,24 @@ class Columns:
         DataError
             No rows, an unknown name, a name declared twice, or a value that is not whole in a column declared whole.
         """
-        x = np.asarray(x, dtype=np.float64)
+        x = x if is_stored(x) else np.asarray(x, dtype=np.float64)
         if x.ndim != 2 or len(x) == 0 or x.shape[1] != len(names):
             raise DataError(f"column kinds need rows [N, {len(names)}] with N of at least 1, got {x.shape}.")
         _check_declared(names, whole, categorical)
+        seen = Seen.of(x, listed=[j for j, name in enumerate(names) if name in categorical])
         kinds, values = [], []
-        for name, column in zip(names, x.T):
-            kind, seen = _kind(name, column, name in whole, name in categorical)
+        for j, name in enumerate(names):
+            kind, listed = _kind(name, seen, j, name in whole, name in categorical)
             kinds.append(kind)
-            values.append(seen)
-        low, high = x.min(axis=0), x.max(axis=0)
-        return cls(tuple(names), tuple(kinds), low, high, tuple(values), tuple(tuple(g) for g in groups))
+            values.append(listed)
+        return cls(
+            tuple(names),
+            tuple(kinds),
+            seen.low,
+            seen.high,
+            tuple(values),
+            tuple(tuple(int(j) for j in g) for g in groups),
+        )
 
     @classmethod
     def of_tensors(
@@ -116,14 +122,14 @@ class Columns:
 
     def observed(
         self,
-        x: np.ndarray,  # [n, d] raw units
+        x: np.ndarray | StoredRows,  # [n, d] raw units
     ) -> Columns:
         """Return the same kinds with the ranges and values of other rows, such as the training rows alone."""
-        x = np.asarray(x, dtype=np.float64)
-        values = tuple(
-            None if seen is None else tuple(np.unique(column).tolist()) for seen, column in zip(self.values, x.T)
-        )
-        return Columns(self.names, self.kinds, x.min(axis=0), x.max(axis=0), values, self.groups)
+        x = x if is_stored(x) else np.asarray(x, dtype=np.float64)
+        every = [j for j, values in enumerate(self.values) if values is not None]
+        seen = Seen.of(x, listed=every, asked=every)
+        values = tuple(None if found is None else tuple(found.tolist()) for found in seen.values)
+        return Columns(self.names, self.kinds, seen.low, seen.high, values, self.groups)
 
     @property
     def discrete(self) -> np.ndarray:  # bool [d]
@@ -198,31 +204,23 @@ def _check_declared(names: Sequence[str], whole: Sequence[str], categorical: Seq
         raise DataError(f"'{both[0]}' is declared whole and categorical.", "Declare it once.")
 
 
-def _kind(name: str, column: np.ndarray, whole: bool, categorical: bool) -> tuple[Kind, tuple[float, ...] | None]:
-    low, high = column.min(), column.max()
+def _kind(name: str, seen: Seen, j: int, whole: bool, categorical: bool) -> tuple[Kind, tuple[float, ...] | None]:
+    low, high, found = seen.low[j], seen.high[j], seen.values[j]
     if low == high:
         return "constant", (float(low),)
-    is_whole = bool(max(abs(low), abs(high)) < _EXACT and (column == np.rint(column)).all())
+    is_whole = bool(max(abs(low), abs(high)) < _EXACT and seen.whole[j])
     if whole and not is_whole:
-        odd = column[np.argmax(column != np.rint(column))]
+        odd = high if seen.whole[j] else seen.odd[j]
         raise DataError(
             f"input '{name}' is declared whole but holds {odd:g}.", "Remove it from --whole, or correct that value."
         )
+    listed = None if found is None else tuple(found.tolist())
     if categorical:
-        return "categorical", tuple(np.unique(column).tolist())
-    few = _few(column)
-    if few is not None and len(few) == 2 and (is_whole or len(column) >= 2 * _REPEATS):
-        return "binary", few
-    repeated = few is not None and len(column) >= _REPEATS * len(few)
-    return "whole" if is_whole else "continuous", few if repeated else None
-
-
-def _few(column: np.ndarray) -> tuple[float, ...] | None:
-    """Return the distinct values if there are at most 64."""
-    if len(np.unique(column[:_GLANCE])) > _FEW:
-        return None
-    values = np.unique(column)
-    return tuple(values.tolist()) if len(values) <= _FEW else None
+        return "categorical", listed
+    if listed is not None and len(listed) == 2 and (is_whole or seen.count >= 2 * _REPEATS):
+        return "binary", listed
+    repeated = listed is not None and seen.count >= _REPEATS * len(listed)
+    return "whole" if is_whole else "continuous", listed if repeated else None
 
 
 def _nearest(values: np.ndarray, column: np.ndarray) -> np.ndarray:

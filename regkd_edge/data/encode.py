@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,26 @@ class Category:
     name: str
     words: tuple[str, ...]
 
+    @classmethod
+    def of(cls, source: str, name: str, cells: Iterable[str]) -> Category:
+        """The words in the cells of a column of ``source``, in their order; :class:`DataError` for too many."""
+        words = tuple(sorted({cell.strip() for cell in cells} - {""}))
+        if len(words) > _MOST:
+            raise DataError(
+                f"column '{name}' of '{source}' holds {len(words):,} words, expected at most {_MOST} of a category.",
+                f"Add: {named_option('drop', [name])}",
+            )
+        return cls(name, words)
+
     @property
     def inputs(self) -> list[str]:
         """Names of the inputs that the words become: ``kind=A``."""
         return [f"{self.name}={word}" for word in self.words]
+
+    def codes(self, cells: Sequence[str]) -> list[float]:
+        """The code of each cell, not-a-number for a blank one."""
+        codes = {word: float(code) for code, word in enumerate(self.words)}
+        return [codes.get(cell.strip(), np.nan) for cell in cells]
 
 
 def to_codes(frame: Frame, name: str, like: Sequence[Category] | None = None) -> Category:
@@ -37,26 +53,19 @@ def to_codes(frame: Frame, name: str, like: Sequence[Category] | None = None) ->
     DataError
         Too many words, or one that the category of the same name in ``like`` does not have.
     """
-    cells = [cell.strip() for cell in frame.texts[name]]
-    words = tuple(sorted(set(cells) - {""}))
-    if len(words) > _MOST:
-        raise DataError(
-            f"column '{name}' of '{frame.source}' holds {len(words):,} words, expected at most {_MOST} of a category.",
-            f"Add: {named_option('drop', [name])}",
-        )
-    known = next((category for category in like or () if category.name == name), None)
+    category = Category.of(frame.source, name, frame.texts[name])
+    known = next((other for other in like or () if other.name == name), None)
     if known is not None:
-        unknown = [word for word in words if word not in known.words]
+        unknown = [word for word in category.words if word not in known.words]
         if unknown:
             raise DataError(
                 f"column '{name}' of '{frame.source}' holds '{unknown[0]}', which the training rows do not have.",
                 f"Expected one of: {', '.join(known.words[:20])}.",
             )
-        words = known.words
-    codes = {word: float(code) for code, word in enumerate(words)}
-    frame.values[:, frame.names.index(name)] = [codes.get(cell, np.nan) for cell in cells]
+        category = known
+    frame.values[:, frame.names.index(name)] = category.codes(frame.texts[name])
     del frame.odd[name]
-    return Category(name, words)
+    return category
 
 
 def expand(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +15,11 @@ from .checks.near import close_groups
 from .checks.neighbours import looks_grouped
 from .checks.row_labels import is_time, labels_of_rows
 from .columns import Columns
-from .encode import Category
+from .encode import Category, expand
 from .examples import joined_cut
+from .large import sample_of
 from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
-from .stored import held_out_limit, is_stored
+from .stored import StoredRows, held_out_limit, is_stored
 from .table import Table, finished, read_table
 from .times import times_of
 from .typed import named_option
@@ -28,8 +31,10 @@ _WORTH = 0.01  # share of repeated rows from which they are mentioned
 _GLANCE, _NUMBERS = 3000, 20_000_000  # examples that are compared with each other, and numbers in them at most
 
 
-def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
+def prepare(config: DataConfig, seed: int, folder: str | Path | None = None) -> tuple[Table, Split]:
     """Read the table that ``config.data`` names, with its held-out rows as ``config`` asks for them.
+
+    ``folder``: where the rows of a table that is larger than memory are stored, by default that of temporary files.
 
     Rows whose inputs are equal fall into one part. Where the user says which rows are held out (a unit, a column, a
     file), training and validation rows that repeat a held-out one are left out.
@@ -41,7 +46,7 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     """
     if config.data is None:
         raise DataError("no data given.", "Name the table as DataConfig.data.")
-    table, categories = read_table(config, config.data)
+    table, categories = read_table(config, config.data, folder=folder or tempfile.gettempdir())
     count = len(table)
     if config.test_data:
         table = _with_test_rows(table, config, categories)
@@ -51,21 +56,22 @@ def prepare(config: DataConfig, seed: int) -> tuple[Table, Split]:
     plain = table.input_shape is None
     if config.time:
         table = _in_order_of_time(table, config.time, count)
-    looked = plain and not is_stored(table.x)
-    counting = labels_of_rows(table.feature_names, table.x[:count]) if looked else []  # numbered copies are copies
+    looked = table.x[:count] if not is_stored(table.x) else table.x[sample_of(table) if plain else []]
+    counting = labels_of_rows(table.feature_names, looked) if plain else []  # numbered copies are copies
     kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
-    repeats = repeated_rows(table.x[:, kept] if 0 < len(kept) < table.d else table.x)
+    repeats = repeated_rows(table.x, kept if 0 < len(kept) < table.d else None)
     warnings = list(table.warnings)
     close, times, jittered = None, [], False
+    if plain:
+        warnings += _out_of_order(table.feature_names, looked, config)
     if plain and not is_stored(table.x):
         repeats, close, notes = _close(table, repeats, [j for j in range(table.d) if j not in kept])
         warnings, jittered = warnings + notes, bool(notes)
         times = [name for name in counting if is_time(name, np.sort(table.x[:count, table.feature_names.index(name)]))]
-        warnings += _out_of_order(table, config, count)
     parts = _parts(table, config, seed, count, repeats)
     if is_stored(table.x):
         parts, left = at_most(parts, held_out_limit(table.d), seed)
-        if left and config.split == "random" and not (config.group or config.split_column):
+        if left and config.split == "random" and not (config.group or config.split_column or config.test_data):
             rest = np.setdiff1d(np.arange(len(table)), np.concatenate([parts.validation, parts.test]))
             held = repeats[np.concatenate([parts.validation, parts.test])]
             parts = replace(parts, train=rest[~np.isin(repeats[rest], held)])
@@ -102,15 +108,14 @@ def _in_order_of_time(table: Table, name: str, count: int) -> Table:
     return table.take(np.concatenate([order, np.arange(count, len(table))]))
 
 
-def _out_of_order(table: Table, config: DataConfig, count: int) -> list[str]:
+def _out_of_order(names: list[str], x: np.ndarray, config: DataConfig) -> list[str]:
     """Whether the last rows of the table, which split time holds out, are not the latest ones."""
     if config.split != "time" or config.time:
         return []
-    columns = zip(table.feature_names, table.x[:count].T)
     return [
         f"split time holds out the last rows of the table, which are not the latest by '{name}': add "
         f"{named_option('time', [name])}"
-        for name, column in columns
+        for name, column in zip(names, x.T)
         if (np.diff(column) < 0).any() and is_time(name, np.sort(column))
     ]
 
@@ -183,6 +188,9 @@ def _parts(table: Table, config: DataConfig, seed: int, count: int, repeats: np.
 def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]) -> Table:
     """The rows of the test file below those of the table."""
     other, _ = read_table(config, str(config.test_data), like=categories)
+    if is_stored(table.x) and not is_stored(other.x):  # its words are inputs already
+        x, names, _groups = expand(other.x, other.feature_names, categories)
+        other = replace(other, x=x, feature_names=names)
     if other.input_shape != table.input_shape:
         raise DataError(
             f"'{config.data}' holds {_shape_of(table)} and '{config.test_data}' {_shape_of(other)}.",
@@ -195,22 +203,30 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
             f"'{config.test_data}' and '{config.data}' have other columns: '{lacks}' has no '{odd[0] if odd else ''}'.",
             "Give a test file with the columns of the table, or leave out others with --drop.",
         )
-    if is_stored(table.x) or is_stored(other.x):
+    if is_stored(other.x) or (is_stored(table.x) and not table.x.grows):
         raise DataError(
-            f"'{config.data}' stays in its file, and test data of another file cannot be joined to it.",
-            "Store them in one array, with a vector that says train or test, and add --split-column.",
+            f"'{config.test_data if is_stored(other.x) else config.data}' stays in its file, and the rows of another file "
+            "cannot be joined to it.",
+            "Store them in one file, with a column that says train or test, and add --split-column.",
         )
     place = {name: j for j, name in enumerate(other.feature_names)}
     order = [place[name] for name in table.feature_names]
     aside = {name: [*cells, *other.aside.get(name, [""] * len(other))] for name, cells in table.aside.items()}
     return replace(
         table,
-        x=np.concatenate([table.x, other.x[:, order]]),
+        x=_joined(table.x, other.x[:, order]),
         y=np.concatenate([table.y, other.y]),
         warnings=[*table.warnings, *(f"test data: {note}" for note in other.warnings)],
         aside=aside,
         cut=joined_cut(table, other),
     )
+
+
+def _joined(x: np.ndarray | StoredRows, further: np.ndarray) -> np.ndarray | StoredRows:
+    if not is_stored(x):
+        return np.concatenate([x, further])
+    x.append(further)
+    return x
 
 
 def _shape_of(table: Table) -> str:

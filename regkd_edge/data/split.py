@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..io.words import counted
-from .stored import blocks_of
+from .stored import StoredRows, blocks_of
 
 __all__ = ["Split", "at_most", "repeated_rows", "split", "split_by_column", "split_units", "subset"]
 
@@ -67,15 +67,18 @@ def _sizes(n: int, validation: float, test: float) -> tuple[int, int]:
 
 
 def repeated_rows(
-    x: np.ndarray,  # [N, d]
+    x: np.ndarray | StoredRows,  # [N, d]
+    columns: Sequence[int] | None = None,
 ) -> np.ndarray:  # [N] int64
-    """Number the distinct rows: equal rows have equal numbers.
+    """Number the distinct rows: rows that are equal in ``columns``, by default in all, have equal numbers.
 
     By a hash of 64 bits of each row; two rows of one hash fall into one part of a split, which does no harm.
     """
-    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, x.shape[1], dtype=np.uint64) * 2 + 1
+    width = x.shape[1] if columns is None else len(columns)
+    keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, width, dtype=np.uint64) * 2 + 1
     total = np.zeros(len(x), dtype=np.uint64)
     for begin, block in blocks_of(x):
+        block = block if columns is None else block[:, columns]
         bits = np.ascontiguousarray(block + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
         some = total[begin : begin + len(block)]
         for column, key in zip(bits.T, keys):

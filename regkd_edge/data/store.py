@@ -9,7 +9,7 @@ can be reported without torch.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,8 @@ class Dataset:
         """
         stored = self.table.columns
         if is_stored(self.x) and self.moments is not None:
+            if stored is not None and self.input_shape is None:
+                return stored  # observed in the training rows when it was stored
             found, names = self.moments, tuple(self.table.feature_names)
             kind = "whole" if found.whole else "continuous"
             return Columns(names, (kind,) * len(names), found.low, found.high, (None,) * len(names))
@@ -123,6 +125,8 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
     dataset, paths = Dataset(table, split), [arrays, names]
     if is_stored(table.x):
         found = moments_of(table.x, split.train)
+        if table.columns is not None and table.input_shape is None:
+            table = replace(table, columns=table.columns.observed(table.x.take(np.sort(split.train))))
         dataset = Dataset(table, split, found)
         inputs = {name: getattr(found, name) for name in _MOMENTS}
         inputs["facts"] = np.array([found.count, found.whole], dtype=np.int64)

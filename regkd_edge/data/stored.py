@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,33 @@ class StoredRows:
         self._offset, self._kind = int(array.offset), array.dtype
         self._shape = (len(array), math.prod(array.shape[1:]))
         self._rows = rows
+
+    @classmethod
+    def empty(cls, folder: str | Path, width: int) -> StoredRows:
+        """No rows yet, for :meth:`append`: in a file of ``folder`` that goes when the rows are no longer in use."""
+        rows = cls.__new__(cls)
+        rows._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        rows._offset, rows._kind, rows._shape, rows._rows = 0, np.dtype(np.float64), (0, width), None
+        return rows
+
+    @property
+    def grows(self) -> bool:
+        """Whether :meth:`append` may be used."""
+        return self._rows is None and self._file.writable()
+
+    def append(self, block: np.ndarray) -> None:  # [n, d]
+        """Add rows at the end of a file of :meth:`empty`, all of whose rows are in use; :class:`DataError` for a full disk."""
+        self._file.seek(0, os.SEEK_END)
+        left = memoryview(np.ascontiguousarray(block, dtype=np.float64)).cast("B")
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise DataError(
+                f"the rows cannot be stored after {len(self):,} of them: {error.strerror}.",
+                "They take 8 bytes per number, twice for a while: name a run folder on a disk with more room.",
+            ) from None
+        self._shape = (len(self) + len(block), self._shape[1])
 
     @property
     def shape(self) -> tuple[int, int]:

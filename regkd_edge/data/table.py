@@ -23,11 +23,13 @@ from .columns import Columns
 from .encode import Category, expand, to_codes
 from .reading import BUNDLED, Frame, Missing, TextFormat, read_frame
 from .reading.examples import Cut
-from .stored import is_stored
+from .stored import is_stored, moments_of
 from .typed import named_option
 from .wanted import parted, shown
 
-__all__ = ["BUNDLED", "Table", "load_table", "read_table"]
+__all__ = [
+    "BUNDLED", "Table", "check_values", "load_table", "no_row_left", "read_table", "require_dropped", "said_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +131,16 @@ def load_table(source: str | Path, target: Sequence[str] = (), **options: Any) -
 
 
 def read_table(
-    config: DataConfig, source: str | Path, like: list[Category] | None = None
+    config: DataConfig, source: str | Path, like: list[Category] | None = None, folder: str | Path | None = None
 ) -> tuple[Table, list[Category]]:
     """Read one file as ``config`` says; words are codes still, and cells to be filled are not-a-number.
 
-    ``like``: the categories of another file, whose codes are used here too.
+    Parameters
+    ----------
+    like : list of Category, optional
+        The categories of another file, whose codes are used here too.
+    folder : path, optional
+        Where the rows of a table that is larger than memory may be stored; without it every table is read as a whole.
     """
     from .examples import read_examples
     from .sources import holds_examples
@@ -153,14 +160,16 @@ def read_table(
         Missing.of(config.missing),
         config.header,
     )
-    frame = read_frame(source, form, skip=config.drop, texts=[*config.categorical, *aside])
-    unknown = [name for name in config.drop if name not in frame.left_out]
-    if unknown and not held_out:
-        near = difflib.get_close_matches(unknown[0], frame.names, n=1)
-        raise DataError(
-            f"--drop names '{unknown[0]}', which is not a column of '{source}'.",
-            f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown(frame.names)}.",
-        )
+    texts = [*config.categorical, *aside]
+    if folder is not None:
+        from .large import large_table
+
+        large = large_table(config, source, form, texts, Path(folder))
+        if large is not None:
+            return large
+    frame = read_frame(source, form, skip=config.drop, texts=texts)
+    if not held_out:
+        require_dropped(frame, config)
     wanted, inputs = parted(frame, config, aside_needed=not held_out)
     aside = [name for name in aside if name in frame.names]
     beside = {name: _texts(frame, name) for name in aside}
@@ -178,11 +187,22 @@ def read_table(
         warnings.append(f"{count - len(rows):,} of {count:,} rows with missing values are left out")
     d = len(inputs)
     x, y = np.ascontiguousarray(frame.values[:, :d]), np.ascontiguousarray(frame.values[:, d:])
-    frame.values = frame.values[:0]
-    _check(str(source), inputs, wanted, x, y, varying=not held_out)
+    frame.values = np.empty((0, len(frame.names)))  # a view would keep the whole
+    check_values(str(source), inputs, wanted, x, y, varying=not held_out)
     warnings += [f"stored target '{name}' is not used" for name in frame.known if name not in wanted]
     warnings += suspicious_values(frame.dotted, x, y, inputs, wanted)
     return Table(x, y, inputs, wanted, str(source), warnings, aside=beside), categories
+
+
+def require_dropped(frame: Frame, config: DataConfig) -> None:
+    """Refuse a column to be dropped that is not there."""
+    unknown = [name for name in config.drop if name not in frame.left_out]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], frame.names, n=1)
+        raise DataError(
+            f"--drop names '{unknown[0]}', which is not a column of '{frame.source}'.",
+            f"Did you mean '{near[0]}'?" if near else f"Its columns are: {shown(frame.names)}.",
+        )
 
 
 def _row_numbers(frame: Frame) -> list[str]:
@@ -205,20 +225,19 @@ def finished(table: Table, categories: list[Category], config: DataConfig) -> Ta
         from .examples import notes_of_examples
 
         return replace(table, warnings=[*table.warnings, *notes_of_examples(table.x)])
-    if is_stored(table.x):  # numbers alone: their kinds follow from one pass over the training rows
-        return table
+    if is_stored(table.x):
+        from .large import looked_through
+
+        return looked_through(table, categories, config)
     x, names, groups = expand(table.x, table.feature_names, categories)
     worded = {category.name for category in categories}
     coded = [name for name in config.categorical if name not in worded]
-    warnings = list(table.warnings)
-    for category in categories:
-        shown = ", ".join(category.inputs[:4]) + (", ..." if len(category.inputs) > 4 else "")
-        warnings.append(f"input '{category.name}' becomes {len(category.inputs)} inputs of 0 or 1: {shown}")
+    warnings = [*table.warnings, *map(said_of, categories)]
     if config.input_shape is not None:  # images or signals: no number is a code, and a constant one is a border
         columns = Columns.of_tensors(x, names)
         warnings += given_away(x, table.y, names, table.target_names)
         return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
-    warnings += coarse_or_constant(x, names) + copied_inputs(x, names)
+    warnings += coarse_or_constant(moments_of(x), names) + copied_inputs(x, names)
     warnings += given_away(x, table.y, names, table.target_names)
     columns = Columns.detect(x, names, config.whole, coded, groups)
     return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
@@ -237,15 +256,28 @@ def _with_values(frame: Frame, config: DataConfig, targets: int) -> np.ndarray:
     blank = np.isnan(frame.values[:, -targets:] if config.blanks == "mean" else frame.values).any(axis=1)
     rows = np.flatnonzero(~blank)
     if not len(rows):
-        worst = frame.names[int(np.argmax(np.isnan(frame.values).sum(axis=0)))]
-        raise DataError(
-            f"every row of '{frame.source}' has a missing value (most of them in '{worst}').",
-            f"Add: {named_option('drop', [worst])} (or --blanks mean).",
-        )
+        raise no_row_left(frame.source, frame.names[int(np.argmax(np.isnan(frame.values).sum(axis=0)))])
     return rows
 
 
-def _check(source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool) -> None:
+def said_of(category: Category) -> str:
+    """Say what the words of a column become."""
+    shown = ", ".join(category.inputs[:4]) + (", ..." if len(category.inputs) > 4 else "")
+    return f"input '{category.name}' becomes {len(category.inputs)} inputs of 0 or 1: {shown}"
+
+
+def no_row_left(source: str, worst: str) -> DataError:
+    """Every row has a blank cell, most of them in the column ``worst``."""
+    return DataError(
+        f"every row of '{source}' has a missing value (most of them in '{worst}').",
+        f"Add: {named_option('drop', [worst])} (or --blanks mean).",
+    )
+
+
+def check_values(
+    source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool
+) -> None:
+    """Refuse columns beyond the range of float32 engines; where they should vary, constant targets."""
     for name, values in zip([*inputs, *targets], [*x.T, *y.T]):
         problem = range_problem(source, name, values)
         if problem is not None:

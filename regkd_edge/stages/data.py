@@ -62,7 +62,7 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
         files = [*described_files(config), *teacher_files(config)]
         parts = split(len(table.x), config.data.validation, config.data.test, config.seed)
     else:
-        table, parts = prepare(config.data, config.seed)
+        table, parts = prepare(config.data, config.seed, run.path)
         named = (source, config.data.test_data, config.data.labels, config.data.test_labels)
         files = [path for path in named if path and path not in BUNDLED]
     paths = save_dataset(run, table, parts)

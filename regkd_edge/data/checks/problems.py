@@ -83,11 +83,10 @@ def require_numbers(
     DataError
     """
     found = _Findings("drop" if blanks == "refuse" else "")
-    for j, name in enumerate(frame.names):
+    for name in frame.names:
         odd = frame.odd.get(name)
         if odd is not None and odd.count:
-            numbers = int(np.isfinite(frame.values[:, j]).sum())
-            _judge(found, frame, name, odd, numbers, name in targets)
+            _judge(found, frame, name, odd, frame.numbers(name), name in targets)
     _infinite(found, frame)
     _blanks(found, frame, targets, [*found.drop, *found.categorical], blanks)
     if not found.said:
@@ -213,13 +212,15 @@ def _infinite(found: _Findings, frame: Frame) -> None:
 
 def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Sequence[str], rule: str) -> None:
     """Count the blank cells of each column where the rule refuses them, or leaves no row."""
-    n, beside = len(frame.values), set(aside)
-    blank = np.isnan(frame.values)
-    for name, odd in frame.odd.items():
-        blank[np.array(odd.rows, dtype=np.int64), frame.names.index(name)] = False
-    counts = {
-        name: count for name, count in zip(frame.names, blank.sum(axis=0).tolist()) if count and name not in beside
-    }
+    n, beside = frame.rows, set(aside)
+    blank, infinite = np.isnan(frame.values), np.isinf(frame.values).sum(axis=0).tolist()
+    counts = {}
+    for j, name in enumerate(frame.names):
+        odd = frame.odd.get(name, Odd())
+        blank[np.array(odd.rows, dtype=np.int64), j] = False
+        count = n - frame.numbers(name) - odd.count - infinite[j]
+        if count and name not in beside:
+            counts[name] = count
     for j, name in enumerate(frame.names):
         count = counts.get(name, 0)
         if count == n or (count and rule == "refuse"):

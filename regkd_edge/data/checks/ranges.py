@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import DataError
+from ..stored import Moments
 from ..typed import missing_option
 
 __all__ = ["COARSE", "LARGEST", "coarse_or_constant", "range_problem"]
@@ -39,13 +40,13 @@ def range_problem(source: str, name: str, values: np.ndarray) -> DataError | Non
     return None
 
 
-def coarse_or_constant(x: np.ndarray, names: Sequence[str]) -> list[str]:
+def coarse_or_constant(found: Moments, names: Sequence[str]) -> list[str]:
     """Notes on the inputs that carry nothing, or little once they are float32."""
     notes = []
-    for name, values in zip(names, x.T):
-        spread, size = values.std(), np.abs(values).max()
-        if values.min() == values.max():
-            notes.append(f"input '{name}' is constant ({values[0]:g}) and carries no information")
+    for name, low, high, spread in zip(names, found.low, found.high, found.deviation):
+        size = max(abs(low), abs(high))
+        if low == high:
+            notes.append(f"input '{name}' is constant ({low:g}) and carries no information")
         elif spread < COARSE * size:
             notes.append(
                 f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "

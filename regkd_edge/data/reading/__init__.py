@@ -9,18 +9,32 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from ...io.limits import TABLE_BYTES
+from ...io.limits import MAPPED_BYTES, TABLE_BYTES
 from ...io.regular import file_problem
 from .arrays import read_mat, read_npy, read_npz
 from .bundled import BUNDLED, read_bundled
 from .cells import Missing, TextFormat
-from .delimited import read_delimited
+from .delimited import StreamedText, read_delimited
 from .frame import Frame, Odd
-from .parquet import read_parquet
+from .parquet import StreamedParquet, read_parquet
 from .workbook import workbook_text
 
-__all__ = ["BUNDLED", "TextFormat", "Frame", "Missing", "Odd", "read_frame"]
+__all__ = [
+    "BUNDLED",
+    "TextFormat",
+    "Frame",
+    "Missing",
+    "Odd",
+    "StreamedParquet",
+    "StreamedText",
+    "empty_rows",
+    "leave_out_nameless",
+    "mark_missing",
+    "read_frame",
+    "streamed_frame",
+]
 
+_STREAMED = 1 << 20  # bytes below which no file holds more rows than memory takes, compressed or not
 _WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
 
@@ -58,17 +72,41 @@ def read_frame(
     for column in list(frame.names):
         if column in skip or (only is not None and column not in only):
             frame.without_column(column)
-    _mark_missing(frame, form)
-    _leave_out_nothing(frame)
+    mark_missing(frame, form)
+    leave_out_nameless(frame)
+    empty = empty_rows(frame)
+    if empty.any() and not empty.all():
+        frame.without_rows(empty)
+        frame.notes.append(f"{int(empty.sum())} empty rows are left out")
     return frame
 
 
-def _file(path: Path) -> Path:
+def streamed_frame(
+    source: str | Path, form: TextFormat = TextFormat(), *, skip: Collection[str] = (), texts: Collection[str] = ()
+) -> StreamedText | StreamedParquet | None:
+    """Return a text table or a Parquet file that is read in parts; None for any other kind, or a small file.
+
+    The errors are those of :func:`read_frame`; its parts are passed to :func:`mark_missing` by the caller.
+    """
+    path = Path(source)
+    if str(source) in BUNDLED or path.suffix.lower() in (".npz", ".npy", ".mat", *_WORKBOOKS):
+        return None
+    _file(path, MAPPED_BYTES)
+    if path.stat().st_size < _STREAMED:
+        return None
+    return (
+        StreamedParquet(path, skip)
+        if path.suffix.lower() in (".parquet", ".pq")
+        else StreamedText(path, form, skip, texts)
+    )
+
+
+def _file(path: Path, largest: int = TABLE_BYTES) -> Path:
     if not path.exists() and not path.is_symlink():
         raise DataError(f"no file '{path}'.", _near_files(path))
     if path.is_dir():
         raise DataError(f"'{path}' is a folder, expected a data file.", "Give the path of a CSV, Parquet or NPZ file.")
-    problem = file_problem(path, TABLE_BYTES)
+    problem = file_problem(path, largest)
     if problem is not None:
         raise DataError(f"'{path}' cannot be read: {problem}.", "Write the table to an ordinary, readable file.")
     return path
@@ -103,7 +141,7 @@ def _read_file(
     return read_delimited(path, form, skip=skip, only=only, texts=texts)
 
 
-def _mark_missing(frame: Frame, form: TextFormat) -> None:
+def mark_missing(frame: Frame, form: TextFormat) -> None:
     """Numbers and texts that mean missing become blanks, whatever kind of file they came from."""
     for name in form.missing.columns:
         if name not in frame.names:
@@ -122,8 +160,8 @@ def _mark_missing(frame: Frame, form: TextFormat) -> None:
             frame.texts[name] = ["" if cell.strip() in missing.texts else cell for cell in frame.texts[name]]
 
 
-def _leave_out_nothing(frame: Frame) -> None:
-    """Leave out what holds nothing: rows and nameless columns without a value, nameless columns that count the rows."""
+def leave_out_nameless(frame: Frame) -> None:
+    """Leave out nameless columns without a value, and those that count the rows."""
     for name in [n for n in frame.names if n.startswith("unnamed")]:
         column = frame.values[:, frame.names.index(name)]
         if name in frame.odd:
@@ -136,12 +174,14 @@ def _leave_out_nothing(frame: Frame) -> None:
             frame.notes.append(f"column {name.removeprefix('unnamed')} has no name and is called '{name}'")
             continue
         frame.without_column(name)
+
+
+def empty_rows(frame: Frame) -> np.ndarray:  # bool [N]
+    """Rows without a cell that holds anything."""
     empty = np.isnan(frame.values).all(axis=1)
-    if empty.any() and not empty.all():
+    if empty.any():
         for odd in frame.odd.values():
             empty[np.array(odd.rows, dtype=np.int64)] = False
         for cells in frame.texts.values():
-            empty &= np.array([not cell.strip() for cell in cells])
-        if empty.any():
-            frame.without_rows(empty)
-            frame.notes.append(f"{int(empty.sum())} empty rows are left out")
+            empty &= np.array([not cell.strip() for cell in cells], dtype=bool)
+    return empty

@@ -6,9 +6,11 @@ hands the file to the reader here, whose answers are the same bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
+import math
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -20,12 +22,12 @@ import numpy as np
 
 from ...errors import DataError
 from .cells import TextFormat, shortened
-from .fast import read_numbers
+from .fast import NotPlain, blocks_of_numbers, read_numbers
 from .frame import Frame, Odd
 from .layout import Layout, layout_of, parsed
 from .stream import BROKEN, LONGEST_LINE, check_unpacked, lines_of, opened
 
-__all__ = ["read_delimited"]
+__all__ = ["StreamedText", "read_delimited"]
 
 _HEAD = 2**18  # bytes that the layout is told from
 _CHUNK = 8192  # rows that are converted at a time
@@ -57,30 +59,82 @@ def read_delimited(
         Not readable, nothing in it, no header line, a line with another number of cells.
     """
     source = _Source(path, content)
-    try:
+    with _readable(path):
         if content is None:
             check_unpacked(path)
-        with source.opened() as stream:
-            head = stream.read(_HEAD)
-            while head.count(b"\n") < 2 and len(head) < LONGEST_LINE and (more := stream.read(_HEAD)):
-                head += more  # a header of many columns is longer
-            whole = not stream.read(1)
-        layout = layout_of(path, head, whole, form)
+        layout = _layout(source, form)
         wanted = [n for n in layout.names if n not in skip and (only is None or n in only)]
         kept = [name for name in wanted if name in texts]
-        left_out = sorted(set(layout.names) - set(wanted))
         if content is None and not kept:
-            frame = read_numbers(path, layout, form, wanted)
-            if frame is not None:
-                frame.left_out = left_out
-                frame.dotted = [name for name in layout.dotted if name in wanted]
-                frame.lines = layout.left_out
-                frame.place = lambda row: f"line {_line_of(source, layout, row)}"
+            numbers = read_numbers(path, layout, form, wanted)
+            if numbers is not None:
+                frame = _empty(source, layout, wanted, kept)
+                frame.values = numbers.values
                 return frame
         return _read(source, layout, form, wanted, kept)
+
+
+class StreamedText:
+    """A text table that is read in parts, each with what its cells hold; of the whole only the layout is in memory.
+
+    Parameters
+    ----------
+    path : path
+    form : TextFormat
+    skip, texts : collections of str
+        As of :func:`read_delimited`, whose errors and answers are the same.
+    """
+
+    def __init__(self, path: Path, form: TextFormat, skip: Collection[str] = (), texts: Collection[str] = ()) -> None:
+        self._source, self._form = _Source(path, None), form
+        with _readable(path):
+            self._layout = _layout(self._source, form)
+        wanted = [name for name in self._layout.names if name not in skip]
+        self._texts = [name for name in wanted if name in texts]
+        #: The table without its rows.
+        self.frame = _empty(self._source, self._layout, wanted, self._texts)
+
+    def size(self) -> int:
+        """About how many rows there are, by the length of the first lines; a compressed file is unpacked once."""
+        with _readable(self._source.path), self._source.opened() as stream:
+            head = stream.read(_HEAD)
+            lines = max(1, head.count(b"\n"))
+        return math.ceil(lines / max(1, len(head)) * check_unpacked(self._source.path))
+
+    def parts(self) -> Iterator[Frame]:
+        """Yield the rows from the first one on.
+
+        Raises
+        ------
+        DataError
+        """
+        with _readable(self._source.path):
+            yield from _chunks(self._source, self._layout, self._form, self.frame.names, self._texts)
+
+    def plain_parts(self) -> Iterator[Frame]:
+        """The same, several times as fast; ``NotPlain`` where only :meth:`parts` can judge."""
+        if self._texts:
+            raise NotPlain
+        for values in blocks_of_numbers(self._source.path, self._layout, self._form, self.frame.names):
+            yield Frame(self.frame.source, list(self.frame.names), values)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except BROKEN as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(f"'{path}' cannot be read: {reason}.", "Give a readable file.") from None
+
+
+def _layout(source: _Source, form: TextFormat) -> Layout:
+    with source.opened() as stream:
+        head = stream.read(_HEAD)
+        while head.count(b"\n") < 2 and len(head) < LONGEST_LINE and (more := stream.read(_HEAD)):
+            head += more  # a header of many columns is longer
+        whole = not stream.read(1)
+    return layout_of(source.path, head, whole, form)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,36 +149,51 @@ class _Source:
 
 
 def _read(source: _Source, layout: Layout, form: TextFormat, wanted: list[str], texts: list[str]) -> Frame:
-    column_of = {name: j for j, name in enumerate(layout.names)}
-    index = [column_of[name] for name in wanted]
-    readers = [form.reader(name, layout.decimal) for name in wanted]
-    path = source.path
-    frame = Frame(str(path), wanted, np.empty((0, len(wanted))), notes=list(layout.notes))
+    frame = _empty(source, layout, wanted, texts)
+    parts, count = [], 0
+    for part in _chunks(source, layout, form, wanted, texts):
+        for name, odd in part.odd.items():
+            frame.odd.setdefault(name, Odd()).join(odd, count)
+        for name, cells in part.texts.items():
+            frame.texts[name] += cells
+        parts.append(part.values)
+        count += len(part.values)
+    if not parts:
+        raise DataError(f"'{source.path}' has a header and no rows.", "Give a CSV file with data in it.")
+    frame.values = np.concatenate(parts)
+    return frame
+
+
+def _empty(source: _Source, layout: Layout, wanted: list[str], texts: list[str]) -> Frame:
+    """The table without its rows."""
+    frame = Frame(str(source.path), list(wanted), np.empty((0, len(wanted))), notes=list(layout.notes))
     frame.left_out = sorted(set(layout.names) - set(wanted))
     frame.texts = {name: [] for name in texts}
     frame.dotted = [name for name in layout.dotted if name in wanted]
     frame.lines = layout.left_out
-    parts, row = [], 0
+    frame.place = lambda row: f"line {_line_of(source, layout, row)}"
+    return frame
+
+
+def _chunks(source: _Source, layout: Layout, form: TextFormat, wanted: list[str], texts: list[str]) -> Iterator[Frame]:
+    """The rows in parts of some thousands."""
+    column_of = {name: j for j, name in enumerate(layout.names)}
+    index = [column_of[name] for name in wanted]
+    readers = [form.reader(name, layout.decimal) for name in wanted]
     with source.opened() as stream:
-        rows = _rows(path, layout, lines_of(path, stream, layout.encoding))
+        rows = _rows(source.path, layout, lines_of(source.path, stream, layout.encoding))
         while chunk := list(itertools.islice(rows, _CHUNK)):
             columns = list(zip(*chunk))
-            values = np.empty((len(chunk), len(wanted)))
+            part = Frame(str(source.path), list(wanted), np.empty((len(chunk), len(wanted))))
             for j, (name, reader) in enumerate(zip(wanted, readers)):
                 cells = columns[index[j]]
-                values[:, j], odd = reader.column(cells)
+                part.values[:, j], odd = reader.column(cells)
                 for place in odd:
-                    frame.odd.setdefault(name, Odd()).add(cells[place].strip(), row + place)
-                if name in frame.texts:
+                    part.odd.setdefault(name, Odd()).add(cells[place].strip(), place)
+                if name in texts:
                     marks = reader.missing.texts
-                    frame.texts[name] += ["" if (text := cell.strip()) in marks else text for cell in cells]
-            parts.append(values)
-            row += len(chunk)
-    if not parts:
-        raise DataError(f"'{path}' has a header and no rows.", "Give a CSV file with data in it.")
-    frame.values = np.concatenate(parts)
-    frame.place = lambda wanted_row: f"line {_line_of(source, layout, wanted_row)}"
-    return frame
+                    part.texts[name] = ["" if (text := cell.strip()) in marks else text for cell in cells]
+            yield part
 
 
 def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] | None = None) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +12,52 @@ from .frame import Frame
 from .layout import SPACE, Layout
 from .stream import opened
 
-__all__ = ["read_numbers"]
+__all__ = ["NotPlain", "blocks_of_numbers", "read_numbers"]
 
 _BLOCK = 2**22  # bytes that are parsed at a time
 _SMALL = 2**20  # bytes of a file below which importing pyarrow takes longer than reading without it
 
 
-def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str], small: int = _SMALL) -> Frame | None:
-    """Read the columns ``wanted``, or None where only the strict reader can judge.
+class NotPlain(Exception):
+    """Only the strict reader can judge this file."""
 
-    That is where pyarrow is absent, the file is small, a cell is not a plain number, a line is too long or too short, a
-    whole number is beyond 2^53, or spaces part the columns.
+
+def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str], small: int = _SMALL) -> Frame | None:
+    """Read the columns ``wanted``, or None where :func:`blocks_of_numbers` says :class:`NotPlain`."""
+    try:
+        parts = list(blocks_of_numbers(path, layout, form, wanted, small))
+    except NotPlain:
+        return None
+    if not parts:
+        return None
+    values = np.empty((sum(map(len, parts)), len(wanted)))
+    end = len(values)
+    while parts:  # each is given back before the next one is copied
+        part = parts.pop()
+        values[end - len(part) : end] = part
+        end -= len(part)
+    return Frame(str(path), list(wanted), values, notes=list(layout.notes))
+
+
+def blocks_of_numbers(
+    path: Path, layout: Layout, form: TextFormat, wanted: list[str], small: int = _SMALL
+) -> Iterator[np.ndarray]:
+    """Yield the rows of the columns ``wanted`` as float64 blocks [n, c], some megabytes of text each.
+
+    Raises
+    ------
+    NotPlain
+        At any block: pyarrow is absent, the file is small, a cell is not a plain number, a line is too long or too
+        short, a whole number is beyond 2^53, or spaces part the columns.
     """
     plain = layout.separator != SPACE and not form.thousands and not form.missing.columns
     if not plain or layout.encoding.startswith("utf-16") or path.stat().st_size < small or not wanted:
-        return None
+        raise NotPlain
     try:
         import pyarrow as pa
         from pyarrow import csv
     except ImportError:
-        return None
-    parts = []
+        raise NotPlain from None
     try:
         with opened(path) as stream:
             batches = csv.open_csv(
@@ -53,14 +79,9 @@ def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]
                 for j in range(len(wanted)):
                     part[:, j] = batch.column(j).to_numpy(zero_copy_only=False)
                 if part.size and not (np.abs(part[~np.isnan(part)]) < EXACT).all():
-                    return None
-                parts.append(part)
+                    raise NotPlain
+                for missing in form.missing.numbers:
+                    part[part == missing] = np.nan
+                yield part
     except (pa.ArrowException, OSError):
-        return None
-    if not parts:
-        return None
-    values = np.concatenate(parts)
-    parts.clear()
-    for missing in form.missing.numbers:
-        values[values == missing] = np.nan
-    return Frame(str(path), list(wanted), values, notes=list(layout.notes))
+        raise NotPlain from None

@@ -36,6 +36,19 @@ class Odd:
         else:
             self.more = True
 
+    def join(self, later: Odd, rows: int) -> None:
+        """Count the cells of further rows, the first of which is row ``rows`` here."""
+        for text, (count, row) in later.texts.items():
+            if text in self.texts:
+                self.texts[text][0] += count
+            elif len(self.texts) < _DISTINCT:
+                self.texts[text] = [count, rows + row]
+            else:
+                self.more = True
+        self.count += later.count
+        self.more = self.more or later.more
+        self.rows.extend(rows + row for row in later.rows)
+
 
 def row_place(row: int) -> str:
     """Where a row stands in a source without lines."""
@@ -68,6 +81,8 @@ class Frame:
         Columns whose cells look like thousands with a dot.
     lines : list of (int, list of str)
         Number and cells of the lines below the names that were left out.
+    counted : (int, int array [c]), optional
+        Where ``values`` holds only the rows to be spoken of: rows of the table, and finite numbers by column.
     """
 
     source: str
@@ -81,11 +96,24 @@ class Frame:
     left_out: list[str] = field(default_factory=list)
     dotted: list[str] = field(default_factory=list)
     lines: list[tuple[int, list[str]]] = field(default_factory=list)
+    counted: tuple[int, np.ndarray] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table."""
+        return len(self.values) if self.counted is None else self.counted[0]
+
+    def numbers(self, name: str) -> int:
+        """Cells of a column that hold a finite number."""
+        j = self.names.index(name)
+        return int(np.isfinite(self.values[:, j]).sum() if self.counted is None else self.counted[1][j])
 
     def without_rows(self, empty: np.ndarray) -> None:
         """Leave out the rows where ``empty`` [N] is True; places stay those of the file."""
-        kept = np.flatnonzero(~empty)
-        place = self.place
+        kept, place, new = np.flatnonzero(~empty), self.place, np.cumsum(~empty) - 1
+        for odd in self.odd.values():  # a row with such a cell is not empty
+            odd.rows = array("q", new[np.array(odd.rows, dtype=np.int64)].tolist())
+            odd.texts = {text: [count, int(new[row])] for text, (count, row) in odd.texts.items()}
         self.values = self.values[kept]
         self.texts = {name: [cells[i] for i in kept] for name, cells in self.texts.items()}
         self.place = lambda row: place(int(kept[row]))

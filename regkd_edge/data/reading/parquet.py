@@ -2,23 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from array import array
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, NotAvailable
 from ...io.limits import INFLATED_BYTES
-from .frame import Frame, exact_float64, text_column
+from .fast import NotPlain
+from .frame import Frame, Odd, exact_float64, text_column
 from .layout import require_unique
 
-__all__ = ["read_parquet"]
+__all__ = ["StreamedParquet", "read_parquet"]
 
+_BATCH = 65_536  # rows that are converted at a time
 _RATIO = 100  # repeated values take almost no space in this format
 
 
 def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
     """Read the columns of a Parquet file; those of numbers as numbers, any others as texts."""
+    streamed = StreamedParquet(path, skip)
+    frame = streamed.frame
+    frame.values = np.empty((streamed.rows, len(frame.names)))
+    begin = 0
+    for part in streamed.parts():
+        frame.values[begin : begin + len(part.values)] = part.values
+        for name, odd in part.odd.items():
+            frame.odd.setdefault(name, Odd()).join(odd, begin)
+        for name, cells in part.texts.items():
+            frame.texts.setdefault(name, []).extend(cells)
+        begin += len(part.values)
+    return frame
+
+
+class StreamedParquet:
+    """A Parquet file that is read in parts.
+
+    Parameters
+    ----------
+    path : path
+    skip : collection of str
+        Columns that are not read.
+
+    Raises
+    ------
+    DataError
+        Not readable, no rows, or columns of one name.
+    NotAvailable
+        pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path, skip: Collection[str] = ()) -> None:
+        self._path, self._pa, self._pq = path, *_libraries()
+        with self._readable():
+            facts = self._pq.read_metadata(path)
+            announced = 8 * facts.num_rows * facts.num_columns
+            if announced > max(INFLATED_BYTES, _RATIO * path.stat().st_size):
+                raise DataError(
+                    f"'{path}' announces {announced:,} bytes of numbers, more than {_RATIO} times its size.",
+                    "Write it again without compression.",
+                )
+            names = self._pq.read_schema(path).names
+        require_unique(path, names)
+        wanted = [name for name in names if name not in skip]
+        #: Rows of the file.
+        self.rows = facts.num_rows
+        if not wanted or not self.rows:
+            raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
+        #: The table without its rows.
+        self.frame = Frame(str(path), wanted, np.empty((0, len(wanted))))
+        self.frame.left_out = sorted(set(names) - set(wanted))
+
+    def size(self) -> int:
+        """How many rows there are."""
+        return self.rows
+
+    def parts(self) -> Iterator[Frame]:
+        """Yield the rows from the first one on."""
+        with self._readable(), self._pq.ParquetFile(self._path) as file:
+            for batch in file.iter_batches(_BATCH, columns=self.frame.names):
+                yield self._part(batch)
+
+    def plain_parts(self) -> Iterator[Frame]:
+        """The same where all cells are numbers; ``NotPlain`` at the first part with another one."""
+        for part in self.parts():
+            if part.odd or part.texts:
+                raise NotPlain
+            yield part
+
+    def _part(self, batch: Any) -> Frame:
+        names = self.frame.names
+        frame = Frame(self.frame.source, list(names), np.full((batch.num_rows, len(names)), np.nan))
+        for j, name in enumerate(names):
+            self._fill(frame, j, name, batch.column(name))
+        return frame
+
+    def _fill(self, frame: Frame, j: int, name: str, column: Any) -> None:
+        pa = self._pa
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column, kind = column.cast(kind.value_type), kind.value_type
+        if pa.types.is_boolean(kind):
+            column, kind = column.cast(pa.int8()), pa.int8()
+        if pa.types.is_decimal(kind):
+            column, kind = column.cast(pa.float64()), pa.float64()
+        if pa.types.is_floating(kind):
+            frame.values[:, j] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        elif pa.types.is_integer(kind):
+            valid = np.flatnonzero(np.asarray(column.is_valid()))
+            frame.values[valid, j], odd = exact_float64(column.drop_null().to_numpy(zero_copy_only=False))
+            if odd is not None:
+                odd.texts = {text: [count, int(valid[row])] for text, (count, row) in odd.texts.items()}
+                odd.rows = array("q", valid[np.array(odd.rows)].tolist())
+                frame.odd[name] = odd
+        elif not pa.types.is_null(kind):
+            frame.texts[name] = ["" if cell is None else str(cell) for cell in column.to_pylist()]
+            frame.odd[name] = text_column(frame.texts[name])
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._pa.ArrowException, OSError) as error:
+            raise DataError(f"'{self._path}' is not a readable Parquet file: {error}.", "Write it again.") from None
+
+
+def _libraries() -> tuple[Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -27,40 +139,4 @@ def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
             "Parquet files are read by pyarrow, which is not installed.",
             "Run: pip install 'regkd-edge[data]', or give a CSV file.",
         ) from None
-    try:
-        facts = pq.read_metadata(path)
-        announced = 8 * facts.num_rows * facts.num_columns
-        if announced > max(INFLATED_BYTES, _RATIO * path.stat().st_size):
-            raise DataError(
-                f"'{path}' announces {announced:,} bytes of numbers, more than {_RATIO} times its size.",
-                "Write it again without compression.",
-            )
-        names = pq.read_schema(path).names
-        require_unique(path, names)
-        wanted = [name for name in names if name not in skip]
-        stored = pq.read_table(path, columns=wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"'{path}' is not a readable Parquet file: {error}.", "Write it again.") from None
-    if not wanted or not len(stored):
-        raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
-    frame = Frame(str(path), wanted, np.full((len(stored), len(wanted)), np.nan))
-    frame.left_out = sorted(set(names) - set(wanted))
-    for j, name in enumerate(wanted):
-        column, kind = stored.column(name), stored.schema.field(name).type
-        if pa.types.is_dictionary(kind):
-            column, kind = column.cast(kind.value_type), kind.value_type
-        if pa.types.is_boolean(kind):
-            column, kind = column.cast(pa.int8()), pa.int8()
-        if pa.types.is_decimal(kind):
-            column, kind = column.cast(pa.float64()), pa.float64()
-        if pa.types.is_floating(kind):
-            frame.values[:, j] = column.cast(pa.float64()).to_numpy()
-        elif pa.types.is_integer(kind):
-            valid = np.flatnonzero(np.asarray(column.is_valid()))
-            frame.values[valid, j], odd = exact_float64(column.drop_null().to_numpy())
-            if odd is not None:
-                frame.odd[name] = odd
-        elif not pa.types.is_null(kind):
-            frame.texts[name] = ["" if cell is None else str(cell) for cell in column.to_pylist()]
-            frame.odd[name] = text_column(frame.texts[name])
-    return frame
+    return pa, pq

@@ -62,12 +62,15 @@ def opened(path: Path) -> IO[bytes]:
     return open(path, "rb") if packed is None else io.BufferedReader(_Limited(path, packed), 2**20)
 
 
-def check_unpacked(path: Path) -> None:
-    """Unpack a compressed file once and count its bytes: :class:`DataError` for too many, before any is parsed."""
+def check_unpacked(path: Path) -> int:
+    """Return the bytes of a file, of a compressed one unpacked: :class:`DataError` for too many, before any is parsed."""
     with opened(path) as stream:
-        if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, _Limited):
-            while stream.read(2**20):
-                pass
+        if not (isinstance(stream, io.BufferedReader) and isinstance(stream.raw, _Limited)):
+            return path.stat().st_size
+        count = 0
+        while block := stream.read(2**20):
+            count += len(block)
+    return count
 
 
 def _decompressed(path: Path) -> IO[bytes] | None:

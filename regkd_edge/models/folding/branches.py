@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..mlp import ACTIVATIONS
-from .symbolic_row import NotAChain, SymbolicRow, same_layer
+from .symbolic_row import NeverAChain, NotAChain, SymbolicRow, same_layer
 
 __all__ = ["joined", "total"]
 
@@ -95,9 +95,9 @@ def _side_by_side(branches: list[_Branch], level: int) -> tuple[Tensor, Tensor, 
             rows.append(here)
             starts.append(units)
             units += len(here[1])
+            if units > _WIDEST:  # at once: the others need not be built
+                raise NeverAChain(f"branches of more than {_WIDEST} units side by side")
         spans.append((starts[twin], len(here[1])))
-    if units > _WIDEST:
-        raise NotAChain(f"branches of {units} units side by side")
     for branch, (start, count) in zip(branches, spans):
         own = level < len(branch.chain.layers)
         if own or (branch.positive and name == "relu"):

@@ -6,7 +6,6 @@ arguments or TorchScript, is recorded while a few rows pass (``make_fx``).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,21 +16,29 @@ from torch import fx, nn
 from ..mlp import hooked
 from .operations import ELEMENTWISE, FUNCTIONS, OPERATIONS, SAME
 from .sums import normalized, prelu
-from .symbolic_row import NotAChain, SymbolicRow
+from .symbolic_row import NeverAChain, NotAChain, SymbolicRow
 from .values import RowCount, symbolic
 from .writes import name_of, require_fresh
 
 __all__ = ["chain_of", "chains_of"]
 
 _RECORDED = 11  # rows that pass while a graph is recorded: not a usual width
+# Layers that are no linear map of a row of numbers, however they are written.
+_MIXING = (
+    nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.LayerNorm, nn.GroupNorm, nn.Embedding, nn.Bilinear,
+)  # fmt: skip
 _PLAIN = (RowCount, str, bool, type(None))
 
 
 def chains_of(module: nn.Module, width: int | None = None) -> Iterator[SymbolicRow]:
     """Yield what each way of following a module finds; a way that fails is left out."""
     for recorded in (False, True):
-        with contextlib.suppress(NotAChain):
+        try:
             yield chain_of(module, width, recorded=recorded)
+        except NeverAChain:  # to record a graph takes a second of imports
+            return
+        except NotAChain:
+            continue
 
 
 def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = False) -> SymbolicRow:
@@ -126,7 +133,8 @@ class _Follow(fx.Interpreter):
             return prelu(x, module.weight)
         if isinstance(module, ELEMENTWISE):
             return x.each(module)
-        raise NotAChain(f"a {type(module).__name__}")
+        kind = NeverAChain if isinstance(module, _MIXING) else NotAChain
+        raise kind(f"a {type(module).__name__}")
 
     def call_function(self, target: Callable, args: tuple, kwargs: dict) -> Any:
         return self._apply(name_of(target), target, args, kwargs)

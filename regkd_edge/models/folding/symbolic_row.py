@@ -19,7 +19,7 @@ from torch import Tensor
 from ..mlp import ACTIVATIONS, MLP
 from .piecewise import FAR, Lines, lines_of
 
-__all__ = ["SymbolicRow", "NotAChain", "same_layer"]
+__all__ = ["SymbolicRow", "NeverAChain", "NotAChain", "same_layer"]
 
 _LAYERS = 64  # beyond, no network that the core takes
 
@@ -30,6 +30,10 @@ _GRID = torch.cat([_DENSE, FAR, -FAR])
 
 class NotAChain(Exception):
     """Neither a linear map nor a known activation; the message names it."""
+
+
+class NeverAChain(NotAChain):
+    """The same, whichever way the module is followed."""
 
 
 @dataclass(frozen=True, eq=False)

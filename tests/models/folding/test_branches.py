@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from regkd_edge.models.convert import as_mlp
+from regkd_edge.models.folding import follow
 from regkd_edge.models.folding.branches import passage
 from regkd_edge.models.folding.symbolic_row import NotAChain
 from regkd_edge.models.mlp import ACTIVATIONS
@@ -131,3 +132,17 @@ def test_a_network_that_folding_makes_much_larger_stays_as_it_is():
     assert as_mlp(net) is None  # 30 times the parameters
     net.deep = nn.Sequential(nn.Linear(4, 120), *[nn.Sequential(nn.ReLU(), shared) for _ in range(3)])
     assert as_mlp(net) is not None
+
+
+def test_an_ensemble_that_is_too_wide_is_given_up_before_it_is_built(monkeypatch):
+    class Ensemble(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.nets = nn.ModuleList(nn.Sequential(nn.Linear(4, 300), nn.ReLU(), nn.Linear(300, 1)) for _ in range(9))
+
+        def forward(self, x):
+            return torch.stack([net(x) for net in self.nets]).mean(0)
+
+    monkeypatch.setattr(follow, "_recorded", lambda *_: pytest.fail("recorded for nothing"))
+    assert as_mlp(Ensemble(), 4) is None
+    assert as_mlp(nn.Sequential(nn.Conv1d(1, 3, 3), nn.Flatten(), nn.Linear(6, 1)), 4) is None
