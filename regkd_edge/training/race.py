@@ -22,6 +22,7 @@ from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, candidates
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
 from .ladder import FIRST
+from .last_heat import Heat
 from .race_state import RaceState
 from .race_summary import sentence
 from .setting import Setting
@@ -62,6 +63,13 @@ class Race:
     rows: int
     seconds: float
     until: float | None
+    heat: Heat | None = None  # of the winner against the base alone, once both are trained
+
+    @property
+    def kept(self) -> Entrant:
+        """Whose student is kept: the winner's, unless it lost the last heat."""
+        title = None if self.heat is None else self.heat.kept
+        return next((one for one in self.entrants if one.title == title), self.winner)
 
     @property
     def base(self) -> Entrant:
@@ -73,14 +81,14 @@ class Race:
 
     @property
     def gain(self) -> float:
-        """Of the winner over the base alone after the last rung, relative; 0: the base alone won."""
-        return 1.0 - self.score(self.winner) / max(self.score(self.base), 1e-12)
+        """Of whose student is kept over the base alone after the last rung, relative; 0: the base alone."""
+        return 1.0 - self.score(self.kept) / max(self.score(self.base), 1e-12)
 
     def record(self) -> dict[str, Any]:
-        """JSON-able: candidates with their scores per rung, the winner, and the sentence that explains it."""
+        """JSON-able: candidates with their scores per rung, whose student is kept, and the sentence that explains it."""
         return {
-            "winner": self.winner.title,
-            "fields": self.winner.fields,
+            "winner": self.kept.title,
+            "fields": self.kept.fields,
             "explanation": sentence(self),
             "measure": f"distance to the {self.measure} on held-out rows, standard deviations of the target",
             "held_out_rows": self.rows,
@@ -88,6 +96,7 @@ class Race:
             "rungs": self.rungs,
             "base": self.base.title,
             "gain_over_base": self.gain,
+            "last_heat": None if self.heat is None else self.heat.record(),
             "teacher_distance_to_labels": self.teacher_error,
             "candidates": [one.record() for one in self.entrants],
             "seconds": round(self.seconds, 3),

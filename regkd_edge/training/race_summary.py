@@ -17,6 +17,8 @@ _BELOW = 0.3  # of the teacher's own error
 def sentence(race: Race) -> str:
     """Return one sentence: who won, and how the base alone did."""
     won, base = race.winner.candidate.title, race.base
+    if race.kept is not race.winner:
+        return race.heat.sentence(won, race.winner.fields)
     if race.measure == "labels":
         why = f"the teacher does not hold on these rows (the labels alone are nearer to the labels): {won} won"
     else:
@@ -36,7 +38,7 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
         Of the winner's training: its last entry has the mean square of the base.
     """
     said = []
-    if race.measure != "teacher":
+    if race.measure != "teacher" or race.kept is not race.winner:
         return said
     reached, error = race.score(race.winner), race.teacher_error
     if race.gain < _HELPS:

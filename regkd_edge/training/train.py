@@ -22,6 +22,7 @@ from ..sampling.synthetic import summary_of_inputs
 from .free import how_sure
 from .guard import better_than_its_teacher
 from .job import Training
+from .last_heat import Runner, settle
 from .loop import Progress
 from .objective import optimizer_of
 from .pair import plain_pair
@@ -139,10 +140,16 @@ def distill(
         config = without_rows(config, dataset.d, teacher.differentiable)
     setting = Setting.of(dataset, teacher, config, seed)
     race = until = None
-    if config.races:
-        race, config, until = _raced(setting, config, checkpoint)
+    asked = config
+    if asked.races:
+        race, config, measure, until = _raced(setting, asked, checkpoint)
     training = setting.training(config)
     trained = training.run(progress=progress, checkpoint=checkpoint, until=until)
+    if asked.races:
+        kept = settle(setting, asked, Runner(config, training, trained), measure, until=until, checkpoint=checkpoint)
+        config, training, trained, heat = kept.config, kept.training, kept.trained, kept.heat
+        if race is not None:
+            race.heat = heat
     if race is not None:
         trained.race = race.record()
         trained.seconds += race.seconds
@@ -167,17 +174,17 @@ def distill(
 
 def _raced(
     setting: Setting, config: DistillConfig, checkpoint: str | Path | None
-) -> tuple[Race | None, DistillConfig, float | None]:
-    """Hold the race: return it, the configuration of its winner, and when the training should end.
+) -> tuple[Race | None, DistillConfig, str, float | None]:
+    """Hold the race: return it, the configuration of its winner, its measure, and when the training should end.
 
     Of several processes each trains its share of the candidates' steps where these are PyTorch's. Elsewhere, and within
     a time that is given, the first process holds it, and the others know its winner alone.
     """
     ranks, held = current(), []
 
-    def winner() -> tuple[DistillConfig, float | None]:
+    def winner() -> tuple[DistillConfig, str, float | None]:
         held.append(hold_race(setting, config, checkpoint))
-        return held[0].config, held[0].until
+        return held[0].config, held[0].measure, held[0].until
 
     together = setting.places is not None and config.budget is None
     found = winner() if together else ranks.from_first(winner)

@@ -1,0 +1,197 @@
+"""The last heat of recipe auto: the winner of the race against the base alone, both trained to their end.
+
+The race judges students of a few thousand steps. Trained on, the base may catch up; and a student that comes nearer to
+its teacher than the base may move away from the labels, since it takes over errors of the teacher that a plain student
+smooths away. Both are seen on the validation rows alone, which neither of the two was trained on. Where the base is
+nearer to the labels, the labels alone may be nearer still: they then join the heat.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import DistillConfig
+from ..config.flags import flag_of
+from ..io.progress import tick
+from ..models import predict
+from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, Candidate
+from .entrant import without_students
+from .job import Training
+from .ranks import current
+from .result import Trained
+from .setting import Setting
+
+__all__ = ["Heat", "Runner", "farther", "lost_to", "settle"]
+
+_FEWEST = 8  # rows that say anything
+_SURE = 2.0  # standard errors of a difference that may be chance
+_MATTERS = 1.02  # of the other's root mean square: what is not above it counts as equal
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The winner against the base alone on ``rows`` validation rows.
+
+    Attributes
+    ----------
+    distance, labels : (float, float)
+        Root mean squared distances of winner and base to the teacher and to the labels, standard deviations of the
+        target; ``labels`` is None where there are none.
+    lost : str or None
+        ``labels`` or ``teacher``: from what the winner is farther than the base alone by more than chance. None: it is
+        kept.
+    kept : str or None
+        Title of the candidate that is kept in its place.
+    """
+
+    rows: int
+    distance: tuple[float, float]
+    labels: tuple[float, float] | None
+    lost: str | None
+    kept: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able; the winner comes first in each pair."""
+        return {
+            "rows": self.rows,
+            "distance_to_teacher": list(self.distance),
+            "distance_to_labels": None if self.labels is None else list(self.labels),
+            "lost": self.lost,
+        }
+
+    def sentence(self, winner: str, fields: dict[str, Any]) -> str:
+        """Say why the winner is not kept, and how to have it all the same."""
+        ours, theirs = self.labels if self.lost == "labels" else self.distance
+        nearer = self.lost == "labels" and self.distance[0] < self.distance[1]
+        follows = "follows its teacher more closely but " if nearer else ""
+        what = "the labels" if self.lost == "labels" else "its teacher"
+        return (
+            f"{winner} won the race, but trained to its end it {follows}is farther from {what} on {self.rows} held-out "
+            f"rows than the base alone ({ours:.3g} against {theirs:.3g} standard deviations), by more than "
+            f"chance: {self.kept} is kept (for the other: {_flags(fields)})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """A student at its end, with what trained it; ``heat`` is the last heat that it came out of, if one was held."""
+
+    config: DistillConfig
+    training: Training
+    trained: Trained
+    heat: Heat | None = None
+
+
+def settle(
+    setting: Setting,
+    asked: DistillConfig,
+    winner: Runner,
+    measure: str,
+    *,
+    until: float | None = None,
+    checkpoint: str | Path | None = None,
+) -> Runner:
+    """Train the base alone too, and return which of the two is kept, or the labels alone where they are nearer still.
+
+    No heat is held where the base alone won, where the time is up, where too few rows are held out to tell, and among
+    students of images and signals, for which PyTorch would take as long again.
+
+    Parameters
+    ----------
+    asked : DistillConfig
+        Before the race.
+    measure : str
+        Of the race, ``teacher`` or ``labels``; by ``labels`` a distance to the teacher loses nothing.
+    until : float, optional
+        Time on the clock ``time.monotonic`` at which training should end.
+    """
+    late = current().agreed(until is not None and time.monotonic() > until)
+    alone = winner.config == without_students(BASE_ALONE, asked).config
+    if late or alone or setting.places is not None or len(setting.rows.validation) < _FEWEST:
+        return winner
+
+    def trained(candidate: Candidate, name: str) -> Runner:
+        tick(f"last heat of the race: {candidate.title}")
+        config = without_students(candidate, asked).config
+        training = setting.training(config)
+        student = training.run(checkpoint=None if checkpoint is None else Path(checkpoint, name), until=until)
+        student.checkpoint = winner.trained.checkpoint  # the folder that holds all of them
+        return Runner(config, training, student)
+
+    base = trained(BASE_ALONE, "base")
+    heat, far = _heat(setting, winner.trained, base.trained, measure)
+    runners, kept = [winner, base], winner
+    if heat.lost is not None:
+        kept, heat = base, replace(heat, kept=BASE_ALONE.title)
+    if heat.lost == "labels":
+        runners.append(trained(LABELS_ALONE, "labels"))
+        if current().agreed(farther(far, _to_labels(setting, runners[-1].trained))):
+            kept, heat = runners[-1], replace(heat, kept=LABELS_ALONE.title)
+    kept.trained.seconds = sum(one.trained.seconds for one in runners)
+    return replace(kept, heat=heat)
+
+
+def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> tuple[Heat, np.ndarray]:
+    """The two compared, and the squared distances [n] of the base to the labels."""
+    t = setting.scalers.y.restore(setting.teacher_on_held)
+    near = [_errors(setting, one, t) for one in (student, base)]
+    far = [_to_labels(setting, one) for one in (student, base)]
+    # Without labels a data set holds the teacher's own answers in their place.
+    labels = not np.allclose(setting.teacher_on_held, setting.held[1], atol=1e-4)
+    lost = lost_to(near, far if labels else None, measure)
+    heat = Heat(len(far[0]), _roots(near), _roots(far) if labels else None, lost)
+    return current().agreed(heat), far[1]  # several processes decide by the same figures
+
+
+def lost_to(near: Sequence[np.ndarray], far: Sequence[np.ndarray] | None, measure: str) -> str | None:
+    """Return from what the first of two students is farther (``labels`` before ``teacher``), or None.
+
+    Parameters
+    ----------
+    near, far : pair of [n]
+        Squared distances to the teacher and to the labels; ``far`` is None without labels.
+    measure : str
+        By ``labels`` a distance to the teacher loses nothing.
+    """
+    if far is not None and farther(*far):
+        return "labels"
+    return "teacher" if measure == "teacher" and farther(*near) else None
+
+
+def farther(ours: np.ndarray, theirs: np.ndarray) -> bool:  # [n] squared distances, row by row
+    """Whether the first root mean square is larger, by more than chance.
+
+    A few rows with large errors hide a difference of squares that distances without the square show on all rows.
+    """
+    if math.sqrt(ours.mean()) <= _MATTERS * math.sqrt(theirs.mean()):
+        return False
+    return any(
+        gap.mean() > _SURE * gap.std() / math.sqrt(len(gap)) for gap in (ours - theirs, np.sqrt(ours) - np.sqrt(theirs))
+    )
+
+
+def _to_labels(setting: Setting, student: Trained) -> np.ndarray:  # [n]
+    return _errors(setting, student, setting.dataset.y[setting.rows.validation])
+
+
+def _errors(setting: Setting, student: Trained, aim: np.ndarray) -> np.ndarray:  # aim [n, o] raw -> [n]
+    answers = predict(student.module, student.scalers, setting.dataset.x[setting.rows.validation])
+    return (((answers - aim) / setting.scalers.y.scale) ** 2).mean(1)
+
+
+def _roots(errors: Sequence[np.ndarray]) -> tuple[float, float]:
+    ours, theirs = (float(np.sqrt(e.mean())) for e in errors)
+    return ours, theirs
+
+
+def _flags(fields: dict[str, Any]) -> str:
+    """The options that name an objective."""
+    typed = lambda value: ",".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+    return " ".join(f"{flag_of(name)} {typed(value)}" for name, value in fields.items())

@@ -1,0 +1,135 @@
+"""The last heat: the winner of the race against the base alone, both at their end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from regkd_edge.config import DistillConfig, RunConfig
+from regkd_edge.data import Dataset, Table, split
+from regkd_edge.models import ArrayFunction, Teacher, predict
+from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, Candidate
+from regkd_edge.training import distill, race
+from regkd_edge.training.last_heat import farther, lost_to
+
+CONFIG = DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2)
+WIDE = Candidate(
+    "PM far from the rows",
+    {"base": "mimic", "terms": [], "sampler": "neighbours", "noise": "isotropic", "sigma": [1.0]},
+)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Rows on a line, nearly."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (240, 1)) + 0.01 * rng.normal(size=(240, 2))
+    return Dataset(Table(x, smooth(x), ["a", "b"], ["y"], "memory"), split(240, 0.2, 0.2, 0))
+
+
+def smooth(x):
+    return np.sin(2 * x[:, :1]) + 0.5 * x[:, 1:] ** 2
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """Right on the line, anything beside it."""
+    beside = lambda v: 8 * np.sin(4 * v[:, :1]) * (v[:, 1:] - v[:, :1])
+    return Teacher(ArrayFunction(lambda v: smooth(v) + beside(v)), None, "raw", "a teacher of a line")
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """A race in which a student wins that is not the best in the end."""
+    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
+    monkeypatch.setattr(race, "_better", lambda running, measure: running)
+    monkeypatch.setattr(race, "_decided", lambda running, measure: False)
+    monkeypatch.setattr(race, "_winner", lambda running, measure: next(e for e in running if e.candidate is WIDE))
+
+
+def test_a_winner_that_is_farther_from_the_labels_than_the_base_is_not_kept(table, teacher, hasty, tmp_path):
+    student = distill(table, teacher, CONFIG, 0, checkpoint=tmp_path)
+    said, heat = student.race["explanation"], student.race["last_heat"]
+    assert heat["lost"] == "labels" and heat["rows"] == 48 and said == student.notes[0]
+    ours, theirs = heat["distance_to_labels"]
+    assert ours > 1.02 * theirs and f"{ours:.3g} against {theirs:.3g}" in said
+    assert student.race["winner"] in ("the base alone", "the labels alone")
+    assert f"{student.race['winner']} is kept" in said and student.race["fields"]["terms"] == []
+    # The remedy gives the student that lost, and that one is indeed worse on rows that nobody saw.
+    typed = said.split("(for the other: --")[1].rstrip(")").split(" --")
+    given = {f"distill.{name.replace('-', '_')}": value for name, value in (one.split(" ") for one in typed)}
+    named = RunConfig().updated(given).distill
+    assert {name: getattr(named, name) for name in WIDE.fields} == WIDE.fields
+    other = distill(table, teacher, DistillConfig(student=CONFIG.student, steps=800, lr=1e-2, **WIDE.fields), 0)
+    test = table.split.test
+    away = [np.abs(predict(s.module, s.scalers, table.x[test]) - table.y[test]).mean() for s in (student, other)]
+    assert away[0] < 0.8 * away[1]
+    student.save(tmp_path / "student", table)
+    assert not list(tmp_path.glob("**/state.safetensors")), "the checkpoints of all who ran are gone"
+
+
+def test_the_kept_student_is_the_one_by_the_fields_that_are_stored(table, teacher, hasty):
+    student = distill(table, teacher, CONFIG, 0)
+    again = distill(
+        table, teacher, DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2, **student.race["fields"]), 0
+    )
+    assert all((p == q).all() for p, q in zip(student.module.state_dict().values(), again.module.state_dict().values()))
+
+
+def test_without_labels_the_distance_to_the_teacher_decides(table, teacher, hasty):
+    unlabelled = Dataset(replace(table.table, y=teacher.predict(table.x)), table.split)
+    student = distill(unlabelled, teacher, CONFIG, 0)
+    heat = student.race["last_heat"]
+    assert heat["lost"] == "teacher" and heat["distance_to_labels"] is None
+    assert student.race["winner"] == "the base alone" and "farther from its teacher on 48" in student.notes[0]
+
+
+def test_a_heat_goes_on_where_it_was_interrupted(table, teacher, hasty, tmp_path, monkeypatch):
+    from regkd_edge.training import last_heat
+
+    config = CONFIG.model_copy(update={"steps": 160, "student": "mlp:4:tanh"})
+    whole = distill(table, teacher, config, 0)
+    compare = last_heat._heat
+
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(last_heat, "_heat", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(table, teacher, config, 0, checkpoint=tmp_path)
+    monkeypatch.setattr(last_heat, "_heat", compare)
+    again = distill(table, teacher, config, 0, checkpoint=tmp_path)
+    assert {**again.race, "seconds": 0} == {**whole.race, "seconds": 0}
+    assert all((p == q).all() for p, q in zip(whole.module.state_dict().values(), again.module.state_dict().values()))
+
+
+def test_no_heat_with_a_budget_that_is_up_or_without_rows_to_tell(table, teacher, hasty):
+    short = CONFIG.model_copy(update={"student": "mlp:4:tanh", "steps": "auto", "budget": 0.001})
+    assert distill(table, teacher, short, 0).race["last_heat"] is None
+    few = Dataset(table.table, split(240, 0.02, 0.2, 0))
+    quick = CONFIG.model_copy(update={"student": "mlp:4:tanh", "steps": 16})
+    assert len(few.split.validation) < 8 and distill(few, teacher, quick, 0).race["last_heat"] is None
+
+
+def test_only_what_is_more_than_chance_and_large_enough_to_matter_counts():
+    rng = np.random.default_rng(0)
+    theirs = rng.exponential(size=400)
+    chance = rng.exponential(size=400)
+    chance *= 1.05**2 * theirs.mean() / chance.mean()
+    assert not farther(chance, theirs), "5 % on other rows, within the spread"
+    assert farther(1.05**2 * theirs, theirs) and not farther(theirs, 1.05**2 * theirs)
+    assert not farther(1.01**2 * theirs, theirs), "on every row, and too little to matter"
+    assert not farther(theirs, theirs)
+    glitch = theirs.copy()
+    glitch[0] += 400.0  # one row that both miss
+    assert farther(np.where(np.arange(400) == 0, glitch + 60.0 * rng.normal(), 1.3**2 * glitch), glitch)
+
+
+def test_labels_come_before_the_teacher_and_a_teacher_that_is_left_loses_nothing():
+    near, more = np.full(50, 1.0), np.full(50, 1.5)
+    assert lost_to((near, near), (more, near), "teacher") == "labels"
+    assert lost_to((more, near), None, "teacher") == "teacher"
+    assert lost_to((more, near), (near, more), "labels") is None
+    assert lost_to((near, more), (near, more), "teacher") is None
