@@ -128,6 +128,14 @@ BOMBS = {
         "open(path, 'w').write(',' * 12_000_000)",
         "from regkd_edge.data import load_table; load_table(path, ['y'])",
     ),
+    "CSV of long cells": (
+        "open(path, 'w').write('a,y\\n' + ('1' * 120_000 + 'x,2\\n') * 9)",
+        "from regkd_edge.data import load_table; load_table(path, ['y'])",
+    ),
+    "CSV of a long name": (
+        "open(path, 'w').write('id' + '-' * 120_000 + 'x,y\\n' + '1,2\\n' * 9)",
+        "from regkd_edge.data import load_table; load_table(path, ['y'])",
+    ),
     "gzip of rows": (
         """
         import gzip

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...errors import DataError
-from .cells import EXACT
+from .cells import EXACT, LONGEST
 
 __all__ = ["Frame", "Odd", "exact_float64", "row_place", "text_column"]
 
@@ -26,7 +26,8 @@ class Odd:
     rows: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, text: str, row: int) -> None:
-        """Count one cell."""
+        """Count one cell; of a text that is too long for a number its beginning is remembered."""
+        text = text[: LONGEST + 1]
         self.count += 1
         self.rows.append(row)
         if text in self.texts:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError
-from ...io.limits import COLUMNS
+from ...io.limits import COLUMN_NAME, COLUMNS
 from .cells import GROUPED, TextFormat, certain_decimal, shortened
 from .header import below_names, is_title, joined_names, kind_of_cell, names_rows
 
@@ -293,10 +293,15 @@ def require_few(path: Path, count: int) -> None:
 
 
 def require_unique(path: Path, names: list[str]) -> None:
-    """Refuse a name that two columns share; :class:`DataError`."""
+    """Refuse a name that two columns share, or one too long for a name; :class:`DataError`."""
     require_few(path, len(names))
     seen = set()
     for name in names:
+        if len(name) > COLUMN_NAME:
+            raise DataError(
+                f"'{path}': the name '{shortened(name)}' has {len(name):,} characters, expected at most {COLUMN_NAME:,}.",
+                "Name the columns in the first line, one name per column.",
+            )
         if name in seen:
             raise DataError(
                 f"'{path}': column '{name}' appears more than once.", "Rename or remove the duplicate columns."
