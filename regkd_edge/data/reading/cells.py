@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["EXACT", "GROUPED", "LONGEST", "TextFormat", "Missing", "NumberReader", "certain_decimal", "is_number", "shortened"]
+__all__ = [
+    "EXACT",
+    "GROUPED",
+    "LONGEST",
+    "TextFormat",
+    "Missing",
+    "NumberReader",
+    "certain_decimal",
+    "is_number",
+    "shortened",
+]
 
 EXACT = 2.0**53  # float64 holds every whole number up to here
 LONGEST = 400  # characters of a number: the longest double has fewer

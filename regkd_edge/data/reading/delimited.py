@@ -73,7 +73,7 @@ def read_delimited(
             frame = read_numbers(path, layout, form, wanted)
             if frame is not None:
                 frame.left_out = left_out
-                frame.dotted = [name for name in layout.dotted if name in wanted]
+                frame.dotted = {name: why for name, why in layout.dotted.items() if name in wanted}
                 frame.lines = layout.left_out
                 frame.place = lambda row: f"line {_line_of(source, layout, row)}"
                 return frame
@@ -102,7 +102,7 @@ def _read(source: _Source, layout: Layout, form: TextFormat, wanted: list[str], 
     frame = Frame(str(path), wanted, np.empty((0, len(wanted))), notes=list(layout.notes))
     frame.left_out = sorted(set(layout.names) - set(wanted))
     frame.texts = {name: [] for name in texts}
-    frame.dotted = [name for name in layout.dotted if name in wanted]
+    frame.dotted = {name: why for name, why in layout.dotted.items() if name in wanted}
     frame.lines = layout.left_out
     parts, row = [], 0
     with source.opened() as stream:
@@ -162,7 +162,7 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
 def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], cut: bool) -> DataError:
     separator = layout.separator
     cause = (
-        f"'{path}' line {line} has {len(row)} cells, expected {len(layout.names)} as in the header: read "
+        f"'{path}' line {line} has {len(row)} cell{'s' * (len(row) != 1)}, expected {len(layout.names)} as in the header: read "
         f"'{shortened(separator.join(row))}'."
     )
     if cut:

@@ -65,8 +65,8 @@ class Frame:
         How the file was read, where that is not a matter of course.
     left_out : list of str
         Columns of the file that are not here.
-    dotted : list of str
-        Columns whose cells look like thousands with a dot.
+    dotted : dict of str to str
+        Columns whose dot may be a thousands separator, with what says so.
     lines : list of (int, list of str)
         Number and cells of the lines below the names that were left out.
     """
@@ -80,7 +80,7 @@ class Frame:
     place: Callable[[int], str] = row_place
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    dotted: list[str] = field(default_factory=list)
+    dotted: dict[str, str] = field(default_factory=dict)
     lines: list[tuple[int, list[str]]] = field(default_factory=list)
 
     def without_rows(self, empty: np.ndarray) -> None:
