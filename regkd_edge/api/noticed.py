@@ -22,7 +22,7 @@ def warn_of(data: Dataset) -> None:
     if table.input_shape is not None or is_stored(table.x):
         return
     y, targets = (table.y, table.target_names) if table.labelled else (table.y[:, :0], [])
-    notes = suspicious_values([], table.x, y, table.feature_names, targets)
+    notes = suspicious_values({}, table.x, y, table.feature_names, targets)
     notes += given_away(table.x, y, table.feature_names, targets)
     for note in notes:
         warnings.warn(f"{note} (the options are those of the command line)", DataWarning, stacklevel=4)

@@ -116,7 +116,7 @@ def _is_hex(text: Any, length: int) -> bool:
 
 def _load(path: str | Path, *, private: bool) -> Any:
     try:
-        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.exceptions import InternalError, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
     except ImportError:
@@ -133,7 +133,7 @@ def _load(path: str | Path, *, private: bool) -> Any:
         key = load_pem_private_key(text, password=None) if private else load_pem_public_key(text)
     except TypeError:
         raise UserError(f"the key '{path}' is protected by a password.", "Give a key without one.") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):  # the last one: a key of a wrong length
         raise UserError(f"'{path}' holds no {what} key in PEM format.", _MAKE) from None
     if not isinstance(key, Ed25519PrivateKey if private else Ed25519PublicKey):
         raise UserError(f"'{path}' holds a key of another algorithm, expected a {what} Ed25519 key.", _MAKE)

@@ -10,6 +10,7 @@ __all__ = [
     "ARCHIVE_BYTES",
     "ARRAYS",
     "COLUMNS",
+    "COLUMN_NAME",
     "ENGINE_BYTES",
     "FOLDER_FILES",
     "IMAGE_PIXELS",
@@ -60,6 +61,8 @@ FOLDER_FILES = 2_000_000
 IMAGE_PIXELS = 200_000_000
 #: Columns of a table.
 COLUMNS = 100_000
+#: Characters of a column's name.
+COLUMN_NAME = 2_000
 #: Arrays in an NPZ file.
 ARRAYS = 20_000
 #: What a compressed table or NPZ file may grow to: this much, or this many times its own size.

@@ -10,6 +10,7 @@ import lzma
 import random
 import tarfile
 import zipfile
+import zlib
 
 __all__ = ["repacked", "spoiled", "spoiled_fields", "spoiled_file"]
 
@@ -79,7 +80,15 @@ def repacked(archive: bytes, rng: random.Random) -> bytes:
 
 
 def inside(content: bytes, rng: random.Random) -> bytes | None:
-    """The same archive with one member spoiled, its checksums right: else these alone refuse it. None: no archive."""
+    """The same archive with one member spoiled, its checksums right: else these alone refuse it. None: no archive.
+
+    An engine file of the native back end counts as one.
+    """
+    if content.startswith(b"\x89RKDN\r\n"):
+        rest = bytearray(spoiled(content[16:], rng) if rng.random() < 0.5 else nudged(content[16:], rng))
+        if rng.random() < 0.8:
+            rest[:4] = (16 + len(rest)).to_bytes(4, "little")  # its size
+        return content[:12] + zlib.crc32(rest).to_bytes(4, "little") + bytes(rest)
     for module, magic in ((gzip, b"\x1f\x8b"), (bz2, b"BZh"), (lzma, b"\xfd7zXZ")):
         if content.startswith(magic):
             return module.compress(spoiled(module.decompress(content), rng))

@@ -128,6 +128,14 @@ BOMBS = {
         "open(path, 'w').write(',' * 12_000_000)",
         "from regkd_edge.data import load_table; load_table(path, ['y'])",
     ),
+    "CSV of long cells": (
+        "open(path, 'w').write('a,y\\n' + ('1' * 120_000 + 'x,2\\n') * 9)",
+        "from regkd_edge.data import load_table; load_table(path, ['y'])",
+    ),
+    "CSV of a long name": (
+        "open(path, 'w').write('id' + '-' * 120_000 + 'x,y\\n' + '1,2\\n' * 9)",
+        "from regkd_edge.data import load_table; load_table(path, ['y'])",
+    ),
     "gzip of rows": (
         """
         import gzip
@@ -198,6 +206,22 @@ FOREIGN = {
     **{f"a pipe as a scaler{kind}": ("os.mkfifo(path)", _SCALER) for kind in (".json", ".npz", ".pt", ".skops")},
     "a program that inflates.pt2": (_ZIP.format(first="a/archive_format"), _TEACHER),
     "a program that inflates.pt": (_ZIP.format(first="a/constants.pkl', 'a/code/x.py"), _TEACHER),
+    **{
+        f"a program whose pickle lies, {what}.pt": (
+            f"""
+            import torch, zipfile
+            torch.jit.script(torch.nn.Linear(2, 1)).save(path)
+            with zipfile.ZipFile(path) as z: members = {{n: z.read(n) for n in z.namelist()}}
+            with zipfile.ZipFile(path, "w") as z:
+                for n, content in members.items(): z.writestr(n, {changed} if n.endswith("/data.pkl") else content)
+            """,
+            _TEACHER,
+        )
+        for what, changed in (
+            ("a text", "content.replace(b'X' + (6).to_bytes(4, 'little') + b'weight', b'X' + (2 << 30).to_bytes(4, 'little'))"),
+            ("a place", "content[:-1] + b'r' + (1 << 28).to_bytes(4, 'little') + b'.'"),
+        )
+    },
     "an estimator that inflates.skops": (_ZIP.format(first="schema.json"), _TEACHER),
     "a pickle of a lying length.pt": (
         "open(path, 'wb').write(b'\\x80\\x04\\x8e' + (1 << 40).to_bytes(8, 'little') + b'.')", _WEIGHTS

@@ -1,21 +1,36 @@
-"""The long run of tests/fuzz: see tools/fuzz."""
+"""Spoiled inputs for every reader of files: see tools/fuzz.
+
+Each reader works in a child process, which tells its counts through shared memory: one that crashes or hangs costs its
+own input, and the next child goes on behind it. Within a child thousands of inputs share the loaded libraries.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
+import multiprocessing
+import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
+import warnings
 from pathlib import Path
 
-from fuzz.readers import READERS, attack, sound_files
+from fuzz.readers import READERS, Reader, attack, sound_files
+from fuzz_ledger import INPUTS, Ledger, add_inputs
 
 from regkd_edge.errors import UserError
+
+_PROCESSES = multiprocessing.get_context("fork")
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # small files, a hundred thousand times
+_HANG = 60.0  # seconds for one input, on a busy machine
+_BATCH = 500  # inputs whose memory is measured together
+_SEED, _READ, _REFUSED, _FAILED, _CLEAN, _SLOWEST_US, _MEMORY_MB, _STATE = range(8)
+_WAITING, _WORKING, _ENDED, _ABSENT = range(4)
 
 
 def processor_seconds() -> float:
@@ -24,62 +39,142 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def largest_memory() -> int:
-    """MiB that this process, or the largest of its children, held at most."""
-    both = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(both) // 1024
+def megabytes(what: str) -> int:
+    """``VmHWM`` (since the last :func:`forget_highest`) or ``VmRSS`` of this process; 0 where Linux does not tell."""
+    with contextlib.suppress(OSError), open("/proc/self/status") as lines:
+        return next((int(line.split()[1]) // 1024 for line in lines if line.startswith(what)), 0)
+    return 0
+
+
+def forget_highest() -> None:
+    """Let ``VmHWM`` begin anew."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as command:
+        command.write("5")
+
+
+def work(reader: Reader, folder: str, first: int, end: int, seconds: float, megabytes_each: int, told) -> None:
+    """Attack a reader with the seeds from ``first`` to before ``end``; counts and the current seed go to ``told``."""
+    report = os.fdopen(os.dup(2), "w", buffering=1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1), os.dup2(null, 2)  # libraries write about each damaged file
+    logging.disable()
+    warnings.simplefilter("ignore")
+
+    def failed(seed: int, what: str) -> None:
+        told[_FAILED], told[_CLEAN] = told[_FAILED] + 1, 0
+        print(f"{reader.name}, seed {seed}: {what}", file=report)
+
+    place, before = Path(folder, "work"), Path(folder, "sound")
+    try:
+        sound = sound_files(reader, before)
+        with contextlib.suppress(UserError):  # the pickle
+            reader.read(before / reader.file)  # libraries are imported once, which is not an input's time
+    except ImportError as error:
+        print(f"{reader.name}: skipped, {error}", file=report)
+        told[_STATE] = _ABSENT
+        return
+    told[_STATE] = _WORKING
+    for start in range(first, end, _BATCH):
+        forget_highest()
+        held = megabytes("VmRSS")
+        for seed in range(start, min(end, start + _BATCH)):
+            told[_SEED] = seed
+            place.mkdir()
+            started, problem = processor_seconds(), ""
+            try:
+                told[_READ if attack(reader, place, seed, sound) == "read" else _REFUSED] += 1
+            except Exception:  # what is looked for
+                problem = "\n" + traceback.format_exc()
+            took = processor_seconds() - started
+            told[_SLOWEST_US] = max(told[_SLOWEST_US], int(1e6 * took))
+            if took > seconds:
+                problem += f"took {took:.1f} s"
+            told[_CLEAN] += 1
+            if problem:
+                failed(seed, problem)
+            shutil.rmtree(place, ignore_errors=True)
+        added = megabytes("VmHWM") - held
+        told[_MEMORY_MB] = max(told[_MEMORY_MB], added)
+        if added > megabytes_each:
+            failed(start, f"{added} MB in the {_BATCH} inputs from here")
+    told[_SEED], told[_STATE] = end, _ENDED
+
+
+def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
+    """Go on with one reader for ``--minutes`` at most; whether it is done (or cannot be read here)."""
+    until, hang = time.monotonic() + 60 * given.minutes, _HANG
+    while time.monotonic() < until:
+        done = ledger.rows().get(reader.name, {}).get("inputs", 0)
+        if done >= given.count:
+            return True
+        first, end = given.seed + done, given.seed + given.count
+        told = _PROCESSES.Array("q", 8, lock=False)
+        told[_SEED] = first
+        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+            arguments = (reader, folder, first, end, given.seconds, given.megabytes, told)
+            child = _PROCESSES.Process(target=work, args=arguments)
+            started = moved = time.monotonic()
+            child.start()
+            seed = -1
+            while child.is_alive() and time.monotonic() < until and time.monotonic() - moved < hang:
+                child.join(0.5)
+                if told[_STATE] == _WAITING:
+                    started = time.monotonic()
+                if told[_SEED] != seed:
+                    seed, moved = told[_SEED], time.monotonic()
+            stopped = child.is_alive() and time.monotonic() - moved < hang  # its time is up, that is all
+            child.kill()
+            child.join()
+        if told[_STATE] == _ABSENT:
+            return True
+        if told[_STATE] == _WAITING and not stopped:
+            raise RuntimeError(f"{reader.name}: its sound file could not be made or read (exit code {child.exitcode})")
+        if told[_SEED] == first and stopped:
+            return False
+        with ledger.row(reader.name) as row:
+            counts = told[_SEED] - first, told[_READ], told[_REFUSED], told[_FAILED]
+            if told[_STATE] != _ENDED and not stopped:
+                counts, told[_CLEAN] = (counts[0] + 1, *counts[1:3], counts[3] + 1), 0
+                print(
+                    f"{reader.name}, seed {told[_SEED]}: crashed (exit code {child.exitcode}) or hung", file=sys.stderr
+                )
+            add_inputs(
+                row, counts[0], read=counts[1], refused=counts[2], failed=counts[3], clean=told[_CLEAN],
+                slowest=told[_SLOWEST_US] // 1000, memory=told[_MEMORY_MB], seconds=time.monotonic() - started,
+            )  # fmt: skip
+    return False
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="inputs per reader")
+    parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000, help="inputs per reader, those of the ledger included")
     parser.add_argument("--seed", type=int, default=0, help="first seed; a failure names the seed that repeats it")
     parser.add_argument("--only", default="", help="readers, separated by commas")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="an input that takes more processor time is a failure"
     )
+    parser.add_argument("--megabytes", type=int, default=500, help="inputs that add more memory are a failure")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="for one reader at a time")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each reader gets its minutes")
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="stop with a reader after so long, whatever its count"
+        "--ledger", type=Path, help="table to which the counts are added; its rows say where each reader goes on"
     )
     given = parser.parse_args()
+    ledger = Ledger(given.ledger, INPUTS)
     wanted = [reader for reader in READERS if not given.only or reader.name in given.only.split(",")]
-    failed = 0
-    for reader in wanted:
-        seen: Counter[str] = Counter()
-        slowest = 0.0
-        with tempfile.TemporaryDirectory() as folder:
-            work, before = Path(folder, "work"), Path(folder, "sound")
-            try:
-                sound = sound_files(reader, before)
-                with contextlib.suppress(UserError):  # the pickle
-                    reader.read(before / reader.file)  # libraries are imported once, which is not an input's time
-            except ImportError as error:
-                print(f"{reader.name}: skipped, {error}", flush=True)
-                continue
-            begun = time.monotonic()
-            for seed in range(given.seed, given.seed + given.count):
-                if time.monotonic() - begun > 60 * given.minutes:
-                    break
-                work.mkdir()
-                started = processor_seconds()
-                try:
-                    seen[attack(reader, work, seed, sound)] += 1
-                except Exception:  # what is looked for
-                    seen["FAILED"] += 1
-                    print(f"{reader.name}, seed {seed}:\n{traceback.format_exc()}", file=sys.stderr)
-                took = processor_seconds() - started
-                slowest = max(slowest, took)
-                if took > given.seconds:
-                    seen["FAILED"] += 1
-                    print(f"{reader.name}, seed {seed}: took {took:.1f} s", file=sys.stderr)
-                shutil.rmtree(work)
-        failed += seen["FAILED"]
-        print(
-            f"{reader.name}: {sum(seen.values()):,} inputs, {dict(seen)}, slowest {slowest * 1000:.0f} ms, "
-            f"{largest_memory()} MiB at most",
-            flush=True,
-        )
-    return 1 if failed else 0
+    before = sum(row["failed"] for row in ledger.rows().values())
+    for _ in range(given.rounds):
+        cost = {name: row["us each"] for name, row in ledger.rows().items()}
+        wanted.sort(key=lambda reader: cost.get(reader.name, 0))  # cheap ones first
+        for reader in list(wanted):
+            if stretch(reader, ledger, given):
+                wanted.remove(reader)
+            row = ledger.rows().get(reader.name)
+            if row is not None:
+                print(
+                    f"{reader.name}: {', '.join(f'{number:,} {column}' for column, number in row.items())}", flush=True
+                )
+    return 1 if sum(row["failed"] for row in ledger.rows().values()) > before else 0
 
 
 if __name__ == "__main__":

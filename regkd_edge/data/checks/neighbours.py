@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..stored import is_stored
 from ..typed import named_option
 from .row_labels import is_time
 
@@ -22,6 +23,7 @@ _ROWS, _BLOCKS, _FOLDS, _NEIGHBOURS = 3000, 30, 10, 5
 _RATIO = 1.5  # squared error of blocks over that of random rows from which it is worth a warning
 _DROP = 0.05  # loss of R2 below which a designed table in its order is only extrapolated
 _SURE = 3.0  # standard errors, of the mean over the folds or of the share of units and pieces that are worse
+_FULL = 0.8  # share of all combinations of levels that a grid has at least
 _UNIT = re.compile(
     r"(^|[_\W])(unit|id|nr|no|number|subject|patient|person|user|cell|battery|engine|machine|device|serial|vehicle|car|"
     r"truck|asset|site|station|plant|well|pump|motor|bearing|batch|lot|run|experiment|trial|session|sample|group|"
@@ -49,6 +51,7 @@ def looks_grouped(
         order = np.argsort(x[:, column], kind="stable")
         x, y, repeats = x[order], y[order], repeats[order]
         groups = None if groups is None else groups[order]
+    swept = not times and _grid(x)
     rows, blocks = _pieces(len(x), seed)
     x, y, repeats = x[rows], y[rows], repeats[rows]
     groups = None if groups is None else groups[rows]
@@ -79,6 +82,8 @@ def looks_grouped(
                 f"predict the target with {told} when whole groups are held out. Held-out figures are too good for new "
                 "units: add --group COLUMN or --test-data FILE"
             )
+    if swept:
+        return ""
     told = z.shape[1] and (
         _compared(z, y, random, blocks, rng)
         or _compared(z, y, random, np.arange(len(z)) * _FOLDS // len(z), rng)  # units longer than a piece
@@ -125,6 +130,22 @@ def _one_axis(x: np.ndarray, inputs: Sequence[str]) -> bool:
         return False
     steps = np.diff(x[:, 0])
     return bool((steps >= 0).all() or (steps <= 0).all())
+
+
+def _grid(x: np.ndarray) -> bool:
+    """Whether the rows are (nearly) all combinations of the levels of their columns: they lie in the table as they were
+    swept, and what rows that lie together share is the value of an input, which no new row lacks. Rows in a file are
+    not looked through for it.
+    """
+    if is_stored(x):
+        return False
+    product, varied = 1, 0
+    for column in x.T:
+        levels = len(np.unique(column))
+        product, varied = product * levels, varied + (levels > 1)
+        if product * _FULL > len(x):
+            return False
+    return varied > 1 and len(np.unique(x, axis=0)) >= _FULL * product
 
 
 def _unit_column(x: np.ndarray, inputs: Sequence[str]) -> int | None:

@@ -6,6 +6,10 @@ or a set-point. They differ in what the other columns say: rows that hold a read
 20.1; rows where 20 stands for nothing resemble any row. So the column is predicted from the others, and the errors in the
 rows of the value are compared with those in the rows next to it. A mark is a round number, written by a program; a
 sensor is stuck for many rows on end. A value in more than a quarter of the rows is a state of the plant.
+
+A column of few levels (whole degrees, marks from 1 to 5) repeats every value. There a level is looked at that is far more
+frequent than the levels beside it, or that stands apart behind a gap; the other columns must follow the rest of the
+column well, and in the rows beyond what is usual they must say of it what they say anywhere, as of any rows.
 """
 
 from __future__ import annotations
@@ -25,6 +29,14 @@ _LEAST, _MOST = 0.01, 0.25  # share of the rows
 _RUN = 10  # rows on end that a sensor is stuck for
 _RATIO = 2.0  # mean squared error over that of the rows next to the value
 _SURE = 4.0  # standard errors of the logarithm of that ratio
+_FEW, _EACH = 5, 8  # levels that a coarse column has at least, and rows of each in the mean
+_BESIDE, _GAP = 1.4, 3.0  # times as often as the two levels on either side; or so many steps from the others
+_HOLES = 0.25  # share of the steps between levels that may be longer than the others
+_FOLLOWED = 0.5  # R2 of a coarse column by the others
+_LIKE_ANY = (
+    0.35,
+    0.7,
+)  # difference of what is predicted from that of any rows, in their spread; the least share of their variance
 _PRODUCTS = 12  # columns up to which their products are predictors too
 _BEST = 40  # columns that predict one of a wide table: those that follow it most closely
 
@@ -70,6 +82,8 @@ def _repeated(column: np.ndarray) -> np.ndarray:
     """At most two values that are repeated far more than the others of a finely resolved column."""
     column = column[np.isfinite(column)]
     distinct, counts = np.unique(column, return_counts=True)
+    if _coarse(len(distinct), len(column)):
+        return _frequent_levels(distinct, counts)
     if len(distinct) < _LEVELS:
         return np.empty(0)
     order = np.argsort(-counts, kind="stable")
@@ -86,6 +100,31 @@ def _repeated(column: np.ndarray) -> np.ndarray:
         if counts[place] <= _MOST * len(column) and (round_number or _longest(at) >= max(_RUN, 0.3 * at.sum())):
             marks.append(mark)
     return np.array(marks)
+
+
+def _coarse(levels: int, rows: int) -> bool:
+    """Whether a column repeats each of its values many times, as whole degrees do."""
+    return levels >= _FEW and levels * _EACH <= rows
+
+
+def _frequent_levels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """At most two levels of a coarse column that are far more frequent than those beside them, or stand apart.
+
+    The levels are multiples of one step. The end of a range may be frequent: counts of 0, a scale used to its end.
+    """
+    n, count = counts.sum(), len(distinct)
+    steps = np.diff(distinct)
+    step, found = np.median(steps), []
+    if (steps > 1.01 * step).mean() > _HOLES or (steps < 0.99 * step).any():
+        return np.empty(0)  # chosen levels, not a resolution
+    for place in range(count):
+        beside = np.delete(counts[max(0, place - 2) : place + 3], min(place, 2)).max()
+        end = place in (0, count - 1)
+        apart = end and steps[0 if place == 0 else -1] >= _GAP * step
+        often = counts[place] >= max(_BESIDE * beside, beside + _SURE * np.sqrt(beside))
+        if max(10, _LEAST * n) <= counts[place] <= _MOST * n and (apart or (often and not end)):
+            found.append(place)
+    return distinct[sorted(found, key=lambda place: -counts[place])[:2]]
 
 
 def _cut_off(distinct: np.ndarray, place: int) -> bool:
@@ -112,12 +151,33 @@ def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:
     if len(fitted) < 3 * features.shape[1]:
         features = features[:, : max(1, len(fitted) // 3)]
     solved, *_ = np.linalg.lstsq(features[fitted], column[fitted], rcond=1e-8)
-    errors = (features @ solved - column) ** 2
+    predicted = features @ solved
+    errors = (predicted - column) ** 2
+    if _coarse(len(np.unique(column)), len(column)):
+        followed = errors[rest].mean() <= (1 - _FOLLOWED) * column[rest].var()
+        if not followed or not _like_any_rows(column, predicted, at, rest, mark):
+            return False
     apart, beside = float(errors[at].mean()), float(errors[near[::2]].mean())
     if beside <= 0:
         return apart > 0
     ratio = apart / beside
     return ratio > _RATIO and np.log(ratio) > _SURE * np.sqrt(2 / at.sum() + 2 / len(near[::2]))
+
+
+def _like_any_rows(column: np.ndarray, predicted: np.ndarray, at: np.ndarray, rest: np.ndarray, mark: float) -> bool:
+    """Whether the rows of a level beyond those that it should have are predicted as any rows are."""
+    distinct, counts = np.unique(column[rest], return_counts=True)
+    place = int(np.searchsorted(distinct, mark))
+    usual = counts[max(0, place - 1) : place + 1].mean() if 0 < place < len(distinct) else 0.0
+    beyond = max(0.0, 1 - usual / at.sum())
+    level, spread = predicted[rest].mean(), predicted[rest].std()
+    own = np.abs(column[rest] - mark) <= np.median(np.diff(distinct))
+    inside = predicted[rest][own].std() if own.sum() > 5 else 0.0
+    expected = beyond * level + (1 - beyond) * mark
+    variance = beyond * spread**2 + (1 - beyond) * inside**2 + beyond * (1 - beyond) * (level - mark) ** 2
+    off = abs(predicted[at].mean() - expected)
+    enough = predicted[at].var() >= _LIKE_ANY[1] * variance
+    return bool(off <= (_LIKE_ANY[0] + 2 / np.sqrt(at.sum())) * spread and enough)
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
@@ -147,10 +207,11 @@ def _said(kind: str, name: str, column: np.ndarray, mark: float) -> str:
     count, run = int(at.sum()), _longest(at)
     distinct, counts = np.unique(column[np.isfinite(column) & ~at], return_counts=True)
     together = f", {run} of them one after the other" if run >= max(5, 0.2 * count) else ""
+    often = f"no other value occurs more than {counts.max()} times, and " if count > counts.max() else ""
     why = "a sensor that was stuck, or a mark for missing values" if together else "a mark for missing values"
     return (
         f"{kind} '{name}' has {mark:.10g} in {count:,} of {len(column):,} rows ({count / len(column):.1%}){together}; "
-        f"no other value occurs more than {counts.max()} times, and the other columns do not agree with it in these rows: "
+        f"{often}the other columns do not agree with it in these rows: "
         f"{why}? Then add: {missing_option(name, [mark])} --blanks drop"
     )
 

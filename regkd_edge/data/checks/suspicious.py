@@ -6,7 +6,7 @@ skewed, rounded, zero-inflated and designed columns pass; each rule says below w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,7 +33,7 @@ _LISTED = 12  # findings of one kind that are listed
 
 
 def suspicious_values(
-    dotted: Sequence[str],
+    dotted: Mapping[str, str],  # column -> why its dot may be a thousands separator
     x: np.ndarray,  # [N, d]
     y: np.ndarray,  # [N, o]
     inputs: Sequence[str],
@@ -41,9 +41,8 @@ def suspicious_values(
 ) -> list[str]:
     """Say which numbers of a table look like markers; not-a-number is passed over."""
     found = [
-        f"column '{name}' mixes whole numbers above 99 with d.ddd values: a dot as thousands separator? Then add: "
-        f"{named_option('thousands', [name + '=.'])}"
-        for name in dotted
+        f"column '{name}' {why}: a dot as thousands separator? Then add: {named_option('thousands', [name + '=.'])}"
+        for name, why in dotted.items()
     ]
     kinds = [("input", inputs, x), ("target", targets, y)]
     told = set()

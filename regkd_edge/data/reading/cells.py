@@ -9,10 +9,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["EXACT", "GROUPED", "TextFormat", "Missing", "NumberReader", "certain_decimal", "is_number", "shortened"]
+__all__ = [
+    "EXACT",
+    "GROUPED",
+    "LONGEST",
+    "TextFormat",
+    "Missing",
+    "NumberReader",
+    "certain_decimal",
+    "is_number",
+    "shortened",
+]
 
 EXACT = 2.0**53  # float64 holds every whole number up to here
-_LONGEST = 400  # characters of a number: the longest double has fewer
+LONGEST = 400  # characters of a number: the longest double has fewer
 _SHOWN = 60
 _ENDS = {",": r"\.", ".": ",", "'": "[.,]", "space": "[.,]"}  # what may be the decimal mark beside a thousands mark
 _BETWEEN = {",": ",", ".": r"\.", "'": "'", "space": "[ \u00a0\u202f\u2009]"}
@@ -131,7 +141,7 @@ class NumberReader:
             if "." in text:
                 return None
             text = text.replace(",", ".")
-        if "_" in text or len(text) > _LONGEST:  # Python reads 1_000 as a number; here it is more likely a label
+        if "_" in text or len(text) > LONGEST:  # Python reads 1_000 as a number; here it is more likely a label
             return None
         try:
             value = float(text)

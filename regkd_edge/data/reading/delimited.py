@@ -169,7 +169,7 @@ def _empty(source: _Source, layout: Layout, wanted: list[str], texts: list[str])
     frame = Frame(str(source.path), list(wanted), np.empty((0, len(wanted))), notes=list(layout.notes))
     frame.left_out = sorted(set(layout.names) - set(wanted))
     frame.texts = {name: [] for name in texts}
-    frame.dotted = [name for name in layout.dotted if name in wanted]
+    frame.dotted = {name: why for name, why in layout.dotted.items() if name in wanted}
     frame.lines = layout.left_out
     frame.place = lambda row: f"line {_line_of(source, layout, row)}"
     return frame
@@ -231,7 +231,7 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
 def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], cut: bool) -> DataError:
     separator = layout.separator
     cause = (
-        f"'{path}' line {line} has {len(row)} cells, expected {len(layout.names)} as in the header: read "
+        f"'{path}' line {line} has {len(row)} cell{'s' * (len(row) != 1)}, expected {len(layout.names)} as in the header: read "
         f"'{shortened(separator.join(row))}'."
     )
     if cut:

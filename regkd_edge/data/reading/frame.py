@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...errors import DataError
-from .cells import EXACT
+from .cells import EXACT, LONGEST
 
 __all__ = ["Frame", "Odd", "exact_float64", "row_place", "text_column"]
 
@@ -26,7 +26,8 @@ class Odd:
     rows: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, text: str, row: int) -> None:
-        """Count one cell."""
+        """Count one cell; of a text that is too long for a number its beginning is remembered."""
+        text = text[: LONGEST + 1]
         self.count += 1
         self.rows.append(row)
         if text in self.texts:
@@ -77,8 +78,8 @@ class Frame:
         How the file was read, where that is not a matter of course.
     left_out : list of str
         Columns of the file that are not here.
-    dotted : list of str
-        Columns whose cells look like thousands with a dot.
+    dotted : dict of str to str
+        Columns whose dot may be a thousands separator, with what says so.
     lines : list of (int, list of str)
         Number and cells of the lines below the names that were left out.
     counted : (int, int array [c]), optional
@@ -94,7 +95,7 @@ class Frame:
     place: Callable[[int], str] = row_place
     notes: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    dotted: list[str] = field(default_factory=list)
+    dotted: dict[str, str] = field(default_factory=dict)
     lines: list[tuple[int, list[str]]] = field(default_factory=list)
     counted: tuple[int, np.ndarray] | None = None
 

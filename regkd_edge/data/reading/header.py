@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .cells import is_number
+from .cells import LONGEST, is_number
 
 __all__ = ["below_names", "is_title", "joined_names", "kind_of_cell", "names_rows"]
 
@@ -18,6 +18,8 @@ def kind_of_cell(cell: str) -> str:
     text = cell.strip()
     if not text:
         return "blank"
+    if len(text) > LONGEST:  # the expression below takes the square of a length
+        return "text"
     return "number" if is_number(text) or re.fullmatch(r"[+-]?[\d.,' ]*\d[\d.,]*", text) else "text"
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import DataError
-from ...io.limits import COLUMNS
-from .cells import GROUPED, TextFormat, certain_decimal, shortened
+from ...io.limits import COLUMN_NAME, COLUMNS
+from .cells import TextFormat, certain_decimal, shortened
+from .dots import dots_for_thousands
 from .header import below_names, is_title, joined_names, kind_of_cell, names_rows
 
 __all__ = ["SPACE", "Layout", "layout_of", "parsed", "require_few", "require_unique"]
@@ -42,8 +43,8 @@ class Layout:
     decimal : str
     notes : list of str
         What was left out before the first row, for the user to know.
-    dotted : list of str
-        Columns that mix whole numbers above 99 with d.ddd: a dot as thousands separator perhaps.
+    dotted : dict of str to str
+        Columns whose dot may be a thousands separator, with what says so.
     left_out : list of (int, list of str)
         Number and cells of the lines below the names that hold no numbers.
     """
@@ -54,7 +55,7 @@ class Layout:
     start: int
     decimal: str
     notes: list[str] = field(default_factory=list)
-    dotted: list[str] = field(default_factory=list)
+    dotted: dict[str, str] = field(default_factory=dict)
     left_out: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
@@ -138,7 +139,7 @@ def layout_of(path: Path, head: bytes, whole: bool, form: TextFormat) -> Layout:
         if decimal == ",":
             notes.append("numbers were read with a decimal comma")
     names = _check_names(path, names)
-    dotted = [] if decimal == "," else _dotted(names, body, form)
+    dotted = {} if decimal == "," else dots_for_thousands(names, body, form, separator)
     return Layout(encoding, separator, names, end + 1, decimal, notes, dotted, left_out)
 
 
@@ -253,22 +254,6 @@ def _like_rows(names: list[str], rows: list[tuple[int, list[str]]]) -> bool:
     return bool(rows) and 2 * numbers >= len(names) and 2 * alike > len(same)
 
 
-def _dotted(names: list[str], body: list[list[str]], form: TextFormat) -> list[str]:
-    """Columns in which every cell with a dot reads d.ddd, while whole numbers from 100 to 999 stand without one.
-
-    Three decimals throughout, trailing zeros kept, would have been written for whole numbers too.
-    """
-    found = []
-    for j, name in enumerate(names):
-        cells = [row[j].strip() for row in body if len(row) == len(names) and row[j].strip()]
-        dotted = [cell for cell in cells if GROUPED["."].fullmatch(cell) and cell.lstrip("+-")[0] != "0"]
-        whole = [cell for cell in cells if re.fullmatch(r"[+-]?\d{1,3}", cell)]
-        apart = len(dotted) >= 10 and any(abs(int(cell)) > 99 for cell in whole)
-        if apart and len(dotted) + len(whole) == len(cells) and not form.thousands.get(name):
-            found.append(name)
-    return found
-
-
 def _one_column(path: Path, name: str, line: str, form: TextFormat) -> DataError:
     met = f"'{path}' has one column ('{shortened(name)}'), expected at least one input and one target."
     if form.separator != "auto":
@@ -293,10 +278,15 @@ def require_few(path: Path, count: int) -> None:
 
 
 def require_unique(path: Path, names: list[str]) -> None:
-    """Refuse a name that two columns share; :class:`DataError`."""
+    """Refuse a name that two columns share, or one too long for a name; :class:`DataError`."""
     require_few(path, len(names))
     seen = set()
     for name in names:
+        if len(name) > COLUMN_NAME:
+            raise DataError(
+                f"'{path}': the name '{shortened(name)}' has {len(name):,} characters, expected at most {COLUMN_NAME:,}.",
+                "Name the columns in the first line, one name per column.",
+            )
         if name in seen:
             raise DataError(
                 f"'{path}': column '{name}' appears more than once.", "Rename or remove the duplicate columns."

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable
@@ -87,12 +88,21 @@ def safe_script(path: Path) -> io.BytesIO:
             raise UnsafeProgram("a program in the form of torch before 1.4")
         if name.endswith((".so", ".dll", ".dylib")):
             raise UnsafeProgram(f"the file '{name[:80]}'")
+        if name.endswith(".pkl"):
+            _check_lengths(name, content)
         found = None if _TENSORS.fullmatch(name) else _SCRIPT.search(content)
         if found is not None:
             raise UnsafeProgram(f"'{found.group().decode('ascii', 'replace')}' in '{name[:80]}'")
         return content
 
     return _repacked(path, checked)
+
+
+def _check_lengths(name: str, content: bytes) -> None:
+    """Refuse a pickle whose texts or places are longer than itself: torch takes that memory before it reads them."""
+    for operation, argument, _ in pickletools.genops(content):  # ValueError where a text is cut
+        if "PUT" in operation.name and not 0 <= argument <= len(content):
+            raise ValueError(f"'{name}' puts a value at place {argument:,}, behind its {len(content):,} bytes")
 
 
 def _repacked(path: Path, cleaned: Callable[[str, bytes], bytes]) -> io.BytesIO:

@@ -70,3 +70,13 @@ def test_a_calibration_curve_in_its_order_is_left_in_peace():
 
 def test_rows_that_are_all_alike_are_not_judged():
     assert looks_grouped(np.ones((80, 2)), RNG.normal(size=(80, 1)), ["a", "b"], np.zeros(80, dtype=np.int64)) == ""
+
+
+@pytest.mark.parametrize("missing", [0, 40])
+def test_a_grid_in_the_order_in_which_it_was_swept_is_left_in_peace(missing):
+    rng = np.random.default_rng(3)
+    x = np.stack(np.meshgrid(np.arange(8), np.arange(7), np.arange(6), indexing="ij"), -1).reshape(-1, 3) * 1.0
+    kept = np.sort(rng.permutation(len(x))[missing:])
+    x = x[kept]
+    y = np.sin(2.1 * x[:, 0]) * 3 + 0.3 * x[:, 1] + np.cos(1.9 * x[:, 2])
+    assert judged(x, y[:, None], ["speed", "load", "angle"]) == ""

@@ -72,3 +72,42 @@ def test_a_mark_of_a_wide_table_is_named_by_the_columns_that_follow_it():
     x[rng.random(1000) < 0.06, 250] = 1.0
     (note,) = disagreeing_values(x, x[:, :1] + x[:, 1:2], [f"c{j}" for j in range(300)], ["y"])
     assert "input 'c250' has 1 in" in note
+
+
+def coarse(mark=None, share=0.15, seed=0, levels=lambda s: np.round(22 + 5 * s)):
+    """A column of few levels that two others follow, some of its cells marked at random: x [600, 4], y [600, 1]."""
+    rng = np.random.default_rng(seed)
+    s = rng.normal(size=600)
+    column = levels(s)
+    if mark is not None:
+        column[rng.random(600) < share] = mark
+    x = np.column_stack([s + 0.4 * rng.normal(size=600), rng.normal(size=600), 0.5 * s + rng.normal(size=600), column])
+    return x, (s + 0.1 * rng.normal(size=600))[:, None]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("mark", "levels"),
+    [(0, None), (20, None), (25, None), (9, lambda s: np.clip(np.round(3 + s), 1, 5))],
+    ids=["0 of whole degrees", "20 of whole degrees", "25 of whole degrees", "9 beside 1 to 5"],
+)
+def test_a_mark_among_whole_degrees_or_few_levels_is_named(mark, levels, seed):
+    options = {} if levels is None else {"levels": levels}
+    (note,) = disagreeing_values(*coarse(mark, seed=seed, **options), list("abct"), ["y"])
+    assert f"input 't' has {mark} in" in note and f"--missing t={mark} --blanks drop" in note
+    assert disagreeing_values(*coarse(None, seed=seed, **options), list("abct"), ["y"]) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "levels",
+    [
+        lambda s: np.random.default_rng(1).poisson(np.exp(0.5 + 0.7 * s)).astype(float),  # counts, many of them 0
+        lambda s: np.clip(np.round(3 + 2.5 * s), 1, 10),  # a scale used to its ends
+        lambda s: np.choose(np.clip((s + 2).astype(int), 0, 4), [3.0, 4.0, 5.0, 6.0, 8.0]),  # cylinders
+        lambda s: np.where(s > 0.3, 5 * np.round((22 + 5 * s) / 5), np.round(22 + 5 * s)),  # rounded to 5 by some
+    ],
+    ids=["counts", "a scale", "cylinders", "heaped"],
+)
+def test_columns_of_few_levels_are_left_in_peace(levels, seed):
+    assert disagreeing_values(*coarse(None, seed=seed, levels=levels), list("abct"), ["y"]) == []

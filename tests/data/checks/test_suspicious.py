@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 def found(column, targets=()):
     column = np.asarray(column, dtype=np.float64)
-    return suspicious_values([], column[:, None], np.empty((len(column), 0)), ["c"], targets)
+    return suspicious_values({}, column[:, None], np.empty((len(column), 0)), ["c"], targets)
 
 
 def inject(column, value, count, seed=1):
@@ -132,9 +132,9 @@ def test_a_row_of_totals_at_an_end_is_named():
     x = RNG.integers(1, 50, (30, 3)).astype(float)
     total = np.vstack([x, x.sum(axis=0)])
     for rows, place in ((total, "last"), (total[::-1], "first")):
-        notes = suspicious_values([], rows[:, :2], rows[:, 2:], ["a", "b"], ["y"])
+        notes = suspicious_values({}, rows[:, :2], rows[:, 2:], ["a", "b"], ["y"])
         assert any(f"the {place} row is the sum of all others in 3 columns" in note for note in notes)
-    assert not any("sum" in note for note in suspicious_values([], x[:, :2], x[:, 2:], ["a", "b"], ["y"]))
+    assert not any("sum" in note for note in suspicious_values({}, x[:, :2], x[:, 2:], ["a", "b"], ["y"]))
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,38 @@ def test_real_tables_are_warned_about_where_there_is_something(path):
 def test_a_lone_negative_count_is_not_said_to_be_far():
     rng = np.random.default_rng(0)
     x = np.column_stack([np.where(rng.random(400) < 0.1, -1.0, rng.integers(0, 12, 400)), rng.normal(size=400)])
-    (note,) = suspicious_values([], x, rng.normal(size=(400, 1)), ["count", "b"], ["y"])
+    (note,) = suspicious_values({}, x, rng.normal(size=(400, 1)), ["count", "b"], ["y"])
     assert "its one negative value; the others are 0 to 11. If it means missing" in note
+
+
+def _thousands(values):
+    return [f"{v // 1000}.{v % 1000:03d}" for v in values]
+
+
+WHOLE = list(range(1010, 90_000, 1010))
+
+
+@pytest.mark.parametrize(
+    ("separator", "cells", "beside", "warned"),
+    [
+        (",", _thousands(WHOLE), lambda i: f"{i / 8:g}", "which other columns omit"),
+        (";", _thousands(WHOLE), lambda i: str(i), "no other column has decimals"),
+        (",", _thousands(WHOLE), lambda i: str(i), ""),  # kilograms to the gram, beside counts
+        (",", _thousands(WHOLE), lambda i: f"{i / 8:.3f}", ""),  # the writer pads
+        (",", _thousands(WHOLE), lambda i: f"{i / 8:.1f}", ""),
+        (";", _thousands(WHOLE), lambda i: f"{i / 8:.2f}", ""),
+        (",", [f"{v / 1000:g}" for v in WHOLE], lambda i: f"{i / 8:g}", ""),  # zeros at the end are omitted here too
+        (";", [f"{v % 3000 / 1000:.3f}" for v in WHOLE], lambda i: str(i), ""),  # 0.020 is no thousands
+        (";", [f"{i}.000" for i in range(1, 90)], lambda i: str(i), ""),
+    ],
+)
+def test_a_dot_as_thousands_mark_in_every_cell_is_asked_about(tmp_path, separator, cells, beside, warned):
+    path = tmp_path / "t.csv"
+    rows = [separator.join((cell, beside(i), str(i * i % 7))) for i, cell in enumerate(cells)]
+    path.write_text("\n".join([separator.join("mby"), *rows]) + "\n")
+    notes = [note for note in load_table(path, ["y"]).warnings if "thousands" in note]
+    assert bool(notes) == bool(warned)
+    if warned:
+        assert warned in notes[0] and "--thousands m=." in notes[0]
+        read = load_table(path, ["y"], thousands="m=.")
+        assert read.x[:, 0].tolist() == WHOLE and not any("thousands" in note for note in read.warnings)
