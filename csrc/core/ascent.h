@@ -25,10 +25,20 @@ REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* bas
           *y_t = base + at.teacher_y;
     float* length = to_t;  // of G, by lane, once the cotangents are used
     const float scale = 1.0f / static_cast<float>(job.batch);
+    // One output: J^T v is v J^T 1, which need not wait for the answer.
+    bool at_once = false;
+    if constexpr (Block::kShallow) at_once = o == 1 && block.is_shallow(job.teacher);
+    const int asked = at_once ? 0 : job.teacher.layers;
 
     REGKD_ROLLED
     for (int step = 0; step < job.ascent_steps; ++step) {
-        forward(block, job.teacher, job.teacher.layers, teacher, 1, y_t, job.student, student, 1, y_s, x);
+        if constexpr (Block::kShallow) {
+            if (at_once) {
+                block.rows(1, [&](int, int s) { block.store(to_t + s, all<F>(1.0f)); });
+                block.run_shallow(job.teacher, teacher, x, to_t, y_t, g_t);
+            }
+        }
+        forward(block, job.teacher, asked, teacher, 1, y_t, job.student, student, 1, y_s, x);
         block.rows(o, [&](int j, int s) {
             const F out = block.load(y_s + j * Block::kPitch + s);
             const F gap = (out - block.load(y_t + j * Block::kPitch + s)) * (2.0f * scale);
@@ -36,7 +46,14 @@ REGKD_PHASE void ascend(Block block, const Job& job, const Arena& at, float* bas
             block.store(to_t + j * Block::kPitch + s, gap);
         });
         block.barrier();
-        pull_back(block, job.teacher, job.teacher.layers, teacher, to_t, g_t, job.student, student, to_s, g_s);
+        pull_back(block, job.teacher, asked, teacher, to_t, g_t, job.student, student, to_s, g_s);
+        if (at_once) {
+            block.rows(d, [&](int j, int s) {
+                const int i = j * Block::kPitch + s;
+                block.store(g_t + i, block.load(g_t + i) * block.load(to_t + s));
+            });
+            block.barrier();
+        }
         if (job.ascent_rule == kNormalised) {
             block.rows(1, [&](int, int s) {
                 F sum = all<F>(1e-24f);

@@ -21,6 +21,8 @@
 //   lane_sums(p, q, count, sums)   sums[0], sums[1] = the sums of p[0 .. count - 1] and q[...], as doubles
 //   kInPlace                 a product's `out` may be its `in`; and two networks run one after the other, so that
 //                            they can share buffers (make_arena's `in_place`)
+//   kShallow                 is_shallow(net) names the teachers whose passes 1 and 2 run_shallow(net, rows, x, v, y, g)
+//                            does in one walk: y = net(x), g = J^T v; v null: no g. None of their buffers is used
 // Lanes past the tile's last sample may hold anything finite; `live` is 0 there and every sum is weighted by it.
 //
 // An Arena lays out a tile's buffers once: offsets in floats from a base that a back end allocates.

@@ -37,8 +37,12 @@ REGKD_INLINE UVec to_unsigned(IVec i) { return (UVec)i; }
 REGKD_INLINE Vec to_float(IVec i) { return __builtin_convertvector(i, Vec); }
 REGKD_INLINE Vec quotient(Vec a, Vec b) { return a / b; }
 REGKD_INLINE Vec absolute(Vec x) { return (Vec)((IVec)x & 0x7fffffff); }
+// portable.h's x > bound ? x : bound and x < bound ? x : bound, in one instruction where there is one that does just
+// that, for zeros and for what is no number too; g++ makes a comparison and a blend of them.
 
 #if defined(__AVX512F__)
+REGKD_INLINE Vec at_least(Vec x, float bound) { return (Vec)_mm512_max_ps((__m512)x, _mm512_set1_ps(bound)); }
+REGKD_INLINE Vec at_most(Vec x, float bound) { return (Vec)_mm512_min_ps((__m512)x, _mm512_set1_ps(bound)); }
 REGKD_INLINE Vec square_root(Vec x) { return (Vec)_mm512_sqrt_ps((__m512)x); }
 REGKD_INLINE Vec fused(Vec a, Vec b, Vec c) { return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {
@@ -48,6 +52,8 @@ REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {
     lo = (UVec)_mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
 }
 #elif defined(__AVX2__)
+REGKD_INLINE Vec at_least(Vec x, float bound) { return (Vec)_mm256_max_ps((__m256)x, _mm256_set1_ps(bound)); }
+REGKD_INLINE Vec at_most(Vec x, float bound) { return (Vec)_mm256_min_ps((__m256)x, _mm256_set1_ps(bound)); }
 REGKD_INLINE Vec square_root(Vec x) { return (Vec)_mm256_sqrt_ps((__m256)x); }
 REGKD_INLINE Vec fused(Vec a, Vec b, Vec c) { return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {
@@ -57,6 +63,8 @@ REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {
     lo = (UVec)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
 }
 #elif defined(__x86_64__)
+REGKD_INLINE Vec at_least(Vec x, float bound) { return (Vec)_mm_max_ps((__m128)x, _mm_set1_ps(bound)); }
+REGKD_INLINE Vec at_most(Vec x, float bound) { return (Vec)_mm_min_ps((__m128)x, _mm_set1_ps(bound)); }
 REGKD_INLINE Vec square_root(Vec x) { return (Vec)_mm_sqrt_ps((__m128)x); }
 REGKD_INLINE Vec fused(Vec a, Vec b, Vec c) { return a * b + c; }
 REGKD_INLINE void multiply_wide(UVec a, uint32_t b, UVec& hi, UVec& lo) {

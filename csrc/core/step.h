@@ -172,13 +172,22 @@ REGKD_INLINE void run_prepared(Block block, const Job& job, const StepNow& now, 
     if (tile.kind == kAscended) ascend(block, job, at, base, student, teacher);
 
     const bool stored = original && job.t != nullptr, ask = gm || !stored;
-    const bool teacher_first = Block::kInPlace && gm && one_by_one(job);  // with pass 2: its buffers are the student's
+    bool teacher_first = Block::kInPlace && gm && one_by_one(job);  // with pass 2: its buffers are the student's
     int asked = ask ? job.teacher.layers : 0, pulled = job.teacher.layers;
     if constexpr (Block::kInPlace) {
         if (teacher_first) {
             make_cotangent(block, job, now, tile, 0, buffer(at.v));
             run_teacher(block, job.teacher, teacher, buffer(at.teacher_y), buffer(at.v), buffer(at.teacher_g),
                         buffer(at.x));
+            asked = pulled = 0;
+        }
+    }
+    if constexpr (Block::kShallow) {
+        if (asked > 0 && block.is_shallow(job.teacher) && (!gm || cotangent_count(job) == 1)) {
+            if (gm) make_cotangent(block, job, now, tile, 0, buffer(at.v));
+            block.run_shallow(job.teacher, teacher, buffer(at.x), gm ? buffer(at.v) : nullptr, buffer(at.teacher_y),
+                              buffer(at.teacher_g));
+            teacher_first = true;
             asked = pulled = 0;
         }
     }

@@ -5,6 +5,7 @@
 
 #include "products.h"
 #include "reduce.h"
+#include "shallow.h"
 
 namespace regkd {
 namespace REGKD_LEVEL {
@@ -32,6 +33,7 @@ struct CpuBlock {
     using I = IVec;
     using U = UVec;
     static constexpr bool kInPlace = false;
+    static constexpr bool kShallow = true;
 
     int limit;          // lanes in use, a multiple of kVec
     float* transposed;  // [2][32][pitch of the widest layer]
@@ -119,6 +121,14 @@ struct CpuBlock {
         if (bias) sums(n_out, q, bias, add_bias);
     }
     REGKD_INLINE void sums(int n, const float* q, float* g, bool add) const { row_sums(n, q, limit, g, add); }
+    static REGKD_INLINE bool is_shallow(const Network& net) { return REGKD_LEVEL::is_shallow(net); }
+    REGKD_PHASE void run_shallow(const Network& net, const Rows& rows, const float* x, const float* v, float* y,
+                                 float* g) const {
+        if (v)
+            REGKD_LEVEL::run_shallow<true>(net, rows, limit, x, v, y, g);
+        else
+            REGKD_LEVEL::run_shallow<false>(net, rows, limit, x, nullptr, y, nullptr);
+    }
     static REGKD_INLINE double lane_sum(const float* p, int count) {
         double sum = 0.0;
         for (int i = 0; i < count; ++i) sum += static_cast<double>(p[i]);

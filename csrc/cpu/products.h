@@ -17,16 +17,19 @@ constexpr int kRowsInRegisters = 8;  // 16 of 32
 constexpr int kRowsInRegisters = 4;  // 8 of 16
 #endif
 
-// out[j] = bias[j] + sum_k w(j, k) in[k] for R rows j and S vectors of samples; w(j, k) = w[j * rs + k * cs].
+// out[j] = bias[j] + sum_k w(j, k) in[k] for R rows j and S vectors of samples; w(j, k) = w[j * rs + k * cs]. `add`: to
+// what `out` holds, and there is no bias.
 template <int R, int S, bool Transposed>
 REGKD_INLINE void product_block(const float* w, int64_t stride, int cols, const float* in, const float* bias,
-                                float* out) {
+                                float* out, bool add) {
     const int64_t rs = Transposed ? 1 : stride, cs = Transposed ? stride : 1;
     constexpr int kChains = R == 1 ? 4 : 1;  // a single row needs several sums in flight
     Vec sum[kChains][R][S];
     for (int c = 0; c < kChains; ++c)
         for (int r = 0; r < R; ++r)
-            for (int s = 0; s < S; ++s) sum[c][r][s] = all<Vec>(c == 0 && bias ? bias[r] : 0.0f);
+            for (int s = 0; s < S; ++s)
+                sum[c][r][s] =
+                    c == 0 && add ? load_vec(out + r * kTile + s * kVec) : all<Vec>(c == 0 && bias ? bias[r] : 0.0f);
     int k = 0;
     for (; k + kChains <= cols; k += kChains) {
         // Column-wise every weight is on a line of its own, and lines a page apart are not fetched ahead by themselves.
@@ -54,11 +57,11 @@ REGKD_INLINE void product_block(const float* w, int64_t stride, int cols, const 
 
 template <int R, bool Transposed>
 REGKD_INLINE void product_rows(const float* w, int64_t stride, int cols, const float* in, const float* bias, float* out,
-                               int limit) {
+                               int limit, bool add = false) {
     int s = 0;
     for (; s + 2 * kVec <= limit; s += 2 * kVec)
-        product_block<R, 2, Transposed>(w, stride, cols, in + s, bias, out + s);
-    if (s < limit) product_block<R, 1, Transposed>(w, stride, cols, in + s, bias, out + s);
+        product_block<R, 2, Transposed>(w, stride, cols, in + s, bias, out + s, add);
+    if (s < limit) product_block<R, 1, Transposed>(w, stride, cols, in + s, bias, out + s, add);
 }
 
 // G[j, k] (+)= sum over samples of q[j, s] a[s, k] (+ d[j, s] t[s, k]) for R rows and S vectors of inputs.

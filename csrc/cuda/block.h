@@ -22,7 +22,7 @@ struct DeviceBlock {
     using I = int32_t;
     using U = uint32_t;
 
-    static constexpr bool kInPlace = false;
+    static constexpr bool kInPlace = false, kShallow = false;
 
     int given;    // the tile has 2^shift samples: 3, 4 or 5; kShift says so at compile time, or 0
     bool sliced;  // sums in the order of slices.h, for buffers in global memory: as SlicedBlock would

@@ -18,7 +18,7 @@ REGKD_BOTH float* shared_at(int offset) { return block_shared() + offset; }
 REGKD_BOTH int offset_of(const float* p) { return static_cast<int>(p - block_shared()); }
 
 struct SmallBlock {
-    static constexpr bool kInPlace = false;
+    static constexpr bool kInPlace = false, kShallow = false;
     static constexpr int kPitch = kSmallSamples;
     using F = float;
     using I = int32_t;
