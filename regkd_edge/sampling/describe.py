@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from .marginals import Marginals
 __all__ = ["InputDescription"]
 
 _FIELDS = ("name", "mean", "sd", "low", "high", "integer", "constant")
+_DIGITS = 1e-6  # float32 keeps about so many
 _REMEDY = "Describe each input by mean and sd, by low and high, or by constant; integer: true for whole numbers."
 
 
@@ -72,6 +73,26 @@ class InputDescription:
     def from_scaler(cls, scaler: Scaler, names: Sequence[str] | None = None) -> InputDescription:
         """Return the mean and standard deviation from a teacher's stored scaler."""
         return cls._plain(np.asarray(scaler.mean, float), np.asarray(scaler.scale, float), names)
+
+    def recognised(self) -> InputDescription:
+        """Return the same with switches and constants, as far as mean m and standard deviation s give them away.
+
+        A column of zeros and ones has s^2 = m (1 - m) to the last digits. A constant has the scale 1 in a scaler, which no
+        fitted deviation meets exactly; it is one only beside columns with other scales, and with a mean other than 0,
+        since a column that was passed on as it is has mean 0 and scale 1 too.
+        """
+        mean, sd = self.mean, self.sd
+        unknown = np.isinf(self.low) & np.isinf(self.high)
+        switch = unknown & (mean > 0) & (mean < 1) & (np.abs(sd**2 - mean * (1 - mean)) < _DIGITS * sd**2)
+        alike = (sd != 1.0) & (np.abs(sd - 1.0) < _DIGITS)  # standardized columns, up to rounding
+        constant = unknown & (sd == 1.0) & (np.abs(mean) > _DIGITS) & (not alike.any() and bool((sd != 1.0).any()))
+        return replace(
+            self,
+            sd=np.where(constant, 0.0, sd),
+            low=np.where(constant, mean, np.where(switch, 0.0, self.low)),
+            high=np.where(constant, mean, np.where(switch, 1.0, self.high)),
+            integer=self.integer | switch,
+        )
 
     @classmethod
     def _plain(cls, mean: np.ndarray, sd: np.ndarray, names: Sequence[str] | None) -> InputDescription:

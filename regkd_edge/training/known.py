@@ -1,8 +1,8 @@
-"""What is known about the inputs: a description by hand, a few rows, or the teacher's scalers."""
+"""What is known about the inputs: a description by hand, a few rows, or what the teacher keeps of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..data.named import read_inputs
 from ..errors import DataError
 from ..models import Teacher
 from ..sampling import InputDescription
+from ..sampling.synthetic import known_inputs
 
 __all__ = ["STANDARD", "description_of"]
 
@@ -50,10 +51,19 @@ def description_of(
     elif rows is not None:
         return InputDescription.from_rows(rows, names)
     elif teacher.scalers is not None:
-        description = InputDescription.from_scaler(teacher.scalers.x, names)
+        drawn = config.kind is not None and config.kind.described
+        description = _stored(teacher, names) if drawn else InputDescription.from_scaler(teacher.scalers.x, names)
     else:
         raise DataError(
             "nothing is known about the inputs: this teacher stores no scalers.",
             "Give --describe inputs.yaml, --like rows.csv, or --describe standard if its inputs are N(0,1).",
         )
     return description if like is None else replace(description, correlation=like.correlation)
+
+
+def _stored(teacher: Teacher, names: Sequence[str]) -> InputDescription:
+    """What a teacher keeps of its inputs: a summary of the rows that it was trained on, or its scaler alone."""
+    summary = teacher.extra.get("inputs")
+    if isinstance(summary, Mapping) and "quantiles" in summary:
+        return replace(known_inputs(teacher.scalers.x, dict(summary)).description, names=list(names))
+    return InputDescription.from_scaler(teacher.scalers.x, names).recognised()

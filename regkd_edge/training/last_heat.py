@@ -3,7 +3,9 @@
 The race judges students of a few thousand steps. Trained on, the base may catch up; and a student that comes nearer to
 its teacher than the base may move away from the labels, since it takes over errors of the teacher that a plain student
 smooths away. Both are seen on the validation rows alone, which neither of the two was trained on. Where the base is
-nearer to the labels, the labels alone may be nearer still: they then join the heat.
+nearer to the labels, the labels alone may be nearer still: they then join the heat. And a winner whose steps evaluate
+the teacher learns more from each of a few thousand steps than one that reads stored answers; at their ends the mixture
+of noises may be as near, from more points and at a fraction of the cost. It then takes the winner's place.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ..config import DistillConfig
 from ..config.flags import flag_of
 from ..io.progress import tick
 from ..models import predict
-from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, Candidate
+from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
 from .entrant import without_students
 from .job import Training
 from .ranks import current
@@ -37,7 +39,7 @@ _MATTERS = 1.02  # of the other's root mean square: what is not above it counts 
 
 @dataclass(frozen=True)
 class Heat:
-    """The winner against the base alone on ``rows`` validation rows.
+    """The winner, or the mixture in its place, against the base alone on ``rows`` validation rows.
 
     Attributes
     ----------
@@ -46,9 +48,11 @@ class Heat:
         target; ``labels`` is None where there are none.
     lost : str or None
         ``labels`` or ``teacher``: from what the winner is farther than the base alone by more than chance. None: it is
-        kept.
+        not.
     kept : str or None
-        Title of the candidate that is kept in its place.
+        Title of the candidate that is kept in the winner's place; None: the winner is kept.
+    mixture : (float, float) or None
+        Distances to the teacher of a winner whose steps evaluate the teacher, and of the mixture of noises.
     """
 
     rows: int
@@ -56,6 +60,7 @@ class Heat:
     labels: tuple[float, float] | None
     lost: str | None
     kept: str | None = None
+    mixture: tuple[float, float] | None = None
 
     def record(self) -> dict[str, Any]:
         """JSON-able; the winner comes first in each pair."""
@@ -64,10 +69,18 @@ class Heat:
             "distance_to_teacher": list(self.distance),
             "distance_to_labels": None if self.labels is None else list(self.labels),
             "lost": self.lost,
+            "distance_to_teacher_of_winner_and_mixture": None if self.mixture is None else list(self.mixture),
         }
 
     def sentence(self, winner: str, fields: dict[str, Any]) -> str:
         """Say why the winner is not kept, and how to have it all the same."""
+        other = f"{self.kept} is kept (for the other: {_flags(fields)})"
+        if self.lost is None and self.mixture is not None:
+            ours, theirs = self.mixture
+            return (
+                f"{winner} won the race, but trained to its end it is not surely nearer to its teacher on {self.rows} "
+                f"held-out rows ({ours:.3g} against {theirs:.3g} standard deviations), and it costs more: {other}"
+            )
         ours, theirs = self.labels if self.lost == "labels" else self.distance
         nearer = self.lost == "labels" and self.distance[0] < self.distance[1]
         follows = "follows its teacher more closely but " if nearer else ""
@@ -75,7 +88,7 @@ class Heat:
         return (
             f"{winner} won the race, but trained to its end it {follows}is farther from {what} on {self.rows} held-out "
             f"rows than the base alone ({ours:.3g} against {theirs:.3g} standard deviations), by more than "
-            f"chance: {self.kept} is kept (for the other: {_flags(fields)})"
+            f"chance: {other}"
         )
 
 
@@ -99,6 +112,9 @@ def settle(
     checkpoint: str | Path | None = None,
 ) -> Runner:
     """Train the base alone too, and return which of the two is kept, or the labels alone where they are nearer still.
+
+    Beside a winner whose steps evaluate the teacher the mixture of noises is trained first; it is the winner from then
+    on unless it is farther from the teacher.
 
     No heat is held where the base alone won, where the time is up, where too few rows are held out to tell, and among
     students of images and signals, for which PyTorch would take as long again.
@@ -125,9 +141,16 @@ def settle(
         student.checkpoint = winner.trained.checkpoint  # the folder that holds all of them
         return Runner(config, training, student)
 
+    runners, kept, mixture = [winner], winner, None
+    if winner.config.batch != asked.batch and measure == "teacher":  # the mark of steps that evaluate the teacher
+        runners.append(trained(MIXTURE, "mixture"))
+        near = [_to_teacher(setting, one.trained) for one in runners]
+        if not current().agreed(farther(near[1], near[0])):
+            kept, mixture = runners[1], _roots(near)
     base = trained(BASE_ALONE, "base")
-    heat, far = _heat(setting, winner.trained, base.trained, measure)
-    runners, kept = [winner, base], winner
+    runners.append(base)
+    heat, far = _heat(setting, kept.trained, base.trained, measure)
+    heat = replace(heat, kept=None if mixture is None else MIXTURE.title, mixture=mixture)
     if heat.lost is not None:
         kept, heat = base, replace(heat, kept=BASE_ALONE.title)
     if heat.lost == "labels":
@@ -140,14 +163,17 @@ def settle(
 
 def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> tuple[Heat, np.ndarray]:
     """The two compared, and the squared distances [n] of the base to the labels."""
-    t = setting.scalers.y.restore(setting.teacher_on_held)
-    near = [_errors(setting, one, t) for one in (student, base)]
+    near = [_to_teacher(setting, one) for one in (student, base)]
     far = [_to_labels(setting, one) for one in (student, base)]
     # Without labels a data set holds the teacher's own answers in their place.
     labels = not np.allclose(setting.teacher_on_held, setting.held[1], atol=1e-4)
     lost = lost_to(near, far if labels else None, measure)
     heat = Heat(len(far[0]), _roots(near), _roots(far) if labels else None, lost)
     return current().agreed(heat), far[1]  # several processes decide by the same figures
+
+
+def _to_teacher(setting: Setting, student: Trained) -> np.ndarray:  # [n]
+    return _errors(setting, student, setting.scalers.y.restore(setting.teacher_on_held))
 
 
 def lost_to(near: Sequence[np.ndarray], far: Sequence[np.ndarray] | None, measure: str) -> str | None:

@@ -88,8 +88,8 @@ class Trained:
 
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
-        names = {} if dataset is None else _names_of(dataset)
-        teacher = Teacher(self.module, self.scalers, "standardized", source, extra={**names, **self.summary()})
+        known = {} if dataset is None else {**_names_of(dataset), "inputs": self.inputs_known(dataset)}
+        teacher = Teacher(self.module, self.scalers, "standardized", source, extra={**known, **self.summary()})
         teacher.trained = self
         return teacher
 

@@ -54,7 +54,9 @@ def box_of(config: DistillConfig, known: Known) -> tuple[np.ndarray, np.ndarray]
     """Return the bounds of perturbed and searched points, if ranges are known; standardised ``(low, high)`` [d]."""
     if config.bounds == "rows":
         return known.train[0].min(0), known.train[0].max(0)
-    if known.description is None or (config.describe is None and config.like is None):
+    told = config.describe is not None or config.like is not None
+    searched = config.no_data and config.ascent_start == "inputs" and config.describe is None  # what the teacher keeps
+    if known.description is None or not (told or searched):
         return None
     described = known.description
     if not (np.isfinite(described.low) | np.isfinite(described.high) | (described.sd == 0)).any():

@@ -85,6 +85,37 @@ def test_a_stored_scaler_is_a_description():
     assert abs(x.mean().item()) < 0.03 and abs(x.std().item() - 1) < 0.03  # four standard errors of 40000 numbers: 0.02
 
 
+def test_a_scaler_gives_switches_and_constants_away():
+    rng = np.random.default_rng(0)
+    rows = np.stack(
+        [
+            rng.random(5000) < 0.1,  # a switch
+            np.full(5000, 84.0),
+            rng.normal(0.3, 0.4, 5000),
+            rng.integers(0, 3, 5000),
+            np.zeros(5000),  # cannot be told from a column that was passed on as it is
+        ],
+        axis=1,
+    ).astype(float)
+    spread = np.where(rows.std(0) > 0, rows.std(0), 1.0)
+    for kind in (np.float64, np.float32):
+        scaler = Scaler(rows.mean(0).astype(kind), spread.astype(kind))
+        known = InputDescription.from_scaler(scaler).recognised()
+        x = known.inputs(rng.standard_normal((20000, 5)))
+        assert set(np.unique(x[:, 0])) == {0.0, 1.0} and abs(x[:, 0].mean() - rows[:, 0].mean()) < 0.01
+        assert (x[:, 1] == 84.0).all()
+        assert np.isinf(known.low[2:]).all() and (known.sd[2:] > 0).all() and not known.integer[2:].any()
+
+
+def test_standardized_and_unscaled_columns_are_no_constants():
+    rows = np.random.default_rng(0).normal(1.0, 3.0, (500, 6))
+    rows = (rows - rows.mean(0)) / rows.std(0)
+    twice = Scaler(rows.mean(0) + 0.5, rows.std(0))
+    for scaler in (twice, Scaler(np.full(3, 2.0), np.ones(3)), Scaler(np.array([0.0, 2.0]), np.array([1.0, 3.0]))):
+        known = InputDescription.from_scaler(scaler).recognised()
+        assert (known.sd > 0).all() and np.isinf(known.low).all()
+
+
 def test_points_moved_elsewhere_come_back_to_inputs_that_can_occur():
     described = InputDescription.from_entries(ENTRIES)
     sampler = DescribedInputs(described)

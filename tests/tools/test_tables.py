@@ -55,3 +55,20 @@ def test_every_share_has_its_part_and_a_student_that_leaves_a_bad_teacher_is_not
     out = page(monkeypatch, capsys, tmp_path, "--fractions", "0.1", "0.3", "--minutes", "0")
     first, second = out.split("## A share of 0.3")
     assert "hurt: none" in first and "hurt: sea" in second
+
+
+def test_single_candidates_stand_beside_the_race_on_the_tables_that_have_all(monkeypatch, capsys, tmp_path):
+    ablated = [
+        f"PM with {kind}" for kind in ("isotropic noise 0.3", "principal noise 1", "crossover noise 0.3", "mixed noise")
+    ]
+    lines = [row("sea", 0, "base", 0.4, 0.5), row("sea", 0, "auto", 0.1, 0.4, "PM")]
+    lines += [row("sea", 0, m, 0.2 + 0.1 * i, 0.5) for i, m in enumerate(ablated)]
+    lines += [row("sky", 0, "base", 0.2, 0.5), row("sky", 0, "auto", 0.1, 0.5, "PM")]  # not ablated
+    (tmp_path / "tables.csv").write_text(HEADER + "".join(lines))
+    (tmp_path / "data").mkdir()
+    for name in ("sea", "sky"):
+        (tmp_path / "data" / f"{name}.csv").write_text("x,target\n1,2\n")
+    out = page(monkeypatch, capsys, tmp_path, "--minutes", "0")
+    assert "on 1 of these tables (sea)" in out
+    assert "| PM with principal noise 1 | -25% | sea -25% | +0% | sea +0% | 1.0 |" in out
+    assert "| auto | -75% | sea -75% | -20% | sea -20% | 1.0 |" in out

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
-from regkd_edge.data import Dataset
+from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import DataError, UserError
 from regkd_edge.models import Teacher, predict
-from regkd_edge.training import distill, train_teacher
+from regkd_edge.training import described_rows, distill, train_teacher
 from regkd_edge.training.free import synthetic_rows
+from regkd_edge.training.setting import Setting
+from regkd_edge.training.train import without_rows
 
 from .test_train import make_dataset, short
 
@@ -111,3 +113,39 @@ def test_steps_auto_without_rows(teacher, monkeypatch):
     config = DistillConfig(no_data=True, recipe=None, terms=[], student="mlp:4:tanh")
     student = distill(make_dataset(o=1), teacher, config, 0)
     assert config.steps == "auto" and student.steps >= 20 and len(student.history) >= 2
+
+
+def test_a_teacher_trained_here_keeps_what_its_inputs_are_like():
+    rng = np.random.default_rng(0)
+    a = rng.uniform(0, 1, 400)
+    x = np.stack([a, a + 0.01 * rng.normal(size=400), rng.integers(0, 2, 400)], axis=1)
+    y = np.sin(6 * x[:, :1]) * (1 + x[:, 2:])
+    data = Dataset(Table(x, y, ["a", "b", "switch"], ["y"], "memory"), split(400, 0.15, 0.15, 0))
+    settings = TeacherConfig(teacher="mlp:32,32:tanh", epochs=100, batch=32, lr=5e-3)
+    teacher = train_teacher(data, settings, 0).as_teacher(dataset=data)
+    drawn = described_rows(teacher, DistillConfig(no_data=True), 0).x
+    assert np.corrcoef(drawn[:, 0], drawn[:, 1])[0, 1] > 0.95 and set(drawn[:, 2]) == {0.0, 1.0}
+    seen = x[data.split.train]
+    assert (drawn.min(0) >= seen.min(0)).all() and (drawn.max(0) <= seen.max(0)).all()
+    config = DistillConfig(no_data=True, student="mlp:12:tanh", steps=1500)
+    plain = Teacher(teacher.module, teacher.scalers, "standardized", "one that keeps scalers alone")
+    real = x[data.split.test]
+    students = [distill(data, one, config, 0) for one in (teacher, plain)]
+    away = [np.sqrt(np.mean((predict(s.module, s.scalers, real) - teacher.predict(real)) ** 2)) for s in students]
+    assert away[0] < 0.8 * away[1]
+    # Methods of papers that draw N(0, 1) go on doing so.
+    gaussian = described_rows(teacher, DistillConfig(no_data=True, sampler="gaussian"), 0).x
+    assert abs(np.corrcoef(gaussian[:, 0], gaussian[:, 1])[0, 1]) < 0.1 and len(set(gaussian[:, 2])) > 1000
+
+
+def test_searched_points_stay_where_a_teacher_says_its_inputs_are():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(300, 70)), rng.random((300, 1)) < 0.3, np.full((300, 1), 5.0)], axis=1)
+    data = Dataset(Table(x, x[:, :1], [f"x{j}" for j in range(72)], ["y"], "memory"), split(300, 0.15, 0.15, 0))
+    teacher = train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=2, batch=32), 0).as_teacher()
+    assert "inputs" not in teacher.extra, "its scalers alone are known"
+    recipe = Setting.of(data, teacher, without_rows(DistillConfig(no_data=True, steps=50), 72, True), 0)
+    recipe = recipe.training(without_rows(DistillConfig(no_data=True, steps=50), 72, True)).recipe
+    z = teacher.scalers.x.standardize(np.array([[0.0] * 71 + [5.0], [0.0] * 70 + [1.0, 5.0]]))
+    assert np.allclose([recipe.low[70], recipe.high[70]], z[:, 70], atol=1e-5)
+    assert recipe.low[71] == recipe.high[71] == 0.0 and recipe.low[0] < -1e6 and recipe.high[0] > 1e6

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regkd_edge.config import DistillConfig, RunConfig
+from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, split
 from regkd_edge.models import ArrayFunction, Teacher, predict
-from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, Candidate
-from regkd_edge.training import distill, race
+from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
+from regkd_edge.training import distill, race, train_teacher
 from regkd_edge.training.last_heat import farther, lost_to
 
 CONFIG = DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2)
@@ -133,3 +133,20 @@ def test_labels_come_before_the_teacher_and_a_teacher_that_is_left_loses_nothing
     assert lost_to((more, near), None, "teacher") == "teacher"
     assert lost_to((more, near), (near, more), "labels") is None
     assert lost_to((near, more), (near, more), "teacher") is None
+
+
+def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
+    x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    data = Dataset(Table(x, smooth(x), ["a", "b"], ["y"], "memory"), split(200, 0.2, 0.2, 0))
+    good = train_teacher(data, TeacherConfig(teacher="mlp:16:tanh", epochs=60, batch=32, lr=5e-3), 0).as_teacher()
+    fields = {"base": "mimic", "terms": ["gm"], "gm_on": ["original"], "w_gm": 1e-6}
+    costly = Candidate("GM with little to say", fields, 0.125)
+    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, MIXTURE, costly])
+    monkeypatch.setattr(race, "_better", lambda running, measure: running)
+    monkeypatch.setattr(race, "_winner", lambda running, measure: next(e for e in running if e.candidate is costly))
+    student = distill(data, good, CONFIG, 0)
+    heat, said = student.race["last_heat"], student.race["explanation"]
+    ours, theirs = heat["distance_to_teacher_of_winner_and_mixture"]
+    assert theirs < 1.02 * ours and heat["lost"] is None and student.race["winner"] == MIXTURE.title
+    assert said.startswith("GM with little to say won the race") and f"{MIXTURE.title} is kept" in said
+    assert student.setup["noise"] == "mixed" and f"{ours:.3g} against {theirs:.3g}" in said

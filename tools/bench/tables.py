@@ -40,7 +40,12 @@ COLUMNS = (
     "cpu",
 )
 KEYS = ("set", "fraction", "seed", "method")
-ABLATED = ("PM with isotropic noise 0.3", "PM with principal noise 1", "PM with mixed noise", "GM on the rows at 1")
+ABLATED = (
+    "PM with isotropic noise 0.3",
+    "PM with principal noise 1",
+    "PM with crossover noise 0.3",
+    "PM with mixed noise",
+)
 _FEW = 1000  # rows below which a small share is too few to learn from:
 _MORE, _MOST_OF_FEW = 2.5, 0.25  # it is so many times as large, up to a quarter
 _T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # of Student's t with n - 1 degrees of freedom
@@ -80,6 +85,7 @@ def measure(task: Task) -> list[dict]:
     from regkd_edge.models import predict
     from regkd_edge.recipes.candidates import candidates
     from regkd_edge.training import baseline, distill
+    from regkd_edge.training.entrant import without_students
 
     x, y = read_csv(task.path)
     few = len(x) < _FEW
@@ -102,7 +108,7 @@ def measure(task: Task) -> list[dict]:
     if task.ablate:
         for one in candidates(labels=True, gradient=True):
             if one.title in ABLATED:
-                own = DistillConfig(fraction=fraction, recipe=None, **one.fields)
+                own = without_students(one, config).config
                 students[one.title] = lambda own=own: distill(data, teacher, own, task.seed)
     found = []
     for method, train in students.items():
@@ -189,15 +195,25 @@ def share(records: Records, fraction: float) -> list[str]:
     parts = [f"## A share of {fraction:g}", summary, table(header, lines)]
     ablated = [m for m in ABLATED if any(row["method"] == m for row in records.rows)]
     if ablated:
-        rows = [
-            [m, with_interval([v for n in sets for v in changes(records, n, fraction, "distance", m)])]
-            for m in (*ablated, "auto")
-        ]
+        both = [n for n in sets if all(changes(records, n, fraction, "distance", m) for m in ablated)]
+        rows = [ablation(records, both, fraction, m) for m in (*ablated, "auto")]
         parts += [
-            "Single candidates on the same tables, change of the distance (mean over tables and seeds):",
-            table(("candidate", "change"), rows),
+            f"Single candidates, each alone to its end, on {len(both)} of these tables ({', '.join(both)}), against the base "
+            "alone: means over tables and seeds, and the worst mean of a table.",
+            table(("candidate", "distance", "worst table", "labels", "worst table", "CPU s"), rows),
         ]
     return parts
+
+
+def ablation(records: Records, sets: list[str], fraction: float, method: str) -> list[str]:
+    """The line of one method on these tables."""
+    cells = [method]
+    for column in ("distance", "labels"):
+        found = {n: mean(changes(records, n, fraction, column, method)) for n in sets}
+        worst = max(found, key=found.__getitem__)
+        cells += [f"{mean(list(found.values())):+.0%}", f"{worst} {found[worst]:+.0%}"]
+    spent = [mean(records.values("cpu", set=n, fraction=fraction, method=method)) for n in sets]
+    return [*cells, f"{mean(spent):.1f}"]
 
 
 def worse(values: list[float], or_equal: bool = False) -> bool:
