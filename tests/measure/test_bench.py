@@ -287,3 +287,24 @@ def test_other_settings_are_said_as_they_are_timed(tmp_path):
     settings = get_backend("onnxruntime").variants(read_manifest(folder))
     timed = [line.removeprefix("onnxruntime.fp32 with ") for line in said if " with " in line]
     assert timed and set(timed) <= set(settings) and len(timed) >= len(settings) - 1
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_code_of_a_plan_is_run_only_where_that_is_allowed_and_where_a_plan_has_any(run, held_out, monkeypatch, allowed):
+    from dataclasses import replace
+
+    from regkd_edge.measure import bench
+
+    x, y, _ = held_out
+    folders, asked = [run.file("engines", f"onnxruntime.{p}") for p in ("fp32", "int8")], {}
+    read, load = bench.read_manifest, bench.load_runner
+    with_code = lambda folder: replace(read(folder), options={"version_compatible": folder.name.endswith("int8")})  # noqa: E731
+    monkeypatch.setattr(bench, "read_manifest", with_code)
+    monkeypatch.setattr(
+        bench,
+        "load_runner",
+        lambda folder, threads, **trust: asked.update({folder.name: trust}) or load(folder, threads),
+    )
+    measure_engines(folders, x, y, batches=[1], samples=20, warmup=0, run_code_of_plan=allowed)
+    trusted = {"run_code_of_plan": True} if allowed else {}
+    assert asked == {"onnxruntime.fp32": {}, "onnxruntime.int8": trusted}

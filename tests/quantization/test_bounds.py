@@ -12,7 +12,7 @@ import pytest
 from regkd_edge.errors import UserError
 from regkd_edge.graph.formats import FORMATS
 from regkd_edge.quantization.mixed import Bound, cautious_rise, search_mixed
-from regkd_edge.quantization.posttraining import Outcome
+from regkd_edge.quantization.posttraining import CorrectedPlan
 
 
 class Known:
@@ -128,14 +128,14 @@ class Search:
 
     def make(self, names):
         self.made.append(tuple(names))
-        return Outcome(self.plan(names))
+        return CorrectedPlan(self.plan(names))
 
     def plan(self, names):
         return Plan(self.costs, self.macs, tuple(Layer(FORMATS[name]) for name in names))
 
     def run(self, form="int8", **options):
         names = [form] * len(self.costs)
-        full = Outcome(replace(self.plan(names), worse=self.worse))
+        full = CorrectedPlan(replace(self.plan(names), worse=self.worse))
         outcome, notes = search_mixed(full, self.make, names, self, **options)
         return [layer.form.name for layer in outcome.plan.layers], notes
 

@@ -242,7 +242,7 @@ def test_bias_correction_takes_up_the_mean_error_of_every_layer(convolution):
     graph, x = read_weighted(convolution), rows(n=600, d=12)
     points = weighted_posttraining._Points.of(graph, x, None)
     coarse = nearest_weighted(graph, ["int8"] * 2, [6.0, 40.0])  # ranges far too wide: steps far too coarse
-    outcome = weighted_posttraining.Outcome(coarse)
+    outcome = weighted_posttraining.CorrectedPlan(coarse)
     weighted_posttraining._correct_biases(outcome, points)
     (_, before, after, used), corrected = outcome.tried[0], outcome.plan
     assert used and after < before
@@ -254,7 +254,7 @@ def test_bias_correction_takes_up_the_mean_error_of_every_layer(convolution):
 def test_a_range_far_too_wide_is_narrowed_where_held_rows_gain(convolution):
     graph, x = read_weighted(convolution), rows(n=600, d=12)
     points = weighted_posttraining._Points.of(graph, x, None)
-    outcome = weighted_posttraining.Outcome(nearest_weighted(graph, ["int8"] * 2, [20.0, 80.0]))
+    outcome = weighted_posttraining.CorrectedPlan(nearest_weighted(graph, ["int8"] * 2, [20.0, 80.0]))
     scales = [one.data_scale for one in outcome.plan.layers]
     before = points.worst(outcome.plan, held=True)
     weighted_posttraining._search_ranges(outcome, points)

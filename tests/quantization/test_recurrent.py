@@ -15,7 +15,7 @@ from regkd_edge.errors import GraphError
 from regkd_edge.graph.weighted import read_weighted
 from regkd_edge.quantization import quantize_fp16, quantize_layers
 from regkd_edge.quantization.weighted_plan import nearest_weighted
-from regkd_edge.quantization.weighted_posttraining import Outcome, _correct_biases, _Points, plan_weighted
+from regkd_edge.quantization.weighted_posttraining import CorrectedPlan, _correct_biases, _Points, plan_weighted
 
 H, F, T = 4, 3, 5
 
@@ -108,7 +108,7 @@ def test_a_gru_asked_for_in_int8_gets_two_parts_and_its_biases_are_left_alone(tm
         plan = plan_weighted(graph, x, [asked, "int8"]).plan
         assert plan.layers[0].form.name == "int8-split"
     assert plan_weighted(graph, x, ["fp16", "int8"]).plan.layers[0].form.name == "fp16"
-    outcome = Outcome(nearest_weighted(graph, ["int8-split", "int8"], [2.0, 0.1]))
+    outcome = CorrectedPlan(nearest_weighted(graph, ["int8-split", "int8"], [2.0, 0.1]))
     bias = outcome.plan.layers[0].bias
     _correct_biases(outcome, _Points.of(graph, x, None))
     assert outcome.plan.layers[0].bias is bias
