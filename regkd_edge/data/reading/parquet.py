@@ -39,7 +39,7 @@ def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
         require_unique(path, names)
         wanted = [name for name in names if name not in skip]
         stored = pq.read_table(path, columns=wanted)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one: names that are no text
         raise DataError(f"'{path}' is not a readable Parquet file: {error}.", "Write it again.") from None
     if not wanted or not len(stored):
         raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
