@@ -58,7 +58,7 @@ def test_the_sound_file_is_read(reader, tmp_path):
     ("name", "seed"),
     [
         ("csv", 1005414), ("npz", 1000482), ("torch", 1000218), ("torchscript", 1001758), ("ONNX teacher", 1000460),
-        ("private key", 1152),
+        ("private key", 1152), ("parquet", 17785), ("mat", 27699),
     ],
 )  # fmt: skip
 def test_inputs_that_once_ended_in_a_traceback(name, seed, tmp_path):
@@ -73,12 +73,12 @@ def test_inputs_that_once_ended_in_a_traceback(name, seed, tmp_path):
 _OPENERS = {
     "bundle/archive": "bundle, unpacked bundle", "bundle/make": "model", "bundle/signature": "public key, private key, signature",
     "bundle/deploy": "predictions", "bundle/tar": "bundle", "config/run": "config", "data/reading/__init__": "npz",
-    "data/reading/arrays": "npy, mat", "data/reading/stream": "csv, gz, zip, text table", "data/reading/parquet": "parquet",
+    "data/reading/arrays": "npy", "data/reading/mat": "mat", "data/reading/stream": "csv, gz, zip, text table", "data/reading/parquet": "parquet",
     "data/reading/workbook": "workbook", "data/reading/fast": "csv", "data/store": "dataset, names of a dataset, predictions",
     "engines/base": "manifest", "engines/native/backend": "native", "engines/onnxruntime": "onnx",
     "engines/tensorrt/network": "onnx", "engines/host": "the kernel's files", "export/check": "the graph just exported",
     "fused/gain": "a table of the package", "graph/graph": "onnx", "graph/unoptimized": "onnx",
-    "inspection": "native, model", "io/arrays": "npz", "io/consent": "hashes compared as bytes, in the user's own folder",
+    "inspection": "native, model", "io/arrays": "npz", "io/child": "the kernel's files", "io/consent": "hashes compared as bytes, in the user's own folder",
     "io/files": "only hashed", "io/memory": "the kernel's files", "io/reading": "state, config, safetensors",
     "io/regular": "state", "measure/result": "written", "measure/machine": "the kernel's files",
     "models/scaling": "scalers, scalers in NPZ", "models/store": "model, weights of a model, kept teacher",

@@ -73,6 +73,9 @@ def work(reader: Reader, folder: str, first: int, end: int, seconds: float, mega
         print(f"{reader.name}: skipped, {error}", file=report)
         told[_STATE] = _ABSENT
         return
+    except Exception:
+        print(f"{reader.name}: {traceback.format_exc()}", file=report)
+        raise
     told[_STATE] = _WORKING
     for start in range(first, end, _BATCH):
         forget_highest()
@@ -162,19 +165,24 @@ def main() -> int:
     given = parser.parse_args()
     ledger = Ledger(given.ledger, INPUTS)
     wanted = [reader for reader in READERS if not given.only or reader.name in given.only.split(",")]
-    before = sum(row["failed"] for row in ledger.rows().values())
+    broken, before = False, sum(row["failed"] for row in ledger.rows().values())
     for _ in range(given.rounds):
         cost = {name: row["us each"] for name, row in ledger.rows().items()}
         wanted.sort(key=lambda reader: cost.get(reader.name, 0))  # cheap ones first
         for reader in list(wanted):
-            if stretch(reader, ledger, given):
+            try:
+                done = stretch(reader, ledger, given)
+            except RuntimeError as error:  # the others go on
+                print(error, file=sys.stderr)
+                done, broken = True, True
+            if done:
                 wanted.remove(reader)
             row = ledger.rows().get(reader.name)
             if row is not None:
                 print(
                     f"{reader.name}: {', '.join(f'{number:,} {column}' for column, number in row.items())}", flush=True
                 )
-    return 1 if sum(row["failed"] for row in ledger.rows().values()) > before else 0
+    return 1 if broken or sum(row["failed"] for row in ledger.rows().values()) > before else 0
 
 
 if __name__ == "__main__":

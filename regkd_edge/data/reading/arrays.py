@@ -1,28 +1,26 @@
-"""Arrays as tables: NPZ and NPY of NumPy, MAT of MATLAB."""
+"""Arrays as tables: NPZ and NPY of NumPy."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError, NotAvailable
+from ...errors import DataError
 from ...io.arrays import check_texts
 from ...io.arrays import read_npz as inflate
-from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
 from ...io.words import counted
 from .frame import Frame, Odd, exact_float64, text_column
 from .layout import require_few, require_unique
 
-__all__ = ["read_mat", "read_npy", "read_npz"]
+__all__ = ["of_arrays", "of_columns", "read_npy", "read_npz"]
 
 _HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
 
 def read_npz(path: Path) -> Frame:
     """Read ``x`` [N, d] and ``y`` [N, o], with ``feature_names`` and ``target_names``, or one vector per column."""
-    return _of_arrays(path, inflate(path, kind=DataError))
+    return of_arrays(path, inflate(path, kind=DataError))
 
 
 def read_npy(path: Path) -> Frame:
@@ -40,70 +38,18 @@ def read_npy(path: Path) -> Frame:
             f"'{path}' is not a readable NPY file: {str(error).strip('.')}.", "Save a plain array with numpy.save."
         ) from None
     if array.dtype.names:
-        return _of_columns(path, {name: np.asarray(array[name]) for name in array.dtype.names})
+        return of_columns(path, {name: np.asarray(array[name]) for name in array.dtype.names})
     if array.ndim != 2 or array.shape[1] < 2 or not len(array):
         raise DataError(
             f"'{path}' holds an array of shape {array.shape}, expected rows [N, columns].",
             "Save a matrix with the targets as columns of it, or an NPZ file with x and y.",
         )
     require_few(path, array.shape[1])
-    return _of_columns(path, {f"c{i}": np.asarray(column) for i, column in enumerate(array.T, start=1)})
+    return of_columns(path, {f"c{i}": np.asarray(column) for i, column in enumerate(array.T, start=1)})
 
 
-def read_mat(path: Path) -> Frame:
-    """Read a MAT file of versions 4 to 7.2, its variables as those of an NPZ file; vectors [N, 1] are columns."""
-    try:
-        from scipy.io import loadmat, whosmat
-    except ImportError:
-        raise NotAvailable(
-            "MAT files are read by SciPy, which is not installed.", "Run: pip install scipy, or give a CSV file."
-        ) from None
-    try:
-        listed = whosmat(path)  # names, shapes and classes; no values
-        wanted = _numbers_in_mat(path, listed)
-        stored = loadmat(path, variable_names=wanted)
-    except DataError:
-        raise
-    except NotImplementedError:
-        raise DataError(
-            f"'{path}' is a MAT file of version 7.3 (HDF5).", "Save it with: save(file, variables, '-v7')."
-        ) from None
-    except Exception as error:  # SciPy raises one of a dozen kinds for a damaged file
-        raise DataError(
-            f"'{path}' is not a readable MAT file: {str(error).strip('.')}.", "Save it again with -v7."
-        ) from None
-    arrays = {}
-    for name, array in stored.items():
-        if name.startswith("__") or not isinstance(array, np.ndarray):
-            continue
-        known = name in ("feature_names", "target_names") or {"x", "y"} & {name}
-        flat = array.ndim == 2 and 1 in array.shape and not (name == "x" and array.shape[1] == 1)
-        arrays[name] = np.char.strip(array) if known and array.dtype.kind == "U" else array.ravel() if flat else array
-    if len(arrays) == 1 and next(iter(arrays.values())).ndim == 2:
-        require_few(path, next(iter(arrays.values())).shape[1])
-        return _of_columns(path, {f"c{i}": column for i, column in enumerate(next(iter(arrays.values())).T, start=1)})
-    return _of_arrays(path, arrays)
-
-
-def _numbers_in_mat(path: Path, listed: list[tuple[str, tuple[int, ...], str]]) -> list[str]:
-    """The names of arrays and texts, whose shapes agree with the size of the file; cells and structs are refused."""
-    for name, _, kind in listed:
-        if kind in ("cell", "struct", "object", "function", "opaque", "unknown"):
-            raise DataError(
-                f"'{path}': variable '{name}' is a {kind}, expected numbers.",
-                "Save matrices x and y, or one vector a column.",
-            )
-    kept = [(name, shape) for name, shape, kind in listed if kind != "sparse"]
-    size = path.stat().st_size
-    announced = sum(8 * math.prod(max(0, int(extent)) for extent in shape) for _, shape in kept)
-    if announced > max(INFLATED_BYTES, 8 * INFLATED_RATIO * size):  # whole numbers of one byte are stored as such
-        raise DataError(
-            f"'{path}' has {size:,} bytes and announces {announced:,} bytes of numbers.", "Save it again with -v7."
-        )
-    return [name for name, _ in kept]
-
-
-def _of_arrays(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
+def of_arrays(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
+    """Return the table that named arrays are: ``x`` and ``y``, or one vector per column."""
     if {"x", "y"} <= set(arrays):
         return _inputs_and_targets(path, arrays)
     if len(arrays) < 2 or any(a.ndim != 1 for a in arrays.values()) or len({len(a) for a in arrays.values()}) != 1:
@@ -111,7 +57,7 @@ def _of_arrays(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
         raise DataError(
             f"'{path}' holds {shapes or 'nothing'}.", "Store x [N, d] and y [N, o], or one vector [N] a column."
         )
-    return _of_columns(path, arrays)
+    return of_columns(path, arrays)
 
 
 def _inputs_and_targets(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
@@ -136,12 +82,13 @@ def _inputs_and_targets(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
             f"'{path}': x has {counted(len(parts['x']), 'row')} and y {len(parts['y'])}, expected the same number, at least 1."
         )
     require_unique(path, names)
-    frame = _of_columns(path, dict(zip(names, [*parts["x"].T, *parts["y"].T])))
+    frame = of_columns(path, dict(zip(names, [*parts["x"].T, *parts["y"].T])))
     frame.known = names[parts["x"].shape[1] :]
     return frame
 
 
-def _of_columns(path: Path, columns: dict[str, np.ndarray]) -> Frame:
+def of_columns(path: Path, columns: dict[str, np.ndarray]) -> Frame:
+    """Return the table of named vectors [N]."""
     length = len(next(iter(columns.values())))
     if not length:
         raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")

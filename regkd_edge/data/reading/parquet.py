@@ -126,7 +126,7 @@ class StreamedParquet:
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (self._pa.ArrowException, OSError) as error:
+        except (self._pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one: names that are no text
             raise DataError(f"'{self._path}' is not a readable Parquet file: {error}.", "Write it again.") from None
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from ...errors import DataError, NotAvailable
+from ...io.child import run_limited
 from ...io.limits import SHEET_BYTES, SHEET_RATIO, SHEET_SECONDS
 from .cells import EXACT
 
@@ -22,16 +21,8 @@ __all__ = ["workbook_text"]
 _READER = """
 import csv, io, json, sys
 from python_calamine import CalamineWorkbook
-path, memory, seconds, exact = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-try:
-    import resource
-    with open("/proc/self/statm") as stream:
-        used = int(stream.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-except (ImportError, OSError, ValueError):
-    pass
+path, exact = sys.argv[3], int(sys.argv[4])
+limit(int(sys.argv[1]), int(sys.argv[2]))
 
 def text(cell):
     if isinstance(cell, bool):
@@ -68,15 +59,14 @@ def workbook_text(path: Path) -> tuple[bytes, list[str]]:
         )
     size = path.stat().st_size
     memory, seconds = SHEET_BYTES + SHEET_RATIO * size, SHEET_SECONDS + size // 2**18
-    limits = [str(memory), str(seconds), str(int(EXACT))]
-    done = subprocess.run([sys.executable, "-c", _READER, str(path), *limits], capture_output=True)
-    if done.returncode:  # ended by the library itself, or by a limit
+    written = run_limited(_READER, [path, int(EXACT)], memory, seconds)
+    if written is None:  # ended by the library itself, or by a limit
         raise DataError(
             f"'{path}' is not a readable spreadsheet: its {size:,} bytes need more than {memory / 2**20:,.0f} MiB or "
             f"{seconds} s of processor time.",
             "Export the sheet as CSV.",
         )
-    head, _, content = done.stdout.partition(b"\n")
+    head, _, content = written.partition(b"\n")
     found = json.loads(head)
     if "error" in found:
         raise DataError(f"'{path}' is not a readable spreadsheet: {found['error']}.", "Export the sheet as CSV.")

@@ -11,10 +11,10 @@ import inspect
 import json
 import re
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
+from ...io.child import python_command
 from ...io.memory import available_memory
 
 __all__ = ["crash_of", "without_parameters"]
@@ -143,7 +143,7 @@ def _server(kind: str) -> subprocess.Popen[str]:
             .replace("{cut}", inspect.getsource(without_parameters))
         )
         server = subprocess.Popen(
-            [sys.executable, "-c", code],
+            python_command(code),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
