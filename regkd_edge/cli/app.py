@@ -34,7 +34,7 @@ from .output import console, error_line
 from .processes import follow, leading, rank_and_size
 from .renamed import current
 from .screen import clear_screen_settings
-from .switches import add_switches
+from .switches import add_switches, behind_command
 
 __all__ = ["app", "run_app"]
 
@@ -96,7 +96,7 @@ def run_app() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another, not a traceback
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")
-    arguments = current(sys.argv[1:])
+    arguments = behind_command(current(sys.argv[1:]))
     rank, size = rank_and_size()
     if rank:
         sys.exit(follow())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from .screen import settings
 
-__all__ = ["add_switches"]
+__all__ = ["add_switches", "behind_command"]
 
 _PANEL = "Output"
 _SWITCHES = {
@@ -21,6 +21,15 @@ _SWITCHES = {
         "--verbose", "-v", help="Also print what goes to the run folder's run.log.", rich_help_panel=_PANEL
     ),
 }
+
+
+def behind_command(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with switches that stand before the command behind it: ``--quiet bench RUN`` is what many
+    programs take."""
+    declared = (name for option in _SWITCHES.values() for name in (option.default, *option.param_decls))
+    names = {"--json", *declared}  # Typer keeps the first name as the default until it reads the signature
+    count = next((at for at, argument in enumerate(arguments) if argument not in names), 0)
+    return [*arguments[count : count + 1], *arguments[:count], *arguments[count + 1 :]]
 
 
 def add_switches(app: typer.Typer) -> None:

@@ -167,7 +167,7 @@ def per_target(
     if len(values) > most:
         said.append(f"{len(values) - most} more targets")
     if pooled is not None and len(values) != 1:
-        said.append(f"{pooled:.4g} pooled standard deviations")
+        said.append(f"{pooled:.4g} standard deviations (pooled)")
     return ", ".join(said)
 
 

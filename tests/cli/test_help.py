@@ -69,3 +69,18 @@ def test_a_terminal_gets_bold_headings_and_one_that_refuses_gets_none(monkeypatc
     monkeypatch.setattr(help, "styled", lambda stream: True)
     command = ROOT.get_command(typer.Context(ROOT), "bench")
     assert "\x1b[1mMeasuring\x1b[0m" in help.help_of(command, typer.Context(command, info_name="bench"))
+
+
+@pytest.mark.parametrize(
+    "given,read",
+    [
+        (["--quiet", "bench", "run"], ["bench", "--quiet", "run"]),
+        (["-v", "--json", "bench", "run", "--wide"], ["bench", "-v", "--json", "run", "--wide"]),
+        (["bench", "--quiet", "run"], ["bench", "--quiet", "run"]),
+        (["--version"], ["--version"]), (["--quiet"], ["--quiet"]), ([], []),
+    ],
+)  # fmt: skip
+def test_a_switch_before_the_command_is_that_of_the_command(given, read):
+    from regkd_edge.cli.switches import behind_command
+
+    assert behind_command(given) == read

@@ -59,11 +59,11 @@ def test_errors_are_per_target_in_its_unit_and_the_pooled_one_comes_second(watch
     watch.targets = ["life [cycles]", "capacity [mAh]"]
     watch("student", 1, 2, {"total": 0.5}, {"validation_rmse": 0.1276, "target_rmse": [72.79, 23.424]})
     assert watch.figures == (
-        "loss 0.5, validation RMSE 72.79 (life [cycles]), 23.42 (capacity [mAh]), 0.1276 pooled standard deviations"
+        "loss 0.5, validation RMSE 72.79 (life [cycles]), 23.42 (capacity [mAh]), 0.1276 standard deviations (pooled)"
     )
     watch.targets = [f"y{j}" for j in range(9)]
     watch("student", 2, 2, {}, {"validation_rmse": 0.5, "target_rmse": [float(j) for j in range(9)]})
-    assert watch.figures.endswith("2 (y2), 3 (y3), 5 more targets, 0.5 pooled standard deviations")
+    assert watch.figures.endswith("2 (y2), 3 (y3), 5 more targets, 0.5 standard deviations (pooled)")
 
 
 def test_a_race_before_the_first_step_is_told_under_the_name_of_its_training(watch):

@@ -16,6 +16,7 @@ from regkd_edge.engines import get_backend, read_manifest
 from regkd_edge.errors import DataError, RunFolderError
 from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.measure import accuracy, measure_engines
+from regkd_edge.measure.latency import latencies, latency
 from regkd_edge.measure.result import BenchResult
 from regkd_edge.quantization import quantize_int8
 from regkd_edge.run import RunFolder
@@ -259,7 +260,10 @@ def test_the_library_and_the_command_time_the_same_by_default():
     default = {name: p.default for name, p in inspect.signature(measure_engines).parameters.items()}
     config = BenchConfig()
     assert list(default["batches"]) == config.batches == [1, 64]
-    assert (default["samples"], default["warmup"]) == (config.samples, config.warmup)
+    for function in (measure_engines, latency, latencies):
+        default = {name: p.default for name, p in inspect.signature(function).parameters.items()}
+        assert (default["samples"], default["warmup"]) == (config.samples, config.warmup)
+        assert default.get("batch", 1) == config.batches[0]
 
 
 def test_batches_beside_a_configuration_are_refused(tmp_path):

@@ -114,7 +114,7 @@ def test_validation_is_told_per_target_in_its_unit_and_pooled_in_deviations():
     assert done.best_validation == pytest.approx(pooled, rel=1e-4)
     student = done.as_student(two)
     assert f"validation RMSE {own[0]:.4g} (life [cycles]), {own[1]:.4g} (strain), " in repr(student)
-    assert f"{pooled:.4g} pooled standard deviations" in student._repr_html_()
+    assert f"{pooled:.4g} standard deviations (pooled)" in student._repr_html_()
 
 
 def test_the_baseline_differs_by_its_terms_only(data, trained):
