@@ -45,6 +45,14 @@ int plan(const Job* jobs, int32_t members, int64_t shared_limit, int threads, in
     return p.blocks;
 }
 
+// Tiles that the busiest warp of a launch of one member has in a step, one after the other; 0: not the small path.
+int32_t tiles_in_turn(const Job* job, int64_t shared_limit, int threads, int64_t resident) {
+    const cuda::SmallPlan& small = make_plan(job, 1, shared_limit, threads, resident).small;
+    if (!small.members) return 0;
+    const int32_t warps = small.blocks * small.warps, groups = (small.groups + warps - 1) / warps;
+    return groups * ((small.tiles + small.groups - 1) / small.groups);
+}
+
 int train(const Job* jobs, int32_t members, int64_t shared_limit, int threads, int64_t resident,
           unsigned char* workspace, int32_t steps, int64_t offset, const int64_t* step_on_device) {
     const cuda::Plan p = make_plan(jobs, members, shared_limit, threads, resident);

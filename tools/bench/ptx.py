@@ -5,9 +5,11 @@
     python tools/bench/ptx.py --shapes small   # one of them
 
 A warp's instructions per 32 rows, by kind and by phase, for a step of gradient matching with tanh (the mode `gradient`
-of step.py), and the critical chain of one tile: between two barriers of the block the warp with the most instructions,
-added up. PTX is not machine code: ptxas fuses address arithmetic and predicates, so figures compare kernels with each
-other, and are no times. `move` (copies, constants) and `parameter` (arguments) are left out: most of them vanish.
+of step.py), and the critical chain of a step in which nobody has two tiles: between two barriers of the block the warp
+with the most instructions, added up. All is counted in one block; on the small path, where a tile is a warp's, the
+chain of its busiest warp is divided by the tiles that this warp has in turn. PTX is not machine code: ptxas fuses
+address arithmetic and predicates, so figures compare kernels with each other, and are no times. `move` (copies,
+constants) and `parameter` (arguments) are left out but for the chain: most of them vanish.
 """
 
 from __future__ import annotations
@@ -70,9 +72,11 @@ class Counter:
         )
         lib, whole, word, text = self.machine.lib, ctypes.c_int64, ctypes.c_int32, ctypes.c_char_p
         lib.plan.argtypes = [text, word, whole, ctypes.c_int, whole, ctypes.POINTER(word), ctypes.POINTER(whole)]
+        lib.tiles_in_turn.argtypes = [text, whole, ctypes.c_int, whole]
         lib.train.argtypes = [text, word, whole, ctypes.c_int, whole, ctypes.c_void_p, word, whole, ctypes.c_void_p]
 
-    def _run(self, teacher, student, rows: int, steps: int) -> tuple[dict, int]:
+    def _run(self, teacher, student, rows: int, steps: int) -> tuple[dict, int, int]:
+        """Counts of a launch, tiles of a step, and how many of them follow each other in its longest chain."""
         case = Case(
             _core, teacher=teacher, student=student, teacher_activation="tanh", student_activation="tanh", rows=rows,
             batch=rows, steps=steps, total=100, first_step=0, base="none", weights={"pm": (1, 1), "gm": (0.1, 0.1)},
@@ -86,7 +90,7 @@ class Counter:
         self.machine.counts()
         if lib.train(table, 1, SHARED, THREADS, 1, workspace, steps, 0, None):
             raise SystemExit(f"the kernel failed: {self.machine.error()}")
-        return self.machine.counts(), plan[7]
+        return self.machine.counts(), plan[7], lib.tiles_in_turn(table, SHARED, THREADS, 1) or plan[7]
 
     def step(self, teacher, student, rows: int) -> tuple[dict[str, dict[str, float]], int]:
         """Phase -> counts of one step in the middle of a launch by one block, and the number of its tiles.
@@ -94,13 +98,13 @@ class Counter:
         Counts of what is done per tile are for 32 rows; chain and barriers are those of one tile. What is done once per
         step stays as it is.
         """
-        one, tiles = self._run(teacher, student, rows, 1)
-        two, _ = self._run(teacher, student, rows, 2)
+        one, tiles, in_turn = self._run(teacher, student, rows, 1)
+        two, *_ = self._run(teacher, student, rows, 2)
         table = {}
         for phase in two:
             step = {k: n - one.get(phase, {}).get(k, 0) for k, n in two[phase].items()}
             if phase not in ONCE_PER_STEP:
-                step = {k: n / (tiles if k in ("chain", "barriers") else rows / 32) for k, n in step.items()}
+                step = {k: n / (in_turn if k in ("chain", "barriers") else rows / 32) for k, n in step.items()}
             table[phase] = step
         return table, tiles
 
@@ -117,8 +121,8 @@ def page(about: dict, steps: dict[str, tuple]) -> str:
     lines = ["# The training kernel by counts", "", *[f"- {k}: {v}" for k, v in about.items()]]
     lines += [
         "- warp instructions per 32 rows, gradients, tanh, with what is done once per step; chain and barriers of a step"
-        " with one tile per block: the chain adds, between barriers, the warp with the most. No times: PTX is not what the"
-        " device executes.",
+        " with one tile per block, or per warp where tiles have 4 rows: the chain adds, between barriers, the warp with"
+        " the most, copies of registers and arguments included. No times: PTX is not what the device executes.",
         "",
     ]
     head = ["networks", "rows per tile", "all", *GROUPS, "critical chain", "barriers"]
@@ -126,7 +130,7 @@ def page(about: dict, steps: dict[str, tuple]) -> str:
     for name, (teacher, student, rows, phases, tiles) in steps.items():
         whole = total(phases)
         cells = [f"{name} {'-'.join(map(str, teacher))} -> {'-'.join(map(str, student))}"]
-        cells += [str(min(32, -(-rows // tiles // 8) * 8)), f"{size(whole):,.0f}"]
+        cells += [str(next(n for n in (4, 8, 16, 32) if -(-rows // n) <= tiles)), f"{size(whole):,.0f}"]
         cells += [f"{sum(whole[k] for k in kinds):,.0f}" for kinds in GROUPS.values()]
         lines.append("| " + " | ".join([*cells, f"{whole['chain']:,.0f}", f"{whole['barriers']:.0f}"]) + " |")
     for name, (_, _, _, phases, _) in steps.items():
