@@ -77,20 +77,23 @@ class InputDescription:
     def recognised(self) -> InputDescription:
         """Return the same with switches and constants, as far as mean m and standard deviation s give them away.
 
-        A column of zeros and ones has s^2 = m (1 - m) to the last digits. A constant has the scale 1 in a scaler, which no
-        fitted deviation meets exactly; it is one only beside columns with other scales, and with a mean other than 0,
-        since a column that was passed on as it is has mean 0 and scale 1 too.
+        A column of zeros and ones has s^2 = m (1 - m) to the last digits, one of ones and twos s^2 = (m - 1) (2 - m).
+        A constant has the scale 1 in a scaler, which no fitted deviation meets exactly; it is one only beside columns
+        with other scales, and with a mean other than 0, since a column that was passed on as it is has mean 0 and
+        scale 1 too.
         """
         mean, sd = self.mean, self.sd
         unknown = np.isinf(self.low) & np.isinf(self.high)
-        switch = unknown & (mean > 0) & (mean < 1) & (np.abs(sd**2 - mean * (1 - mean)) < _DIGITS * sd**2)
+        off = np.where(mean < 1, 0.0, 1.0)  # on is one more
+        exact = np.abs(sd**2 - (mean - off) * (off + 1 - mean)) < _DIGITS * sd**2
+        switch = unknown & (mean > 0) & (mean < 2) & exact
         alike = (sd != 1.0) & (np.abs(sd - 1.0) < _DIGITS)  # standardized columns, up to rounding
         constant = unknown & (sd == 1.0) & (np.abs(mean) > _DIGITS) & (not alike.any() and bool((sd != 1.0).any()))
         return replace(
             self,
             sd=np.where(constant, 0.0, sd),
-            low=np.where(constant, mean, np.where(switch, 0.0, self.low)),
-            high=np.where(constant, mean, np.where(switch, 1.0, self.high)),
+            low=np.where(constant, mean, np.where(switch, off, self.low)),
+            high=np.where(constant, mean, np.where(switch, off + 1, self.high)),
             integer=self.integer | switch,
         )
 

@@ -25,6 +25,7 @@ from .job import Training
 from .last_heat import Runner, settle
 from .loop import Progress
 from .objective import optimizer_of
+from .outlying import outlying
 from .pair import plain_pair
 from .race import Race, hold_race
 from .race_summary import notes
@@ -156,6 +157,8 @@ def distill(
         trained.notes = [race.record()["explanation"], *notes(race, trained.history), *trained.notes]
     if setting.free is None:
         trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
+        if not is_stored(dataset.x):
+            trained.notes += outlying(dataset.table.feature_names, dataset.x[setting.rows.train], dataset.x)
         held = setting.rows.validation
         answers = predict(trained.module, trained.scalers, dataset.x[held])
         theirs = setting.scalers.y.restore(setting.teacher_on_held)

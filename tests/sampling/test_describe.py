@@ -93,6 +93,7 @@ def test_a_scaler_gives_switches_and_constants_away():
             np.full(5000, 84.0),
             rng.normal(0.3, 0.4, 5000),
             rng.integers(0, 3, 5000),
+            1 + (rng.random(5000) < 0.7),  # two codes
             np.zeros(5000),  # cannot be told from a column that was passed on as it is
         ],
         axis=1,
@@ -101,10 +102,12 @@ def test_a_scaler_gives_switches_and_constants_away():
     for kind in (np.float64, np.float32):
         scaler = Scaler(rows.mean(0).astype(kind), spread.astype(kind))
         known = InputDescription.from_scaler(scaler).recognised()
-        x = known.inputs(rng.standard_normal((20000, 5)))
+        x = known.inputs(rng.standard_normal((20000, 6)))
         assert set(np.unique(x[:, 0])) == {0.0, 1.0} and abs(x[:, 0].mean() - rows[:, 0].mean()) < 0.01
         assert (x[:, 1] == 84.0).all()
-        assert np.isinf(known.low[2:]).all() and (known.sd[2:] > 0).all() and not known.integer[2:].any()
+        assert set(np.unique(x[:, 4])) == {1.0, 2.0} and abs(x[:, 4].mean() - rows[:, 4].mean()) < 0.02
+        others = [2, 3, 5]
+        assert np.isinf(known.low[others]).all() and (known.sd[others] > 0).all() and not known.integer[others].any()
 
 
 def test_standardized_and_unscaled_columns_are_no_constants():
