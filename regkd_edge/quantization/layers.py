@@ -22,7 +22,7 @@ from .summary import QuantizeSummary, checked_rows, summarize
 from .weighted_posttraining import plan_weighted
 from .writer import write_plan
 
-__all__ = ["quantize_layers", "student_chain", "write_quantized"]
+__all__ = ["layered", "quantize_layers", "write_quantized"]
 
 
 def layered(source: str | Path) -> Chain | WeightedGraph:
@@ -34,17 +34,6 @@ def layered(source: str | Path) -> Chain | WeightedGraph:
             f"'{Path(source).name}' has no layers to quantize: {found}.", "Give the FP32 graph of a student."
         )
     return found
-
-
-def student_chain(source: str | Path) -> Chain:
-    """Return the graph as a chain of layers; a :class:`GraphError` says why it is not one."""
-    chain = read_chain(source)
-    if isinstance(chain, str):
-        raise GraphError(
-            f"'{Path(source).name}' is not a chain of dense layers, which training through quantizers needs: {chain}.",
-            "Omit it (--no-qat): INT8 is chosen by the output's error then.",
-        )
-    return chain
 
 
 def quantize_layers(

@@ -10,32 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import GraphError
+from ..errors import GraphError, UserError
 from ..fused import Optimizer, distill_steps
+from ..graph.chain import Chain
 from ..graph.graph import input_of
 from ..models import Student
 from ..models.mlp import ACTIVATIONS, MLP
 from ..objectives import RowQuantities, StepRecipe, row_quantities
 from .calibration import allowed_change
-from .layers import split_notes, student_chain, write_quantized
+from .layers import layered, split_notes, write_quantized
 from .mixed import cautious_rise
 from .plan import Plan
-from .posttraining import CORRECTIONS, plan_layers
+from .posttraining import CORRECTIONS, CorrectedPlan, plan_layers
+from .rounded import rounded
 from .sensitivity import sensitivity
 from .summary import QuantizeSummary, checked_rows
+from .weighted_plan import WeightedPlan
+from .weighted_posttraining import plan_weighted
+from .weighted_qat import QuantizedLayers
 
 __all__ = ["TrainedPlan", "QuantizedNetwork", "train_plan", "quantize_with_qat"]
-
-
-def _rounded(x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
-    """Compute ``scale * round(clip(x / scale))`` with a straight-through gradient for x and LSQ's for the scale."""
-    v = (x / scale).clamp(low, high)
-    return (v + (v.round() - v).detach()) * scale
 
 
 class QuantizedNetwork(nn.Module):
@@ -81,9 +81,9 @@ class QuantizedNetwork(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             x = act(x) if i else x
             x = (x - getattr(self, f"shift{i}")) * getattr(self, f"rate{i}")
-            x = _rounded(x, self.log_data_scales[i].exp(), -128.0, 127.0)
+            x = rounded(x, self.log_data_scales[i].exp(), -128.0, 127.0)
             scale = self.log_weight_scales[i].exp()[:, None]
-            x = x @ _rounded(weight, scale, -127.0, 127.0).T + bias
+            x = x @ rounded(weight, scale, -127.0, 127.0).T + bias
         return x
 
     @torch.no_grad()
@@ -107,7 +107,7 @@ class QuantizedNetwork(nn.Module):
 class TrainedPlan:
     """The better plan of those before and after training, and the errors that decided."""
 
-    plan: Plan
+    plan: Plan | WeightedPlan
     trained: bool
     before: float
     after: float
@@ -119,14 +119,14 @@ class TrainedPlan:
 
 
 def train_plan(
-    plan: Plan,
-    student: MLP,
+    plan: Plan | WeightedPlan,
+    student: nn.Module,
     teacher: nn.Module | Callable[[Tensor], Tensor],
     x: Tensor | None,  # [N, d] standardised; None: synthetic inputs
     y: Tensor | None,  # [N, o] standardised
     recipe: StepRecipe,
     *,
-    judge: Callable[[Plan], float],
+    judge: Callable[[Any], float],
     steps: int = 1500,
     batch: int = 64,
     lr: float = 3e-4,
@@ -137,12 +137,16 @@ def train_plan(
 
     Parameters
     ----------
-    student : MLP
-        The FP32 student, for its activation.
+    student : nn.Module
+        The FP32 student: of a chain of dense layers an MLP, for its activation.
     teacher, x, y, recipe, batch, seed, rows
         As for :func:`regkd_edge.fused.distill_steps`; the steps run by autograd.
     """
-    network = QuantizedNetwork(plan, student.activation)
+    network: Any = (
+        QuantizedNetwork(plan, cast(MLP, student).activation)
+        if isinstance(plan, Plan)
+        else QuantizedLayers(plan, student)
+    )
     optimizer = Optimizer("adam", lr, 0.0, "cosine")
     distill_steps(
         network,
@@ -202,12 +206,15 @@ def quantize_with_qat(
 ) -> QuantizeSummary:
     """Quantize post-training to INT8, then train through the quantizers; write the better of both on validation rows,
     where better means beyond chance (:func:`~regkd_edge.quantization.mixed.cautious_rise`)."""
-    chain = student_chain(source)
+    chain = layered(source)
+    if report and not isinstance(chain, Chain):
+        raise UserError("the report by layers needs a chain of dense layers.", "Omit --report.")
+    plan_of: Callable[..., CorrectedPlan] = plan_layers if isinstance(chain, Chain) else plan_weighted
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
     options = {"method": method, "percentile": percentile, "tolerance": allowed_change(chain, *validation)}
     whole = [name for name in corrections if name != "split"]  # what is trained has its numbers in one part
-    outcome = plan_layers(chain, rows, ["int8"] * len(chain.layers), corrections=whole, **options)
+    outcome = plan_of(chain, rows, ["int8"] * len(chain.layers), corrections=whole, **options)
     x, y = (
         torch.tensor(s.standardize(v), dtype=torch.float32)
         for s, v in zip((student.scalers.x, student.scalers.y), train)
@@ -236,7 +243,7 @@ def quantize_with_qat(
     )
     chosen = done.plan
     if "split" in corrections:
-        split = plan_layers(chain, rows, ["int8"] * len(chain.layers), corrections=corrections, **options)
+        split = plan_of(chain, rows, ["int8"] * len(chain.layers), corrections=corrections, **options)
         if judge(split.plan) < judge(chosen):
             outcome, chosen = split, split.plan
             notes = [
