@@ -204,15 +204,21 @@ __device__ __forceinline__ Kept kept(const Job& job, int i, int parameters, bool
     return {job.params[i], job.state1[i], adam ? job.state2[i] : 0.0f};
 }
 
-// The groups' gradients, added in their order: 16 loads are under way at a time.
+// The groups' gradients, added in their order: 16 loads are under way at a time. -0 is what adds nothing to any number.
 __device__ __forceinline__ float summed(const float* part, int groups, int64_t stride) {
-    float g = part[0];
+    float g = *part;
+    part += stride;
+    int left = groups - 1;
     REGKD_ROLLED
-    for (int first = 1; first < groups; first += 16) {
+    for (; left >= 16; left -= 16) {
         float next[16];
-        for (int k = 0; k < 16; ++k) next[k] = first + k < groups ? part[(first + k) * stride] : 0.0f;
-        for (int k = 0; k < 16; ++k) g = first + k < groups ? g + next[k] : g;
+        for (int k = 0; k < 16; ++k, part += stride) next[k] = *part;
+        for (int k = 0; k < 16; ++k) g += next[k];
     }
+    if (left == 0) return g;
+    float next[15];
+    for (int k = 0; k < 15; ++k, part += stride) next[k] = k < left ? *part : -0.0f;
+    for (int k = 0; k < 15; ++k) g += next[k];
     return g;
 }
 
