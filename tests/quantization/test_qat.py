@@ -137,6 +137,9 @@ def test_it_answers_as_its_plan_with_shifts_rates_and_learnt_codes(tmp_path):
             answers = network(torch.from_numpy(a)).numpy()
             assert np.quantile(np.abs(answers - one.resume(a, 0)), 0.95) < 1e-4  # a tie may fall to either side
             assert network.widths == [4, 16, 12, 2]
+        for layer in network.plan(plan).layers:
+            np.testing.assert_array_equal(layer.weight, layer.codes * layer.weight_scale[:, None])
+            np.testing.assert_array_equal(layer.stored, layer.weight)
         network.weights[0].add_(100.0)  # far beyond the range: clipped to the largest code
         assert network.plan(moved).layers[0].codes.max() == 127
         np.testing.assert_array_equal(network.plan(moved).layers[0].shift, shift)
