@@ -19,7 +19,8 @@ from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.models import build
 from regkd_edge.objectives import StepRecipe, row_quantities
 from regkd_edge.quantization.posttraining import plan_layers
-from regkd_edge.quantization.qat import QuantizedNetwork, _rounded, _trust, train_plan
+from regkd_edge.quantization.qat import QuantizedNetwork, _trust, train_plan
+from regkd_edge.quantization.rounded import rounded
 from regkd_edge.quantization.writer import write_plan
 
 PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
@@ -117,7 +118,7 @@ def test_values_have_a_straight_gradient_inside_of_the_range_and_scales_that_of_
     """Esser et al. (2020), equations 1 to 3: d/dx is 1 inside and 0 outside; d/ds is round(v) - v inside, else the end."""
     x = torch.tensor([0.26, -0.74, 1.51, 90.0, -90.0], requires_grad=True)
     scale = torch.tensor(0.5, requires_grad=True)
-    got = _rounded(x, scale, -128.0, 127.0)
+    got = rounded(x, scale, -128.0, 127.0)
     np.testing.assert_allclose(got.detach().numpy(), [0.5, -0.5, 1.5, 63.5, -64.0], rtol=1e-6)
     upstream = torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0])
     (got * upstream).sum().backward()
