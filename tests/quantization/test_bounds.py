@@ -156,6 +156,16 @@ def test_two_parts_are_tried_before_any_layer_is_kept_and_for_int8_alone():
         assert again[0] == ["fp16", "fp16"] and not any("two INT8 parts" in note for note in again[1])
 
 
+def test_what_is_allowed_exactly_is_allowed():
+    whole = Search((0.25, 0.5), (10, 10), increase=0.75)
+    assert whole.run()[0] == ["int8"] * 2 and not whole.made
+    split = Search((0.03, 0.06), (10, 10))
+    split.increase = split.plan(["int8-split"] * 2).rise
+    assert split.run()[0] == ["int8-split"] * 2 and len(split.made) == 1
+    one = Search((0.25, 0.5), (10, 10), increase=0.25)
+    assert one.run(split=False)[0] == ["int8", "fp16"] and len(one.made) == 2
+
+
 def test_as_few_layers_as_can_be_are_kept_and_of_those_the_cheapest():
     search = Search((0.02, 0.2, 0.02), (5, 50, 7))
     forms, notes = search.run(split=False)

@@ -19,7 +19,8 @@ from regkd_edge.graph.unoptimized import reference_outputs
 from regkd_edge.models import build
 from regkd_edge.objectives import StepRecipe, row_quantities
 from regkd_edge.quantization.posttraining import plan_layers
-from regkd_edge.quantization.qat import QuantizedNetwork, _rounded, _trust, train_plan
+from regkd_edge.quantization.qat import QuantizedNetwork, _trust, train_plan
+from regkd_edge.quantization.rounded import rounded
 from regkd_edge.quantization.writer import write_plan
 
 PLAIN = tuple(name for name in CORRECTIONS if name != "split")  # INT8 numbers in one part
@@ -117,7 +118,7 @@ def test_values_have_a_straight_gradient_inside_of_the_range_and_scales_that_of_
     """Esser et al. (2020), equations 1 to 3: d/dx is 1 inside and 0 outside; d/ds is round(v) - v inside, else the end."""
     x = torch.tensor([0.26, -0.74, 1.51, 90.0, -90.0], requires_grad=True)
     scale = torch.tensor(0.5, requires_grad=True)
-    got = _rounded(x, scale, -128.0, 127.0)
+    got = rounded(x, scale, -128.0, 127.0)
     np.testing.assert_allclose(got.detach().numpy(), [0.5, -0.5, 1.5, 63.5, -64.0], rtol=1e-6)
     upstream = torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0])
     (got * upstream).sum().backward()
@@ -137,6 +138,9 @@ def test_it_answers_as_its_plan_with_shifts_rates_and_learnt_codes(tmp_path):
             answers = network(torch.from_numpy(a)).numpy()
             assert np.quantile(np.abs(answers - one.resume(a, 0)), 0.95) < 1e-4  # a tie may fall to either side
             assert network.widths == [4, 16, 12, 2]
+        for layer in network.plan(plan).layers:
+            np.testing.assert_array_equal(layer.weight, layer.codes * layer.weight_scale[:, None])
+            np.testing.assert_array_equal(layer.stored, layer.weight)
         network.weights[0].add_(100.0)  # far beyond the range: clipped to the largest code
         assert network.plan(moved).layers[0].codes.max() == 127
         np.testing.assert_array_equal(network.plan(moved).layers[0].shift, shift)
