@@ -47,8 +47,8 @@ class Heat:
         Root mean squared distances of winner and base to the teacher and to the labels, standard deviations of the
         target; ``labels`` is None where there are none.
     lost : str or None
-        ``labels`` or ``teacher``: from what the winner is farther than the base alone by more than chance. None: it is
-        not.
+        ``labels`` or ``teacher``: from what the winner is farther than the base alone by more than chance; a winner
+        that is nearer to the labels does not lose to the teacher. None: it did not lose.
     kept : str or None
         Title of the candidate that is kept in the winner's place; None: the winner is kept.
     mixture : (float, float) or None
@@ -188,7 +188,8 @@ def lost_to(near: Sequence[np.ndarray], far: Sequence[np.ndarray] | None, measur
     """
     if far is not None and farther(*far):
         return "labels"
-    return "teacher" if measure == "teacher" and farther(*near) else None
+    nearer_to_labels = far is not None and farther(far[1], far[0])  # then it left the teacher for a reason
+    return "teacher" if measure == "teacher" and farther(*near) and not nearer_to_labels else None
 
 
 def farther(ours: np.ndarray, theirs: np.ndarray) -> bool:  # [n] squared distances, row by row

@@ -132,6 +132,8 @@ def test_labels_come_before_the_teacher_and_a_teacher_that_is_left_loses_nothing
     assert lost_to((near, near), (more, near), "teacher") == "labels"
     assert lost_to((more, near), None, "teacher") == "teacher"
     assert lost_to((more, near), (near, more), "labels") is None
+    assert lost_to((more, near), (near, near), "teacher") == "teacher"
+    assert lost_to((more, near), (near, more), "teacher") is None, "it left the teacher, and is nearer to the labels"
     assert lost_to((near, more), (near, more), "teacher") is None
 
 
