@@ -1,4 +1,4 @@
-"""The command line: one short module per command, without logic of its own."""
+"""The command line: the app, its commands (:mod:`.commands`), and what they share: options, terminal, tables."""
 
 from __future__ import annotations
 

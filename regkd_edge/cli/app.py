@@ -10,7 +10,7 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from ..io.refusals import refusal_of
-from . import (
+from .commands import (
     bench,
     build,
     bundle,

@@ -7,10 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..io.command import command_line
-from .options import AsJson, Platform, TensorRTVersion, Trust
-from .output import show
-from .tables import bundled_graphs
+from ...io.command import command_line
+from ..options import AsJson, Platform, TensorRTVersion, Trust
+from ..output import show
+from ..tables import bundled_graphs
 
 
 def register(app: typer.Typer) -> None:
@@ -62,9 +62,9 @@ def register(app: typer.Typer) -> None:
 
         Example: `regkd-edge bundle runs/diabetes --platform jetson-orin`
         """
-        from ..bundle import make_bundle
-        from ..io.files import file_hash
-        from ..run import RunFolder
+        from ...bundle import make_bundle
+        from ...io.files import file_hash
+        from ...run import RunFolder
 
         run = RunFolder.open(folder)
         with run.lock():

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ..io.command import command_line
-from ..run import STAGES, RunFolder
-from ..stages import get, stale_reason
-from .options import AsJson
-from .output import show
+from ...io.command import command_line
+from ...run import STAGES, RunFolder
+from ...stages import get, stale_reason
+from ..options import AsJson
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:

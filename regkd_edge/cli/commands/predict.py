@@ -7,9 +7,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..prediction import predict_file
-from .options import AsJson, Trust
-from .output import show
+from ...prediction import predict_file
+from ..options import AsJson, Trust
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:

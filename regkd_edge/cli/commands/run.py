@@ -7,13 +7,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..config import PATHS, RunConfig
-from ..run import STAGES
-from ..stages.distill import refuse_bad_teacher
-from ..trackers import require_trackers
-from .options import AsJson, Trust
-from .pipeline import absolute_paths, start
-from .tables import show_report
+from ...config import PATHS, RunConfig
+from ...run import STAGES
+from ...stages.distill import refuse_bad_teacher
+from ...trackers import require_trackers
+from ..options import AsJson, Trust
+from ..pipeline import absolute_paths, start
+from ..tables import show_report
 
 _EXAMPLE = """
 Example: `regkd-edge run diabetes.yaml runs/whole`, where diabetes.yaml holds

@@ -7,17 +7,17 @@ from typing import Any
 
 import typer
 
-from ..io.command import command_line
-from .options import command
-from .output import show
-from .pipeline import start
+from ...io.command import command_line
+from ..options import command
+from ..output import show
+from ..pipeline import start
 
 
 def register(app: typer.Typer) -> None:
     @command(app, "build", {"build": None}, "regkd-edge build runs/diabetes --backend onnxruntime")
     def build(folder: Path, changes: dict[str, Any], force: bool, as_json: bool) -> None:
         """Build an engine from each graph, on the machine that will run it."""
-        from ..report.failed import is_failure
+        from ...report.failed import is_failure
 
         with start(folder, changes, force, as_json) as session:
             (done,) = session.do("build")

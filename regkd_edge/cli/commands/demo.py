@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..config import RunConfig
-from .options import AsJson
+from ...config import RunConfig
+from ..options import AsJson
 from .run import whole
 
 #: Digits as a regression on their value (the image experiment of Zhou & Chiam 2023); the student sees a tenth of

@@ -7,10 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from .options import AsJson
-from .output import console, show
-from .screen import settings
-from .tables import measured
+from ..options import AsJson
+from ..output import console, show
+from ..screen import settings
+from ..tables import measured
 
 
 def register(app: typer.Typer) -> None:
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
 
         Example: `regkd-edge deploy diabetes.jetson-orin.tar.gz`
         """
-        from .. import bundle
+        from ... import bundle
 
         def say(text: str) -> None:
             if not as_json and not settings.quiet:

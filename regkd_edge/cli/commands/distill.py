@@ -7,12 +7,12 @@ from typing import Any
 
 import typer
 
-from ..errors import RunFolderError
-from ..io.command import command_line
-from .options import command
-from .output import show
-from .pipeline import Session, start
-from .tables import data_notes, export_note, graphs, measured, sensitivity_notes, teacher_notes, training_notes
+from ...errors import RunFolderError
+from ...io.command import command_line
+from ..options import command
+from ..output import show
+from ..pipeline import Session, start
+from ..tables import data_notes, export_note, graphs, measured, sensitivity_notes, teacher_notes, training_notes
 
 _BROUGHT = ("teacher_from", "from_run", "factory")
 

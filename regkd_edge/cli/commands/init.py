@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..config.template import commented_yaml
-from ..errors import UserError
-from ..io.command import command_line
-from ..io.files import write_atomic
-from .options import AsJson
-from .output import show
+from ...config.template import commented_yaml
+from ...errors import UserError
+from ...io.command import command_line
+from ...io.files import write_atomic
+from ..options import AsJson
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:

@@ -6,9 +6,9 @@ import importlib.util
 
 import typer
 
-from .. import doctor as examine
-from .options import AsJson
-from .output import show
+from ... import doctor as examine
+from ..options import AsJson
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:

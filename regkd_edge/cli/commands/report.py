@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from .options import command
-from .pipeline import start
-from .tables import show_report
+from ..options import command
+from ..pipeline import start
+from ..tables import show_report
 
 
 def register(app: typer.Typer) -> None:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..inspection import inspect as examine
-from .options import AsJson
-from .output import show
+from ...inspection import inspect as examine
+from ..options import AsJson
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson
-from .output import show
+from ..options import AsJson
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
         Example: `regkd-edge compare runs/relu runs/tanh`
         """
-        from ..report.comparison import compare_runs, comparison_table
+        from ...report.comparison import compare_runs, comparison_table
 
         rows, notes = compare_runs(folders)
         show("runs compared", rows, as_json=as_json, notes=notes, table=comparison_table(rows))

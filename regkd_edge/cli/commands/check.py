@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ..errors import GraphError
-from ..io.command import command_line
-from .options import AsJson, Platform, TensorRTVersion
-from .output import show
+from ...errors import GraphError
+from ...io.command import command_line
+from ..options import AsJson, Platform, TensorRTVersion
+from ..output import show
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +30,10 @@ def register(app: typer.Typer) -> None:
 
         Example: `regkd-edge check runs/diabetes --platform jetson-orin`
         """
-        from ..engines.precheck import check_graphs
-        from ..run import RunFolder
-        from ..stages import require_fresh
-        from ..stages.build import graphs
+        from ...engines.precheck import check_graphs
+        from ...run import RunFolder
+        from ...stages import require_fresh
+        from ...stages.build import graphs
 
         if folder.suffix == ".onnx" and not folder.exists():
             raise GraphError(f"no ONNX file '{folder}'.", "Give a graph from a run's onnx folder, or the run itself.")

@@ -7,11 +7,11 @@ from typing import Any
 
 import typer
 
-from ..io.command import command_line
-from .options import command
-from .output import show
-from .pipeline import start
-from .tables import graphs, sensitivity_notes
+from ...io.command import command_line
+from ..options import command
+from ..output import show
+from ..pipeline import start
+from ..tables import graphs, sensitivity_notes
 
 
 def register(app: typer.Typer) -> None:
