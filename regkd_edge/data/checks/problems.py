@@ -183,6 +183,10 @@ def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: 
             found.decimal = ","
         return
     mark = thousands_mark(texts)
+    if mark == "," and _are_decimals(frame, name, texts):
+        found.say(name, f"numbers with a decimal comma beside others with a point, such as {example}")
+        found.point.append(name)
+        return
     found.say(name, f"numbers with a thousands separator, such as {example}")
     found.thousands.setdefault(mark, []).append(name)
     if mark == "," and not points_elsewhere and not any("." in text for text in texts):
@@ -190,6 +194,19 @@ def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: 
         found.by_hand.append(f"'{texts[0]}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
     if mark != "," and any("," in text for text in texts):
         found.decimal = ","
+
+
+def _are_decimals(frame: Frame, name: str, texts: list[str]) -> bool:
+    """Whether ``19,604`` stands among numbers such as 20.377, so that 19604 would be a thousandfold error."""
+    plain = frame.values[:, frame.names.index(name)]
+    plain = plain[np.isfinite(plain)]
+    if len(plain) < 5 or not (plain != np.rint(plain)).any() or any("." in text for text in texts):
+        return False
+    low, high = plain.min(), plain.max()
+    margin = high - low
+    values = np.array([float(text.replace(",", ".", 1)) for text in texts if text.count(",") == 1])
+    inside = len(values) == len(texts) and bool(((values >= low - margin) & (values <= high + margin)).all())
+    return inside and bool((1000 * np.abs(values) > 10 * np.abs(plain).max()).all())
 
 
 def _has_points(frame: Frame, name: str) -> bool:

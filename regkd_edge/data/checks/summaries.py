@@ -86,7 +86,8 @@ def _statistics(values: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 def _statistic(rest: np.ndarray, row: np.ndarray, steps: np.ndarray) -> tuple[str, np.ndarray] | None:
     """The statistic of ``rest`` that ``row`` holds: a sum in some columns, others in every one."""
-    equal = np.abs(row - rest.sum(axis=0)) <= 1e-6 * np.abs(rest).sum(axis=0)
+    rounded = np.where(steps > 0, steps, 0.0) * (1 + np.sqrt(len(rest)))  # it was added up before the rows were rounded
+    equal = np.abs(row - rest.sum(axis=0)) <= 1e-6 * np.abs(rest).sum(axis=0) + rounded
     hit = np.flatnonzero(equal & ((row > rest.max(axis=0)) | (row < rest.min(axis=0))))
     if len(hit) >= _COLUMNS:
         return "sum", hit

@@ -24,12 +24,14 @@ from ...errors import DataError
 from .cells import TextFormat, shortened
 from .fast import NotPlain, blocks_of_numbers, read_numbers
 from .frame import Frame, Odd
+from .header import kind_of_cell
 from .layout import Layout, layout_of, parsed
 from .stream import BROKEN, LONGEST_LINE, check_unpacked, lines_of, opened
 
 __all__ = ["StreamedText", "read_delimited"]
 
 _HEAD = 2**18  # bytes that the layout is told from
+_FOOTER = 20  # lines of a note below a table
 _CHUNK = 8192  # rows that are converted at a time
 
 
@@ -217,8 +219,9 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
                 if len(row) == width + 1 and not row[-1].strip():
                     row.pop()  # a separator at the end of the line
                 else:
-                    cut = len(row) < width and not last.endswith(("\n", "\r")) and next(lines, None) is None
-                    raise _wrong_length(path, count, layout, row, cut)
+                    below = list(itertools.islice(lines, _FOOTER + 1))
+                    cut = len(row) < width and not last.endswith(("\n", "\r")) and not below
+                    raise _wrong_length(path, count, layout, row, below, cut)
             if numbers is not None:
                 numbers.append(count)
             yield row
@@ -228,12 +231,17 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
         ) from None
 
 
-def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], cut: bool) -> DataError:
+def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], below: list[str], cut: bool) -> DataError:
+    """``below``: the lines that follow, ``_FOOTER`` of them and one more at most; ``cut``: it ends without a line end."""
     separator = layout.separator
     cause = (
         f"'{path}' line {line} has {len(row)} cell{'s' * (len(row) != 1)}, expected {len(layout.names)} as in the header: read "
         f"'{shortened(separator.join(row))}'."
     )
+    texts = len(row) == 1 and kind_of_cell(row[0]) == "text" and len(below) <= _FOOTER
+    if texts and separator != " " and not any(separator in text for text in below):
+        lines = "that line" if not below else f"the last {len(below) + 1} lines"
+        return DataError(cause, f"Remove {lines} from the file if it is a note below the table, not a row.")
     if cut:
         return DataError(cause, "The file ends there, so it seems cut: copy it again.")
     inside = {",": "a comma inside a number or a text that is not quoted", " ": "a space inside a text"}

@@ -86,7 +86,10 @@ def _decompressed(path: Path) -> IO[bytes] | None:
         archive = zipfile.ZipFile(path)
         if len(archive.infolist()) > ARRAYS:
             raise DataError(f"'{path}' is an archive of {len(archive.infolist()):,} entries, expected one.", _UNPACK)
-        files = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX")]
+        entries = archive.infolist()  # is_dir() of Python 3.11 fails on an entry without a name
+        files = [
+            info for info in entries if not info.filename.endswith("/") and not info.filename.startswith("__MACOSX")
+        ]
         if len(files) != 1:
             shown = ", ".join(info.filename for info in files[:5])
             raise DataError(f"'{path}' is an archive of {len(files)} files ({shown}), expected one.", _UNPACK)

@@ -185,3 +185,25 @@ def test_words_become_inputs_of_0_and_1_and_codes_stay(tmp_path):
     assert table.feature_names == ["kind=A", "kind=B", "kind=C", "code"]
     assert table.x.tolist() == [[0, 1, 0, 3], [1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 2]]
     assert table.columns.groups == ((0, 1, 2),) and table.columns.kinds[3] == "categorical"
+
+
+def test_a_decimal_comma_among_decimal_points_is_never_made_a_thousands_mark(tmp_path):
+    """19,604 among 20.377 is 19.604: as 19604 it would be a thousandfold error."""
+    cells = [f"{19 + i / 7:.3f}" for i in range(40)]
+    path = tmp_path / "t.csv"
+    text = [c.replace(".", ",") if i % 2 else c for i, c in enumerate(cells)]
+    path.write_text("a;b;y\n" + "".join(f"{c};{i / 8};{i * i}\n" for i, c in enumerate(text)))
+    with pytest.raises(DataError) as error:
+        load_table(path, ["y"])
+    assert "decimal comma beside others with a point" in str(error.value) and "thousands" not in str(error.value)
+    path.write_text("a;b;y\n" + "".join(f"{'1,234' if i == 7 else 900 + i / 2};{i / 8};{i * i}\n" for i in range(40)))
+    with pytest.raises(DataError, match="--thousands ,"):
+        load_table(path, ["y"])
+
+
+@pytest.mark.parametrize("footer", ["Exported by LabSoft 3.1\n", "# end", "-- end of data --\nLab 4\n"])
+def test_a_note_below_the_table_is_called_that(tmp_path, footer):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,y\n" + "".join(f"{i},{i % 7},{i * i}\n" for i in range(40)) + footer)
+    with pytest.raises(DataError, match="has 1 cell, expected 3.*Remove .*note below the table"):
+        load_table(path, ["y"])

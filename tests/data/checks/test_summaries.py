@@ -68,3 +68,11 @@ def test_measurements_alone_are_left_in_peace():
 def test_readings_in_a_large_unit_are_not_taken_for_zeros(unit):
     values = unit * np.random.default_rng(0).normal(size=(200, 4))
     assert summary_rows(list("abcy"), values) == []
+
+
+def test_a_row_of_sums_that_were_rounded_after_adding_is_named():
+    """A spreadsheet adds what it holds and shows fewer digits."""
+    values = np.random.default_rng(0).normal(20, 3, size=(200, 3))
+    table = np.round(np.vstack([values, values.sum(axis=0)]), 3)
+    assert "the last row is the sum of all others" in summary_rows(list("abc"), table)[0]
+    assert summary_rows(list("abc"), table[:-1]) == []

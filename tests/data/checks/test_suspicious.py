@@ -190,7 +190,9 @@ WHOLE = list(range(1010, 90_000, 1010))
 @pytest.mark.parametrize(
     ("separator", "cells", "beside", "warned"),
     [
-        (",", _thousands(WHOLE), lambda i: f"{i / 8:g}", "which other columns omit"),
+        (",", _thousands(WHOLE), lambda i: f"{i / 8:g}", ""),  # where another column has decimals, the dot is that mark
+        (";", _thousands(WHOLE), lambda i: f"{i / 8:g}", ""),
+        (",", ["-127", *_thousands(WHOLE)[1:], "-127"], lambda i: f"{i / 8:g}", ""),  # one mark for missing values
         (";", _thousands(WHOLE), lambda i: str(i), "no other column has decimals"),
         (",", _thousands(WHOLE), lambda i: str(i), ""),  # kilograms to the gram, beside counts
         (",", _thousands(WHOLE), lambda i: f"{i / 8:.3f}", ""),  # the writer pads
