@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
     # Only 120 rows, and no labels: the student follows the teacher on them and around them.
     student = rk.distill(teacher, x[:120], student="mlp:16,16:relu", recipe="kang2024", steps=300)
     int8 = rk.quantize(student, "int8", calibrate=x[:120])
-    engine = rk.build(int8, backend="native", header="student")
+    engine = rk.build(int8, backend="native", c_header="student")
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(engine.folder / "student.h", folder)
 

@@ -95,6 +95,15 @@ def build(
 def load_engine(path: str | Path, threads: int | None = None, **settings: Any) -> Engine:
     """Load the engine of a folder that :func:`build`, ``regkd-edge build`` or ``deploy`` wrote. Needs no torch.
 
+    Parameters
+    ----------
+    path : path
+        The folder of the engine.
+    threads : int, optional
+        Threads of one request, for back ends on the CPU.
+    settings
+        Further settings of its back end, such as ``spinning`` of ONNX Runtime.
+
     Raises
     ------
     RunFolderError

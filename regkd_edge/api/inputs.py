@@ -144,7 +144,7 @@ class Inputs:
             percentile=self.config.percentile,
             corrections=self.config.corrections,
             check_rows=check,
-            report=self.config.report,
+            rank_layers=self.config.rank_layers,
         )
 
 

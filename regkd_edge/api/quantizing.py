@@ -64,6 +64,8 @@ def quantize(
         Rows that ``qat`` trains on.
     qat_batch : int
         Rows per step of ``qat``.
+    seed : int
+        Of synthetic rows, and of the order of the rows in ``qat``.
     config : QuantizeConfig, optional
         All options at once; else ``options`` are its fields (``method``, ``corrections``, ``max_increase``, ...).
 

@@ -26,8 +26,20 @@ __all__ = ["described_rows", "distill", "judge_teacher", "load_teacher", "train_
 def load_teacher(source: Any, **options: Any) -> Teacher:
     """Return a teacher from a torch module, a regressor, a callable, a run folder, a file or a factory.
 
-    See :func:`regkd_edge.models.teachers.load_teacher` for ``options``: ``weights``, ``units``, ``scalers``,
-    ``output``, ``trust``, ``feature_names``, ``target_names``.
+    Parameters
+    ----------
+    source : Teacher, nn.Module, regressor, callable, str or path
+        A function takes float64 arrays [n, d] in raw units and returns [n, o] or [n].
+    options
+        Those of :func:`regkd_edge.models.teachers.load_teacher`: ``weights``, ``units``, ``scalers``, ``output``,
+        ``trust``, ``feature_names``, ``target_names``.
+
+    Raises
+    ------
+    ModelError
+        A source that cannot be a teacher, or a module in training mode whose layers behave differently there.
+    RunFolderError
+        A folder that is not a run, or has no teacher.
     """
     from ..models import load_teacher as load
 

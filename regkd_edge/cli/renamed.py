@@ -9,15 +9,18 @@ __all__ = ["current"]
 # Command (None: every command) -> old flag -> flag.
 _RENAMED: dict[str | None, dict[str, str]] = {
     None: {"--inputs": "--units"},
-    "distill": {"--backend": "--compute"},
+    "distill": {"--backend": "--compute", "--candidates": "--ascent-candidates"},
     "quantize": {
         "--inputs": "--describe",
         "--finetune": "--qat",
         "--no-finetune": "--no-qat",
         "--finetune-steps": "--qat-steps",
         "--finetune-lr": "--qat-lr",
+        "--report": "--rank-layers",
+        "--no-report": "--no-rank-layers",
         "--target": "--platform",
     },
+    "build": {"--header": "--c-header"},
     "check": {"--target": "--platform"},
     "bundle": {
         "--target": "--platform",

@@ -134,15 +134,17 @@ def teacher_notes(summary: dict[str, Any]) -> list[str]:
     return [*([f"teacher: {loaded}"] if loaded else []), *summary.get("notes", [])]
 
 
+# What computed the steps, and why: keys of a summary, and those of version 0.1.
+_COMPUTE = (("compute", "backend"), ("compute_reason", "backend_reason"))
+
+
 def training_notes(summary: dict[str, Any]) -> list[str]:
     """Return which engine computed the steps and why, one line per student, and further notes."""
     lines = []
     for name, figures in summary.items():
         if name != "external":
-            lines.append(
-                f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{figures['backend']}' "
-                f"({figures['backend_reason']})."
-            )
+            by, why = (figures.get(key, figures.get(old)) for key, old in _COMPUTE)
+            lines.append(f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{by}' ({why}).")
             lines += [f"{name}: {note}." for note in figures.get("notes", [])]
     return lines
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -28,6 +28,8 @@ _GPU_OPTIONS = {
 
 class BuildConfig(Section):
     """Which engines to build."""
+
+    renamed: ClassVar[dict[str, str]] = {"header": "c_header"}
 
     backend: Annotated[
         list[Literal["onnxruntime", "tensorrt", "native", "tensorrt-rtx"]],
@@ -66,7 +68,7 @@ class BuildConfig(Section):
             "none: a static batch of 1."
         ),
     )
-    header: Annotated[str | None, BeforeValidator(none_for_nothing)] = Field(
+    c_header: Annotated[str | None, BeforeValidator(none_for_nothing)] = Field(
         None,
         description=(
             "native: also write each engine as one C99 header NAME.h, all symbols prefixed with NAME, for a device "
@@ -76,7 +78,7 @@ class BuildConfig(Section):
 
     def options(self, backend: str) -> dict[str, Any]:
         """The options of one back end."""
-        options: dict[str, Any] = {"header": self.header} if backend == "native" and self.header else {}
+        options: dict[str, Any] = {"c_header": self.c_header} if backend == "native" and self.c_header else {}
         if backend in _GPU_OPTIONS:
             options |= {field: getattr(self, field) for field in _GPU_OPTIONS[backend]}
             if self.profile is not None:

@@ -59,7 +59,7 @@ _TermWeights = create_model(
 class DistillConfig(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
 
-    renamed: ClassVar[dict[str, str]] = {"backend": "compute"}
+    renamed: ClassVar[dict[str, str]] = {"backend": "compute", "candidates": "ascent_candidates"}
 
     recipe: Annotated[Literal[_NAMED] | None, OrNone] = Field(
         AUTO,
@@ -170,8 +170,8 @@ class DistillConfig(_TermWeights):
     ascent_size: Positive = Field(
         defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."
     )
-    candidates: Annotated[int, Field(ge=1, le=1024)] = Field(
-        defaults.CANDIDATES, description="Candidates per row and step."
+    ascent_candidates: Annotated[int, Field(ge=1, le=1024)] = Field(
+        defaults.ASCENT_CANDIDATES, description="Random candidates per row and step of that search."
     )
     teacher_gradient: Literal["exact", "central"] = Field(
         "exact",

@@ -40,6 +40,7 @@ class QuantizeConfig(Section):
         "finetune": "qat",
         "finetune_steps": "qat_steps",
         "finetune_lr": "qat_lr",
+        "report": "rank_layers",
     }
 
     precision: Annotated[
@@ -102,7 +103,7 @@ class QuantizeConfig(Section):
     platform: str | None = Field(
         None, description="Device the graphs are for: orin, thor, sm_89, cpu, ... ; a precision it lacks is refused."
     )
-    report: bool = Field(
+    rank_layers: bool = Field(
         False,
         description=(
             "Rank the layers by the output error that each causes, split into input, weights and activations."

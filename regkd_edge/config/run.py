@@ -101,7 +101,7 @@ class RunConfig(Section):
         values: Any,
         where: str = "the configuration",
         name: Callable[[str], str] = lambda field: field,
-        remedy: str = "See 'regkd-edge COMMAND --help' for the fields.",
+        remedy: str = "Run 'regkd-edge init FILE' to write all fields with their meanings.",
     ) -> RunConfig:
         """Return the validated configuration; :class:`UserError` lists every wrong field, the value met and what is
         allowed. ``name`` says how the user knows a dotted field.

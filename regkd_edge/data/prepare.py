@@ -16,7 +16,7 @@ from .checks.neighbours import looks_grouped
 from .checks.row_labels import is_time, labels_of_rows
 from .columns import Columns
 from .encode import Category, expand
-from .examples import joined_cut
+from .flattened import joined_cut
 from .large import sample_of
 from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
 from .stored import StoredRows, held_out_limit, is_stored

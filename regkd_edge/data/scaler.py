@@ -70,12 +70,14 @@ class Scaler:
         self,
         values: np.ndarray,  # [..., k] raw units
     ) -> np.ndarray:  # [..., k] float64
+        """Return ``(values - mean) / scale``: standard deviations from the mean."""
         return (np.asarray(values, dtype=np.float64) - self.mean) / self.scale
 
     def restore(
         self,
         values: np.ndarray,  # [..., k] standardised
     ) -> np.ndarray:  # [..., k] float64, raw units
+        """Return ``values * scale + mean``: raw units again."""
         return np.asarray(values, dtype=np.float64) * self.scale + self.mean
 
     def to_dict(self) -> dict[str, list[float]]:
@@ -84,6 +86,7 @@ class Scaler:
 
     @classmethod
     def from_dict(cls, values: Any) -> Scaler:
+        """Return the scaler that :meth:`to_dict` stored; :class:`DataError` if it is malformed."""
         try:
             return cls(values["mean"], values["scale"])
         except (KeyError, TypeError, ValueError) as error:
@@ -105,6 +108,7 @@ class Scalers:
         x: np.ndarray,  # [N, d]
         y: np.ndarray,  # [N, o]
     ) -> Scalers:
+        """Return the scalers of these rows and labels in raw units; :class:`DataError` without rows."""
         return cls(Scaler.fit(x), Scaler.fit(y))
 
     @classmethod
@@ -113,10 +117,12 @@ class Scalers:
         return cls(Scaler(np.zeros(d), np.ones(d)), Scaler(np.zeros(o), np.ones(o)))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict of both."""
         return {"x": self.x.to_dict(), "y": self.y.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Any) -> Scalers:
+        """Return the scalers that :meth:`to_dict` stored; :class:`DataError` if they are malformed."""
         if not isinstance(values, Mapping) or not {"x", "y"} <= set(values):
             raise DataError("stored scalers are malformed, expected the scalers 'x' and 'y'.")
         return cls(Scaler.from_dict(values["x"]), Scaler.from_dict(values["y"]))

@@ -142,7 +142,7 @@ def read_table(
     folder : path, optional
         Where the rows of a table that is larger than memory may be stored; without it every table is read as a whole.
     """
-    from .examples import read_examples
+    from .flattened import read_examples
     from .sources import holds_examples
 
     if holds_examples(config, source):
@@ -222,7 +222,7 @@ def _in_order(frame: Frame, names: list[str]) -> None:
 def finished(table: Table, categories: list[Category], config: DataConfig) -> Table:
     """Words become one input each, and every input gets its kind."""
     if table.input_shape is not None:
-        from .examples import notes_of_examples
+        from .flattened import notes_of_examples
 
         return replace(table, warnings=[*table.warnings, *notes_of_examples(table.x)])
     if is_stored(table.x):

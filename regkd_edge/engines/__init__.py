@@ -6,6 +6,7 @@ device or imports a runtime before it is used.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ BACKENDS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "native": "nat
 def get_backend(backend: str) -> Backend:
     """Return the back end of that name; an unknown one is a :class:`OptionError`."""
     if backend not in BACKENDS:
-        raise OptionError(f"unknown back end '{backend}'.", f"Use one of: {', '.join(BACKENDS)}.")
+        near = difflib.get_close_matches(str(backend), BACKENDS, n=1)
+        meant = f" (did you mean '{near[0]}'?)" if near else ""
+        raise OptionError(f"unknown back end '{backend}'{meant}.", f"Use one of: {', '.join(BACKENDS)}.")
     return importlib.import_module(f"{__name__}.{BACKENDS[backend]}").BACKEND
 
 

@@ -1,4 +1,4 @@
-"""Choice of the back end for a member: the fused core if it supports everything, else the torch path.
+"""Choice of what computes the steps of a member: the fused core if it supports everything, else the torch path.
 
 A kernel refuses what it does not implement, with the reason, and the torch path runs. Nothing is dropped silently.
 """
@@ -18,18 +18,18 @@ from ..objectives import StepRecipe, is_differentiable
 from ..objectives.terms import Network
 from .forms import core_forms
 
-__all__ = ["BACKENDS", "Choice", "choose", "covered"]
+__all__ = ["COMPUTE", "Choice", "choose", "covered"]
 
-BACKENDS = ("auto", "cpu", "cuda", "torch")
+COMPUTE = ("auto", "cpu", "cuda", "torch")
 
 _log = logging.getLogger("regkd_edge.fused")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The back end and the reason in words; stored with the run."""
+    """What computes the steps and the reason in words; stored with the run."""
 
-    backend: str  # cpu | cuda | torch
+    compute: str  # cpu | cuda | torch
     reason: str
 
 
@@ -72,10 +72,10 @@ def choose(
     batch: int,
     x: Tensor | None = None,
     y: Tensor | None = None,
-    backend: str = "auto",
+    compute: str = "auto",
     mixed: bool = False,
 ) -> Choice:
-    """The back end for one member.
+    """Return what computes the steps of one member.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def choose(
         Rows per step.
     x, y : Tensor or None
         The rows [N, ...] and labels [N, o]; their shapes, types and devices decide.
-    backend : str
+    compute : str
         ``auto`` uses the fused core if it supports the member and is expected to be faster, else torch; ``cpu`` and
         ``cuda`` require the core and raise :class:`NotAvailable` if it cannot run; ``torch`` requires torch.
     mixed : bool
@@ -91,18 +91,18 @@ def choose(
     """
     from . import native
 
-    if backend not in BACKENDS:
-        raise RecipeError(f"backend '{backend}' is unknown.", f"Use one of: {', '.join(BACKENDS)}.")
-    if backend == "torch":
+    if compute not in COMPUTE:
+        raise RecipeError(f"compute '{compute}' is unknown.", f"Use one of: {', '.join(COMPUTE)}.")
+    if compute == "torch":
         return Choice("torch", "requested")
     student, teacher = core_forms(student, teacher, x.shape[1] if x is not None and x.ndim == 2 else None)
     device = next((p.device for p in student.parameters()), torch.device("cpu"))
-    target = device.type if backend == "auto" else backend
+    target = device.type if compute == "auto" else compute
     why = f"the core does not support tensors on '{device.type}'" if target not in ("cpu", "cuda") else None
     if target == "cuda":
         why = why or native.unavailable("cuda")  # the real cause, rather than the device of the tensors
     if why is None and device.type != target:
-        why = f"the tensors are on {device.type} and the back end is {target}"
+        why = f"the tensors are on {device.type} and compute is {target}"
     why = (
         why
         or ("mixed precision is computed by torch" if mixed else None)
@@ -110,12 +110,12 @@ def choose(
         or native.unavailable(target)
         or native.refuses(student, teacher, recipe, batch, x, y, target)
     )
-    if backend != "auto":
+    if compute != "auto":
         if why:
             raise NotAvailable(
-                f"backend '{backend}' cannot run this step: {why}.", "Use backend 'auto' or 'torch', or fix the cause."
+                f"compute '{compute}' cannot run this step: {why}.", "Use compute 'auto' or 'torch', or fix the cause."
             )
-        return Choice(backend, "requested")
+        return Choice(compute, "requested")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)
     choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is supported")
     _announce(choice)
@@ -125,4 +125,4 @@ def choose(
 @lru_cache(maxsize=64)
 def _announce(choice: Choice) -> None:
     """Log each choice once per process."""
-    _log.info("training steps run on '%s': %s", choice.backend, choice.reason)
+    _log.info("training steps run on '%s': %s", choice.compute, choice.reason)

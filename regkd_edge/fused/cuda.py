@@ -33,7 +33,7 @@ def index_of(device: torch.device) -> int:
 
 
 def refuses(core, job, device: torch.device) -> str | None:
-    """Why the CUDA back end cannot run a job that the core as such can, or None."""
+    """Why the CUDA core cannot run a job that the core as such can, or None."""
     try:
         core.cuda.plan([job], index_of(device))
     except (ValueError, RuntimeError) as cause:

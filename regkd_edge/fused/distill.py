@@ -90,8 +90,22 @@ def distill_step(
     The noise and the weights are those of step ``step + counter``. In a captured CUDA graph (call once before the
     capture) the counter is read on the device at every replay: let the graph add 1 to it.
 
-    In a loop keep ``recipe`` rather than creating it in every step: what is prepared for a student, a teacher and a recipe is used
-    again as long as they are the same objects. Their tensors may change in any way in between.
+    In a loop keep ``recipe`` rather than creating it in every step: what is prepared for a student, a teacher and a
+    recipe is used again as long as they are the same objects. Their tensors may change in any way in between.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        A teacher is not needed where the recipe does not ask one.
+    x, y : Tensor [B, d] and [B, o] or None
+        Standardised rows of the batch and their labels, where the recipe needs them.
+    recipe : StepRecipe
+    seed, step, total : int
+        Of the noise; and the place in a run of ``total`` steps, which sets scheduled weights.
+    rows : RowQuantities, optional
+        Of these rows, where the recipe weighs rows.
+    counter : Tensor [1], int64, optional
+        On the device of ``x``; added to ``step``.
 
     Returns
     -------
@@ -132,7 +146,7 @@ def distill_backward(
 ) -> Tensor:  # [5]
     """Add the gradient of :func:`distill_step` to the student's ``.grad`` and return its terms.
 
-    The same as ``loss, terms = distill_step(...); loss.backward()``, without PyTorch's autograd, which takes longer
+    The arguments are those of :func:`distill_step`. The same as ``loss, terms = distill_step(...); loss.backward()``, without PyTorch's autograd, which takes longer
     than a small step. Hooks of parameters run as ever; those of gradient accumulators (DistributedDataParallel) do not:
     call ``backward`` there.
 

@@ -60,7 +60,7 @@ class Member:
     Attributes
     ----------
     decision : Choice or None
-        The back end and why, from the first call on; what a later call asks for is not looked at.
+        What computes the steps and why, from the first call on; what a later call requests is ignored.
     """
 
     student: nn.Module
@@ -159,8 +159,8 @@ class Member:
                 f"rows holds {self.rows.t.shape[0]} rows and x {self.x.shape[0]}.", "Compute rows from this x."
             )
 
-    def decide(self, backend: str) -> Choice:
-        """Return the back end for this member, decided once, since its networks do not change."""
+    def decide(self, compute: str) -> Choice:
+        """Return what computes the steps of this member, decided once, since its networks do not change."""
         if self.decision is None:
             self.decision = choose(
                 *self.core_forms(),
@@ -168,7 +168,7 @@ class Member:
                 batch=self.batch,
                 x=self.x,
                 y=self.y,
-                backend=backend,
+                compute=compute,
                 mixed=self.mixed,
             )
         return self.decision

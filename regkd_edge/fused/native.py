@@ -48,14 +48,14 @@ def _load():
     return _core, None
 
 
-def unavailable(backend: str) -> str | None:
-    """Return why a back end of the core cannot be used on this machine, or None."""
+def unavailable(compute: str) -> str | None:
+    """Return why the core for ``compute`` cannot be used on this machine, or None."""
     core, why = _load()
     if core is None:
         return why
-    if backend == "cuda" and not core.has_cuda:
+    if compute == "cuda" and not core.has_cuda:
         return "the extension was built without CUDA (no nvcc at build time)"
-    if backend == "cuda":
+    if compute == "cuda":
         count, why = core.cuda.device_count()
         return why if count == 0 else None
     return None
@@ -87,7 +87,7 @@ def _why_not(tensors: dict[str, Tensor | None], device: torch.device) -> str | N
 
 
 def refuses(
-    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
+    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, compute: str
 ) -> str | None:
     """Return why the core cannot run this job although it supports every part of it, or None."""
     core, device = _load()[0], next(student.parameters()).device
@@ -106,7 +106,7 @@ def refuses(
     if why:
         return why
     job = _shape_only(student, nets["teacher"], recipe, batch, x, y)
-    return core.refuses(job) or (cuda.refuses(core, job, device) if backend == "cuda" else None)
+    return core.refuses(job) or (cuda.refuses(core, job, device) if compute == "cuda" else None)
 
 
 def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None):
@@ -130,17 +130,17 @@ _LARGE_FLOP_ON_GPU = 4e10
 
 
 def slower(
-    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, backend: str
+    student, teacher: Network | None, recipe: StepRecipe, batch: int, x: Tensor | None, y: Tensor | None, compute: str
 ) -> str | None:
     """Return why the core is expected to be slower than PyTorch on this job, or None."""
     weights = sum(a * b for a, b in zip(student.widths[:-1], student.widths[1:]))
-    if backend == "cpu" and weights < _LARGE_STUDENT:
+    if compute == "cpu" and weights < _LARGE_STUDENT:
         return None
     asked = teacher if recipe.asks_teacher(x is not None) else None
     flops = _load()[0].cost(_shape_only(student, asked, recipe, batch, x, y))["flops"]
-    if backend == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
+    if compute == "cuda" and flops >= _LARGE_FLOP_ON_GPU:
         return f"a step of {flops:.1e} FLOP is left to PyTorch's matrix products"
-    if backend == "cpu" and flops >= _LARGE_FLOP:
+    if compute == "cpu" and flops >= _LARGE_FLOP:
         size = f"a step of {flops:.1e} FLOP on a student of {weights:,} weights"
         return f"{size} is left to PyTorch's matrix products, about as fast there"
     return None
@@ -159,7 +159,7 @@ def slower_than_cpu(
 # Many steps
 
 
-def run(members: list, n: int, backend: str) -> list[Tensor]:
+def run(members: list, n: int, compute: str) -> list[Tensor]:
     """``n`` steps of every member on the core, in place; the tables of losses [n, columns].
 
     The steps run on copies that are copied back at the end: an interrupted call changes nothing.
@@ -170,7 +170,7 @@ def run(members: list, n: int, backend: str) -> list[Tensor]:
         work, losses = _prepare(member, n)
         works.append(work)
         tables.append(losses)
-    if backend == "cuda":
+    if compute == "cuda":
         cuda.train(core, works, n, torch.cuda.current_stream(works[0].device))
     else:
         _run_on_cpu(core, [work.job for work in works], n)
@@ -237,7 +237,7 @@ def _bring_back(member, work: Workspace, n: int) -> None:
 # Single-call operators
 
 
-def _backend(*tensors: Tensor | None) -> str | None:
+def _compute(*tensors: Tensor | None) -> str | None:
     """Return ``cpu`` or ``cuda`` if all tensors are float32 on one such device and the core is present, else None."""
     device = None
     for t in tensors:
@@ -251,14 +251,14 @@ def _backend(*tensors: Tensor | None) -> str | None:
 
 def perturb(x: Tensor, sigma: Tensor, draws: int, seed: int, step: int) -> Tensor | None:
     """Run the core's ``perturb``, bit-identical to ``perturb_twin``; None if it cannot run."""
-    backend = _backend(x, sigma)
-    if backend is None or x.numel() == 0:
+    compute = _compute(x, sigma)
+    if compute is None or x.numel() == 0:
         return None
     core, features = _load()[0], x[0].numel()
     x, sigma = x.detach().contiguous(), sigma.detach().expand(features).contiguous()
     out = x.new_empty((x.shape[0], draws, *x.shape[1:]))
     sizes = (x.shape[0], features, draws, seed, step)
-    if backend == "cuda":
+    if compute == "cuda":
         stream = torch.cuda.current_stream(x.device).cuda_stream
         core.cuda.perturb(x.data_ptr(), sigma.data_ptr(), *sizes, out.data_ptr(), x.device.index, stream)
     else:
@@ -268,8 +268,8 @@ def perturb(x: Tensor, sigma: Tensor, draws: int, seed: int, step: int) -> Tenso
 
 def matching_loss(s: Tensor, y: Tensor | None, rows: RowQuantities, recipe: StepRecipe) -> tuple[Tensor, Tensor] | None:
     """Return the core's base loss on outputs, ``(value, gradient)``; None if it cannot run."""
-    backend = _backend(s, y, rows.t)
-    if backend is None or s.ndim != 2 or not recipe.base_active or (recipe.needs_labels and y is None):
+    compute = _compute(s, y, rows.t)
+    if compute is None or s.ndim != 2 or not recipe.base_active or (recipe.needs_labels and y is None):
         return None
     core, (n, outputs) = _load()[0], s.shape
     unit = Net([s.new_zeros(outputs, 1)], [s.new_zeros(outputs)], "identity")
@@ -277,7 +277,7 @@ def matching_loss(s: Tensor, y: Tensor | None, rows: RowQuantities, recipe: Step
     work.base(rows)
     s, gradient = work.keep(s), torch.empty_like(s, memory_format=torch.contiguous_format)
     y, t = work.address(y), work.address(rows.t)
-    if backend == "cuda":
+    if compute == "cuda":
         stream = torch.cuda.current_stream(s.device).cuda_stream
         return cuda.matching_loss(core, work, s, y, t, gradient, stream), gradient
     value = core.matching_loss(work.job, s.data_ptr(), y, t, n, outputs, gradient.data_ptr())
@@ -300,12 +300,12 @@ def distill_step(
 
     On a GPU everything runs on the current stream, and nothing is copied from the host after a first call.
     """
-    backend = _backend(x, y, rows.t, *student.weights, *(teacher.weights if teacher is not None else ()))
+    compute = _compute(x, y, rows.t, *student.weights, *(teacher.weights if teacher is not None else ()))
     nets = [net for net in (student, teacher) if net is not None]
-    if backend is None or any(len(net.weights) > _load()[0].MAX_LAYERS for net in nets):
+    if compute is None or any(len(net.weights) > _load()[0].MAX_LAYERS for net in nets):
         return None
     core = _load()[0]
-    work = Workspace(core, recipe, student, teacher, x.device, gather=backend == "cuda")
+    work = Workspace(core, recipe, student, teacher, x.device, gather=compute == "cuda")
     job = work.job
     work.base(rows)
     work.data(x, y)
@@ -316,7 +316,7 @@ def distill_step(
     job.grad, job.losses = gradient.data_ptr(), losses.data_ptr()
     if core.refuses(job):
         return None
-    if backend == "cuda":
+    if compute == "cuda":
         try:
             cuda.train_one(core, work, 1, torch.cuda.current_stream(x.device).cuda_stream, counter)
         except ValueError:  # the device refuses the job

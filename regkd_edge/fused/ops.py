@@ -62,7 +62,7 @@ def perturb(
     seed: int,
     step: int,
 ) -> Tensor:  # [B, draws, ...]
-    """Return ``x + sigma * eps`` with ``draws`` fresh normals per element, bit-identical on every device and back end.
+    """Return ``x + sigma * eps`` with ``draws`` fresh normals per element, bit-identical on every device, by core or torch.
 
     Parameters
     ----------

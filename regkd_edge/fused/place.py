@@ -41,7 +41,7 @@ def place(
     x: Tensor | None = None,
     y: Tensor | None = None,
     device: str = "auto",
-    backend: str = "auto",
+    compute: str = "auto",
     fed: bool = False,
     mixed: bool = False,
 ) -> tuple[torch.device, str]:
@@ -54,7 +54,7 @@ def place(
     device : str
         ``auto`` uses the GPU if one is present, the fused core runs the whole step on it, and it is faster: by the
         table of ``tools/gpu_check`` for this device, or without one by an estimated factor of 2. Else the CPU.
-    backend : str
+    compute : str
         ``cuda`` requires a GPU, ``cpu`` excludes it.
     fed : bool
         Rows are drawn round by round on the CPU; ``auto`` then stays there.
@@ -66,30 +66,30 @@ def place(
     NotAvailable
         A GPU was requested and cannot be used; the message says what is missing.
     RecipeError
-        ``device`` and ``backend`` exclude each other, or the device is unknown.
+        ``device`` and ``compute`` exclude each other, or the device is unknown.
     """
     if device not in DEVICES:
         raise RecipeError(f"device '{device}' is unknown.", f"Use one of: {', '.join(DEVICES)}.")
     if mixed:
-        why = "the CPU was requested" if "cpu" in (device, backend) else no_gpu()
+        why = "the CPU was requested" if "cpu" in (device, compute) else no_gpu()
         if why:
             raise NotAvailable(
                 f"mixed precision needs a GPU, and there is none to use: {why}.",
                 "Omit --mixed-precision: training on a CPU is in float32.",
             )
         return torch.device("cuda"), "mixed precision was requested"
-    if {device, backend} == {"cpu", "cuda"}:
-        raise RecipeError(f"device {device} and backend {backend} exclude each other.", "Leave one of them on auto.")
-    if "cuda" in (device, backend):
-        name = "device" if device == "cuda" else "backend"
-        why = no_gpu() or (native.unavailable("cuda") if backend == "cuda" else None)
+    if {device, compute} == {"cpu", "cuda"}:
+        raise RecipeError(f"device {device} and compute {compute} exclude each other.", "Leave one of them on auto.")
+    if "cuda" in (device, compute):
+        name = "device" if device == "cuda" else "compute"
+        why = no_gpu() or (native.unavailable("cuda") if compute == "cuda" else None)
         if why:
             raise NotAvailable(
                 f"{name} 'cuda' was requested and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
             )
         return torch.device("cuda"), "cuda was requested"
-    if device == "cpu" or backend in ("cpu", "torch"):
-        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'backend {backend}'} was requested"
+    if device == "cpu" or compute in ("cpu", "torch"):
+        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'compute {compute}'} was requested"
     why = (
         no_gpu()
         or native.unavailable("cuda")

@@ -115,7 +115,7 @@ def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int
 
 def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int = 0) -> Tensor:  # [B, C, ...]
     """Return random points around each row (or around 0), among which the largest disagreement is picked."""
-    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.candidates, recipe, first)
+    shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.ascent_candidates, recipe, first)
     candidates = x[:, None] + shift if recipe.ascent_from_anchor else shift
     return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
 

@@ -79,7 +79,7 @@ class StepPlan:
         shapes = [tuple(p.shape for p in tensors) for tensors in (ours, theirs)]
         self.layout, self.parameters = layout_of(shapes[0]), sum(p.numel() for p in ours)
         self.tensors = core.StepTensors(*shapes, torch.float32, self.device)
-        self.launches: dict = {}  # the CUDA back end's plans
+        self.launches: dict = {}  # the CUDA core's plans
 
     def run(  # the arguments of the operator, and its networks' tensors
         self,

@@ -28,18 +28,18 @@ _OPERATORS = Operators(perturb, matching_loss)  # values and losses go through t
 
 @dataclass(frozen=True)
 class StepsDone:
-    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and the back end that ran."""
+    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and what computed it."""
 
     losses: Tensor
     state: TrainState
     choice: Choice
 
 
-def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[StepsDone]:
+def advance(members: Sequence[Member], n: int, compute: str = "auto") -> list[StepsDone]:
     """Run ``n`` steps of every member, in place on students and states (an ensemble over seeds, folds or sizes).
 
     Each member's result is bit-identical to running it alone. Members that the fused core supports run in one call.
-    An average of the weights is kept here, between calls of as many steps, for every back end alike.
+    An average of the weights is kept here, between calls of as many steps, whatever computes the steps.
     """
     done: list[StepsDone] = []
     tables: list[list[Tensor]] = [[] for _ in members]
@@ -49,7 +49,7 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[St
             m.optimizer.average_every - m.state.step % m.optimizer.average_every for m in members if m.optimizer.average
         ]
         count = min([left, *to_join])
-        done = _advance(members, count, backend)
+        done = _advance(members, count, compute)
         left -= count
         for member, table, piece in zip(members, tables, done):
             member.optimizer.join_average(member.parameters(), member.state)
@@ -59,18 +59,18 @@ def advance(members: Sequence[Member], n: int, backend: str = "auto") -> list[St
     return [replace(one, losses=torch.cat(table)) if len(table) > 1 else one for one, table in zip(done, tables)]
 
 
-def _advance(members: Sequence[Member], n: int, backend: str) -> list[StepsDone]:
+def _advance(members: Sequence[Member], n: int, compute: str) -> list[StepsDone]:
     choices = []
     for member in members:
         member.prepare(n)
-        choices.append(member.decide(backend))
+        choices.append(member.decide(compute))
     losses: dict[int, Tensor] = {}
     for target in ("cpu", "cuda"):
-        group = [i for i, choice in enumerate(choices) if choice.backend == target]
+        group = [i for i, choice in enumerate(choices) if choice.compute == target]
         if group:
             losses.update(zip(group, native.run([members[i] for i in group], n, target)))
     for i, choice in enumerate(choices):
-        if choice.backend == "torch":
+        if choice.compute == "torch":
             losses[i] = _torch_steps(members[i], n)
     return [StepsDone(losses[i], member.state, choices[i]) for i, member in enumerate(members)]
 
@@ -128,15 +128,33 @@ def distill_steps(
     rows: RowQuantities | None = None,
     inputs: int | None = None,
     shuffle: bool = True,
-    backend: str = "auto",
+    compute: str = "auto",
 ) -> StepsDone:
     """Run steps ``state.step .. state.step + n - 1`` of a run of ``total`` steps, in place on student and state.
 
-    The arguments are those of :class:`Member`. Splitting a run into several calls does not change any bit.
+    Splitting a run into several calls does not change any bit.
+
+    Parameters
+    ----------
+    student, teacher, x, y, recipe, optimizer, state, total, batch, seed, rows, inputs, shuffle
+        As in :class:`~regkd_edge.fused.member.Member`: rows [N, ...] and labels [N, o] are standardised.
+    n : int
+        Steps of this call.
+    compute : ``auto`` | ``cpu`` | ``cuda`` | ``torch``
+        As in :func:`~regkd_edge.fused.choose`.
+
+    Raises
+    ------
+    RecipeError
+        The objective does not fit the networks or the rows.
+    DataError
+        ``x``, ``y`` or ``rows`` do not fit each other or the networks.
+    NotAvailable
+        ``compute`` requires a core that cannot run these steps.
     """
     state = state if state is not None else TrainState()
     member = Member(student, teacher, x, y, recipe, optimizer, total, batch, seed, rows, state, inputs, shuffle)
-    return advance([member], n, backend)[0]
+    return advance([member], n, compute)[0]
 
 
 def fit_steps(
@@ -152,11 +170,30 @@ def fit_steps(
     seed: int = 0,
     loss: str = "squared",
     delta: float = 1.0,
-    backend: str = "auto",
+    compute: str = "auto",
 ) -> StepsDone:
-    """Train a network on labels alone, as for a teacher; ``loss`` is ``squared`` or ``huber``."""
+    """Train a network on labels alone, as for a teacher: :func:`distill_steps` without one.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place.
+    x, y : Tensor [N, ...] and [N, o]
+        Standardised rows and labels.
+    loss : ``squared`` or ``huber``
+        |S-y|^2 per row, or Huber's loss, which is quadratic up to |S-y| = ``delta`` and linear beyond.
+    optimizer, state, n, total, batch, seed, compute
+        As in :func:`distill_steps`.
+
+    Raises
+    ------
+    RecipeError
+        An unknown loss.
+    DataError, NotAvailable
+        As in :func:`distill_steps`.
+    """
     if loss not in ("squared", "huber"):
         raise RecipeError(f"loss '{loss}' is unknown.", "Use 'squared' or 'huber'.")
     recipe = StepRecipe(base="labels" if loss == "squared" else "huber", delta=delta)
     state = state if state is not None else TrainState()
-    return advance([Member(model, None, x, y, recipe, optimizer, total, batch, seed, None, state)], n, backend)[0]
+    return advance([Member(model, None, x, y, recipe, optimizer, total, batch, seed, None, state)], n, compute)[0]

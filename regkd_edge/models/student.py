@@ -233,8 +233,8 @@ _RECORDED = (
     "unit",
     "train_rows",
     "validation_rows",
-    "backend",
-    "backend_reason",
+    "compute",
+    "compute_reason",
     "notes",
     "seconds",
 )

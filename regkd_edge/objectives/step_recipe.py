@@ -90,7 +90,7 @@ class StepRecipe(_TermWeights):
     ascent_sigma, ascent_from_anchor
         The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher
         and the gradient vanish. ``ascent_sigma=None``: the mean of ``sigma``. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
-    candidates : int
+    ascent_candidates : int
         Number of random points per row under ``candidates``; they lie ``ascent_sigma`` around it, which should exceed
         0.1.
     gm_on : tuple of str
@@ -131,7 +131,7 @@ class StepRecipe(_TermWeights):
     noise_length: float = 0.0
     shape: tuple[int, ...] | None = None
     channel_axis: int = 0
-    candidates: int = defaults.CANDIDATES
+    ascent_candidates: int = defaults.ASCENT_CANDIDATES
     gm_on: tuple[str, ...] = POINT_KINDS
     cotangents: int = 0
     teacher_gradient: str = "exact"

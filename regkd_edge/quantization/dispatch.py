@@ -35,7 +35,7 @@ def quantize_graph(
     rows : float32 [n, d]
         Calibration rows in raw units; not used for fp16.
     options : QuantizeConfig
-        Method, percentile, corrections, quantizer and report.
+        Method, percentile, corrections, quantizer and rank_layers.
     bound : Bound, optional
         For int8 and fp8: keep layers in a higher precision until it holds.
     labelled : (rows [n, d], targets [n, o]), optional
@@ -55,7 +55,7 @@ def quantize_graph(
         "percentile": options.percentile,
         "corrections": options.corrections,
         "check_rows": check_rows,
-        "report": options.report,
+        "rank_layers": options.rank_layers,
     }
     if precision == "int8":
         return quantize_int8(

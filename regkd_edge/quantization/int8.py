@@ -124,7 +124,7 @@ def _only_own(quantizer: str, options: dict[str, Any]) -> None:
     corrections = options.get("corrections", CORRECTIONS)
     asked = {
         "bound on the RMSE": options.get("bound") is not None,
-        "report by layers": options.get("report", False),
+        "ranking of layers": options.get("rank_layers", False),
         f"corrections ({', '.join(corrections)})": bool(corrections) and set(corrections) != set(CORRECTIONS),
     }
     for what, is_asked in asked.items():

@@ -48,7 +48,7 @@ def quantize_layers(
     bound: Bound | None = None,
     labelled: tuple[Any, Any] | None = None,
     check_rows: Any = None,
-    report: bool = False,
+    rank_layers: bool = False,
 ) -> QuantizeSummary:
     """Write ``source`` with its layers in ``precision``.
 
@@ -73,7 +73,7 @@ def quantize_layers(
         does no harm. Without them (and without ``bound``) the change of an output is kept below 0.25 % of its deviation.
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; by default the calibration rows.
-    report : bool
+    rank_layers : bool
         Add the error that each layer alone causes, split into input, weights and activations.
 
     Raises
@@ -88,8 +88,8 @@ def quantize_layers(
     if unknown:
         raise UserError(f"unknown correction '{unknown[0]}'.", f"Use any of: {', '.join(CORRECTIONS)}.")
     chain = layered(source)
-    if report and not isinstance(chain, Chain):
-        raise UserError("the report by layers needs a chain of dense layers.", "Omit --report.")
+    if rank_layers and not isinstance(chain, Chain):
+        raise UserError("the ranking of the layers needs a chain of dense layers.", "Omit --rank-layers.")
     make = plan_layers if isinstance(chain, Chain) else plan_weighted
     forms = [precision] * len(chain.layers) if isinstance(precision, str) else list(precision)
     if len(forms) != len(chain.layers) or any(name not in FORMATS for name in forms):
@@ -121,7 +121,7 @@ def quantize_layers(
         **({"percentile": percentile} if method == "percentile" else {}),
     }
     extra = {"corrections": outcome.record()}
-    if report:
+    if rank_layers:
         assert isinstance(chain, Chain)
         extra["sensitivity"] = sensitivity(outcome.plan, check)
     return write_quantized(

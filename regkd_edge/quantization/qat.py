@@ -161,7 +161,7 @@ def train_plan(
         seed=seed,
         rows=rows,
         inputs=network.widths[0],
-        backend="torch",
+        compute="torch",
     )
     learnt = network.plan(plan)
     before, after = judge(plan), judge(learnt)
@@ -202,13 +202,13 @@ def quantize_with_qat(
     percentile: float = 99.99,
     corrections: Sequence[str] = CORRECTIONS,
     check_rows: np.ndarray | None = None,
-    report: bool = False,
+    rank_layers: bool = False,
 ) -> QuantizeSummary:
     """Quantize post-training to INT8, then train through the quantizers; write the better of both on validation rows,
     where better means beyond chance (:func:`~regkd_edge.quantization.mixed.cautious_rise`)."""
     chain = layered(source)
-    if report and not isinstance(chain, Chain):
-        raise UserError("the report by layers needs a chain of dense layers.", "Omit --report.")
+    if rank_layers and not isinstance(chain, Chain):
+        raise UserError("the ranking of the layers needs a chain of dense layers.", "Omit --rank-layers.")
     plan_of: Callable[..., CorrectedPlan] = plan_layers if isinstance(chain, Chain) else plan_weighted
     rows = checked_rows(calibration_rows, input_of(chain.model)[1], "calibration rows")
     check = rows if check_rows is None else checked_rows(check_rows, rows.shape[1], "check rows")
@@ -254,7 +254,7 @@ def quantize_with_qat(
     extra = {
         "corrections": outcome.record(),
         "qat": {**done.record(), "kept": done.trained and chosen is done.plan},
-        **({"sensitivity": sensitivity(chosen, check)} if report else {}),
+        **({"sensitivity": sensitivity(chosen, check)} if rank_layers else {}),
     }
     calibration = {"rows": len(rows), "method": method}
     return write_quantized(chosen, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

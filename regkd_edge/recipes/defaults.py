@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALPHA", "ASCENT_RULE", "ASCENT_SIZE", "ASCENT_STEPS", "CANDIDATES", "DRAWS", "HEAD_WEIGHT", "MARGIN", "NU",
+__all__ = ["ALPHA", "ASCENT_CANDIDATES", "ASCENT_RULE", "ASCENT_SIZE", "ASCENT_STEPS", "DRAWS", "HEAD_WEIGHT", "MARGIN", "NU",
            "OUTLIER_K", "OUTLIER_LOSS", "OUTLIER_RULE", "POINT_KINDS", "SIGMA", "TEACHER_STEP"]  # fmt: skip
 
 POINT_KINDS = ("original", "perturbed", "ascended")
@@ -13,5 +13,5 @@ HEAD_WEIGHT = 0.5
 SIGMA = 0.3  # standard deviations of a feature
 DRAWS = 1
 ASCENT_RULE, ASCENT_STEPS, ASCENT_SIZE = "rmsprop", 2, 0.1  # as in the code of Zhou & Chiam 2023
-CANDIDATES = 16
+ASCENT_CANDIDATES = 16
 TEACHER_STEP = 0.1  # half width of central differences: trees are flat over shorter ones

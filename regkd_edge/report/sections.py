@@ -194,7 +194,7 @@ def layer_section(report: Report) -> str:
     if not figures and any(row["precision"] in ("int8", "fp8") for row in report.rows):
         return section(
             "Where the quantization error arises",
-            "<p>Not ranked by layer in this run: <code>regkd-edge quantize RUN --report</code> does it.</p>",
+            "<p>Not ranked by layer in this run: <code>regkd-edge quantize RUN --rank-layers</code> does it.</p>",
         )
     return section("Where the quantization error arises", grid(*figures))
 

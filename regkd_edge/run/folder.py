@@ -126,9 +126,11 @@ class RunFolder:
     # -- configuration ------------------------------------------------------------------------------------------
 
     def config(self) -> RunConfig:
+        """Read ``run.yaml``; :class:`UserError` names every wrong field with its line."""
         return RunConfig.from_yaml(self.file("run.yaml"))
 
     def write_config(self, config: RunConfig) -> None:
+        """Write ``run.yaml``, unless it holds that already."""
         text = config.to_yaml()
         path = self.file("run.yaml")
         if path.is_file() and path.read_bytes() == text.encode():

@@ -195,7 +195,7 @@ class Feed:
             part.sampler.load_state_dict({k.removeprefix(f"{i}."): v for k, v in flat.items() if k.startswith(f"{i}.")})
 
 
-def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backend: str = "auto") -> list[StepsDone]:
+def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, compute: str = "auto") -> list[StepsDone]:
     """Run ``n`` steps of every member on its feed's points, round by round; :func:`regkd_edge.fused.advance` for feeds.
 
     All feeds need the same number of steps per round, of which ``n`` is a multiple (except at the end of a run).
@@ -210,7 +210,7 @@ def advance_fed(members: Sequence[Member], feeds: Sequence[Feed], n: int, backen
         count = min(length, n - done)
         for member, feed in zip(members, feeds):
             feed.fill(member)
-        last = advance(members, count, backend)
+        last = advance(members, count, compute)
         for table, progress in zip(tables, last):
             table.append(progress.losses)
         if count == length:

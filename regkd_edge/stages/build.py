@@ -102,8 +102,8 @@ def _work(
             "answers_as_graph": "yes" if engine.manifest.verified else "not run here",
         }
         summary: dict[str, Any] = {"engine": record, **({"repaired": engine.note} if engine.note else {})}
-        if name == "native" and config.build.header:
-            summary["header"] = f"{folder.name}: C header {run.relative(folder / (config.build.header + '.h'))}"
+        if name == "native" and config.build.c_header:
+            summary["header"] = f"{folder.name}: C header {run.relative(folder / (config.build.c_header + '.h'))}"
         yield part, [folder], summary
 
 

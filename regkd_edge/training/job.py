@@ -63,7 +63,7 @@ class Training:
         Steps, steps between two looks at ``held``, and looks without a new best before stopping (None: never).
         A total of None: until it stops improving (:mod:`regkd_edge.training.ladder`), where the points of a step and
         the weights do not depend on the step; ``FIXED`` steps elsewhere.
-    device, backend : str
+    device, compute : str
         As requested; the member's ``decision`` says what is used.
     mixed : bool
         Products in bfloat16 on a GPU.
@@ -91,7 +91,7 @@ class Training:
     teacher_source: str | None = None
     patience: int | None = None
     device: str = "auto"
-    backend: str = "auto"
+    compute: str = "auto"
     mixed: bool = False
     decided: dict = field(default_factory=dict)
     known: Callable[[], str] = str
@@ -115,7 +115,7 @@ class Training:
         return self.total is None and self.source.feed is None and all(w.start == w.end for w in weights)
 
     def member(self) -> tuple[Member, torch.device]:
-        """Put the networks and rows on their device; the member carries the one decision on its back end."""
+        """Put the networks and rows on their device; the member carries the one decision on what computes its steps."""
         pair, source = self.pair, self.source
         networks = (pair.student, pair.teacher, self.recipe)
         fed = source.feed is not None
@@ -125,7 +125,7 @@ class Training:
             x=source.x,
             y=source.y,
             device=self.device,
-            backend=self.backend,
+            compute=self.compute,
             fed=fed,
             mixed=self.mixed,
         )
@@ -146,10 +146,10 @@ class Training:
             mixed=self.mixed,
         )
         if fed:
-            source.feed.fill(member)  # the back end is chosen for rows as they will be
-        choice = member.decide(self.backend)
+            source.feed.fill(member)  # what computes is chosen for rows as they will be
+        choice = member.decide(self.compute)
         shared = ""
-        if choice.backend == "torch" and (share := current().share()) is not None:
+        if choice.compute == "torch" and (share := current().share()) is not None:
             member.share, shared = share, f"; each step divided among {share.size} processes"
         member.decision = replace(
             choice, reason=f"{choice.reason}; on the {'CPU' if device.type == 'cpu' else 'GPU'}, {why}{shared}"
@@ -184,7 +184,7 @@ class Training:
             arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *self.held),
         ]
         member, device = self.member()
-        fingerprint = self._fingerprint(member.decision.backend, *hashes)
+        fingerprint = self._fingerprint(member.decision.compute, *hashes)
         how = {"every": self.every, "progress": progress, "checkpoint": Checkpoint(checkpoint, fingerprint)}
         ranks = current()
         ranks.require_same(fingerprint)
@@ -221,7 +221,7 @@ class Training:
             notes=[] if not self.climbs else still_improving(outcome),
         )
 
-    def _fingerprint(self, backend: str, teacher: str, data: str) -> str:
+    def _fingerprint(self, compute: str, teacher: str, data: str) -> str:
         return digest(
             {
                 "version": __version__,
@@ -229,7 +229,7 @@ class Training:
                 "recipe": self.recipe.to_dict(),
                 "optimizer": repr(self.optimizer),
                 "run": [self.total, self.source.batch, self.every, self.patience, self.seed],
-                "backend": backend,
+                "compute": compute,
                 "teacher": [self.teacher_source, teacher],
                 "data": data,
                 "decided": self.decided,

@@ -139,7 +139,7 @@ def run(
     Parameters
     ----------
     member : Member
-        Student, teacher, rows, recipe, optimizer, steps and seed; its ``decision`` names the back end.
+        Student, teacher, rows, recipe, optimizer, steps and seed; its ``decision`` names what computes the steps.
     feed : Feed, optional
         Source of the member's rows, round by round; its state is part of the checkpoint.
     shards : Shards, optional

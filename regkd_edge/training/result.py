@@ -41,7 +41,7 @@ class Trained:
         One dict per validation: step, the mean losses since the last one (total, base, pm, abm, gm), validation_rmse,
         and target_rmse, a list of the RMSE of each target in its unit.
     choice : Choice
-        The back end that computed the steps, and why.
+        What computed the steps, and why.
     seconds : float
         Spent training, over all resumptions.
     rows : Split
@@ -130,8 +130,8 @@ class Trained:
             "unit": "target" if self.scalers.y.width == 1 else "standard deviations",
             "train_rows": len(self.rows.train),
             "validation_rows": len(self.rows.validation),
-            "backend": self.choice.backend,
-            "backend_reason": self.choice.reason,
+            "compute": self.choice.compute,
+            "compute_reason": self.choice.reason,
             "notes": self.notes,
             **({"race": self.race} if self.race is not None else {}),
             "seconds": round(self.seconds, 3),

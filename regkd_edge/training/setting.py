@@ -193,7 +193,7 @@ class Setting:
             total=None if config.steps == "auto" else config.steps,
             every=config.evaluate_every,
             device=config.device,
-            backend=config.compute,
+            compute=config.compute,
             mixed=config.mixed_precision,
             decided=config.model_dump(
                 mode="json", exclude={"recipe", "baseline", "compute", "device", "accept_teacher"}

@@ -64,7 +64,7 @@ def train_teacher(
     *,
     progress: Progress | None = None,
     checkpoint: str | Path | None = None,
-    backend: str = "auto",
+    compute: str = "auto",
 ) -> Trained:
     """Fit ``config.teacher`` to the labels of the training rows; squared error, cosine learning rate, early stopping.
 
@@ -77,7 +77,7 @@ def train_teacher(
         the last call, and ``target_rmse``, the RMSE of each target in its unit, with ``validation_rmse``, pooled.
     checkpoint : path, optional
         A folder for the checkpoint. After an interruption the same call resumes and gives identical bits.
-    backend : ``auto`` | ``cpu`` | ``cuda`` | ``torch``
+    compute : ``auto`` | ``cpu`` | ``cuda`` | ``torch``
     """
     rows, batch = dataset.split, config.batch
     an_epoch = math.ceil(len(rows.train) / batch)
@@ -109,7 +109,7 @@ def train_teacher(
         every=epochs_a_look * an_epoch,
         patience=math.ceil(config.patience / epochs_a_look),
         device=config.device,
-        backend=backend,
+        compute=compute,
     ).run(progress=progress, checkpoint=checkpoint)
 
 

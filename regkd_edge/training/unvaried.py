@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..models import MLP
 from ..objectives import StepRecipe
+from ..recipes.terms import TERMS
 from .source import Source
 
 __all__ = ["ignored", "ignoring", "unvaried"]
@@ -30,7 +31,7 @@ def unvaried(source: Source, recipe: StepRecipe) -> np.ndarray:  # -> int [k]
     A feed may draw other values; so may perturbed and searched points, unless a box holds them. Matched gradients
     teach the student how its teacher answers to an input, whether it varies or not.
     """
-    if source.x is None or source.feed is not None or recipe.w_gm.active:
+    if source.x is None or source.feed is not None or any(TERMS[name].teacher_gradient for name in recipe.active_terms):
         return np.empty(0, dtype=int)
     x = source.x
     same = (x == x[0]).all(0)

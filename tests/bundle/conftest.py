@@ -32,7 +32,7 @@ def run(tmp_path_factory):
                 "student": "mlp:16:relu",
                 "steps": 20,
                 "evaluate_every": 10,
-                "backend": "torch",
+                "compute": "torch",
             },
             "quantize": {"precision": ["fp16", "int8"]},
             "build": {"profile": [1, 1, 4]},

@@ -29,7 +29,7 @@ _STEPS = "--recipe kang2024 --backend torch --steps 60 --batch 16 --no-baseline 
 _YAML = """
 data: {data: table.csv, target: y}
 teacher: {teacher: "mlp:8:tanh", epochs: 3}
-distill: {student: "mlp:4:tanh", steps: 40, backend: cpu, accept_teacher: true}
+distill: {student: "mlp:4:tanh", steps: 40, compute: cpu, accept_teacher: true}
 quantize: {precision: [int8]}
 build: {backend: [native]}
 bench: {samples: 20, warmup: 5, sweep: false, batches: [1]}

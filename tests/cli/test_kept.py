@@ -17,9 +17,9 @@ def test_what_the_call_did_not_give_is_listed_as_it_is_typed():
         "kept from earlier calls: --recipe none, --sigma 0.2, --no-baseline"
     ]
     assert note(before, {}, "quantize") == ["kept from earlier calls: --precision int8,fp16"]
-    before = {"bench.sweep": False, "build.backend": "native", "build.header": "a b"}
+    before = {"bench.sweep": False, "build.backend": "native", "build.c_header": "a b"}
     assert note(before, {}, "build", "bench") == [
-        "kept from earlier calls: --backend native, --header 'a b', --no-sweep"
+        "kept from earlier calls: --backend native, --c-header 'a b', --no-sweep"
     ]
 
 

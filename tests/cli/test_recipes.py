@@ -85,7 +85,7 @@ def test_a_run_needs_no_table(cli, trained, tmp_path):
     rows = {row["name"]: row for row in report["table"]}
     assert rows["teacher"]["rmse"] < 1e-5  # the targets are its own answers, in float32
     assert rows["student"]["what"] == "mlp:6:tanh, mimic, no data: generator inputs"
-    assert json.loads((run / "student" / "model.json").read_text())["extra"]["backend"] == "cpu"
+    assert json.loads((run / "student" / "model.json").read_text())["extra"]["compute"] == "cpu"
     assert cli("distill", run, "--json").json()["ran"] == []
 
 

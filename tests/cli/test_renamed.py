@@ -29,6 +29,9 @@ from regkd_edge.errors import UserError
             ["bundle", "r", "--evaluate-on", "synthetic", "--out=b"],
         ),
         (["build", "r", "--backend", "native"], ["build", "r", "--backend", "native"]),
+        (["build", "r", "--header", "pump"], ["build", "r", "--c-header", "pump"]),
+        (["distill", "r", "--no-header", "--candidates=8"], ["distill", "r", "--no-header", "--ascent-candidates=8"]),
+        (["quantize", "r", "--report"], ["quantize", "r", "--rank-layers"]),
         (["distill", "r", "--student", "--inputs"], ["distill", "r", "--student", "--units"]),
     ],
 )
@@ -41,13 +44,22 @@ def test_a_yaml_of_version_0_1_is_read():
         {
             "data": {"source": "digits"},
             "teacher": {"inputs": "standardized"},
-            "distill": {"backend": "torch"},
-            "quantize": {"placer": "own", "finetune": True, "finetune_steps": 7, "inputs": "i.yaml", "target": "orin"},
+            "distill": {"backend": "torch", "recipe": "none", "candidates": 8},
+            "build": {"backend": "native", "header": "pump"},
+            "quantize": {
+                "placer": "own",
+                "finetune": True,
+                "finetune_steps": 7,
+                "inputs": "i.yaml",
+                "target": "orin",
+                "report": True,
+            },
         }
     )
     quantize = config.quantize
     assert (config.data.data, config.teacher.units, config.distill.compute) == ("digits", "standardized", "torch")
-    assert (quantize.quantizer, quantize.qat, quantize.qat_steps) == ("own", True, 7)
+    assert (quantize.quantizer, quantize.qat, quantize.qat_steps, quantize.rank_layers) == ("own", True, 7, True)
+    assert (config.distill.ascent_candidates, config.build.c_header) == (8, "pump")
     assert (quantize.describe, quantize.platform) == ("i.yaml", "orin")
     assert "placer" not in config.to_yaml()
     with pytest.raises(UserError, match="unknown field quantize.placr"):
@@ -83,6 +95,17 @@ def test_a_flag_without_a_section_is_not_the_name_of_a_field_with_another_meanin
         own = {p.opts[0][2:].replace("-", "_") for p in command.params if p.opts[0][:2] == "--" and "__" not in p.name}
         # --trust is teacher.trust wherever it stands: code of the named files may run.
         assert (own & fields) - {"trust"} == same.get(name, set()) | platform.get(name, set()), name
+
+
+def test_a_field_has_one_meaning_in_all_sections():
+    """``--header`` was the first line of a table for ``distill`` and a C file for ``build``."""
+    meant = {"batch", "optimizer", "lr", "weight_decay", "device"}  # of the teacher's training and of the student's
+    meant |= {"describe"}  # a file that describes the inputs
+    seen, twice = set(), set()
+    for model in SECTIONS.values():
+        twice |= seen & set(model.model_fields)
+        seen |= set(model.model_fields)
+    assert twice <= meant
 
 
 def test_a_batch_size_is_never_taken_for_that_of_the_exported_graph(tmp_path):

@@ -304,7 +304,7 @@ def test_a_hundred_students_advance_together():
 
 
 def test_a_device_that_is_not_there_is_named():
-    with pytest.raises(RuntimeError, match=r"CUDA device 999 was asked for and there are \d+"):
+    with pytest.raises(RuntimeError, match=r"CUDA device 999 was requested and there are \d+"):
         core.cuda.device(999)
 
 
@@ -331,7 +331,7 @@ def test_a_whole_training_follows_the_torch_path(optimizer):
 
     recipe, total = StepRecipe.kang2024("blend"), 200
     curves, outputs = [], []
-    for backend in ("cuda", "torch"):
+    for compute in ("cuda", "torch"):
         student, teacher, x, y = _problem("cuda")
         progress = distill_steps(
             student,
@@ -344,9 +344,9 @@ def test_a_whole_training_follows_the_torch_path(optimizer):
             total=total,
             batch=32,
             seed=1,
-            backend=backend,
+            compute=compute,
         )
-        assert progress.choice.backend == backend
+        assert progress.choice.compute == compute
         curves.append(progress.losses.cpu().double().numpy())
         outputs.append(student(x).detach().cpu().numpy())
     np.testing.assert_allclose(curves[0], curves[1], atol=1e-3 * np.abs(curves[1]).max(), rtol=0)
@@ -386,7 +386,7 @@ def test_resuming_on_the_device_is_bit_equal():
     from regkd_edge.objectives import StepRecipe
 
     recipe, optimizer = StepRecipe.kang2024(), Optimizer("adam", lr=1e-3)
-    settings = dict(total=60, batch=32, seed=1, backend="cuda")
+    settings = dict(total=60, batch=32, seed=1, compute="cuda")
     student, teacher, x, y = _problem("cuda")
     resumed = copy.deepcopy(student)
     distill_steps(student, teacher, x, y, recipe, optimizer, n=60, **settings)

@@ -61,10 +61,10 @@ def test_build_and_bench_have_a_row_for_it(tmp_path):
 
 
 def test_build_writes_c_headers_that_a_c99_compiler_runs(tmp_path):
-    """``build --backend native --header pump``: the header alone, compiled by gcc as C99, answers as the graph does."""
+    """``build --backend native --c-header pump``: the header alone, compiled by gcc as C99, answers as the graph does."""
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
-    run, config = start(tmp_path, build={"backend": ["native"], "header": "pump"})
+    run, config = start(tmp_path, build={"backend": ["native"], "c_header": "pump"})
     for stage in STAGES[: STAGES.index("build") + 1]:
         done = perform(run, config, stage, lambda *figures: None)
     assert done.summary["headers"] == [
@@ -106,7 +106,7 @@ def test_build_writes_c_headers_that_a_c99_compiler_runs(tmp_path):
         # int8: one step of 254 where a value lies at a rounding tie; fp32: float32 error
         allowed = np.ptp(want) / 254 if name == "int8" else 2e-6 * np.abs(want).max()
         assert np.abs(np.array(said.split(), float) - want).max() <= allowed
-    perform(run, config.updated({"build.header": "none"}), "build", lambda *figures: None)
+    perform(run, config.updated({"build.c_header": "none"}), "build", lambda *figures: None)
     assert not list(run.file("engines").glob("*/*.h"))  # one that is no longer asked for does not stay and go stale
 
 
@@ -117,12 +117,12 @@ def test_a_header_needs_the_native_back_end_and_a_c_name(tmp_path):
     with pytest.raises(UserError, match="made from a native engine, and backend is onnxruntime"):
         perform(
             run,
-            config.updated({"build.backend": ["onnxruntime"], "build.header": "pump"}),
+            config.updated({"build.backend": ["onnxruntime"], "build.c_header": "pump"}),
             "build",
             lambda *figures: None,
         )
     with pytest.raises(UserError, match="'my pump' is not a C identifier"):
-        perform(run, config.updated({"build.header": "my pump"}), "build", lambda *figures: None)
+        perform(run, config.updated({"build.c_header": "my pump"}), "build", lambda *figures: None)
 
 
 def test_a_run_without_any_engine_is_refused(tmp_path, monkeypatch):

@@ -216,4 +216,4 @@ def test_without_a_gpu_the_reason_names_it(world):
         pytest.skip("a CUDA device is there")
     assert why
     with pytest.raises(NotAvailable):
-        choose(student, teacher, StepRecipe(), batch=4, x=x, y=y, backend="cuda")
+        choose(student, teacher, StepRecipe(), batch=4, x=x, y=y, compute="cuda")

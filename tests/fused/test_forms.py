@@ -29,10 +29,10 @@ ROWS = torch.randn(60, 5, generator=torch.Generator().manual_seed(3))
 RECIPE = StepRecipe(base="mimic", w_pm=1.0, w_gm=0.1, sigma=0.1)
 
 
-def trained(backend):
+def trained(compute):
     net = student()
     progress = distill_steps(
-        net, teacher(), ROWS, None, RECIPE, Optimizer("adam", 1e-2), n=30, total=30, batch=20, backend=backend
+        net, teacher(), ROWS, None, RECIPE, Optimizer("adam", 1e-2), n=30, total=30, batch=20, compute=compute
     )
     return net, progress
 
@@ -40,7 +40,7 @@ def trained(backend):
 def test_a_sequence_with_batch_normalization_takes_the_core_without_a_word():
     ours, progress = trained("cpu")  # insists on the core: it would raise where it cannot run
     theirs, by_torch = trained("torch")
-    assert progress.choice.backend == "cpu" and trained("auto")[1].choice.backend == "cpu"
+    assert progress.choice.compute == "cpu" and trained("auto")[1].choice.compute == "cpu"
     # 30 Adam steps in float32; sums are taken in another order
     assert torch.allclose(progress.losses, by_torch.losses, rtol=1e-3, atol=1e-5)
     assert torch.allclose(ours[0].weight, theirs[0].weight, atol=1e-4)
@@ -50,7 +50,7 @@ def test_a_sequence_with_batch_normalization_takes_the_core_without_a_word():
 def test_labels_alone_train_a_sequence_on_the_core():
     net = student()
     progress = fit_steps(net, ROWS, ROWS.sum(1, keepdim=True), Optimizer("adam", 1e-2), n=20, total=20, batch=20)
-    assert progress.choice.backend == "cpu" and progress.losses[-1, 0] < progress.losses[0, 0]
+    assert progress.choice.compute == "cpu" and progress.losses[-1, 0] < progress.losses[0, 0]
 
 
 @pytest.mark.parametrize("change", ["training", "hook", "residual", "marked"])
@@ -78,7 +78,7 @@ def test_a_student_whose_weights_are_computed_is_trained_by_torch():
     folded = core_forms(net, teacher(), 5)[0]
     assert folded is net
     progress = distill_steps(net, teacher(), ROWS, None, RECIPE, Optimizer("adam", 1e-2), n=20, total=20, batch=20)
-    assert progress.choice.backend == "torch" and "parametrization" in progress.choice.reason
+    assert progress.choice.compute == "torch" and "parametrization" in progress.choice.reason
     assert not torch.allclose(net.layers[0].weight, before, atol=1e-2)
 
 

@@ -29,7 +29,7 @@ def test_it_is_refused_on_a_cpu_with_one_line():
 
 
 def test_a_requested_cpu_excludes_it():
-    for where in ({"device": "cpu"}, {"backend": "cpu"}):
+    for where in ({"device": "cpu"}, {"compute": "cpu"}):
         with pytest.raises(NotAvailable, match="the CPU was requested"):
             place(*networks(), RECIPE, batch=4, mixed=True, **where)
 
@@ -37,9 +37,9 @@ def test_a_requested_cpu_excludes_it():
 def test_the_fused_core_leaves_it_to_torch():
     mlp = build("mlp:4:tanh", 3, 1, 0), build("mlp:9:tanh", 3, 1, 1)
     choice = choose(*mlp, StepRecipe(), batch=4, x=torch.randn(8, 3), mixed=True)
-    assert choice.backend == "torch" and "mixed precision is computed by torch" in choice.reason
+    assert choice.compute == "torch" and "mixed precision is computed by torch" in choice.reason
     with pytest.raises(NotAvailable, match="mixed precision"):
-        choose(*mlp, StepRecipe(), batch=4, x=torch.randn(8, 3), backend="cpu", mixed=True)
+        choose(*mlp, StepRecipe(), batch=4, x=torch.randn(8, 3), compute="cpu", mixed=True)
 
 
 def test_products_are_bfloat16_and_everything_kept_is_float32():

@@ -184,8 +184,8 @@ def test_the_loss_curve_of_a_whole_training_is_the_autograd_paths(kind, base, o)
     recipe = StepRecipe.kang2024(base, ascent_rule="normalised", draws=2)
     optimizer = Optimizer(kind, lr=3e-3, weight_decay=1e-3, schedule="cosine")
     call = {"n": 150, "total": 150, "batch": 32, "seed": 7}
-    fused = distill_steps(student, teacher, x, y, recipe, optimizer, backend="cpu", **call)
-    torch_path = distill_steps(again, teacher, x, y, recipe, optimizer, backend="torch", **call)
+    fused = distill_steps(student, teacher, x, y, recipe, optimizer, compute="cpu", **call)
+    torch_path = distill_steps(again, teacher, x, y, recipe, optimizer, compute="torch", **call)
     # Same noise, same order: only roundings differ, and training of smooth networks does not amplify them much in 150
     # steps.
     torch.testing.assert_close(fused.losses, torch_path.losses, rtol=1e-4, atol=1e-6)
@@ -199,8 +199,8 @@ def test_a_teacher_is_trained_alike_on_labels():
     again = copy.deepcopy(teacher)
     for loss in ("squared", "huber"):
         call = {"n": 100, "total": 100, "batch": 16, "seed": 1, "loss": loss}
-        fused = fit_steps(teacher, x, y, Optimizer("rmsprop", weight_decay=1e-5), backend="cpu", **call)
-        torch_path = fit_steps(again, x, y, Optimizer("rmsprop", weight_decay=1e-5), backend="torch", **call)
+        fused = fit_steps(teacher, x, y, Optimizer("rmsprop", weight_decay=1e-5), compute="cpu", **call)
+        torch_path = fit_steps(again, x, y, Optimizer("rmsprop", weight_decay=1e-5), compute="torch", **call)
         torch.testing.assert_close(fused.losses, torch_path.losses, rtol=1e-4, atol=1e-6)
 
 
@@ -209,8 +209,8 @@ def test_data_free_training_is_alike():
     again = copy.deepcopy(student)
     call = {"n": 100, "total": 100, "batch": 20, "seed": 1}
     optimizer = Optimizer("rmsprop", weight_decay=1e-5)
-    fused = distill_steps(student, teacher, None, None, StepRecipe.direct2023(), optimizer, backend="cpu", **call)
-    torch_path = distill_steps(again, teacher, None, None, StepRecipe.direct2023(), optimizer, backend="torch", **call)
+    fused = distill_steps(student, teacher, None, None, StepRecipe.direct2023(), optimizer, compute="cpu", **call)
+    torch_path = distill_steps(again, teacher, None, None, StepRecipe.direct2023(), optimizer, compute="torch", **call)
     # The rmsprop search amplifies roundings (above), here over 100 steps.
     torch.testing.assert_close(fused.losses, torch_path.losses, rtol=3e-3, atol=1e-5)
 
@@ -219,7 +219,7 @@ def test_rows_in_order_and_batches_beyond_the_data_are_alike():
     student, teacher, x, y = world()
     for shuffle, batch in ((False, 32), (True, 200)):
         runs = []
-        for backend in ("cpu", "torch"):
+        for compute in ("cpu", "torch"):
             s = copy.deepcopy(student)
             runs.append(
                 distill_steps(
@@ -233,7 +233,7 @@ def test_rows_in_order_and_batches_beyond_the_data_are_alike():
                     total=6,
                     batch=batch,
                     shuffle=shuffle,
-                    backend=backend,
+                    compute=compute,
                 )
             )
         torch.testing.assert_close(runs[0].losses, runs[1].losses, rtol=1e-5, atol=1e-7)
@@ -247,7 +247,7 @@ def test_a_run_cut_in_pieces_is_the_same_run_bit_for_bit():
     student, teacher, x, y = world()
     whole, cut = copy.deepcopy(student), copy.deepcopy(student)
     recipe, optimizer = StepRecipe.kang2024("ail", draws=2), Optimizer("adamw", schedule="linear")
-    common = {"total": 60, "batch": 16, "seed": 4, "backend": "cpu"}
+    common = {"total": 60, "batch": 16, "seed": 4, "compute": "cpu"}
     expected = distill_steps(whole, teacher, x, y, recipe, optimizer, n=60, **common).losses
     found, state = [], TrainState()
     for n in (1, 22, 37):
@@ -274,22 +274,22 @@ def test_an_interrupted_call_changes_nothing_and_is_heard(monkeypatch):
     monkeypatch.setattr(native, "_FLOP_A_CALL", 1e6)
     call = (student, teacher, x, y, StepRecipe(), Optimizer(), state)
     with pytest.raises(KeyboardInterrupt):
-        distill_steps(*call, n=100, total=100, batch=32, backend="cpu")
+        distill_steps(*call, n=100, total=100, batch=32, compute="cpu")
     assert len(calls) == 3 and same(student, before) and state.step == 0
     monkeypatch.setattr(native, "_load", lambda: (core, None))
     whole = copy.deepcopy(student)
-    distill_steps(*call, n=100, total=100, batch=32, backend="cpu")  # still in small pieces
+    distill_steps(*call, n=100, total=100, batch=32, compute="cpu")  # still in small pieces
     monkeypatch.setattr(native, "_FLOP_A_CALL", 1e12)
-    distill_steps(whole, teacher, x, y, StepRecipe(), Optimizer(), n=100, total=100, batch=32, backend="cpu")
+    distill_steps(whole, teacher, x, y, StepRecipe(), Optimizer(), n=100, total=100, batch=32, compute="cpu")
     assert same(student, whole)
 
 
 def test_a_run_can_change_the_back_end_on_the_way():
     student, teacher, x, y = world()
     state = TrainState()
-    for backend in ("torch", "cpu", "torch"):
+    for compute in ("torch", "cpu", "torch"):
         done = distill_steps(
-            student, teacher, x, y, StepRecipe(), Optimizer(), state, n=20, total=60, batch=16, backend=backend
+            student, teacher, x, y, StepRecipe(), Optimizer(), state, n=20, total=60, batch=16, compute=compute
         )
     assert state.step == 60 and done.losses[-1, 0] < 0.5
 
@@ -319,7 +319,7 @@ def test_the_number_of_threads_changes_no_bit():
     for threads in (1, 2):
         torch.set_num_threads(threads)
         s = copy.deepcopy(student)
-        distill_steps(s, teacher, x, None, StepRecipe.kang2024(), Optimizer(), n=5, total=5, batch=1500, backend="cpu")
+        distill_steps(s, teacher, x, None, StepRecipe.kang2024(), Optimizer(), n=5, total=5, batch=1500, compute="cpu")
         runs.append(s)
     assert same(*runs)
 
@@ -331,14 +331,14 @@ class TestChoice:
         return choose(call.pop("student"), call.pop("teacher"), call.pop("recipe"), **call)
 
     def test_mlps_are_fused_by_themselves(self):
-        assert self.why().backend == "cpu"
-        assert self.why(recipe=StepRecipe("labels"), teacher=None).backend == "cpu"
-        assert self.why(x=None, y=None).backend == "cpu"
-        assert self.why(backend="torch").backend == "torch"
+        assert self.why().compute == "cpu"
+        assert self.why(recipe=StepRecipe("labels"), teacher=None).compute == "cpu"
+        assert self.why(x=None, y=None).compute == "cpu"
+        assert self.why(compute="torch").compute == "torch"
 
     def test_an_mlp_in_disguise_and_stored_answers_of_any_teacher_are_fused(self):
-        assert self.why(student=torch.nn.Sequential(torch.nn.Linear(6, 1))).backend == "cpu"
-        assert self.why(teacher=lambda x: x[:, :1]).backend == "cpu"  # mimic needs its answers to the rows, no more
+        assert self.why(student=torch.nn.Sequential(torch.nn.Linear(6, 1))).compute == "cpu"
+        assert self.why(teacher=lambda x: x[:, :1]).compute == "cpu"  # mimic needs its answers to the rows, no more
 
     @pytest.mark.parametrize(
         "change,reason",
@@ -359,19 +359,19 @@ class TestChoice:
     )
     def test_what_the_core_does_not_cover_runs_in_torch_with_the_reason(self, change, reason):
         choice = self.why(**change)
-        assert choice.backend == "torch" and reason in choice.reason
-        with pytest.raises(NotAvailable, match="backend 'cpu' cannot run"):
-            self.why(**change, backend="cpu")
+        assert choice.compute == "torch" and reason in choice.reason
+        with pytest.raises(NotAvailable, match="compute 'cpu' cannot run"):
+            self.why(**change, compute="cpu")
 
     def test_large_products_run_in_torch_unless_the_core_is_asked_for(self):
         large = {"student": mlp([512, 1024, 1024, 1], "tanh", 0), "teacher": mlp([512, 1024, 1024, 1], "tanh", 0)}
         data = {"x": torch.zeros(2, 512), "y": None, "batch": 256}
         choice = self.why(**large, **data)
-        assert choice.backend == "torch" and "FLOP" in choice.reason
-        assert self.why(**large, **data, backend="cpu").backend == "cpu"
-        assert self.why(**large, **{**data, "batch": 16}).backend == "cpu"
+        assert choice.compute == "torch" and "FLOP" in choice.reason
+        assert self.why(**large, **data, compute="cpu").compute == "cpu"
+        assert self.why(**large, **{**data, "batch": 16}).compute == "cpu"
         large["student"] = mlp([512, 8, 1], "tanh", 0)  # a large teacher is no obstacle
-        assert self.why(**large, **data).backend == "cpu"
+        assert self.why(**large, **data).compute == "cpu"
 
     def test_frozen_parameters_and_hooks_run_in_torch(self):
         frozen, hooked = world()[0], world()[0]
@@ -393,8 +393,8 @@ class TestChoice:
         monkeypatch.setattr(native, "_load", lambda: (None, "the compiled extension regkd_edge._core is missing"))
         assert "_core" in self.why().reason
         with pytest.raises(NotAvailable, match="_core"):
-            self.why(backend="cpu")
+            self.why(compute="cpu")
 
     def test_cuda_on_cpu_tensors_is_refused(self):
         with pytest.raises(NotAvailable, match="cuda"):
-            self.why(backend="cuda")
+            self.why(compute="cuda")

@@ -50,7 +50,7 @@ def test_a_gpu_is_taken_where_the_core_runs_on_it(gpu):
     assert where() == ("cuda", "a GPU is present and the fused core runs on it")
     labels = {"teacher": None, "recipe": StepRecipe("labels"), "y": torch.zeros(2000, 1)}  # a teacher's training
     assert where(**labels, student=MLP([3, 256, 256, 1]))[0] == "cuda"
-    assert where(device="cuda", backend="torch")[0] == "cuda"
+    assert where(device="cuda", compute="torch")[0] == "cuda"
 
 
 def test_what_the_core_does_not_run_there_stays_on_the_cpu_with_the_reason(gpu):
@@ -94,7 +94,7 @@ def test_gains_are_interpolated_between_the_sizes_of_the_table():
     assert found == pytest.approx([0.5, 0.5, 2.0, 8.0, 8.0])
 
 
-@pytest.mark.parametrize("asked", [{"device": "cpu"}, {"backend": "cpu"}, {"backend": "torch"}])
+@pytest.mark.parametrize("asked", [{"device": "cpu"}, {"compute": "cpu"}, {"compute": "torch"}])
 def test_the_cpu_when_asked_for(gpu, asked):
     device, why = where(**asked)
     assert device == "cpu" and "was requested" in why
@@ -106,7 +106,7 @@ def test_without_a_gpu_the_cause_is_told(monkeypatch):
     why = no_gpu()
     assert torch.__version__ in why or "driver" in why
     assert where() == ("cpu", f"no GPU: {why}")
-    for asked in ("device", "backend"):
+    for asked in ("device", "compute"):
         with pytest.raises(NotAvailable) as refused:
             where(**{asked: "cuda"})
         assert str(refused.value).startswith(f"{asked} 'cuda' was requested and cannot be used: {why}")
@@ -124,8 +124,8 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
 
 
 def test_what_contradicts_itself_is_refused():
-    with pytest.raises(RecipeError, match="device cuda and backend cpu exclude"):
-        where(device="cuda", backend="cpu")
+    with pytest.raises(RecipeError, match="device cuda and compute cpu exclude"):
+        where(device="cuda", compute="cpu")
     with pytest.raises(RecipeError, match="device 'tpu' is unknown"):
         where(device="tpu")
 

@@ -32,7 +32,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 def test_fitting_labels_lowers_the_loss(world):
     student, _, x, y = world
-    done = fit_steps(student, x, y, Optimizer(lr=1e-2), n=200, total=200, batch=20, seed=1, backend="torch")
+    done = fit_steps(student, x, y, Optimizer(lr=1e-2), n=200, total=200, batch=20, seed=1, compute="torch")
     assert done.losses.shape == (200, len(LOSS_COLUMNS)) and done.state.step == 200
     assert done.losses[-20:, 0].mean() < 0.3 * done.losses[:20, 0].mean()
     torch.testing.assert_close(done.losses[:, 0], done.losses[:, 1])
@@ -43,7 +43,7 @@ def test_every_base_with_all_terms_learns(base, world):
     student, teacher, x, y = world
     recipe = StepRecipe.kang2024(base)
     done = distill_steps(
-        student, teacher, x, y, recipe, Optimizer(lr=1e-2), n=120, total=120, batch=30, backend="torch"
+        student, teacher, x, y, recipe, Optimizer(lr=1e-2), n=120, total=120, batch=30, compute="torch"
     )
     early, late = done.losses[:10].mean(0), done.losses[-10:].mean(0)
     assert torch.isfinite(done.losses).all()
@@ -53,7 +53,7 @@ def test_every_base_with_all_terms_learns(base, world):
 def test_the_total_is_the_weighted_sum_of_the_terms(world):
     student, teacher, x, y = world
     recipe = StepRecipe.kang2024("blend", w_gm=0.3)
-    done = distill_steps(student, teacher, x, y, recipe, Optimizer(), n=7, total=9, batch=30, backend="torch")
+    done = distill_steps(student, teacher, x, y, recipe, Optimizer(), n=7, total=9, batch=30, compute="torch")
     weights = torch.tensor([recipe.weights(step, 9) for step in range(7)])
     torch.testing.assert_close(done.losses[:, 0], (weights * done.losses[:, 1:]).sum(1))
 
@@ -62,7 +62,7 @@ def test_a_run_cut_in_pieces_and_stored_between_them_is_the_same_run(world):
     student, teacher, x, y = world
     whole, cut = copy.deepcopy(student), copy.deepcopy(student)
     recipe, optimizer = StepRecipe.kang2024("ail", draws=2), Optimizer("rmsprop", schedule="cosine")
-    common = {"total": 30, "batch": 16, "seed": 4, "backend": "torch"}
+    common = {"total": 30, "batch": 16, "seed": 4, "compute": "torch"}
     expected = distill_steps(whole, teacher, x, y, recipe, optimizer, n=30, **common).losses
     found, state = [], TrainState()
     for n in (1, 12, 17):
@@ -115,7 +115,7 @@ def test_the_data_free_step_is_the_papers():
         optimizer.step()
     recipe, ours = StepRecipe.direct2023(), Optimizer("rmsprop", lr=1e-3, weight_decay=1e-5)
     distill_steps(
-        student, teacher, None, None, recipe, ours, n=steps, total=steps, batch=batch, seed=seed, backend="torch"
+        student, teacher, None, None, recipe, ours, n=steps, total=steps, batch=batch, seed=seed, compute="torch"
     )
     for p, q in zip(student.parameters(), by_hand.parameters()):
         # 40 float32 steps of sizes near 1e-3 each, sums in another order
@@ -144,7 +144,7 @@ def test_rows_can_be_taken_in_order(world):
     student, teacher, x, y = world
     again = copy.deepcopy(student)
     rows_of = lambda step: [(step * 25 + i) % 60 for i in range(25)]  # noqa: E731
-    call = {"n": 4, "total": 4, "batch": 25, "backend": "torch"}
+    call = {"n": 4, "total": 4, "batch": 25, "compute": "torch"}
     distill_steps(student, teacher, x, y, StepRecipe(), Optimizer(), shuffle=False, **call)
     flat = torch.cat([x[rows_of(step)] for step in range(4)])
     distill_steps(again, teacher, flat, None, StepRecipe(), Optimizer(), shuffle=False, **call)
@@ -159,7 +159,7 @@ def test_a_convolutional_student_with_images_runs_on_the_torch_path():
     done = distill_steps(
         student, teacher, x, y, StepRecipe.kang2024("ail"), Optimizer(lr=1e-2), n=30, total=30, batch=10
     )
-    assert done.choice.backend == "torch" and "Sequential" in done.choice.reason
+    assert done.choice.compute == "torch" and "Sequential" in done.choice.reason
     assert done.losses[-5:, 0].mean() < done.losses[:5, 0].mean()
 
 
@@ -169,9 +169,9 @@ class TestTeachersWithoutGradients:
 
     def test_pm_and_abm_by_candidates_work(self, world):
         student, _, x, y = world
-        recipe = StepRecipe(w_pm=1.0, w_abm=1.0, ascent_sigma=0.5, candidates=8)
+        recipe = StepRecipe(w_pm=1.0, w_abm=1.0, ascent_sigma=0.5, ascent_candidates=8)
         done = distill_steps(student, self.teacher, x, y, recipe, Optimizer(lr=1e-2), n=100, total=100, batch=20)
-        assert done.choice.backend == "torch"
+        assert done.choice.compute == "torch"
         assert done.losses[-10:, 0].mean() < 0.3 * done.losses[:10, 0].mean()
 
     def test_the_candidate_is_the_largest_disagreement(self, world):
@@ -179,7 +179,7 @@ class TestTeachersWithoutGradients:
         from regkd_edge.fused.reference import synthetic_points
 
         student, _, x, _ = world
-        recipe = StepRecipe(w_abm=1.0, ascent_sigma=0.5, candidates=8)
+        recipe = StepRecipe(w_abm=1.0, ascent_sigma=0.5, ascent_candidates=8)
         found = synthetic_points(student, self.teacher, x, recipe, 1, 2)["ascended"]
         away = lambda z: (student(z) - self.teacher(z)).square().sum(-1)  # noqa: E731
         among = torch.stack([away(c) for c in ascent_candidates(x, recipe, 1, 2).unbind(1)], 1)
@@ -198,7 +198,7 @@ class TestTeachersWithoutGradients:
     def test_central_differences_agree_with_the_gradient(self, world):
         student, teacher, x, y = world
         recipe = StepRecipe(w_gm=1.0, teacher_gradient="central", teacher_step=0.01)
-        kwargs = {"n": 1, "total": 1, "batch": 60, "backend": "torch"}
+        kwargs = {"n": 1, "total": 1, "batch": 60, "compute": "torch"}
         plain = lambda z: teacher(z)  # noqa: E731
         student, again = student.double(), copy.deepcopy(student).double()
         x, teacher = x.double(), teacher.double()
@@ -220,7 +220,7 @@ class TestTeachersWithoutGradients:
         ({"x": torch.zeros(0, 4), "y": None}, "0 training rows"),
         ({"y": torch.zeros(3, 1)}, r"\(3, 1\)"),
         ({"recipe": StepRecipe(w_pm=1.0, sigma=(0.1, 0.2))}, "2 numbers"),
-        ({"backend": "tpu"}, "tpu"),
+        ({"compute": "tpu"}, "tpu"),
     ],
 )
 def test_mistakes_are_refused_before_anything_changes(world, change, words):

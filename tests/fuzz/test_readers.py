@@ -73,7 +73,7 @@ def test_inputs_that_once_ended_in_a_traceback(name, seed, tmp_path):
 _OPENERS = {
     "bundle/archive": "bundle, unpacked bundle", "bundle/make": "model", "bundle/signature": "public key, private key, signature",
     "bundle/deploy": "predictions", "bundle/tar": "bundle", "config/run": "config", "data/reading/__init__": "npz",
-    "data/reading/arrays": "npy", "data/reading/mat": "mat", "data/reading/stream": "csv, gz, zip, text table", "data/reading/parquet": "parquet",
+    "data/reading/npz": "npy", "data/reading/mat": "mat", "data/reading/stream": "csv, gz, zip, text table", "data/reading/parquet": "parquet",
     "data/reading/workbook": "workbook", "data/reading/fast": "csv", "data/store": "dataset, names of a dataset, predictions",
     "engines/base": "manifest", "engines/native/backend": "native", "engines/onnxruntime": "onnx",
     "engines/tensorrt/network": "onnx", "engines/host": "the kernel's files", "export/check": "the graph just exported",

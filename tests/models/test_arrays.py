@@ -48,7 +48,7 @@ def test_a_regressor_from_a_factory_teaches_values_and_search_by_candidates(conf
         data, teacher, DistillConfig(student="mlp:16:tanh", terms=["pm", "abm"], steps=400, batch=32, lr=1e-2), 0
     )
     x, y = data.rows("test")
-    assert trained.choice.backend == "torch"
+    assert trained.choice.compute == "torch"
     assert trained.best_validation < 0.4 * y.std()  # a student that learnt nothing is at 1
     save_teacher(tmp_path / "teacher", teacher, data)
     again = teacher_for(config, data, tmp_path / "teacher")
@@ -99,7 +99,7 @@ def test_everything_else_works(config, data, fields):
         pytest.skip("a thousand forests' answers a search: the function shows it")
     trained = distill(data, teacher_for(config, data), tiny(**fields), 0)
     # the core takes the steps where only stored answers are used, torch those that ask the teacher
-    assert trained.choice.backend in ("cpu", "torch") and np.isfinite(trained.best_validation)
+    assert trained.choice.compute in ("cpu", "torch") and np.isfinite(trained.best_validation)
     assert (trained.recipe["ascent_rule"] == "candidates") == ("teacher_gradient" not in fields)
 
 

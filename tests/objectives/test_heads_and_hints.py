@@ -56,7 +56,7 @@ def test_two_heads_train_with_every_term_and_say_why_in_torch(rows):
     teacher, x, y, quantities = rows
     wide, recipe = two_heads(net([3, 8, 2], 0)), StepRecipe.kang2024("tor", second_head=0.5)
     progress = distill_steps(wide, teacher, x, y, recipe, Optimizer(lr=1e-2), n=60, total=60, batch=40, rows=quantities)
-    assert progress.choice.backend == "torch" and "two-headed" in progress.choice.reason
+    assert progress.choice.compute == "torch" and "two-headed" in progress.choice.reason
     assert progress.losses[-5:, 0].mean() < 0.5 * progress.losses[:5, 0].mean()
 
 
@@ -82,7 +82,7 @@ def test_a_hint_between_last_layers_is_a_pair_of_mlps(rows):
     teacher, x, _, _ = rows
     student = net([3, 8, 2], 0)
     ours, theirs = hinted(student, teacher, weight=2.0, generator=torch.Generator().manual_seed(4))
-    assert type(ours) is MLP and type(theirs) is MLP and choose(ours, theirs, StepRecipe(), batch=8).backend == "cpu"
+    assert type(ours) is MLP and type(theirs) is MLP and choose(ours, theirs, StepRecipe(), batch=8).compute == "cpu"
     hidden = torch.tanh(teacher.layers[1](torch.tanh(teacher.layers[0](x))))
     scale = (2.0 / 12) ** 0.5
     torch.testing.assert_close(theirs(x), torch.cat([teacher(x), scale * hidden], 1), rtol=1e-5, atol=1e-6)
@@ -121,7 +121,7 @@ def test_rkd_trains_and_has_finite_gradients_at_equal_rows(rows):
     progress = distill_steps(
         student, teacher, x, None, StepRecipe(base="rkd"), Optimizer(lr=1e-2), n=100, total=100, batch=20
     )
-    assert progress.choice.backend == "torch" and "rkd" in progress.choice.reason
+    assert progress.choice.compute == "torch" and "rkd" in progress.choice.reason
     assert progress.losses[-1, 0] < 0.3 * progress.losses[0, 0]
     with pytest.raises(RecipeError, match="rkd compares pairs"):
         matching_loss(teacher(x), row_quantities(teacher(x), None), None, StepRecipe(base="rkd"))

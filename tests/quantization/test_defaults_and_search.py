@@ -33,7 +33,7 @@ def test_a_function_and_the_command_have_the_same_defaults(function):
     assert here["method"] == config.method == "output"
     assert here["percentile"] == config.percentile == defaults(ranges.range_of)["percentile"] == 99.99
     assert tuple(here.get("corrections", CORRECTIONS)) == tuple(config.corrections) == CORRECTIONS
-    assert here.get("tolerance") is None and here.get("bound") is None and here.get("report", False) is False
+    assert here.get("tolerance") is None and here.get("bound") is None and here.get("rank_layers", False) is False
     for name, field in (("steps", "qat_steps"), ("lr", "qat_lr"), ("batch", "qat_batch")):
         if name in here and hasattr(config, field):
             assert here[name] == getattr(config, field)

@@ -234,7 +234,9 @@ def test_options_reach_the_quantizer_of_each_precision(monkeypatch):
     seen = {}
     for name in ("quantize_fp16", "quantize_int8", "quantize_layers"):
         monkeypatch.setattr(dispatch, name, lambda *given, n=name, **named: seen.update({n: (given, named)}))
-    options = QuantizeConfig(method="percentile", percentile=99.0, quantizer="own", corrections=["bias"], report=True)
+    options = QuantizeConfig(
+        method="percentile", percentile=99.0, quantizer="own", corrections=["bias"], rank_layers=True
+    )
     ask = lambda precision: dispatch.quantize_graph("s", "t", precision, "rows", options, bound="bound", labelled="labels", check_rows="check")  # fmt: skip  # noqa: E731
     ask("fp16"), ask("int8"), ask("fp8")
     shared = {
@@ -242,7 +244,7 @@ def test_options_reach_the_quantizer_of_each_precision(monkeypatch):
         "percentile": 99.0,
         "corrections": ["bias"],
         "check_rows": "check",
-        "report": True,
+        "rank_layers": True,
     }
     assert seen["quantize_fp16"] == (("s", "t"), {"check_rows": "check"})
     assert seen["quantize_int8"] == (
@@ -257,10 +259,10 @@ def test_options_reach_the_quantizer_of_each_precision(monkeypatch):
     "options,words",
     [
         ({"bound": object()}, "has no bound on the RMSE"),
-        ({"report": True}, "has no report by layers"),
+        ({"rank_layers": True}, "has no ranking of layers"),
         ({"corrections": ("bias",)}, r"has no corrections \(bias\)"),
         ({"corrections": ()}, None),
-        ({"corrections": CORRECTIONS, "bound": None, "report": False}, None),
+        ({"corrections": CORRECTIONS, "bound": None, "rank_layers": False}, None),
     ],
 )
 def test_what_another_quantizer_lacks_is_refused_rather_than_ignored(tmp_path, options, words):

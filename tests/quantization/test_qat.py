@@ -180,7 +180,7 @@ def test_the_best_on_validation_rows_is_written_and_the_summary_says_which(tmp_p
     done = qat.quantize_with_qat(
         source, tmp_path / "q.onnx", x, student, teacher, train=(x, rows(256, 2)), validation=(held, labels),
         recipe=StepRecipe("mimic"), steps=7, batch=16, lr=0.5, seed=3, corrections=CORRECTIONS if way == "split" else PLAIN,
-        report=way == "trained",
+        rank_layers=way == "trained",
     )  # fmt: skip
     record = done.extra["qat"]
     assert record["kept"] is (way == "trained") and record["steps"] == 7

@@ -68,9 +68,9 @@ NEW_TERM = """
     assert last["mean"] > 0 and last["pm"] > 0 and last["gm"] == 0
     assert abs(last["total"] - (last["base"] + last["pm"] + 0.5 * last["mean"])) < 1e-4
     assert student.recipe["w_mean"]["start"] == 0.5
-    assert student.choice.backend == "torch" and "has no kernel" in student.choice.reason
+    assert student.choice.compute == "torch" and "has no kernel" in student.choice.reason
     kept = distill(data, teacher, DistillConfig(terms=["pm"], **short), 0)
-    assert kept.choice.backend == sys.argv[1] and kept.history[-1]["mean"] == 0
+    assert kept.choice.compute == sys.argv[1] and kept.history[-1]["mean"] == 0
 """
 
 

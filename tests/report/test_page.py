@@ -161,7 +161,7 @@ def test_calls_from_python_and_from_cpp_are_told_apart(report):
 
 
 def test_a_run_without_layer_errors_says_how_to_get_them(report):
-    assert "quantize RUN --report" in "".join(Document(page(report)).text)
+    assert "quantize RUN --rank-layers" in "".join(Document(page(report)).text)
 
 
 def test_a_student_larger_than_its_teacher_is_not_called_smaller(measured_run):

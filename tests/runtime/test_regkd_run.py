@@ -111,7 +111,7 @@ MISTAKES = {
     "no engine": ("1,2,3,4,5", ["nowhere", "rows.csv"], "'nowhere' cannot be opened"),
     "no manifest": ("1,2,3,4,5", [".", "rows.csv"], "manifest.json' cannot be opened"),
     "no native file": ("1,2,3,4,5", ["rows.csv", "rows.csv"], "does not start as a native engine does"),
-    "a device": ("1,2,3,4,5", ["/dev/zero", "rows.csv"], "'/dev/zero' is no ordinary file"),
+    "a device": ("1,2,3,4,5", ["/dev/zero", "rows.csv"], "'/dev/zero' is not an ordinary file"),
     "one argument": ("", ["BACKEND"], "an engine and a CSV file are needed"),
     "three arguments": ("", ["BACKEND", "a", "b"], "'b' is one argument too many"),
     "an unknown option": ("", ["BACKEND", "a", "--fast"], "unknown option '--fast'"),

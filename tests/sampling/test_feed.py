@@ -30,14 +30,14 @@ def make(seed=0, total=40, recipe=StepRecipe(base="mimic"), teacher=None):
     return Member(net([3, 6, 1], 2), teacher, None, None, recipe, Optimizer("rmsprop"), total, 10, seed), feed
 
 
-@pytest.mark.parametrize("backend", ["torch", "auto"])
-def test_the_base_is_the_weighted_sum_of_the_parts_means(backend):
+@pytest.mark.parametrize("compute", ["torch", "auto"])
+def test_the_base_is_the_weighted_sum_of_the_parts_means(compute):
     member, feed = make()
     points = feed.draw(0).reshape(5, 10, 3)[0]
     error = (member.student(points) - member.teacher(points)).square()[:, 0]
     alpha = 1 - 5 / 40  # of the round's last step
     expected = alpha * error[:6].mean() + (1 - alpha) * error[6:].mean()
-    losses = advance_fed([member], [feed], 5, backend)[0].losses
+    losses = advance_fed([member], [feed], 5, compute)[0].losses
     assert losses[0, 0].item() == pytest.approx(expected.item(), rel=1e-5)  # float32 sums of ten numbers
 
 

@@ -30,11 +30,11 @@ def finished(tmp_path_factory):
                 "student": "mlp:8:relu",
                 "steps": 20,
                 "evaluate_every": 10,
-                "backend": "torch",
+                "compute": "torch",
                 "accept_teacher": True,
             },
             "quantize": {"precision": ["fp16", "int8"]},
-            "build": {"backend": ["onnxruntime", "native"], "header": "pump"},
+            "build": {"backend": ["onnxruntime", "native"], "c_header": "pump"},
             "bench": {"samples": 20, "warmup": 2, "batches": [1], "sweep": False},
         }
     )

@@ -95,7 +95,7 @@ def test_synthetic_rows_stay_in_the_ranges_stored_with_the_student(finished, cal
 
 
 def test_several_precisions_and_a_report(finished):
-    graphs = quantize(finished, precision="int8,bf16", report=True)
+    graphs = quantize(finished, precision="int8,bf16", rank_layers=True)
     assert [graph["share"] for graph in graphs] == [{"int8": 1.0}, {"bf16": 1.0}]
     assert {"input", "weights", "activations"} == set(graphs[0]["sensitivity"]["parts"]) and len(
         graphs[0]["sensitivity"]["layers"]
@@ -158,7 +158,7 @@ def test_several_targets_are_several_figures(tmp_path):
 
 
 def test_training_through_the_quantizers(finished):
-    (graph,) = quantize(finished, precision="int8", qat=True, qat_steps=20, report=True)
+    (graph,) = quantize(finished, precision="int8", qat=True, qat_steps=20, rank_layers=True)
     assert len(graph["sensitivity"]["layers"]) == 3
     assert graph["share"] == {"int8": 1.0} and graph["qat"]["steps"] == 20
     if graph["qat"]["kept"]:  # never where it is worse
@@ -193,8 +193,8 @@ def test_a_base_that_mixes_row_by_row_is_trained_through_the_quantizers(finished
         ),
         ({"precision": "bf16", "max_increase": "1%"}, "searches int8 and fp8 graphs.*or add --max-increase none"),
         (
-            {"precision": "int8", "quantizer": "onnxruntime", "report": True},
-            r"--quantizer onnxruntime has no report by layers.*--quantizer own",
+            {"precision": "int8", "quantizer": "onnxruntime", "rank_layers": True},
+            r"--quantizer onnxruntime has no ranking of layers.*--quantizer own",
         ),
         (
             {"precision": "int8", "quantizer": "modelopt", "corrections": "bias"},

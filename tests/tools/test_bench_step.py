@@ -60,7 +60,7 @@ def test_a_table_from_known_figures(device, members):
     by[f"ensemble of {members}"] = figures(800.0)
     by["jax"], by[f"jax vmap of {members}"] = figures(120.0), figures(min(2000.0, 119.0 * members))
     by["jax default"] = figures(1.0)  # TF32: not a peer
-    whole = {"seconds": [1.0, 3.0, 2.0], "backend": device}
+    whole = {"seconds": [1.0, 3.0, 2.0], "compute": device}
     text = step.page({"device": "a machine"}, [result(case, **by)], known, whole, ["wide value tanh"])
     assert "- device: a machine" in text and "- compile: no figure in some rows (NotImplementedError: no)" in text
     assert f"back end '{device}': 2.00 s (of 1.00, 3.00, 2.00)" in text
@@ -89,7 +89,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(step, "time_case", time_case)
     monkeypatch.setattr(step, "peak", lambda device: 1e11)
-    monkeypatch.setattr(step, "whole_run", lambda device: {"seconds": [1.5], "backend": "cpu"})
+    monkeypatch.setattr(step, "whole_run", lambda device: {"seconds": [1.5], "compute": "cpu"})
     command = ["--device", "cpu", "--shapes", "small,direct", "--activations", "tanh", "--out", str(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
         step.main(command)

@@ -16,22 +16,22 @@ from .test_resume import equal
 from .test_train import same_weights, short
 
 
-def member(average, backend="torch", seed=0):
+def member(average, compute="torch", seed=0):
     g = torch.Generator().manual_seed(1)
     x = torch.randn(40, 3, generator=g)
     optimizer = Optimizer(lr=1e-2, average=average)
     found = Member(
         build("mlp:5:tanh", 3, 1, 0), None, x, x.sum(1, keepdim=True), StepRecipe(base="labels"), optimizer, 400, 8
     )
-    found.decide(backend)
+    found.decide(compute)
     return found
 
 
-@pytest.mark.parametrize("backend", ["torch", "auto"])
+@pytest.mark.parametrize("compute", ["torch", "auto"])
 @pytest.mark.parametrize("decay", [0.9, 0.99])
-def test_it_is_the_average_by_its_definition(backend, decay):
+def test_it_is_the_average_by_its_definition(compute, decay):
     """Against a loop that takes one step at a time and averages by hand."""
-    ours, by_hand = member(decay, backend), member(0.0, backend)
+    ours, by_hand = member(decay, compute), member(0.0, compute)
     advance([ours], 35)
     advance([ours], 18)
     every = {0.9: 1, 0.99: 5}[decay]  # a twentieth of the time constant

@@ -89,7 +89,7 @@ def test_what_goes_together_trains(data, teacher, case):
     assert (last["abm"] > 0) == ("abm" in config.terms or config.drawn == "direct")
     assert all(torch.isfinite(p).all() for p in trained.module.parameters())
     in_torch = config.base == "rkd" or config.heads == 2
-    assert (trained.choice.backend == "torch") == in_torch  # the fused core wherever it covers the objective
+    assert (trained.choice.compute == "torch") == in_torch  # the fused core wherever it covers the objective
     assert trained.setup["sampler"] == config.drawn
 
 
@@ -98,7 +98,7 @@ def test_a_hint_may_be_any_hidden_layer(data, teacher, layers):
     trained = distill(data, teacher, short(base="hint", hint_layers=list(layers), terms=["gm"]), 0)
     assert trained.module.widths == [3, 8, 2]
     last = layers[1] != 0  # only between last hidden layers both widened networks are MLPs
-    assert (trained.choice.backend == "torch") != last
+    assert (trained.choice.compute == "torch") != last
 
 
 def test_a_hidden_layer_that_is_not_there_is_refused(data, teacher):

@@ -159,7 +159,7 @@ def test_known_answers_are_not_requested_again(run):
 def test_memory_stays_far_below_the_size_of_the_set(tmp_path, monkeypatch):
     monkeypatch.setattr(stored, "IN_MEMORY", 1 << 20)
     monkeypatch.setattr(stored, "_BLOCK", 1 << 20)
-    monkeypatch.setattr("regkd_edge.data.examples._BLOCK", 1 << 17)
+    monkeypatch.setattr("regkd_edge.data.flattened._BLOCK", 1 << 17)
     rows = RNG.normal(size=(40_000, 4, 64)).astype(np.float32)  # 40 MB, 80 MB as float64
     np.savez(tmp_path / "d.npz", x=rows, y=rows.mean(axis=(1, 2)))
     del rows

@@ -60,7 +60,7 @@ def distilled(spec=CONV, teacher=None, rows=None, **options):
 def test_a_student_learns_from_a_teacher_that_takes_tensors(spec):
     x, y = signals(200)
     student = distilled(spec, rows=(x, y), steps=300, evaluate_every=100, lr=1e-2)
-    assert student.input_shape == SHAPE and student.record["backend"] == "torch"
+    assert student.input_shape == SHAPE and student.record["compute"] == "torch"
     assert student.score(*signals(100, 1)) > 0.3
     assert np.array_equal(student.predict(x), student.predict(x.reshape(len(x), -1)))
 

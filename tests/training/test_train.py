@@ -180,7 +180,7 @@ def test_a_teacher_without_gradients_refuses_gradient_matching(data, trained):
     try:
         with pytest.raises(RecipeError):
             distill(data, teacher, short(terms="gm"), 0)
-        assert distill(data, teacher, short(terms="pm"), 0).choice.backend == "torch"
+        assert distill(data, teacher, short(terms="pm"), 0).choice.compute == "torch"
     finally:
         del teacher.module.differentiable
 
@@ -200,7 +200,7 @@ def test_what_is_saved_is_what_was_trained(data, trained, tmp_path):
         predict(saved.module, saved.scalers, data.x),
     )
     assert summary["spec"] == "mlp:8:tanh" and summary["parameters"] == 3 * 8 + 8 + 8 * 2 + 2
-    assert summary["train_rows"] == 180 and summary["backend"] == student.choice.backend
+    assert summary["train_rows"] == 180 and summary["compute"] == student.choice.compute
 
 
 def test_a_weight_of_gm_in_units_of_the_teacher_means_the_same_on_every_table(data, trained):

@@ -100,9 +100,9 @@ def whole_run(device: str) -> dict:
         student = MLP(DIRECT[1], "tanh", generator=g).to(device)
         optimizer = Optimizer("rmsprop", lr=1e-3, weight_decay=1e-5)
         member = Member(student, teacher, None, None, StepRecipe.direct2023(), optimizer, 20000, DIRECT[2], seed=seed)
-        backend = []
-        seconds.append(timed(lambda n, m=member: backend.append(advance([m], n)[0].choice.backend), 20000, device))
-    return {"seconds": seconds, "backend": backend[0]}
+        compute = []
+        seconds.append(timed(lambda n, m=member: compute.append(advance([m], n)[0].choice.compute), 20000, device))
+    return {"seconds": seconds, "compute": compute[0]}
 
 
 def peak(device: str) -> float:
@@ -170,7 +170,7 @@ def page(about: dict, results: list[dict], known: dict[str, type], run: dict | N
     if run is not None:
         lines.append(
             f"- 20,000 direct steps of 100 points (d = 12, teacher 500, student 50) in one call, back end"
-            f" '{run['backend']}': {statistics.median(run['seconds']):.2f} s"
+            f" '{run['compute']}': {statistics.median(run['seconds']):.2f} s"
             f" (of {', '.join(f'{s:.2f}' for s in run['seconds'])})"
         )
     lines += [f"- NOT MEASURED, the time was up: {key}" for key in left]

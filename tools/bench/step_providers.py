@@ -139,7 +139,7 @@ class Eager:
 
 
 class Compiled(Eager):
-    """The loss compiled whole; only where no second derivative is asked for."""
+    """The loss compiled whole; only where no second derivative is needed."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -194,10 +194,10 @@ class OneStep(Eager):
 class ManySteps:
     """Many steps per call, with the optimizer inside; ``members`` students advance together."""
 
-    members, backend = 1, None  # None: that of the rows
+    members, compute = 1, None  # None: that of the rows
 
     def __init__(self, case: Case, student, teacher, x):
-        if self.backend == "cpu":
+        if self.compute == "cpu":
             student, teacher, x = copy.deepcopy(student).cpu(), copy.deepcopy(teacher).cpu(), x.cpu()
         data = None if case.mode == "direct" else x
         optimizer = Optimizer("rmsprop", lr=1e-5, weight_decay=1e-5)
@@ -221,7 +221,7 @@ class LargeEnsemble(ManySteps):
 class ManyStepsOnCpu(ManySteps):
     """The core on the CPU of a machine with a GPU: whether ``auto`` is right to take the GPU."""
 
-    backend = "cpu"
+    compute = "cpu"
 
 
 def providers(device: str) -> dict[str, type]:

@@ -38,7 +38,11 @@ def register(app: typer.Typer) -> None:
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Run every stage again even if it is up to date.")] = False,
         accept_teacher: Annotated[
-            bool, typer.Option("--accept-teacher", help="Go on with a teacher that is not worth following.")
+            bool,
+            typer.Option(
+                "--accept-teacher",
+                help="Go on with a teacher that is worse than the mean or than a linear model on held-out rows.",
+            ),
         ] = False,
         trust: Trust = False,
         as_json: AsJson = False,

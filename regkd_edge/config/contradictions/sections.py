@@ -155,10 +155,10 @@ def build_contradictions(c: BuildConfig) -> list[str]:
     found = []
     if c.profile is not None and (len(c.profile) not in (1, 3) or c.profile != sorted(c.profile)):
         found.append(f"profile is {c.profile}: give one batch, or minimum, optimal and maximum in this order")
-    if c.header and "native" not in c.backend:
+    if c.c_header and "native" not in c.backend:
         found.append(
-            f"header '{c.header}' is made from a native engine, and backend is {', '.join(c.backend)}: add native to "
-            "--backend, or give --header none"
+            f"c_header '{c.c_header}' is made from a native engine, and backend is {', '.join(c.backend)}: add native to "
+            "--backend, or give --c-header none"
         )
     return found
 

@@ -11,12 +11,12 @@ import numpy as np
 from ...errors import DataError
 from ...io.limits import MAPPED_BYTES, TABLE_BYTES
 from ...io.regular import file_problem
-from .arrays import read_npy, read_npz
 from .bundled import BUNDLED, read_bundled
 from .cells import Missing, TextFormat
 from .delimited import StreamedText, read_delimited
 from .frame import Frame, Odd
 from .mat import read_mat
+from .npz import read_npy, read_npz
 from .parquet import StreamedParquet, read_parquet
 from .workbook import workbook_text
 

@@ -13,9 +13,9 @@ import numpy as np
 from ...errors import DataError, NotAvailable
 from ...io.child import run_limited
 from ...io.limits import INFLATED_BYTES, INFLATED_RATIO, SHEET_BYTES, SHEET_SECONDS
-from .arrays import of_arrays, of_columns
 from .frame import Frame
 from .layout import require_few
+from .npz import of_arrays, of_columns
 
 __all__ = ["read_mat"]
 

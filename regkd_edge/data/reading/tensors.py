@@ -11,9 +11,9 @@ from ...io.arrays import archive_problem, read_npz
 from ...io.limits import COLUMNS, MAPPED_BYTES
 from ...io.mapped import map_npy, map_npz, npz_entries
 from ...io.regular import file_problem
-from .arrays import numbers_or_texts
 from .examples import Examples
 from .frame import Frame
+from .npz import numbers_or_texts
 
 __all__ = ["array_shape", "read_label_array", "read_tensors"]
 

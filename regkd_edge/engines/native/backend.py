@@ -127,7 +127,7 @@ class NativeBackend:
         folder : path
             Gets ``engine.rkdn`` and ``manifest.json``.
         options : mapping
-            ``header``: also write ``NAME.h`` into the folder (:func:`write_c_header`), of that name and prefix.
+            ``c_header``: also write ``NAME.h`` into the folder (:func:`write_c_header`), of that name and prefix.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class NativeBackend:
         """
         started = time.perf_counter()
         source = checked_source(onnx_path)
-        name = checked_options(self.name, options, {"header": None})["header"]
+        name = checked_options(self.name, options, {"c_header": None})["c_header"]
         if name is not None:
             header_of(
                 Program(0, 0, []), name, ""
