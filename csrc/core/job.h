@@ -21,7 +21,7 @@ enum Activation : int32_t {
     kActivations
 };
 
-// L_base, a value a row: w_i * (value below), averaged over the batch. S the student's output, t the stored T(x).
+// L_base, a value per row: w_i * (value below), averaged over the batch. S the student's output, t the stored T(x).
 enum Base : int32_t {
     kNone,
     kSquares,  // a_i |S-y|^2 + b_i |S-t|^2: labels, mimic, blend, ail and their kin; a, b numbers or [N]

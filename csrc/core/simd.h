@@ -38,7 +38,7 @@ REGKD_INLINE Vec to_float(IVec i) { return __builtin_convertvector(i, Vec); }
 REGKD_INLINE Vec quotient(Vec a, Vec b) { return a / b; }
 REGKD_INLINE Vec absolute(Vec x) { return (Vec)((IVec)x & 0x7fffffff); }
 // portable.h's x > bound ? x : bound and x < bound ? x : bound, in one instruction where there is one that does just
-// that, for zeros and for what is no number too; g++ makes a comparison and a blend of them.
+// that, for zeros and for NaN too; g++ makes a comparison and a blend of them.
 
 #if defined(__AVX512F__)
 REGKD_INLINE Vec at_least(Vec x, float bound) { return (Vec)_mm512_max_ps((__m512)x, _mm512_set1_ps(bound)); }

@@ -133,7 +133,7 @@ void run_on_pool(int threads, Granted granted, Work work, void* context) {
             try {
                 p->workers.emplace_back([p, index, seen = p->number] { p->loop(index, seen); });
             } catch (const std::system_error&) {
-                break;  // no more threads to be had: go on with those that there are
+                break;  // no more threads can be started: continue with those that run
             }
         }
         const int extra =

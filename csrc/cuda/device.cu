@@ -78,7 +78,7 @@ Device device(int32_t index) {
     const int32_t count = device_count(why);
     if (count == 0) throw std::runtime_error(why);
     if (index < 0 || index >= count)
-        throw std::runtime_error("CUDA device " + std::to_string(index) + " was asked for and there are " +
+        throw std::runtime_error("CUDA device " + std::to_string(index) + " was requested and there are " +
                                  std::to_string(count));
     // Asked for once: the driver takes its time over them, and every single step makes a plan.
     static std::mutex lock;

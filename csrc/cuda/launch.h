@@ -140,7 +140,7 @@ REGKD_BOTH float* block_shared() {
 #endif
 }
 
-// Release: what this block wrote before (its threads having met at __syncthreads) is visible to whoever acquires.
+// Release: what this block wrote before (its threads having met at __syncthreads) is visible to a block that acquires.
 __device__ __forceinline__ unsigned add_acquire_release(unsigned* p, unsigned n) {
     unsigned old;
     asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(n) : "memory");

@@ -18,7 +18,7 @@ namespace {
 Status read_file(const std::string& path, std::string& bytes) {
     struct stat facts;
     if (stat(path.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode))
-        return Status(StatusCode::kNotFound, "'%s' is no ordinary file.", path.c_str());
+        return Status(StatusCode::kNotFound, "'%s' is not an ordinary file.", path.c_str());
     std::FILE* file = std::fopen(path.c_str(), "rb");
     if (!file) return Status(StatusCode::kNotFound, "'%s' cannot be opened: %s.", path.c_str(), std::strerror(errno));
     char buffer[65536];

@@ -31,7 +31,7 @@
 //                                                    -128..127; (sum_j W_ij q_j) * (number * r_i) + b_i, the sum in
 //                                                    integers; b when detail has bit 0. With bit 1 the same is added
 //                                                    for what the rounding left over, v - q * number, by number / 254.
-//                                                    With bit 2 a second W of the same size follows: what W left over
+//                                                    With bit 2 another W of the same size follows: what W left over
 //                                                    of the weights, by r / 254; its product with q is added.
 //    8    quantize                                   q * number, q as above; with bit 1 the same of what that
 //                                                    left over, in steps of number / 254, is added

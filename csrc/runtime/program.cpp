@@ -171,7 +171,7 @@ Status read_program(const unsigned char* bytes, size_t size, Program& program) {
         if (status.ok() && before && before->kind == Kind::kWindows) {
             const uint64_t all = before->window.places() * op.n_out;
             if (op.kind != Kind::kDense && op.kind != Kind::kDenseInt8)
-                return corrupt("operation %u is no dense, and windows precede it.", i);
+                return corrupt("operation %u is not dense, and windows precede it.", i);
             if (all > kMaxValues) return corrupt("operation %u makes more than %u values.", i, kMaxValues);
             width = static_cast<uint32_t>(all);
         }

@@ -47,7 +47,7 @@ def megabytes(what: str) -> int:
 
 
 def forget_highest() -> None:
-    """Let ``VmHWM`` begin anew."""
+    """Let ``VmHWM`` begin again."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as command:
         command.write("5")
 

@@ -49,7 +49,7 @@ def package(timeout: float = 300) -> Path | None:
         except subprocess.TimeoutExpired:
             raise Unavailable(f"tensorrt-rtx was not installed within {timeout:g} s") from None
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            last = (done.stderr.strip().splitlines() or ["pip printed no error"])[-1]
             raise Unavailable(f"pip cannot install tensorrt-rtx {VERSION}: {last}")
         shutil.rmtree(FOLDER, ignore_errors=True)
         made = Path(tempfile.mkdtemp(dir=sys.prefix))

@@ -97,7 +97,7 @@ def bindings(version: str, timeout: float = 120) -> Path:
             raise Unavailable(f"{package}{wanted} was not downloaded within {timeout:g} s") from None
         wheels = list(Path(work).glob("*.whl"))
         if done.returncode or not wheels:
-            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            last = (done.stderr.strip().splitlines() or ["pip printed no error"])[-1]
             raise Unavailable(
                 f"pip cannot download {package}{wanted} for Python "
                 f"{sys.version_info.major}.{sys.version_info.minor}: {last}"

@@ -41,7 +41,7 @@ NOTES = """## Notes
   paper know neither. "default" knows what they know. None has a label or a real row for selection.
 - The generator's term beta |x|^2 is summed over the batch, as in the authors' code. An earlier version averaged it: its points ran
   away, and "generator a=1" on pole with H = 25 was at 0.4228 (seeds 1-5) in place of the stored 0.3548.
-- With a look at the validation rows at every epoch, as the authors do, in place of every fifth: direct a=1 on pole with H = 50 is
+- With a validate at every epoch, as the authors do, in place of every fifth: direct a=1 on pole with H = 50 is
   at 0.2503 in place of 0.2519, Gaussian at 0.2237 in place of 0.2244 (seeds 1-5).
 """
 
@@ -214,7 +214,7 @@ def _time(records, sets, widths, seeds, epochs, methods, teachers) -> list[str]:
 
 
 def _missing(records, sets, widths, seeds, epochs, methods) -> list[str]:
-    """What of the table asked for is not there, in words."""
+    """What of the requested table is missing, in words."""
     gaps: dict[str, list[str]] = {}
     for m in methods:
         for hidden in widths:

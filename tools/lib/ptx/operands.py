@@ -63,7 +63,7 @@ class Scope:
     def bits(self, name: str) -> int:
         found = self.find(name)
         if not isinstance(found, int):
-            raise PtxError(f"'{name}' is no register")
+            raise PtxError(f"'{name}' is not a register")
         return found
 
     def address_of(self, name: str) -> str:
