@@ -65,8 +65,8 @@ class DistillConfig(_TermWeights):
         AUTO,
         description=(
             "auto: a race on rows kept aside chooses base, terms, weights and noise. Or a named set of the fields "
-            "below: " + ", ".join(RECIPES) + "; a field given beside it wins. none: the fields as they are, which is "
-            "meant too where one of them is given and no recipe is."
+            "below: " + ", ".join(RECIPES) + "; a field given beside it wins. none: the fields as they are, as "
+            "when one of them is given without a recipe."
         ),
     )
     student: str = Field(

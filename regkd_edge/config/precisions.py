@@ -6,6 +6,7 @@ CPU provider.
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from ..errors import UserError
@@ -28,8 +29,10 @@ def precisions_of(target: str) -> tuple[str, ...]:
     met = re.fullmatch(r"sm_?(\d{2,3})", name)
     sm = int(met.group(1)) if met else DEVICES.get(name)
     if sm is None:
+        near = difflib.get_close_matches(name, ["cpu", *PLATFORMS, *DEVICES], n=1)
+        meant = f" (did you mean '{near[0]}'?)" if near else ""
         raise UserError(
-            f"unknown device '{target}'.", f"Use cpu, sm_NN, or one of: {', '.join([*PLATFORMS, *DEVICES])}."
+            f"unknown device '{target}'{meant}.", f"Use cpu, sm_NN, or one of: {', '.join([*PLATFORMS, *DEVICES])}."
         )
     if sm < 75:
         raise UserError(

@@ -2,10 +2,10 @@
 
 from .answers import answers
 from .choose import Choice, choose
-from .distill import distill_backward, distill_step
 from .ops import matching_loss, perturb
 from .optimizer import Optimizer, TrainState
 from .place import place
+from .single_step import distill_backward, distill_step
 from .steps import Member, StepsDone, advance, distill_steps, fit_steps
 
 __all__ = [

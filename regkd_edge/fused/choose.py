@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import NotAvailable, RecipeError
 from ..models.mlp import MLP, is_plain
 from ..objectives import StepRecipe, is_differentiable
-from ..objectives.terms import Network
+from ..objectives.networks import Network
 from .forms import core_forms
 
 __all__ = ["COMPUTE", "Choice", "choose", "covered"]
@@ -113,7 +113,7 @@ def choose(
     if compute != "auto":
         if why:
             raise NotAvailable(
-                f"compute '{compute}' cannot run this step: {why}.", "Use compute 'auto' or 'torch', or fix the cause."
+                f"--compute {compute} cannot run this step: {why}.", "Use --compute auto or torch, or fix the cause."
             )
         return Choice(compute, "requested")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)

@@ -7,7 +7,7 @@ from torch import nn
 
 from ..models.mlp import is_plain
 from ..objectives import is_differentiable
-from ..objectives.terms import Network
+from ..objectives.networks import Network
 
 __all__ = ["core_forms"]
 

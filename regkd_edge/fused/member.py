@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, RecipeError
 from ..objectives import RowQuantities, StepRecipe, row_quantities
-from ..objectives.terms import Network
+from ..objectives.networks import Network
 from .choose import Choice, choose
 from .forms import core_forms
 from .optimizer import AVERAGE, Optimizer, TrainState

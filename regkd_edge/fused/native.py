@@ -14,7 +14,7 @@ from torch import Tensor
 from ..io.words import counted
 from ..models.mlp import MLP
 from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe
-from ..objectives.terms import Network
+from ..objectives.networks import Network
 from . import cuda, gain
 from .passes import Net
 from .philox import PERTURB

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import NotAvailable, RecipeError
 from ..objectives import StepRecipe
-from ..objectives.terms import Network
+from ..objectives.networks import Network
 from . import native
 from .choose import covered
 
@@ -79,17 +79,19 @@ def place(
             )
         return torch.device("cuda"), "mixed precision was requested"
     if {device, compute} == {"cpu", "cuda"}:
-        raise RecipeError(f"device {device} and compute {compute} exclude each other.", "Leave one of them on auto.")
+        raise RecipeError(
+            f"--device {device} and --compute {compute} exclude each other.", "Leave one of them on auto."
+        )
     if "cuda" in (device, compute):
-        name = "device" if device == "cuda" else "compute"
+        name = "--device" if device == "cuda" else "--compute"
         why = no_gpu() or (native.unavailable("cuda") if compute == "cuda" else None)
         if why:
             raise NotAvailable(
-                f"{name} 'cuda' was requested and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
+                f"{name} cuda was requested and cannot be used: {why}.", f"Use {name} auto, or fix the cause."
             )
         return torch.device("cuda"), "cuda was requested"
     if device == "cpu" or compute in ("cpu", "torch"):
-        return torch.device("cpu"), f"{'device cpu' if device == 'cpu' else f'compute {compute}'} was requested"
+        return torch.device("cpu"), f"{'--device cpu' if device == 'cpu' else f'--compute {compute}'} was requested"
     why = (
         no_gpu()
         or native.unavailable("cuda")

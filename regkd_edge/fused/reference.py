@@ -16,7 +16,7 @@ from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable
 from ..objectives.bases import squared
 from ..objectives.heads import check_two_heads, first_head
 from ..objectives.matching import StepPoints
-from ..objectives.terms import Network, ascend, central_products
+from ..objectives.networks import Network, ascend, central_products
 from ..recipes import TERMS
 from . import points
 from .share import Slice

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from ..io.progress import tick
 from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe
-from ..objectives.terms import Network
+from ..objectives.networks import Network
 from . import native
 from .choose import Choice
 from .member import Member

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..objectives import KERNEL_COLUMNS, LOSS_COLUMNS, RowQuantities, StepRecipe, base_rows_and_gradient
-from ..objectives.terms import ascent_update
+from ..objectives.networks import ascent_update
 from ..recipes import TERMS
 from . import points
 from .passes import Net, forward, pull_back, second_order, value_gradient

@@ -1,6 +1,7 @@
 """Training objectives: bases, matching terms, and the recipe that names and weights them (needs torch)."""
 
 from .bases import base_rows, base_rows_and_gradient, blend, huber, squared, tbr, tor
+from .networks import ascend, is_differentiable, jacobian_products, pick_candidates
 from .rows import RowQuantities, row_quantities
 from .step_recipe import (
     KERNEL_COLUMNS,
@@ -10,7 +11,6 @@ from .step_recipe import (
     Schedule,
     StepRecipe,
 )
-from .terms import ascend, is_differentiable, jacobian_products, pick_candidates
 
 __all__ = [
     "STEP_BASES",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .terms import central_products
+from .networks import central_products
 
 __all__ = ["CentralDifferences"]
 

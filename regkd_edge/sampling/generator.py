@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..fused import Optimizer, TrainState, answers
 from ..models.mlp import MLP
-from ..objectives.terms import is_differentiable
+from ..objectives.networks import is_differentiable
 from .sampler import Network, Sampler, noise, standard_normal
 
 __all__ = ["AdversarialGenerator"]

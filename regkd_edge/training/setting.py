@@ -18,7 +18,7 @@ from ..data.named import read_inputs
 from ..data.stored import is_stored
 from ..models import Teacher, places_for
 from ..objectives import Schedule, is_differentiable
-from ..objectives.terms import Network, jacobian_products
+from ..objectives.networks import Network, jacobian_products
 from .free import Synthetic, synthetic_rows
 from .job import Training, known_hash
 from .known import description_of

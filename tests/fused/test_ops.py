@@ -10,7 +10,7 @@ from torch import library
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from regkd_edge.errors import ModelError, RecipeError
-from regkd_edge.fused import distill, distill_step, matching_loss, ops, perturb
+from regkd_edge.fused import distill_step, matching_loss, ops, perturb, single_step
 from regkd_edge.fused.eager import plainly_eager
 from regkd_edge.fused.reference import step_loss
 from regkd_edge.models.mlp import MLP
@@ -49,7 +49,7 @@ def test_an_eager_call_is_the_registered_operator(world, monkeypatch):
     rows = row_quantities(teacher(x).detach(), y)
     found = []
     for short in (True, False):
-        for module in (ops, distill):
+        for module in (ops, single_step):
             monkeypatch.setattr(module, "plainly_eager", lambda _, short=short: short)
         step, terms = distill_step(student, teacher, x, y, RECIPE, seed=3, step=2, total=5)
         loss = matching_loss(student(x), rows, y, StepRecipe("tbr"))

@@ -109,7 +109,7 @@ def test_without_a_gpu_the_cause_is_told(monkeypatch):
     for asked in ("device", "compute"):
         with pytest.raises(NotAvailable) as refused:
             where(**{asked: "cuda"})
-        assert str(refused.value).startswith(f"{asked} 'cuda' was requested and cannot be used: {why}")
+        assert str(refused.value).startswith(f"--{asked} cuda was requested and cannot be used: {why}")
 
 
 def test_a_driver_that_is_missing_is_named(monkeypatch):
@@ -124,7 +124,7 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
 
 
 def test_what_contradicts_itself_is_refused():
-    with pytest.raises(RecipeError, match="device cuda and compute cpu exclude"):
+    with pytest.raises(RecipeError, match="--device cuda and --compute cpu exclude"):
         where(device="cuda", compute="cpu")
     with pytest.raises(RecipeError, match="device 'tpu' is unknown"):
         where(device="tpu")

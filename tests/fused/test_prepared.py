@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from regkd_edge.errors import DataError, ModelError, RecipeError
-from regkd_edge.fused import distill, distill_backward, distill_step, native, prepared
+from regkd_edge.fused import distill_backward, distill_step, native, prepared, single_step
 from regkd_edge.fused.passes import Net
 from regkd_edge.fused.twin import distill_step_twin
 from regkd_edge.models.mlp import MLP
@@ -68,7 +68,7 @@ def check(student, teacher, x, y, recipe=RECIPE, rows=None, planned=True):
 
 def test_a_second_call_goes_by_the_plan(world, monkeypatch):
     check(*world, planned=False)
-    monkeypatch.setattr(distill, "_step_and_gradient", None)
+    monkeypatch.setattr(single_step, "_step_and_gradient", None)
     assert check(*world)
 
 

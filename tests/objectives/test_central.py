@@ -6,7 +6,7 @@ import torch
 
 from regkd_edge.models import MLP, ArrayFunction
 from regkd_edge.objectives.central import CentralDifferences
-from regkd_edge.objectives.terms import is_differentiable, jacobian_products
+from regkd_edge.objectives.networks import is_differentiable, jacobian_products
 
 
 def test_the_derivative_is_that_of_the_function():

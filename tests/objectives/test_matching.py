@@ -8,8 +8,7 @@ import torch
 from regkd_edge.objectives import Schedule, StepRecipe
 from regkd_edge.objectives.bases import base_rows, base_rows_and_gradient
 from regkd_edge.objectives.matching import StepPoints, adversarial, gradient, perturbation
-from regkd_edge.objectives.rows import row_quantities
-from regkd_edge.objectives.terms import (  # fmt: skip
+from regkd_edge.objectives.networks import (  # fmt: skip
     ascend,
     ascent_gradient,
     ascent_update,
@@ -17,6 +16,7 @@ from regkd_edge.objectives.terms import (  # fmt: skip
     jacobian_products,
     pick_candidates,
 )
+from regkd_edge.objectives.rows import row_quantities
 
 D, O = 3, 2
 A = torch.tensor([[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]], dtype=torch.float64)

@@ -114,7 +114,7 @@ def test_the_gradient_of_the_search_is_the_formula():
     """S = 2x, T = 0.5x: d/dx of -(1.5 x)^2 + ridge (2x)^2, over the mean of three rows, and the decay."""
     import torch
 
-    from regkd_edge.objectives.terms import ascent_gradient
+    from regkd_edge.objectives.networks import ascent_gradient
 
     x = torch.tensor([[1.0], [-2.0], [4.0]], dtype=torch.float64)
     recipe = StepRecipe(w_abm=1.0, ascent_ridge=0.25, ascent_weight_decay=0.125)
@@ -133,7 +133,7 @@ def test_a_step_of_the_search_is_its_rule():
     """Downhill along the gradient: by 0.1 in all, by 0.1 per feature, or by RMSprop's first step of 0.1 / sqrt(0.01)."""
     import torch
 
-    from regkd_edge.objectives.terms import ascent_update
+    from regkd_edge.objectives.networks import ascent_update
 
     x, grad = torch.tensor([[1.0, 2.0]], dtype=torch.float64), torch.tensor([[3.0, -4.0]], dtype=torch.float64)
     step = lambda rule: ascent_update(

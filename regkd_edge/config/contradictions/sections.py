@@ -191,7 +191,7 @@ def quantize_contradictions(c: QuantizeConfig) -> list[str]:
         try:
             lack = lacking(precision, c.platform)
         except UserError as unknown:
-            found.append(f"platform: {unknown.cause.rstrip('.')}: {unknown.remedy.rstrip('.')}")
+            found.append(f"--platform has the {unknown.cause.rstrip('.')}: {unknown.remedy.rstrip('.')}")
             break
         if lack is not None:
             found.append(lack)
