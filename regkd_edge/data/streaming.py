@@ -5,6 +5,7 @@ The rows, their order and the refusals are those of a table in memory.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from .reading import (
     empty_rows,
     leave_out_nameless,
     mark_missing,
+    note_on_empty,
 )
 from .reading.fast import NotPlain
 from .stored import StoredRows
@@ -80,11 +82,12 @@ def read_streamed(
             f"'{file.frame.source}' is larger than memory, and blank cells are filled in memory alone.",
             "Use --blanks drop, or fill the cells in the file.",
         )
-    try:
+    with contextlib.suppress(
+        NotPlain
+    ):  # known at any row: what was written until then goes, with the error that holds it
         return _Reading(file, config, form, list(inputs), list(targets), folder).of(file.plain_parts())
-    except NotPlain:  # known at any row: what was written until then goes
-        words = _words(file, config, form)
-        return _Reading(file, config, form, list(inputs), list(targets), folder, words).of(file.parts())
+    words = _words(file, config, form)
+    return _Reading(file, config, form, list(inputs), list(targets), folder, words).of(file.parts())
 
 
 def _words(file: StreamedText | StreamedParquet, config: DataConfig, form: TextFormat) -> list[Category]:
@@ -151,7 +154,7 @@ class _Reading:
                 raise problem
         whole = self.read - self.empty
         notes = [*self.file.frame.notes, *self.notes]
-        notes += [f"{self.empty:,} empty rows are left out"] if self.empty else []
+        notes += [note_on_empty(self.empty)] if self.empty else []
         left = whole - len(x)
         notes += [f"{left:,} of {whole:,} rows with missing values are left out"] if left else []
         aside = {name: one.cells() for name, one in labels.items()}

@@ -9,6 +9,7 @@ import numpy as np
 from ..config import DataConfig
 from ..config.data import samples_of
 from ..errors import DataError
+from ..io.words import counted
 from .reading.examples import Cut, Examples
 from .reading.frame import Frame
 from .reading.listed import shown
@@ -186,7 +187,7 @@ def split_windows(
     if few and config.split == "random":
         count = len(np.unique(own))
         notes.append(
-            f"{count} recording{'s' * (count > 1)} cannot be parted whole: the last samples of each are held out, as with "
+            f"{counted(count, 'recording')} cannot be parted whole: the last samples of each are held out, as with "
             "--split time"
         )
     return kept, notes

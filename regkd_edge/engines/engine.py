@@ -15,6 +15,7 @@ from ..data import as_rows, as_targets
 from ..data.scores import r2_score
 from ..errors import DataError, GraphError, UserError
 from ..io.files import write_json
+from ..io.words import counted
 from . import get_backend, load_runner, read_manifest
 from .base import MANIFEST, Manifest, Runner
 from .batches import predict
@@ -152,7 +153,7 @@ class Engine:
     def __repr__(self) -> str:
         batch = "any batch" if self.manifest.batch is None else f"batch {self.manifest.batch}"
         return (
-            f"Engine({self.name}: {self.d} inputs, {self.o} output{'' if self.o == 1 else 's'}, {batch}, "
+            f"Engine({self.name}: {counted(self.d, 'input')}, {counted(self.o, 'output')}, {batch}, "
             f"{self.manifest.size_bytes:,} bytes)"
         )
 

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .words import counted
+
 __all__ = ["Column", "TextTable", "display_width", "fold", "per_target"]
 
 _GAP = 2
@@ -160,12 +162,12 @@ def per_target(
     pooled: float | None = None,
     most: int = 4,
 ) -> str:
-    """Return an error of each target in its unit, and the pooled one second: ``72.8 (life), 23.4 (capacity), 0.128 pooled
-    standard deviations``. Of many targets the first ones are said."""
+    """Return an error of each target in its unit, and the pooled one second: ``72.8 (life), 23.4 (capacity), 0.128
+    standard deviations (pooled)``. Of many targets the first ones are said."""
     names = list(names) if len(names) == len(values) else [f"target {j}" for j in range(len(values))]
     said = [f"{value:.4g} ({name})" for value, name in zip(values[:most], names)]
     if len(values) > most:
-        said.append(f"{len(values) - most} more targets")
+        said.append(counted(len(values) - most, "more target"))
     if pooled is not None and len(values) != 1:
         said.append(f"{pooled:.4g} standard deviations (pooled)")
     return ", ".join(said)

@@ -13,6 +13,7 @@ from torch import nn
 from ..data import Scalers, as_rows, as_targets
 from ..data.scores import r2_score
 from ..io.text import per_target
+from ..io.words import counted
 from .families import Cost
 from .predict import predict
 from .spec import Spec, cost_of
@@ -190,9 +191,9 @@ class Student:
 
     def __repr__(self) -> str:
         facts = [
-            f"{self.d} inputs",
-            f"{self.o} output{'' if self.o == 1 else 's'}",
-            f"{self.parameters_count:,} parameters",
+            counted(self.d, "input"),
+            counted(self.o, "output"),
+            counted(self.parameters_count, "parameter"),
         ]
         if self.input_shape is not None:
             facts[0] = f"inputs {'x'.join(map(str, self.input_shape))}"

@@ -90,7 +90,8 @@ class QuantizedLayers(nn.Module):
             layer = free.pop(name)
             for parameter in layer.parameters():
                 parameter.requires_grad_(True)
-            self.network.set_submodule(name, _Rounded(layer, planned))
+            parent, _, own = name.rpartition(".")
+            setattr(self.network.get_submodule(parent), own, _Rounded(layer, planned))  # set_submodule: torch 2.5
             self._places.append(name)
 
     def forward(

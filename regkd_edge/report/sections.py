@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..io.words import counted
 from .collect import Report
 from .markup import details, e, figure, grid, legend, section, table
 from .notes import loop_overhead
@@ -212,8 +213,9 @@ def latency_section(report: Report) -> str:
             f"<p>{e(strip_caption(name, ns, ends))}</p>{latency_strip(name, ns, ends, name == chosen)}"
             for name, ns in raw.items()
         )
-        rows = f"{batch} row{'s' if batch > 1 else ''}"
-        figures.append(figure(f"Microseconds per call with {rows} (logarithmic)", strips, axis_of(ends)))
+        figures.append(
+            figure(f"Microseconds per call with {counted(batch, 'row')} (logarithmic)", strips, axis_of(ends))
+        )
     return section(
         "Distribution of the latency",
         "<p>These are calls from Python. A C++ application does not pay for the interpreter: the table's columns "

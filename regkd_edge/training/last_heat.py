@@ -85,8 +85,11 @@ class Heat:
         nearer = self.lost == "labels" and self.distance[0] < self.distance[1]
         follows = "follows its teacher more closely but " if nearer else ""
         what = "the labels" if self.lost == "labels" else "its teacher"
+        who = "it"
+        if self.mixture is not None:
+            winner, who = f"{MIXTURE.title} took the place of {winner}, which", "the mixture"
         return (
-            f"{winner} won the race, but trained to its end it {follows}is farther from {what} on {self.rows} held-out "
+            f"{winner} won the race, but trained to its end {who} {follows}is farther from {what} on {self.rows} held-out "
             f"rows than the base alone ({ours:.3g} against {theirs:.3g} standard deviations), by more than "
             f"chance: {other}"
         )

@@ -64,6 +64,8 @@ def test_errors_are_per_target_in_its_unit_and_the_pooled_one_comes_second(watch
     watch.targets = [f"y{j}" for j in range(9)]
     watch("student", 2, 2, {}, {"validation_rmse": 0.5, "target_rmse": [float(j) for j in range(9)]})
     assert watch.figures.endswith("2 (y2), 3 (y3), 5 more targets, 0.5 standard deviations (pooled)")
+    watch("student", 3, 3, {}, {"validation_rmse": 0.5, "target_rmse": [1.0] * 5})
+    assert ", 1 more target, 0.5 standard" in watch.figures
 
 
 def test_a_race_before_the_first_step_is_told_under_the_name_of_its_training(watch):

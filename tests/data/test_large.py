@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -71,6 +72,8 @@ def same(memory, large):
         (MIXED, {"group": "unit", "categorical": ["word"]}),
         (MIXED.replace("red", "", 40), {"drop": ["unit"], "categorical": ["word"], "blanks": "drop"}),
         (PLAIN + ",,,\n" * 3 + "1,2,1,3\n", {}),
+        (PLAIN + ",,,\n", {}),
+        (PLAIN + ",,,\n" * 1200, {}),
         (PLAIN + "-200,1,1,1\n" * 5, {"missing": ["flow=-200"], "blanks": "drop"}),
         (PLAIN + "-99,1,1,1\n" * 5, {"missing": ["-99"], "blanks": "drop"}),
     ],
@@ -133,6 +136,24 @@ def test_test_rows_of_another_file_are_joined(small_memory, tmp_path):
     same(*small_memory(tmp_path / "t.csv", **{**test, "drop": ["unit", "word"]}))
     (one, _), (two, parts) = small_memory(tmp_path / "t.csv", categorical=["word"], **test)
     assert np.array_equal(two.x[:], one.x) and min(parts.test) == N  # validation is drawn by the codes of the words
+
+
+def test_what_the_fast_reader_wrote_is_gone_before_the_strict_one_writes(small_memory, tmp_path, monkeypatch):
+    """The last line is for the strict reader: two copies of the table may not fit on the disk."""
+    pytest.importorskip("pyarrow.csv", reason="pyarrow (extra 'data') is not installed")
+    monkeypatch.setattr(reading.fast, "_BLOCK", 1 << 14)
+    (tmp_path / "t.csv").write_text(PLAIN + "1,2,1,3,\n")
+    empty, files, open_ones = StoredRows.empty, [], []
+
+    def counting(*given):
+        open_ones.append(sum(file() is not None for file in files))
+        rows = empty(*given)
+        files.append(weakref.ref(rows))
+        return rows
+
+    monkeypatch.setattr(StoredRows, "empty", counting)
+    same(*small_memory(tmp_path / "t.csv"))
+    assert open_ones == [0, 0]
 
 
 def test_what_needs_memory_says_so(small_memory, tmp_path):

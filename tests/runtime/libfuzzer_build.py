@@ -96,7 +96,7 @@ def fuzz(programs: Path, seeds: Path, target: str, *options: str) -> subprocess.
     )
 
 
-def counted(done: subprocess.CompletedProcess) -> int:
+def executed(done: subprocess.CompletedProcess) -> int:
     """How many inputs a run has tried."""
     found = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
     return int(found[1]) if found else 0

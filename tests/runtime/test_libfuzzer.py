@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from libfuzzer_build import TARGETS, build, compiler, counted, fuzz, write_seeds
+from libfuzzer_build import TARGETS, build, compiler, executed, fuzz, write_seeds
 
 
 @pytest.fixture(scope="module")
@@ -22,4 +22,4 @@ def programs(tmp_path_factory):
 def test_any_bytes_are_read_or_refused(target, programs):
     done = fuzz(*programs, target, "-runs=3000", "-max_total_time=60", "-seed=1")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert counted(done) >= len(list((programs[1] / target).iterdir())) > 0
+    assert executed(done) >= len(list((programs[1] / target).iterdir())) > 0

@@ -12,7 +12,7 @@ from regkd_edge.data import Dataset, Table, split
 from regkd_edge.models import ArrayFunction, Teacher, predict
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
 from regkd_edge.training import distill, race, train_teacher
-from regkd_edge.training.last_heat import farther, lost_to
+from regkd_edge.training.last_heat import Heat, farther, lost_to
 
 CONFIG = DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2)
 WIDE = Candidate(
@@ -125,6 +125,19 @@ def test_only_what_is_more_than_chance_and_large_enough_to_matter_counts():
     glitch = theirs.copy()
     glitch[0] += 400.0  # one row that both miss
     assert farther(np.where(np.arange(400) == 0, glitch + 60.0 * rng.normal(), 1.3**2 * glitch), glitch)
+
+
+def test_figures_of_the_mixture_are_not_said_of_the_winner():
+    heat = Heat(90, (0.25, 0.2), None, "teacher", BASE_ALONE.title, None)
+    alone = heat.sentence("GM", {"w_gm": 0.5})
+    assert alone.startswith(
+        "GM won the race, but trained to its end it is farther from its teacher on 90 held-out rows"
+    )
+    said = replace(heat, mixture=(0.26, 0.25)).sentence("GM", {"w_gm": 0.5})
+    assert said.startswith(
+        f"{MIXTURE.title} took the place of GM, which won the race, but trained to its end the mixture"
+    )
+    assert "(0.25 against 0.2 standard" in said and said.endswith("the base alone is kept (for the other: --w-gm 0.5)")
 
 
 def test_labels_come_before_the_teacher_and_a_teacher_that_is_left_loses_nothing():

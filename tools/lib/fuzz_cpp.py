@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from fuzz_ledger import INPUTS, Ledger, add_inputs
-from libfuzzer_build import TARGETS, build, compiler, counted, fuzz, write_seeds
+from libfuzzer_build import TARGETS, build, compiler, executed, fuzz, write_seeds
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
         for target in [name for name in TARGETS if not given.only or name in given.only.split(",")]:
             started = time.monotonic()
             done = fuzz(programs, work / "seeds", target, f"-max_total_time={round(60 * given.minutes)}")
-            count, bad = counted(done), int(done.returncode != 0)
+            count, bad = executed(done), int(done.returncode != 0)
             failed += bad
             if bad:
                 print(done.stderr[-20_000:], file=sys.stderr)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...errors import DataError
+from ...io.words import counted
 from ..reading import Frame, Odd
 from ..reading.cells import shortened
 from ..typed import named_option
@@ -122,7 +123,7 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         found.mark(texts)
     elif kind == "marks":
         counts = [(shortened(text), odd.texts[text][0]) for text in texts]
-        shown = ", ".join(f"'{text}' in {count:,} cell{'s' * (count > 1)}" for text, count in counts)
+        shown = ", ".join(f"'{text}' in {counted(count, 'cell')}" for text, count in counts)
         found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
         found.mark(texts)
     elif kind in ("comma", "point", "grouped"):
@@ -150,10 +151,10 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
     else:
         what = {
             "only marks": f"only {example}",
-            "big": f"{odd.count:,} cell{'s' * (odd.count > 1)} with more digits than float64 keeps, such as {example}",
+            "big": f"{counted(odd.count, 'cell')} with more digits than float64 keeps, such as {example}",
             "dates": f"dates or times, such as {example}",
-            "words": f"{len(texts)} word{'s' * (len(texts) > 1)}, such as {example}",
-            "text": f"text in {odd.count:,} cell{'s' * (odd.count > 1)}, such as {example}",
+            "words": f"{counted(len(texts), 'word')}, such as {example}",
+            "text": f"text in {counted(odd.count, 'cell')}, such as {example}",
         }[kind]
         found.say(name, what)
         if target:
@@ -223,7 +224,7 @@ def _infinite(found: _Findings, frame: Frame) -> None:
         if infinite.any():
             row = int(np.argmax(infinite))
             value, count = frame.values[row, j], int(infinite.sum())
-            found.say(name, f"{value:g} ({frame.place(row)}; {count} such cell{'s' * (count > 1)})")
+            found.say(name, f"{value:g} ({frame.place(row)}; {counted(count, 'such cell')})")
             found.mark([f"{value:g}"])
 
 
@@ -241,7 +242,7 @@ def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Seque
     for j, name in enumerate(frame.names):
         count = counts.get(name, 0)
         if count == n or (count and rule == "refuse"):
-            cells = f"{count:,} blank or nan cell{'s' * (count > 1)} of {n:,}"
+            cells = f"{counted(count, 'blank or nan cell')} of {n:,}"
             place = frame.place(int(np.argmax(blank[:, j])))
             found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {place})")
     least = 0.5 * n if rule == "refuse" else n

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import DataError
 from ...io.limits import MAPPED_BYTES, TABLE_BYTES
 from ...io.regular import file_problem
+from ...io.words import counted
 from .bundled import BUNDLED, read_bundled
 from .cells import Missing, TextFormat
 from .delimited import StreamedText, read_delimited
@@ -31,6 +32,7 @@ __all__ = [
     "empty_rows",
     "leave_out_nameless",
     "mark_missing",
+    "note_on_empty",
     "read_frame",
     "streamed_frame",
 ]
@@ -78,7 +80,7 @@ def read_frame(
     empty = empty_rows(frame)
     if empty.any() and not empty.all():
         frame.without_rows(empty)
-        frame.notes.append(f"{int(empty.sum())} empty rows are left out")
+        frame.notes.append(note_on_empty(int(empty.sum())))
     return frame
 
 
@@ -175,6 +177,11 @@ def leave_out_nameless(frame: Frame) -> None:
             frame.notes.append(f"column {name.removeprefix('unnamed')} has no name and is called '{name}'")
             continue
         frame.without_column(name)
+
+
+def note_on_empty(count: int) -> str:
+    """Return "1 empty row is left out", "1,200 empty rows are left out"."""
+    return f"{counted(count, 'empty row')} {'is' if count == 1 else 'are'} left out"
 
 
 def empty_rows(frame: Frame) -> np.ndarray:  # bool [N]

@@ -21,6 +21,7 @@ from typing import IO
 import numpy as np
 
 from ...errors import DataError
+from ...io.words import counted
 from .cells import TextFormat, shortened
 from .fast import NotPlain, blocks_of_numbers, read_numbers
 from .frame import Frame, Odd
@@ -202,7 +203,7 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
     """Rows as long as the header, blank lines left out; ``numbers`` takes the line number of each."""
     width, count, last = len(layout.names), 0, ""
 
-    def counted() -> Iterator[str]:
+    def numbered() -> Iterator[str]:
         nonlocal count, last
         for line in lines:
             count += 1
@@ -210,7 +211,7 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
                 last = line
                 yield line
 
-    reader = parsed(counted(), layout.separator, strict=True)
+    reader = parsed(numbered(), layout.separator, strict=True)
     try:
         for row in reader:
             if len(row) != width:
@@ -235,7 +236,7 @@ def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], below: 
     """``below``: the lines that follow, ``_FOOTER`` of them and one more at most; ``cut``: it ends without a line end."""
     separator = layout.separator
     cause = (
-        f"'{path}' line {line} has {len(row)} cell{'s' * (len(row) != 1)}, expected {len(layout.names)} as in the header: read "
+        f"'{path}' line {line} has {counted(len(row), 'cell')}, expected {len(layout.names)} as in the header: read "
         f"'{shortened(separator.join(row))}'."
     )
     texts = len(row) == 1 and kind_of_cell(row[0]) == "text" and len(below) <= _FOOTER

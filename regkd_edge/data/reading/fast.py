@@ -22,10 +22,10 @@ class NotPlain(Exception):
     """Only the strict reader can judge this file."""
 
 
-def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str], small: int = _SMALL) -> Frame | None:
+def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]) -> Frame | None:
     """Read the columns ``wanted``, or None where :func:`blocks_of_numbers` says :class:`NotPlain`."""
     try:
-        parts = list(blocks_of_numbers(path, layout, form, wanted, small))
+        parts = list(blocks_of_numbers(path, layout, form, wanted))
     except NotPlain:
         return None
     if not parts:
@@ -39,9 +39,7 @@ def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]
     return Frame(str(path), list(wanted), values, notes=list(layout.notes))
 
 
-def blocks_of_numbers(
-    path: Path, layout: Layout, form: TextFormat, wanted: list[str], small: int = _SMALL
-) -> Iterator[np.ndarray]:
+def blocks_of_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]) -> Iterator[np.ndarray]:
     """Yield the rows of the columns ``wanted`` as float64 blocks [n, c], some megabytes of text each.
 
     Raises
@@ -51,7 +49,7 @@ def blocks_of_numbers(
         short, a whole number is beyond 2^53, or spaces part the columns.
     """
     plain = layout.separator != SPACE and not form.thousands and not form.missing.columns
-    if not plain or layout.encoding.startswith("utf-16") or path.stat().st_size < small or not wanted:
+    if not plain or layout.encoding.startswith("utf-16") or path.stat().st_size < _SMALL or not wanted:
         raise NotPlain
     try:
         import pyarrow as pa

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...io.limits import COLUMN_NAME, COLUMNS
+from ...io.words import counted
 from .cells import TextFormat, certain_decimal, shortened
 from .dots import dots_for_thousands
 from .header import below_names, is_title, joined_names, kind_of_cell, names_rows
@@ -98,7 +99,7 @@ def layout_of(path: Path, head: bytes, whole: bool, form: TextFormat) -> Layout:
     while len(rows) > 1 and is_title(rows[0][1], [row for _, row in rows[1:]], usual):
         first, above, comment = rows.pop(0)[0], above + 1, ""
     if above:
-        notes.append(f"{above} line{'s' * (above > 1)} above the header left out")
+        notes.append(f"{counted(above, 'line')} above the header left out")
     end, header = rows[0]
     names = [name.strip() for name in header]
     if len(names) == 1:
@@ -183,7 +184,7 @@ def _sample(lines: list[str], separator: str, limit: int = _ROWS) -> list[tuple[
     """``(index of its last line, cells)`` of the first rows that are not blank."""
     taken = 0
 
-    def counted() -> Iterator[str]:
+    def numbered() -> Iterator[str]:
         nonlocal taken
         for line in lines:
             taken += 1
@@ -191,7 +192,7 @@ def _sample(lines: list[str], separator: str, limit: int = _ROWS) -> list[tuple[
 
     rows = []
     try:
-        for row in parsed(counted(), separator):
+        for row in parsed(numbered(), separator):
             if any(cell.strip() for cell in row):
                 rows.append((taken - 1, row))
             if len(rows) == limit:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regkd_edge.data.reading import fast as fast_reader
 from regkd_edge.data.reading.cells import Missing, TextFormat
 from regkd_edge.data.reading.delimited import _read, _Source
 from regkd_edge.data.reading.fast import read_numbers
@@ -28,6 +29,13 @@ ODD = st.sampled_from(
 CELLS = st.one_of(NUMBERS, ODD)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_files():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_reader, "_SMALL", 0)
+        yield
+
+
 def both(path, text, form):
     path.write_text(text, encoding="utf-8")
     layout = layout_of(path, text.encode(), True, form)
@@ -35,7 +43,7 @@ def both(path, text, form):
         strict = _read(_Source(path, None), layout, form, layout.names, [])
     except DataError:
         strict = None
-    return read_numbers(path, layout, form, layout.names, small=0), strict
+    return read_numbers(path, layout, form, layout.names), strict
 
 
 @settings(max_examples=300, deadline=None)
