@@ -35,7 +35,9 @@ def test_a_lead_in_both_that_lasts_needs_no_heat():
     assert not sure(ran(0.97**2 * NOISE)), "on every row, and not clear"
     base = ran(NOISE, candidate=BASE_ALONE)
     assert not sure(base, base)
-    assert not sure(ran(0.8**2 * NOISE, candidate=Candidate("costly", share=0.125))), "the mixture still runs against it"
+    assert not sure(ran(0.8**2 * NOISE, candidate=Candidate("costly", share=0.125))), (
+        "the mixture still runs against it"
+    )
     assert not sure(ran(0.8**2 * NOISE), rungs=[500]), "one rung shows no pace"
 
 
