@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,12 +64,34 @@ def _work(
     for name in parts:
         progress(name, 0, 0, {}, None)  # a race comes before the first step
         announce(run, config, name)
+        if name == "student":
+            _hand_on(run, config)
         student = _trained(run, config, name, teacher, dataset, progress)
+        if name == "baseline" and "student" in parts and _heat_may_need_it(config):
+            student.trained.checkpoint = None  # stays until the student is saved
         paths, summary = student.trained.save(run.file(name), dataset)
         if name == "student" and check is not None and check.problem is not None:
             warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
             summary["notes"] = [warning, *summary["notes"]]
         yield name, paths, summary
+
+
+def _heat_may_need_it(config: RunConfig) -> bool:
+    """Whether the race of the student may train the same base alone to its end; in a given time it may not get there."""
+    return config.distill.races and config.distill.budget is None
+
+
+def _hand_on(run: RunFolder, config: RunConfig) -> None:
+    """Put the checkpoint of the finished baseline where the last heat of the race looks for its base alone.
+
+    The training there takes it only where everything that decides it is the same (its fingerprint).
+    """
+    own, name = run.file("checkpoint", "baseline"), "state.safetensors"
+    if (own / name).is_file() and _heat_may_need_it(config):
+        theirs = run.file("checkpoint", "student", "base")
+        theirs.mkdir(parents=True, exist_ok=True)
+        os.replace(own / name, theirs / name)
+    shutil.rmtree(own, ignore_errors=True)
 
 
 def _read(run: RunFolder, config: RunConfig) -> tuple[Teacher, Dataset]:

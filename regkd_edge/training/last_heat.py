@@ -119,6 +119,8 @@ def settle(
     Beside a winner whose steps evaluate the teacher the mixture of noises is trained first; it is the winner from then
     on unless it is farther from the teacher.
 
+    A checkpoint of the base alone that has run to its end under ``base`` in the folder is taken as it is.
+
     No heat is held where the base alone won, where the time is up, where too few rows are held out to tell, and among
     students of images and signals, for which PyTorch would take as long again.
 

@@ -21,6 +21,7 @@ from ..io.progress import tick
 from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, candidates
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
+from .foregone import foregone
 from .ladder import FIRST
 from .last_heat import Heat
 from .race_state import RaceState
@@ -63,6 +64,7 @@ class Race:
     rows: int
     seconds: float
     until: float | None
+    foregone: bool = False  # the winner is sure to be kept: no last heat is needed
     heat: Heat | None = None  # of the winner against the base alone, once both are trained
 
     @property
@@ -96,6 +98,7 @@ class Race:
             "rungs": self.rungs,
             "base": self.base.title,
             "gain_over_base": self.gain,
+            "foregone": self.foregone,
             "last_heat": None if self.heat is None else self.heat.record(),
             "teacher_distance_to_labels": self.teacher_error,
             "candidates": [one.record() for one in self.entrants],
@@ -150,6 +153,9 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         late = until is not None and now - started + 1.2 * (now - before) > _SHARE * config.budget
         state.over = late or i + 1 == len(rungs) or _decided(running, state.measure)
         state.running = [_winner(running, state.measure)] if state.over else _better(running, state.measure)
+        if state.over and len(folds) == 1:  # judged on the rows that the last heat would be judged on
+            two = state.running[0], state.entrants[0]
+            state.foregone = foregone(*two, state.measure, state.rungs, config, labels=labels)
         state.save(now - started)
     best = state.running[0]
     return Race(
@@ -163,6 +169,7 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         sum(len(fold.rows.validation) for fold in folds),
         time.monotonic() - started,
         until,
+        state.foregone,
     )
 
 

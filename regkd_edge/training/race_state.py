@@ -35,6 +35,7 @@ class RaceState:
         self.rungs: list[int] = []
         self.measure = "teacher"
         self.over = False
+        self.foregone = False
         self.seconds = 0.0
         path = None if folder is None else Path(folder, "race")
         self._file = Checkpoint(path, "" if path is None else _fingerprint(setting, config))
@@ -54,6 +55,7 @@ class RaceState:
                 "rungs": self.rungs,
                 "measure": self.measure,
                 "over": self.over,
+                "foregone": self.foregone,
                 "seconds": seconds,
             },
         )
@@ -65,7 +67,7 @@ class RaceState:
             return
         tensors, facts = stored
         self.rungs, self.measure, self.over = facts["rungs"], facts["measure"], facts["over"]
-        self.seconds = facts["seconds"]
+        self.foregone, self.seconds = facts["foregone"], facts["seconds"]
         for candidate in who:
             if candidate.title not in facts["entrants"]:
                 continue

@@ -143,10 +143,10 @@ def distill(
     race = until = None
     asked = config
     if asked.races:
-        race, config, measure, until = _raced(setting, asked, checkpoint)
+        race, config, measure, until, foregone = _raced(setting, asked, checkpoint)
     training = setting.training(config)
     trained = training.run(progress=progress, checkpoint=checkpoint, until=until)
-    if asked.races:
+    if asked.races and not foregone:
         kept = settle(setting, asked, Runner(config, training, trained), measure, until=until, checkpoint=checkpoint)
         config, training, trained, heat = kept.config, kept.training, kept.trained, kept.heat
         if race is not None:
@@ -177,17 +177,19 @@ def distill(
 
 def _raced(
     setting: Setting, config: DistillConfig, checkpoint: str | Path | None
-) -> tuple[Race | None, DistillConfig, str, float | None]:
-    """Hold the race: return it, the configuration of its winner, its measure, and when the training should end.
+) -> tuple[Race | None, DistillConfig, str, float | None, bool]:
+    """Hold the race: return it, the configuration of its winner, its measure, when the training should end, and whether
+    the last heat is a foregone conclusion.
 
     Of several processes each trains its share of the candidates' steps where these are PyTorch's. Elsewhere, and within
     a time that is given, the first process holds it, and the others know its winner alone.
     """
     ranks, held = current(), []
 
-    def winner() -> tuple[DistillConfig, str, float | None]:
-        held.append(hold_race(setting, config, checkpoint))
-        return held[0].config, held[0].measure, held[0].until
+    def winner() -> tuple[DistillConfig, str, float | None, bool]:
+        race = hold_race(setting, config, checkpoint)
+        held.append(race)
+        return race.config, race.measure, race.until, race.foregone
 
     together = setting.places is not None and config.budget is None
     found = winner() if together else ranks.from_first(winner)
