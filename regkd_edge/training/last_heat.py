@@ -89,8 +89,8 @@ class Heat:
         if self.mixture is not None:
             winner, who = f"{MIXTURE.title} took the place of {winner}, which", "the mixture"
         return (
-            f"{winner} won the race, but trained to its end {who} {follows}is farther from {what} on {self.rows} held-out "
-            f"rows than the base alone ({ours:.3g} against {theirs:.3g} standard deviations), by more than "
+            f"{winner} won the race, but trained to its end {who} {follows}is farther from {what} on {self.rows} "
+            f"held-out rows than the base alone ({ours:.3g} against {theirs:.3g} standard deviations), by more than "
             f"chance: {other}"
         )
 
