@@ -15,6 +15,7 @@ namespace regkd {
 namespace REGKD_LEVEL {
 namespace {
 
+using runtime::Finish;
 using runtime::kNarrow;
 using runtime::kSpan;
 using runtime::kTogether;
@@ -57,6 +58,24 @@ REGKD_INLINE int32_t across(IVec v) {
 #endif
 }
 
+REGKD_INLINE IVec lane_numbers() {
+    IVec lanes{};
+    for (int i = 0; i < kVec; ++i) lanes[i] = i;
+    return lanes;
+}
+// The first n values, fewer than a register's, behind which nothing is read; zeros behind them.
+REGKD_INLINE Vec load_first(const float* p, size_t n) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    return (Vec)_mm256_maskload_ps(p, (__m256i)(lane_numbers() < static_cast<int32_t>(n)));
+#else
+    Vec v{};
+    for (size_t i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+#endif
+}
+
 // f(first output, B) for every panel of a layer.
 template <class F>
 REGKD_INLINE void for_panels(size_t n_out, F f) {
@@ -69,129 +88,9 @@ size_t padded_outputs(size_t n_out) { return (n_out + kLanes - 1) / kLanes * kLa
 size_t groups(size_t n_in) { return (n_in + kGroup - 1) / kGroup; }
 size_t padded_codes(size_t n_in) { return (n_in + kLanes * kGroup - 1) / (kLanes * kGroup) * (kLanes * kGroup); }
 
-// ---- fp32 layers ------------------------------------------------------------------------------------------------
-size_t dense_floats(size_t n_in, size_t n_out) {
-    return n_out <= kNarrow ? n_out * spanned(n_in) : padded_outputs(n_out) * n_in;
-}
+#include "pointwise.h"
 
-void pack_dense(const float* weights, size_t n_in, size_t n_out, float* packed) {
-    std::memset(packed, 0, sizeof(float) * dense_floats(n_in, n_out));
-    if (n_out <= kNarrow) {
-        for (size_t i = 0; i < n_out; ++i)
-            std::memcpy(packed + i * spanned(n_in), weights + i * n_in, sizeof(float) * n_in);
-        return;
-    }
-    for_panels(n_out, [&](size_t first, size_t b) {
-        float* panel = packed + first * n_in;
-        for (size_t i = first; i < first + b * kLanes && i < n_out; ++i)
-            for (size_t j = 0; j < n_in; ++j) panel[j * b * kLanes + (i - first)] = weights[i * n_in + j];
-    });
-}
-
-// y[i] = bias[i] + sum_j W[i][j] x[j] for the B * kLanes outputs of a panel.
-template <int B, int C>
-REGKD_INLINE void dense_panel(const float* panel, const float* bias, const float* x, size_t n_in, float* y) {
-    Vec sum[C][B] = {};
-    size_t j = 0;
-    for (; j + C <= n_in; j += C)
-        for (int c = 0; c < C; ++c) {
-            const Vec value = all<Vec>(x[j + c]);
-            for (int b = 0; b < B; ++b)
-                sum[c][b] = fused(load_vec(panel + ((j + c) * B + b) * kLanes), value, sum[c][b]);
-        }
-    for (; j < n_in; ++j)
-        for (int b = 0; b < B; ++b)
-            sum[0][b] = fused(load_vec(panel + (j * B + b) * kLanes), all<Vec>(x[j]), sum[0][b]);
-    for (int step = 1; step < C; step *= 2)
-        for (int c = 0; c + step < C; c += 2 * step)
-            for (int b = 0; b < B; ++b) sum[c][b] += sum[c + step][b];
-    for (int b = 0; b < B; ++b) store_vec(y + b * kLanes, sum[0][b] + load_vec(bias + b * kLanes));
-}
-
-// The same sums for kTogether rows and S of the panel's B registers of outputs: chain after chain, so that the sums of
-// one chain fit in the registers. Chains and their order are those of dense_panel.
-template <int B, int C, int S>
-REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, const float* x, size_t n_in,
-                                       size_t stride, float* y) {
-    constexpr int kRows = kTogether;
-    const size_t whole = n_in / C * C;
-    Vec total[C][kRows][S];
-    for (int c = 0; c < C; ++c) {
-        Vec sum[kRows][S] = {};
-        const auto add = [&](size_t j) {
-            Vec w[S];
-            for (int b = 0; b < S; ++b) w[b] = load_vec(panel + (j * B + b) * kLanes);
-            for (int r = 0; r < kRows; ++r) {
-                const Vec value = all<Vec>(x[r * stride + j]);
-                for (int b = 0; b < S; ++b) sum[r][b] = fused(w[b], value, sum[r][b]);
-            }
-        };
-        for (size_t j = c; j < whole; j += C) add(j);
-        if (c == 0)
-            for (size_t j = whole; j < n_in; ++j) add(j);
-        for (int r = 0; r < kRows; ++r)
-            for (int b = 0; b < S; ++b) total[c][r][b] = sum[r][b];
-    }
-    for (int step = 1; step < C; step *= 2)
-        for (int c = 0; c + step < C; c += 2 * step)
-            for (int r = 0; r < kRows; ++r)
-                for (int b = 0; b < S; ++b) total[c][r][b] += total[c + step][r][b];
-    for (int r = 0; r < kRows; ++r)
-        for (int b = 0; b < S; ++b)
-            store_vec(y + r * stride + b * kLanes, total[0][r][b] + load_vec(bias + b * kLanes));
-}
-
-void dense(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y) {
-    if (n_out <= kNarrow) {
-        std::memset(y, 0, sizeof(float) * kSpan);
-        for (size_t i = 0; i < n_out; ++i) {
-            const float* row = packed + i * spanned(n_in);
-            Vec sum[4] = {};
-            size_t j = 0;
-            for (; j + 4 * kLanes <= spanned(n_in); j += 4 * kLanes)
-                for (size_t c = 0; c < 4; ++c)
-                    sum[c] = fused(load_vec(row + j + c * kLanes), load_vec(x + j + c * kLanes), sum[c]);
-            for (; j < spanned(n_in); j += kLanes) sum[0] = fused(load_vec(row + j), load_vec(x + j), sum[0]);
-            y[i] = across((sum[0] + sum[1]) + (sum[2] + sum[3])) + bias[i];
-        }
-        return;
-    }
-    for_panels(n_out, [&](size_t first, size_t b) {
-        const float* panel = packed + first * n_in;
-        if (b == 4)
-            dense_panel<4, 2>(panel, bias + first, x, n_in, y + first);
-        else if (b == 2)
-            dense_panel<2, 4>(panel, bias + first, x, n_in, y + first);
-        else
-            dense_panel<1, 4>(panel, bias + first, x, n_in, y + first);
-    });
-    for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + i, Vec{});
-}
-
-void dense_together(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride,
-                    float* y) {
-    if (n_out <= kNarrow) {
-        for (size_t r = 0; r < kTogether; ++r) dense(packed, bias, x + r * stride, n_in, n_out, y + r * stride);
-        return;
-    }
-    for_panels(n_out, [&](size_t first, size_t b) {
-        const float* panel = packed + first * n_in;
-        const float* offset = bias + first;
-        float* to = y + first;
-        if (b == 4 && kManyRegisters) {
-            dense_panel_together<4, 2, 4>(panel, offset, x, n_in, stride, to);
-        } else if (b == 4) {
-            dense_panel_together<4, 2, 2>(panel, offset, x, n_in, stride, to);
-            dense_panel_together<4, 2, 2>(panel + 2 * kLanes, offset + 2 * kLanes, x, n_in, stride, to + 2 * kLanes);
-        } else if (b == 2) {
-            dense_panel_together<2, 4, 2>(panel, offset, x, n_in, stride, to);
-        } else {
-            dense_panel_together<1, 4, 1>(panel, offset, x, n_in, stride, to);
-        }
-    });
-    for (size_t r = 0; r < kTogether; ++r)
-        for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + r * stride + i, Vec{});
-}
+#include "dense.h"
 
 // ---- int8 layers ------------------------------------------------------------------------------------------------
 size_t codes_bytes(size_t n) { return sizeof(Code) * (padded_codes(n) > spanned(n) ? padded_codes(n) : spanned(n)); }
@@ -300,15 +199,15 @@ void code_values(float scale, float* v, size_t n) {
     for (size_t i = 0; i < n; i += kLanes) store_vec(v + i, to_float(codes_of(load_vec(v + i), scale)));
 }
 
-#include "pointwise.h"
 #include "spatial_kernels.h"
 
 }  // namespace
 
 extern const runtime::Kernels kKernels = {
-    REGKD_LEVEL_NAME, kLanes,      kGroup,         kOffset,    dense_floats, pack_dense, dense_int8_bytes,
-    pack_dense_int8,  codes_bytes, constant,       activate,   clip,         quantize,   fake_quantize,
-    code_values,      dense,       dense_together, dense_int8, depthwise,    average,    recur,
+    REGKD_LEVEL_NAME, kLanes,        kGroup,      kOffset,     dense_floats,   pack_dense, dense_int8_bytes,
+    pack_dense_int8,  codes_bytes,   finite,      standardise, constant,       activate,   clip,
+    quantize,         fake_quantize, code_values, dense,       dense_together, dense_int8, depthwise,
+    average,          recur,
 };
 
 }  // namespace REGKD_LEVEL

@@ -22,6 +22,15 @@ constexpr size_t kTogether = 4;
 // outputs along the lanes, which needs no sum across a register.
 constexpr size_t kNarrow = 4;
 
+// What a layer does with its sums before it stores them: its activation, then, up to kNarrow outputs, a product and a
+// sum with rows of spanned(n_out) floats where these are not null.
+struct Finish {
+    Activation kind = Activation::kIdentity;
+    float alpha = 0;
+    const float* times = nullptr;
+    const float* plus = nullptr;
+};
+
 struct Kernels {
     const char* level;
     size_t lanes;    // 32-bit values of a register
@@ -35,6 +44,11 @@ struct Kernels {
     void (*pack_dense_int8)(const int8_t* weights, size_t n_in, size_t n_out, unsigned char* packed);
     size_t (*codes_bytes)(size_t n);  // of n quantized inputs
 
+    bool (*finite)(const float* x, size_t n);  // whether no value is NaN or infinite; x anywhere
+
+    // (x - mean) / divisor; x anywhere, the rest are rows as below; x may be y.
+    void (*standardise)(const float* x, const float* mean, const float* divisor, size_t n, float* y);
+
     // All below: v, x, y are rows of spanned(n) floats, 64-byte aligned.
     void (*constant)(Kind kind, const float* c, float* v, size_t n);     // add, subtract, multiply, divide in place
     void (*activate)(Activation kind, float alpha, float* v, size_t n);  // in place
@@ -42,10 +56,12 @@ struct Kernels {
     void (*quantize)(float scale, const float* v, size_t n, unsigned char* codes);
     void (*fake_quantize)(float scale, float* v, size_t n);  // in place
     void (*code_values)(float scale, float* v, size_t n);    // in place: the codes themselves, as floats
-    void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, float* y);
+    // With more than kNarrow outputs, x may lie anywhere, and nothing behind its n_in values is read.
+    void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out,
+                  const Finish& finish, float* y);
     // kTogether rows, `stride` floats apart in x and in y; the answers have the bits of single rows.
     void (*dense_together)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out,
-                           size_t stride, float* y);
+                           size_t stride, const Finish& finish, float* y);
     void (*dense_int8)(const unsigned char* packed,  // weights of pack_dense_int8
                        const int32_t* start,  // [spanned(n_out)] where the sums begin: -offset * sum of the weights
                        const float* scale,    // [spanned(n_out)]

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend.h"
+#include "gather.h"
 #include "packed.h"
 
 namespace regkd {
@@ -31,6 +32,7 @@ class Native final : public Engine::Backend {
                 windows = &op;
                 continue;
             }
+            if (does_nothing(op) || (!windows && !steps_.empty() && joined(op, steps_.back()))) continue;
             steps_.push_back(pack(op, kernels));
             Step& step = steps_.back();
             if (op.kind == Kind::kGru) most(gates, step.bias.size());
@@ -48,6 +50,11 @@ class Native final : public Engine::Backend {
             most(widest, step.window.places() * op.n_out);
             windows = nullptr;
         }
+        if (!steps_.empty()) {
+            const Step& first = steps_[0];
+            standardised_ = first.divisor.data();
+            direct_ = first.kind == Kind::kDense && !first.spread && first.n_out > kNarrow;
+        }
         stride_ = spanned(widest);
         for (Aligned<float>& rows : rows_) rows = Aligned<float>((together_ ? kTogether : 1) * stride_);
         codes_ = Aligned<unsigned char>(kernels.codes_bytes(stride_));
@@ -62,7 +69,7 @@ class Native final : public Engine::Backend {
     }
 
     Status infer(const float* x, size_t rows, float* y) noexcept override {
-        if (!all_finite(x, rows * inputs)) return first_not_finite(x, rows);
+        if (!kernels_.finite(x, rows * inputs)) return first_not_finite(x, rows);
         size_t row = 0;
         for (; together_ && row + kTogether <= rows; row += kTogether)
             tile<kTogether>(x + row * inputs, y + row * outputs);
@@ -71,17 +78,6 @@ class Native final : public Engine::Backend {
     }
 
   private:
-    // Without a way out of the loop, so that the compiler takes many numbers at a time.
-    static bool all_finite(const float* x, size_t count) noexcept {
-        uint32_t odd = 0;
-        for (size_t i = 0; i < count; ++i) {
-            uint32_t bits;
-            std::memcpy(&bits, x + i, sizeof bits);
-            odd |= static_cast<uint32_t>((bits & 0x7f800000u) == 0x7f800000u);
-        }
-        return odd == 0;
-    }
-
     Status first_not_finite(const float* x, size_t rows) const noexcept {
         for (size_t k = 0; k < rows * inputs; ++k)
             if (!std::isfinite(x[k]))
@@ -96,20 +92,41 @@ class Native final : public Engine::Backend {
     void tile(const float* x, float* y) noexcept {
         float* v = rows_[0].data();
         float* other = rows_[1].data();
-        for (size_t r = 0; r < Rows; ++r) {
-            std::memcpy(v + r * stride_, x + r * inputs, sizeof(float) * inputs);
-            for (size_t i = inputs; i < spanned(inputs); ++i) v[r * stride_ + i] = 0;
-        }
-        for (const Step& step : steps_) {
-            if (step.kind == Kind::kDense && Rows == kTogether) {
-                kernels_.dense_together(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, stride_,
-                                        other);
-            } else {
-                for (size_t r = 0; r < Rows; ++r) apply(step, v + r * stride_, other + r * stride_);
+        const Step* step = steps_.data();
+        const Step* const end = step + steps_.size();
+        if (standardised_) {
+            for (size_t r = 0; r < Rows; ++r) standardise(*step, x + r * inputs, v + r * stride_);
+            ++step;
+        } else if (Rows == 1 && direct_) {
+            apply_dense(*step++, x, v);
+        } else {
+            for (size_t r = 0; r < Rows; ++r) {
+                std::memcpy(v + r * stride_, x + r * inputs, sizeof(float) * inputs);
+                for (size_t i = inputs; i < spanned(inputs); ++i) v[r * stride_ + i] = 0;
             }
-            if (step.moves()) std::swap(v, other);
         }
-        for (size_t r = 0; r < Rows; ++r) std::memcpy(y + r * outputs, v + r * stride_, sizeof(float) * outputs);
+        for (; step != end; ++step) {
+            if (step->kind == Kind::kDense && Rows == kTogether) {
+                kernels_.dense_together(step->weights.data(), step->bias.data(), v, step->n_in, step->n_out, stride_,
+                                        step->finish, other);
+            } else {
+                for (size_t r = 0; r < Rows; ++r) apply(*step, v + r * stride_, other + r * stride_);
+            }
+            if (step->moves()) std::swap(v, other);
+        }
+        if (outputs == 1) {
+            for (size_t r = 0; r < Rows; ++r) y[r] = v[r * stride_];
+        } else {
+            for (size_t r = 0; r < Rows; ++r) std::memcpy(y + r * outputs, v + r * stride_, sizeof(float) * outputs);
+        }
+    }
+
+    void standardise(const Step& step, const float* x, float* y) noexcept {
+        kernels_.standardise(x, step.constants.data(), step.divisor.data(), step.n_out, y);
+    }
+
+    void apply_dense(const Step& step, const float* x, float* y) noexcept {
+        kernels_.dense(step.weights.data(), step.bias.data(), x, step.n_in, step.n_out, step.finish, y);
     }
 
     // One row: layers write to `other`, everything else works in place.
@@ -117,7 +134,7 @@ class Native final : public Engine::Backend {
         if (step.spread) return convolve(step, v, other);
         switch (step.kind) {
             case Kind::kDense:
-                return kernels_.dense(step.weights.data(), step.bias.data(), v, step.n_in, step.n_out, other);
+                return apply_dense(step, v, other);
             case Kind::kDenseInt8:
                 if (step.split()) return dense_split(step, v, other);
                 kernels_.quantize(step.number, v, step.n_in, codes_.data());
@@ -137,6 +154,9 @@ class Native final : public Engine::Backend {
                 return gru(step, v, other);
             case Kind::kClip:
                 return kernels_.clip(step.low, step.high, v, step.n_out);
+            case Kind::kSubtract:
+                if (step.divisor.data()) return standardise(step, v, v);
+                [[fallthrough]];
             default:
                 return kernels_.constant(step.kind, step.constants.data(), v, step.n_out);
         }
@@ -180,26 +200,6 @@ class Native final : public Engine::Backend {
             for (size_t c = 0; c < channels; ++c) y[p * channels + c] = v[c * places + p];
     }
 
-    // The values of a window, items of `bytes` each; `outside` fills what lies outside of the values.
-    static void gather(const Window& w, size_t place, const void* values, size_t bytes, int outside, void* patch) {
-        const size_t py = place / w.places_x, px = place % w.places_x, item = w.channels * bytes;
-        const size_t row = w.columns * item, left = px * w.stride_x;
-        char* to = static_cast<char*>(patch);
-        const size_t skip = left < w.left ? w.left - left : 0;  // columns of the kernel in front of the values
-        const size_t end = left + w.columns > w.width + w.left ? w.width + w.left - left : w.columns;
-        for (size_t ky = 0; ky < w.rows; ++ky, to += row) {
-            const size_t y = py * w.stride_y + ky;
-            if (y < w.above || y >= w.height + w.above) {
-                std::memset(to, outside, row);
-                continue;
-            }
-            const size_t first = (y - w.above) * w.width + left + skip - w.left;
-            std::memset(to, outside, skip * item);
-            std::memcpy(to + skip * item, static_cast<const char*>(values) + first * item, (end - skip) * item);
-            std::memset(to + end * item, outside, (w.columns - end) * item);
-        }
-    }
-
     // A layer applied to every window. In INT8 a small one multiplies its codes as floats, whose sums are exact, for
     // several windows at once: that is quicker than integers for one window after the other.
     void convolve(const Step& step, float* v, float* y) noexcept {
@@ -216,10 +216,11 @@ class Native final : public Engine::Backend {
                 const size_t count = places - p < kTogether ? places - p : kTogether;
                 for (size_t r = 0; r < count; ++r) gather(w, p + r, v, sizeof(float), 0, patch + r * window_);
                 if (count == kTogether)
-                    kernels_.dense_together(weights, bias, patch, step.n_in, n, window_, found);
+                    kernels_.dense_together(weights, bias, patch, step.n_in, n, window_, step.finish, found);
                 else
                     for (size_t r = 0; r < count; ++r)
-                        kernels_.dense(weights, bias, patch + r * window_, step.n_in, n, found + r * window_);
+                        kernels_.dense(weights, bias, patch + r * window_, step.n_in, n, step.finish,
+                                       found + r * window_);
                 for (size_t r = 0; r < count; ++r) {
                     if (as_floats) {
                         kernels_.constant(Kind::kMultiply, step.scale.data(), found + r * window_, n);
@@ -275,9 +276,9 @@ class Native final : public Engine::Backend {
         const size_t units = step.sequence ? step.n_out / step.times : step.n_out, gates = step.bias.size();
         std::memset(state_.data(), 0, sizeof(float) * spanned(units));
         for (size_t t = 0; t < step.times; ++t) {
-            kernels_.dense(step.weights.data(), step.bias.data(), v + t * step.features, step.features, gates,
+            kernels_.dense(step.weights.data(), step.bias.data(), v + t * step.features, step.features, gates, {},
                            of_input_.data());
-            kernels_.dense(step.recurrence.data(), step.recurrence_bias.data(), state_.data(), units, gates,
+            kernels_.dense(step.recurrence.data(), step.recurrence_bias.data(), state_.data(), units, gates, {},
                            of_state_.data());
             kernels_.recur(of_input_.data(), of_state_.data(), units, state_.data());
             if (step.sequence || t + 1 == step.times)
@@ -287,6 +288,8 @@ class Native final : public Engine::Backend {
 
     const Kernels& kernels_;
     std::vector<Step> steps_;
+    // Whether the first step reads the caller's row itself: it standardises, or it is a wide layer and the row alone.
+    bool standardised_ = false, direct_ = false;
     bool together_ = true;    // whether rows of a request may be taken together
     size_t stride_;           // floats from one row to the next
     Aligned<float> rows_[2];  // [kTogether, stride_] each

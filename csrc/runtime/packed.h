@@ -1,6 +1,7 @@
 // A program's operations with their weights packed for one instruction set.
 #pragma once
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -51,7 +52,10 @@ struct Step {
     size_t n_in, n_out;
     float number, low, high;
     Aligned<float> constants;      // of add, subtract, multiply, divide
+    Aligned<float> divisor;        // of subtract: of the division behind it, where there is one
     Aligned<float> weights;        // of dense, packed
+    Finish finish;                 // of dense: what is behind it
+    Aligned<float> factor, plus;   // of finish
     Aligned<unsigned char> codes;  // of dense_int8, packed
     Aligned<int32_t> start;
     Aligned<float> scale, bias;
@@ -176,6 +180,41 @@ inline Step pack(const Operation& op, const Kernels& kernels) {
         step.constants = padded(op.values, op.n_out, op.kind == Kind::kDivide ? 1.0f : 0.0f);
     }
     return step;
+}
+
+// Whether an operation gives its values back, bit for bit.
+inline bool does_nothing(const Operation& op) {
+    if (op.kind > Kind::kDivide) return op.kind == Kind::kActivation && op.activation == Activation::kIdentity;
+    const bool sum = op.kind == Kind::kAdd || op.kind == Kind::kSubtract;
+    const float neutral = op.kind == Kind::kAdd ? -0.0f : op.kind == Kind::kSubtract ? 0.0f : 1.0f;
+    for (const float c : op.values)
+        if (c != neutral || (sum && std::signbit(c) != std::signbit(neutral))) return false;
+    return true;
+}
+
+// Make an operation a part of the step before it, where that saves a pass over the values and leaves every bit: a
+// dense's activation, a small dense's product and sum (the scaler of the outputs), the division behind a subtraction
+// (the scaler of the inputs). Returns whether it did.
+inline bool joined(const Operation& op, Step& before) {
+    Finish& finish = before.finish;
+    const bool scaled = finish.times || finish.plus;
+    const bool small = before.kind == Kind::kDense && !before.spread && before.n_out <= kNarrow;
+    if (op.kind == Kind::kActivation && before.kind == Kind::kDense && finish.kind == Activation::kIdentity &&
+        !scaled) {
+        finish.kind = op.activation;
+        finish.alpha = op.number;
+    } else if (op.kind == Kind::kMultiply && small && !scaled) {
+        before.factor = padded(op.values, op.n_out, 0);
+        finish.times = before.factor.data();
+    } else if (op.kind == Kind::kAdd && small && !finish.plus) {
+        before.plus = padded(op.values, op.n_out, 0);
+        finish.plus = before.plus.data();
+    } else if (op.kind == Kind::kDivide && before.kind == Kind::kSubtract && !before.divisor.data()) {
+        before.divisor = padded(op.values, op.n_out, 1);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 }  // namespace runtime

@@ -20,35 +20,67 @@ void constant(runtime::Kind kind, const float* c, float* v, size_t n) {
 void clip(float low, float high, float* v, size_t n) {
     each(v, n, [=](Vec x, size_t) { return at_most(at_least(x, low), high); });
 }
+
+// f(g) with the function g from a register to its activation.
 template <int Core>
-REGKD_INLINE void activate_by(float* v, size_t n) {
-    each(v, n, [](Vec x, size_t) {
-        Vec a, s1, s2;
-        activation<Core, 0>(x, a, s1, s2);
-        return a;
-    });
+REGKD_INLINE Vec by_core(Vec x) {
+    Vec a, s1, s2;
+    activation<Core, 0>(x, a, s1, s2);
+    return a;
+}
+template <class F>
+REGKD_INLINE void with_activation(const Finish& finish, F f) {
+    const float alpha = finish.alpha;
+    switch (finish.kind) {
+        case runtime::Activation::kRelu:
+            return f([](Vec x) { return by_core<kRelu>(x); });
+        case runtime::Activation::kTanh:
+            return f([](Vec x) { return by_core<kTanh>(x); });
+        case runtime::Activation::kSilu:
+            return f([](Vec x) { return by_core<kSilu>(x); });
+        case runtime::Activation::kGelu:
+            return f([](Vec x) { return by_core<kGelu>(x); });
+        case runtime::Activation::kGeluTanh:
+            return f([](Vec x) { return by_core<kGeluTanh>(x); });
+        case runtime::Activation::kSoftplus:
+            return f([](Vec x) { return by_core<kSoftplus>(x); });
+        case runtime::Activation::kSigmoid:
+            return f([](Vec x) { return logistic(x); });
+        case runtime::Activation::kLeakyRelu:
+            return f([=](Vec x) { return x > 0.0f ? x : x * alpha; });
+        case runtime::Activation::kElu:
+            return f([=](Vec x) { return x > 0.0f ? x : exponential_minus_one(x) * alpha; });
+        default:
+            return f([](Vec x) { return x; });
+    }
 }
 void activate(runtime::Activation kind, float alpha, float* v, size_t n) {
-    switch (kind) {
-        case runtime::Activation::kRelu:
-            return activate_by<kRelu>(v, n);
-        case runtime::Activation::kTanh:
-            return activate_by<kTanh>(v, n);
-        case runtime::Activation::kSilu:
-            return activate_by<kSilu>(v, n);
-        case runtime::Activation::kGelu:
-            return activate_by<kGelu>(v, n);
-        case runtime::Activation::kGeluTanh:
-            return activate_by<kGeluTanh>(v, n);
-        case runtime::Activation::kSoftplus:
-            return activate_by<kSoftplus>(v, n);
-        case runtime::Activation::kSigmoid:
-            return each(v, n, [](Vec x, size_t) { return logistic(x); });
-        case runtime::Activation::kLeakyRelu:
-            return each(v, n, [=](Vec x, size_t) { return x > 0.0f ? x : x * alpha; });
-        case runtime::Activation::kElu:
-            return each(v, n, [=](Vec x, size_t) { return x > 0.0f ? x : exponential_minus_one(x) * alpha; });
-        default:
-            return;
+    if (kind == runtime::Activation::kIdentity) return;
+    with_activation({kind, alpha, nullptr, nullptr}, [=](auto g) { each(v, n, [=](Vec x, size_t) { return g(x); }); });
+}
+
+// Without a way out of the loop.
+bool finite(const float* x, size_t n) {
+    constexpr int32_t kExponent = 0x7f800000;
+    const auto odd_of = [](Vec v) { return (as_int(v) & kExponent) == kExponent; };
+    IVec odd{};
+    size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) odd |= odd_of(load_vec(x + i));
+    if (i < n) odd |= odd_of(load_first(x + i, n - i));
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)odd, (__m512i)odd) == 0;
+#else
+    return across(odd) == 0;
+#endif
+}
+
+void standardise(const float* x, const float* mean, const float* divisor, size_t n, float* y) {
+    size_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+        store_vec(y + i, (load_vec(x + i) - load_vec(mean + i)) / load_vec(divisor + i));
+    if (i < n) {
+        store_vec(y + i, (load_first(x + i, n - i) - load_vec(mean + i)) / load_vec(divisor + i));
+        i += kLanes;
     }
+    for (; i < spanned(n); i += kLanes) store_vec(y + i, Vec{});
 }

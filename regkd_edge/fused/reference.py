@@ -123,6 +123,24 @@ def step_loss(
     return loss, torch.stack([v.detach() for v in (loss, *values)])
 
 
+@dataclass(eq=False)
+class _Products:
+    """J_T^T v of a teacher at ``z``. After the last one its graph is freed, as large as the student's; see StepPoints."""
+
+    teacher: Network
+    z: Tensor
+    out: Tensor | None
+
+    def __call__(self, v: Tensor, last: bool = False) -> Tensor:
+        if self.out is None:  # another term asks after the last of one
+            with torch.enable_grad():
+                self.out = self.teacher(self.z).to(self.z.dtype)
+        (product,) = torch.autograd.grad((self.out * v).sum(), self.z, retain_graph=not last)
+        if last:
+            self.out = None
+        return product
+
+
 def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
     """Return the teacher's outputs by kind, and a function (cotangents or None) -> J^T v at all points."""
     if not recipe.needs_teacher:
@@ -141,7 +159,7 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
         answers = dict(zip(kinds, out.detach().split(sizes)))
         if stored is not None:
             answers["original"] = stored
-        return answers, lambda v: torch.autograd.grad((out * v).sum(), z, retain_graph=True)[0]
+        return answers, _Products(teacher, z, out)
     with torch.no_grad():
         if stored is not None:
             new = {kind: p for kind, p in kinds.items() if kind != "original"}
@@ -153,4 +171,4 @@ def _ask_teacher(teacher, everywhere, kinds, sizes, rows, recipe):
             out = teacher(where).to(where.dtype)
             answers.update(zip(new, out.split([p.shape[0] for p in new.values()])))
     where = everywhere.detach()
-    return answers, lambda v: central_products(teacher, where, v[:, None], recipe.teacher_step)[:, 0]
+    return answers, lambda v, last=False: central_products(teacher, where, v[:, None], recipe.teacher_step)[:, 0]

@@ -35,7 +35,8 @@ class StepPoints:
     out : Tensor [P, o]
         The student's answers to ``everywhere``.
     teacher_products : callable or None
-        ``v [P, o] -> J_T^T v [P, ...]`` at all points, where the recipe matches gradients.
+        ``v [P, o] -> J_T^T v [P, ...]`` at all points, where the recipe matches gradients. ``last=True``: the term asks
+        no more, so that what the teacher keeps for it can be freed.
     cotangents : callable
         ``kind -> signs [P_k, C, o]`` or None, where every output is taken in turn.
     """
@@ -48,7 +49,7 @@ class StepPoints:
     s: dict[str, Tensor]
     t: dict[str, Tensor]
     out: Tensor
-    teacher_products: Callable[[Tensor], Tensor] | None
+    teacher_products: Callable[..., Tensor] | None
     cotangents: Callable[[str], Tensor | None]
 
 
@@ -75,6 +76,8 @@ def gradient(step: StepPoints) -> Tensor:
     sums = 0.0
     for c in range(count or outputs):
         v = signs[:, c] if count else torch.eye(outputs, dtype=out.dtype, device=out.device)[c].expand_as(out)
+        # The teacher first: its graph is gone before the student's second one is made.
+        theirs = step.teacher_products(v, last=c + 1 == (count or outputs))
         (ours,) = torch.autograd.grad((out * v).sum(), step.everywhere, create_graph=True)
-        sums = sums + (ours - step.teacher_products(v)).flatten(1).square().sum(1)
+        sums = sums + (ours - theirs).flatten(1).square().sum(1)
     return (mask * sums).sum() / (mask.sum() * (count or 1))

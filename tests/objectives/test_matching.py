@@ -41,7 +41,7 @@ def step(recipe, cotangents=lambda kind: None):
     out = student(everywhere)
     own = dict(zip(kinds, out.split(4)))
     theirs = {kind: teacher(x) for kind, x in points.items()}
-    products = lambda v: v @ B.T  # noqa: E731
+    products = lambda v, last: v @ B.T  # noqa: E731
     return StepPoints(student, teacher, recipe, everywhere, points, own, theirs, out, products, cotangents)
 
 
@@ -62,7 +62,7 @@ def test_gradients_are_matched_by_the_squared_frobenius_norm_at_the_kinds_that_a
     bent = step(StepRecipe("mimic", w_pm=1.0, w_abm=1.0, w_gm=1.0, gm_on=gm_on))
     scale = {"original": 1.0, "perturbed": 2.0, "ascended": 5.0}
     factors = torch.cat([torch.full((4, 1), scale[kind], dtype=torch.float64) for kind in bent.points])
-    bent.teacher_products = lambda v: factors * (v @ B.T)  # a teacher whose slope differs from kind to kind
+    bent.teacher_products = lambda v, last: factors * (v @ B.T)  # a teacher whose slope differs from kind to kind
     want = sum(float(((A - scale[kind] * B) ** 2).sum()) for kind in gm_on) / len(gm_on)
     assert gradient(bent).item() == pytest.approx(want)
 

@@ -10,11 +10,13 @@ import pytest
 from native_reference import check_answers
 from runtime_build import SIGNALS, SOURCE, checked, cmake_build, tool
 
+from regkd_edge import __version__
+
 HERE = Path(__file__).parent
-CONSUMER = """\
+CONSUMER = f"""\
 cmake_minimum_required(VERSION 3.18)
 project(consumer CXX)
-find_package(regkd_runtime 0.1 REQUIRED)
+find_package(regkd_runtime {".".join(__version__.split(".")[:2])} REQUIRED)
 find_package(Threads REQUIRED)
 add_executable(consumer consumer.cpp)
 target_compile_options(consumer PRIVATE -Wall -Wextra -Werror)

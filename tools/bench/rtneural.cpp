@@ -1,5 +1,6 @@
 // One student in two libraries, in turns in one process: regkd_runtime's engine file and RTNeural's model whose sizes
-// are known when it is compiled (Eigen). FEATURES, WIDTH and ACTIVATION are set by rtneural.py.
+// are known when it is compiled (Eigen); and a second engine file, of the student with scalers. FEATURES, WIDTH and
+// ACTIVATION are set by rtneural.py.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -37,9 +38,11 @@ double nanoseconds(Call call, int calls) {  // per call
 
 }  // namespace
 
-int main(int, char** argv) {  // engine folder, weights, rounds, calls per round
+int main(int, char** argv) {  // engine folder, weights, rounds, calls per round, engine folder with scalers
     regkd::Engine engine;
-    const regkd::Status status = regkd::Engine::load(argv[1], engine);
+    regkd::Engine scaled;
+    regkd::Status status = regkd::Engine::load(argv[1], engine);
+    if (status.ok()) status = regkd::Engine::load(argv[5], scaled);
     if (!status.ok()) return std::fprintf(stderr, "%s\n", status.message()), 1;
     std::ifstream file(argv[2]);
     static Model model;
@@ -60,14 +63,17 @@ int main(int, char** argv) {  // engine folder, weights, rounds, calls per round
     if (!(worst <= 1e-3f * largest)) return std::fprintf(stderr, "the answers differ by %g of %g\n", worst, largest), 1;
     const int rounds = std::atoi(argv[3]), calls = std::atoi(argv[4]);
     for (int round = 0; round < rounds; ++round) {
-        const double ours = nanoseconds(
-            [&](int i) {
-                (void)engine.infer(x[i], 1, &y);
-                sink = y;
-            },
-            calls);
+        const auto timed = [&](regkd::Engine& one) {
+            return nanoseconds(
+                [&](int i) {
+                    (void)one.infer(x[i], 1, &y);
+                    sink = y;
+                },
+                calls);
+        };
+        const double ours = timed(engine), ours_scaled = timed(scaled);
         const double theirs = nanoseconds([&](int i) { sink = model.forward(x[i]); }, calls);
-        std::printf("%.2f %.2f\n", ours, theirs);
+        std::printf("%.2f %.2f %.2f\n", ours, theirs, ours_scaled);
     }
     std::fprintf(stderr, "%s\n", engine.level());
 }

@@ -5,7 +5,8 @@
     python tools/bench/rtneural.py --rtneural RTNeural      # about two minutes; wants an otherwise idle machine
 
 Both have the same random weights, and their answers are compared first. RTNeural is compiled for this very processor
-(-O3 -march=native) and knows all sizes when it is compiled; ours reads them from the engine file and takes raw units.
+(-O3 -march=native) and knows all sizes when it is compiled; ours reads them from the engine file. RTNeural has no
+scalers, so the comparison is without; what ours takes with them, from raw units to raw units, is beside it.
 Writes rtneural.md into --output.
 """
 
@@ -43,9 +44,13 @@ def main() -> None:
         for width in arguments.widths:
             for activation in LAYERS:
                 times, level = measured(arguments, folder, runtime, width, activation)
-                ours, theirs = (f"{np.median(t):.0f} ({t.min():.0f} to {np.percentile(t, 90):.0f})" for t in times.T)
+                ours, theirs, scaled = (
+                    f"{np.median(t):.0f} ({t.min():.0f} to {np.percentile(t, 90):.0f})" for t in times.T
+                )
                 ratio = np.median(times[:, 0] / times[:, 1])
-                lines.append(f"| mlp:{width},{width}:{activation} | {level} | {ours} | {theirs} | {ratio:.2f} |")
+                lines.append(
+                    f"| mlp:{width},{width}:{activation} | {level} | {ours} | {theirs} | {ratio:.2f} | {scaled} |"
+                )
                 print(lines[-1], file=sys.stderr)
     text = "\n".join(
         [
@@ -56,10 +61,11 @@ def main() -> None:
             f"{revision(arguments.rtneural)}, Eigen, -O3 -march=native.",
             f"{arguments.features} inputs, one output, one row per request; {arguments.rounds} turns of "
             f"{arguments.calls} requests. Nanoseconds per request: median of the turns (fastest to 90 %). `ratio`: median "
-            "of ours over theirs in the same turn.",
+            "of ours over theirs in the same turn. The last column is ours with scalers of inputs and output, which RTNeural "
+            "has none of.",
             "",
-            "| student | level | native | RTNeural | ratio |",
-            "|---|---|---|---|---|",
+            "| student | level | native | RTNeural | ratio | native, with scalers |",
+            "|---|---|---|---|---|---|",
             *lines,
         ]
     )
@@ -84,19 +90,22 @@ def built_runtime(folder: Path) -> Path:
 
 def measured(
     arguments: argparse.Namespace, folder: Path, runtime: Path, width: int, activation: str
-) -> tuple[np.ndarray, str]:  # [rounds, 2] nanoseconds
+) -> tuple[np.ndarray, str]:  # [rounds, 3] nanoseconds
     """Write one student for both, compile the comparison and run it."""
-    from regkd_edge.data import Scalers
+    from regkd_edge.data import Scaler, Scalers
     from regkd_edge.engines import get_backend
     from regkd_edge.models import Student, build, parse_spec
 
     spec, d = f"mlp:{width},{width}:{activation}", arguments.features
     module = build(spec, d, 1, 0)
-    student = Student(module, Scalers.identity(d, 1), parse_spec(spec), [f"x{i}" for i in range(d)], ["y"])
-    student.export(folder / "s.onnx")
-    engine = folder / f"engine.{width}.{activation}"
-    engine.mkdir()
-    get_backend("native").build(folder / "s.onnx", engine)
+    real = Scalers(Scaler(np.linspace(-1, 1, d), np.linspace(0.5, 2, d)), Scaler(np.array([3.0]), np.array([2.0])))
+    engines = []
+    for scalers, name in ((Scalers.identity(d, 1), "engine"), (real, "scaled")):
+        student = Student(module, scalers, parse_spec(spec), [f"x{i}" for i in range(d)], ["y"])
+        student.export(folder / "s.onnx")
+        engines.append(folder / f"{name}.{width}.{activation}")
+        engines[-1].mkdir()
+        get_backend("native").build(folder / "s.onnx", engines[-1])
     with open(folder / "weights.txt", "w") as file:
         for layer in module.layers:
             for values in (layer.weight, layer.bias):
@@ -108,7 +117,7 @@ def measured(
         "-DRTNEURAL_DEFAULT_ALIGNMENT=32", f"-DFEATURES={d}", f"-DWIDTH={width}", f"-DACTIVATION={LAYERS[activation]}",
         *(f"-I{path}" for path in include), ROOT / "tools" / "bench" / "rtneural.cpp", runtime, "-ldl", "-o", program,
     )  # fmt: skip
-    done = run(program, engine, folder / "weights.txt", arguments.rounds, arguments.calls)
+    done = run(program, engines[0], folder / "weights.txt", arguments.rounds, arguments.calls, engines[1])
     return np.array([line.split() for line in done.stdout.splitlines()], dtype=float), done.stderr.strip()
 
 
