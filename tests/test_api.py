@@ -220,6 +220,35 @@ def test_a_teachers_own_module_is_left_as_it_is():
     assert network[1].weight.requires_grad
 
 
+def test_qat_takes_whatever_a_teacher_can_be_loaded_from(student):
+    x, _ = rows()
+    int8 = rk.quantize(student, "int8", calibrate=x, teacher=module(), qat=True, qat_steps=20)
+    assert int8.summary["qat"]["steps"] == 20
+    with pytest.raises(rk.UserError, match="teacher"):
+        rk.quantize(student, "int8", calibrate=x, teacher=3, qat=True)
+
+
+def test_qat_gives_signals_to_a_module_in_their_shape():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18, 1)).eval()
+    x = np.random.default_rng(0).normal(size=(60, 2, 8))
+    student = rk.distill(network, x, student="conv1d:2x3,gap:relu", recipe="mimic", steps=5)
+    int8 = rk.quantize(student, "int8", calibrate=x, teacher=network, qat=True, qat_steps=5)
+    assert int8.summary["qat"]["steps"] == 5
+
+
+def test_bench_asks_whatever_a_teacher_can_be_loaded_from(engine):
+    x, y = rows()
+    network = module()
+    by_module, by_teacher = (
+        rk.bench(engine, x, y, teacher=who, samples=20, warmup=0)[0]["against_teacher"]
+        for who in (network, rk.load_teacher(network))
+    )
+    assert by_module == by_teacher and by_module["rmse"] > 0
+    with pytest.raises(rk.UserError, match="nothere"):
+        rk.bench(engine, x, y, teacher="nothere", samples=20, warmup=0)
+
+
 def test_results_print_well(teacher, student, engine):
     x, y = rows()
     assert "mlp:32:tanh" in repr(teacher) and "fused core" in repr(teacher)

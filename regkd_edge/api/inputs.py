@@ -13,6 +13,8 @@ from ..data import as_rows, as_targets
 from ..errors import DataError, GraphError, OptionError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ..models import Student, Teacher
     from ..quantization import QuantizeSummary
 
@@ -104,7 +106,16 @@ class Inputs:
 
         scalers = self.student.scalers
         x = self.synthetic(self.seed + _APART[part], part)
-        return x, predict(self.teacher.standardized(scalers), scalers, x.astype(np.float64))
+        return x, predict(self._answering(x), scalers, x.astype(np.float64))
+
+    def _answering(self, rows: np.ndarray) -> nn.Module:  # [n, d] raw units
+        """The teacher in the student's standardized space; images and signals reach it in their shape."""
+        assert self.teacher is not None and self.student is not None
+        teacher, shape = self.teacher, row_shape_of(self.student)
+        if shape is not None and teacher.shape is None:
+            scaler = (teacher.scalers or self.student.scalers).x
+            teacher.read_as(shape, rows if teacher.units == "raw" else scaler.standardize(rows))
+        return teacher.standardized(self.student.scalers)
 
     def qat(
         self,
@@ -132,7 +143,7 @@ class Inputs:
             target,
             rows,
             self.student,
-            self.teacher.standardized(self.student.scalers),
+            self._answering(rows),
             train=train or self.answered("train"),
             validation=validation or self.answered("validation"),
             recipe=StepRecipe.from_dict(recipe),

@@ -41,7 +41,7 @@ def bench(
         Several are timed in turns, so that they share the machine's quiet and busy moments.
     x, y : [n, d] and [n, o] or [n]
         Held-out rows and their labels, raw units.
-    teacher : Teacher or array [n, o], optional
+    teacher : array [n, o], Teacher, or whatever :func:`~regkd_edge.load_teacher` takes, optional
         For the distance to the teacher's answers.
     reference : Student, Engine or array [n, o], optional
         What the accuracy is compared with, with a bootstrap interval: usually the FP32 student.
@@ -86,7 +86,7 @@ def bench(
         folders,
         rows,
         labels,
-        teacher=_answers(teacher, x, len(rows), "teacher"),
+        teacher=_answers(_teacher(teacher), x, len(rows), "teacher"),
         reference=_answers(reference, x, len(rows), "reference"),
         target_names=target_names or list(first.target_names) or found,
         batches=config.batches,
@@ -98,6 +98,15 @@ def bench(
         progress=progress,
     )
     return BenchResult([m.record for m in measured], [{"predictions": m.predictions, **m.raw} for m in measured])
+
+
+def _teacher(who: Any) -> Any:
+    """A module, a function or a path as a teacher; what answers already, or is answers, as it is."""
+    if hasattr(who, "predict") or not (callable(who) or isinstance(who, (str, Path))):
+        return who
+    from ..models import load_teacher
+
+    return load_teacher(who)
 
 
 def _answers(who: Any, x: Any, n: int, what: str) -> np.ndarray | None:

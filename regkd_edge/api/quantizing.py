@@ -16,7 +16,7 @@ from ..io.words import described
 from .inputs import Inputs
 
 if TYPE_CHECKING:
-    from ..models import Student, Teacher
+    from ..models import Student
 
 __all__ = ["quantize"]
 
@@ -30,7 +30,7 @@ def quantize(
     validation: tuple[Any, Any] | None = None,
     check: Any = None,  # [n, d]
     student: Student | None = None,
-    teacher: Teacher | None = None,
+    teacher: Any = None,
     train: tuple[Any, Any] | None = None,
     qat_batch: int = 64,
     seed: int = 0,
@@ -58,7 +58,7 @@ def quantize(
         Rows on which the graph is compared with the FP32 graph; the calibration rows when absent.
     student : Student, optional
         Whose graph ``model`` is; a student as ``model`` is its own. Needed for synthetic rows and for ``qat``.
-    teacher : Teacher, optional
+    teacher : Teacher, or whatever :func:`~regkd_edge.load_teacher` takes, optional
         For ``qat``. It also answers synthetic rows where ``train`` or ``validation`` are absent.
     train : (x, y), optional
         Rows that ``qat`` trains on.
@@ -79,6 +79,7 @@ def quantize(
         An unknown or contradictory option, or a precision that ``platform`` lacks.
     """
     from ..models import Student
+    from ..models import load_teacher as load
     from ..quantization import Bound, quantize_graph
 
     if not isinstance(model, (Student, str, os.PathLike)):
@@ -88,7 +89,8 @@ def quantize(
         )
     config = whole_or(config, QuantizeConfig, {"precision": [precision]}, options)
     precision = "int8" if precision == "auto" else precision
-    given = Inputs(student or (model if isinstance(model, Student) else None), teacher, config, seed, model)
+    answering = None if teacher is None else load(teacher)
+    given = Inputs(student or (model if isinstance(model, Student) else None), answering, config, seed, model)
     labelled = given.labelled(validation)
     bound = None
     if config.increase is not None and not config.qat and precision in ("int8", "fp8"):

@@ -11,11 +11,14 @@ import numpy as np
 
 from ..config import DataConfig
 from ..errors import DataError
-from .reading import read_frame
+from .encode import Category
+from .reading import Frame, TextFormat, read_frame
 from .reading.recordings import SOUNDS
-from .sources import kind_of_source, read_source
+from .sources import kind_of_source, read_source, text_format
 
 __all__ = ["NamedRows", "column_names", "read_inputs", "read_rows"]
+
+_AUTO = TextFormat()  # separator and decimal mark are told from the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ def read_rows(
     if shape is None or not (
         source.is_dir() or arrays or source.suffix.lower() in SOUNDS or (config and config.window)
     ):
-        return NamedRows(read_inputs(path, names))
+        return NamedRows(read_inputs(path, names, _AUTO if config is None else text_format(config)))
     if not source.exists():
         raise DataError(f"no file or folder '{source}'.", "Give the path of an array, a recording or a folder.")
     config = config or DataConfig()
@@ -75,43 +78,82 @@ def read_rows(
     return NamedRows(x, places)
 
 
-def column_names(path: str | Path) -> list[str]:
+def column_names(path: str | Path, form: TextFormat = _AUTO) -> list[str]:
     """The names of the columns of a table."""
-    return read_frame(path).names
+    return read_frame(path, form).names
 
 
 def read_inputs(
     path: str | Path,
     names: Sequence[str],
+    form: TextFormat = _AUTO,
 ) -> np.ndarray:  # [n, d] float64, raw units
     """Read the named columns; others (targets, an index, text) are passed over.
+
+    Inputs ``kind=A``, ``kind=B`` that are no columns themselves are read off the words of the column ``kind``.
 
     Raises
     ------
     DataError
-        No such file or column, or a cell that is not a finite number.
+        No such file or column, a cell that is not a finite number, or a word that is not among the inputs.
     """
-    frame = read_frame(path, only=names)
-    for name in names:
+    categories = _categories(path, names, form)
+    words = [name for category in categories for name in category.inputs]
+    whole = [category.name for category in categories]
+    plain = [name for name in names if name not in words]
+    frame = read_frame(path, form, only=plain + whole, texts=whole)
+    for name in plain:
         if name not in frame.names:
-            every = column_names(path)
+            every = column_names(path, form)
             near = difflib.get_close_matches(name, every, n=1)
             hint = f"Did you mean '{near[0]}'? " if near else ""
             raise DataError(f"'{path}' has no column '{name}'.", f"{hint}Give a column for each input, under its name.")
-    for name in names:
+    for name in plain:
         if name in frame.odd:
             text, (_, row) = min(frame.odd[name].texts.items(), key=lambda item: item[1][1])
             raise DataError(
                 f"'{path}' {frame.place(row)}, column '{name}': met '{text[:60]}', expected a number.",
                 "Correct that cell, or leave the row out.",
             )
-    x = frame.values[:, [frame.names.index(name) for name in names]]
+    of_words = {name: column for category in categories for name, column in _coded(frame, category).items()}
+    x = np.column_stack([of_words[n] if n in of_words else frame.values[:, frame.names.index(n)] for n in names])
     bad = ~np.isfinite(x)
     if bad.any():
-        row, column = (int(v) for v in np.argwhere(bad)[0])
-        met = "nan or an empty cell" if np.isnan(x[row, column]) else f"{x[row, column]:g}"
+        row, j = (int(v) for v in np.argwhere(bad)[0])
+        name = next((category.name for category in categories if names[j] in category.inputs), names[j])
+        met = "nan or an empty cell" if np.isnan(x[row, j]) else f"{x[row, j]:g}"
+        expected = "a word" if name in whole else "a finite number"
         raise DataError(
-            f"'{path}' {frame.place(row)}, column '{names[column]}': met {met}, expected a finite number.",
+            f"'{path}' {frame.place(row)}, column '{name}': met {met}, expected {expected}.",
             "Fill in that cell, or leave the row out.",
         )
     return x
+
+
+def _categories(path: str | Path, names: Sequence[str], form: TextFormat) -> list[Category]:
+    """The columns of a file whose words are inputs ``column=word`` of the network."""
+    if not any("=" in name for name in names):
+        return []
+    columns = column_names(path, form)
+    words: dict[str, list[str]] = {}
+    for name in names:
+        of = [column for column in columns if name.startswith(f"{column}=")]
+        if of and name not in columns:
+            column = max(of, key=len)
+            words.setdefault(column, []).append(name[len(column) + 1 :])
+    return [Category(column, tuple(found)) for column, found in words.items()]
+
+
+def _coded(frame: Frame, category: Category) -> dict[str, np.ndarray]:
+    """The inputs of a category, 0 or 1 in each row, not-a-number where the cell is blank; by name."""
+    cells = [cell.strip() for cell in frame.texts[category.name]]
+    blank = np.isnan(category.codes(cells))
+    for row in np.flatnonzero(blank):
+        if cells[row]:
+            raise DataError(
+                f"'{frame.source}' {frame.place(int(row))}, column '{category.name}': met '{cells[row][:60]}', which "
+                "is not among the words of the training.",
+                f"Expected one of: {', '.join(category.words[:20])}.",
+            )
+    codes = np.array(category.codes(cells))
+    return {name: np.where(blank, np.nan, codes == code) for code, name in enumerate(category.inputs)}

@@ -125,7 +125,8 @@ def _check_options(config: DataConfig, path: Path, kind: str) -> None:
         raise DataError(f"{option} is about images, and '{path}' holds none.", f"Omit --{option}.")
 
 
-def _form(config: DataConfig) -> TextFormat:
+def text_format(config: DataConfig) -> TextFormat:
+    """How the text tables of a configuration are written."""
     return TextFormat(
         config.separator, config.decimal, thousands_by_column(config.thousands), Missing.of(config.missing), config.header
     )  # fmt: skip
@@ -145,9 +146,9 @@ def labels_of(config: DataConfig, path: Path, held_out: bool) -> Frame | None:
     file = Path(named)
     if file.suffix.lower() == ".npy":
         return read_label_array(file)
-    names = set(read_frame(file, _form(config)).names)
+    names = set(read_frame(file, text_format(config)).names)
     texts = {name for name in names if name.lower() in FILE_COLUMNS}
-    return read_frame(file, _form(config), skip=set(config.drop) & names, texts=[*texts, *columns_aside(config)])
+    return read_frame(file, text_format(config), skip=set(config.drop) & names, texts=[*texts, *columns_aside(config)])
 
 
 def _images(config: DataConfig, path: Path, labels: Frame | None, labelled: bool) -> Examples:
@@ -211,7 +212,7 @@ def _tables(
     found: list[Recording] = []
     first: list[str] = []
     for file, name in zip(files, names):
-        frame = read_frame(file, _form(config), skip=config.drop, texts=columns_aside(config))
+        frame = read_frame(file, text_format(config), skip=config.drop, texts=columns_aside(config))
         if not labelled:
             for column in [name for name in (*config.target, *columns_aside(config)) if name in frame.names]:
                 frame.without_column(column)

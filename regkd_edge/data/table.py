@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..config import DataConfig
-from ..config.data import thousands_by_column
 from ..config.problems import validated
 from ..errors import DataError
 from .checks.problems import require_numbers
@@ -21,7 +20,7 @@ from .checks.row_labels import column_that_counts
 from .checks.suspicious import suspicious_values
 from .columns import Columns
 from .encode import Category, expand, to_codes
-from .reading import BUNDLED, Frame, Missing, TextFormat, read_frame
+from .reading import BUNDLED, Frame, read_frame
 from .reading.examples import Cut
 from .stored import is_stored, moments_of
 from .typed import named_option
@@ -143,7 +142,7 @@ def read_table(
         Where the rows of a table that is larger than memory may be stored; without it every table is read as a whole.
     """
     from .flattened import read_examples
-    from .sources import holds_examples
+    from .sources import holds_examples, text_format
 
     if holds_examples(config, source):
         if config.time:
@@ -153,13 +152,7 @@ def read_table(
         return read_examples(config, source, held_out=like is not None), []
     aside = [name for name in (config.group, config.split_column, config.time) if name]
     held_out = like is not None
-    form = TextFormat(
-        config.separator,
-        config.decimal,
-        thousands_by_column(config.thousands),
-        Missing.of(config.missing),
-        config.header,
-    )
+    form = text_format(config)
     texts = [*config.categorical, *aside]
     if folder is not None:
         from .large import large_table

@@ -21,6 +21,7 @@ from .equalize import clip_inputs, equalize
 from .plan import Plan, nearest_plan
 from .ranges import on_codes, range_of
 from .splitting import MARGIN, split_layers
+from .threads import threads_for
 
 __all__ = ["CORRECTIONS", "CorrectedPlan", "plan_layers"]
 
@@ -77,8 +78,9 @@ def plan_layers(
         outcomes = [_one_way(chain, rows, points, names, method, percentile, corrections, search) for search in ways]
         return min(outcomes, key=lambda outcome: points.error(outcome.plan, held=True))
 
-    outcome = make(forms)
-    return split_layers(outcome, make, points) if "split" in corrections and method == "output" else outcome
+    with threads_for(chain):
+        outcome = make(forms)
+        return split_layers(outcome, make, points) if "split" in corrections and method == "output" else outcome
 
 
 def _one_way(

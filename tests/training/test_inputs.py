@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from regkd_edge.config import RunConfig, TeacherConfig
+from regkd_edge.config import DataConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Scaler, Scalers
-from regkd_edge.data.named import read_inputs
+from regkd_edge.data.named import read_inputs, read_rows
 from regkd_edge.errors import DataError
 from regkd_edge.models import MLP, Teacher, open_teacher
 from regkd_edge.training import distill, train_teacher
@@ -160,6 +160,40 @@ def test_text_in_other_columns_is_passed_over(tmp_path):
     path.write_text("id,a0,a1,a2\nfirst,1,much,3\n")
     with pytest.raises(DataError, match="line 2, column 'a1': met 'much'"):
         read_inputs(str(path), NAMES)
+
+
+INPUTS = ["a", "kind=red", "kind=dark blue", "kind=2", "x=1"]
+
+
+def test_words_are_read_off_their_column(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("x=1,kind,a\n7,2,1\n8, dark blue ,2\n9,red,3\n")
+    expected = [[1, 0, 0, 1, 7], [2, 0, 1, 0, 8], [3, 1, 0, 0, 9]]
+    assert read_inputs(path, INPUTS).tolist() == expected
+    ready = "a,kind,kind=red,kind=dark blue,kind=2,x=1\n1,-,0,0,1,7\n"  # columns of their own count first
+    path.write_text(ready)
+    assert read_inputs(path, INPUTS).tolist() == [[1, 0, 0, 1, 7]]
+
+
+def test_rows_to_be_answered_are_read_as_those_of_the_training(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_text("a|1,5\nb|2\n")
+    config = DataConfig(separator="bar", decimal=",", header=False)
+    assert read_rows(path, ["c2", "c1=a", "c1=b"], None, config).x.tolist() == [[1.5, 1, 0], [2, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("green", "line 3, column 'kind': met 'green', which is not among the words of the training"),
+        ("", "line 3, column 'kind': met nan or an empty cell, expected a word"),
+    ],
+)
+def test_a_word_that_the_training_does_not_know_is_named(tmp_path, cell, says):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"x=1,kind,a\n7,2,1\n8,{cell},2\n")
+    with pytest.raises(DataError, match=says):
+        read_inputs(path, INPUTS)
 
 
 def test_scalers_that_differ_from_the_description_are_the_teachers(yaml):
