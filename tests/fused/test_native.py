@@ -360,7 +360,7 @@ class TestChoice:
     def test_what_the_core_does_not_cover_runs_in_torch_with_the_reason(self, change, reason):
         choice = self.why(**change)
         assert choice.compute == "torch" and reason in choice.reason
-        with pytest.raises(NotAvailable, match="compute 'cpu' cannot run"):
+        with pytest.raises(NotAvailable, match="--compute cpu cannot run this step: "):
             self.why(**change, compute="cpu")
 
     def test_large_products_run_in_torch_unless_the_core_is_asked_for(self):

@@ -22,7 +22,7 @@ def test_a_spec_reads_and_prints_itself(activation):
     [
         ("conv3d:8:relu", "kind is 'conv3d', expected mlp, conv1d"),
         ("", "kind is ''"),
-        ("mlp:64", "1 parts after 'mlp', expected 2"),
+        ("mlp:64", "1 part after 'mlp', expected 2"),
         ("mlp:64:relu:1", "3 parts"),
         ("mlp::relu", "width ''"),
         ("mlp:64,-1:relu", "width '-1'"),
