@@ -61,7 +61,8 @@ def main() -> None:
     engine = rk.build(rk.quantize(student, "int8", calibrate=x[few], validation=(x[few], y[few])))
     print(student, graph, sep="\n")
     print(f"R2 on new images: teacher {teacher.score(x[test], y[test]):.3f}, "
-          f"student {student.score(x[test], y[test]):.3f}, INT8 engine {engine.score(x[test], y[test]):.3f}")  # fmt: skip
+          f"student {student.score(x[test], y[test]):.3f}, INT8 engine "
+          f"{engine.score(x[test], y[test]):.3f}")  # fmt: skip
 
     with tempfile.TemporaryDirectory() as folder:  # no image at all: only the range of a pixel
         sheet = Path(folder, "pixels.yaml")

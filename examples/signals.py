@@ -1,8 +1,8 @@
 """Distil a convolutional teacher of vibration signals into a conv1d and a gru student with two outputs.
 
 The signals are simulated: a mass on a spring with damping (one mode of a beam, a blade or a bearing house), shaken by
-random forces, and seen by an accelerometer with noise. From 128 samples at 1 kHz the networks tell the natural frequency,
-which falls when a crack grows, and the damping.
+random forces, and seen by an accelerometer with noise. From 128 samples at 1 kHz the networks tell the natural
+frequency, which falls when a crack grows, and the damping.
 
 python examples/signals.py
 """
@@ -71,7 +71,8 @@ def main() -> None:
         cost = student.cost
         print(f"{student}\n  {cost.multiply_adds:,} multiply-adds and {cost.peak_numbers:,} numbers at once per row")
         print(f"R2 on new signals: teacher {teacher.score(x_test, y_test):.3f}, "
-              f"student {student.score(x_test, y_test):.3f}, INT8 engine {engine.score(x_test, y_test):.3f}")  # fmt: skip
+              f"student {student.score(x_test, y_test):.3f}, INT8 engine "
+              f"{engine.score(x_test, y_test):.3f}")  # fmt: skip
 
 
 if __name__ == "__main__":

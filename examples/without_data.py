@@ -36,7 +36,8 @@ def main() -> None:
     engine = rk.build(rk.quantize(student, "int8"), backend="native")  # calibrated on synthetic rows
     print(student)
     print(f"R2 on real rows, seen by nobody: teacher {teacher.score(x[300:], y[300:]):.3f}, "
-          f"student {student.score(x[300:], y[300:]):.3f}, INT8 engine {engine.score(x[300:], y[300:]):.3f}")  # fmt: skip
+          f"student {student.score(x[300:], y[300:]):.3f}, INT8 engine "
+          f"{engine.score(x[300:], y[300:]):.3f}")  # fmt: skip
 
 
 if __name__ == "__main__":

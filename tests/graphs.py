@@ -85,8 +85,8 @@ def rows(n=256, d=5, seed=1, mean=0.0, scale=1.0) -> np.ndarray:
 
 
 def family_student(text, shape, o=2, seed=0, *, tied=True):
-    """Return an untrained student of any family far from standard units. ``tied``: one scaler per channel. This one needs
-    torch.
+    """Return an untrained student of any family far from standard units.
+    ``tied``: one scaler per channel. This one needs torch.
     """
     from regkd_edge.data import Scaler, Scalers
     from regkd_edge.models import Student, build, family_of, parse_spec

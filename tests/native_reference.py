@@ -151,5 +151,6 @@ def check_answers(program, x, y, tolerance=1e-6, share=0.05):  # x [n, d], y [n,
             evaluate(program, x[row], flips)[0] for flips in itertools.product((False, True), repeat=min(ties + 2, 8))
         ]
         assert any((np.abs(y[row] - option) <= allowed).all() for option in options), (
-            f"row {row} differs by {np.abs(y[row] - exact[row]).max():.3g} (allowed {allowed:.3g}), and no tie explains it"
+            f"row {row} differs by {np.abs(y[row] - exact[row]).max():.3g} (allowed "
+            f"{allowed:.3g}), and no tie explains it"
         )

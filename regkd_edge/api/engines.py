@@ -124,7 +124,9 @@ def manifest_of(folder: str | Path) -> Manifest:
 
 
 def require_backend(backend: str) -> None:
-    """Raise :class:`~regkd_edge.errors.NotAvailable` with the cause and the remedy where a back end cannot be used here."""
+    """Raise :class:`~regkd_edge.errors.NotAvailable` with the cause and the remedy
+    where a back end cannot be used here.
+    """
     from ..engines import get_backend
 
     get_backend(backend).require()

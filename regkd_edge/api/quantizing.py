@@ -44,7 +44,8 @@ def quantize(
     model : Student, Graph or path
         A student, or its FP32 graph.
     precision : str
-        int8, int8-weights, fp8, fp16 or bf16; or auto: int8 with layers in a higher precision, as ``max_increase`` needs.
+        int8, int8-weights, fp8, fp16 or bf16; or auto: int8 with layers in a
+        higher precision, as ``max_increase`` needs.
     calibrate : array-like, torch tensor or data frame, [n, d], optional
         Rows in raw units that ranges are read off. Without them synthetic rows are drawn within what is known of the
         student's inputs, or as ``describe=FILE`` describes them; a graph alone knows nothing of them. The option

@@ -73,8 +73,8 @@ def train_teacher(
     seed : int
         Of the split, the initial weights and the order of the rows.
     progress : callable, optional
-        ``progress(step, total, losses, validation)``: the mean losses since the last call, and ``target_rmse``, the RMSE
-        of each target in its unit on the validation rows, with ``validation_rmse``, pooled over them.
+        ``progress(step, total, losses, validation)``: the mean losses since the last call, and ``target_rmse``, the
+        RMSE of each target in its unit on the validation rows, with ``validation_rmse``, pooled over them.
     checkpoint : path, optional
         A folder for the resumable state: after an interruption the same call continues with the same bits.
     input_shape : sequence of int, optional
@@ -129,8 +129,8 @@ def distill(
     y : [n, o] or [n], optional
         Labels. Without them the student follows the teacher alone.
     student : str
-        Spec of the network, ``mlp:WIDTHS:ACTIVATION``, ``conv2d:8x3,16d3/2,flat,32:relu``, ``gru:32``; the forms are those
-        of :mod:`regkd_edge.models.families`.
+        Spec of the network, ``mlp:WIDTHS:ACTIVATION``, ``conv2d:8x3,16d3/2,flat,32:relu``, ``gru:32``; the forms are
+        those of :mod:`regkd_edge.models.families`.
     validation : float or (x, y)
         Share of the rows that selects the best state, or rows of their own.
     seed : int

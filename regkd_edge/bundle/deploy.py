@@ -265,7 +265,8 @@ def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -
     for name, described in content["graphs"].items():
         if len(described["allowed"]) != shape[1]:
             raise RunFolderError(
-                f"'{run.path}' allows {len(described['allowed'])} differences of the {name} graph, it has {shape[1]} targets.",
+                f"'{run.path}' allows {len(described['allowed'])} differences of the {name} "
+                f"graph, it has {shape[1]} targets.",
                 "Create the bundle again.",
             )
         most = allowed_difference(answers["fp32"], answers[name])

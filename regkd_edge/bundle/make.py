@@ -90,7 +90,8 @@ def make_bundle(
     """
     if evaluate_on not in ROWS or max_rows < 1:
         raise UserError(
-            f"evaluate_on is '{evaluate_on}' and max_rows {max_rows}, expected one of {', '.join(ROWS)} and at least 1.",
+            f"evaluate_on is '{evaluate_on}' and max_rows {max_rows}, expected one of "
+            f"{', '.join(ROWS)} and at least 1.",
             "See 'regkd-edge bundle --help'.",
         )
     if path is not None and not Path(path).name.endswith((".tar.gz", ".tgz")):  # 'deploy' names its folder after it

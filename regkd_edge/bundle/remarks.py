@@ -20,7 +20,8 @@ def other_version(run: RunFolder, content: dict[str, Any]) -> list[str]:
     if wheel is None or made == [__version__]:
         return []
     return [
-        f"The bundle carries regkd-edge {made[0]}, this is {__version__}: pip install {shlex.quote(str(run.file(wheel)))}"
+        f"The bundle carries regkd-edge {made[0]}, this is {__version__}: pip install "
+        f"{shlex.quote(str(run.file(wheel)))}"
     ]
 
 

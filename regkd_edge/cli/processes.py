@@ -1,8 +1,8 @@
 """Commands under torchrun: the first process does the command, the others train with it and print nothing.
 
 The others wait for what the first one is about to train, a part of a stage of a run folder that all of them can read,
-and take their share. Where one fails, one process of each machine prints the one line: the first one if it notices soon,
-else the one that failed, since a connection may stay open as long as its process lives.
+and take their share. Where one fails, one process of each machine prints the one line: the first one if it notices
+soon, else the one that failed, since a connection may stay open as long as its process lives.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
 
 def data_notes(summary: dict[str, Any]) -> list[str]:
     """Return the split in one line, and the warnings from reading the table."""
-    counts = f"{summary['rows']:,} rows: {summary['train']:,} to train, {summary['validation']:,} to validate, {summary['test']:,} held out."
+    rows, train, validation, test = (summary[part] for part in ("rows", "train", "validation", "test"))
+    counts = f"{rows:,} rows: {train:,} to train, {validation:,} to validate, {test:,} held out."
     return [counts, *(f"warning: {warning}" for warning in summary["warnings"])]
 
 
@@ -167,8 +168,8 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
 
 
 def bundled_graphs(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the graphs of a bundle with the error that is expected on the device and the difference from the graph that
-    is allowed there, per target in its own unit: ``rows`` and ``table`` of :func:`show`."""
+    """Return the graphs of a bundle with the error that is expected on the device and the difference from the graph
+    that is allowed there, per target in its own unit: ``rows`` and ``table`` of :func:`show`."""
     rows = [
         {
             "graph": name,

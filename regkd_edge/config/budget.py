@@ -11,7 +11,8 @@ __all__ = ["allowances", "checked_allowance"]
 
 
 def checked_allowance(text: str) -> str:
-    """Return one ``TARGET=RMSE`` or ``RMSE`` without blanks around its parts; ValueError unless the RMSE is a number."""
+    """Return one ``TARGET=RMSE`` or ``RMSE`` without blanks around its parts;
+    ValueError unless the RMSE is a number."""
     name, _, value = str(text).rpartition("=")
     try:
         number = float(value)

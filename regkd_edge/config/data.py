@@ -84,8 +84,8 @@ class DataConfig(Section):
     data: str | None = Field(
         None,
         description=(
-            "Table: CSV or another text table (also .gz, .bz2, .xz, .zip), Excel, Parquet, NPZ, NPY or MAT file; an NPZ "
-            "or NPY array of any rank; a WAV file or a folder of WAV or CSV recordings, with --window; a folder of "
+            "Table: CSV or another text table (also .gz, .bz2, .xz, .zip), Excel, Parquet, NPZ, NPY or MAT file; an "
+            "NPZ or NPY array of any rank; a WAV file or a folder of WAV or CSV recordings, with --window; a folder of "
             "images; or a bundled set: digits, diabetes."
         ),
     )

@@ -73,7 +73,8 @@ class DistillConfig(_TermWeights):
         "mlp:32,32:relu",
         description=(
             "Spec of the student: mlp:WIDTHS:ACTIVATION, conv1d:BLOCKS:ACTIVATION, conv2d:BLOCKS:ACTIVATION, gru:UNITS "
-            "or factory:package.module:make. A block is 16x5/2 (channels, kernel, stride) or 16d5/2 (depthwise-separable)."
+            "or factory:package.module:make. A block is 16x5/2 (channels, kernel, stride) or 16d5/2 "
+            "(depthwise-separable)."
         ),
     )
     base: Literal[BASES] = Field(
@@ -136,12 +137,15 @@ class DistillConfig(_TermWeights):
     )
     sigma: Annotated[list[Positive], BeforeValidator(as_list), Field(min_length=1)] = Field(
         default_factory=lambda: [defaults.SIGMA],
-        description="Perturbation per standardized feature: one number, or one per feature (images and signals: per channel).",
+        description=(
+            "Perturbation per standardized feature: one number, or one per feature (images and signals: per channel)."
+        ),
     )
     noise_length: AtLeast0 = Field(
         0.0,
         description=(
-            "Images and signals: perturbations that are smooth over so many places or time steps; 0: each number on its own."
+            "Images and signals: perturbations that are smooth over so many places or time "
+            "steps; 0: each number on its own."
         ),
     )
     draws: Annotated[int, Field(ge=1, le=1024)] = Field(defaults.DRAWS, description="Perturbations per row and step.")
@@ -214,8 +218,8 @@ class DistillConfig(_TermWeights):
         description=(
             "neighbours: isotropic (sigma in every column), open (the same, and continuous columns may leave the "
             "range of the rows), principal (sigma times the rows' own covariance), crossover (each column from "
-            "another row with probability sigma), all of them in equal parts (mixed), or principal noise of three sizes "
-            "(mixed-principal). Images and signals: smooth too (over places or time steps; it is part of mixed)."
+            "another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
+            "sizes (mixed-principal). Images and signals: smooth too (over places or time steps; it is part of mixed)."
         ),
         json_schema_extra=_POINTS,
     )

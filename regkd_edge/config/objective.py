@@ -36,7 +36,8 @@ ROUND = 10  # [steps] of a round, as in Zhou & Chiam 2023
 OBJECTIVE = frozenset(
     {"base", "alpha", "nu", "margin", "imitate", "outlier_rule", "outlier_k", "outlier_loss", "hint_layers", "heads",
      "head_weight", "export_head", "w_base", "terms", "gm_on", "gm_scale", "sigma", "draws", "ascent_rule",
-     "ascent_start", "bounds", "ascent_steps", "noise_length", "ascent_size", "ascent_candidates", "sampler", "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
+     "ascent_start", "bounds", "ascent_steps", "noise_length", "ascent_size", "ascent_candidates", "sampler",
+     "w_sampler", "noise", *(f"w_{name}" for name in TERMS)}
 )  # fmt: skip
 
 

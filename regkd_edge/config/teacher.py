@@ -26,8 +26,8 @@ class TeacherConfig(Section):
     teacher_from: str | None = Field(
         None,
         description=(
-            "Take a teacher that exists: a run folder, an ONNX, .pt2, TorchScript, XGBoost, LightGBM, CatBoost or skops "
-            "file, or package.module:factory."
+            "Take a teacher that exists: a run folder, an ONNX, .pt2, TorchScript, XGBoost, LightGBM, CatBoost or "
+            "skops file, or package.module:factory."
         ),
     )
     factory: str | None = Field(
@@ -54,8 +54,9 @@ class TeacherConfig(Section):
     trust: bool = Field(
         False,
         description=(
-            "Run code of the teacher's files, which you know: pickles (.pkl, .joblib, whole torch modules), and a factory "
-            "that a file names. Remembered on this machine for these very files; in a YAML file it has no effect."
+            "Run code of the teacher's files, which you know: pickles (.pkl, .joblib, whole torch modules), and a "
+            "factory that a file names. Remembered on this machine for these very files; in "
+            "a YAML file it has no effect."
         ),
     )
     epochs: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(300, description="Maximum epochs.")

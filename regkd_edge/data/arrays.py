@@ -63,8 +63,8 @@ def as_rows(
         The required columns, in order. A data frame is reordered and may have further columns; other rows have no names
         and must have this number of columns.
     width : int, optional
-        The required number of columns if there are no names. Rows that are tensors of as many numbers are flattened in C
-        order.
+        The required number of columns if there are no names. Rows that are
+        tensors of as many numbers are flattened in C order.
     shape : sequence of int, optional
         Shape of a row that is a tensor: ``[n, *shape]`` is taken too, and flattened in C order.
     what : str
@@ -246,8 +246,8 @@ def _numbers(x: Any, what: str) -> np.ndarray:
         raise DataError(f"{what} is of type {values.dtype}, expected real numbers.", "Convert it to float64.")
     if values.dtype.kind in "iu" and values.size and (values.max() > _EXACT or values.min() < -_EXACT):
         raise DataError(
-            f"{what} holds {values.flat[int(np.argmax(np.abs(values.astype(np.float64))))]}, beyond 2**53: float64 does "
-            "not hold such whole numbers exactly.",
+            f"{what} holds {values.flat[int(np.argmax(np.abs(values.astype(np.float64))))]}, beyond 2**53: float64 "
+            "does not hold such whole numbers exactly.",
             "Drop the column if it is an identifier, or subtract an offset.",
         )
     return values.astype(np.float64)

@@ -91,7 +91,8 @@ def _sounds(path: Path, recordings: list[Recording]) -> dict[str, Any]:
         "samples per second": rate,
         "channels": recordings[0].values.shape[1],
         "type": _counted(Counter(str(one.values.dtype) for one in recordings)),
-        "samples": f"{lengths.min():,} to {lengths.max():,} ({lengths.min() / rate:.3g} to {lengths.max() / rate:.3g} s)",
+        "samples": f"{lengths.min():,} to {lengths.max():,} "
+        f"({lengths.min() / rate:.3g} to {lengths.max() / rate:.3g} s)",
         "notes": "; ".join(clipped_or_silent(recordings)) or "none",
     }
 

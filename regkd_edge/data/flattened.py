@@ -83,7 +83,8 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
     beside = {name: [cells[i] for i in kept] for name, cells in beside.items()}
     shape = examples.shape
     return Table(
-        x, y, element_names(shape), wanted, source, warnings, aside=beside, input_shape=shape if len(shape) > 1 else None,
+        x, y, element_names(shape), wanted, source, warnings, aside=beside,
+        input_shape=shape if len(shape) > 1 else None,
         cut=examples.cut, rate=rate,
     )  # fmt: skip
 

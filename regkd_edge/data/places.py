@@ -56,7 +56,8 @@ class Places:
             return given
         if len(given) != channels:
             raise DataError(
-                f"{what} has {counted(len(given), 'value')} for {counted(channels, 'channel')} and {counted(self.d, 'number')} of a row.",
+                f"{what} has {counted(len(given), 'value')} for {counted(channels, 'channel')} and "
+                f"{counted(self.d, 'number')} of a row.",
                 "Give one number, or one for each channel.",
             )
         return tuple(np.asarray(given)[self.channel].tolist())

@@ -132,8 +132,8 @@ def _close(table: Table, repeats: np.ndarray, left_out: list[int]) -> tuple[np.n
         groups,
         None,
         [
-            f"{len(groups):,} rows form {int(groups.max()) + 1:,} groups of nearly equal inputs (within 1% of the spread of each "
-            "column): each group is on one side of the split, so that no held-out row was trained on"
+            f"{len(groups):,} rows form {int(groups.max()) + 1:,} groups of nearly equal inputs (within 1% of the "
+            "spread of each column): each group is on one side of the split, so that no held-out row was trained on"
         ],
     )
 
@@ -205,8 +205,8 @@ def _with_test_rows(table: Table, config: DataConfig, categories: list[Category]
         )
     if is_stored(other.x) or (is_stored(table.x) and not table.x.grows):
         raise DataError(
-            f"'{config.test_data if is_stored(other.x) else config.data}' stays in its file, and the rows of another file "
-            "cannot be joined to it.",
+            f"'{config.test_data if is_stored(other.x) else config.data}' stays in its file, and the rows of another "
+            "file cannot be joined to it.",
             "Store them in one file, with a column that says train or test, and add --split-column.",
         )
     place = {name: j for j, name in enumerate(other.feature_names)}

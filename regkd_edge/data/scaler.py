@@ -91,7 +91,8 @@ class Scaler:
             return cls(values["mean"], values["scale"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"a stored scaler is malformed ({type(error).__name__}: {error}), expected mean and scale as lists of numbers."
+                f"a stored scaler is malformed ({type(error).__name__}: {error}), expected mean "
+                "and scale as lists of numbers."
             ) from None
 
 

@@ -74,7 +74,8 @@ def kind_of_source(path: Path) -> str:
         del kinds["tables"]  # lists beside the images or sounds
     if len(kinds) > 1:
         raise DataError(
-            f"folder '{path}' holds {' and '.join(f'{kind} ({name})' for kind, name in kinds.items())}, expected one kind.",
+            f"folder '{path}' holds {' and '.join(f'{kind} ({name})' for kind, name in kinds.items())}, expected one "
+            "kind.",
             "Give a folder of each.",
         )
     return next(iter(kinds))
@@ -128,7 +129,8 @@ def _check_options(config: DataConfig, path: Path, kind: str) -> None:
 def text_format(config: DataConfig) -> TextFormat:
     """How the text tables of a configuration are written."""
     return TextFormat(
-        config.separator, config.decimal, thousands_by_column(config.thousands), Missing.of(config.missing), config.header
+        config.separator, config.decimal,
+        thousands_by_column(config.thousands), Missing.of(config.missing), config.header
     )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ _WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers of the three parts; they share no row. With ``units``, the one that each row of the table belongs to."""
+    """Row numbers of the three parts; they share no row. With ``units``,
+    the one that each row of the table belongs to."""
 
     train: np.ndarray  # [n_train] int64
     validation: np.ndarray  # [n_validation] int64
@@ -59,8 +60,8 @@ def _sizes(n: int, validation: float, test: float) -> tuple[int, int]:
     n_train = n - n_validation - n_test
     if n_train < _MINIMUM["training"]:
         raise DataError(
-            f"{n} rows are too few: a split with validation {validation:g} and test {test:g} takes {n_validation} + {n_test} rows"
-            f" and leaves {max(n_train, 0)} for training, expected at least {_MINIMUM['training']}.",
+            f"{n} rows are too few: a split with validation {validation:g} and test {test:g} takes {n_validation} + "
+            f"{n_test} rows and leaves {max(n_train, 0)} for training, expected at least {_MINIMUM['training']}.",
             "Give more rows, or smaller shares for validation and test.",
         )
     return n_validation, n_test

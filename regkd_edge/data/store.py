@@ -209,7 +209,10 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
     if names.get("format") != _FORMAT:
         return f"format {names.get('format')!r}, expected {_FORMAT}"
     if not (x.ndim == y.ndim == 2 and x.dtype == y.dtype == np.float64 and len(x) == len(y) > 0):
-        return f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, expected two float64 tables with equal numbers of rows"
+        return (
+            f"x is {x.shape} of {x.dtype} and y {y.shape} of {y.dtype}, "
+            "expected two float64 tables with equal numbers of rows"
+        )
     units = arrays.get("units")
     if units is not None and (units.shape != (len(x),) or not np.issubdtype(units.dtype, np.integer)):
         return f"units is {units.shape} of {units.dtype}, expected one whole number per row"
@@ -254,7 +257,8 @@ def load_predictions(path: str | Path, shape: tuple[int, int] | None = None) -> 
     y = read_npz(path, ("y",), RunFolderError, remedy)["y"]
     if y.ndim != 2 or y.dtype != np.float64 or (shape is not None and y.shape != tuple(shape)):
         raise RunFolderError(
-            f"'{path}' holds predictions {y.shape} of {y.dtype}, expected {tuple(shape) if shape else '[N, o]'} of float64.",
+            f"'{path}' holds predictions {y.shape} of {y.dtype}, expected "
+            f"{tuple(shape) if shape else '[N, o]'} of float64.",
             remedy,
         )
     return y

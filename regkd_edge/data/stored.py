@@ -88,7 +88,9 @@ class StoredRows:
         return self._rows is None and self._file.writable()
 
     def append(self, block: np.ndarray) -> None:  # [n, d]
-        """Add rows at the end of a file of :meth:`empty`, all of whose rows are in use; :class:`DataError` for a full disk."""
+        """Add rows at the end of a file of :meth:`empty`, all of whose rows are in
+        use; :class:`DataError` for a full disk.
+        """
         self._file.seek(0, os.SEEK_END)
         left = memoryview(np.ascontiguousarray(block, dtype=np.float64)).cast("B")
         try:

@@ -1,4 +1,6 @@
-"""The cells of a column of times as numbers that put rows in order: seconds, dates as loggers and spreadsheets write them."""
+"""The cells of a column of times as numbers that put rows in order: seconds, dates
+as loggers and spreadsheets write them.
+"""
 
 from __future__ import annotations
 

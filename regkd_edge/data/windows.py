@@ -179,8 +179,8 @@ def split_windows(
     for part, least in (("train", 2), ("validation", 1), ("test", 1)):
         if len(getattr(kept, part)) < least:
             raise DataError(
-                f"cut in time, {len(getattr(kept, part))} windows of {cut.length:,} samples are left for {part}, expected "
-                f"at least {least}.",
+                f"cut in time, {len(getattr(kept, part))} windows of {cut.length:,} samples are left for {part}, "
+                f"expected at least {least}.",
                 "Give longer or more recordings, a shorter --window or --hop, or larger shares.",
             )
     notes = _left_out(len(rows) - len(train) - len(between) - (0 if len(test) else len(last)))

@@ -34,7 +34,8 @@ class Finding:
 
 #: Operators that tensorrt-rtx builds in the tests.
 TRIED = {
-    "Add", "Cast", "Clip", "Constant", "Conv", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "GRU", "Gelu", "Gemm", "GlobalAveragePool",
+    "Add", "Cast", "Clip", "Constant", "Conv", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Flatten", "GRU", "Gelu",
+    "Gemm", "GlobalAveragePool",
     "Identity", "LeakyRelu", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear", "Relu", "Reshape",
     "Sigmoid", "Softplus", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze",
 }  # fmt: skip
@@ -107,7 +108,8 @@ def _opset(model: Any, version: tuple[int, int]) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 "",
-                f"{counted(len(inputs), 'input')} and {counted(len(model.graph.output), 'output')}, and the runner takes one of each",
+                f"{counted(len(inputs), 'input')} and {counted(len(model.graph.output), 'output')}, and the runner "
+                "takes one of each",
                 "export one regression network",
             )
 

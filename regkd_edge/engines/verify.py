@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 # Limits on the RMS difference to the graph over the rows, of each target.
-# FP32 differs in the last bits only (sums in another order, another tanh, a fused scaler): 1e-4 of the target's standard
-# deviation is ample.
+# FP32 differs in the last bits only (sums in another order, another tanh, a fused scaler): 1e-4 of the target's
+# standard deviation is ample.
 _EXACT = 1e-4
 # A lower precision has rounding boundaries, and those last bits push a value near one to its other side. How much that
 # costs is bounded by what the precision itself costs, that is by the distance of the graph from the FP32 graph. Codes

@@ -59,14 +59,16 @@ def check_onnx(
     if not np.isfinite(y).all() or (difference.max(0) > tolerance).any():
         worst = int(np.nanargmax(np.where(np.isfinite(difference), difference, np.inf).max(0) / tolerance))
         raise GraphError(
-            f"'{path}' differs from its network by {difference[:, worst].max():.3g} in output {worst}, expected at most {tolerance[worst]:.3g}.",
+            f"'{path}' differs from its network by {difference[:, worst].max():.3g} in output {worst}, expected at "
+            f"most {tolerance[worst]:.3g}.",
             "Export it again; if the difference persists, please report a bug.",
         )
     allowed = _LOST * np.maximum(scalers.y.scale, np.abs(reference - scalers.y.mean))
     if (difference > allowed).any():
         row, output = np.unravel_index(int(np.argmax(difference / allowed)), difference.shape)
         raise GraphError(
-            f"'{path}' is off by {difference[row, output]:.3g} in output {output}, more than 0.1 % of the target's deviation {scalers.y.scale[output]:.3g}:"
+            f"'{path}' is off by {difference[row, output]:.3g} in output {output}, more than 0.1 % of the target's "
+            f"deviation {scalers.y.scale[output]:.3g}:"
             " float32 is too coarse for the raw inputs.",
             "Subtract a constant offset from input columns that vary little around a large value.",
         )
@@ -92,14 +94,16 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if [i.name for i in inputs] != ["x"] or [o.name for o in outputs] != ["y"]:
         raise GraphError(
-            f"'{path}' has inputs {[i.name for i in inputs]} and outputs {[o.name for o in outputs]}, expected ['x'] and ['y'].",
+            f"'{path}' has inputs {[i.name for i in inputs]} and outputs "
+            f"{[o.name for o in outputs]}, expected ['x'] and ['y'].",
             "Export it again.",
         )
     batch, *row = inputs[0].shape
     d = math.prod(row)
     if (d, outputs[0].shape[-1]) != (scalers.x.width, scalers.y.width):
         raise GraphError(
-            f"'{path}' takes {d} inputs and gives {outputs[0].shape[-1]} outputs, expected {scalers.x.width} and {scalers.y.width}.",
+            f"'{path}' takes {d} inputs and gives {outputs[0].shape[-1]} outputs, expected {scalers.x.width} and "
+            f"{scalers.y.width}.",
             "Export it again.",
         )
     size = batch if isinstance(batch, int) else max(1, len(x))

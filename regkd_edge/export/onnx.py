@@ -4,7 +4,8 @@ The graph is written out rather than traced, so that it holds only what it compu
 names that later stages rely on (a quantizer lists ``layer0/gemm``), and the same student gives the same bytes with
 any version of PyTorch. The middle is the family's (:mod:`regkd_edge.models.families`):
 
-    x [batch, *shape] -> scale_x/sub -> scale_x/mul -> the nodes of the family -> scale_y/mul -> scale_y/add -> y [batch, o]
+    x [batch, *shape] -> scale_x/sub -> scale_x/mul -> the nodes of the
+    family -> scale_y/mul -> scale_y/add -> y [batch, o]
 
 The shape of an MLP's row is [d]; that of an image or a signal is as it was declared, and its scaler is one number per
 channel where the columns of a channel share it.

@@ -31,7 +31,8 @@ def core_forms(
     """
     if is_plain(student) and (is_plain(teacher) or not isinstance(teacher, nn.Module)):
         return student, teacher
-    # Late: what converts needs more packages than the core, which tools/gpu_check runs with torch, NumPy and pydantic alone.
+    # Late: what converts needs more packages than the core, which
+    # tools/gpu_check runs with torch, NumPy and pydantic alone.
     from ..models.convert import shared_mlp
 
     return shared_mlp(student) or student, _folded(teacher, inputs)

@@ -1,7 +1,8 @@
 """Is a GPU faster than the CPU core, and by how much? From this device's own measurements, else from an estimate.
 
 ``tools/gpu_check`` measures a few shapes on both and leaves a table, ``$XDG_CONFIG_HOME/regkd-edge/gpu/<device>.json``
-(``~/.config`` by default). Without the table of this device the estimate by instruction counts must promise a gain of 2.
+(``~/.config`` by default). Without the table of this device the estimate by
+instruction counts must promise a gain of 2.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ __all__ = ["LEAST_ESTIMATED_GAIN", "estimated_gain", "measured_gain", "slower_th
 LEAST_ESTIMATED_GAIN = 2.0
 
 # The chain of instructions of one tile, counted on the kernel's PTX (csrc/cuda/README.md): a part that every tile has
-# and a part for each multiply-add of a warp. Cycles per instruction and clock: a chain of dependent instructions with few
-# warps per scheduler, on a server GPU. Nothing of this was measured on a device.
+# and a part for each multiply-add of a warp. Cycles per instruction and clock: a chain of dependent instructions with
+# few warps per scheduler, on a server GPU. Nothing of this was measured on a device.
 _CHAIN, _CHAIN_PER_FMA = 8500.0, 1.6
 _CYCLES, _CLOCK = 6.0, 1.7e9
 _GRID_BARRIERS = 4e-6  # [s] two per step
@@ -88,6 +89,6 @@ def slower_than_cpu(core, job, widest: int, index: int) -> str | None:
     if gain >= LEAST_ESTIMATED_GAIN:
         return None
     return (
-        f"the estimate for {device['name']} is {gain:.1f} times the CPU core's speed, below {LEAST_ESTIMATED_GAIN:g}, and "
-        f"nothing was measured on it yet; run tools/gpu_check to decide by measurement, or ask for device cuda"
+        f"the estimate for {device['name']} is {gain:.1f} times the CPU core's speed, below {LEAST_ESTIMATED_GAIN:g}, "
+        f"and nothing was measured on it yet; run tools/gpu_check to decide by measurement, or ask for device cuda"
     )

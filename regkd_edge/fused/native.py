@@ -97,7 +97,8 @@ def refuses(
         if net is not None and len(net.widths) - 1 > core.MAX_LAYERS:
             why = (
                 why
-                or f"the {name} has {counted(len(net.widths) - 1, 'layer')}, and the fused core supports 1 to {core.MAX_LAYERS}"
+                or f"the {name} has {counted(len(net.widths) - 1, 'layer')}, and the fused core supports 1 to "
+                f"{core.MAX_LAYERS}"
             )
     for name in ("sigma", "low", "high"):
         value = getattr(recipe, name)
@@ -121,11 +122,12 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
 
 
 # Measured on AVX-512 (tools/bench/results/step-cpu-large.md): the gradient of a large student does not stay in the
-# caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 % faster than eager PyTorch; with 1.3e6
-# and more, in steps of many rows, it is between 12 % faster and 3 % slower, so the matrix library is used.
+# caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 % faster than eager PyTorch; with
+# 1.3e6 and more, in steps of many rows, it is between 12 % faster and 3 % slower, so the matrix library is used.
 _LARGE_FLOP, _LARGE_STUDENT = 1.5e9, 1e6
-# From two measured numbers: on an H100 eager PyTorch needs 3 ms of launches for a step of any size, and the core's float32
-# kernels do 10 to 16 TFLOP/s (large in csrc/cuda/README.md), a matrix library 48: beyond this much work it pays.
+# From two measured numbers: on an H100 eager PyTorch needs 3 ms of launches for a step of any size, and the core's
+# float32 kernels do 10 to 16 TFLOP/s (large in csrc/cuda/README.md), a
+# matrix library 48: beyond this much work it pays.
 _LARGE_FLOP_ON_GPU = 4e10
 
 

@@ -62,7 +62,8 @@ def perturb(
     seed: int,
     step: int,
 ) -> Tensor:  # [B, draws, ...]
-    """Return ``x + sigma * eps`` with ``draws`` fresh normals per element, bit-identical on every device, by core or torch.
+    """Return ``x + sigma * eps`` with ``draws`` fresh normals per element,
+    bit-identical on every device, by core or torch.
 
     Parameters
     ----------

@@ -59,7 +59,8 @@ class Optimizer:
         object.__setattr__(self, "betas", tuple(float(b) for b in self.betas))
         for name, value, top in (
             ("lr", self.lr, math.inf), ("weight_decay", self.weight_decay, math.inf), ("eps", self.eps, math.inf),
-            ("average", self.average, 1.0), ("alpha", self.alpha, 1.0), ("betas[0]", self.betas[0], 1.0), ("betas[1]", self.betas[1], 1.0),
+            ("average", self.average, 1.0), ("alpha", self.alpha, 1.0), ("betas[0]", self.betas[0], 1.0),
+            ("betas[1]", self.betas[1], 1.0),
         ):  # fmt: skip
             if not 0.0 <= value < top:
                 raise RecipeError(f"{name} must be at least 0 and below {top:g}, got {value!r}.", f"Change {name}.")

@@ -125,7 +125,8 @@ def step_loss(
 
 @dataclass(eq=False)
 class _Products:
-    """J_T^T v of a teacher at ``z``. After the last one its graph is freed, as large as the student's; see StepPoints."""
+    """J_T^T v of a teacher at ``z``. After the last one its graph is freed,
+    as large as the student's; see StepPoints."""
 
     teacher: Network
     z: Tensor

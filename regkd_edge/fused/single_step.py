@@ -146,9 +146,9 @@ def distill_backward(
 ) -> Tensor:  # [5]
     """Add the gradient of :func:`distill_step` to the student's ``.grad`` and return its terms.
 
-    The arguments are those of :func:`distill_step`. The same as ``loss, terms = distill_step(...); loss.backward()``, without PyTorch's autograd, which takes longer
-    than a small step. Hooks of parameters run as ever; those of gradient accumulators (DistributedDataParallel) do not:
-    call ``backward`` there.
+    The arguments are those of :func:`distill_step`. The same as ``loss, terms = distill_step(...); loss.backward()``,
+    without PyTorch's autograd, which takes longer than a small step. Hooks of parameters run as ever; those of gradient
+    accumulators (DistributedDataParallel) do not: call ``backward`` there.
 
     Raises
     ------

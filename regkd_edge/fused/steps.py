@@ -28,7 +28,8 @@ _OPERATORS = Operators(perturb, matching_loss)  # values and losses go through t
 
 @dataclass(frozen=True)
 class StepsDone:
-    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it, and what computed it."""
+    """What a call did: ``losses`` [n, 5] float32 (columns ``LOSS_COLUMNS``), the state after it,
+    and what computed it."""
 
     losses: Tensor
     state: TrainState

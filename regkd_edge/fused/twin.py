@@ -32,7 +32,9 @@ def distill_step_twin(
     step: int,
     total: int,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """``(terms [1 + kernels], dW, db)``: the row of the table of losses (``KERNEL_COLUMNS``) and the gradient of its first entry."""
+    """``(terms [1 + kernels], dW, db)``: the row of the table of losses
+    (``KERNEL_COLUMNS``) and the gradient of its first entry.
+    """
     weights = {name: w for name, w in zip(LOSS_COLUMNS[1:], recipe.weights(step, total)) if name in KERNEL_COLUMNS}
     made_by = {term.points: name for name, term in TERMS.items() if term.kernel and term.points}
     kinds = _points_by_kind(student, teacher, x, recipe, seed, step)

@@ -120,7 +120,8 @@ def read_chain(source: str | Path | Any) -> Chain | str:
 
 
 def input_scaler(network: Network) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the steps before the first layer as ``(x - shift) * rate``, [d] each; None if they are not of that form."""
+    """Return the steps before the first layer as ``(x - shift) * rate``, [d] each;
+    None if they are not of that form."""
     shift, rate = np.zeros(network.inputs), np.ones(network.inputs)
     for step in network.steps:
         if isinstance(step, Layer):

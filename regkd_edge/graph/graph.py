@@ -289,7 +289,8 @@ def input_of(model: Any) -> tuple[str, int, int | None]:
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
         raise GraphError(
-            f"the graph has {counted(len(inputs), 'input')} and {counted(len(model.graph.output), 'output')}, expected one of each.",
+            f"the graph has {counted(len(inputs), 'input')} and {counted(len(model.graph.output), 'output')}, expected "
+            "one of each.",
             "Export one regression network.",
         )
     dims = inputs[0].type.tensor_type.shape.dim

@@ -120,8 +120,8 @@ class Clip(Step):
 
 @dataclass(frozen=True, eq=False)
 class Rounding(Step):
-    """A symmetric INT8 Q/DQ pair that does not feed a layer with INT8 weights; with ``low`` what it leaves over is added,
-    rounded in steps 254 times finer.
+    """A symmetric INT8 Q/DQ pair that does not feed a layer with INT8 weights; with ``low`` what it leaves over is
+    added, rounded in steps 254 times finer.
     """
 
     scale: float

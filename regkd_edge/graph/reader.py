@@ -50,7 +50,8 @@ class UnknownNode(GraphError):
         name = node.name or (node.output[0] if node.output else "?")
         super().__init__(
             f"'{file}', node '{name}' ({node.op_type}): {why}.",
-            "The native back end takes mlp, conv1d, conv2d and gru students in fp32 and int8; use 'onnxruntime' for this graph.",
+            "The native back end takes mlp, conv1d, conv2d and gru students in fp32 and int8; "
+            "use 'onnxruntime' for this graph.",
         )
 
 
@@ -82,8 +83,8 @@ class _Reader:
         self.constants = Constants(self.graph, self.refuse)
         self.steps: list[Step] = []
         self.width = 0
-        # The value at hand: its shape in the graph without the batch, where in it the numbers of the steps are (None: in
-        # the same order), the axis of the batch, and behind a GRU the axis of its directions.
+        # The value at hand: its shape in the graph without the batch, where in it the numbers of the steps are (None:
+        # in the same order), the axis of the batch, and behind a GRU the axis of its directions.
         self.shape: tuple[int, ...] = ()
         self.index: np.ndarray | None = None
         self.batch_axis = 0
@@ -97,7 +98,8 @@ class _Reader:
         inputs = [value for value in self.graph.input if value.name not in self.constants.tensors]
         if len(inputs) != 1 or len(self.graph.output) != 1:
             raise GraphError(
-                f"'{self.file}' has {counted(len(inputs), 'input')} and {counted(len(self.graph.output), 'output')}, expected one of each.",
+                f"'{self.file}' has {counted(len(inputs), 'input')} and {counted(len(self.graph.output), 'output')}, "
+                "expected one of each.",
                 "Export one regression network.",
             )
         kind = inputs[0].type.tensor_type

@@ -218,7 +218,8 @@ def squeeze(reader: _Reader, node: Any, current: str) -> None:
 
 
 def rounded_twice(reader: _Reader, current: str) -> Rounding | None:
-    """Return ``high + low`` where ``current`` is rounded to INT8 and what that leaves over in finer steps; else None."""
+    """Return ``high + low`` where ``current`` is rounded to INT8 and what
+    that leaves over in finer steps; else None."""
     readers = reader.consumers[current]
     quantizers = [node for node in readers if node.op_type == "QuantizeLinear"]
     rests = [node for node in readers if node.op_type == "Sub"]

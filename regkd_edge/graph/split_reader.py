@@ -1,6 +1,7 @@
 """Reading a layer whose INT8 data or weights are in two parts: the sum of two or three products (see quantization).
 
-high = DQ(Q(a)), low = DQ(Q(a - DQ(Q(a)))):  high W + low W + high W_low; a convolution has its bias in the first product.
+high = DQ(Q(a)), low = DQ(Q(a - DQ(Q(a)))):  high W + low W + high W_low;
+a convolution has its bias in the first product.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def read_npz(
 
 
 def check_inflated(archive: zipfile.ZipFile, size: int) -> None:
-    """Refuse a zip archive of ``size`` bytes that claims to hold more than :mod:`.limits` allow; :class:`ValueError`."""
+    """Refuse a zip archive of ``size`` bytes that claims to
+    hold more than :mod:`.limits` allow; :class:`ValueError`."""
     entries = archive.infolist()
     if len(entries) > ARRAYS:
         raise ValueError(f"it lists {len(entries):,} arrays, expected at most {ARRAYS:,}")

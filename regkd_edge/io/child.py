@@ -1,4 +1,5 @@
-"""Python in a process of its own, for libraries that a damaged file can crash, stop for ever or fill the memory with."""
+"""Python in a process of its own, for libraries that a damaged file can crash,
+stop for ever or fill the memory with."""
 
 from __future__ import annotations
 

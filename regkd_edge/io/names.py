@@ -1,7 +1,8 @@
 """Names that come from files: one function decides whether they stay inside their folder.
 
-A name in ``state.json``, ``bundle.json``, a manifest or a record is text that somebody else may have written. It becomes a
-path by :func:`inside` and by nothing else, so that no file can make a command read, write or delete elsewhere.
+A name in ``state.json``, ``bundle.json``, a manifest or a record is text that somebody else may have written. It
+becomes a path by :func:`inside` and by nothing else, so that no file
+can make a command read, write or delete elsewhere.
 """
 
 from __future__ import annotations

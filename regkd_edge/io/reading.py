@@ -1,7 +1,8 @@
 """Files that may be damaged or hostile, read so that the message says where, and what stood there.
 
 A file that was cut ends in the middle of something, a garbled one holds something else than was expected: so the
-cause names the line and column (text) or the bytes met and expected (binary). A pipe, a device, or a file larger than its kind ever is (:mod:`.limits`) is refused before it is read.
+cause names the line and column (text) or the bytes met and expected (binary). A pipe, a device, or a file larger than
+its kind ever is (:mod:`.limits`) is refused before it is read.
 """
 
 from __future__ import annotations

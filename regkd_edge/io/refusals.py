@@ -1,7 +1,7 @@
 """Refusals of the operating system that a user can act on: no permission, no space, no memory.
 
-Many steps look at a path (does it exist, is it a folder), and each of them raises an error where a folder on the way may
-not be entered. So the commands turn these errors into one line where they end, whatever step met them.
+Many steps look at a path (does it exist, is it a folder), and each of them raises an error where a folder on the way
+may not be entered. So the commands turn these errors into one line where they end, whatever step met them.
 """
 
 from __future__ import annotations

@@ -78,11 +78,11 @@ def measure_engines(
     Returns
     -------
     list of Measurement, one per engine
-        Each with its ``record``: ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size), ``accuracy`` (against labels),
-        ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels compared on the teacher's answers),
-        ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's own clock, and
-        ``cpp``, that of a request in a loop in C++, where the back end has them), ``settings`` (the same for other settings, by name), ``timed_with`` (the
-        engines it took turns with), ``skipped``, ``machine``
+        Each with its ``record``: ``name``, ``backend``, ``precision``, ``executed``, ``engine`` (hashes, size),
+        ``accuracy`` (against labels), ``against_teacher``, ``against_fp32`` (see :func:`compare`; without labels
+        compared on the teacher's answers), ``latency`` (one record per batch size; with ``gpu``, the time on the GPU's
+        own clock, and ``cpp``, that of a request in a loop in C++, where the back end has them), ``settings`` (the same
+        for other settings, by name), ``timed_with`` (the engines it took turns with), ``skipped``, ``machine``
         and ``machine_after``, ``measured`` (UTC).
 
     Raises

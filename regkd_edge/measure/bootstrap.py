@@ -20,7 +20,8 @@ def resampled_means(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:  # [resamples, k]
-    """Return the column means of ``values`` over rows drawn with replacement; at least 400 resamples for long tables."""
+    """Return the column means of ``values`` over rows drawn with replacement;
+    at least 400 resamples for long tables."""
     columns = [np.ascontiguousarray(column, dtype=np.float64) for column in np.asarray(values).T]
     n = len(values)
     resamples = min(resamples, max(400, _MOST_DRAWS // n))

@@ -18,8 +18,8 @@ _SIZES = {0.01: 1, 1.0: 1, 10.0: 1, 1000.0: 10}  # of the rows -> factor of the 
 # A branch that waits while another passes an activation costs units of its own, see `branches`. At 2 to 5 times the
 # multiply-adds the fused core was still faster than PyTorch with the module (residual networks of 16 to 256 units).
 _SMALL, _LARGER = 50_000, 5
-# Folding multiplies matrices in float64 and rounds once; the module rounds at every layer. Per unit of the terms that add up to
-# an answer:
+# Folding multiplies matrices in float64 and rounds once; the module rounds at every layer. Per unit of the terms that
+# add up to an answer:
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
 

@@ -15,7 +15,8 @@ __all__ = ["FoundWeights", "fill", "fit_names", "state_in"]
 
 # Where checkpoints keep the weights, the ones that are meant for inference first.
 _KEYS = (
-    "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model", "shadow_params", "state_dict", "model_state_dict",
+    "ema_state_dict", "state_dict_ema", "model_ema", "ema", "ema_model", "shadow_params", "state_dict",
+    "model_state_dict",
     "model_state", "model", "net", "network", "module", "weights", "params", "student", "teacher", "generator",
 )  # fmt: skip
 _PREFIXES = {
@@ -61,7 +62,8 @@ def state_in(content: Any, where: str) -> FoundWeights:
         kind = type(content).__name__
         keys = ", ".join(map(repr, list(content)[:6])) if isinstance(content, Mapping) else ""
         raise ModelError(
-            f"'{where}' holds {kind}{f' with the keys {keys}' if keys else ''}, expected a state dict (names to tensors).",
+            f"'{where}' holds {kind}{f' with the keys {keys}' if keys else ''}, expected a "
+            "state dict (names to tensors).",
             "Save module.state_dict().",
         )
     name, tensors = min(found, key=lambda one: _rank(one[0]))

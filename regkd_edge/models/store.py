@@ -166,7 +166,8 @@ def load_model(folder: str | Path, *, factory: str | None = None) -> SavedModel:
         ) from None
     if (scalers.x.width, scalers.y.width) != (d, o):
         raise ModelError(
-            f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} outputs, its network {d} and {o}."
+            f"the scalers in '{folder}' have {scalers.x.width} inputs and {scalers.y.width} "
+            f"outputs, its network {d} and {o}."
         )
     tensors = read_tensors(Path(folder) / "model.safetensors")
     if spec.family == "factory" and str(spec) != factory:
@@ -177,8 +178,8 @@ def load_model(folder: str | Path, *, factory: str | None = None) -> SavedModel:
     there, needed = sum(t.numel() for t in tensors.values()), parameter_count(spec, d, o, shape)
     if needed > max(2 * there, 1 << 20):  # before the network is made: the card may announce one of any size
         raise ModelError(
-            f"the model in '{folder}' is {spec} with {d} inputs and {o} outputs, {needed:,} parameters; its weights are "
-            f"{there:,}.",
+            f"the model in '{folder}' is {spec} with {d} inputs and {o} outputs, {needed:,} "
+            f"parameters; its weights are {there:,}.",
             "Make the model again with --force.",
         )
     module = build(spec, d, o, seed=0, shape=shape)

@@ -47,8 +47,8 @@ class Student:
     extra : dict
         Further metadata stored with it.
     trained : Trained or None
-        The training that it comes from, with the ``history`` of its losses and the ``race`` of its recipe; None if it was
-        loaded from a file.
+        The training that it comes from, with the ``history`` of its losses and the ``race`` of its recipe; None if it
+        was loaded from a file.
     """
 
     module: nn.Module

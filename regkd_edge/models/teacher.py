@@ -187,7 +187,8 @@ class Teacher:
         return answers
 
     def ask_once(self) -> Teacher:
-        """Let one that says its number of inputs answer two rows, so that its line knows the outputs; returns itself."""
+        """Let one that says its number of inputs answer two rows,
+        so that its line knows the outputs; returns itself."""
         if self.widths[0] is not None and self.units == "raw":
             with contextlib.suppress(UserError):  # one that does not take zeros is asked with the data
                 self.predict(np.zeros((2, self.widths[0])))
@@ -316,7 +317,7 @@ class Teacher:
     def summary(self) -> str:
         """What it is, in one line: inputs, outputs, parameters, types, units, gradients, fused core or not."""
         inputs, outputs = self.widths
-        some = lambda n, what: f"{'?' if n is None else n} {what}{'' if n == 1 else 's'}"  # noqa: E731
+        some = lambda n, what: f"{'?' if n is None else n} {what}{'' if n == 1 else 's'}"
         count = f"{self.parameters_count:,} parameters"
         own = next((str(p.dtype).removeprefix("torch.") for p in self.module.parameters()), None)
         kind = f"{count} ({own})" if own else "no torch parameters"

@@ -39,8 +39,8 @@ def blend(s: Tensor, t: Tensor, y: Tensor, label: float | Tensor, teacher: float
 def tbr(
     s: Tensor, t: Tensor, y: Tensor, e: Tensor, nu: float = 0.5, margin: float = 0.0, imitate: bool = False
 ) -> Tensor:
-    """Compute teacher-bounded regression (Chen et al. 2017): smooth L1 on the label, plus a squared term while the student
-    is worse than the teacher by the margin. The gate is a constant for the gradient."""
+    """Compute teacher-bounded regression (Chen et al. 2017): smooth L1 on the label, plus a squared term while the
+    student is worse than the teacher by the margin. The gate is a constant for the gradient."""
     to_label = squared(s, y)
     gate = (to_label.detach() + margin > e).to(s.dtype)
     return huber(s, y) + nu * gate * (squared(s, t) if imitate else to_label)

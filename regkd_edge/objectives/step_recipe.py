@@ -52,8 +52,9 @@ _TermWeights = dataclasses.make_dataclass(
 class StepRecipe(_TermWeights):
     """The loss of one step (sources: METHODS of the four papers; "ours" marks a choice where nothing is published).
 
-    ``L = w_base L_base + w_pm L_PM + w_abm L_ABM + w_gm L_GM``, and so on for every row of ``recipes.TERMS``. Squared errors are summed over the outputs and averaged
-    over the points; inputs and targets are standardised, so every length below is in standard deviations.
+    ``L = w_base L_base + w_pm L_PM + w_abm L_ABM + w_gm L_GM``, and so on for every row of ``recipes.TERMS``. Squared
+    errors are summed over the outputs and averaged over the points; inputs and targets are standardised, so every
+    length below is in standard deviations.
 
     Parameters
     ----------
@@ -89,7 +90,8 @@ class StepRecipe(_TermWeights):
         ``candidates``: the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
     ascent_sigma, ascent_from_anchor
         The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher
-        and the gradient vanish. ``ascent_sigma=None``: the mean of ``sigma``. ``from_anchor=False, ascent_sigma=1`` starts at N(0, I), as Zhou & Chiam do.
+        and the gradient vanish. ``ascent_sigma=None``: the mean of ``sigma``. ``from_anchor=False, ascent_sigma=1``
+        starts at N(0, I), as Zhou & Chiam do.
     ascent_candidates : int
         Number of random points per row under ``candidates``; they lie ``ascent_sigma`` around it, which should exceed
         0.1.
@@ -140,7 +142,7 @@ class StepRecipe(_TermWeights):
     high: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
+        put = lambda name, value: object.__setattr__(self, name, value)  # the dataclass is frozen
         for name in ("w_base", *(f"w_{term}" for term in TERMS)):
             put(name, Schedule.of(getattr(self, name)))
         for problem in step_problems({f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, STEP_BASES):

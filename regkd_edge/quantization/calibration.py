@@ -118,13 +118,13 @@ def combined_rows(
 ) -> np.ndarray:  # [count, d] float32
     """Return new inputs that are correlated as the rows are.
 
-    With rows a, b, c drawn at random and their mean m, one half are ``a + 0.1 (b - c) / sqrt(2)``, small steps away from
-    a row, and the other half ``m + cos(t) (a - m) + sin(t) (b - m)`` with a random angle, which have the mean and the
-    covariance of the rows: combinations of values that did not occur but will (216 hulls and speeds leave the corners of
-    6 inputs empty, and a range that was never met is clipped). Collinear sensors stay collinear: steps of each sensor on
-    its own would leave the space that inputs come from, where a network with large weights of opposite sign answers
-    wildly, and ranges and errors would be chosen for inputs that never occur. For the same reason all stay inside the
-    range of the rows, and on values that occur where a feature takes few.
+    With rows a, b, c drawn at random and their mean m, one half are ``a + 0.1 (b - c) / sqrt(2)``, small steps away
+    from a row, and the other half ``m + cos(t) (a - m) + sin(t) (b - m)`` with a random angle, which have the mean and
+    the covariance of the rows: combinations of values that did not occur but will (216 hulls and speeds leave the
+    corners of 6 inputs empty, and a range that was never met is clipped). Collinear sensors stay collinear: steps of
+    each sensor on its own would leave the space that inputs come from, where a network with large weights of opposite
+    sign answers wildly, and ranges and errors would be chosen for inputs that never occur. For the same reason all stay
+    inside the range of the rows, and on values that occur where a feature takes few.
     """
     rng = np.random.default_rng(0)
     wide = rows.astype(np.float64)

@@ -70,7 +70,8 @@ def quantize_layers(
     labelled : (rows [n, d], targets [n, o]), optional
         Rows with labels (or a teacher's answers), raw units, which the student was not trained on. They say how exact
         the student is, hence how exact its INT8 layers have to be: what is a twentieth of its own error in each target
-        does no harm. Without them (and without ``bound``) the change of an output is kept below 0.25 % of its deviation.
+        does no harm. Without them (and without ``bound``) the change of
+        an output is kept below 0.25 % of its deviation.
     check_rows : float32 [n, d], optional
         Rows on which the two graphs are compared; by default the calibration rows.
     rank_layers : bool

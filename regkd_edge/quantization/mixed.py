@@ -61,8 +61,8 @@ class Bound:
 
         With d the change of the output and e the FP32 error, RMSE^2 rises by mean(d^2) + 2 mean(d e), and the second
         part has the standard error |d| |e| / sqrt(n). With several targets both are those of the target that rises
-        most: a target that nothing predicts must not hide what is lost in another. The FP32 RMSE itself is uncertain on few rows, and a smaller one
-        makes the same d weigh more: for the margin it is taken one standard error lower.
+        most: a target that nothing predicts must not hide what is lost in another. The FP32 RMSE itself is uncertain on
+        few rows, and a smaller one makes the same d weigh more: for the margin it is taken one standard error lower.
         """
         rise, change, luck = _against_exact(plan, self.rows, self.targets)
         change = change / np.sqrt(np.maximum(1.0 - luck, _SURE))
@@ -111,10 +111,10 @@ def search_mixed(
     """Return the plan with the fewest layers in ``bound.high`` that meets the bound, and notes on it.
 
     INT8 numbers in two parts are tried first (unless ``split`` is False): they cost a second product, and no layer is
-    kept. Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more than
-    three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and made again
-    only when that comes near the bound. That estimate can be far too high: the ranges and scales that were chosen for a
-    layer in the lower precision stay in it, so that a few layers are made again without asking it.
+    kept. Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more
+    than three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and
+    made again only when that comes near the bound. That estimate can be far too high: the ranges and scales that were
+    chosen for a layer in the lower precision stay in it, so that a few layers are made again without asking it.
     """
     chain = full.plan.chain
     macs = chain.multiply_adds

@@ -136,7 +136,8 @@ def place_modelopt(prepared: Path, target: Path, name: str, rows: np.ndarray, me
     if len(left) == len(graph.layers):
         raise GraphError(
             f"modelopt ended without an error and quantized nothing: {graph.pairs} Q/DQ pairs, none of"
-            f" {len(left)} layers in int8. It silently leaves out layers with one output, and layers less than 16 wide.",
+            f" {len(left)} layers in int8. It silently leaves out layers with one output, "
+            "and layers less than 16 wide.",
             "Make the hidden layers 16 wide or more, or use --quantizer own.",
         )
     model = load_graph(output)

@@ -84,7 +84,8 @@ def plan_layers(
 
 
 def _one_way(
-    chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float, corrections: Sequence[str], search: bool
+    chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float,
+    corrections: Sequence[str], search: bool
 ) -> CorrectedPlan:  # fmt: skip
     """Apply the corrections one after another; ``search`` lets ranges clip by the error of the output."""
     ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
@@ -92,9 +93,9 @@ def _one_way(
     outcome = CorrectedPlan(nearest_plan(chain, forms, ranges))
 
     def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
-        """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so that
-        other layers do not decide, and with learnt rounding, as in the result: equalization makes weights uneven, which
-        nearest rounding penalizes.
+        """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so
+        that other layers do not decide, and with learnt rounding, as in the result: equalization makes weights uneven,
+        which nearest rounding penalizes.
         """
         if name != "ranges" and name not in corrections:
             return

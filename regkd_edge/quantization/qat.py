@@ -63,7 +63,7 @@ class QuantizedNetwork(nn.Module):
             )
         self.widths = [plan.layers[0].weight.shape[1], *(len(layer.weight) for layer in plan.layers)]
         self.activation = activation
-        as_tensor = lambda values: torch.tensor(np.asarray(values, np.float32))  # noqa: E731
+        as_tensor = lambda values: torch.tensor(np.asarray(values, np.float32))
         self.weights = nn.ParameterList(as_tensor(layer.stored) for layer in plan.layers)
         self.biases = nn.ParameterList(as_tensor(layer.bias) for layer in plan.layers)
         self.log_data_scales = nn.ParameterList(as_tensor(np.log(layer.data_scale)) for layer in plan.layers)
@@ -219,7 +219,7 @@ def quantize_with_qat(
         torch.tensor(s.standardize(v), dtype=torch.float32)
         for s, v in zip((student.scalers.x, student.scalers.y), train)
     )
-    judge = lambda plan: cautious_rise(plan, *validation)  # noqa: E731
+    judge = lambda plan: cautious_rise(plan, *validation)
     done = train_plan(
         outcome.plan,
         student.module,
@@ -238,7 +238,8 @@ def quantize_with_qat(
         []
         if done.trained
         else [
-            f"training through the quantizers did not lower the validation RMSE significantly (upper bound of the rise over FP32: {done.before:+.2%} before, {done.after:+.2%} after), so it is not used"
+            "training through the quantizers did not lower the validation RMSE significantly (upper bound of the rise "
+            f"over FP32: {done.before:+.2%} before, {done.after:+.2%} after), so it is not used"
         ]
     )
     chosen = done.plan
@@ -248,8 +249,8 @@ def quantize_with_qat(
             outcome, chosen = split, split.plan
             notes = [
                 *split_notes(chosen),
-                f"training through the quantizers is not used: without it, in two parts, the rise is {judge(chosen):+.2%}"
-                f" (with it {done.after:+.2%}, both with allowance for chance)",
+                "training through the quantizers is not used: without it, in two parts, the rise is "
+                f"{judge(chosen):+.2%} (with it {done.after:+.2%}, both with allowance for chance)",
             ]
     extra = {
         "corrections": outcome.record(),

@@ -1,13 +1,13 @@
 """Splitting INT8 numbers into a high and a low part, in the layers where one part is not enough.
 
 Where inputs are collinear, a network tells them apart by large weights of opposite sign. The signal cancels in the sum,
-the rounding error of each input does not, and nothing that is done to scales or weights can bring back what the rounding
-of the inputs lost: 8 bits of each input hold too little of their differences. Two INT8 numbers per value hold 16 bits.
-The layer becomes the sum of two INT8 products (three, with the weights in two parts as well), and everything stays in
-symmetric INT8 that every runtime multiplies in integers.
+the rounding error of each input does not, and nothing that is done to scales or weights can bring back what the
+rounding of the inputs lost: 8 bits of each input hold too little of their differences. Two INT8 numbers per value hold
+16 bits. The layer becomes the sum of two INT8 products (three, with the weights in two parts as well), and everything
+stays in symmetric INT8 that every runtime multiplies in integers.
 
-The second cause is the same for every table with few calibration rows: later rows lie outside the range that was met and
-are clipped. With 16 bits a range can be several times as wide as what was met.
+The second cause is the same for every table with few calibration rows: later rows lie outside the range that was met
+and are clipped. With 16 bits a range can be several times as wide as what was met.
 """
 
 from __future__ import annotations

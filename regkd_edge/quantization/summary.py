@@ -23,8 +23,9 @@ class QuantizeSummary:
 
     ``check`` compares the new graph with the FP32 graph on rows, both run by ONNX Runtime with all optimisations off
     (what the graph means, not what a kernel makes of it): root mean square and largest difference of each target in its
-    own unit, under ``targets``. The same over all targets is given as ``rmse`` and ``max_abs`` in ``unit``: the target's
-    own with one target, and standard deviations of the FP32 answers with several, since watts and strains do not add up.
+    own unit, under ``targets``. The same over all targets is given as ``rmse`` and ``max_abs`` in ``unit``: the
+    target's own with one target, and standard deviations of the FP32 answers with several, since watts and strains do
+    not add up.
     """
 
     precision: str

@@ -1,7 +1,7 @@
 """One BLAS thread for the products of small networks.
 
-NumPy's OpenBLAS divides even a product of 50 microseconds among its threads, which wait for each other by spinning. On a
-busy machine that is most of the time: INT8 with ``qat`` of a student 5-32-32-2 took 50 s on two cores that other
+NumPy's OpenBLAS divides even a product of 50 microseconds among its threads, which wait for each other by spinning. On
+a busy machine that is most of the time: INT8 with ``qat`` of a student 5-32-32-2 took 50 s on two cores that other
 programs used too (load 13), and 6 s with one thread; of CPU time, 14 s and 1.4 s.
 """
 

@@ -1,4 +1,5 @@
-"""A quantized graph of convolutions, GRUs and products as a plan: the same shape as :class:`.plan.Plan`, run by writing it.
+"""A quantized graph of convolutions, GRUs and products as a plan: the same
+shape as :class:`.plan.Plan`, run by writing it.
 
 The forms of a layer are those of :mod:`regkd_edge.graph.formats`. Data have one scale per tensor, weights one per
 output; biases, and the state of a GRU, stay float32.

@@ -46,7 +46,8 @@ class _Rounded(nn.Module):
 
 
 class QuantizedLayers(nn.Module):
-    """An INT8 plan of a network that is not a chain of dense layers, as a module in standardised space: [n, d] -> [n, o].
+    """An INT8 plan of a network that is not a chain of dense layers, as a
+    module in standardised space: [n, d] -> [n, o].
 
     Parameters
     ----------

@@ -88,9 +88,9 @@ def _scaled_product(build: _Builder, layer: PlannedLayer, name: str, current: st
     """The product of Q/DQ pairs; with data or weights in two parts, the sum of two or three such products.
 
     high = DQ(Q(a)), low = DQ(Q(a - high)): the subtraction is exact in float32, so nothing is lost between the parts.
-    The product of the two low parts is left out: it is below float32's own rounding of the sum. Each product has its own
-    Q/DQ pair of the data and its own weights, since ONNX Runtime makes an integer kernel of a product only where nothing
-    else reads its operands.
+    The product of the two low parts is left out: it is below float32's own rounding of the sum. Each product has its
+    own Q/DQ pair of the data and its own weights, since ONNX Runtime makes an integer kernel of a product only where
+    nothing else reads its operands.
     """
     form, scales = layer.form, (layer.weight_scale, low_scale(layer.weight_scale))
     if layer.codes is not None:

@@ -44,8 +44,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "park2019": {"base": "rkd", "nu": 1.0, "terms": []},
     # Teacher outlier rejection with a head for the labels and one for the teacher (Imaoka et al. 2020; constants of a
     # third party's code).
-    "imaoka2020": {"base": "tor", "outlier_rule": "mean", "outlier_k": 2.0, "outlier_loss": "root", "heads": 2, "head_weight": 0.5,
-                   "export_head": "label", "terms": []},
+    "imaoka2020": {"base": "tor", "outlier_rule": "mean", "outlier_k": 2.0, "outlier_loss": "root", "heads": 2,
+                   "head_weight": 0.5, "export_head": "label", "terms": []},
     # The same with outliers found by the median and left out (ours): many gross outliers do not hide each other, and
     # clean labels cost little (tools/reproduce/imaoka2020.py).
     "imaoka2020-robust": {"base": "tor", "outlier_rule": "median", "outlier_k": 3.5, "outlier_loss": "drop", "heads": 2,
@@ -57,24 +57,24 @@ RECIPES: dict[str, dict[str, Any]] = {
     # Perturbation, adversarial and gradient matching for few rows (Kang & Kang 2024; all constants are ours).
     "kang2024": {"base": "mimic", **_TERMS_2024},
     # No rows: points of an adversarial generator, gradually replaced by Gaussian inputs (Kang & Kang 2021).
-    "kang2021": {"no_data": True, "sampler": "generator", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10", "terms": [],
-                 **_TRAINING_2023},
+    "kang2021": {"no_data": True, "sampler": "generator", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10",
+                 "terms": [], **_TRAINING_2023},
     # No rows: points of bounded ascent, gradually replaced by Gaussian inputs (Zhou & Chiam 2023).
-    "zhou2023": {"no_data": True, "sampler": "direct", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10", "terms": [],
-                 "ascent_rule": "rmsprop", "ascent_steps": 2, "ascent_size": 0.1, **_TRAINING_2023},
+    "zhou2023": {"no_data": True, "sampler": "direct", "base": "mimic", "w_base": "0..1/10", "w_sampler": "1..0/10",
+                 "terms": [], "ascent_rule": "rmsprop", "ascent_steps": 2, "ascent_size": 0.1, **_TRAINING_2023},
     # No rows: inputs anchored at random outputs of the teacher (Zhou & Chiam 2023, protein study; the mixture is ours).
-    "zhou2023-anchored": {"no_data": True, "sampler": "anchored", "base": "mimic", "w_base": 0.5, "w_sampler": 0.5, "terms": [],
-                          **_TRAINING_2023},
+    "zhou2023-anchored": {"no_data": True, "sampler": "anchored", "base": "mimic", "w_base": 0.5, "w_sampler": 0.5,
+                          "terms": [], **_TRAINING_2023},
     # No rows: values and gradients on inputs, half of them as described (Gaussian without a known range), half
     # heavy-tailed (ours; constants chosen on validation rows, see tools/reproduce/zhou2023.py).
-    "data-free": {"no_data": True, "sampler": "mixed", "base": "mimic", "terms": ["gm"], "w_gm": 0.3, "optimizer": "adam",
-                  "lr": 1e-2, "batch": 100, "steps": 20000},
-    # No rows, recipe auto: values on inputs of three kinds; from WIDE inputs on also where the two networks differ, since
-    # there random points miss the few directions that matter (ours; tried on tables of 17 to 128 inputs).
-    "data-free-values": {"no_data": True, "sampler": "broad", "base": "mimic", "terms": [], "optimizer": "adam", "lr": 5e-3, "batch": 100,
-                         "steps": 20000},
-    "data-free-search": {"no_data": True, "sampler": "broad", "base": "mimic", "terms": ["abm"], "w_abm": 1.0, "ascent_start": "inputs",
-                         "optimizer": "adam", "lr": 5e-3, "batch": 50, "steps": 20000},
+    "data-free": {"no_data": True, "sampler": "mixed", "base": "mimic", "terms": ["gm"], "w_gm": 0.3,
+                  "optimizer": "adam", "lr": 1e-2, "batch": 100, "steps": 20000},
+    # No rows, recipe auto: values on inputs of three kinds; from WIDE inputs on also where the two networks differ,
+    # since there random points miss the few directions that matter (ours; tried on tables of 17 to 128 inputs).
+    "data-free-values": {"no_data": True, "sampler": "broad", "base": "mimic", "terms": [], "optimizer": "adam",
+                         "lr": 5e-3, "batch": 100, "steps": 20000},
+    "data-free-search": {"no_data": True, "sampler": "broad", "base": "mimic", "terms": ["abm"], "w_abm": 1.0,
+                         "ascent_start": "inputs", "optimizer": "adam", "lr": 5e-3, "batch": 50, "steps": 20000},
 }  # fmt: skip
 
 WIDE = 64

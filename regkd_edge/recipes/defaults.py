@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-__all__ = ["ALPHA", "ASCENT_CANDIDATES", "ASCENT_RULE", "ASCENT_SIZE", "ASCENT_STEPS", "DRAWS", "HEAD_WEIGHT", "MARGIN", "NU",
+__all__ = ["ALPHA", "ASCENT_CANDIDATES", "ASCENT_RULE", "ASCENT_SIZE", "ASCENT_STEPS", "DRAWS", "HEAD_WEIGHT", "MARGIN",
+    "NU",
            "OUTLIER_K", "OUTLIER_LOSS", "OUTLIER_RULE", "POINT_KINDS", "SIGMA", "TEACHER_STEP"]  # fmt: skip
 
 POINT_KINDS = ("original", "perturbed", "ascended")

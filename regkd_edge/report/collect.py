@@ -46,10 +46,10 @@ class Report:
         engine does not answer as that (None elsewhere); ``targets``, the error of each target in its own unit (see
         :func:`~regkd_edge.report.rows.error_figures`); ``passed`` (all allowances kept, None without any); then the
         pooled ``rmse`` with its ``unit``, ``delta`` (relative to the FP32 student's RMSE) with its 95 % interval
-        ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the teacher's answers); then
-        ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` of a call from Python, in microseconds,
-        and ``cpp_p50_us_bB`` and ``cpp_p99_us_bB`` of a request in a loop in C++. None where something was not
-        measured.
+        ``delta_low`` .. ``delta_high``, ``mae``, ``r2``, ``max_error``, ``teacher_rmse`` (RMSE against the teacher's
+        answers); then ``samples``, and for each batch size B ``p50_us_bB`` and ``p99_us_bB`` of a call from Python, in
+        microseconds, and ``cpp_p50_us_bB`` and ``cpp_p99_us_bB`` of a request in a loop in C++. None where something
+        was not measured.
     recommended : dict or None
         ``name``, ``why`` and ``rule``.
     failed : dict

@@ -1,8 +1,8 @@
 """The HTML page: one self-contained file, for light and dark themes, desktop, phone and paper.
 
-It answers "can it ship?" first and shows the evidence below. Everything that comes from data (names of columns, engines,
-paths) is escaped by :func:`~regkd_edge.report.markup.e`. The content policy in the head forbids scripts and every fetch,
-so a hostile name cannot run or send anything even if escaping failed.
+It answers "can it ship?" first and shows the evidence below. Everything that comes from data (names of columns,
+engines, paths) is escaped by :func:`~regkd_edge.report.markup.e`. The content policy in the head forbids scripts and
+every fetch, so a hostile name cannot run or send anything even if escaping failed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _reproduce(report: Report) -> str:
         for name, digest in record.get("outputs", {}).items()
         if isinstance(digest, str)
     }
-    hashes |= {f"engines/{name}/{bench['engine'].get('file')}": bench["engine"]["sha256"] for name, bench in facts["benches"].items()}  # fmt: skip
+    hashes |= {f"engines/{name}/{bench['engine'].get('file')}": bench["engine"]["sha256"] for name,
+    bench in facts["benches"].items()}  # fmt: skip
     rows = [
         ("", [f'<a href="{e(relative_path(path))}">{e(path)}</a>', e(what), f"<code>{e(hashes.get(path, '–'))}</code>"])
         for what, path in report.evidence.files

@@ -120,7 +120,8 @@ def residuals_over(
     label: str,
     target: str,
 ) -> str:
-    """Draw the mean residual inside each range of an input; the last series with the band that holds 80 % of its rows."""
+    """Draw the mean residual inside each range of an input;
+    the last series with the band that holds 80 % of its rows."""
     edges = range_edges(values)
     bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     filled = [i for i in range(len(edges) - 1) if (bins == i).any()]
@@ -143,7 +144,8 @@ def residuals_over(
     )
     for name, (css, _) in residuals.items():
         path = "".join(
-            f"M{float(frame.px(edges[i])):.1f} {float(frame.py(means[name][i])):.1f}H{float(frame.px(edges[i + 1])):.1f}"
+            f"M{float(frame.px(edges[i])):.1f} "
+            f"{float(frame.py(means[name][i])):.1f}H{float(frame.px(edges[i + 1])):.1f}"
             for i in filled
         )
         parts.append(f'<path d="{path}" class="line {css}"/>')

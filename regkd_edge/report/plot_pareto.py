@@ -65,7 +65,8 @@ def trade_off(
     for point, (x, y) in zip(points, centres):
         title = f"<title>{number(float(f'{point.cost:.3g}'))}, {number(float(f'{point.error:.4g}'))}</title>"
         parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="dots {"s1" if point.chosen else "s2"} solid">{title}</circle>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" '
+            f'class="dots {"s1" if point.chosen else "s2"} solid">{title}</circle>'
         )
     for point, (x, y) in zip(points, placed_labels([p.label for p in points], centres, frame, boxes)):
         parts.append(text(x, y, point.label, "label"))

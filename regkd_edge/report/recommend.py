@@ -13,9 +13,10 @@ MOST_LOSS = 0.01  # RMSE increase over the FP32 student that counts as no loss
 SAME_SPEED = 0.05  # medians closer than this vary more from run to run than between engines
 
 RULE = (
-    "Of the engines that answer as their graph, that keep the error budget, if one was given, and whose RMSE is at most "
-    f"{MOST_LOSS:.0%} above the FP32 student's in every target, the one with the lowest median latency at "
-    f"the smallest batch; within {SAME_SPEED:.0%} of it, the smallest file. If none is that accurate, the most accurate one."
+    "Of the engines that answer as their graph, that keep the error budget, if one was given, and whose RMSE is at "
+    f"most {MOST_LOSS:.0%} above the FP32 student's in every target, the one with the lowest median latency at "
+    f"the smallest batch; within {SAME_SPEED:.0%} of it, the smallest file. If none is "
+    "that accurate, the most accurate one."
 )
 
 

@@ -15,7 +15,8 @@ from .plot_training import bars, curves, loss_terms, race_rows, validation_curve
 from .table import OF_TARGET, TEXTS, cell, columns, percent, size
 from .table import figure as written
 
-__all__ = ["error_sections", "latency_section", "layer_section", "memory_section", "table_section", "trade_section", "training_section"]  # fmt: skip
+__all__ = ["error_sections", "latency_section", "layer_section", "memory_section", "table_section", "trade_section",
+    "training_section"]  # fmt: skip
 
 _MOST_TARGETS = 4
 _MOST_INPUTS = 3

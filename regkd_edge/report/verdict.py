@@ -1,4 +1,5 @@
-"""The first section: can it ship? Error per target with its interval, the budget, the recommended engine, the machine."""
+"""The first section: can it ship? Error per target with its interval, the budget,
+the recommended engine, the machine."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def banner(report: Report) -> str:
     alone = [name for name, bench in report.facts["benches"].items() if not bench.get("timed_with")]
     if len(benches) > 1 and alone:
         said.append(
-            f"{', '.join(alone)} and the other engines were not timed together: background load may differ between them."
+            f"{', '.join(alone)} and the other engines were not timed together: background "
+            "load may differ between them."
         )
     bad = "".join(
         f'<p class="banner failed" role="note"><b>FAILED.</b> {e(name)}: {e(reason)}. Do not use it.</p>'

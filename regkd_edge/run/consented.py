@@ -26,7 +26,8 @@ def trusts(config: TeacherConfig, path: str | Path | None) -> bool:
 
 
 def require_code(config: TeacherConfig, field: str) -> None:
-    """Refuse to import what ``factory`` or ``teacher_scaler`` names where a file named it and the user never allowed it.
+    """Refuse to import what ``factory`` or ``teacher_scaler`` names where a
+    file named it and the user never allowed it.
 
     Raises
     ------
@@ -60,8 +61,8 @@ def remember_consent(config: TeacherConfig, folder: Path) -> None:
 def _require_allowed(code: tuple[str, str], what: str, where: str) -> None:
     if not consent.allowed(consent.code_key(*code)):
         raise ModelError(
-            f"the configuration names the code '{':'.join(code)}' as {what}, and it was not allowed to run on this machine "
-            "as it is now.",
+            f"the configuration names the code '{':'.join(code)}' as {what}, and it was not allowed to run on this "
+            "machine as it is now.",
             f"Read it; then add --trust, or name it {where}.",
         )
 

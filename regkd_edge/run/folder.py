@@ -245,7 +245,9 @@ class RunFolder:
         return path.exists() and file_hash(path) == recorded
 
     def discard(self, stage: str) -> list[str]:
-        """Drop a stage and its outputs, and return the names removed, so that no figure of an older model can be mistaken for one of this run."""
+        """Drop a stage and its outputs, and return the names removed, so that no figure of an
+        older model can be mistaken for one of this run.
+        """
         stages = self.state()
         record = stages.pop(stage, None)
         if record is not None:

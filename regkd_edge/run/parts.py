@@ -36,7 +36,8 @@ def part_problem(run: RunFolder, config: RunConfig, stage: Stage, part: str) -> 
 def perform_parts(
     run: RunFolder, config: RunConfig, stage: Stage, progress: StageProgress, machine: str, force: bool
 ) -> Done:
-    """Do the requested parts that are missing or stale; keep the others that are right and remove those that are not."""
+    """Do the requested parts that are missing or stale; keep the others that
+    are right and remove those that are not."""
     entry = run.state().get(stage.name, {"outputs": {}})
     recorded = entry.get("parts", {})
     here = entry.get("machine", machine) == machine

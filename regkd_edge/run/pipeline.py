@@ -133,7 +133,8 @@ def require_fresh(
     if run.file("bundle.json").is_file():
         raise RunFolderError(
             f"'{run.path}' is an unpacked bundle: its stages ran where it was made, and 'deploy' does the rest here.",
-            f"Run: {command_line('deploy', run.path)} (--backend, --batches, --samples as needed); its report is {run.file('report.html')}.",
+            f"Run: {command_line('deploy', run.path)} (--backend, --batches, --samples as needed); its report is "
+            f"{run.file('report.html')}.",
         )
     names = set(names)
     needed = names.union(*(_below(get, run, name) for name in names))

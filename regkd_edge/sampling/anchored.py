@@ -31,7 +31,7 @@ def evolve(
 ) -> tuple[Tensor, Tensor]:  # [n, d], [n]
     """Run differential evolution (Storn & Price 1997; best/1/bin with a dither of 0.5 to 1, SciPy's defaults) on
     ``points`` independent problems in parallel; return the best member of each and its cost."""
-    rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
+    rand = lambda *shape: torch.rand(*shape, generator=generator)
     d, index = low.numel(), torch.arange(points)
     members = low + (high - low) * rand(points, population, d)
     costs = cost(members)

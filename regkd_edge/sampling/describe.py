@@ -166,7 +166,8 @@ class InputDescription:
         mean, sd, low, high, uniform, integer = (np.asarray(v) for v in numbers)
         return cls(list(names), mean, sd, low, high, uniform, integer)
 
-    # What follows from it -------------------------------------------------------------------------------------------------
+    # What follows from it
+    # -------------------------------------------------------------------------------------------------
 
     def scaler(self) -> Scaler:
         """The matching standardisation (scale 1 for a constant column)."""

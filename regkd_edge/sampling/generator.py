@@ -80,6 +80,6 @@ class AdversarialGenerator(Sampler):
         return {**weights, **{f"optimizer.{k}": v for k, v in self.state.state_dict().items()}}
 
     def load_state_dict(self, flat: Mapping[str, Tensor]) -> None:
-        part = lambda name: {k.removeprefix(name): v for k, v in flat.items() if k.startswith(name)}  # noqa: E731
+        part = lambda name: {k.removeprefix(name): v for k, v in flat.items() if k.startswith(name)}
         self.network.load_state_dict(part("network."))
         self.state = TrainState.load(part("optimizer."))

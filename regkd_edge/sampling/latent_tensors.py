@@ -1,4 +1,5 @@
-"""The conditional VAE of rows that are images or signals: convolutions in place of the layers over a flat row (ours)."""
+"""The conditional VAE of rows that are images or signals:
+convolutions in place of the layers over a flat row (ours)."""
 
 from __future__ import annotations
 

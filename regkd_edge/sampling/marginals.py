@@ -87,7 +87,7 @@ def fit_bounded(mean, sd, low, high, integer) -> tuple[np.ndarray, np.ndarray]:
     """
     mean, sd, low, high, integer = (np.asarray(v)[:, None] for v in (mean, sd, low, high, integer))
     width, unit = high - low, np.where(integer, 1.0, 0.0)
-    logit = lambda p: np.log(np.clip(p, 1e-15, 1 - 1e-15)) - np.log1p(-np.clip(p, 1e-15, 1 - 1e-15))  # noqa: E731
+    logit = lambda p: np.log(np.clip(p, 1e-15, 1 - 1e-15)) - np.log1p(-np.clip(p, 1e-15, 1 - 1e-15))
     # The mean lies between the values at z = -8 and 8, up to a unit of rounding.
     centre = [logit((mean - low + k * unit) / width) for k in (-1.0, 1.0)]
     values = lambda mu, s: bounded(mu + s * _Z, low, high, integer)  # noqa: E731  [d, 401]

@@ -106,9 +106,9 @@ class Neighbours:
         noise : str
             ``isotropic``: N(0, sigma^2) in every column. ``open``: the same, and continuous columns may leave the
             range of the rows, whose ends few rows do not reach. ``principal``: sigma times noise with the rows'
-            covariance. ``crossover``: each column is taken from another row with probability sigma. ``smooth``: noise of
-            deviation sigma that is smooth over places or time steps. ``mixed`` and ``mixed-principal``: ``MIXTURES``, in
-            turn.
+            covariance. ``crossover``: each column is taken from another row with probability sigma. ``smooth``: noise
+            of deviation sigma that is smooth over places or time steps. ``mixed`` and ``mixed-principal``:
+            ``MIXTURES``, in turn.
         sigma : float or sequence of d floats
             In standard deviations of a column, a share for ``crossover``; not looked at by mixtures.
         """

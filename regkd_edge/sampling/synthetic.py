@@ -87,7 +87,8 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
     quantiles = np.asarray(summary["quantiles"], float)
     if quantiles.shape != (len(_LEVELS), len(scaler.mean)):
         raise DataError(
-            f"the summary of the inputs has quantiles {list(quantiles.shape)}, expected {[len(_LEVELS), len(scaler.mean)]}.",
+            f"the summary of the inputs has quantiles {list(quantiles.shape)}, expected "
+            f"{[len(_LEVELS), len(scaler.mean)]}.",
             "Distil the student again.",
         )
     low, high = quantiles[0], quantiles[-1]

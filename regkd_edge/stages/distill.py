@@ -77,7 +77,8 @@ def _work(
 
 
 def _heat_may_need_it(config: RunConfig) -> bool:
-    """Whether the race of the student may train the same base alone to its end; in a given time it may not get there."""
+    """Whether the race of the student may train the same base alone to its end;
+    in a given time it may not get there."""
     return config.distill.races and config.distill.budget is None
 
 

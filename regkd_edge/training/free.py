@@ -97,8 +97,8 @@ def how_sure(
     seed: int,
     names: Sequence[str],  # [o] of the targets
 ) -> str:
-    """Return a note on what can be known without rows: the distance to the teacher on inputs of several kinds, per target
-    in its unit."""
+    """Return a note on what can be known without rows: the distance to the teacher on inputs of several kinds, per
+    target in its unit."""
     each = []
     for kind in ("described", "heavy-tailed", "broad"):
         x = Spread(kind, about, scalers.x, seed=seed + _OTHERS).draw_double(_VALIDATION, 0).numpy()

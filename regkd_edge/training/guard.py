@@ -126,8 +126,8 @@ def better_than_its_teacher(
         for k in nearer
     )
     return (
-        f"the student is nearer to the labels of {len(y)} held-out rows than its teacher ({figures}): a smaller network "
-        "follows less of the noise that its teacher learnt; a better teacher may give a better student still"
+        f"the student is nearer to the labels of {len(y)} held-out rows than its teacher ({figures}): a smaller "
+        "network follows less of the noise that its teacher learnt; a better teacher may give a better student still"
     )
 
 

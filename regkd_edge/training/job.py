@@ -58,7 +58,8 @@ class Training:
         The teacher's to the held rows: a student that reads no label climbs by its distance from them. The noise of
         few labels would hide what more steps bring.
     beside : callable or None
-        Makes ``(x [m, d], y [m, o])`` when the training is run: points around the rows on which no student trains, with the teacher's answers; they select beside ``held``.
+        Makes ``(x [m, d], y [m, o])`` when the training is run: points around the rows on which no student trains, with
+        the teacher's answers; they select beside ``held``.
     total, every, patience
         Steps, steps between two looks at ``held``, and looks without a new best before stopping (None: never).
         A total of None: until it stops improving (:mod:`regkd_edge.training.ladder`), where the points of a step and

@@ -36,7 +36,8 @@ __all__ = [
     "snapshot_of",
 ]
 
-#: ``progress(step, total, losses, validation)``; the losses are means over the steps since the last call, the validation
+#: ``progress(step, total, losses, validation)``; the losses are means
+# over the steps since the last call, the #: validation
 #: is that of :meth:`Validation.figures`.
 Progress = Callable[[int, int, "dict[str, float]", "dict[str, Any]"], None]
 
@@ -78,7 +79,8 @@ class Validation:
         return distance**share * self._rmse(module, *self.beside) ** (1.0 - share)
 
     def progress(self, module: torch.nn.Module) -> float:
-        """Return what says whether more steps help: the distance on neighbours where there are any, else on the rows."""
+        """Return what says whether more steps help: the distance on neighbours where there are any,
+        else on the rows."""
         return self._distance(module) if self.beside is None else self._rmse(module, *self.beside)
 
     def _distance(self, module: torch.nn.Module) -> float:

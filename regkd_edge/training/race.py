@@ -87,7 +87,8 @@ class Race:
         return 1.0 - self.score(self.kept) / max(self.score(self.base), 1e-12)
 
     def record(self) -> dict[str, Any]:
-        """JSON-able: candidates with their scores per rung, whose student is kept, and the sentence that explains it."""
+        """JSON-able: candidates with their scores per rung, whose student is kept,
+        and the sentence that explains it."""
         return {
             "winner": self.kept.title,
             "fields": self.kept.fields,

@@ -217,7 +217,8 @@ def baseline(
 
 
 def without_rows(config: DistillConfig, d: int, gradient: bool) -> DistillConfig:
-    """Return recipe auto without data, for d inputs: a recipe of the catalogue, over the fields that have their defaults.
+    """Return recipe auto without data, for d inputs: a recipe of the
+    catalogue, over the fields that have their defaults.
 
     Without rows a race has nothing to judge by.
 

@@ -1,4 +1,5 @@
-"""Nothing in a run folder or a YAML file counts as consent to run code: it is given on the command line, per content."""
+"""Nothing in a run folder or a YAML file counts as consent to run code:
+it is given on the command line, per content."""
 
 from __future__ import annotations
 

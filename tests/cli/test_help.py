@@ -1,4 +1,5 @@
-"""``--help`` at any width: every name whole, nothing cut, and no line longer than the terminal that could be shorter."""
+"""``--help`` at any width: every name whole, nothing cut,
+and no line longer than the terminal that could be shorter."""
 
 from __future__ import annotations
 

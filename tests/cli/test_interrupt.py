@@ -36,8 +36,8 @@ def regkd(*arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "steps"), [("kang2024", 1000), ("kang2021", 3000)])
 def test_distill_goes_on_where_it_was_stopped(tmp_path, recipe, steps):
-    """kang2021: a generator learns along, its state is part of what is kept. The steps take several times as long as the
-    time between two states that are kept, so that the first one is written well before the end."""
+    """kang2021: a generator learns along, its state is part of what is kept. The steps take several times as long as
+    the time between two states that are kept, so that the first one is written well before the end."""
     run, whole = tmp_path / "run", tmp_path / "whole"
     teacher = ("--data", "diabetes", "--teacher", "mlp:16:tanh", "--epochs", 2)
     student = ("--recipe", recipe, "--student", "mlp:8:tanh", "--no-baseline", "--backend", "torch", "--steps", steps)

@@ -1,4 +1,6 @@
-"""The error budget: --allow TARGET=RMSE is validated at once, resolved by the targets' names, and changes no measurement."""
+"""The error budget: --allow TARGET=RMSE is validated at once, resolved by the
+targets' names, and changes no measurement.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ COMMANDS = {
     "ninja": "",
     "python": 'PYTHONPATH="$STUBS:$PYTHONPATH" exec "$REAL" "$@"',
 }
-# A GPU as PyTorch would describe it, and none of the package's dependencies but torch, numpy and those of the configuration.
+# A GPU as PyTorch would describe it, and none of the package's
+# dependencies but torch, numpy and those of the configuration.
 INTERPRETER = """
 import sys
 class Absent:

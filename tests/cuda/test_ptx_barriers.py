@@ -1,4 +1,5 @@
-"""Every barrier of the block in the compiled kernels is needed: without it the PTX machine reports a race or an error."""
+"""Every barrier of the block in the compiled kernels is needed:
+without it the PTX machine reports a race or an error."""
 
 from __future__ import annotations
 

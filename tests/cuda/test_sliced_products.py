@@ -1,5 +1,5 @@
-"""Wide networks with many rows: products in slices (csrc/cuda/sliced.h) take the steps of the CPU core, with the same bits
-wherever weights and buffers lie and however many threads there are."""
+"""Wide networks with many rows: products in slices (csrc/cuda/sliced.h) take the steps of the CPU core, with the same
+bits wherever weights and buffers lie and however many threads there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The training kernel, run as CPU threads and as PTX, takes the steps of the CPU core and has the gradient of torch in float64."""
+"""The training kernel, run as CPU threads and as PTX, takes the steps of the CPU
+core and has the gradient of torch in float64.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,10 @@ def test_the_share_1_is_the_split_itself():
 def test_shares_that_leave_too_little_are_refused_with_the_numbers():
     with pytest.raises(
         DataError,
-        match="fraction 0.05 of 30 training rows leaves 2|fraction 0.05 of 10 validation rows leaves 0, expected at least 1",
+        match=(
+            "fraction 0.05 of 30 training rows leaves 2|fraction 0.05 of 10 validation rows "
+            "leaves 0, expected at least 1"
+        ),
     ):
         subset(split(50, 0.2, 0.2, 0), 0.05, 0)
     with pytest.raises(DataError, match="fraction 0.01 of 30 training rows leaves 0, expected at least 2"):

@@ -42,10 +42,12 @@ save_dataset(run, Table(x, y, list("abcde"), ["t"], "made", []), parts)
 engine = run.file("engines", "onnxruntime.int8")
 manifest = get_backend("onnxruntime").build(graph, engine)
 test = parts.test
-bench(engine, x[test], y[test], reference=y[test] + 1, batches=[1], samples=40, warmup=1, sweep=False).save(run.file("bench"))
+quick = dict(batches=[1], samples=40, warmup=1, sweep=False)
+bench(engine, x[test], y[test], reference=y[test] + 1, **quick).save(run.file("bench"))
 report = collect(run)
 write_report(run, report)
-print(json.dumps({"row": report.rows[0], "notes": report.notes, "tensorrt": available()["tensorrt"], "precision": manifest.precision,
+print(json.dumps({"row": report.rows[0], "notes": report.notes, "tensorrt": available()["tensorrt"],
+                  "precision": manifest.precision,
                   "loaded": sorted(ABSENT & {name.split(".")[0] for name in sys.modules})}))
 """
 

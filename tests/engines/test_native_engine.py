@@ -278,9 +278,12 @@ def test_mutated_files_are_errors_or_run(int8_file):
 @pytest.mark.parametrize(
     ("at", "value", "message"),
     [
-        (0, b"RKDN", "do not start"), (8, struct.pack("<I", 3), "format version 3"), (20, struct.pack("<I", 0), "0 inputs"),
-        (20, struct.pack("<I", 2**31), "inputs, expected 1 to 4194304"), (24, struct.pack("<I", 3), "expected 3 outputs"),
-        (28, struct.pack("<I", 2**32 - 1), "operations, expected"), (36, struct.pack("<I", 7), "reserved"), (40, struct.pack("<I", 99), "unknown kind 99"),
+        (0, b"RKDN", "do not start"), (8, struct.pack("<I", 3), "format version 3"),
+        (20, struct.pack("<I", 0), "0 inputs"),
+        (20, struct.pack("<I", 2**31), "inputs, expected 1 to 4194304"),
+        (24, struct.pack("<I", 3), "expected 3 outputs"),
+        (28, struct.pack("<I", 2**32 - 1), "operations, expected"), (36, struct.pack("<I", 7), "reserved"),
+        (40, struct.pack("<I", 99), "unknown kind 99"),
         (56, struct.pack("<f", np.nan), "not finite"),
     ],
 )  # fmt: skip

@@ -81,14 +81,17 @@ def compiled(folder, text, prefix="regkd"):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_gives_the_answers_of_the_engine(tmp_path, activation):
     rng = np.random.default_rng(0)
-    normal = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    normal = lambda *shape: rng.standard_normal(shape).astype(np.float32)
     alpha = {"leaky_relu": 0.01, "elu": 1.0}.get(activation, 0.0)
     program = Program(4, 2, [
-        Operation("subtract", 4, values=normal(4)), Operation("divide", 4, values=np.full(4, 0.7, np.float32)), Operation("clip", 4, values=np.array([-2, 3], np.float32)),
+        Operation("subtract", 4, values=normal(4)), Operation("divide", 4, values=np.full(4, 0.7, np.float32)),
+        Operation("clip", 4, values=np.array([-2, 3], np.float32)),
         Operation("dense", 20, values=normal(20, 4), bias=normal(20)), Operation("activation", 20, activation, alpha),
         Operation("quantize", 20, number=0.05),
-        Operation("dense_int8", 2, number=0.0437, codes=rng.integers(-128, 128, (2, 20)).astype(np.int8), scale=np.array([0.01, 0.02], np.float32), bias=normal(2)),
-        Operation("activation", 2, activation, alpha), Operation("multiply", 2, values=normal(2)), Operation("add", 2, values=normal(2)),
+        Operation("dense_int8", 2, number=0.0437, codes=rng.integers(-128, 128, (2, 20)).astype(np.int8),
+        scale=np.array([0.01, 0.02], np.float32), bias=normal(2)),
+        Operation("activation", 2, activation, alpha), Operation("multiply", 2, values=normal(2)),
+        Operation("add", 2, values=normal(2)),
     ])  # fmt: skip
     program = from_bytes(to_bytes(program))
     x = rows(d=4)

@@ -61,7 +61,8 @@ def test_build_and_bench_have_a_row_for_it(tmp_path):
 
 
 def test_build_writes_c_headers_that_a_c99_compiler_runs(tmp_path):
-    """``build --backend native --c-header pump``: the header alone, compiled by gcc as C99, answers as the graph does."""
+    """``build --backend native --c-header pump``: the header alone, compiled by gcc as C99,
+    answers as the graph does."""
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
     run, config = start(tmp_path, build={"backend": ["native"], "c_header": "pump"})
@@ -72,7 +73,9 @@ def test_build_writes_c_headers_that_a_c99_compiler_runs(tmp_path):
     ]
     x = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
     program = '#define PUMP_IMPLEMENTATION\n#include "pump.h"\n#include <stdio.h>\n' + (
-        'int main(void) { float x[PUMP_INPUTS], y[PUMP_OUTPUTS]; while (scanf("%f %f %f", x, x + 1, x + 2) == 3) { if (pump_infer(x, y)) return 1; printf("%.9g\\n", (double)y[0]); } return 0; }\n'
+        "int main(void) { float x[PUMP_INPUTS], y[PUMP_OUTPUTS]; "
+        'while (scanf("%f %f %f", x, x + 1, x + 2) == 3) { if (pump_infer(x, y)) return 1; '
+        'printf("%.9g\\n", (double)y[0]); } return 0; }\n'
     )
     (tmp_path / "main.c").write_text(program)
     for name in ("fp32", "int8"):

@@ -97,12 +97,14 @@ for path in sys.argv[1:]:
     os.chdir(name)
     names = {"__name__": "__main__"}
     print("#####", name)
-    for number, cell in enumerate(c for c in json.load(open(path, encoding="utf-8"))["cells"] if c["cell_type"] == "code"):
+    cells = json.load(open(path, encoding="utf-8"))["cells"]
+    for number, cell in enumerate(c for c in cells if c["cell_type"] == "code"):
         tree = ast.parse("".join(cell["source"]))
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, f"{name}, cell {number}", "exec"), names)
         if last is not None:
-            print(f"[{number}]", repr(eval(compile(ast.Expression(last.value), f"{name}, cell {number}", "eval"), names)))
+            shown = compile(ast.Expression(last.value), f"{name}, cell {number}", "eval")
+            print(f"[{number}]", repr(eval(shown, names)))
     os.chdir("..")
 """
 
@@ -142,7 +144,8 @@ def test_a_notebook_per_task(name, notebooks):
     assert found.keys() == NOTEBOOKS[name].keys()
     assert all(found[model] > least for model, least in NOTEBOOKS[name].items()), found
     said = {
-        "table": "capacity [mAh]", "module": "int student_infer(", "scikit_learn": "array([", "without_data": "name: bmi",
+        "table": "capacity [mAh]", "module": "int student_infer(", "scikit_learn": "array([",
+        "without_data": "name: bmi",
         "signals": "frequency [Hz]", "images": "Graph(digits.onnx: fp32",
     }  # fmt: skip
     assert said[name] in out

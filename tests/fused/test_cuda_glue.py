@@ -84,7 +84,7 @@ def test_a_run_reaches_the_device_whole_in_launches_of_bounded_length(world, mem
     core = native._load()[0]
     monkeypatch.setattr(cuda, "_FIRST_STEPS", launch)
     monkeypatch.setattr(cuda, "_LAUNCH_SECONDS", 0.0)  # a later launch is one step
-    make = lambda: [  # noqa: E731
+    make = lambda: [
         Member(copy.deepcopy(student), teacher, x, y, StepRecipe.kang2024(), Optimizer(), 9, 8, seed=i)
         for i in range(members)
     ]

@@ -31,7 +31,7 @@ def mlp(shape, act, seed):
 
 
 def double(rows: RowQuantities) -> RowQuantities:
-    up = lambda v: v.double() if v is not None and v.is_floating_point() else v  # noqa: E731
+    up = lambda v: v.double() if v is not None and v.is_floating_point() else v
     return RowQuantities(**{k: up(v) for k, v in rows.__dict__.items()})
 
 

@@ -278,7 +278,8 @@ def test_strided_rows(world):
 
 
 def test_what_a_call_leaves_in_memory_is_never_seen(world):
-    """Buffers are kept between calls: after one full of NaN, and after larger and smaller ones, the bits are the same."""
+    """Buffers are kept between calls: after one full of NaN, and after larger and smaller ones,
+    the bits are the same."""
     student, teacher, x, y = world
     expected = unprepared(*world)
     big, spoilt = MLP([5, 70, 70, 2], "tanh"), copy.deepcopy(student)

@@ -65,7 +65,8 @@ def test_the_parts_of_a_step_add_up_to_the_step(name, operators):
 
 
 def test_a_student_trained_by_shares_is_that_of_one_process():
-    """Three processes, taken in turn by hand: each computes its part, and their sum is what every one continues with."""
+    """Three processes, taken in turn by hand: each computes its part,
+    and their sum is what every one continues with."""
     x, y, known = rows(torch.float32)
     student, teacher = networks(torch.float32)
     recipe, optimizer = RECIPES["pm, abm, gm"], Optimizer(lr=1e-2)

@@ -143,7 +143,7 @@ def test_a_step_sees_the_rows_of_its_permutation(world):
 def test_rows_can_be_taken_in_order(world):
     student, teacher, x, y = world
     again = copy.deepcopy(student)
-    rows_of = lambda step: [(step * 25 + i) % 60 for i in range(25)]  # noqa: E731
+    rows_of = lambda step: [(step * 25 + i) % 60 for i in range(25)]
     call = {"n": 4, "total": 4, "batch": 25, "compute": "torch"}
     distill_steps(student, teacher, x, y, StepRecipe(), Optimizer(), shuffle=False, **call)
     flat = torch.cat([x[rows_of(step)] for step in range(4)])
@@ -154,7 +154,7 @@ def test_rows_can_be_taken_in_order(world):
 def test_a_convolutional_student_with_images_runs_on_the_torch_path():
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(20, 1, 6, 6, generator=g), torch.randn(20, 2, generator=g)
-    net = lambda k: nn.Sequential(nn.Conv2d(1, k, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16 * k, 2))  # noqa: E731
+    net = lambda k: nn.Sequential(nn.Conv2d(1, k, 3), nn.Tanh(), nn.Flatten(), nn.Linear(16 * k, 2))
     teacher, student = net(3), net(1)
     done = distill_steps(
         student, teacher, x, y, StepRecipe.kang2024("ail"), Optimizer(lr=1e-2), n=30, total=30, batch=10
@@ -181,7 +181,7 @@ class TestTeachersWithoutGradients:
         student, _, x, _ = world
         recipe = StepRecipe(w_abm=1.0, ascent_sigma=0.5, ascent_candidates=8)
         found = synthetic_points(student, self.teacher, x, recipe, 1, 2)["ascended"]
-        away = lambda z: (student(z) - self.teacher(z)).square().sum(-1)  # noqa: E731
+        away = lambda z: (student(z) - self.teacher(z)).square().sum(-1)
         among = torch.stack([away(c) for c in ascent_candidates(x, recipe, 1, 2).unbind(1)], 1)
         torch.testing.assert_close(away(found), among.max(1).values)
 
@@ -199,7 +199,7 @@ class TestTeachersWithoutGradients:
         student, teacher, x, y = world
         recipe = StepRecipe(w_gm=1.0, teacher_gradient="central", teacher_step=0.01)
         kwargs = {"n": 1, "total": 1, "batch": 60, "compute": "torch"}
-        plain = lambda z: teacher(z)  # noqa: E731
+        plain = lambda z: teacher(z)
         student, again = student.double(), copy.deepcopy(student).double()
         x, teacher = x.double(), teacher.double()
         near = distill_steps(student, plain, x, None, recipe, Optimizer(), **kwargs).losses[0, 4]

@@ -123,7 +123,7 @@ def test_the_identity_holds_for_curved_networks_in_the_mean():
     terms, _, _ = distill_step_twin(student, teacher, x, None, None, recipe, seed=1, step=0, total=1)
     _, base, pm, _, gm = terms.tolist()
     z = x.clone().requires_grad_(True)
-    away = lambda p: forward(student, p).out - forward(teacher, p).out  # noqa: E731
+    away = lambda p: forward(student, p).out - forward(teacher, p).out
     (slope,) = torch.autograd.grad(away(z).sum(), z, create_graph=True)
     laplace = sum(torch.autograd.grad(slope[:, j].sum(), z, retain_graph=True)[0][:, j] for j in range(2))
     curvature = float((away(z)[:, 0] * laplace).mean().detach())

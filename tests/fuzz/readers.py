@@ -443,8 +443,10 @@ def _pickled(path: Path) -> None:
 _BENCH = {
     "name": "native.fp32", "backend": "native", "precision": "fp32", "executed": {"fp32": 1.0},
     "engine": {"sha256": "0" * 64, "size_bytes": 10, "notes": ["n"]}, "machine": {"load": [0.1], "cores": 2},
-    "latency": [{"batch": 1, "samples": 10, "p50_ns": 100.0, "p99_ns": 120.0, "overhead_ns": 1.0, "gpu": {"p50_ns": None}}],
-    "settings": {"threads 2": [{"batch": 1, "p50_ns": 90.0}]}, "skipped": [{"batch": 64, "reason": "r"}], "measured": "",
+    "latency": [{"batch": 1, "samples": 10, "p50_ns": 100.0, "p99_ns": 120.0, "overhead_ns": 1.0,
+    "gpu": {"p50_ns": None}}],
+    "settings": {"threads 2": [{"batch": 1, "p50_ns": 90.0}]}, "skipped": [{"batch": 64, "reason": "r"}],
+    "measured": "",
 }  # fmt: skip
 _TABLE = 'a,"b",y\n1,2,3\n4,5,6.5\n7,8,1e3\n'
 _SCALERS = {"x_mean": [0.5, 2], "x_scale": [1, 3.5], "y_mean": [1], "y_scale": [2], "epochs": 3}

@@ -188,10 +188,12 @@ BOMBS = {
         "from regkd_edge.data import load_table; load_table(path, ['c1'])",
     ),
     "a pipe as a table": ("os.mkfifo(path)", "from regkd_edge.data import load_table; load_table(path, ['y'])"),
-    "a pipe as a configuration": ("os.mkfifo(path)", "from regkd_edge.config import RunConfig; RunConfig.from_yaml(path)"),
+    "a pipe as a configuration": ("os.mkfifo(path)",
+    "from regkd_edge.config import RunConfig; RunConfig.from_yaml(path)"),
     "a pipe as JSON": ("os.mkfifo(path)", "from regkd_edge.io.reading import read_json; read_json(path, '')"),
     "a pipe as a bundle": ("os.mkfifo(path)", "from regkd_edge.bundle import read_archive; read_archive(path)"),
-    "a device as a table": ("os.symlink('/dev/zero', path)", "from regkd_edge.data import load_table; load_table(path, ['y'])"),
+    "a device as a table": ("os.symlink('/dev/zero', path)",
+    "from regkd_edge.data import load_table; load_table(path, ['y'])"),
     "a device as a configuration": (
         "os.symlink('/dev/zero', path)", "from regkd_edge.config import RunConfig; RunConfig.from_yaml(path)"
     ),
@@ -218,7 +220,8 @@ FOREIGN = {
             _TEACHER,
         )
         for what, changed in (
-            ("a text", "content.replace(b'X' + (6).to_bytes(4, 'little') + b'weight', b'X' + (2 << 30).to_bytes(4, 'little'))"),
+            ("a text",
+            "content.replace(b'X' + (6).to_bytes(4, 'little') + b'weight', b'X' + (2 << 30).to_bytes(4, 'little'))"),
             ("a place", "content[:-1] + b'r' + (1 << 28).to_bytes(4, 'little') + b'.'"),
         )
     },

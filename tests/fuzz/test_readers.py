@@ -71,14 +71,18 @@ def test_inputs_that_once_ended_in_a_traceback(name, seed, tmp_path):
 
 # Module that opens files -> the readers that attack it here, or why nobody else writes what it opens.
 _OPENERS = {
-    "bundle/archive": "bundle, unpacked bundle", "bundle/make": "model", "bundle/signature": "public key, private key, signature",
+    "bundle/archive": "bundle, unpacked bundle", "bundle/make": "model",
+    "bundle/signature": "public key, private key, signature",
     "bundle/deploy": "predictions", "bundle/tar": "bundle", "config/run": "config", "data/reading/__init__": "npz",
-    "data/reading/npz": "npy", "data/reading/mat": "mat", "data/reading/stream": "csv, gz, zip, text table", "data/reading/parquet": "parquet",
-    "data/reading/workbook": "workbook", "data/reading/fast": "csv", "data/store": "dataset, names of a dataset, predictions",
+    "data/reading/npz": "npy", "data/reading/mat": "mat", "data/reading/stream": "csv, gz, zip, text table",
+    "data/reading/parquet": "parquet",
+    "data/reading/workbook": "workbook", "data/reading/fast": "csv",
+    "data/store": "dataset, names of a dataset, predictions",
     "engines/base": "manifest", "engines/native/backend": "native", "engines/onnxruntime": "onnx",
     "engines/tensorrt/network": "onnx", "engines/host": "the kernel's files", "export/check": "the graph just exported",
     "fused/gain": "a table of the package", "graph/graph": "onnx", "graph/unoptimized": "onnx",
-    "inspection": "native, model", "io/arrays": "npz", "io/child": "the kernel's files", "io/consent": "hashes compared as bytes, in the user's own folder",
+    "inspection": "native, model", "io/arrays": "npz", "io/child": "the kernel's files",
+    "io/consent": "hashes compared as bytes, in the user's own folder",
     "io/files": "only hashed", "io/memory": "the kernel's files", "io/reading": "state, config, safetensors",
     "io/regular": "state", "measure/result": "written", "measure/machine": "the kernel's files",
     "models/scaling": "scalers, scalers in NPZ", "models/store": "model, weights of a model, kept teacher",
@@ -88,8 +92,10 @@ _OPENERS = {
     "prediction": "names of a dataset", "report/collect": "record of bench, predictions", "report/evidence": "native",
     "run/folder": "config, compared as bytes", "run/pipeline": "state, compared as text", "run/state": "state",
     "sampling/describe": "description", "training/checkpoint": "checkpoint",
-    "cli/logs": "written", "data/reading/images": "image", "data/reading/tensors": "examples", "io/mapped": "npy, examples", "data/reading/recordings": "wav",
-    "graph/weighted": "the graph just exported", "models/teachers/probe": "its own pipe", "bundle/wheel": "named by the user, its members are counted first",
+    "cli/logs": "written", "data/reading/images": "image", "data/reading/tensors": "examples",
+    "io/mapped": "npy, examples", "data/reading/recordings": "wav",
+    "graph/weighted": "the graph just exported", "models/teachers/probe": "its own pipe",
+    "bundle/wheel": "named by the user, its members are counted first",
     "data/stored": "npy", "models/teachers/module": "what was just written, from memory",
 }  # fmt: skip
 _CALLS = re.compile(

@@ -277,7 +277,7 @@ def test_batches_beside_a_configuration_are_refused(tmp_path):
     config = BenchConfig(batches=[2, 3], **quick)
     with pytest.raises(UserError, match="config is given, and batches beside it"):
         rk.bench(folder, x, y, batches=[1], config=config)
-    timed = lambda result: [entry["batch"] for entry in result[0]["latency"]]  # noqa: E731
+    timed = lambda result: [entry["batch"] for entry in result[0]["latency"]]
     assert timed(rk.bench(folder, x, y, config=config)) == [2, 3]
     assert timed(rk.bench(folder, x, y, batches=[4], **quick)) == [4] and timed(rk.bench(folder, x, y, **quick)) == [1]
 
@@ -302,7 +302,7 @@ def test_code_of_a_plan_is_run_only_where_that_is_allowed_and_where_a_plan_has_a
     x, y, _ = held_out
     folders, asked = [run.file("engines", f"onnxruntime.{p}") for p in ("fp32", "int8")], {}
     read, load = bench.read_manifest, bench.load_runner
-    with_code = lambda folder: replace(read(folder), options={"version_compatible": folder.name.endswith("int8")})  # noqa: E731
+    with_code = lambda folder: replace(read(folder), options={"version_compatible": folder.name.endswith("int8")})
     monkeypatch.setattr(bench, "read_manifest", with_code)
     monkeypatch.setattr(
         bench,

@@ -39,7 +39,8 @@ def package(tmp_path, monkeypatch):
         def sequential(d=3, o=2):
             torch.manual_seed(0)
             act = nn.Tanh()
-            return nn.Sequential(nn.Linear(d, 8), act, nn.Dropout(0.5), nn.Sequential(nn.Linear(8, 8), act), nn.Linear(8, o, bias=False))
+            inner = nn.Linear(d, 8), act, nn.Dropout(0.5), nn.Sequential(nn.Linear(8, 8), act)
+            return nn.Sequential(*inner, nn.Linear(8, o, bias=False))
 
         class Custom(nn.Module):
             def __init__(self, o=2):

@@ -44,7 +44,7 @@ RECIPES = {
 def by_hand(name, s, t, y, q, i):
     """METHODS sections 0 and 4, one row, in scalar arithmetic."""
     to_y, to_t = float(((s[i] - y[i]) ** 2).sum()), float(((s[i] - t[i]) ** 2).sum())
-    smooth = lambda r, d: sum(0.5 * v * v if abs(v) < d else d * (abs(v) - 0.5 * d) for v in r.tolist())  # noqa: E731
+    smooth = lambda r, d: sum(0.5 * v * v if abs(v) < d else d * (abs(v) - 0.5 * d) for v in r.tolist())
     phi, e, outlier, mix = float(q.phi[i]), float(q.e[i]), bool(q.outlier[i]), float(q.mix[i])
     return {
         "labels": to_y,

@@ -94,7 +94,7 @@ def test_hints_bring_the_hidden_layers_together(rows, layers):
     teacher, x, _, _ = rows
     ours, theirs = hinted(net([3, 8, 2], 0), teacher, 1.0, *layers, generator=torch.Generator().manual_seed(4))
     assert isinstance(ours, WithHidden) == (layers == (0, 0))
-    gap = lambda: (ours(x) - theirs(x))[:, 2:].square().mean().item()  # noqa: E731
+    gap = lambda: (ours(x) - theirs(x))[:, 2:].square().mean().item()
     before = gap()
     distill_steps(ours, theirs, x, None, StepRecipe(), Optimizer(lr=1e-2), n=300, total=300, batch=40)
     assert gap() < 0.3 * before
@@ -129,7 +129,7 @@ def test_rkd_trains_and_has_finite_gradients_at_equal_rows(rows):
 
 def test_new_weights_are_drawn_from_the_generator_inside_the_range_of_a_linear_layer(rows):
     """Uniform within n^-1/2 on both sides, as ``nn.Linear`` has it: with 800 draws the ends are nearly reached."""
-    draw = lambda: torch.Generator().manual_seed(4)  # noqa: E731
+    draw = lambda: torch.Generator().manual_seed(4)
     student = net([3, 400, 2], 0)
     fresh = [two_heads(student, generator=draw()).layers[-1].weight[2:] for _ in range(2)]
     assert torch.equal(*fresh) and fresh[0].abs().max() <= 400**-0.5

@@ -41,7 +41,7 @@ def step(recipe, cotangents=lambda kind: None):
     out = student(everywhere)
     own = dict(zip(kinds, out.split(4)))
     theirs = {kind: teacher(x) for kind, x in points.items()}
-    products = lambda v, last: v @ B.T  # noqa: E731
+    products = lambda v, last: v @ B.T
     return StepPoints(student, teacher, recipe, everywhere, points, own, theirs, out, products, cotangents)
 
 
@@ -87,7 +87,8 @@ def test_products_with_jacobians_are_rows_of_the_matrix_by_autograd_and_by_diffe
     cubic = central_products(lambda x: x[:, :1] ** 3, x, None, 0.5)  # of x^3: 3 x^2 + half^2
     torch.testing.assert_close(cubic[:, 0, 0], 3 * x[:, 0] ** 2 + 0.25)
     image = x.reshape(4, 1, D)
-    torch.testing.assert_close(central_products(lambda x: teacher(x.flatten(1)), image, None, 0.1), B.T.expand(4, 1, O, D).transpose(1, 2))  # fmt: skip
+    torch.testing.assert_close(central_products(lambda x: teacher(x.flatten(1)), image, None, 0.1),
+    B.T.expand(4, 1, O, D).transpose(1, 2))  # fmt: skip
 
 
 SEARCH = StepRecipe(

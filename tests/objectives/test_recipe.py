@@ -91,7 +91,7 @@ def test_unknown_fields_and_bad_schedules_are_refused():
 
 
 def test_the_student_step_of_zhou_and_chiam_has_three_forms():
-    weights = lambda alpha: [(w.start, w.end) for w in (  # noqa: E731
+    weights = lambda alpha: [(w.start, w.end) for w in (
         StepRecipe.direct2023(alpha).w_base, StepRecipe.direct2023(alpha).w_abm)]  # fmt: skip
     assert weights(0) == [(1, 1), (0, 0)] and weights(1) == [(0, 0), (1, 1)]
     assert weights("decreasing") == [(0, 1), (1, 0)]
@@ -130,7 +130,8 @@ def test_a_weight_in_a_configuration_is_start_end_and_hold():
 
 
 def test_a_step_of_the_search_is_its_rule():
-    """Downhill along the gradient: by 0.1 in all, by 0.1 per feature, or by RMSprop's first step of 0.1 / sqrt(0.01)."""
+    """Downhill along the gradient: by 0.1 in all, by 0.1 per feature,
+    or by RMSprop's first step of 0.1 / sqrt(0.01)."""
     import torch
 
     from regkd_edge.objectives.networks import ascent_update
@@ -138,7 +139,7 @@ def test_a_step_of_the_search_is_its_rule():
     x, grad = torch.tensor([[1.0, 2.0]], dtype=torch.float64), torch.tensor([[3.0, -4.0]], dtype=torch.float64)
     step = lambda rule: ascent_update(
         x, grad, torch.zeros_like(x), StepRecipe(w_abm=1.0, ascent_rule=rule, ascent_size=0.1)
-    )  # noqa: E731
+    )
     torch.testing.assert_close(step("normalised")[0], x - 0.1 * grad / 5)
     torch.testing.assert_close(step("sign")[0], x - 0.1 * grad.sign())
     moved, v = step("rmsprop")

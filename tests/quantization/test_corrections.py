@@ -101,7 +101,7 @@ def test_the_ranges_of_a_layer_are_tried_down_to_a_quarter_and_those_of_the_scal
 
 
 def test_the_range_with_the_least_error_is_taken_if_it_gains_3_percent():
-    best = lambda at: Table(lambda scales: 1.0 + abs(np.log(scales[1] / at)))  # noqa: E731
+    best = lambda at: Table(lambda scales: 1.0 + abs(np.log(scales[1] / at)))
     assert search_ranges(Fake(1.0, 2.0), best(2 * 0.9**6)).layers[1].data_scale == pytest.approx(2 * 0.9**6, rel=1e-6)
     for error, kept in ((0.975, 2.0), (0.965, 2 * 0.9**4)):
         table = Table(lambda scales, e=error: e if abs(scales[1] - 2 * 0.9**4) < 1e-6 else 1.0)
@@ -208,7 +208,8 @@ def test_corrections_are_tried_in_their_order_with_and_without_clipping(tmp_path
         assert [name for name, *_ in plan_layers(chain, x, INT8, method=method, corrections=PLAIN).tried] == without
     some = plan_layers(chain, x, INT8, method="minmax", corrections=("bias", "equalize"))
     assert [name for name, *_ in some.tried] == ["equalize", "bias"]
-    weights = plan_layers(chain, x, ["int8-weights", "int8", "int8-weights"], method="minmax", corrections=("equalize", "center", "cross-layer"))  # fmt: skip
+    weights = plan_layers(chain, x, ["int8-weights", "int8", "int8-weights"], method="minmax",
+        corrections=("equalize", "center", "cross-layer"))  # fmt: skip
     assert [name for name, *_ in weights.tried] == middle[: len(middle) // 2]  # only where data are rounded
 
 

@@ -64,7 +64,7 @@ def test_each_end_of_a_range_is_chosen_among_shares_of_clipped_values(chain):
     high = np.array([ordered[int(np.ceil(1000 * (1 - t) - 1e-9))] for t in TAILS])
     pick = [0, 1, 3, 4, 5]
     want = low[pick, range(5)], high[pick[::-1], range(5)]
-    distance = lambda plan: sum(float(np.abs(got - end).sum()) for got, end in zip(ends_of(plan), want))  # noqa: E731
+    distance = lambda plan: sum(float(np.abs(got - end).sum()) for got, end in zip(ends_of(plan), want))
     plan = nearest_plan(chain, INT8, [4.0] * 3)
     found = clip_inputs(plan, x, distance, lambda lo, hi: (lo, hi))
     for got, end in zip(ends_of(found), want):

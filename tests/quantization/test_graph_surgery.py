@@ -169,7 +169,7 @@ def test_a_layer_alone_has_its_data_its_weights_or_both_rounded(graph):
     x = rows(n=120, d=12)
     plan = nearest_weighted(graph, ["int8"] * 2, [8.0, 30.0])
     exact = graph(x)
-    error = lambda one: float(np.sqrt(np.mean((one(x) - exact) ** 2)))  # noqa: E731
+    error = lambda one: float(np.sqrt(np.mean((one(x) - exact) ** 2)))
     for index in (0, 1):
         both, data, weight = plan.only(index), plan.only(index, weights=False), plan.only(index, data=False)
         assert error(both) > 1e-3 and error(data) > 1e-4 and error(weight) > 1e-4
@@ -237,7 +237,8 @@ def test_options_reach_the_quantizer_of_each_precision(monkeypatch):
     options = QuantizeConfig(
         method="percentile", percentile=99.0, quantizer="own", corrections=["bias"], rank_layers=True
     )
-    ask = lambda precision: dispatch.quantize_graph("s", "t", precision, "rows", options, bound="bound", labelled="labels", check_rows="check")  # fmt: skip  # noqa: E731
+    ask = lambda precision: dispatch.quantize_graph("s", "t", precision, "rows", options, bound="bound",
+        labelled="labels", check_rows="check")  # fmt: skip
     ask("fp16"), ask("int8"), ask("fp8")
     shared = {
         "method": "percentile",
@@ -267,7 +268,7 @@ def test_options_reach_the_quantizer_of_each_precision(monkeypatch):
 )
 def test_what_another_quantizer_lacks_is_refused_rather_than_ignored(tmp_path, options, words):
     source, target = write_mlp(tmp_path / "s.onnx"), tmp_path / "q.onnx"
-    ask = lambda: quantize_int8(source, target, rows(), quantizer="onnxruntime", method="minmax", **options)  # noqa: E731
+    ask = lambda: quantize_int8(source, target, rows(), quantizer="onnxruntime", method="minmax", **options)
     if words is None:
         assert ask().graph.share == {"int8": 1.0}
     else:

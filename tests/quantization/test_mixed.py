@@ -119,8 +119,8 @@ def test_few_rows_make_the_bound_cautious(student):
 
 
 def test_a_plan_that_cannot_be_mended_by_switching_layers_does_not_mislead_the_search(student):
-    """The full plan's scales are 20 times too coarse in every layer: with one layer switched it seems hopeless. Made anew
-    with the last layer in FP16 it keeps the bound, and that is what must be found."""
+    """The full plan's scales are 20 times too coarse in every layer: with one layer switched it seems hopeless. Made
+    anew with the last layer in FP16 it keeps the bound, and that is what must be found."""
     chain = read_chain(student)
     plan = plan_layers(chain, rows(), INT8, corrections=PLAIN).plan
     for i in range(3):

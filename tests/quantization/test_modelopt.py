@@ -95,7 +95,8 @@ def test_it_is_asked_for_int8_with_the_rest_in_fp32_and_the_rows_in_whole_batche
 def test_a_dynamic_batch_is_shown_as_a_fixed_one_and_comes_back(tmp_path, stand_in, batch):
     """The real one quantizes nothing with a dynamic batch or with one row, and says nothing."""
     seen = "    assert onnx_dim(onnx_path) == 64\n"
-    look = "\ndef onnx_dim(path):\n    import onnx\n    return onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value\n"
+    dim = "onnx.load(path).graph.input[0].type.tensor_type.shape.dim[0].dim_value"
+    look = f"\ndef onnx_dim(path):\n    import onnx\n    return {dim}\n"
     stand_in(seen + WRITE.format(forms=["int8"] * 3) + look)
     source = write_mlp(tmp_path / "fp32.onnx", batch=batch)
     summary = quantize(source, calibration=rows(n=21))

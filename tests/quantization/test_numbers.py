@@ -1,4 +1,5 @@
-"""The parts of the quantizer by numbers: rounding, ranges, bounds, splits of rows, convolutions, and what is refused."""
+"""The parts of the quantizer by numbers: rounding, ranges, bounds, splits of rows, convolutions,
+and what is refused."""
 
 from __future__ import annotations
 
@@ -114,7 +115,7 @@ def test_entropy_is_the_search_of_its_paper(seed):
 def test_features_of_few_values_are_found_by_the_first_layer(student):
     x = np.random.default_rng(0).integers(0, 4, (60, 5)).astype(np.float32)
     ends = np.zeros(5), np.full(5, 3.3)
-    moved = lambda forms: on_values(nearest_plan(read_chain(student), forms, [1.0] * 3), x)(*ends)  # noqa: E731
+    moved = lambda forms: on_values(nearest_plan(read_chain(student), forms, [1.0] * 3), x)(*ends)
     assert (moved(["fp16", "int8", "int8"])[1] == ends[1]).all()
     low, high = moved(["int8", "fp16", "fp16"])
     step = (high - low) / 254
@@ -199,7 +200,7 @@ def test_switching_layers_changes_those_and_no_others(student):
 def convolution(tmp_path):
     """x [batch, 2, 6] -> Conv with a large bias -> Relu -> Flatten -> Gemm with a large bias -> y [batch, 2]."""
     rng = np.random.default_rng(0)
-    tensor = lambda name, values: numpy_helper.from_array(np.asarray(values, np.float32), name)  # noqa: E731
+    tensor = lambda name, values: numpy_helper.from_array(np.asarray(values, np.float32), name)
     weights = [
         tensor("kernel", rng.normal(size=(3, 2, 3))), tensor("shift", [4.0, -1.0, 2.0]),
         tensor("dense", rng.normal(size=(12, 2))), tensor("bias", [30.0, -70.0]),

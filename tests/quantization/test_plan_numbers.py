@@ -1,4 +1,5 @@
-"""Plans by numbers: formats of layers, what is written for each, importance, refinement, and graphs with other layers."""
+"""Plans by numbers: formats of layers, what is written for each, importance, refinement,
+and graphs with other layers."""
 
 from __future__ import annotations
 
@@ -72,9 +73,9 @@ def test_every_mixture_of_formats_keeps_products_and_biases(graph, forms, most):
 
 
 def test_data_go_up_to_the_largest_number_of_their_format(graph):
-    scales = lambda form: [one.data_scale for one in nearest_weighted(graph, [form] * 2, [4.48, 8.96]).layers]  # noqa: E731
+    scales = lambda form: [one.data_scale for one in nearest_weighted(graph, [form] * 2, [4.48, 8.96]).layers]
     assert scales("fp8") == pytest.approx([0.01, 0.02]) and scales("int8") == pytest.approx([4.48 / 127, 8.96 / 127])
-    opset = lambda form: nearest_weighted(graph, [form] * 2, [4.0, 8.0]).model().opset_import[0].version  # noqa: E731
+    opset = lambda form: nearest_weighted(graph, [form] * 2, [4.0, 8.0]).model().opset_import[0].version
     assert (opset("int8"), opset("fp8")) == (18, 19)  # Q/DQ of FP8 came with opset 19
 
 
@@ -122,7 +123,7 @@ def test_biases_are_corrected_where_something_was_rounded(graph):
 def test_only_the_corrections_asked_for_are_tried(graph):
     tried = lambda **options: [
         name for name, *_ in weighted.plan_weighted(graph, rows(n=90, d=12), ["int8"] * 2, **options).tried
-    ]  # noqa: E731
+    ]
     assert tried(method="minmax", corrections=()) == [] and tried(method="minmax", corrections=("bias",)) == ["bias"]
     assert "bias" not in tried(corrections=())
 
@@ -130,8 +131,8 @@ def test_only_the_corrections_asked_for_are_tried(graph):
 def test_layers_get_more_parts_until_the_error_is_allowed():
     """Errors 9, 4, 1.5, 0.5 in turn: three refinements; or until there is none, and then the best one is kept."""
     errors = {"a": 9.0, "b": 4.0, "c": 1.5, "d": 0.5, "e": 0.1}
-    make = lambda forms: CorrectedPlan(forms[0], [("ranges", 1.0, 1.0, False)])  # noqa: E731
-    finer = lambda plan: [chr(ord(plan) + 1)] if plan < "e" else None  # noqa: E731
+    make = lambda forms: CorrectedPlan(forms[0], [("ranges", 1.0, 1.0, False)])
+    finer = lambda plan: [chr(ord(plan) + 1)] if plan < "e" else None
     done = refined(make("a"), make, errors.__getitem__, finer)
     assert done.plan == "d"
     splits = [(before, after, kept) for name, before, after, kept in done.tried if name == "split"]
@@ -155,7 +156,7 @@ def test_importance_is_relative_and_large_layers_begin_beyond_the_budget(monkeyp
     rng = np.random.default_rng(2)
     data, weight = rng.normal(size=(300, 4)), rng.normal(size=(3, 4))
     target, importance = data @ weight.T + 0.3 * rng.normal(size=(300, 3)), rng.uniform(0.01, 1, (300, 3)) ** 3
-    answer = lambda scale=1.0: learn_rounding(weight, FORMATS["int8"], data, target, scale * importance)  # noqa: E731
+    answer = lambda scale=1.0: learn_rounding(weight, FORMATS["int8"], data, target, scale * importance)
     own = answer()
     for got, want in zip(answer(1000.0), own):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

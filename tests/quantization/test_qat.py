@@ -115,7 +115,8 @@ def test_where_nothing_is_to_be_learnt_nothing_moves(tmp_path):
 
 
 def test_values_have_a_straight_gradient_inside_of_the_range_and_scales_that_of_learned_step_sizes():
-    """Esser et al. (2020), equations 1 to 3: d/dx is 1 inside and 0 outside; d/ds is round(v) - v inside, else the end."""
+    """Esser et al. (2020), equations 1 to 3: d/dx is 1 inside and 0 outside;
+    d/ds is round(v) - v inside, else the end."""
     x = torch.tensor([0.26, -0.74, 1.51, 90.0, -90.0], requires_grad=True)
     scale = torch.tensor(0.5, requires_grad=True)
     got = rounded(x, scale, -128.0, 127.0)
@@ -179,7 +180,8 @@ def test_the_best_on_validation_rows_is_written_and_the_summary_says_which(tmp_p
     monkeypatch.setattr(qat, "train_plan", trained)
     done = qat.quantize_with_qat(
         source, tmp_path / "q.onnx", x, student, teacher, train=(x, rows(256, 2)), validation=(held, labels),
-        recipe=StepRecipe("mimic"), steps=7, batch=16, lr=0.5, seed=3, corrections=CORRECTIONS if way == "split" else PLAIN,
+        recipe=StepRecipe("mimic"), steps=7, batch=16, lr=0.5, seed=3,
+        corrections=CORRECTIONS if way == "split" else PLAIN,
         rank_layers=way == "trained",
     )  # fmt: skip
     record = done.extra["qat"]

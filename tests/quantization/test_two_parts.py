@@ -138,7 +138,7 @@ def test_few_rows_and_layers_that_clip_nothing_are_no_risk(chain):
 def test_the_error_of_each_layer_is_in_percent_of_the_outputs_deviation(plan):
     x = rows(n=200, d=4)
     want = answers(plan, x)
-    percent = lambda **changed: 100 * np.sqrt(np.mean(((answers(plan, x, **changed) - want) / want.std(axis=0)) ** 2))  # noqa: E731
+    percent = lambda **changed: 100 * np.sqrt(np.mean(((answers(plan, x, **changed) - want) / want.std(axis=0)) ** 2))
     found = sensitivity(plan, x)
     assert found["rows"] == 200
     assert found["all"] == pytest.approx(percent(data0=1, weights0=1, data1=1, weights1=1), rel=0.02)

@@ -67,7 +67,7 @@ def test_training_through_the_quantizers_lowers_the_error(tmp_path, spec, shape)
     x, held = torch.from_numpy(rows(d)), rows(d, seed=8)
     with torch.no_grad():
         target = teacher(torch.from_numpy(held)).numpy()
-    judge = lambda p: float(np.sqrt(np.mean((p(held) - target) ** 2)))  # noqa: E731
+    judge = lambda p: float(np.sqrt(np.mean((p(held) - target) ** 2)))
     done = train_plan(plan, student, teacher, x, None, StepRecipe("mimic"), judge=judge, steps=60, lr=1e-2)
     assert done.trained and judge(done.plan) == done.after < 0.95 * done.before  # the student was never trained
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
@@ -86,7 +86,7 @@ def test_int8_gains_by_qat_where_it_loses(tmp_path):
     chain = read_weighted(tmp_path / "s.onnx")
     plan = plan_weighted(chain, loud[:600], ["int8"] * len(chain.layers), corrections=PLAIN).plan
     exact = chain(loud[600:])
-    judge = lambda p: float(np.sqrt(np.mean((p(loud[600:]) - exact) ** 2)))  # noqa: E731
+    judge = lambda p: float(np.sqrt(np.mean((p(loud[600:]) - exact) ** 2)))
     x = torch.from_numpy(loud[:600])
     done = train_plan(plan, student, student, x, None, StepRecipe("mimic"), judge=judge, steps=150, lr=3e-3)
     assert done.before > 0.01 * exact.std()  # INT8 loses

@@ -1,7 +1,8 @@
-"""A page in a real browser: Chromium lays it out without a screen, and a script beside it reads where everything stands.
+"""A page in a real browser: Chromium lays it out without a screen, and a
+script beside it reads where everything stands.
 
-The page is put into a frame of the width to test, since a window cannot be narrower than 500 pixels. Dark theme and print
-are those of the page's own style sheet, with the media query taken out, so that no flag of a browser decides.
+The page is put into a frame of the width to test, since a window cannot be narrower than 500 pixels. Dark theme and
+print are those of the page's own style sheet, with the media query taken out, so that no flag of a browser decides.
 """
 
 from __future__ import annotations

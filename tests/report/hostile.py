@@ -22,7 +22,8 @@ def crowded_report(run):
     y = np.concatenate([report.truth, 1e-7 * report.truth[::-1]], axis=1)
     scale = y.std(axis=0)
     errors = {"teacher": 0.05, "baseline": 0.2, "student": 0.1}
-    engines = {f"{b}.{p}": 0.1 + 0.02 * (p == "int8") for b in ("native", "onnxruntime", "tensorrt-rtx_with_a_long_name") for p in ("fp32", "int8", "int8+fp32")}  # fmt: skip
+    engines = {f"{b}.{p}": 0.1 + 0.02 * (p == "int8") for b in ("native", "onnxruntime",
+        "tensorrt-rtx_with_a_long_name") for p in ("fp32", "int8", "int8+fp32")}  # fmt: skip
     predictions = {
         name: y + share * scale * rng.standard_normal(y.shape) for name, share in {**errors, **engines}.items()
     }
@@ -64,7 +65,8 @@ def crowded_report(run):
             for i in range(6)
         ],
     }  # fmt: skip
-    layers = [{"name": f"layer{i}/gemm_with_a_rather_long_name", "precision": "int8", "change": 2.0 / (i + 1)} for i in range(5)]  # fmt: skip
+    layers = [{"name": f"layer{i}/gemm_with_a_rather_long_name", "precision": "int8",
+        "change": 2.0 / (i + 1)} for i in range(5)]  # fmt: skip
     evidence = dataclasses.replace(
         report.evidence,
         histories=dict.fromkeys(errors, history),

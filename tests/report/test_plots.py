@@ -153,7 +153,8 @@ def test_curves_fall_where_the_loss_falls_and_skip_what_a_logarithm_lacks():
     for target, want in ((None, [1.0, 0.5, 0.25]), (0, [72.0, 36.0, 18.0]), (1, [23.0, 11.5, 5.75])):
         assert validation_curves({"m": entries}, {"m": "s1"}, target)["m"][2].tolist() == want
     assert validation_curves({"m": entries}, {"m": "s1"}, 2) == {}
-    lines = validation_curves({"m": [{"step": i, "validation_rmse": v} for i, v in ((1, 10.0), (2, 0.0), (3, 1.0))]}, {"m": "s1"})  # fmt: skip
+    lines = validation_curves({"m": [{"step": i, "validation_rmse": v} for i, v in ((1, 10.0), (2, 0.0), (3, 1.0))]},
+        {"m": "s1"})  # fmt: skip
     [path] = picture(curves(lines, "RMSE", "t")).iter("path")
     assert path.get("d").count("M") == 2
     assert curves({"m": ("s1", np.array([1.0]), np.array([0.0]))}, "y", "t") == ""

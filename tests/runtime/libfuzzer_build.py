@@ -1,4 +1,5 @@
-"""The libFuzzer programs of csrc/runtime, and sound inputs to begin with: shared by the short test and tools/fuzz cpp."""
+"""The libFuzzer programs of csrc/runtime, and sound inputs to begin with:
+shared by the short test and tools/fuzz cpp."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def build(folder: Path, clang: str) -> Path:
 
 
 def write_seeds(folder: Path) -> None:
-    """Write ``folder/TARGET/*``: engines of all kinds of layers, a manifest, tables; and ``folder/engine.rkdn`` with names."""
+    """Write ``folder/TARGET/*``: engines of all kinds of layers, a manifest, tables;
+    and ``folder/engine.rkdn`` with names.
+    """
     import onnx
 
     from regkd_edge.engines.native import BACKEND

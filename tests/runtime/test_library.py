@@ -73,7 +73,8 @@ def test_no_damaged_file_reaches_memory_that_is_not_its_own(engines, signal_engi
     """Address and undefined-behaviour sanitizers over 20000 mutations of each engine, and over the intact ones."""
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1"
     (tmp_path / "CMakeLists.txt").write_text(
-        f"cmake_minimum_required(VERSION 3.18)\nproject(fuzz CXX)\nadd_subdirectory({SOURCE} runtime)\nadd_executable(fuzz {HERE / 'fuzz.cpp'})\n"
+        f"cmake_minimum_required(VERSION 3.18)\nproject(fuzz CXX)\nadd_subdirectory({SOURCE} "
+        f"runtime)\nadd_executable(fuzz {HERE / 'fuzz.cpp'})\n"
         f"target_include_directories(fuzz PRIVATE {SOURCE})\ntarget_link_libraries(fuzz PRIVATE regkd_runtime)\n"
     )
     # Debug: -O1 for all files, or the sanitizers make the kernels slow to compile

@@ -70,7 +70,8 @@ def pretended(request, tmp_path_factory):
         SOURCE / f"{name}.cpp" for name in ("engine", "folder", "json", "native", "program", "sha256", "tensorrt")
     ]
     (folder / "levels.cpp").write_text(
-        '#include "kernels.h"\nconst regkd::runtime::Kernels* regkd::runtime::find_kernels(const char*) { return nullptr; }\n'
+        '#include "kernels.h"\n'
+        "const regkd::runtime::Kernels* regkd::runtime::find_kernels(const char*) { return nullptr; }\n"
     )
     flags = [
         "-std=c++17",
@@ -122,7 +123,8 @@ def expected(rows: int, batches: list[int]) -> str:
 
 def test_requests_are_cut_into_batches_that_the_profile_takes(pretended):
     assert pretended("dynamic") == [
-        expected(1, [2]), expected(2, [2] * 2), expected(3, [3] * 3), expected(4, [4] * 4), expected(5, [4] * 4 + [2]), expected(9, [4] * 8 + [2]),
+        expected(1, [2]), expected(2, [2] * 2), expected(3, [3] * 3), expected(4, [4] * 4), expected(5, [4] * 4 + [2]),
+        expected(9, [4] * 8 + [2]),
     ]  # fmt: skip
 
 

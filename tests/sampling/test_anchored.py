@@ -20,7 +20,7 @@ def net(widths, seed):
 
 
 def test_evolution_finds_what_scipys_finds():
-    rastrigin = lambda x: (x * x - 3 * torch.cos(4 * x) + 3).sum(-1)  # noqa: E731
+    rastrigin = lambda x: (x * x - 3 * torch.cos(4 * x) + 3).sum(-1)
     low, high = torch.full((3,), -3.0), torch.full((3,), 2.0)
     x, cost = evolve(rastrigin, low, high, 8, noise(0, 0, 0), population=40, generations=150)
     theirs = differential_evolution(lambda v: rastrigin(torch.tensor(v)).item(), [(-3, 2)] * 3, rng=0)
@@ -37,7 +37,7 @@ def test_the_teacher_answers_near_the_targets_and_the_networks_disagree():
     sampler = TargetAnchored(low, high, targets=targets, pool=60)
     even = sampler.draw(500, 0)
     found = sampler.search(student, teacher, 0)
-    gap = lambda x: (teacher(x) - student(x)).square().mean().item()  # noqa: E731
+    gap = lambda x: (teacher(x) - student(x)).square().mean().item()
     margin = 0.1 * (targets[1] - targets[0])
     assert (teacher(found) > targets[0] - margin).all() and (teacher(found) < targets[1] + margin).all()
     assert gap(found) > gap(even)

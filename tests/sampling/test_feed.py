@@ -44,7 +44,7 @@ def test_the_base_is_the_weighted_sum_of_the_parts_means(compute):
 def test_a_generator_learns_once_a_round_to_find_disagreement():
     generator = AdversarialGenerator(3, latent=4, hidden=16, batch=64)
     student, teacher = net([3, 6, 1], 2), net([3, 20, 1], 1)
-    gap = lambda: (student(generator.draw(500, 0)) - teacher(generator.draw(500, 0))).square().mean().item()  # noqa: E731
+    gap = lambda: (student(generator.draw(500, 0)) - teacher(generator.draw(500, 0))).square().mean().item()
     before = gap()
     for step in range(50):
         generator.learn(student, teacher, step)

@@ -26,7 +26,7 @@ def vae(rows):
 
 
 def test_bayesian_optimisation_finds_the_hill():
-    hill = lambda v: float(-((v - np.array([0.7, -1.1])) ** 2).sum())  # noqa: E731
+    hill = lambda v: float(-((v - np.array([0.7, -1.1])) ** 2).sum())
     best, value = maximise(hill, np.full(2, -2.0), np.full(2, 2.0), evaluations=30)
     # random search with 30 points in this box is at about -0.17 on average
     assert value > -0.02 and np.allclose(best, [0.7, -1.1], atol=0.15)
@@ -40,11 +40,11 @@ def test_decoded_points_follow_the_rows(rows, vae):
 
 def test_tuning_leads_to_points_that_the_teacher_handles_well(rows, vae):
     x, c = rows
-    teacher = lambda z: torch.where(z[:, 2:3] > 0, torch.sin(z[:, :1]), torch.sin(z[:, :1]) + 2)  # noqa: E731 - wrong on one side
+    teacher = lambda z: torch.where(z[:, 2:3] > 0, torch.sin(z[:, :1]), torch.sin(z[:, :1]) + 2)  # wrong on one side
     latent = tune(vae, teacher, c, evaluations=25)
     points = TunedLatent(vae, latent, teacher, c, keep=0.5).draw(300, 0)
     plain = vae.decode(torch.randn(300, 2, generator=torch.Generator().manual_seed(2)), c[:300])
-    error = lambda p: (teacher(p) - torch.sin(p[:, :1])).square().mean()  # noqa: E731
+    error = lambda p: (teacher(p) - torch.sin(p[:, :1])).square().mean()
     assert points.shape == (300, 3) and error(points) < 0.5 * error(plain)
 
 

@@ -26,7 +26,8 @@ def test_rows_of_any_shape_go_in_and_come_out_flat(shape, axis):
 
 
 def bumps(n, seed):
-    """A bump whose place and width vary, in two channels of opposite sign, channels last; the condition is its place."""
+    """A bump whose place and width vary, in two channels of opposite sign, channels last;
+    the condition is its place."""
     generator = torch.Generator().manual_seed(seed)
     place = 4 + 16 * torch.rand(n, 1, generator=generator)
     width = 1.5 + torch.rand(n, 1, generator=generator)
@@ -42,6 +43,6 @@ def test_decoded_signals_have_their_bump_where_the_condition_says():
     where = decoded[:, :, 0].argmax(1).float()
     assert (where - (12 + 5 * c[:, 0])).abs().median() < 2  # places; at random it would be about 6
     assert np.corrcoef(decoded[..., 0].flatten(), decoded[..., 1].flatten())[0, 1] < -0.9  # channels of opposite sign
-    teacher = lambda x: x.reshape(-1, 24, 2)[..., 0].mean(1, keepdim=True)  # noqa: E731
+    teacher = lambda x: x.reshape(-1, 24, 2)[..., 0].mean(1, keepdim=True)
     sampler = TunedLatent(vae, tune(vae, teacher, c, evaluations=4), teacher, c)
     assert (sampler.draw(10, 1) == sampler.draw(10, 1)).all() and sampler.draw(10, 1).shape == (10, 48)

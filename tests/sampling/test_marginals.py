@@ -102,7 +102,7 @@ def test_draws_with_a_range_are_a_function_of_seed_and_step():
         {"name": "a", "mean": 1.0, "sd": 2.0, "low": 0, "high": 40},
         {"name": "b", "mean": 3, "sd": 2, "low": 0, "high": 9, "integer": True},
     ]
-    make = lambda seed: DescribedInputs(InputDescription.from_entries(entries), seed=seed)  # noqa: E731
+    make = lambda seed: DescribedInputs(InputDescription.from_entries(entries), seed=seed)
     assert (make(1).draw(64, 5) == make(1).draw(64, 5)).all()
     assert (make(1).draw(64, 5) != make(1).draw(64, 6)).any() and (make(1).draw(64, 5) != make(2).draw(64, 5)).any()
 

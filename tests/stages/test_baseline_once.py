@@ -43,7 +43,8 @@ def taught(tmp_path_factory):
 
 @pytest.fixture
 def lost(monkeypatch):
-    """A race that the mixture wins, and a last heat that it loses; returns the steps that were trained after the race."""
+    """A race that the mixture wins, and a last heat that it loses;
+    returns the steps that were trained after the race."""
     monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
     monkeypatch.setattr(race, "_winner", lambda running, measure: next(e for e in running if e.candidate is MIXTURE))
     monkeypatch.setattr(last_heat, "lost_to", lambda *given: "teacher")

@@ -41,7 +41,8 @@ def test_every_stage_calls_the_api(tmp_path, monkeypatch):
         for stage in STAGES:
             perform(run, config, stage, lambda *figures: None)
     assert [name for name, _ in calls] == [
-        "train_teacher", "judge_teacher", "distill", "distill", "quantize", "quantize", "build", "build", "build", "bench",
+        "train_teacher", "judge_teacher", "distill", "distill", "quantize", "quantize", "build", "build", "build",
+        "bench",
     ]  # fmt: skip
     assert [about for _, about in calls[2:6]] == [True, False, "fp16", "int8"]
     assert (tmp_path / "run" / "report.html").is_file()

@@ -44,7 +44,7 @@ def calibration_rows(monkeypatch):
     return rows_of
 
 
-QUIET = lambda *figures: None  # noqa: E731
+QUIET = lambda *figures: None
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,8 @@ def test_every_kind_of_mistake_is_planted_once_and_words_are_left_alone(mutants)
     assert sorted(found) == sorted(
         [
             (8, "constant", "3", "4"), (8, "constant", "0.95", "0.9"),
-            (10, "comparison", "<=", "<"), (10, "constant", "10", "5"), (10, "and, or", "and", "or"), (10, "sign", "not ", ""),
+            (10, "comparison", "<=", "<"), (10, "constant", "10", "5"), (10, "and, or", "and", "or"),
+            (10, "sign", "not ", ""),
             (11, "statement removed", 'raise ValueError(f"x is {x + 1}, expected 5")', "pass"),
             (12, "statement removed", "x += 1", "pass"), (12, "constant", "1", "2"),
             (13, "statement removed", "g(x, flag=True)", "pass"), (13, "constant", "True", "False"),

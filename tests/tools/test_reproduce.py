@@ -74,8 +74,8 @@ def test_label_outliers_are_judged_against_scratch(call, tmp_path):
     rmse = {row["method"]: float(row["rmse"]) for row in rows}
     ratio = rmse["robust_tor_two_heads"] / rmse["scratch"]
     assert (
-        f"robust tor two heads, 30% outliers: {ratio:.2f} to {ratio:.2f} of scratch's RMSE; at most half in {int(ratio <= 0.5)} of 1 cases"
-        in page
+        f"robust tor two heads, 30% outliers: {ratio:.2f} to {ratio:.2f} of scratch's RMSE; at most half in "
+        f"{int(ratio <= 0.5)} of 1 cases" in page
     )
     assert "measured: 10 of 10 students" in page and (tmp_path / "imaoka2020.svg").is_file()
     assert "measured: 10 of 20 students" in call("imaoka2020", *case, "--seeds", 2, "--minutes", 0)

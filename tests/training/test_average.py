@@ -77,7 +77,8 @@ def test_the_average_is_kept_and_goes_on_with_the_same_bits(data, teacher, tmp_p
 
 
 def test_a_noisy_training_is_smoothed():
-    """Large constant steps on noisy labels: the average of the last weights is nearer to the truth than the last ones."""
+    """Large constant steps on noisy labels: the average of the last weights
+    is nearer to the truth than the last ones."""
     g = torch.Generator().manual_seed(1)
     x, held = torch.randn(400, 3, generator=g), torch.randn(500, 3, generator=g)
     truth = lambda v: torch.sin(v.sum(1, keepdim=True))

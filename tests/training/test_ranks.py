@@ -173,7 +173,8 @@ share.Share.sum = sum_
 
 @pytest.mark.slow
 def test_what_one_process_does(runs):
-    """A teacher that has to be trained again, and students of the fused core; other commands are refused in one line."""
+    """A teacher that has to be trained again, and students of the fused core;
+    other commands are refused in one line."""
     folder = runs.copy("core")
     config = folder / "run.yaml"
     written = config.read_text()

@@ -1,4 +1,5 @@
-"""Students of images and signals: scalers and noise per channel, the terms, the race, teachers in their shape, no data."""
+"""Students of images and signals: scalers and noise per channel, the terms, the race,
+teachers in their shape, no data."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ def test_a_channel_has_one_scaler():
 def test_a_flat_table_is_read_in_a_declared_shape():
     x, y = signals()
     whole, flat = distilled(), rk.distill(
-        Teacher().eval(), x.reshape(len(x), -1), y, student=CONV, recipe="mimic", steps=30, evaluate_every=15, input_shape=SHAPE
+        Teacher().eval(), x.reshape(len(x), -1), y, student=CONV,
+        recipe="mimic", steps=30, evaluate_every=15, input_shape=SHAPE
     )  # fmt: skip
     assert np.array_equal(whole.predict(x), flat.predict(x))
     with pytest.raises(DataError, match="input shape 2x15 holds 30"):
@@ -131,7 +133,8 @@ def test_without_rows_signals_are_drawn_smooth(tmp_path):
     lines = [f"  - {{name: x{j}, mean: {0 if j < 16 else 50}, sd: {1 if j < 16 else 100}}}" for j in range(32)]
     sheet.write_text("inputs:\n" + "\n".join(lines) + "\n")
     student = rk.distill(
-        Teacher().eval(), student=CONV, no_data=True, input_shape=SHAPE, describe=str(sheet), base="mimic", terms=[], steps=200, lr=1e-2
+        Teacher().eval(), student=CONV, no_data=True, input_shape=SHAPE,
+        describe=str(sheet), base="mimic", terms=[], steps=200, lr=1e-2
     )  # fmt: skip
     assert student.input_shape == SHAPE and student.score(*signals(100, 1)) > 0
     with pytest.raises(DataError, match="input shape 3x16 holds 48"):

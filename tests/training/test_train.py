@@ -169,7 +169,10 @@ def test_the_weight_of_abm_falls_to_0():
 def test_divergence_is_reported_with_its_step(data, trained):
     with pytest.raises(
         UserError,
-        match=r"diverged at step \d+: the loss is not finite, after .* \(learning rate 1e\+30\). Lower the learning rate",
+        match=(
+            r"diverged at step \d+: the loss is not finite, after .* \(learning rate 1e\+30\). Lower the learning "
+            r"rate"
+        ),
     ):
         distill(data, trained.as_teacher(), short(lr=1e30), 0)
 

@@ -1,4 +1,6 @@
-"""Inputs with one value in the rows of a student: nothing is learnt about them, and the student does not answer to them."""
+"""Inputs with one value in the rows of a student: nothing is learnt about them,
+and the student does not answer to them.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ("mlp:32,32:relu", "mlp:64,64:relu", "mlp:64,64:tanh", "mlp:64,64:silu", "mlp:256,256:relu")
-SIGNALS = ("conv1d:8x5/2,16x3/2,gap:relu@1x64", "conv1d:16d5/2,32d3/2,gap,16:tanh@3x128", "conv2d:8x3/2,16d3/2,gap:relu@1x16x16",
+SIGNALS = ("conv1d:8x5/2,16x3/2,gap:relu@1x64", "conv1d:16d5/2,32d3/2,gap,16:tanh@3x128",
+    "conv2d:8x3/2,16d3/2,gap:relu@1x16x16",
            "gru:16@32x3", "gru:32@50x6")  # fmt: skip
 CALLERS = ("onnxruntime", "ort-bound", "native", "native-c++")
 
@@ -79,7 +80,8 @@ def build_regkd_run(folder: Path) -> Path:
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
         if done.returncode:
             sys.exit(
-                f"'{' '.join(map(str, command))}' failed; give an existing program by --regkd-run.\n{done.stderr[-2000:]}"
+                f"'{' '.join(map(str, command))}' failed; give an existing program by "
+                f"--regkd-run.\n{done.stderr[-2000:]}"
             )
     return folder / "regkd-run"
 
@@ -242,10 +244,13 @@ def as_markdown(record: dict[str, Any]) -> str:
     lines = [
         "# Native back end against ONNX Runtime, one thread",
         "",
-        f"`{record['command']}`, {record['date']}. {machine['cpu']}, {machine['cores']} cores; load before {machine.get('load')}, after {record['machine']['after'].get('load')};",
-        f"Python {machine['python']}, onnxruntime {versions.get('onnxruntime')}, numpy {versions.get('numpy')}. {_inputs(record)}, one output, "
+        f"`{record['command']}`, {record['date']}. {machine['cpu']}, {machine['cores']} cores; load before "
+        f"{machine.get('load')}, after {record['machine']['after'].get('load')};",
+        f"Python {machine['python']}, onnxruntime {versions.get('onnxruntime')}, numpy {versions.get('numpy')}. "
+        f"{_inputs(record)}, one output, "
         f"{record['samples']} synchronous requests per caller in {record['rounds']} turns.",
-        f"Microseconds; the Python loop's own {record['overhead_us']['python']:.2f} us are contained in the Python figures. `ratio`: p50 of `onnxruntime` over the row's.",
+        f"Microseconds; the Python loop's own {record['overhead_us']['python']:.2f} us are contained in the Python "
+        "figures. `ratio`: p50 of `onnxruntime` over the row's.",
         "",
         "| student | precision | batch | caller | level | n | p50 | p90 | p99 | ratio |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -258,7 +263,8 @@ def as_markdown(record: dict[str, Any]) -> str:
         ]
         ratio = same[0]["p50_us"] / row["p50_us"]
         lines.append(
-            f"| {row['student']} | {row['precision']} | {row['batch']} | {row['caller']} | {row['level']} | {row['n']} | {row['p50_us']:.2f} | {row['p90_us']:.2f} | {row['p99_us']:.2f} | {ratio:.1f} |"
+            f"| {row['student']} | {row['precision']} | {row['batch']} | {row['caller']} | {row['level']} | {row['n']} "
+            f"| {row['p50_us']:.2f} | {row['p90_us']:.2f} | {row['p99_us']:.2f} | {ratio:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

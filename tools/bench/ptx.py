@@ -120,9 +120,9 @@ def total(phases: dict[str, dict[str, int]]) -> dict[str, int]:
 def page(about: dict, steps: dict[str, tuple]) -> str:
     lines = ["# The training kernel by counts", "", *[f"- {k}: {v}" for k, v in about.items()]]
     lines += [
-        "- warp instructions per 32 rows, gradients, tanh, with what is done once per step; chain and barriers of a step"
-        " with one tile per block, or per warp where tiles have 4 rows: the chain adds, between barriers, the warp with"
-        " the most, copies of registers and arguments included. No times: PTX is not what the device executes.",
+        "- warp instructions per 32 rows, gradients, tanh, with what is done once per step; chain and barriers of a "
+        "step with one tile per block, or per warp where tiles have 4 rows: the chain adds, between barriers, the warp "
+        "with the most, copies of registers and arguments included. No times: PTX is not what the device executes.",
         "",
     ]
     head = ["networks", "rows per tile", "all", *GROUPS, "critical chain", "barriers"]

@@ -144,7 +144,8 @@ def measure(names: list[str], chosen: list[Case]) -> None:
                 rmse = subject.error(reference_outputs(target, subject.test_x.astype(np.float32)))
                 share = graph_precision(target).share.get("int8", 0.0)
             record = {
-                "set": case.name, "activation": case.activation, "seed": case.seed, "method": name, "rmse_fp32": subject.rmse,
+                "set": case.name, "activation": case.activation, "seed": case.seed, "method": name,
+                "rmse_fp32": subject.rmse,
                 "rmse": rmse, "increase": rmse / subject.rmse - 1.0, "int8_share": share, "seconds": round(seconds, 2),
             }  # fmt: skip
             with RESULTS.open("a", encoding="utf-8") as stream:
@@ -170,8 +171,10 @@ def table(records: list[dict]) -> str:
         rise = np.array([r["increase"] for r in found])
         worst = found[int(rise.argmax())]
         lines.append(
-            f"| {name} | {len(found)} | {np.median(rise):+.2%} | {rise.max():+.2%} | {worst['set']} {worst['activation']} {worst['seed']} | "
-            f"{np.mean(rise <= 0.01):.0%} | {np.median([r['int8_share'] for r in found]):.0%} | {np.median([r['seconds'] for r in found]):.1f} |"
+            f"| {name} | {len(found)} | {np.median(rise):+.2%} | {rise.max():+.2%} | {worst['set']} "
+            f"{worst['activation']} {worst['seed']} | "
+            f"{np.mean(rise <= 0.01):.0%} | {np.median([r['int8_share'] for r in found]):.0%} | "
+            f"{np.median([r['seconds'] for r in found]):.1f} |"
         )
     present = [name for name in METHODS if any(r["method"] == name for r in records)]
     lines += ["", "| largest increase | " + " | ".join(present) + " |", "|---" * (len(present) + 1) + "|"]

@@ -60,9 +60,9 @@ def main() -> None:
             f"{before['cores']} cores; load before {before.get('load')}, after {machine_state().get('load')}. RTNeural "
             f"{revision(arguments.rtneural)}, Eigen, -O3 -march=native.",
             f"{arguments.features} inputs, one output, one row per request; {arguments.rounds} turns of "
-            f"{arguments.calls} requests. Nanoseconds per request: median of the turns (fastest to 90 %). `ratio`: median "
-            "of ours over theirs in the same turn. The last column is ours with scalers of inputs and output, which RTNeural "
-            "has none of.",
+            f"{arguments.calls} requests. Nanoseconds per request: median of the turns (fastest to 90 %). `ratio`: "
+            "median of ours over theirs in the same turn. The last column is ours with scalers of inputs and output, "
+            "which RTNeural has none of.",
             "",
             "| student | level | native | RTNeural | ratio | native, with scalers |",
             "|---|---|---|---|---|---|",

@@ -123,7 +123,8 @@ def device_name(device: str) -> str:
 
 
 def table(results: list[dict], known: dict[str, type]) -> str:
-    """Return Markdown: a line per case; providers without any figure have no column. The best peer computes in float32."""
+    """Return Markdown: a line per case; providers without any figure have no column.
+    The best peer computes in float32."""
     names = [n for n in known if any("us" in r["providers"].get(n, {}) for r in results)]
     base = next(iter(known))
     columns = ["networks", "rows", "terms", "activation", "floor us", *[f"{n} us" for n in names]]
@@ -164,8 +165,8 @@ def page(about: dict, results: list[dict], known: dict[str, type], run: dict | N
         " step with 2 search steps.",
         "- an ensemble's microseconds are for all its members, its ratio is against as many eager steps, or against the"
         " best peer, alone as often or as an ensemble.",
-        "- matrix products are float32 everywhere (jax: precision `highest`) but in `jax default`, which may be TF32 on a"
-        " GPU and is not counted as a peer.",
+        "- matrix products are float32 everywhere (jax: precision `highest`) but in `jax default`, which may be TF32 "
+        "on a GPU and is not counted as a peer.",
     ]
     if run is not None:
         lines.append(

@@ -1,5 +1,5 @@
-"""A provider of ``step.py`` that writes the step as a function of its parameters: ``torch.func`` gradients with the whole
-step inside one ``torch.compile``. It differentiates twice without double backward."""
+"""A provider of ``step.py`` that writes the step as a function of its parameters: ``torch.func`` gradients with the
+whole step inside one ``torch.compile``. It differentiates twice without double backward."""
 
 from __future__ import annotations
 

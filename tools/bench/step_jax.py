@@ -30,7 +30,7 @@ def step_of(jax, case, teacher, rows):
     act = {"tanh": jnp.tanh, "relu": jax.nn.relu, "silu": jax.nn.silu}.get(case.activation)
     if act is None:
         raise NotImplementedError(f"written for tanh, relu and silu, not for {case.activation}")
-    normal = lambda key: jax.random.normal(key, rows.shape)  # noqa: E731
+    normal = lambda key: jax.random.normal(key, rows.shape)
 
     def net(layers, x):  # [d] -> scalar
         for w, b in layers[:-1]:
@@ -90,7 +90,7 @@ class Jax:
 
     def __init__(self, case, student, teacher, x):
         self.jax = jax = _jax(x)
-        as_jax = lambda net: [tuple(jax.numpy.asarray(p.cpu().numpy()) for p in layer) for layer in layers_of(net)]  # noqa: E731
+        as_jax = lambda net: [tuple(jax.numpy.asarray(p.cpu().numpy()) for p in layer) for layer in layers_of(net)]
         step = step_of(jax, case, as_jax(teacher), jax.numpy.asarray(x.cpu().numpy()))
         ours, keys = as_jax(student), jax.random.PRNGKey(0)
         if self.members > 1:

@@ -18,7 +18,8 @@ CACHE = ROOT / "runs" / "bench-students"
 
 SETS = (
     "airfoil", "autompg", "bike", "compactiv", "concrete", "cpusmall", "elevators", "energy", "gas", "kin40k", "kin8nm",
-    "machine", "parkinsons", "pole", "power-plant", "servo", "skillcraft", "solar", "stock", "wine-quality-red", "yacht",
+    "machine", "parkinsons", "pole", "power-plant", "servo", "skillcraft", "solar", "stock", "wine-quality-red",
+    "yacht",
 )  # fmt: skip
 ACTIVATIONS = ("relu", "tanh", "silu")
 SEEDS = (1, 2, 3)
@@ -66,7 +67,7 @@ def standardised(case: Case):
     data = dataset(case)
     x, y = data.rows("train")
     scalers = data.scalers()
-    as_tensor = lambda values: torch.tensor(values, dtype=torch.float32)  # noqa: E731
+    as_tensor = lambda values: torch.tensor(values, dtype=torch.float32)
     return as_tensor(scalers.x.standardize(x)), as_tensor(scalers.y.standardize(y)), scalers
 
 

@@ -180,17 +180,22 @@ def share(records: Records, fraction: float) -> list[str]:
         if worse(by_distance) and worse(by_labels, or_equal=True):
             hurt.append(name)
         lines.append(
-            [name, f"{of('rows', 'auto'):.0f}", str(len(by_distance)), f"{of('teacher', 'auto'):.3f}", f"{of('distance', 'base'):.3f}",
-             f"{of('distance', 'auto'):.3f}", with_interval(by_distance), f"{of('labels', 'base'):.3f}", f"{of('labels', 'auto'):.3f}",
-             with_interval(by_labels), "; ".join(dict.fromkeys(won)), f"{of('cpu', 'base'):.1f}", f"{of('cpu', 'auto'):.1f}"]
+            [name, f"{of('rows', 'auto'):.0f}", str(len(by_distance)), f"{of('teacher', 'auto'):.3f}",
+            f"{of('distance', 'base'):.3f}",
+             f"{of('distance', 'auto'):.3f}", with_interval(by_distance), f"{of('labels', 'base'):.3f}",
+             f"{of('labels', 'auto'):.3f}",
+             with_interval(by_labels), "; ".join(dict.fromkeys(won)), f"{of('cpu', 'base'):.1f}",
+             f"{of('cpu', 'auto'):.1f}"]
         )  # fmt: skip
-    header = ("set", "rows", "seeds", "teacher, labels", "base, distance", "auto, distance", "change", "base, labels", "auto, labels", "change",
+    header = ("set", "rows", "seeds", "teacher, labels", "base, distance", "auto, distance", "change", "base, labels",
+        "auto, labels", "change",
               "won", "base, CPU s", "auto, CPU s")  # fmt: skip
     worst = lambda found: ", ".join(f"{name} {gain:+.0%}" for gain, name in sorted(found, reverse=True)[:3])
     summary = (
-        f"Fraction {fraction:g}, {len(sets)} tables: the distance to the teacher changes by {mean([g for g, _ in gains]):+.1%} in the "
-        f"mean (worst: {worst(gains)}), the label RMSE by {mean([g for g, _ in labels]):+.1%} (worst: {worst(labels)}); "
-        f"hurt: {', '.join(hurt) or 'none'}."
+        f"Fraction {fraction:g}, {len(sets)} tables: the distance to the teacher changes by "
+        f"{mean([g for g, _ in gains]):+.1%} in the "
+        f"mean (worst: {worst(gains)}), the label RMSE by {mean([g for g, _ in labels]):+.1%} (worst: "
+        f"{worst(labels)}); hurt: {', '.join(hurt) or 'none'}."
     )
     parts = [f"## A share of {fraction:g}", summary, table(header, lines)]
     ablated = [m for m in ABLATED if any(row["method"] == m for row in records.rows)]
@@ -198,8 +203,8 @@ def share(records: Records, fraction: float) -> list[str]:
         both = [n for n in sets if all(changes(records, n, fraction, "distance", m) for m in ablated)]
         rows = [ablation(records, both, fraction, m) for m in (*ablated, "auto")]
         parts += [
-            f"Single candidates, each alone to its end, on {len(both)} of these tables ({', '.join(both)}), against the base "
-            "alone: means over tables and seeds, and the worst mean of a table.",
+            f"Single candidates, each alone to its end, on {len(both)} of these tables ({', '.join(both)}), against "
+            "the base alone: means over tables and seeds, and the worst mean of a table.",
             table(("candidate", "distance", "worst table", "labels", "worst table", "CPU s"), rows),
         ]
     return parts
@@ -232,7 +237,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--minutes", type=float, help="begin nothing new after so many minutes (run again to go on)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for tables.csv and tables.md")
-    parser.add_argument("--work", type=Path, default=Path("build/bench/teachers"), help="folder of trained teachers (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--work", type=Path, default=Path("build/bench/teachers"),
+    help="folder of trained teachers (default: %(default)s)")  # fmt: skip
     args = parser.parse_args()
     started = time.monotonic()
     names = args.sets or sorted(p.stem for p in Path(args.data).glob("*.csv"))
@@ -253,8 +259,9 @@ def main() -> None:
         records.add([one for one in found if not records.has(**{k: one[k] for k in KEYS})])
         base, auto = (next(one for one in found if one["method"] == m) for m in ("base", "auto"))
         print(
-            f"{task.path.stem:18s} {task.fraction:g} seed {task.seed}: base {base['distance']:.4f}, auto {auto['distance']:.4f} "
-            f"({auto['distance'] / base['distance'] - 1:+.0%}), {auto['won']} won, {auto['cpu']:.1f} s of CPU",
+            f"{task.path.stem:18s} {task.fraction:g} seed {task.seed}: base {base['distance']:.4f}, auto "
+            f"{auto['distance']:.4f} ({auto['distance'] / base['distance'] - 1:+.0%}), {auto['won']} won, "
+            f"{auto['cpu']:.1f} s of CPU",
             flush=True,
         )
 

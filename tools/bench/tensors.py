@@ -2,9 +2,9 @@
 """What the default recipe is worth for students of images and signals, over seeds, against the base alone.
 
 For each seed: a teacher is trained on all training rows; two students of one spec see a tenth of these rows, one by its
-base alone (mimic), one by the default recipe (auto). Steps, optimizer, selection, initial weights and rows are the same.
-RMSE is on held-out rows, in the target's unit. ``closed`` is the share of the base student's gap to its teacher that
-the recipe closes; INT8 is the change of the RMSE against FP32 on the same rows.
+base alone (mimic), one by the default recipe (auto). Steps, optimizer, selection, initial weights and rows are the
+same. RMSE is on held-out rows, in the target's unit. ``closed`` is the share of the base student's gap to its teacher
+that the recipe closes; INT8 is the change of the RMSE against FP32 on the same rows.
 
     python tools/bench/tensors.py                      # digits as images
     python tools/bench/tensors.py --task vibration --seeds 0 1 2

@@ -199,7 +199,8 @@ def _at(line: int) -> ast.AST:
 
 
 def _speaks(call: ast.Call) -> bool:
-    """Whether the arguments are words: of an error, a warning, a logger. Those of ``np.log`` and ``np.finfo`` are not."""
+    """Whether the arguments are words: of an error, a warning, a logger.
+    Those of ``np.log`` and ``np.finfo`` are not."""
     function = call.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     return name in LOGGING or name.endswith(("Error", "Warning"))

@@ -26,7 +26,8 @@ def engine_in_fp32() -> float:
     """(x - a) b -> dense -> tanh -> dense."""
     a, b, w, u, v, z = weights(5), weights(5), weights(16, 5), weights(16), weights(2, 16), weights(2)
     program = Program(5, 2, [
-        Operation("subtract", 5, values=a), Operation("multiply", 5, values=b), Operation("dense", 16, values=w, bias=u),
+        Operation("subtract", 5, values=a), Operation("multiply", 5, values=b),
+        Operation("dense", 16, values=w, bias=u),
         Operation("activation", 16, activation="tanh"), Operation("dense", 2, values=v, bias=z),
     ])  # fmt: skip
     x = X.astype(np.float64)

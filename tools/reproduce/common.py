@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT))  # the scripts run from a checkout, installed or n
 
 
 class Records:
-    """A CSV of one line per measurement, appended as soon as it is made; ``keys`` name a line: a second run skips it."""
+    """A CSV of one line per measurement, appended as soon as it is made; ``keys`` name a line:
+    a second run skips it."""
 
     def __init__(self, path: Path, columns: Sequence[str], keys: Sequence[str]):
         self.path, self.columns, self.keys = path, list(columns), list(keys)
@@ -148,7 +149,7 @@ def in_processes(
     """``done(task, work(task))`` for every task, in order of completion, on ``jobs`` processes of one thread each.
 
     ``until`` (of ``time.monotonic``): nothing new is started after it."""
-    late = lambda: until is not None and time.monotonic() > until  # noqa: E731
+    late = lambda: until is not None and time.monotonic() > until
     if jobs <= 1 or len(tasks) <= 1:
         one_thread()
         for task in tasks:
@@ -196,7 +197,7 @@ def dot_plot(
     ``marks`` puts a grey tick on a group's line (a published value, for instance).
     """
     names = list(dict.fromkeys(s for g in groups.values() for s in g))
-    bar = lambda s: s if s and math.isfinite(s) else 0.0  # noqa: E731 - one seed has no standard deviation
+    bar = lambda s: s if s and math.isfinite(s) else 0.0  # one seed has no standard deviation
     finite = [
         v for g in groups.values() for m, s in g.values() for v in (m - bar(s), m + bar(s)) if math.isfinite(v)
     ] + list((marks or {}).values())
@@ -206,10 +207,10 @@ def dot_plot(
     low, high = low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)
     left, right, top, step = 190, 800, 60 + 16 * ((len(names) + 2) // 3), 16 + 9 * len(names)
     height = top + step * len(groups) + 40
-    at = lambda v: left + (right - left) * (v - low) / (high - low)  # noqa: E731
+    at = lambda v: left + (right - left) * (v - low) / (high - low)
     text = lambda x, y, s, anchor="start", size=12: (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{s}</text>'
-    )  # noqa: E731
+    )
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{right + 20}" height="{height}" font-family="sans-serif">',
         '<rect width="100%" height="100%" fill="white"/>',

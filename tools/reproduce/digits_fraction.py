@@ -215,7 +215,8 @@ def main() -> None:
     def done(task: Task, line: dict) -> None:
         records.add([line])
         print(
-            f"seed {task.seed}: teacher {line['teacher']:.4f}, base {line['base']:.4f}, base + terms {line['terms']:.4f} ({line['seconds']:.0f} s)",
+            f"seed {task.seed}: teacher {line['teacher']:.4f}, base {line['base']:.4f}, base + terms "
+            f"{line['terms']:.4f} ({line['seconds']:.0f} s)",
             flush=True,
         )
 

@@ -147,7 +147,7 @@ def run(task: Task) -> list[dict]:
     x, y, x_test, y_test = (torch.from_numpy(v) for v in (x, corrupted(y, task), x_test, y_test))
     net = lambda widths, salt: MLP(
         [x.shape[1], *widths, 1], "tanh", generator=torch.Generator().manual_seed(100 * task.seed + salt)
-    )  # noqa: E731
+    )
     optimizer = Optimizer("adam", 5e-3, schedule="cosine")
     settings = {"n": task.steps, "total": task.steps, "batch": 64, "seed": task.seed}
     teacher = net([64, 64], 1)
@@ -250,7 +250,7 @@ def status(records: Records, cases: list[tuple[str, float, float]], steps: int, 
     lines, wanted = [], [(c, m) for c in cases for m in METHODS]
     values = lambda case, m: records.values(
         "rmse", method=m, steps=steps, **dict(zip(("set", "noise", "outliers"), case))
-    )  # noqa: E731
+    )
     missing = sum(max(0, seeds - len(values(c, m))) for c, m in wanted)
     lines.append(
         f"- measured: {seeds * len(wanted) - missing} of {seeds * len(wanted)} students "

@@ -91,7 +91,7 @@ def status(records: Records, args) -> list[str]:
     gain = [mean(v) for n in paths if (v := reductions(records, "all", set=n, fraction=0.1, **key))]
     if gain:
         top = mean([v for n in paths if (v := ceiling(records, set=n, fraction=0.1, **key)) == v])
-        reached = lambda yes: "reached" if yes else "not reached"  # noqa: E731
+        reached = lambda yes: "reached" if yes else "not reached"
         says = f"{mean(gain):.2f} % against the paper's {PAPER:.2f} %: {reached(mean(gain) > PAPER)}"
         says += f"; stretch of {STRETCH:.0f} %: {reached(mean(gain) >= STRETCH)}"
         auto = [mean(v) for n in paths if (v := reductions(records, "auto", set=n, fraction=0.1, **key))]

@@ -56,7 +56,7 @@ def by_the_race(task: Task, teacher, x, y):
     from regkd_edge.models import Teacher
     from regkd_edge.training import distill
 
-    as_they_are = lambda width: Scaler(np.zeros(width), np.ones(width))  # noqa: E731
+    as_they_are = lambda width: Scaler(np.zeros(width), np.ones(width))
     n, d, held = len(x), x.shape[1], len(x) // 6
     table = Table(x.double().numpy(), y.double().numpy(), [f"x{j}" for j in range(d)], ["target"], task.path.stem)
     data = Dataset(table, Split(np.arange(held, n), np.arange(held), np.arange(0)))
@@ -185,7 +185,8 @@ def main() -> None:
         for n in args.sets
         for shift in args.shifts
     ]
-    missing = lambda t: tuple(m for m in METHODS if not records.has(set=t.path.stem, shift=t.shift, method=m, seed=t.seed, steps=t.steps))  # noqa: E731  # fmt: skip
+    missing = lambda t: tuple(m for m in METHODS if not records.has(set=t.path.stem, shift=t.shift, method=m,
+        seed=t.seed, steps=t.steps))  # noqa: E731  # fmt: skip
     tasks = [replace(t, methods=missing(t)) for t in tasks if missing(t)]
 
     def done(task: Task, lines: list[dict]) -> None:

@@ -57,7 +57,7 @@ def _under_shift(records: Records, sets: list[str], key: dict) -> list[str]:
             says += f" (target: half or less is left: {reached})"
         lines.append(says)
     for method in ("scratch", "ail"):
-        rmse = lambda m, n: mean(records.values("rmse", set=n, method=m, **key))  # noqa: E731
+        rmse = lambda m, n: mean(records.values("rmse", set=n, method=m, **key))
         ahead = [n for n in sets if rmse(method, n) < rmse("nguyen2021", n)]
         says = f"{method} (labels of its place) is better than nguyen2021 on {len(ahead)} of {len(sets)} sets"
         lines.append(f"- shift {key['shift']:g}: {says}" + (f": {', '.join(ahead)}" if ahead else ""))
@@ -72,7 +72,7 @@ def _under_shift(records: Records, sets: list[str], key: dict) -> list[str]:
 def _without_shift(records: Records, sets: list[str], key: dict) -> list[str]:
     lines = []
     for method in ("nguyen2021", "latent"):
-        rmse = lambda m, n: mean(records.values("rmse", set=n, method=m, **key))  # noqa: E731
+        rmse = lambda m, n: mean(records.values("rmse", set=n, method=m, **key))
         costs = {n: rmse(method, n) / rmse("mimic", n) - 1 for n in sets}
         worst, average = max(costs, key=costs.get), mean(list(costs.values()))
         says = (

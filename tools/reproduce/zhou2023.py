@@ -45,7 +45,8 @@ class Task:
         return self.path.stem
 
 
-# Data and teachers -----------------------------------------------------------------------------------------------------------
+# Data and teachers
+# -----------------------------------------------------------------------------------------------------------
 
 
 def rows_of(path: Path, seed: int):
@@ -148,7 +149,8 @@ def load_teacher(task: Task, seed: int):
     return network.requires_grad_(False)
 
 
-# Students --------------------------------------------------------------------------------------------------------------------
+# Students
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def students(task: Task) -> list[dict]:
@@ -219,7 +221,7 @@ def shipped(task: Task) -> list[dict]:
     from regkd_edge.training import described_rows, distill
 
     x, y = read_csv(task.path)
-    fit = lambda v: Scaler(v.mean(0), np.where(v.std(0) > 0, v.std(0), 1.0))  # noqa: E731 - the authors' scaling
+    fit = lambda v: Scaler(v.mean(0), np.where(v.std(0) > 0, v.std(0), 1.0))  # the authors' scaling
     scalers, lines = Scalers(fit(x), fit(y)), []
     for seed in task.seeds:
         test, network = rows_of(task.path, seed)[2], load_teacher(task, seed)
@@ -263,7 +265,7 @@ def method(task: Task, networks, teachers, total: int):
         recipe = StepRecipe.direct2023("decreasing" if alpha == "dec" else 1)
     make = lambda seed, network, teacher, rows: Member(
         network, teacher, None, None, recipe, optimizer, total, rows, seed
-    )  # noqa: E731
+    )
     if kind != "generator":
         members = [make(*who, batch) for who in zip(task.seeds, networks, teachers)]
         return lambda n: advance(members, n)
@@ -326,11 +328,12 @@ def main() -> None:
             f" best {mean([r['best'] for r in lines]):.4f} last {mean([r['last'] for r in lines]):.4f}" if lines else ""
         )
         print(
-            f"[{(time.monotonic() - started) / 60:5.1f} min] {task.set} H={task.hidden} {task.method}, {len(task.seeds)} seeds{best}",
+            f"[{(time.monotonic() - started) / 60:5.1f} min] {task.set} H={task.hidden} {task.method}, "
+            f"{len(task.seeds)} seeds{best}",
             flush=True,
         )
 
-    task = lambda path, hidden, m, todo: Task(path, hidden, m, tuple(todo), args.epochs, args.look, args.work)  # noqa: E731
+    task = lambda path, hidden, m, todo: Task(path, hidden, m, tuple(todo), args.epochs, args.look, args.work)
     until = None if args.minutes is None else started + 60 * args.minutes
     teachers = [task(p, 500, "teacher", [s]) for p in paths for s in seeds]
     in_processes(run, [t for t in teachers if not teacher_file(t, t.seeds[0]).is_file()], args.jobs, done, until)

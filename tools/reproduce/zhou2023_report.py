@@ -47,7 +47,8 @@ NOTES = """## Notes
 
 
 def report(
-    records: Records, sets: Sequence[str], widths: Sequence[int], seeds: Sequence[int], epochs: int, methods: Sequence[str],
+    records: Records, sets: Sequence[str], widths: Sequence[int],
+    seeds: Sequence[int], epochs: int, methods: Sequence[str],
     teachers: Sequence[float], seconds: float,
 ) -> str:  # fmt: skip
     """The Markdown page."""
@@ -58,7 +59,8 @@ def report(
         "",
     ]
     lines += [
-        f"RMSE on standardised targets, mean of seeds {seeds[0]}-{seeds[-1]} ({epochs} epochs of {ROUND} student steps); in brackets what the authors' code stored.",
+        f"RMSE on standardised targets, mean of seeds {seeds[0]}-{seeds[-1]} ({epochs} epochs of {ROUND} student "
+        "steps); in brackets what the authors' code stored.",
         "",
     ]
     for column, what in (
@@ -150,7 +152,8 @@ def _judged(records: Records, sets: Sequence[str], widths: Sequence[int], epochs
             if found := records.values("best", set=name, hidden=hidden, method=m, epochs=epochs):
                 count[0], count[1] = count[0] + (mean(found) < min(stored[1:])), count[1] + 1
     lines = [
-        f"{means - len(far)} of {means} means of the re-implemented methods are within {NEAR} of the stored ones{'; not: ' + '; '.join(far) if far else ''}.",
+        f"{means - len(far)} of {means} means of the re-implemented methods are within {NEAR} of the stored "
+        f"ones{'; not: ' + '; '.join(far) if far else ''}.",
         "",
     ]
     return lines + [
@@ -202,11 +205,13 @@ def _time(records, sets, widths, seeds, epochs, methods, teachers) -> list[str]:
                     unknown += len(times)
     of = f"{len(teachers)} teachers and {count - unknown} students"
     lines = [
-        f"- CPU time of {of}, added up: {total / 60:.1f} min, so {total / 120:.1f} min on 2 cores that do nothing else; their wall time on this shared machine, added up: {wall / 60:.0f} min"
+        f"- CPU time of {of}, added up: {total / 60:.1f} min, so {total / 120:.1f} min on 2 cores that do nothing "
+        f"else; their wall time on this shared machine, added up: {wall / 60:.0f} min"
     ]
     if guessed:
         lines.append(
-            f"- {guessed} of these students are of a version that stored no CPU time; they count as the others of their row and method"
+            f"- {guessed} of these students are of a version that stored no CPU time; they count as the others of "
+            "their row and method"
         )
     if unknown:
         lines.append(f"- no CPU time is known of {unknown} students")

@@ -1,6 +1,7 @@
 """What does not go together in a configuration: refused before anything is trained or written.
 
-Within a section it is refused when the section is read; across sections, by :func:`across_sections`, before a whole run.
+Within a section it is refused when the section is read; across sections,
+by :func:`across_sections`, before a whole run.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def distill_contradictions(c: DistillConfig) -> list[str]:
         )
     if kind is not None and kind.needs_rows and c.no_data and c.like is None:
         found.append(
-            f"sampler {drawn} learns how inputs are spread from rows, and no_data has none: give like, or another sampler"
+            f"sampler {drawn} learns how inputs are spread from rows, and no_data has none: "
+            "give like, or another sampler"
         )
     for name in ("describe", "like"):
         if getattr(c, name) is None:
@@ -157,8 +159,8 @@ def build_contradictions(c: BuildConfig) -> list[str]:
         found.append(f"profile is {c.profile}: give one batch, or minimum, optimal and maximum in this order")
     if c.c_header and "native" not in c.backend:
         found.append(
-            f"c_header '{c.c_header}' is made from a native engine, and backend is {', '.join(c.backend)}: add native to "
-            "--backend, or give --c-header none"
+            f"c_header '{c.c_header}' is made from a native engine, and backend is {', '.join(c.backend)}: add native "
+            "to --backend, or give --c-header none"
         )
     return found
 
@@ -184,8 +186,8 @@ def quantize_contradictions(c: QuantizeConfig) -> list[str]:
         )
     if bound and not {"int8", "fp8"} & set(wanted):
         found.append(
-            f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}: add int8 to --precision, "
-            "or add --max-increase none"
+            f"max_increase searches int8 and fp8 graphs, and precision is {', '.join(wanted)}: add int8 to "
+            "--precision, or add --max-increase none"
         )
     for precision in dict.fromkeys([*wanted, c.high] if bound else wanted):
         try:

@@ -1,4 +1,5 @@
-"""Rows that are copies of each other but for noise: measured again at one operating point, rounded otherwise, resampled.
+"""Rows that are copies of each other but for noise: measured again at
+one operating point, rounded otherwise, resampled.
 
 Random held-out rows of such a table have been trained on, nearly. Groups are the connected rows that are closer than a
 small radius. They must be tight, and the next group several radii away, for more than half of the rows: a chain of rows
@@ -80,7 +81,9 @@ def _nearest(z: np.ndarray) -> np.ndarray:  # [n]
 
 
 def _linked(z: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Group of each row, the distance of that group to the nearest other row, and of the row to the middle of its group."""
+    """Group of each row, the distance of that group to the nearest other row, and
+    of the row to the middle of its group.
+    """
     groups, count = np.full(len(z), -1), 0
     for first in range(len(z)):
         if groups[first] >= 0:

@@ -2,8 +2,8 @@
 
 How it is judged: the five nearest neighbours (in standardised inputs) predict the target of held-out rows, once with
 random tenths of the rows held out, once with tenths that lie together in the table or belong to one unit. Where
-rows are independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a time), the
-random tenths err less, and so will every network.
+rows are independent both err alike. Where neighbours in the table share something that the inputs betray (a unit, a
+time), the random tenths err less, and so will every network.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ def looks_grouped(
     if times:
         shown = named_option("time", [times[0]])
         return (
-            f"rows of one time ('{times[0]}') look alike: the five nearest rows predict the target with {told} when times "
-            f"that lie together are held out. Held-out figures are too good for new times: add {shown} --split time"
+            f"rows of one time ('{times[0]}') look alike: the five nearest rows predict the target with {told} when "
+            "times that lie together are held out. Held-out figures are too good for new "
+            f"times: add {shown} --split time"
         )
     return (
         "rows near each other in the table look alike (units, or times, one after the other): the five nearest rows "

@@ -49,7 +49,7 @@ def coarse_or_constant(found: Moments, names: Sequence[str]) -> list[str]:
             notes.append(f"input '{name}' is constant ({low:g}) and carries no information")
         elif spread < COARSE * size:
             notes.append(
-                f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve coarsely: "
-                "subtract an offset first"
+                f"input '{name}' varies by only {spread / size:.1e} of its size, which float32 engines resolve "
+                "coarsely: subtract an offset first"
             )
     return notes

@@ -101,8 +101,8 @@ def _nearly(x: np.ndarray, y: np.ndarray, inputs: Sequence[str], target: str) ->
         else:
             continue
         return (
-            f"{how}: the target in another unit, or computed from it? What is known only with the target must not be an "
-            f"input. To leave it out, add: {named_option('drop', [name])}"
+            f"{how}: the target in another unit, or computed from it? What is known only with the target must not be "
+            f"an input. To leave it out, add: {named_option('drop', [name])}"
         )
     return ""
 
@@ -129,8 +129,8 @@ def _product(x: np.ndarray, y: np.ndarray, inputs: Sequence[str], target: str) -
     names = [inputs[positive[k]] for k in used]
     shown = ", ".join(f"'{name}'" for name in names)
     return (
-        f"inputs {shown} multiply and divide to target '{target}' in every row, to the last digit: this target needs no "
-        f"network, or its inputs were computed from it. To leave them out, add: {named_option('drop', names)}"
+        f"inputs {shown} multiply and divide to target '{target}' in every row, to the last digit: this target needs "
+        f"no network, or its inputs were computed from it. To leave them out, add: {named_option('drop', names)}"
     )
 
 

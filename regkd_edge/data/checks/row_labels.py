@@ -47,7 +47,8 @@ def column_that_counts(
 
 
 def is_time(name: str, column: np.ndarray) -> bool:
-    """Whether a column holds times, by its name and rising values, or by values that are seconds since 1970 or dates."""
+    """Whether a column holds times, by its name and rising values,
+    or by values that are seconds since 1970 or dates."""
     if len(column) < 10 or not np.isfinite(column).all():
         return False
     low, high = float(column.min()), float(column.max())

@@ -1,15 +1,16 @@
 """One value among the readings of a column that is repeated, and that the other columns do not agree with.
 
 A missing-value mark inside the range of the readings (0 of a thermometer, 85 of a DS18B20, 20 in a target) and a sensor
-that got stuck look the same: one value far more often than its neighbours. Real tables repeat values too, a flow at rest
-or a set-point. They differ in what the other columns say: rows that hold a reading of 20 resemble the rows at 19.9 and
-20.1; rows where 20 stands for nothing resemble any row. So the column is predicted from the others, and the errors in the
-rows of the value are compared with those in the rows next to it. A mark is a round number, written by a program; a
+that got stuck look the same: one value far more often than its neighbours. Real tables repeat values too, a flow at
+rest or a set-point. They differ in what the other columns say: rows that hold
+a reading of 20 resemble the rows at 19.9 and
+20.1; rows where 20 stands for nothing resemble any row. So the column is predicted from the others, and the errors in
+the rows of the value are compared with those in the rows next to it. A mark is a round number, written by a program; a
 sensor is stuck for many rows on end. A value in more than a quarter of the rows is a state of the plant.
 
-A column of few levels (whole degrees, marks from 1 to 5) repeats every value. There a level is looked at that is far more
-frequent than the levels beside it, or that stands apart behind a gap; the other columns must follow the rest of the
-column well, and in the rows beyond what is usual they must say of it what they say anywhere, as of any rows.
+A column of few levels (whole degrees, marks from 1 to 5) repeats every value. There a level is looked at that is far
+more frequent than the levels beside it, or that stands apart behind a gap; the other columns must follow the rest of
+the column well, and in the rows beyond what is usual they must say of it what they say anywhere, as of any rows.
 """
 
 from __future__ import annotations

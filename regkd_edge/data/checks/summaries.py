@@ -103,7 +103,8 @@ def _statistic(rest: np.ndarray, row: np.ndarray, steps: np.ndarray) -> tuple[st
 
 
 def _last_digits(values: np.ndarray) -> np.ndarray:  # [c]
-    """One unit in the last decimal place of each column (of a sample of its rows); 0 where there is no end of digits."""
+    """One unit in the last decimal place of each column (of a sample of its rows);
+    0 where there is no end of digits."""
     values = values[:: max(1, len(values) // _SAMPLE)]
     steps, largest = np.zeros(values.shape[1]), np.abs(values).max(axis=0, initial=0)
     for digits in range(6, -4, -1):
@@ -128,6 +129,6 @@ def _subtotals(names: Sequence[str], values: np.ndarray) -> list[str]:
         return []
     shown = ", ".join(str(i + 1) for i in rows[:5]) + (", ..." if len(rows) > 5 else "")
     return [
-        f"rows {shown} are the sums of the rows above them in all {len(names)} columns: no measurements? Remove them from "
-        "the file"
+        f"rows {shown} are the sums of the rows above them in all {len(names)} columns: no "
+        "measurements? Remove them from the file"
     ]

@@ -55,8 +55,8 @@ def suspicious_values(
     if len(x) <= 200_000:
         found += summary_rows([*inputs, *targets], np.column_stack([x, y]))
     found += [
-        f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time itself "
-        f"is an input. To leave it out, add: {named_option('drop', [name])}"
+        f"input '{name}' numbers the rows or their times, which carries no information about new rows unless time "
+        f"itself is an input. To leave it out, add: {named_option('drop', [name])}"
         for name in labels_of_rows(inputs, x)
     ]
     if len(found) > _LISTED:

@@ -20,7 +20,8 @@ _DATE = re.compile(
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(\.\d{3})*,\d+([eE][+-]?\d+)?")
 _DECIMAL_POINT = re.compile(r"[+-]?\d+(,\d{3})*\.\d+([eE][+-]?\d+)?")
 _TOTAL = re.compile(
-    r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg|median|min(imum)?|max(imum)?|range|count|anzahl|"
+    r"(grand |sub)?(total|sum|summe|gesamt|average|mean|mittel(wert)?|avg|median|min(imum)?|max(imum)?|range|count|"
+    r"anzahl|"
     r"(std|stdev|st\.?|standard)[ .]?(dev(iation)?|abw(eichung)?)?|sd|sigma|var(iance|ianz)?|rms|cv)s?\.?:?",
     re.IGNORECASE,
 )
@@ -38,7 +39,8 @@ _UNIT = re.compile(
 )
 _MARKS = {
     "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "n.d.", "?", "-", "--", "---", ".",
-    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void", "1.#qnan", "-1.#qnan", "1.#ind",
+    "..", "*", "#div/0!", "#value!", "#ref!", "#null!", "#num!", "error", "bad", "void", "1.#qnan", "-1.#qnan",
+    "1.#ind",
     "-1.#ind", "1.#inf", "-1.#inf", "-nan(ind)", "nan(ind)", "-nan", "<na>", "nat", "overflow", "#overflow", "ol",
     "fault", "invalid", "not a number", "no data", "nodata", "n/d", "nd", "k.a.", "blank", "(null)", "(blank)",
 }  # fmt: skip
@@ -56,8 +58,8 @@ def kind_of(odd: Odd, numbers: int) -> tuple[str, list[str], list[str]]:
     -------
     kind : str
         ``marks`` for missing values, ``only marks``, ``big`` (whole numbers that float64 would change), ``dates``,
-        ``comma``, ``point`` (decimal marks), ``grouped`` (thousands marks), ``total``, ``unit``, ``words``, ``text``, or
-        what numbers in a text are.
+        ``comma``, ``point`` (decimal marks), ``grouped`` (thousands marks), ``total``, ``unit``, ``words``, ``text``,
+        or what numbers in a text are.
     texts : list of str
         The cells that decided it, in the order of their first rows.
     marks : list of str

@@ -233,7 +233,8 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
 
 
 def _wrong_length(path: Path, line: int, layout: Layout, row: list[str], below: list[str], cut: bool) -> DataError:
-    """``below``: the lines that follow, ``_FOOTER`` of them and one more at most; ``cut``: it ends without a line end."""
+    """``below``: the lines that follow, ``_FOOTER`` of them and one more at most; ``cut``:
+    it ends without a line end."""
     separator = layout.separator
     cause = (
         f"'{path}' line {line} has {counted(len(row), 'cell')}, expected {len(layout.names)} as in the header: read "

@@ -21,7 +21,8 @@ def dots_for_thousands(
 
     - Whole numbers from 100 to 999 stand between them without a dot. Three decimals throughout, zeros at the end kept,
       would have been written for whole numbers too.
-    - No cell has anything else, zeros at the end are kept and none starts with 0; semicolons part the cells, as where the
+    - No cell has anything else, zeros at the end are kept and none starts
+    with 0; semicolons part the cells, as where the
       comma is the decimal mark, and no other column has decimals. (Where one has them, the dot is a decimal mark.)
     """
     columns = {name: [row[j].strip() for row in body if len(row) == len(names) and row[j].strip()] for j, name in

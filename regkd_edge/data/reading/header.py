@@ -24,7 +24,8 @@ def kind_of_cell(cell: str) -> str:
 
 
 def is_title(row: Sequence[str], below: Sequence[Sequence[str]], width: int) -> bool:
-    """Whether a line above the names is not part of the table: one cell, or at most half of ``width`` and names further down.
+    """Whether a line above the names is not part of the table: one cell, or at
+    most half of ``width`` and names further down.
 
     Spreadsheets fill the rest of such a line with blank cells. ``TOA5`` begins the files of Campbell loggers, whose
     first line describes the logger.
@@ -56,7 +57,8 @@ def names_rows(cells: Sequence[str]) -> bool:
 
 
 def below_names(width: int, body: Sequence[Sequence[str]], lines: int = 3) -> int:
-    """How many lines below the names (at most ``lines``) hold no number in any column of numbers: units, and the like."""
+    """How many lines below the names (at most ``lines``) hold no number in any column of numbers:
+    units, and the like."""
     for count in range(lines, 0, -1):
         rows = [row for row in body[count : count + 20] if len(row) == width]
         if len(rows) < 3:

@@ -56,7 +56,8 @@ def read_images(
     deep = [path for path, mode in zip(files, modes) if mode in _DEEP]
     if deep and len(deep) < len(files):
         raise DataError(
-            f"{len(deep):,} of {len(files):,} images have more than 8 bits per pixel ({shown([p.name for p in deep])}), "
+            f"{len(deep):,} of {len(files):,} images have more than 8 bits per pixel "
+            f"({shown([p.name for p in deep])}), "
             "the others 8.",
             "Save all with one depth.",
         )

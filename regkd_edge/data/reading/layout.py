@@ -285,7 +285,8 @@ def require_unique(path: Path, names: list[str]) -> None:
     for name in names:
         if len(name) > COLUMN_NAME:
             raise DataError(
-                f"'{path}': the name '{shortened(name)}' has {len(name):,} characters, expected at most {COLUMN_NAME:,}.",
+                f"'{path}': the name '{shortened(name)}' has {len(name):,} characters, expected at most "
+                f"{COLUMN_NAME:,}.",
                 "Name the columns in the first line, one name per column.",
             )
         if name in seen:

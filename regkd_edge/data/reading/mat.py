@@ -1,4 +1,5 @@
-"""MAT files of MATLAB, by SciPy, in a process of its own: SciPy ends with a segmentation fault on some damaged files."""
+"""MAT files of MATLAB, by SciPy, in a process of its own:
+SciPy ends with a segmentation fault on some damaged files."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from .npz import of_arrays, of_columns
 __all__ = ["read_mat"]
 
 _OTHER = ("cell", "struct", "object", "function", "opaque", "unknown")
-# Writes one line of JSON: names, shapes and classes of the variables, or the error; then an NPZ file of the arrays, unless
-# there are cells and the like, or more numbers than the file can hold.
+# Writes one line of JSON: names, shapes and classes of the variables, or the error; then an NPZ file of the arrays,
+# unless there are cells and the like, or more numbers than the file can hold.
 _READER = """
 import io, json, math, sys
 import numpy as np

@@ -79,7 +79,8 @@ def _inputs_and_targets(path: Path, arrays: dict[str, np.ndarray]) -> Frame:
         names += own
     if len(parts["x"]) != len(parts["y"]) or len(parts["x"]) == 0:
         raise DataError(
-            f"'{path}': x has {counted(len(parts['x']), 'row')} and y {len(parts['y'])}, expected the same number, at least 1."
+            f"'{path}': x has {counted(len(parts['x']), 'row')} and y {len(parts['y'])}, "
+            "expected the same number, at least 1."
         )
     require_unique(path, names)
     frame = of_columns(path, dict(zip(names, [*parts["x"].T, *parts["y"].T])))

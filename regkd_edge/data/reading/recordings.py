@@ -134,7 +134,8 @@ def _alike(found: Sequence[Recording], what: str, values: Sequence[str], remedy:
 def of_table(
     frame: Frame, name: str, targets: Collection[str], aside: dict[str, list[str]], unit: str | None = None
 ) -> list[Recording]:
-    """The rows of a table as samples; where ``unit`` names a column of ``aside``, every run of one unit is a recording."""
+    """The rows of a table as samples; where ``unit`` names a column of ``aside``,
+    every run of one unit is a recording."""
     channels = [column for column in frame.names if column not in targets and column not in aside]
     place = {column: j for j, column in enumerate(frame.names)}
     values = frame.values[:, [place[column] for column in channels]]

@@ -63,7 +63,8 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def check_unpacked(path: Path) -> int:
-    """Return the bytes of a file, of a compressed one unpacked: :class:`DataError` for too many, before any is parsed."""
+    """Return the bytes of a file, of a compressed one unpacked: :class:`DataError` for too many,
+    before any is parsed."""
     with opened(path) as stream:
         if not (isinstance(stream, io.BufferedReader) and isinstance(stream.raw, _Limited)):
             return path.stat().st_size

@@ -141,8 +141,8 @@ def _joined(path: Path, own: Frame, labels: Frame) -> Frame:
     count = len(own.values)
     if len(labels.values) != count:
         raise DataError(
-            f"'{path}' holds {count:,} examples and '{labels.source}' {len(labels.values):,} rows, expected one row per "
-            "example.",
+            f"'{path}' holds {count:,} examples and '{labels.source}' {len(labels.values):,} "
+            "rows, expected one row per example.",
             "Give the labels in the order of the examples.",
         )
     kept = [j for j, name in enumerate(own.names) if name not in labels.names]

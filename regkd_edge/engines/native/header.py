@@ -62,10 +62,12 @@ def _assemble(
     head = [
         f"/* A regression network by regkd-edge, from {_comment(origin)}.",
         *textwrap.wrap(
-            f"C99, no heap, no state: about {program.stack_bytes} bytes of stack and {program.constant_bytes} bytes of constants. {needs} In exactly one source file, define {capitals}_IMPLEMENTATION before including it.",
+            f"C99, no heap, no state: about {program.stack_bytes} bytes of stack and {program.constant_bytes} bytes of "
+            f"constants. {needs} In exactly one source file, define {capitals}_IMPLEMENTATION before including it.",
             116, initial_indent="   ", subsequent_indent="   ",
         ),
-        f"   {prefix}_infer takes {program.inputs} inputs in raw units and gives {program.outputs} outputs in raw units. It returns 0, or 1 + the index of an",
+        f"   {prefix}_infer takes {program.inputs} inputs in raw units and gives {program.outputs} outputs in raw "
+        "units. It returns 0, or 1 + the index of an",
         "   input that is not finite; the outputs are then untouched.",
         *names,
         "*/",

@@ -253,7 +253,8 @@ def _check_origin(
     for key in () if manifest.options.get("hardware_compatible") else ("compute_capability", "gpu"):
         if manifest.machine.get(key) != device[key]:
             raise RunFolderError(
-                f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, and this machine has {device[key]}.",
+                f"the plan in '{folder}' was built for {key} {manifest.machine.get(key)}, "
+                f"and this machine has {device[key]}.",
                 remedy,
             )
 

@@ -1,7 +1,7 @@
 """From a typed ONNX graph to TensorRT's network and configuration, on every version from 10.3 to 11.x.
 
-Names that differ between versions are looked up by name, never numbered: TensorRT 11 moved the flags' values and dropped every
-precision flag.
+Names that differ between versions are looked up by name, never numbered: TensorRT 11 moved the flags' values and
+dropped every precision flag.
 """
 
 from __future__ import annotations

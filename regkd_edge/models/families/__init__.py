@@ -10,8 +10,8 @@ gru        ``gru:32``                                  time x features
 factory    ``factory:package.module:make``             whatever the module takes
 =========  ==========================================  ======================================================
 
-``16x5/2`` is a convolution of 16 channels, kernel 5 and stride 2; ``32d3/2`` a depthwise-separable one; ``gap`` averages
-every channel over all places and ``flat`` keeps the places; numbers after it are hidden linear layers.
+``16x5/2`` is a convolution of 16 channels, kernel 5 and stride 2; ``32d3/2`` a depthwise-separable one; ``gap``
+averages every channel over all places and ``flat`` keeps the places; numbers after it are hidden linear layers.
 ``:channels-last`` (conv1d, conv2d) and ``:channels-first`` (gru) read a row whose channels are in the other place.
 
 A family is added by a file here and a row in :data:`FAMILIES`.

@@ -55,7 +55,8 @@ class ConvSpec:
 class ConvNet(nn.Module):
     """Convolutions with zero padding of half a kernel, pooling, linear layers: [n, d] flat -> [n, o].
 
-    A block of stride s makes ``ceil(size / s)`` places of ``size``. Nothing mixes rows: there is no batch normalization.
+    A block of stride s makes ``ceil(size / s)`` places of ``size``.
+    Nothing mixes rows: there is no batch normalization.
 
     Parameters
     ----------
@@ -145,8 +146,8 @@ class ConvFamily(Family):
             else:
                 raise self.wrong(
                     text,
-                    f"has the element '{element[:20]}', expected a block (16x3, 16x3/2, or 16d3/2 for a separable one), "
-                    f"gap, flat, or a width from 1 to {WIDEST}",
+                    f"has the element '{element[:20]}', expected a block (16x3, 16x3/2, or 16d3/2 for a separable "
+                    f"one), gap, flat, or a width from 1 to {WIDEST}",
                 )
         if not blocks:
             raise self.wrong(text, "has no convolution")

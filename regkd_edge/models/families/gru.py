@@ -107,7 +107,8 @@ class _GRU(Family):
         if len(shape) != 2:
             raise ModelError(
                 f"network '{spec}' reads rows of shape {words}, and a row here has shape {met}.",
-                f"Declare the shape with --input-shape (input_shape= in Python), such as {f'1,{d}' if first else f'{d},1'}.",
+                "Declare the shape with --input-shape (input_shape= in Python), such as "
+                f"{f'1,{d}' if first else f'{d},1'}.",
             )
         if shape[times] < 2:
             other = str(spec).removesuffix(f":{FIRST}") if first else f"{spec}:{FIRST}"

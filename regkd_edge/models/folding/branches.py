@@ -1,8 +1,9 @@
-"""Branches of one row that pass different layers, brought behind common layers: residual connections, ensembles, towers.
+"""Branches of one row that pass different layers, brought behind common
+layers: residual connections, ensembles, towers.
 
 What a branch has to layers of its own is computed side by side in layers that are block-diagonal. A branch with fewer
-layers waits: its numbers pass an activation f unchanged, in two units each, since ``f(z) - f(-z) = c z`` for ReLU, leaky
-ReLU, SiLU, GELU and softplus. For tanh and ELU there is no such way.
+layers waits: its numbers pass an activation f unchanged, in two units each, since ``f(z) - f(-z) = c z`` for ReLU,
+leaky ReLU, SiLU, GELU and softplus. For tanh and ELU there is no such way.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ def batch_norm(
 
 
 def batch_norm_of_aten(x, weight, bias, running_mean, running_var, *rest) -> SymbolicRow:
-    # aten.batch_norm(..., training, momentum, eps, cudnn_enabled); _native_batch_norm_legit_no_training(..., momentum, eps)
+    # aten.batch_norm(..., training, momentum, eps, cudnn_enabled);
+    # _native_batch_norm_legit_no_training(..., momentum, eps)
     if rest[0] is True:
         raise NotAChain("a normalization by the batch")
     return normalized(x, running_mean, running_var, weight, bias, rest[2] if len(rest) > 2 else rest[1])

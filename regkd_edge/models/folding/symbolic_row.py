@@ -3,9 +3,9 @@
 Every operation on the row is one of two kinds: a linear map with a shift (linear layers, normalization in evaluation
 mode, scaling, selection and concatenation of columns), kept as a matrix in float64; or a function of single numbers
 (an activation, however it is written). The second kind is collected as one function and recognised by its values, so
-that ``x * sigmoid(x)`` and GELU as an exporter writes it are found as well. Lines with kinks, such as a clamp or a leaky
-ReLU of another slope, become ReLUs (:mod:`.piecewise`). Branches with different layers are brought behind common ones
-(:mod:`.branches`).
+that ``x * sigmoid(x)`` and GELU as an exporter writes it are found as well. Lines with kinks, such as a clamp or a
+leaky ReLU of another slope, become ReLUs (:mod:`.piecewise`). Branches with
+different layers are brought behind common ones (:mod:`.branches`).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class SymbolicRow:
             raise NotAChain("a product of two different branches")
         f, g = self.function or (lambda z: z), other.function or (lambda z: z)
         inner = self.inner or other.inner
-        whole = lambda z: function(f(z), g(z))  # noqa: E731
+        whole = lambda z: function(f(z), g(z))
         return replace(self, function=whole, inner=inner, otherwise=otherwise, _settled=[])
 
     def same_numbers(self, other: SymbolicRow) -> bool:

@@ -80,7 +80,8 @@ class ArrayFunction(nn.Module):
                 f"{type(error).__name__}: {str(error).rstrip('.')}.",
                 "Fix it, or fit it first."
                 if self.frame is None
-                else "It was fitted on a data frame: give a factory whose function takes an array [n, d] and builds that.",
+                else "It was fitted on a data frame: give a factory whose function takes an array [n, d] and builds "
+                "that.",
             ) from error
         if isinstance(answer, np.ndarray):
             y = answer[:, None] if answer.ndim == 1 else answer

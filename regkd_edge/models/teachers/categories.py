@@ -24,7 +24,8 @@ def in_codes(
     x: np.ndarray,  # [n, d]
     categories: Categories,
 ) -> np.ndarray:  # [n, d]
-    """Rows with the numbers of the categories in place of their values; not-a-number for a value that is none of them."""
+    """Rows with the numbers of the categories in place of their values;
+    not-a-number for a value that is none of them."""
     x = x.copy()
     for j, values in categories.items():
         order = np.argsort(values)

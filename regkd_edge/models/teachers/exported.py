@@ -67,7 +67,8 @@ def read_program(path: str | Path, outputs: Outputs, *, trust: bool = False) -> 
     if len(tensors) != 1 or tensors[0].ndim < 2:
         shapes = ", ".join(str(list(v.shape)) for v in tensors)
         raise ModelError(
-            f"the program '{path}' takes {counted(len(tensors), 'input')} ({shapes}), expected one of shape [n, inputs].",
+            f"the program '{path}' takes {counted(len(tensors), 'input')} ({shapes}), "
+            "expected one of shape [n, inputs].",
             "Export a module that takes one tensor of rows.",
         )
     module.features = tensors[0].shape[1] if isinstance(tensors[0].shape[1], int) else None

@@ -97,7 +97,8 @@ def _made(factory: Any, name: str) -> Any:
 
 
 def _parted(made: Any) -> tuple[Any, list[Any]]:
-    """The network, and what was returned beside it: ``(module, scaler)``, ``(module, x_scaler, y_scaler)``, or a dict."""
+    """The network, and what was returned beside it: ``(module, scaler)``, ``(module, x_scaler,
+    y_scaler)``, or a dict."""
     if isinstance(made, dict):
         keys = [key for key, value in made.items() if isinstance(value, nn.Module) or hasattr(value, "predict")]
         if len(keys) == 1:

@@ -59,8 +59,8 @@ def _settle_targets(teacher: Teacher, dataset: Dataset) -> None:
     if plain < 0 and restored > 0:
         teacher.scalers = Scalers(teacher.scalers.x, own)
         teacher.notes.append(
-            f"warning: the teacher's scaler holds no statistics of the targets; their mean and scale are taken from this "
-            f"table (R2 {restored:.2f}; {plain:.2g} as they are)"
+            "warning: the teacher's scaler holds no statistics of the targets; their mean and scale are taken from "
+            f"this table (R2 {restored:.2f}; {plain:.2g} as they are)"
         )
     elif plain < 0:
         _require_targets(y, given)
@@ -102,20 +102,20 @@ def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = Fal
         if asked:
             return
         teacher.notes.append(
-            f"warning: the teacher's answers fit the labels with R2 {fit:.2g}, and with R2 {elsewhere:.2g} when it is asked in "
-            f"{other} units: check --units {other}"
+            f"warning: the teacher's answers fit the labels with R2 {fit:.2g}, and with R2 {elsewhere:.2g} when it is "
+            f"asked in {other} units: check --units {other}"
         )
     elif guessed and not asked and fit < _NONSENSE:
         raise ModelError(
-            f"the teacher ({teacher.source}) is said to take standardized values, and standardized by the statistics of "
-            f"this table its answers are worse than a constant (R2 {fit:.3g} on the training rows).",
+            f"the teacher ({teacher.source}) is said to take standardized values, and standardized by the statistics "
+            f"of this table its answers are worse than a constant (R2 {fit:.3g} on the training rows).",
             "Give the scaler it was trained with: --teacher-scaler FILE (or table, if this is what you want).",
         )
     elif guessed and not asked and fit < _GOOD:
         teacher.notes.append(
-            f"WARNING: nothing says how the teacher's inputs and outputs are standardized. The statistics of this table are "
-            f"used, and its answers fit the labels with R2 {fit:.2g}. If it was trained on other rows, give the scaler of "
-            "those: --teacher-scaler FILE"
+            "WARNING: nothing says how the teacher's inputs and outputs are standardized. The statistics of this "
+            f"table are used, and its answers fit the labels with R2 {fit:.2g}. If it was trained on other rows, give "
+            "the scaler of those: --teacher-scaler FILE"
         )
     elif guessed and not asked:
         teacher.notes.append(
@@ -124,8 +124,8 @@ def compare_with_labels(teacher: Teacher, dataset: Dataset, *, asked: bool = Fal
         )
     elif fit < 0:
         teacher.notes.append(
-            f"warning: the teacher's answers fit the labels of the training rows worse than a constant does (R2 {fit:.2g}): check "
-            "the order of the columns, the units and --units"
+            "warning: the teacher's answers fit the labels of the training rows worse than a constant does (R2 "
+            f"{fit:.2g}): check the order of the columns, the units and --units"
         )
 
 

@@ -202,7 +202,8 @@ def _require_columns(teacher: Teacher, dataset: Dataset) -> None:
     ):  # fmt: skip
         if own and own != given and sorted(own) == sorted(given):
             raise ModelError(
-                f"the teacher's {key.split('_')[0]} columns are in a different order: {', '.join(own[:6])}; the data have {', '.join(given[:6])}.",
+                f"the teacher's {key.split('_')[0]} columns are in a different order: {', '.join(own[:6])}; the data "
+                f"have {', '.join(given[:6])}.",
                 "Put the columns into the teacher's order.",
             )
 
@@ -242,7 +243,8 @@ def _require_single_rows(teacher: Teacher, own: np.ndarray, answers: np.ndarray)
     again = np.abs(teacher._ask(own) - answers)
     if (again > _SAME * spread + rounding).any():
         raise ModelError(
-            f"the teacher ({teacher.source}) gives two answers to the same rows in two calls ({again.max():.3g} apart).",
+            f"the teacher ({teacher.source}) gives two answers to the same rows in two "
+            f"calls ({again.max():.3g} apart).",
             "Switch off what is random in it, such as a dropout that is always on.",
         )
     remedy = "Use stored statistics (BatchNorm with running statistics) instead of those of the batch."

@@ -25,7 +25,8 @@ _FEW = 1e-4  # allowed difference of an output per unit of its answers, float32;
 
 
 class _Inputs:
-    """How a row [d] becomes the inputs of a graph: its columns in the order of the inputs, in their shapes and types."""
+    """How a row [d] becomes the inputs of a graph: its columns in the order of the inputs,
+    in their shapes and types."""
 
     def __init__(self, infos: list[Any], path: Path):
         self.names = [info.name for info in infos]
@@ -96,10 +97,13 @@ class OnnxValues(nn.Module):
             part = rows[start : start + batch]
             full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
             answer = self._answer(full)
-            cut = {k: v[: len(part)] if v.ndim and len(v) == batch else v.reshape(1, -1) for k, v in answer.items()} if (
-                isinstance(answer, dict)
-            ) else (answer[: len(part)] if answer.ndim and len(answer) == batch else answer.reshape(1, -1))  # fmt: skip
-            parts.append(cut)
+            if isinstance(answer, dict):
+                whole = {k: v.ndim and len(v) == batch for k, v in answer.items()}
+                parts.append({k: v[: len(part)] if whole[k] else v.reshape(1, -1) for k, v in answer.items()})
+            elif answer.ndim and len(answer) == batch:
+                parts.append(answer[: len(part)])
+            else:
+                parts.append(answer.reshape(1, -1))
         if isinstance(parts[0], dict):
             return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         return torch.cat(parts)
@@ -114,7 +118,8 @@ class OnnxValues(nn.Module):
             given = self.session.run(self.names, fed)
         except Exception as error:  # the runtime's own errors: a width or a code that the graph does not take
             raise ModelError(
-                f"the ONNX teacher fails on {counted(len(rows), 'row')} of {counted(rows[0].size, 'input')}: {str(error).splitlines()[0]}.",
+                f"the ONNX teacher fails on {counted(len(rows), 'row')} of {counted(rows[0].size, 'input')}: "
+                f"{str(error).splitlines()[0]}.",
                 "Give the data it was trained on.",
             ) from None
         found = {
@@ -237,7 +242,8 @@ def load_graph(path: Path) -> Any:
                 "Put both files into one folder.",
             ) from None
         raise ModelError(
-            f"'{path}' is not a readable ONNX file: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
+            f"'{path}' is not a readable ONNX file: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}.",
             "Export it again.",
         ) from None
     if not model.graph.output:

@@ -27,7 +27,8 @@ def _text(value: Any) -> str:
 
 
 def _recurrent(kind: str) -> Callable[[Inputs, Attributes], tuple[Tensor, ...]]:
-    """LSTM, GRU and RNN: X [time, n, k] (layout 1: [n, time, k]), W [D, gates h, k], R [D, gates h, h], B [D, 2 gates h].
+    """LSTM, GRU and RNN: X [time, n, k] (layout 1: [n, time, k]), W [D, gates
+    h, k], R [D, gates h, h], B [D, 2 gates h].
 
     Answers Y [time, D, n, h], Y_h [D, n, h] and, of an LSTM, Y_c.
     """

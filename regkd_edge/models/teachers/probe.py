@@ -33,7 +33,8 @@ os.dup2(quiet, 1), os.dup2(quiet, 2)
 def rows(width):
     import numpy as np
     rng = np.random.default_rng(0)
-    x = np.concatenate([np.zeros((1, width)), rng.standard_normal((15, width)) * 10.0 ** rng.integers(-3, 7, (15, width))])
+    drawn = rng.standard_normal((15, width)) * 10.0 ** rng.integers(-3, 7, (15, width))
+    x = np.concatenate([np.zeros((1, width)), drawn])
     return np.concatenate([x, np.full((1, width), np.nan)])
 
 def unless_refused(ask):
@@ -62,8 +63,11 @@ for line in sys.stdin:
     child = os.fork()
     if child == 0:
         import resource
-        taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() if os.path.exists("/proc/self/statm") else 0
-        for limit, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, taken + size), (resource.RLIMIT_CORE, 0)):
+        taken = 0
+        if os.path.exists("/proc/self/statm"):
+            taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        limits = (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, taken + size), (resource.RLIMIT_CORE, 0)
+        for limit, value in limits:
             try:
                 resource.setrlimit(limit, (value, value))
             except (OSError, ValueError):

@@ -1,9 +1,9 @@
 """Programs of torch without their power over the machine: what a ``.pt2`` or TorchScript file may hold to be loaded.
 
-Torch evaluates text of such a file: shapes are parsed by SymPy's ``sympify``, which is ``eval``; guards and names become
-Python source that is executed; operators are looked up by name, and some of them read and write files; a package may
-bring compiled libraries. Here a copy of the archive in memory keeps only what a network needs, and a file that holds
-anything else is refused.
+Torch evaluates text of such a file: shapes are parsed by SymPy's ``sympify``, which is ``eval``; guards and names
+become Python source that is executed; operators are looked up by name, and some of them read and write files; a package
+may bring compiled libraries. Here a copy of the archive in memory keeps only what a network needs, and a file that
+holds anything else is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _FUNCTIONS = re.compile(
     r"|(Strict)?(Less|Greater)Than|And|Or|Not|sqrt"
 )
 _NODES = (
-    ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Add,
+    ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant,
+    ast.keyword, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Add,
     ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.USub, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
 )  # fmt: skip
 
@@ -106,7 +107,8 @@ def _check_lengths(name: str, content: bytes) -> None:
 
 
 def _repacked(path: Path, cleaned: Callable[[str, bytes], bytes]) -> io.BytesIO:
-    """Return a copy that torch reads as it was read here: one entry per name, nothing before, between or behind them."""
+    """Return a copy that torch reads as it was read here: one entry per name, nothing before,
+    between or behind them."""
     out = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as copy:
         check_inflated(archive, path.stat().st_size)

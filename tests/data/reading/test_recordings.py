@@ -210,7 +210,8 @@ def test_recordings_that_cannot_be_used_are_named(sounds, how, message):
         path.write_text("no sound at all, but long enough for a header of sound")
     else:
         rate, values, name = {
-            "rate": (44100, plain, path), "channels": (8000, plain.reshape(-1, 2), path), "short": (8000, plain[:50], path),
+            "rate": (44100, plain, path), "channels": (8000, plain.reshape(-1, 2), path),
+            "short": (8000, plain[:50], path),
             "no label": (8000, plain, sounds / "run9.wav"), "no samples": (8000, plain[:0], path),
         }[how]  # fmt: skip
         wavfile.write(name, rate, values)

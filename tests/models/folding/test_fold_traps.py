@@ -1,4 +1,5 @@
-"""Modules that look like an MLP on a few small rows: the folded network is equal far out and for tiny answers, or none."""
+"""Modules that look like an MLP on a few small rows: the folded network is
+equal far out and for tiny answers, or none."""
 
 from __future__ import annotations
 

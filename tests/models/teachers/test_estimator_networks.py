@@ -33,7 +33,8 @@ def mlp(activation, **options):
         (make_pipeline(StandardScaler(), mlp("relu")), "mlp:6,5:relu"),
         (make_pipeline(RobustScaler(), mlp("tanh")), "mlp:6,5:tanh"),
         (make_pipeline(StandardScaler(), mlp("logistic")), "mlp:6,5:tanh"),  # (1 + tanh(z / 2)) / 2
-        (TransformedTargetRegressor(make_pipeline(StandardScaler(), mlp("relu")), transformer=StandardScaler()), "mlp:6,5:relu"),
+        (TransformedTargetRegressor(make_pipeline(StandardScaler(), mlp("relu")), transformer=StandardScaler()),
+        "mlp:6,5:relu"),
     ],
 )  # fmt: skip
 def test_networks(model, spec):

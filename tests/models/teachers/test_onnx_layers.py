@@ -28,7 +28,7 @@ def both(op, inputs, attributes, outputs=1, opset=17):
     names = [f"i{k}" if value is not None else "" for k, value in enumerate(inputs)]
     ends = [f"o{k}" for k in range(outputs)]
     given = {n: v for n, v in zip(names, inputs) if v is not None}
-    info = lambda n, v: helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)  # noqa: E731
+    info = lambda n, v: helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
     node = helper.make_node(op, names, ends, **attributes)
     graph = helper.make_graph([node], "g", [info(n, v) for n, v in given.items()],
                               [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ends])  # fmt: skip

@@ -14,7 +14,8 @@ class PtxError(Exception):
 
 @dataclass(frozen=True)
 class Variable:
-    """A .param, .local, .shared or .global variable: ``bytes`` of storage (0: extern), with ``initial`` bytes if any."""
+    """A .param, .local, .shared or .global variable: ``bytes`` of storage (0: extern),
+    with ``initial`` bytes if any."""
 
     name: str
     space: str
