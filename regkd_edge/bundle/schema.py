@@ -113,8 +113,7 @@ def check_name(name: Any, where: str) -> None:
 
 
 def check_list(content: Any, path: str | Path) -> None:
-    """Refuse the content of ``bundle.json`` when it is not as :func:`make_bundle` writes it;
-    :class:`RunFolderError`."""
+    """Raise :class:`RunFolderError` when the content of ``bundle.json`` is not as :func:`make_bundle` writes it."""
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         met = content.get("format") if isinstance(content, Mapping) else type(content).__name__
         raise RunFolderError(
