@@ -14,7 +14,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from ...io.child import python_command
+from ...io.child import LIMITS, python_command
 from ...io.memory import available_memory
 
 __all__ = ["crash_of", "without_parameters"]
@@ -24,6 +24,7 @@ _BYTES, _BYTES_PER_BYTE = 1 << 30, 40  # beyond what the process has with the li
 
 _SERVER = """
 import json, os, re, sys
+{limits}
 {cut}
 import {library} as library
 answers = os.fdopen(os.dup(1), "w")
@@ -62,16 +63,7 @@ for line in sys.stdin:
         continue
     child = os.fork()
     if child == 0:
-        import resource
-        taken = 0
-        if os.path.exists("/proc/self/statm"):
-            taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        limits = (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, taken + size), (resource.RLIMIT_CORE, 0)
-        for limit, value in limits:
-            try:
-                resource.setrlimit(limit, (value, value))
-            except (OSError, ValueError):
-                pass
+        limit(size, seconds)
         tell(reason(path))
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -142,7 +134,8 @@ def _server(kind: str) -> subprocess.Popen[str]:
     server = _servers.get(kind)
     if server is None or server.poll() is not None:
         code = (
-            _SERVER.replace("{library}", kind)
+            _SERVER.replace("{limits}", LIMITS)
+            .replace("{library}", kind)
             .replace("{load}", _LOADS[kind])
             .replace("{cut}", inspect.getsource(without_parameters))
         )
