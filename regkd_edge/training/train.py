@@ -22,13 +22,13 @@ from ..sampling.synthetic import summary_of_inputs
 from .free import how_sure
 from .guard import better_than_its_teacher
 from .job import Training
-from .last_heat import Runner, settle
 from .loop import Progress
 from .objective import optimizer_of
 from .outlying import outlying
 from .pair import plain_pair
-from .race import Race, hold_race
-from .race_summary import notes
+from .race.halving import Race, hold_race
+from .race.last_heat import Runner, settle
+from .race.summary import notes
 from .ranks import current
 from .result import Trained
 from .setting import Setting, standardized_rows

@@ -14,7 +14,8 @@ from regkd_edge.recipes.candidates import BASE_ALONE, MIXTURE
 from regkd_edge.run import RunFolder
 from regkd_edge.stages import distill as stage
 from regkd_edge.stages import perform
-from regkd_edge.training import ladder, last_heat, loop, race
+from regkd_edge.training import ladder, loop
+from regkd_edge.training.race import halving, last_heat
 
 
 def quiet(*figures):
@@ -45,8 +46,8 @@ def taught(tmp_path_factory):
 def lost(monkeypatch):
     """A race that the mixture wins, and a last heat that it loses;
     returns the steps that were trained after the race."""
-    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
-    monkeypatch.setattr(race, "_winner", lambda running, measure: next(e for e in running if e.candidate is MIXTURE))
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
+    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is MIXTURE))
     monkeypatch.setattr(last_heat, "lost_to", lambda *given: "teacher")
     taken = []
     for module in (loop, ladder):

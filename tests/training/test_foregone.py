@@ -9,9 +9,10 @@ from regkd_edge.config import DistillConfig
 from regkd_edge.data import Dataset, Split, Table
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, MIXTURE, Candidate
-from regkd_edge.training import distill, race
-from regkd_edge.training.entrant import Entrant
-from regkd_edge.training.foregone import foregone
+from regkd_edge.training import distill
+from regkd_edge.training.race import halving
+from regkd_edge.training.race.entrant import Entrant
+from regkd_edge.training.race.foregone import foregone
 
 NOISE = np.random.default_rng(0).exponential(size=400)
 RUNGS = [500, 1_000, 2_000]
@@ -80,13 +81,13 @@ def smooth(x):
 def test_a_foregone_winner_is_the_student_that_the_heat_would_have_kept(few, monkeypatch, tmp_path):
     teacher = Teacher(ArrayFunction(smooth), None, "raw", "the function")
     config = DistillConfig(student="mlp:16:tanh", steps=1_600, lr=1e-2)
-    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
-    monkeypatch.setattr(race, "_decided", lambda running, measure: False)
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
+    monkeypatch.setattr(halving, "_decided", lambda running, measure: False)
     without = distill(few, teacher, config, 0, checkpoint=tmp_path)
     assert without.race["foregone"] and without.race["last_heat"] is None
     assert without.race["winner"] == MIXTURE.title
     again = distill(few, teacher, config, 0, checkpoint=tmp_path)  # from what the race has stored
-    monkeypatch.setattr(race, "foregone", lambda *given, **labels: False)
+    monkeypatch.setattr(halving, "foregone", lambda *given, **labels: False)
     held = distill(few, teacher, config, 0)
     assert held.race["last_heat"]["lost"] is None and not held.race["foregone"]
     for other in (again, held):
@@ -100,7 +101,7 @@ def test_rows_that_judge_in_folds_never_spare_the_heat(few, monkeypatch):
     """The teacher may have been trained on the labels of some of them."""
     teacher = Teacher(ArrayFunction(smooth), None, "raw", "the function")
     parts = Split(np.arange(40), np.arange(40, 240), np.arange(440, 500))
-    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
-    monkeypatch.setattr(race, "foregone", lambda *given, **labels: True)
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
+    monkeypatch.setattr(halving, "foregone", lambda *given, **labels: True)
     student = distill(Dataset(few.table, parts), teacher, DistillConfig(student="mlp:4:tanh", steps=80), 0)
     assert student.race["folds"] > 1 and not student.race["foregone"]

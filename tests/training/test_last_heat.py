@@ -11,8 +11,9 @@ from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, split
 from regkd_edge.models import ArrayFunction, Teacher, predict
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
-from regkd_edge.training import distill, race, train_teacher
-from regkd_edge.training.last_heat import Heat, farther, lost_to
+from regkd_edge.training import distill, train_teacher
+from regkd_edge.training.race import halving
+from regkd_edge.training.race.last_heat import Heat, farther, lost_to
 
 CONFIG = DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2)
 WIDE = Candidate(
@@ -43,10 +44,10 @@ def teacher():
 @pytest.fixture
 def hasty(monkeypatch):
     """A race in which a student wins that is not the best in the end."""
-    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
-    monkeypatch.setattr(race, "_better", lambda running, measure: running)
-    monkeypatch.setattr(race, "_decided", lambda running, measure: False)
-    monkeypatch.setattr(race, "_winner", lambda running, measure: next(e for e in running if e.candidate is WIDE))
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
+    monkeypatch.setattr(halving, "_better", lambda running, measure: running)
+    monkeypatch.setattr(halving, "_decided", lambda running, measure: False)
+    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is WIDE))
 
 
 def test_a_winner_that_is_farther_from_the_labels_than_the_base_is_not_kept(table, teacher, hasty, tmp_path):
@@ -87,7 +88,7 @@ def test_without_labels_the_distance_to_the_teacher_decides(table, teacher, hast
 
 
 def test_a_heat_goes_on_where_it_was_interrupted(table, teacher, hasty, tmp_path, monkeypatch):
-    from regkd_edge.training import last_heat
+    from regkd_edge.training.race import last_heat
 
     config = CONFIG.model_copy(update={"steps": 160, "student": "mlp:4:tanh"})
     whole = distill(table, teacher, config, 0)
@@ -156,9 +157,9 @@ def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
     good = train_teacher(data, TeacherConfig(teacher="mlp:16:tanh", epochs=60, batch=32, lr=5e-3), 0).as_teacher()
     fields = {"base": "mimic", "terms": ["gm"], "gm_on": ["original"], "w_gm": 1e-6}
     costly = Candidate("GM with little to say", fields, 0.125)
-    monkeypatch.setattr(race, "candidates", lambda **known: [BASE_ALONE, MIXTURE, costly])
-    monkeypatch.setattr(race, "_better", lambda running, measure: running)
-    monkeypatch.setattr(race, "_winner", lambda running, measure: next(e for e in running if e.candidate is costly))
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE, costly])
+    monkeypatch.setattr(halving, "_better", lambda running, measure: running)
+    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is costly))
     student = distill(data, good, CONFIG, 0)
     heat, said = student.race["last_heat"], student.race["explanation"]
     ours, theirs = heat["distance_to_teacher_of_winner_and_mixture"]

@@ -13,8 +13,8 @@ from regkd_edge.errors import UserError
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
 from regkd_edge.training import distill, recipe_of, train_teacher
-from regkd_edge.training.entrant import Entrant
-from regkd_edge.training.folds import folds_of
+from regkd_edge.training.race.entrant import Entrant
+from regkd_edge.training.race.folds import folds_of
 from regkd_edge.training.setting import Setting
 
 from .test_train import make_dataset
@@ -112,10 +112,10 @@ def test_a_budget_that_is_up_ends_race_and_training_after_their_first_rung(data,
 
 
 def test_an_interrupted_race_does_not_run_its_finished_rungs_again(data, teacher, raced, tmp_path, monkeypatch):
-    from regkd_edge.training import race
+    from regkd_edge.training.race import halving
 
     config = DistillConfig(student="mlp:8:tanh", steps=160, fraction=0.5)
-    done, advance_all = [], race.advance_all
+    done, advance_all = [], halving.advance_all
 
     def interrupted(entrants, rung):
         if rung == 80 and not resumed:
@@ -123,7 +123,7 @@ def test_an_interrupted_race_does_not_run_its_finished_rungs_again(data, teacher
         done.append((rung, len(entrants)))
         advance_all(entrants, rung)
 
-    monkeypatch.setattr(race, "advance_all", interrupted)
+    monkeypatch.setattr(halving, "advance_all", interrupted)
     resumed = False
     with pytest.raises(KeyboardInterrupt):
         distill(data, teacher, config, 0, checkpoint=tmp_path)
@@ -154,7 +154,7 @@ def figures(candidate, errors):
 
 
 def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not():
-    from regkd_edge.training.race import _decided, _winner
+    from regkd_edge.training.race.halving import _decided, _winner
 
     noise = np.random.default_rng(0).exponential(size=400)
     base, mixture = figures(BASE_ALONE, 9.0 * noise), figures(MIXTURE, 1.3 * noise)
@@ -170,7 +170,7 @@ def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not()
 
 
 def test_a_teacher_is_left_only_where_the_labels_alone_are_clearly_nearer():
-    from regkd_edge.training.race import _measure
+    from regkd_edge.training.race.halving import _measure
 
     noise, rows = np.random.default_rng(0).exponential(size=4000), np.ones(4000, bool)
     alone = [figures(LABELS_ALONE, noise)]

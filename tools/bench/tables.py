@@ -85,7 +85,7 @@ def measure(task: Task) -> list[dict]:
     from regkd_edge.models import predict
     from regkd_edge.recipes.candidates import candidates
     from regkd_edge.training import baseline, distill
-    from regkd_edge.training.entrant import without_students
+    from regkd_edge.training.race.entrant import without_students
 
     x, y = read_csv(task.path)
     few = len(x) < _FEW

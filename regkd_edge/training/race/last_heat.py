@@ -19,16 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from ..config import DistillConfig
-from ..config.flags import flag_of
-from ..io.progress import tick
-from ..models import predict
-from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
+from ...config import DistillConfig
+from ...config.flags import flag_of
+from ...io.progress import tick
+from ...models import predict
+from ...recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
+from ..job import Training
+from ..ranks import current
+from ..result import Trained
+from ..setting import Setting
 from .entrant import without_students
-from .job import Training
-from .ranks import current
-from .result import Trained
-from .setting import Setting
 
 __all__ = ["Heat", "Runner", "farther", "lost_to", "settle"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 
-from ..config import DistillConfig
-from ..config.objective import MOST_AUTO
+from ...config import DistillConfig
+from ...config.objective import MOST_AUTO
 from .entrant import Entrant
 
 __all__ = ["foregone"]

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import DistillConfig
-from ..errors import RecipeError, UserError
-from ..fused import Member, TrainState, advance
-from ..recipes.candidates import BASE_ALONE, Candidate
-from .ladder import branches
-from .ranks import current
-from .setting import Setting
+from ...config import DistillConfig
+from ...errors import RecipeError, UserError
+from ...fused import Member, TrainState, advance
+from ...recipes.candidates import BASE_ALONE, Candidate
+from ..ladder import branches
+from ..ranks import current
+from ..setting import Setting
 
 __all__ = ["Entrant", "advance_all", "enter", "judge_all", "without_students"]
 

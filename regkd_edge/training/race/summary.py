@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .race import Race
+    from .halving import Race
 
 __all__ = ["notes", "sentence"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .setting import Setting
+from ..setting import Setting
 
 __all__ = ["folds_of"]
 

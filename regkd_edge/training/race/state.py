@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import __version__
-from ..config import DistillConfig
-from ..io.files import digest
-from ..recipes.candidates import Candidate
-from .checkpoint import Checkpoint
+from ... import __version__
+from ...config import DistillConfig
+from ...io.files import digest
+from ...recipes.candidates import Candidate
+from ..checkpoint import Checkpoint
+from ..job import arrays_hash, module_hash
+from ..setting import Setting
 from .entrant import Entrant, enter, without_students
-from .job import arrays_hash, module_hash
-from .setting import Setting
 
 __all__ = ["RaceState"]
 

@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from ..config import DistillConfig
-from ..errors import UserError
-from ..io.progress import tick
-from ..recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, candidates
+from ...config import DistillConfig
+from ...errors import UserError
+from ...io.progress import tick
+from ...recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, candidates
+from ..ladder import FIRST
+from ..setting import Setting
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
 from .foregone import foregone
-from .ladder import FIRST
 from .last_heat import Heat
-from .race_state import RaceState
-from .race_summary import sentence
-from .setting import Setting
+from .state import RaceState
+from .summary import sentence
 
 __all__ = ["Race", "hold_race"]
 
