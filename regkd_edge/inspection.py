@@ -80,7 +80,8 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
         import onnx
     except ImportError:
         raise UserError("the onnx package is not installed.", "Run: pip install onnx.") from None
-    from .graph.graph import graph_precision, load_graph
+    from .graph.graph import load_graph
+    from .graph.precision import graph_precision
 
     model = load_graph(path)
     counted: dict[str, Any]

@@ -18,7 +18,7 @@ from ..engines.base import MANIFEST, versions
 from ..engines.lint import lint
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
-from ..graph.graph import graph_precision
+from ..graph.precision import graph_precision
 from ..graph.unoptimized import reference_outputs
 from ..io.command import command_line
 from ..io.files import file_hash, scratch_folder

@@ -78,7 +78,7 @@ class Platform:
     def lacks(self, precision: str) -> str | None:
         """Return why a graph of a precision cannot run on the target as intended, or None.
 
-        ``precision`` is a label as :func:`regkd_edge.graph.graph.graph_precision` gives it: "int8", "fp8+fp16", ...
+        ``precision`` is a label as :func:`regkd_edge.graph.precision.graph_precision` gives it: "int8", "fp8+fp16", ...
         """
         for part in precision.split("+"):
             without = [f"sm_{sm}" for sm in self.compute_capabilities if part not in formats_of(sm)]

@@ -245,7 +245,7 @@ def _types(model: Any) -> Iterator[Finding]:
 
 def _precision(path: str | Path, device: Platform) -> Iterator[Finding]:
     from ..errors import GraphError
-    from ..graph.graph import graph_precision
+    from ..graph.precision import graph_precision
 
     try:
         label = graph_precision(path).label

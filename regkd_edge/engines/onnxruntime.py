@@ -239,7 +239,7 @@ def _precision(source: Path) -> tuple[str, bool]:
     except ImportError:
         # The operator's name is in the file as plain bytes, so this needs no parser.
         return "unknown", b"DequantizeLinear" in source.read_bytes()
-    from ..graph.graph import graph_precision
+    from ..graph.precision import graph_precision
 
     counted = graph_precision(source)
     return counted.label, counted.pairs > 0
@@ -250,7 +250,7 @@ def _executed(engine: Path) -> dict[str, float] | None:
         import onnx  # noqa: F401
     except ImportError:
         return None
-    from ..graph.graph import graph_precision
+    from ..graph.precision import graph_precision
 
     return graph_precision(engine, executed=True).share
 

@@ -78,7 +78,7 @@ def _asked(stand_in: str, notes: list[str]) -> Any:
 
 
 def _label(path: Path) -> str:
-    from ..graph.graph import graph_precision
+    from ..graph.precision import graph_precision
 
     try:
         return graph_precision(path).label

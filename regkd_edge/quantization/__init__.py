@@ -5,7 +5,7 @@ Precision is defined by the ONNX graph alone: the same file has the same meaning
 
 from __future__ import annotations
 
-from ..graph.graph import GraphPrecision, LayerPrecision, graph_precision
+from ..graph.precision import GraphPrecision, LayerPrecision, graph_precision
 from .dispatch import quantize_graph
 from .fp16 import quantize_fp16
 from .int8 import quantize_int8

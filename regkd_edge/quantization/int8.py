@@ -13,7 +13,8 @@ import numpy as np
 from ..config import CORRECTIONS
 from ..errors import GraphError, NotAvailable, UserError
 from ..graph.chain import read_chain
-from ..graph.graph import graph_precision, input_of, load_graph
+from ..graph.graph import input_of, load_graph
+from ..graph.precision import graph_precision
 from ..graph.unoptimized import fixed_batch
 from ..graph.weighted import read_weighted
 from ..io.files import scratch_folder, write_atomic

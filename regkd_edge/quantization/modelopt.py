@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import GraphError, NotAvailable, UserError
-from ..graph.graph import graph_precision, load_graph
+from ..graph.graph import load_graph
+from ..graph.precision import graph_precision
 from ..graph.unoptimized import fixed_batch
 
 __all__ = ["calibration_method", "place_modelopt"]

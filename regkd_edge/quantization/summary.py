@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, GraphError
-from ..graph.graph import GraphPrecision, graph_precision, load_graph
+from ..graph.graph import load_graph
+from ..graph.precision import GraphPrecision, graph_precision
 from ..graph.unoptimized import reference_outputs
 from ..io.files import file_hash
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..engines.base import load_checked
 from ..errors import GraphError, NotAvailable, RunFolderError
-from ..graph.graph import graph_precision
+from ..graph.precision import graph_precision
 from ..io.command import command_line
 from ..io.reading import read_json
 from ..recipes.terms import TERMS

@@ -105,7 +105,7 @@ class NativeBackend:
         base.require(self)
 
     def refuses(self, onnx_path: str | Path) -> str | None:
-        from ...graph.graph import graph_precision
+        from ...graph.precision import graph_precision
 
         source = checked_source(onnx_path)
         try:
@@ -145,7 +145,8 @@ class NativeBackend:
         Path(folder, MANIFEST).unlink(missing_ok=True)  # while it is built, no manifest vouches for the old file
         with write_atomic(Path(folder, _FILE)) as temporary:
             Path(temporary).write_bytes(to_bytes(program))
-        from ...graph.graph import graph_precision, load_graph, row_shape
+        from ...graph.graph import load_graph, row_shape
+        from ...graph.precision import graph_precision
 
         precision, executed = graph_precision(source).label, program.share()
         manifest = seal(
