@@ -17,7 +17,7 @@ from torch import Tensor, library
 
 from ..errors import RecipeError
 from ..objectives import RowQuantities, StepRecipe, base_rows_and_gradient
-from . import native
+from . import native_operators
 from .eager import layout_of, plainly_eager, with_gradient
 from .points import perturb_twin
 
@@ -36,7 +36,7 @@ def stored_recipe(text: str) -> StepRecipe:
 
 
 def _perturbed(x, sigma, draws, seed, step):
-    fast = native.perturb(x, sigma, draws, seed, step)
+    fast = native_operators.perturb(x, sigma, draws, seed, step)
     return (
         fast if fast is not None else perturb_twin(x, sigma if sigma.numel() > 1 else float(sigma), draws, seed, step)
     )
@@ -98,7 +98,7 @@ def perturb(
 
 
 def _loss_and_slope(s, y, rows, recipe):
-    fast = native.matching_loss(s, y, rows, recipe)
+    fast = native_operators.matching_loss(s, y, rows, recipe)
     return fast if fast is not None else matching_loss_twin(s, y, rows, recipe)
 
 

@@ -27,7 +27,7 @@ def no_gpu() -> str | None:
         return None
     if torch.version.cuda is None:
         return f"this PyTorch ({torch.__version__}) is built without CUDA"
-    core = native._load()[0]
+    core = native.load()[0]
     why = core.cuda.device_count()[1] if core is not None and core.has_cuda else ""
     return why or f"PyTorch {torch.__version__} for CUDA {torch.version.cuda} finds no NVIDIA GPU"
 

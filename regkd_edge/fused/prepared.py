@@ -50,7 +50,7 @@ def prepare(student, teacher, recipe: StepRecipe, ours: list[Tensor], theirs: li
     device = ours[0].device
     if native.unavailable(device.type) if device.type in ("cpu", "cuda") else True:
         return None
-    core = native._load()[0]
+    core = native.load()[0]
     if max(len(ours), len(theirs)) > 2 * core.MAX_LAYERS:
         return None
     plan = StepPlan(core, student, teacher, recipe, ours, theirs)

@@ -12,7 +12,7 @@ from torch import Tensor, library
 from ..errors import DataError, ModelError, RecipeError
 from ..models.mlp import MLP
 from ..objectives import KERNEL_COLUMNS, RowQuantities, StepRecipe
-from . import native, prepared
+from . import native_operators, prepared
 from .eager import layout_of, parts_of, plainly_eager, with_gradient
 from .ops import ROW_FIELDS, stored_recipe
 from .passes import Net
@@ -26,7 +26,7 @@ def _step_and_gradient(student, teacher, x, y, rows, activations, recipe, seed, 
     ours, theirs = activations
     s_net = Net(student[::2], student[1::2], ours)
     t_net = Net(teacher[::2], teacher[1::2], theirs) if teacher else None
-    fast = native.distill_step(s_net, t_net, x, y, rows, recipe, seed, step, total, counter)
+    fast = native_operators.distill_step(s_net, t_net, x, y, rows, recipe, seed, step, total, counter)
     if fast is None:
         step = step if counter is None else step + int(counter)
         terms, dw, db = distill_step_twin(s_net, t_net, x, y, rows, recipe, seed=seed, step=step, total=total)

@@ -12,7 +12,7 @@ from ..errors import RecipeError
 from ..io.progress import tick
 from ..objectives import LOSS_COLUMNS, RowQuantities, StepRecipe
 from ..objectives.networks import Network
-from . import native
+from . import native_steps
 from .choose import Choice
 from .member import Member
 from .ops import matching_loss, perturb
@@ -69,7 +69,7 @@ def _advance(members: Sequence[Member], n: int, compute: str) -> list[StepsDone]
     for target in ("cpu", "cuda"):
         group = [i for i, choice in enumerate(choices) if choice.compute == target]
         if group:
-            losses.update(zip(group, native.run([members[i] for i in group], n, target)))
+            losses.update(zip(group, native_steps.run([members[i] for i in group], n, target)))
     for i, choice in enumerate(choices):
         if choice.compute == "torch":
             losses[i] = _torch_steps(members[i], n)

@@ -13,7 +13,18 @@ import pytest
 import torch
 
 from regkd_edge.errors import NotAvailable
-from regkd_edge.fused import Member, Optimizer, advance, choose, cuda, native, prepared, workspace
+from regkd_edge.fused import (
+    Member,
+    Optimizer,
+    advance,
+    choose,
+    cuda,
+    native,
+    native_operators,
+    native_steps,
+    prepared,
+    workspace,
+)
 from regkd_edge.fused.passes import Net
 from regkd_edge.fused.workspace import Workspace
 from regkd_edge.models.mlp import MLP
@@ -68,7 +79,7 @@ def world():
 
 
 def core_with(device):
-    core = native._load()[0]
+    core = native.load()[0]
     return SimpleNamespace(cuda=device, Job=core.Job, run=core.run, cost=core.cost, refuses=core.refuses)
 
 
@@ -76,12 +87,12 @@ STREAM = SimpleNamespace(cuda_stream=1234, synchronize=lambda: None)
 
 
 @pytest.mark.skipif(
-    not hasattr(native._load()[0] and native._load()[0].Job, "to_bytes"), reason="the core was built without CUDA"
+    not hasattr(native.load()[0] and native.load()[0].Job, "to_bytes"), reason="the core was built without CUDA"
 )
 @pytest.mark.parametrize("members, launch", [(3, 2000), (3, 4), (1, 2000), (1, 2)])
 def test_a_run_reaches_the_device_whole_in_launches_of_bounded_length(world, members, launch, monkeypatch):
     student, teacher, x, y = world
-    core = native._load()[0]
+    core = native.load()[0]
     monkeypatch.setattr(cuda, "_FIRST_STEPS", launch)
     monkeypatch.setattr(cuda, "_LAUNCH_SECONDS", 0.0)  # a later launch is one step
     make = lambda: [
@@ -92,13 +103,13 @@ def test_a_run_reaches_the_device_whole_in_launches_of_bounded_length(world, mem
     losses = advance(expected, 9, "cpu")
     for member in ours:
         member.prepare(9)
-    prepared = [native._prepare(member, 9) for member in ours]
+    prepared = [native_steps._prepare(member, 9) for member in ours]
     device = Device(core)
     cuda.train(core_with(device), [work for work, _ in prepared], 9, STREAM)
     first = min(launch, 9)
     assert device.launches == [(0, first), *((step, 1) for step in range(first, 9))]
     for member, (work, table), reference, progress in zip(ours, prepared, expected, losses):
-        native._bring_back(member, work, 9)
+        native_steps._bring_back(member, work, 9)
         assert torch.equal(table.float(), progress.losses)
         assert all(torch.equal(a, b) for a, b in zip(member.student.parameters(), reference.student.parameters()))
 
@@ -107,9 +118,9 @@ def test_a_run_reaches_the_device_whole_in_launches_of_bounded_length(world, mem
 def test_a_single_job_travels_with_the_launch(world, counter, monkeypatch):
     """No array is made from the host's memory between the job and the launch: what a captured graph may hold."""
     student, teacher, x, y = world
-    core, recipe = native._load()[0], StepRecipe.kang2024()
+    core, recipe = native.load()[0], StepRecipe.kang2024()
     nets = (Net.of(student), Net.of(teacher), x, y, row_quantities(teacher(x).detach(), y))
-    expected = native.distill_step(*nets, recipe, 1, 2, 9, counter)
+    expected = native_operators.distill_step(*nets, recipe, 1, 2, 9, counter)
     work = Workspace(core, recipe, *nets[:2], x.device)
     gradient, losses = torch.empty_like(work.parameters), torch.empty(5, dtype=torch.float64)
     job = work.job
@@ -125,9 +136,9 @@ def test_a_single_job_travels_with_the_launch(world, counter, monkeypatch):
 
 def test_a_prepared_step_plans_once_and_takes_nothing_from_the_host(world, monkeypatch):
     student, teacher, x, y = world
-    core, recipe = native._load()[0], StepRecipe.kang2024("blend")
+    core, recipe = native.load()[0], StepRecipe.kang2024("blend")
     nets = (Net.of(student), Net.of(teacher), x, y, RowQuantities(None))
-    expected = [native.distill_step(*nets, recipe, 1, step, 9) for step in (2, 7)]
+    expected = [native_operators.distill_step(*nets, recipe, 1, step, 9) for step in (2, 7)]
     ours, theirs = prepared.tensors_of(student), prepared.tensors_of(teacher)
     plan = prepared.prepare(student, teacher, recipe, ours, theirs)
     device = Device(core)
@@ -165,7 +176,7 @@ def test_launches_settle_at_a_fraction_of_a_second(seconds_per_step, monkeypatch
 def test_constants_of_a_captured_graph_outlive_every_cache(world, monkeypatch):
     """The template is evicted, the workspace is gone; what a graph points at is still there."""
     student, teacher, _, _ = world
-    core = native._load()[0]
+    core = native.load()[0]
 
     def constant(sigma, capturing):
         monkeypatch.setattr(workspace, "_capturing", lambda device: capturing)
@@ -190,9 +201,9 @@ def test_a_device_without_a_number_is_the_current_one(monkeypatch):
 
 def test_matching_loss_reaches_the_device(world):
     student, teacher, x, y = world
-    core = native._load()[0]
+    core = native.load()[0]
     s, rows, recipe = student(x).detach(), row_quantities(teacher(x).detach(), y), StepRecipe("ail")
-    expected, slope = native.matching_loss(s, y, rows, recipe)
+    expected, slope = native_operators.matching_loss(s, y, rows, recipe)
     work = Workspace(core, recipe, Net([s.new_zeros(1, 1)], [s.new_zeros(1)], "identity"), None, s.device)
     work.base(rows)
     gradient = torch.empty_like(s)

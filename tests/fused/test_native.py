@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regkd_edge.errors import NotAvailable
-from regkd_edge.fused import Member, Optimizer, TrainState, advance, choose, distill_steps, fit_steps, native
+from regkd_edge.fused import (
+    Member,
+    Optimizer,
+    TrainState,
+    advance,
+    choose,
+    distill_steps,
+    fit_steps,
+    native,
+    native_operators,
+    native_steps,
+)
 from regkd_edge.fused.ops import matching_loss_twin
 from regkd_edge.fused.passes import Net, forward
 from regkd_edge.fused.permutation import epoch_rows
@@ -37,7 +48,9 @@ def double(rows: RowQuantities) -> RowQuantities:
 
 def both(student, teacher, x, y, rows, recipe):
     """Terms and flat gradient: of the core in float32, of the twin in float64 on the same noise."""
-    terms, gradient = native.distill_step(Net.of(student), Net.of(teacher), x, y, rows, recipe, *WHERE.values())
+    terms, gradient = native_operators.distill_step(
+        Net.of(student), Net.of(teacher), x, y, rows, recipe, *WHERE.values()
+    )
     y64 = y.double() if y is not None else None
     nets = [Net.of(net, torch.float64) for net in (student, teacher)]
     expected_terms, dw, db = distill_step_twin(*nets, x.double(), y64, double(rows), recipe, **WHERE)
@@ -55,7 +68,7 @@ def test_perturb_has_the_bits_of_the_twin(shape, draws):
     sigma = torch.rand(x[0].numel(), generator=torch.Generator().manual_seed(1))
     for s in (torch.tensor([0.3]), sigma):
         assert torch.equal(
-            native.perturb(x, s, draws, 2**40 + 5, 7),
+            native_operators.perturb(x, s, draws, 2**40 + 5, 7),
             perturb_twin(x, s if len(s) > 1 else float(s), draws, 2**40 + 5, 7),
         )
 
@@ -63,12 +76,12 @@ def test_perturb_has_the_bits_of_the_twin(shape, draws):
 @pytest.mark.parametrize("n", [1, 2, 3, 17, 1000])
 def test_rows_have_the_order_of_the_twin(n):
     out = torch.zeros(n, dtype=torch.int32)
-    native._load()[0].permute(2**50 + 1, 2**33 + 4, n, out.data_ptr())
+    native.load()[0].permute(2**50 + 1, 2**33 + 4, n, out.data_ptr())
     assert torch.equal(out.long(), epoch_rows(2**50 + 1, 2**33 + 4, n))
 
 
 def test_the_lists_of_names_are_the_same_in_all_layers():
-    core = native._load()[0]
+    core = native.load()[0]
     assert list(core.ACTIVATIONS) == list(ACTIVATIONS)
     assert list(core.TERMS) == ["base", "pm", "abm", "gm"]
 
@@ -163,7 +176,7 @@ def test_matching_loss_is_the_twins(base, constants):
         row_quantities(t, y, k=0.5), mix=torch.rand(77, generator=g), weight=torch.rand(77, generator=g)
     )
     recipe = StepRecipe(base, **constants)
-    value, slope = native.matching_loss(s, y, rows, recipe)
+    value, slope = native_operators.matching_loss(s, y, rows, recipe)
     expected_value, expected_slope = matching_loss_twin(s.double(), y.double(), double(rows), recipe)
     assert float(value) == pytest.approx(float(expected_value), rel=1e-6)
     torch.testing.assert_close(slope.double(), expected_slope, rtol=1e-5, atol=1e-7)
@@ -261,7 +274,7 @@ def test_an_interrupted_call_changes_nothing_and_is_heard(monkeypatch):
 
     student, teacher, x, y = world()
     before, state, calls = copy.deepcopy(student), TrainState(), []
-    core = native._load()[0]
+    core = native.load()[0]
 
     def run(jobs, steps, at_most):
         calls.append(steps)
@@ -270,16 +283,16 @@ def test_an_interrupted_call_changes_nothing_and_is_heard(monkeypatch):
         core.run(jobs, steps, at_most=at_most)
 
     fake = SimpleNamespace(**{name: getattr(core, name) for name in ("Job", "MAX_LAYERS", "refuses", "cost")}, run=run)
-    monkeypatch.setattr(native, "_load", lambda: (fake, None))
-    monkeypatch.setattr(native, "_FLOP_A_CALL", 1e6)
+    monkeypatch.setattr(native, "load", lambda: (fake, None))
+    monkeypatch.setattr(native_steps, "_FLOP_A_CALL", 1e6)
     call = (student, teacher, x, y, StepRecipe(), Optimizer(), state)
     with pytest.raises(KeyboardInterrupt):
         distill_steps(*call, n=100, total=100, batch=32, compute="cpu")
     assert len(calls) == 3 and same(student, before) and state.step == 0
-    monkeypatch.setattr(native, "_load", lambda: (core, None))
+    monkeypatch.setattr(native, "load", lambda: (core, None))
     whole = copy.deepcopy(student)
     distill_steps(*call, n=100, total=100, batch=32, compute="cpu")  # still in small pieces
-    monkeypatch.setattr(native, "_FLOP_A_CALL", 1e12)
+    monkeypatch.setattr(native_steps, "_FLOP_A_CALL", 1e12)
     distill_steps(whole, teacher, x, y, StepRecipe(), Optimizer(), n=100, total=100, batch=32, compute="cpu")
     assert same(student, whole)
 
@@ -390,7 +403,7 @@ class TestChoice:
         assert len(caplog.records) == 1 and "cpu" in caplog.records[0].getMessage()
 
     def test_a_missing_extension_is_named(self, monkeypatch):
-        monkeypatch.setattr(native, "_load", lambda: (None, "the compiled extension regkd_edge._core is missing"))
+        monkeypatch.setattr(native, "load", lambda: (None, "the compiled extension regkd_edge._core is missing"))
         assert "_core" in self.why().reason
         with pytest.raises(NotAvailable, match="_core"):
             self.why(compute="cpu")

@@ -28,7 +28,7 @@ def where(**change):
 @pytest.fixture
 def gpu(monkeypatch, tmp_path):
     """A machine where PyTorch and the core both see one GPU, which refuses what ``refusal`` says."""
-    core, device = native._load()[0], SimpleNamespace(refusal=None)
+    core, device = native.load()[0], SimpleNamespace(refusal=None)
 
     def plan(jobs, index):
         if device.refusal:
@@ -40,7 +40,7 @@ def gpu(monkeypatch, tmp_path):
     there = SimpleNamespace(has_cuda=True, cuda=calls)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     there.__dict__.update({name: getattr(core, name) for name in names})
-    monkeypatch.setattr(native, "_load", lambda: (there, None))
+    monkeypatch.setattr(native, "load", lambda: (there, None))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     return SimpleNamespace(core=there, device=device)
@@ -118,7 +118,7 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "12.8")
     counted = SimpleNamespace(device_count=lambda: (0, "no NVIDIA driver is installed on this machine"))
     absent = SimpleNamespace(has_cuda=True, cuda=counted)
-    monkeypatch.setattr(native, "_load", lambda: (absent, None))
+    monkeypatch.setattr(native, "load", lambda: (absent, None))
     with pytest.raises(NotAvailable, match="no NVIDIA driver is installed"):
         where(device="cuda")
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from regkd_edge.errors import DataError, ModelError, RecipeError
-from regkd_edge.fused import distill_backward, distill_step, native, prepared, single_step
+from regkd_edge.fused import distill_backward, distill_step, native, native_operators, prepared, single_step
 from regkd_edge.fused.passes import Net
 from regkd_edge.fused.twin import distill_step_twin
 from regkd_edge.models.mlp import MLP
@@ -36,7 +36,7 @@ def unprepared(student, teacher, x, y, recipe=RECIPE, rows=None):
     nets = [Net.of(copy.deepcopy(net)) for net in (student, teacher)]
     rows = rows or RowQuantities(None)
     place = (x, y, rows, recipe, *WHERE.values())
-    done = native.distill_step(*nets, *place)
+    done = native_operators.distill_step(*nets, *place)
     if done is not None:
         return done
     terms, dw, db = distill_step_twin(*nets, x, y, rows, recipe, **WHERE)
