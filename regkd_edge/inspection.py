@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .data.facts import facts_of_data, holds_data
-from .engines.base import MANIFEST, load_checked, read_manifest
+from .engines.manifest import MANIFEST, load_checked, read_manifest
 from .errors import GraphError, UserError
 from .io.reading import read_json
 from .io.text import per_target

@@ -13,7 +13,7 @@ import numpy as np
 
 from .config import DataConfig
 from .data.named import read_rows
-from .engines.base import MANIFEST
+from .engines.manifest import MANIFEST
 from .errors import UserError
 from .io.files import write_atomic
 from .io.reading import read_json

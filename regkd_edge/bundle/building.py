@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import api
 from ..engines import available, get_backend
-from ..engines.base import MANIFEST
+from ..engines.manifest import MANIFEST
 from ..errors import GraphError, NotAvailable, UserError
 from ..io.files import write_json
 from ..run import RunFolder

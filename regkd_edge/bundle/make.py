@@ -14,8 +14,9 @@ from ..config import PATHS, RunConfig
 from ..config.platforms import get_platform
 from ..data import Dataset, Scalers, load_dataset, load_predictions
 from ..engines import get_backend
-from ..engines.base import MANIFEST, versions
+from ..engines.base import versions
 from ..engines.lint import lint
+from ..engines.manifest import MANIFEST
 from ..engines.verify import allowed_difference
 from ..errors import GraphError, UserError
 from ..graph.precision import graph_precision

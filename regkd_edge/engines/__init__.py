@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
-from .base import Backend, Manifest, Runner, read_manifest
+from .base import Backend, Runner
+from .manifest import Manifest, read_manifest
 
 __all__ = ["BACKENDS", "Backend", "Manifest", "Runner", "available", "get_backend", "load_runner", "read_manifest"]
 

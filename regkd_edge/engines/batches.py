@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Manifest, Runner
+from .base import Runner
+from .manifest import Manifest
 
 __all__ = ["predict", "shaped"]
 

@@ -17,8 +17,9 @@ from ..errors import DataError, GraphError, UserError
 from ..io.files import write_json
 from ..io.words import counted
 from . import get_backend, load_runner, read_manifest
-from .base import MANIFEST, Manifest, Runner
+from .base import Runner
 from .batches import predict
+from .manifest import MANIFEST, Manifest
 from .verify import Oracle, build_verified, probe_oracle
 
 __all__ = ["Engine", "build_engine"]

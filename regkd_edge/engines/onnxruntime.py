@@ -18,8 +18,9 @@ import numpy as np
 
 from ..errors import DataError, GraphError, NotAvailable, UserError
 from ..io.files import write_atomic
-from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
+from .base import checked_options, checked_source, require, versions
 from .host import cpu_model
+from .manifest import MANIFEST, Manifest, load_checked, seal
 
 __all__ = ["BACKEND", "OnnxRuntimeBackend", "OnnxRuntimeRunner"]
 

@@ -15,9 +15,10 @@ from typing import Any
 from ..config.platforms import formats_of
 from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import write_atomic
-from .base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
+from .base import checked_options, checked_source, require, versions
 from .gpu import Driver, missing_gpu
 from .host import cpu_model
+from .manifest import MANIFEST, Manifest, load_checked, seal
 from .tensorrt.network import add_profile, logger, parse_graph, tensor_of
 from .tensorrt.precision import label_of, network_layers
 from .tensorrt.runner import TensorRTRunner

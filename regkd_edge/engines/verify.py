@@ -20,8 +20,9 @@ from ..errors import GraphError, NotAvailable
 from ..graph.unoptimized import reference_outputs
 from ..io.files import write_json
 from . import get_backend, load_runner, read_manifest
-from .base import MANIFEST, Backend, Manifest
+from .base import Backend
 from .batches import predict
+from .manifest import MANIFEST, Manifest
 
 __all__ = [
     "DIFFERS",

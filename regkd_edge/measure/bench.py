@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..engines import get_backend, load_runner, read_manifest
-from ..engines.base import Manifest, Runner, load_checked
+from ..engines.base import Runner
 from ..engines.batches import predict, shaped
+from ..engines.manifest import Manifest, load_checked
 from ..errors import DataError
 from .accuracy import accuracy, compare
 from .latency import latencies, latency, percentiles

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..engines.base import load_checked
+from ..engines.manifest import load_checked
 from ..errors import GraphError, NotAvailable, RunFolderError
 from ..graph.precision import graph_precision
 from ..io.command import command_line

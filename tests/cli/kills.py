@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regkd_edge.engines.base import MANIFEST
+from regkd_edge.engines.manifest import MANIFEST
 from regkd_edge.io.reading import read_json
 from regkd_edge.run import RunFolder
 

@@ -19,8 +19,9 @@ from ...io.files import write_atomic
 from ...io.limits import ENGINE_BYTES
 from ...io.regular import read_bytes
 from .. import base
-from ..base import MANIFEST, Manifest, checked_options, checked_source, load_checked, seal, versions
+from ..base import checked_options, checked_source, versions
 from ..host import cpu_model
+from ..manifest import MANIFEST, Manifest, load_checked, seal
 from .file import from_bytes, to_bytes
 from .header import header_of
 from .operations import Program

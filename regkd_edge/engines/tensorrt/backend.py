@@ -12,9 +12,10 @@ from typing import Any
 
 from ...errors import GraphError, NotAvailable, RunFolderError, UserError
 from ...io.files import file_hash, write_atomic
-from ..base import MANIFEST, Manifest, checked_options, checked_source, load_checked, require, seal, versions
+from ..base import checked_options, checked_source, require, versions
 from ..gpu import Driver, missing_gpu
 from ..host import cpu_model, device_model
+from ..manifest import MANIFEST, Manifest, load_checked, seal
 from .network import (
     add_profile,
     allow_weak_types,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError, GraphError, UserError
-from ..base import Manifest
 from ..gpu import Buffer, Driver, Stopwatch
+from ..manifest import Manifest
 
 __all__ = ["TensorRTRunner"]
 
