@@ -161,15 +161,20 @@ def per_target(
     names: Sequence[str],  # [o]
     pooled: float | None = None,
     most: int = 4,
+    digits: int = 4,
+    against: tuple[Sequence[float], float] | None = None,  # [o] and pooled
 ) -> str:
     """Return an error of each target in its unit, and the pooled one second: ``72.8 (life), 23.4 (capacity), 0.128
-    standard deviations (pooled)``. Of many targets the first ones are said."""
+    standard deviations (pooled)``. Of many targets the first ones are said. Beside each stands the error that it is
+    compared ``against``, if one is given: ``72.8 against 65.1 (life)``."""
     names = list(names) if len(names) == len(values) else [f"target {j}" for j in range(len(values))]
-    said = [f"{value:.4g} ({name})" for value, name in zip(values[:most], names)]
+    others, other = ([None] * len(values), None) if against is None else against
+    figure = lambda *found: " against ".join(f"{value:.{digits}g}" for value in found if value is not None)
+    said = [f"{figure(value, beside)} ({name})" for value, beside, name in zip(values[:most], others, names)]
     if len(values) > most:
         said.append(counted(len(values) - most, "more target"))
     if pooled is not None and len(values) != 1:
-        said.append(f"{pooled:.4g} standard deviations (pooled)")
+        said.append(f"{figure(pooled, other)} standard deviations (pooled)")
     return ", ".join(said)
 
 

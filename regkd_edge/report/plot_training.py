@@ -1,4 +1,4 @@
-"""Training: the terms of the loss and the validation error over the steps, and the race between recipes."""
+"""Training: the terms of the loss and the validation error over the steps; bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from ..recipes.terms import TERMS
 from .axes import PlotArea, number, shortened, text
 
-__all__ = ["bars", "curves", "loss_terms", "race_rows", "term_names", "validation_curves"]
+__all__ = ["bars", "curves", "loss_terms", "term_names", "validation_curves"]
 
 _TOTAL = "all terms together"
 _COLOURS = ("s2", "s4", "s3")  # of the terms, in the order of their table
@@ -105,24 +105,3 @@ def bars(values: Sequence[tuple[str, float, bool]], label: str, title: str) -> s
         ]
     parts.append(text(width / 2, height - 6, shortened(label, width), "label"))
     return PlotArea((0, 1), (0, 1), width=width, height=height).svg(title, parts)
-
-
-def race_rows(race: Mapping[str, Any]) -> list[tuple[str, float, bool]]:
-    """Return (candidate, last distance, won) of the record of a race, nearest first.
-
-    A candidate that was dropped before the last rung says so in its name: its distance is that of a shorter training.
-    """
-    key = "distance_to_labels" if "labels" in str(race.get("measure", "")).split(" on ")[0] else "distance_to_teacher"
-    rungs = len(race.get("rungs") or ())
-    rows = []
-    for one in race.get("candidates") or ():
-        scores = [float(score) for score in one.get(key) or () if _is_number(score)]
-        if scores:
-            title = str(one.get("title", ""))
-            dropped = f" (dropped after rung {len(scores)} of {rungs})" if len(scores) < rungs else ""
-            rows.append((title + dropped, scores[-1], title == race.get("winner")))
-    return sorted(rows, key=lambda row: row[1])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

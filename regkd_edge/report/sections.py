@@ -11,7 +11,8 @@ from .notes import loop_overhead
 from .plot_errors import MOST_POINTS, error_by_range, influence, predicted_against_true, residuals_over
 from .plot_latency import axis_ends, axis_of, latency_strip, strip_caption
 from .plot_pareto import Point, trade_off
-from .plot_training import bars, curves, loss_terms, race_rows, validation_curves
+from .plot_training import bars, curves, loss_terms, validation_curves
+from .race import race_figures, race_table
 from .table import OF_TARGET, TEXTS, cell, columns, percent, size
 from .table import figure as written
 
@@ -178,11 +179,10 @@ def training_section(report: Report) -> str:
                 figures.append(figure(caption, legend(colours) if drawn else "", drawn))
     race = ""
     if found.race:
-        drawn = bars(race_rows(found.race), str(found.race.get("measure", "distance")), "the race of the recipes")
-        figures.append(figure("The race that chose the recipe: nearest first", drawn))
+        figures += race_figures(found.race)
         explanation = found.race.get("explanation") or found.race.get("sentence")
         race = f"<p>{e(explanation)}.</p>" if explanation else ""
-    return section("Training", race, grid(*figures))
+    return section("Training", race, grid(*figures), race_table(found.race) if found.race else "")
 
 
 def layer_section(report: Report) -> str:

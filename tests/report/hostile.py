@@ -59,9 +59,11 @@ def crowded_report(run):
         "winner": "all terms at half the noise, then none at all",
         "explanation": "all terms at half the noise won; the base alone is 31 % worse on held-out rows",
         "rungs": [100, 400],
+        "targets": TARGETS,
         "candidates": [
             {"title": f"candidate {i} with a long title that says all of its fields, one after the other, at length",
-             "distance_to_teacher": [0.5, 0.1 * i][: 1 + i % 2]}
+             "distance_to_teacher": [0.5, 0.1 * i][: 1 + i % 2],
+             "target_distance_to_teacher": [[5e6, 5e-8], [1e6 * i, 1e-8 * i]][: 1 + i % 2]}
             for i in range(6)
         ],
     }  # fmt: skip

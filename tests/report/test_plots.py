@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -20,7 +21,8 @@ from regkd_edge.report.plot_errors import (
 )
 from regkd_edge.report.plot_latency import axis_ends, axis_of, latency_strip, strip_caption
 from regkd_edge.report.plot_pareto import Point, frontier, placed_labels, trade_off
-from regkd_edge.report.plot_training import bars, curves, loss_terms, race_rows, validation_curves
+from regkd_edge.report.plot_training import bars, curves, loss_terms, validation_curves
+from regkd_edge.report.race import race_figures, race_rows, race_table
 from regkd_edge.report.table import figure, percent, size
 
 
@@ -179,6 +181,62 @@ def test_the_race_is_shown_nearest_first_with_those_that_were_dropped():
     ]
     drawn = [float(e.get("width")) for e in picture(bars(race_rows(race), "d", "t")).iter("rect")]
     assert drawn == sorted(drawn) and drawn[2] == pytest.approx(9 * drawn[0], abs=0.5)
+    [alone] = race_figures(race)
+    assert "standard deviations" in alone and race_table(race) == "", "the record of an earlier version"
+
+
+def race_of(targets):
+    candidate = lambda title, pooled, *own: {
+        "title": title, "distance_to_teacher": pooled, "distance_to_labels": pooled,
+        "target_distance_to_teacher": [list(rung) for rung in own],
+    }  # fmt: skip
+    n = len(targets)
+    return {
+        "measure": "distance to the teacher on held-out rows, standard deviations of the target",
+        "winner": "PM",
+        "rungs": [1000, 4000],
+        "targets": list(targets),
+        "candidates": [
+            candidate("base alone", [0.5, 0.4], [80.0, 3e-6][:n], [64.0, 4e-6][:n]),
+            candidate("PM", [0.6, 0.1], [96.0, 7e-6][:n], [16.0, 5e-6][:n]),
+            candidate("wild", [0.7, None], [112.0, 8e-6][:n], [None, None][:n]),
+            candidate("slow", [0.9], [144.0, 9e-6][:n]),
+        ],
+    }  # fmt: skip
+
+
+def test_the_race_is_shown_per_target_in_its_unit_and_pooled_second():
+    race = race_of(["life [cycles]", "strain"])
+    assert race_rows(race, 0) == [
+        ("PM", 16.0, True),
+        ("base alone", 64.0, False),
+        ("wild (diverged after rung 1 of 2)", 112.0, False),
+        ("slow (dropped after rung 1 of 2)", 144.0, False),
+    ]
+    assert [title for title, _, _ in race_rows(race, 1)][:2] == ["base alone", "PM"], "nearest first in this target"
+    labels = [picture(f[f.index("<svg") : f.index("</figure>")]).findall("text")[-1].text for f in race_figures(race)]
+    assert labels[:2] == ["distance to the teacher, life [cycles]", "distance to the teacher, strain"]
+    assert "standard deviations" in labels[2] and len(labels) == 3
+    cells = re.findall(r"<t[hd] [^>]*>(?:<span>)?([^<]*)", race_table(race))
+    assert cells[:5] == ["candidate of the race", "steps when judged", *labels[:2], "pooled, standard deviations"]
+    assert cells[5:15] == ["PM", "4,000", "16", "5.000e-06", "0.1", "base alone", "4,000", "64", "4.000e-06", "0.4"]
+    assert cells[15:] == ["wild", "1,000", "112", "8.000e-06", "0.7", "slow", "1,000", "144", "9.000e-06", "0.9"]
+
+
+def test_the_race_for_one_target_has_no_standard_deviations():
+    race = race_of(["life [cycles]"])
+    assert len(race_figures(race)) == 1 and "deviation" not in race_figures(race)[0] + race_table(race)
+    assert "distance to the teacher, life [cycles]" in race_table(race)
+
+
+@pytest.mark.parametrize("field", ["rungs", "targets", "measure", "winner"])
+@pytest.mark.parametrize("value", [None, 3, "x", {"a": 1}, [None, "x", [1]]])
+def test_a_record_of_a_race_that_was_edited_is_shown_as_far_as_it_goes(field, value):
+    race = race_of(["a", "b"]) | {field: value}
+    assert race_figures(race) and "<svg" in race_figures(race)[0]
+    race_table(race)
+    odd = [{}, 3, {"title": 1, "target_distance_to_teacher": [3, [], ["x"]], "distance_to_teacher": "x"}]
+    assert race_table(race | {"candidates": odd}) == ""
 
 
 @pytest.mark.parametrize("room", [20, 60, 200])

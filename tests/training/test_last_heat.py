@@ -14,6 +14,7 @@ from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Can
 from regkd_edge.training import distill, train_teacher
 from regkd_edge.training.race import halving
 from regkd_edge.training.race.last_heat import Heat, farther, lost_to
+from regkd_edge.training.race.units import Pair, TargetUnits
 
 CONFIG = DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2)
 WIDE = Candidate(
@@ -55,7 +56,10 @@ def test_a_winner_that_is_farther_from_the_labels_than_the_base_is_not_kept(tabl
     said, heat = student.race["explanation"], student.race["last_heat"]
     assert heat["lost"] == "labels" and heat["rows"] == 48 and said == student.notes[0]
     ours, theirs = heat["distance_to_labels"]
-    assert ours > 1.02 * theirs and f"{ours:.3g} against {theirs:.3g}" in said
+    assert ours > 1.02 * theirs and "standard deviations" not in said
+    own = [pair[0] for pair in heat["target_distance_to_labels"]]
+    assert own == pytest.approx([ours * student.scalers.y.scale[0], theirs * student.scalers.y.scale[0]])
+    assert f"than the base alone, {own[0]:.3g} against {own[1]:.3g} (y), by more than chance" in said
     assert student.race["winner"] in ("the base alone", "the labels alone")
     assert f"{student.race['winner']} is kept" in said and student.race["fields"]["terms"] == []
     # The remedy gives the student that lost, and that one is indeed worse on rows that nobody saw.
@@ -129,16 +133,22 @@ def test_only_what_is_more_than_chance_and_large_enough_to_matter_counts():
 
 
 def test_figures_of_the_mixture_are_not_said_of_the_winner():
-    heat = Heat(90, (0.25, 0.2), None, "teacher", BASE_ALONE.title, None)
+    units = TargetUnits(("life [cycles]", "capacity [mAh]"), (100.0, 0.01))
+    distance = Pair((0.25, 0.2), ([0.3, 0.1], [0.2, 0.2]))
+    heat = Heat(90, units, distance, None, "teacher", BASE_ALONE.title, None)
     alone = heat.sentence("GM", {"w_gm": 0.5})
     assert alone.startswith(
         "GM won the race, but trained to its end it is farther from its teacher on 90 held-out rows"
     )
-    said = replace(heat, mixture=(0.26, 0.25)).sentence("GM", {"w_gm": 0.5})
+    said = replace(heat, mixture=Pair((0.26, 0.25), ([0.3, 0.2], [0.3, 0.1]))).sentence("GM", {"w_gm": 0.5})
     assert said.startswith(
         f"{MIXTURE.title} took the place of GM, which won the race, but trained to its end the mixture"
     )
-    assert "(0.25 against 0.2 standard" in said and said.endswith("the base alone is kept (for the other: --w-gm 0.5)")
+    figures = (
+        "30 against 20 (life [cycles]), 0.001 against 0.002 (capacity [mAh]), 0.25 against 0.2 standard deviations"
+    )
+    assert f"the base alone, {figures} (pooled), by more than chance" in said
+    assert said.endswith("the base alone is kept (for the other: --w-gm 0.5)")
 
 
 def test_labels_come_before_the_teacher_and_a_teacher_that_is_left_loses_nothing():
@@ -165,4 +175,5 @@ def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
     ours, theirs = heat["distance_to_teacher_of_winner_and_mixture"]
     assert theirs < 1.02 * ours and heat["lost"] is None and student.race["winner"] == MIXTURE.title
     assert said.startswith("GM with little to say won the race") and f"{MIXTURE.title} is kept" in said
-    assert student.setup["noise"] == "mixed" and f"{ours:.3g} against {theirs:.3g}" in said
+    ours, theirs = (pair[0] for pair in heat["target_distance_to_teacher_of_winner_and_mixture"])
+    assert student.setup["noise"] == "mixed" and f"rows, {ours:.3g} against {theirs:.3g} (y), and it costs" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Can
 from regkd_edge.training import distill, recipe_of, train_teacher
 from regkd_edge.training.race.entrant import Entrant
 from regkd_edge.training.race.folds import folds_of
+from regkd_edge.training.race.halving import Race
+from regkd_edge.training.race.summary import sentence
+from regkd_edge.training.race.units import TargetUnits
 from regkd_edge.training.setting import Setting
 
 from .test_train import make_dataset
@@ -66,6 +70,60 @@ def test_the_race_is_stored_with_its_scores_and_explained(data, raced, tmp_path)
     assert race["explanation"].startswith(f"{race['winner']} won") and race["explanation"] == raced.notes[0]
     raced.save(tmp_path, data)
     assert json.loads((tmp_path / "race.json").read_text())["winner"] == race["winner"]
+
+
+def test_distances_are_stored_and_said_per_target_in_its_unit(tmp_path):
+    """Watts and strains: a distance in the unit of each, from the scales of the targets and the pooled distance."""
+    data = make_dataset(n=700, o=2)
+    units = np.array([1e4, 1e-5])
+    y = data.y * units
+    data = Dataset(Table(data.x, y, data.table.feature_names, ["power [W]", "strain"], "memory"), data.split)
+    smooth = lambda z: np.stack([100 + 20 * np.sin(z[:, 0]) + 5 * z[:, 1] * z[:, 2], -1 + 0.1 * np.tanh(z.sum(1))], 1)
+    answers = ArrayFunction(lambda x: 1.01 * units * smooth((x - 10) / 3))  # 1 % off the labels
+    truth = Teacher(answers, None, "raw", "a teacher of two units")
+    student = distill(data, truth, DistillConfig(student="mlp:8:tanh", steps=160), 0)
+    race = student.race
+    assert race["targets"] == ["power [W]", "strain"] and len(race["candidates"]) > 3
+    scale = y[data.split.train].std(0)
+    for one in race["candidates"]:
+        for to in ("teacher", "labels"):
+            own, pooled = np.array(one[f"target_distance_to_{to}"]), np.array(one[f"distance_to_{to}"])
+            assert own.shape == (len(pooled), 2)
+            assert np.sqrt(((own / scale) ** 2).mean(1)) == pytest.approx(pooled, rel=1e-6)
+            assert (own[:, 0] > 1e5 * own[:, 1]).all(), "each in its own unit"
+    theirs = np.sqrt((((truth.predict(data.x) - y) ** 2)[data.split.validation]).mean(0))
+    assert race["target_teacher_distance_to_labels"] == pytest.approx(list(theirs), rel=1e-4)
+    by_title = {one["title"]: one["target_distance_to_teacher"][-1] for one in race["candidates"]}
+    if race["winner"] != race["base"]:
+        base, ours = by_title[race["base"]], by_title[race["winner"]]
+        assert (
+            f"held-out rows: {base[0]:.3g} against {ours[0]:.3g} (power [W]), {base[1]:.3g} against" in student.notes[0]
+        )
+        assert student.notes[0].endswith("standard deviations (pooled)")
+    student.save(tmp_path, data)
+    assert json.loads((tmp_path / "race.json").read_text())["candidates"] == race["candidates"]
+
+
+def test_a_candidate_that_diverges_is_stored_as_such(data, teacher, tmp_path, monkeypatch):
+    from regkd_edge.training.race import halving
+
+    wild = Candidate("wild", {"base": "mimic", "terms": [], "lr": 1e30})
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, wild])
+    student = distill(data, teacher, DistillConfig(student="mlp:4:tanh", steps=40), 0)
+    student.save(tmp_path, data)
+    stored = json.loads((tmp_path / "race.json").read_text())["candidates"][1]
+    assert stored["title"] == "wild" and stored["distance_to_teacher"] == [None]
+    assert stored["target_distance_to_teacher"] == [[None]]
+
+
+def test_a_base_that_diverged_is_not_said_to_be_infinitely_worse():
+    won, base = figures(MIXTURE, np.full(9, 0.25)), figures(BASE_ALONE, np.full(9, np.inf))
+    units = TargetUnits(("y",), (2.0,))
+    race = Race(DistillConfig(), [base, won], won, "teacher", units, None, [10], 1, 9, 0.0, None)
+    assert sentence(race) == f"{MIXTURE.title} won; the base alone diverged"
+    base = figures(BASE_ALONE, np.full(9, 1.0))
+    told = sentence(replace(race, entrants=[base, won]))
+    assert told == f"{MIXTURE.title} won; the base alone is 100% worse on held-out rows: 2 against 1 (y)"
 
 
 def test_the_winner_by_its_fields_is_the_same_student(data, teacher, raced):
@@ -149,6 +207,7 @@ def test_searched_points_of_the_race_stay_inside_the_rows(data, teacher):
 def figures(candidate, errors):
     errors = np.asarray(errors, float)
     one = Entrant(candidate, DistillConfig(), scores=[np.sqrt(errors.mean())], label_scores=[9.0])
+    one.target_scores = [[one.scores[0]]]
     one.errors = one.label_errors = errors
     return one
 

@@ -17,6 +17,7 @@ from ...recipes.candidates import BASE_ALONE, Candidate
 from ..ladder import branches
 from ..ranks import current
 from ..setting import Setting
+from .units import TargetUnits, by_target, stored
 
 __all__ = ["Entrant", "advance_all", "enter", "judge_all", "without_students"]
 
@@ -33,6 +34,8 @@ class Entrant:
         One per fold; empty for one that is out.
     scores, label_scores : list of float
         Root mean squared distances to the teacher and to the labels on held-out rows, standard deviations.
+    target_scores, target_label_scores : list of [o]
+        The same of each target.
     errors, label_errors : [n] or None
         Squared distances of the last rung, row by row, in the order of the folds.
     """
@@ -43,6 +46,8 @@ class Entrant:
     keep: list[Callable] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     label_scores: list[float] = field(default_factory=list)
+    target_scores: list[list[float]] = field(default_factory=list)
+    target_label_scores: list[list[float]] = field(default_factory=list)
     errors: np.ndarray | None = None
     label_errors: np.ndarray | None = None
 
@@ -60,6 +65,11 @@ class Entrant:
         """The last distance."""
         return (self.scores if measure == "teacher" else self.label_scores)[-1]
 
+    def distances(self, measure: str) -> tuple[list[float], float]:
+        """The last distance, of each target [o] and pooled."""
+        own = self.target_scores if measure == "teacher" else self.target_label_scores
+        return own[-1], self.score(measure)
+
     def ahead_of(self, other: Entrant, measure: str) -> float:
         """By how many standard errors it is nearer on the held-out rows; the two are compared row by row."""
         ours, theirs = ((e.errors if measure == "teacher" else e.label_errors) for e in (self, other))
@@ -70,27 +80,32 @@ class Entrant:
 
     def judge(self, copies: Sequence[Member], folds: Sequence[Setting]) -> bool:
         """Note how far its students, one per fold, are from teacher and labels; no students, or False: it diverged."""
-        near, far = [np.full(0 if copies else 1, math.inf)], [np.full(0 if copies else 1, math.inf)]
+        none = np.full((0 if copies else 1, folds[0].held[1].shape[1]), math.inf)
+        near, far = [none], [none]
         for fold, copy_, keep in zip(folds, copies, self.keep):
             x = torch.from_numpy(fold.held[0]).float()
             with torch.no_grad():
                 s = keep(copy_.averaged())(x.to(copy_.device)).cpu().double().numpy()
-            near.append(((s - fold.teacher_on_held) ** 2).mean(1))
-            far.append(((s - fold.held[1]) ** 2).mean(1))
-        judged = np.concatenate(near), np.concatenate(far)
+            near.append((s - fold.teacher_on_held) ** 2)
+            far.append((s - fold.held[1]) ** 2)
         # Several processes decide by the same figures, to the last bit.
-        self.errors, self.label_errors = current().agreed(judged)
+        near, far = current().agreed((np.concatenate(near), np.concatenate(far)))  # [n, o]
+        self.errors, self.label_errors = near.mean(1), far.mean(1)
+        self.target_scores.append(by_target(near))
+        self.target_label_scores.append(by_target(far))
         self.scores.append(float(np.sqrt(self.errors.mean())))
         self.label_scores.append(float(np.sqrt(self.label_errors.mean())))
         return math.isfinite(self.scores[-1])
 
-    def record(self) -> dict[str, Any]:
-        """JSON-able."""
+    def record(self, units: TargetUnits) -> dict[str, Any]:
+        """JSON-able: per rung, pooled and of each target in its unit; None where it diverged."""
         return {
             "title": self.title,
             "fields": self.fields,
-            "distance_to_teacher": self.scores,
-            "distance_to_labels": self.label_scores,
+            "distance_to_teacher": stored(self.scores),
+            "distance_to_labels": stored(self.label_scores),
+            "target_distance_to_teacher": [stored(units.own(rung)) for rung in self.target_scores],
+            "target_distance_to_labels": [stored(units.own(rung)) for rung in self.target_label_scores],
         }
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -27,6 +27,7 @@ from .foregone import foregone
 from .last_heat import Heat
 from .state import RaceState
 from .summary import sentence
+from .units import TargetUnits, by_target
 
 __all__ = ["Race", "hold_race"]
 
@@ -58,7 +59,8 @@ class Race:
     entrants: list[Entrant]
     winner: Entrant
     measure: str
-    teacher_error: float | None  # RMSE against the labels of the held-out rows
+    units: TargetUnits
+    teacher_error: tuple[list[float], float] | None  # RMSE [o] and pooled against the labels of the held-out rows
     rungs: list[int]
     folds: int
     rows: int
@@ -101,8 +103,12 @@ class Race:
             "gain_over_base": self.gain,
             "foregone": self.foregone,
             "last_heat": None if self.heat is None else self.heat.record(),
-            "teacher_distance_to_labels": self.teacher_error,
-            "candidates": [one.record() for one in self.entrants],
+            "teacher_distance_to_labels": None if self.teacher_error is None else self.teacher_error[1],
+            "targets": list(self.units.names),
+            "target_teacher_distance_to_labels": None
+            if self.teacher_error is None
+            else self.units.own(self.teacher_error[0]),
+            "candidates": [one.record(self.units) for one in self.entrants],
             "seconds": round(self.seconds, 3),
         }
 
@@ -122,7 +128,8 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
     started = time.monotonic()
     tensors = setting.places is not None
     folds = folds_of(setting, _FOLDS_OF_TENSORS) if tensors else folds_of(setting)
-    teacher_errors = np.concatenate([((fold.teacher_on_held - fold.held[1]) ** 2).mean(1) for fold in folds])
+    teacher_squares = np.concatenate([(fold.teacher_on_held - fold.held[1]) ** 2 for fold in folds])  # [n, o]
+    teacher_errors = teacher_squares.mean(1)
     held_before = np.concatenate([np.isin(fold.rows.validation, setting.rows.validation) for fold in folds])
     # Without labels a data set holds the teacher's own answers in their place.
     labels = any(not np.allclose(fold.teacher_on_held, fold.held[1], atol=1e-4) for fold in folds)
@@ -164,7 +171,10 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         state.entrants,
         best,
         state.measure,
-        float(np.sqrt(teacher_errors[held_before].mean())) if held_before.any() else None,
+        TargetUnits.of(setting),
+        (by_target(teacher_squares[held_before]), float(np.sqrt(teacher_errors[held_before].mean())))
+        if held_before.any()
+        else None,
         state.rungs,
         len(folds),
         sum(len(fold.rows.validation) for fold in folds),

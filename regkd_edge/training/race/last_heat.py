@@ -29,6 +29,7 @@ from ..ranks import current
 from ..result import Trained
 from ..setting import Setting
 from .entrant import without_students
+from .units import Pair, TargetUnits
 
 __all__ = ["Heat", "Runner", "farther", "lost_to", "settle"]
 
@@ -43,46 +44,50 @@ class Heat:
 
     Attributes
     ----------
-    distance, labels : (float, float)
-        Root mean squared distances of winner and base to the teacher and to the labels, standard deviations of the
-        target; ``labels`` is None where there are none.
+    distance, labels : Pair
+        Root mean squared distances of winner and base to the teacher and to the labels; ``labels`` is None where there
+        are none.
     lost : str or None
         ``labels`` or ``teacher``: from what the winner is farther than the base alone by more than chance; a winner
         that is nearer to the labels does not lose to the teacher. None: it did not lose.
     kept : str or None
         Title of the candidate that is kept in the winner's place; None: the winner is kept.
-    mixture : (float, float) or None
+    mixture : Pair or None
         Distances to the teacher of a winner whose steps evaluate the teacher, and of the mixture of noises.
     """
 
     rows: int
-    distance: tuple[float, float]
-    labels: tuple[float, float] | None
+    units: TargetUnits
+    distance: Pair
+    labels: Pair | None
     lost: str | None
     kept: str | None = None
-    mixture: tuple[float, float] | None = None
+    mixture: Pair | None = None
 
     def record(self) -> dict[str, Any]:
-        """JSON-able; the winner comes first in each pair."""
+        """JSON-able: each pair pooled, and of each target in its unit; the winner comes first."""
+        pairs = {
+            "distance_to_teacher": self.distance,
+            "distance_to_labels": self.labels,
+            "distance_to_teacher_of_winner_and_mixture": self.mixture,
+        }
         return {
             "rows": self.rows,
-            "distance_to_teacher": list(self.distance),
-            "distance_to_labels": None if self.labels is None else list(self.labels),
             "lost": self.lost,
-            "distance_to_teacher_of_winner_and_mixture": None if self.mixture is None else list(self.mixture),
+            **{name: None if pair is None else list(pair.pooled) for name, pair in pairs.items()},
+            **{f"target_{name}": None if pair is None else pair.own(self.units) for name, pair in pairs.items()},
         }
 
     def sentence(self, winner: str, fields: dict[str, Any]) -> str:
         """Say why the winner is not kept, and how to have it all the same."""
         other = f"{self.kept} is kept (for the other: {_flags(fields)})"
         if self.lost is None and self.mixture is not None:
-            ours, theirs = self.mixture
             return (
                 f"{winner} won the race, but trained to its end it is not surely nearer to its teacher on {self.rows} "
-                f"held-out rows ({ours:.3g} against {theirs:.3g} standard deviations), and it costs more: {other}"
+                f"held-out rows, {self.mixture.said(self.units)}, and it costs more: {other}"
             )
-        ours, theirs = self.labels if self.lost == "labels" else self.distance
-        nearer = self.lost == "labels" and self.distance[0] < self.distance[1]
+        compared = self.labels if self.lost == "labels" else self.distance
+        nearer = self.lost == "labels" and self.distance.pooled[0] < self.distance.pooled[1]
         follows = "follows its teacher more closely but " if nearer else ""
         what = "the labels" if self.lost == "labels" else "its teacher"
         who = "it"
@@ -90,8 +95,7 @@ class Heat:
             winner, who = f"{MIXTURE.title} took the place of {winner}, which", "the mixture"
         return (
             f"{winner} won the race, but trained to its end {who} {follows}is farther from {what} on {self.rows} "
-            f"held-out rows than the base alone ({ours:.3g} against {theirs:.3g} standard deviations), by more than "
-            f"chance: {other}"
+            f"held-out rows than the base alone, {compared.said(self.units)}, by more than chance: {other}"
         )
 
 
@@ -150,8 +154,8 @@ def settle(
     if winner.config.batch != asked.batch and measure == "teacher":  # the mark of steps that evaluate the teacher
         runners.append(trained(MIXTURE, "mixture"))
         near = [_to_teacher(setting, one.trained) for one in runners]
-        if not current().agreed(farther(near[1], near[0])):
-            kept, mixture = runners[1], _roots(near)
+        if not current().agreed(farther(near[1].mean(1), near[0].mean(1))):
+            kept, mixture = runners[1], Pair.of(*near)
     base = trained(BASE_ALONE, "base")
     runners.append(base)
     heat, far = _heat(setting, kept.trained, base.trained, measure)
@@ -160,7 +164,7 @@ def settle(
         kept, heat = base, replace(heat, kept=BASE_ALONE.title)
     if heat.lost == "labels":
         runners.append(trained(LABELS_ALONE, "labels"))
-        if current().agreed(farther(far, _to_labels(setting, runners[-1].trained))):
+        if current().agreed(farther(far, _to_labels(setting, runners[-1].trained).mean(1))):
             kept, heat = runners[-1], replace(heat, kept=LABELS_ALONE.title)
     kept.trained.seconds = sum(one.trained.seconds for one in runners)
     return replace(kept, heat=heat)
@@ -172,12 +176,14 @@ def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> tu
     far = [_to_labels(setting, one) for one in (student, base)]
     # Without labels a data set holds the teacher's own answers in their place.
     labels = not np.allclose(setting.teacher_on_held, setting.held[1], atol=1e-4)
-    lost = lost_to(near, far if labels else None, measure)
-    heat = Heat(len(far[0]), _roots(near), _roots(far) if labels else None, lost)
-    return current().agreed(heat), far[1]  # several processes decide by the same figures
+    rows = lambda pair: [squares.mean(1) for squares in pair]
+    lost = lost_to(rows(near), rows(far) if labels else None, measure)
+    pair = Pair.of(*far) if labels else None
+    heat = Heat(len(far[0]), TargetUnits.of(setting), Pair.of(*near), pair, lost)
+    return current().agreed(heat), far[1].mean(1)  # several processes decide by the same figures
 
 
-def _to_teacher(setting: Setting, student: Trained) -> np.ndarray:  # [n]
+def _to_teacher(setting: Setting, student: Trained) -> np.ndarray:  # [n, o]
     return _errors(setting, student, setting.scalers.y.restore(setting.teacher_on_held))
 
 
@@ -209,18 +215,13 @@ def farther(ours: np.ndarray, theirs: np.ndarray) -> bool:  # [n] squared distan
     )
 
 
-def _to_labels(setting: Setting, student: Trained) -> np.ndarray:  # [n]
+def _to_labels(setting: Setting, student: Trained) -> np.ndarray:  # [n, o]
     return _errors(setting, student, setting.dataset.y[setting.rows.validation])
 
 
-def _errors(setting: Setting, student: Trained, aim: np.ndarray) -> np.ndarray:  # aim [n, o] raw -> [n]
+def _errors(setting: Setting, student: Trained, aim: np.ndarray) -> np.ndarray:  # aim [n, o] raw -> [n, o]
     answers = predict(student.module, student.scalers, setting.dataset.x[setting.rows.validation])
-    return (((answers - aim) / setting.scalers.y.scale) ** 2).mean(1)
-
-
-def _roots(errors: Sequence[np.ndarray]) -> tuple[float, float]:
-    ours, theirs = (float(np.sqrt(e.mean())) for e in errors)
-    return ours, theirs
+    return ((answers - aim) / setting.scalers.y.scale) ** 2
 
 
 def _flags(fields: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ... import __version__
 from ...config import DistillConfig
@@ -14,9 +15,11 @@ from ..checkpoint import Checkpoint
 from ..job import arrays_hash, module_hash
 from ..setting import Setting
 from .entrant import Entrant, enter, without_students
+from .units import stored
 
 __all__ = ["RaceState"]
 
+_SCORES = ("scores", "label_scores", "target_scores", "target_label_scores")  # of an entrant
 _IDLE = ("recipe", "baseline", "compute", "device", "accept_teacher")  # of a configuration, they decide nothing here
 
 
@@ -46,11 +49,12 @@ class RaceState:
         if self._file.path is None:
             return
         tensors = {} if self.over else {f"{one.title}/{k}": t for one in self.running for k, t in one.tensors().items()}
-        finite = lambda scores: [v if math.isfinite(v) else None for v in scores]
         self._file.save(
             tensors,
             {
-                "entrants": {one.title: [finite(one.scores), finite(one.label_scores)] for one in self.entrants},
+                "entrants": {
+                    one.title: {name: stored(getattr(one, name)) for name in _SCORES} for one in self.entrants
+                },
                 "running": [one.title for one in self.running],
                 "rungs": self.rungs,
                 "measure": self.measure,
@@ -73,19 +77,25 @@ class RaceState:
                 continue
             goes_on = candidate.title in facts["running"] and not self.over
             one = enter(candidate, config, folds) if goes_on else without_students(candidate, config)
-            one.scores, one.label_scores = (
-                [math.inf if v is None else v for v in scores] for scores in facts["entrants"][candidate.title]
-            )
+            for score, values in facts["entrants"][candidate.title].items():
+                setattr(one, score, _read(values))
             name = f"{candidate.title}/"
             one.load({k.removeprefix(name): t for k, t in tensors.items() if k.startswith(name)})
             self.entrants.append(one)
         self.running = [one for one in self.entrants if one.title in facts["running"]]
 
 
+def _read(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_read(value) for value in values]
+    return math.inf if values is None else values
+
+
 def _fingerprint(setting: Setting, config: DistillConfig) -> str:
     return digest(
         {
             "version": __version__,
+            "scores": _SCORES,
             "config": config.model_dump(mode="json", exclude=set(_IDLE)),
             "seed": setting.seed,
             "teacher": [setting.teacher.source, module_hash(setting.module)],

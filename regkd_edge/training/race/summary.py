@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from .units import Pair
 
 if TYPE_CHECKING:
     from .halving import Race
@@ -25,8 +28,12 @@ def sentence(race: Race) -> str:
         why = f"{won} won"
     if race.winner is base:
         return f"{why}; no term brought the student nearer to the teacher on held-out rows"
+    if not math.isfinite(race.score(base)):
+        return f"{why}; the base alone diverged"
     worse = race.score(base) / max(race.score(race.winner), 1e-12) - 1.0
-    return f"{why}; the base alone is {worse:.0%} worse on held-out rows"
+    (theirs, worst), (ours, best) = (one.distances(race.measure) for one in (base, race.winner))
+    figures = Pair((worst, best), (theirs, ours)).said(race.units)
+    return f"{why}; the base alone is {worse:.0%} worse on held-out rows: {figures}"
 
 
 def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
@@ -41,6 +48,7 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
     if race.measure != "teacher" or race.kept is not race.winner:
         return said
     reached, error = race.score(race.winner), race.teacher_error
+    apart = race.units.said(*race.winner.distances(race.measure))
     if race.gain < _HELPS:
         said.append(
             f"the terms bring little here: the student is {max(race.gain, 0.0):.0%} nearer to its teacher than with "
@@ -49,12 +57,12 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
     on_training = history[-1]["base"] ** 0.5
     if race.gain < _HELPS and race.config.base == "mimic" and on_training > _ALIKE * reached:
         said.append(
-            f"the student is limited by its size: it is as far from its teacher on its training points "
-            f"({on_training:.3g} standard deviations) as on held-out rows ({reached:.3g}); a wider one comes nearer"
+            f"the student is limited by its size: on its training points its distance from its teacher is "
+            f"{on_training / max(reached, 1e-12):.0%} of that on held-out rows, {apart}; a wider one comes nearer"
         )
-    if error is not None and reached < _BELOW * error:
+    if error is not None and reached < _BELOW * error[1]:
         said.append(
-            f"the teacher's own error ({error:.3g} standard deviations on held-out labels) is far above the student's "
-            f"distance from it ({reached:.3g}): a nearer student would not be much nearer to the labels"
+            f"the teacher's own error on held-out labels, {race.units.said(*error)}, is far above the student's "
+            f"distance from it, {apart}: a nearer student would not be much nearer to the labels"
         )
     return said
