@@ -23,7 +23,7 @@ from .output import error_line
 
 __all__ = ["SHARED", "follow", "leading", "rank_and_size"]
 
-SHARED = ("distill",)  # commands that several processes do together
+SHARED = ("train-teacher", "distill", "run")  # commands that several processes do together
 _ANSWER = 2.0  # [s] that a process which fails waits for the first one, which may fail alike, to say so
 _WHY, _SAID = "regkd_edge/why", "regkd_edge/said"  # keys of the store: a message; how many of a machine would print it
 _FAILED = 2
@@ -66,10 +66,10 @@ def leading(arguments: Sequence[str], size: int) -> Iterator[None]:
             raise _unless_said(ranks.store, error) from None
         except SystemExit as end:
             if not end.code:
-                ranks.send(None)  # there is nothing more to train
+                ranks.dismiss()
             raise
         else:
-            ranks.send(None)
+            ranks.dismiss()
         finally:  # what went wrong is said by this process, or has been
             _is_mine(ranks.store)
 

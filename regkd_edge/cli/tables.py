@@ -130,9 +130,10 @@ def data_notes(summary: dict[str, Any]) -> list[str]:
 
 
 def teacher_notes(summary: dict[str, Any]) -> list[str]:
-    """What was taken as the teacher, in one line, and what was chosen or does not fit."""
+    """What was taken as the teacher, or how it was trained, in one line, and what was chosen or does not fit."""
     loaded = summary.get("loaded")
-    return [*([f"teacher: {loaded}"] if loaded else []), *summary.get("notes", [])]
+    lines = [f"teacher: {loaded}"] if loaded else _how_trained("teacher", summary)
+    return [*lines, *summary.get("notes", [])]
 
 
 # What computed the steps, and why: keys of a summary, and those of version 0.1.
@@ -144,10 +145,16 @@ def training_notes(summary: dict[str, Any]) -> list[str]:
     lines = []
     for name, figures in summary.items():
         if name != "external":
-            by, why = (figures.get(key, figures.get(old)) for key, old in _COMPUTE)
-            lines.append(f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{by}' ({why}).")
+            lines += _how_trained(name, figures)
             lines += [f"{name}: {note}." for note in figures.get("notes", [])]
     return lines
+
+
+def _how_trained(name: str, figures: dict[str, Any]) -> list[str]:
+    by, why = (figures.get(key, figures.get(old)) for key, old in _COMPUTE)
+    if by is None or "steps" not in figures:  # a network that was brought
+        return []
+    return [f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{by}' ({why})."]
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import api
 from ..config import RunConfig
@@ -12,8 +12,13 @@ from ..data import load_dataset
 from ..errors import ModelError, RunFolderError
 from ..run import RunFolder
 from . import Stage, StageProgress, external_hash
+from .together import announce
 
-__all__ = ["STAGE", "teacher_files"]
+if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..models import Teacher
+
+__all__ = ["STAGE", "teacher_files", "train"]
 
 
 def teacher_files(config: RunConfig) -> list[str]:
@@ -76,16 +81,23 @@ def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[l
             "Train it in Python and name it with --factory, or use another spec.",
         )
     else:
-        with api.by_itself():  # the others of several processes wait for a student
-            teacher = api.train_teacher(
-                dataset,
-                config=config.teacher,
-                seed=config.seed,
-                progress=lambda *figures: progress("teacher", *figures),
-                checkpoint=run.file("checkpoint", "teacher"),
-            )
+        announce(run, config, "teacher")
+        teacher = train(run, config, dataset, progress)
         paths, summary = teacher.trained.save(run.file("teacher"), dataset)
     return paths, {**summary, "external": {path: external_hash(run, "teacher", path) for path in teacher_files(config)}}
+
+
+def train(
+    run: RunFolder, config: RunConfig, dataset: Dataset | None = None, progress: StageProgress | None = None
+) -> Teacher:
+    """Train the teacher of a run, alone or with the other processes, and return it; its checkpoint alone is written."""
+    return api.train_teacher(
+        load_dataset(run) if dataset is None else dataset,
+        config=config.teacher,
+        seed=config.seed,
+        progress=None if progress is None else lambda *figures: progress("teacher", *figures),
+        checkpoint=run.file("checkpoint", "teacher"),
+    )
 
 
 STAGE = Stage("teacher", "train-teacher", ("data",), _inputs, _work)

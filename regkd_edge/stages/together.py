@@ -9,18 +9,19 @@ from .. import api
 from ..config import RunConfig
 from ..run import RunFolder
 
-__all__ = ["Task", "announce", "take_part"]
+__all__ = ["Task", "announce", "dismiss", "take_part"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A part of the stage ``distill``: what a process needs to train it with the first one.
+    """A network of a run: what a process needs to train it with the first one.
 
     Parameters
     ----------
     folder : str
         The run folder, as an absolute path; every process reads it, the first one writes.
     part : str
+        ``teacher``, or a part of the stage ``distill``.
     """
 
     folder: str
@@ -35,6 +36,11 @@ def announce(run: RunFolder, config: RunConfig, part: str) -> None:
         here.send(Task(str(Path(run.path).resolve()), config, part))
 
 
+def dismiss() -> None:
+    """Tell the other processes, if there are any, that nothing is left to train: they end, and free their cores."""
+    api.processes().dismiss()
+
+
 def take_part(task: Task) -> None:
     """Train with the first process; the result is left to it.
 
@@ -43,6 +49,10 @@ def take_part(task: Task) -> None:
     RunFolderError
         The folder cannot be read here.
     """
-    from .distill import train_part
+    from . import distill, teacher
 
-    train_part(RunFolder.open(task.folder), task.config, task.part)
+    run = RunFolder.open(task.folder)
+    if task.part == "teacher":
+        teacher.train(run, task.config)
+    else:
+        distill.train_part(run, task.config, task.part)

@@ -89,6 +89,14 @@ class Ranks:
             torch.distributed.broadcast_object_list(found, device=torch.device("cpu"))
         return found[0]
 
+    def dismiss(self) -> None:
+        """Tell all others that nothing is left to train: :meth:`receive` gives them None. From then on the first
+        process is alone within :func:`joined`; a second call does nothing."""
+        global _current
+        if self.size > 1 and _current is self:
+            self.send(None)
+            _current = _ALONE
+
     def agreed(self, value: T) -> T:
         """Return the first process's value: one decision for all where machines differ in the last bit of a figure."""
         return self.from_first(lambda: value)

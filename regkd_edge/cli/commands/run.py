@@ -10,6 +10,7 @@ import typer
 from ...config import PATHS, RunConfig
 from ...run import STAGES
 from ...stages.distill import refuse_bad_teacher
+from ...stages.together import dismiss
 from ...trackers import require_trackers
 from ..options import AsJson, Trust
 from ..pipeline import absolute_paths, start
@@ -71,5 +72,7 @@ def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
         session.do(*STAGES[:2])
         if not config.distill.accept_teacher:
             refuse_bad_teacher(session.run, config)
-        done = session.do(*STAGES[2:])
+        session.do("distill")
+        dismiss()  # engines are measured on a machine that does nothing else
+        done = session.do(*STAGES[3:])
         show_report(session.run, done[-1].summary, as_json, session.ran)
