@@ -1,7 +1,8 @@
 """Spoiled inputs for every reader of files: see tools/fuzz.
 
 Each reader works in a child process, which tells its counts through shared memory: one that crashes or hangs costs its
-own input, and the next child goes on behind it. Within a child thousands of inputs share the loaded libraries.
+own input, and the next child goes on behind it. Within a child thousands of inputs share the loaded libraries; so they
+do in the children of that child, where the package would start a process for each file (``fuzz/warm.py``).
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
 from pathlib import Path
 
+from fuzz import warm
 from fuzz.readers import READERS, Reader, attack, sound_files
 from fuzz_ledger import INPUTS, Ledger, add_inputs
 
@@ -31,12 +35,13 @@ _HANG = 60.0  # seconds for one input, on a busy machine
 _BATCH = 500  # inputs whose memory is measured together
 _SEED, _READ, _REFUSED, _FAILED, _CLEAN, _SLOWEST_US, _MEMORY_MB, _STATE = range(8)
 _WAITING, _WORKING, _ENDED, _ABSENT = range(4)
+_stopping = threading.Event()  # by INT or TERM: what was counted so far is written
 
 
 def processor_seconds() -> float:
     """Processor time of this process and of the children it has waited for: some readers work in a child."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages) + warm.processor_seconds()
 
 
 def megabytes(what: str) -> int:
@@ -54,6 +59,7 @@ def forget_highest() -> None:
 
 def work(reader: Reader, folder: str, first: int, end: int, seconds: float, megabytes_each: int, told) -> None:
     """Attack a reader with the seeds from ``first`` to before ``end``; counts and the current seed go to ``told``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_DFL)
     report = os.fdopen(os.dup(2), "w", buffering=1)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1), os.dup2(null, 2)  # libraries write about each damaged file
@@ -77,36 +83,41 @@ def work(reader: Reader, folder: str, first: int, end: int, seconds: float, mega
         print(f"{reader.name}: {traceback.format_exc()}", file=report)
         raise
     told[_STATE] = _WORKING
-    for start in range(first, end, _BATCH):
-        forget_highest()
-        held = megabytes("VmRSS")
-        for seed in range(start, min(end, start + _BATCH)):
-            told[_SEED] = seed
-            place.mkdir()
-            started, problem = processor_seconds(), ""
-            try:
-                told[_READ if attack(reader, place, seed, sound) == "read" else _REFUSED] += 1
-            except Exception:  # what is looked for
-                problem = "\n" + traceback.format_exc()
-            took = processor_seconds() - started
-            told[_SLOWEST_US] = max(told[_SLOWEST_US], int(1e6 * took))
-            if took > seconds:
-                problem += f"took {took:.1f} s"
-            told[_CLEAN] += 1
-            if problem:
-                failed(seed, problem)
-            shutil.rmtree(place, ignore_errors=True)
-        added = megabytes("VmHWM") - held
-        told[_MEMORY_MB] = max(told[_MEMORY_MB], added)
-        if added > megabytes_each:
-            failed(start, f"{added} MB in the {_BATCH} inputs from here")
+    with warm.warm_children():
+        for start in range(first, end, _BATCH):
+            forget_highest()
+            held = megabytes("VmRSS")
+            for seed in range(start, min(end, start + _BATCH)):
+                told[_SEED] = seed
+                place.mkdir()
+                started, problem = processor_seconds(), ""
+                try:
+                    told[_READ if attack(reader, place, seed, sound) == "read" else _REFUSED] += 1
+                except Exception:  # what is looked for
+                    problem = "\n" + traceback.format_exc()
+                took = processor_seconds() - started
+                told[_SLOWEST_US] = max(told[_SLOWEST_US], int(1e6 * took))
+                if took > seconds:
+                    problem += f"took {took:.1f} s"
+                told[_CLEAN] += 1
+                if problem:
+                    failed(seed, problem)
+                shutil.rmtree(place, ignore_errors=True)
+            added = megabytes("VmHWM") - held
+            told[_MEMORY_MB] = max(told[_MEMORY_MB], added)
+            if added > megabytes_each:
+                failed(start, f"{added} MB in the {_BATCH} inputs from here")
     told[_SEED], told[_STATE] = end, _ENDED
 
 
 def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
     """Go on with one reader for ``--minutes`` at most; whether it is done (or cannot be read here)."""
-    until, hang = time.monotonic() + 60 * given.minutes, _HANG
-    while time.monotonic() < until:
+    end_at, hang = time.monotonic() + 60 * given.minutes, _HANG
+
+    def over() -> bool:
+        return time.monotonic() >= end_at or _stopping.is_set()
+
+    while not over():
         done = ledger.rows().get(reader.name, {}).get("inputs", 0)
         if done >= given.count:
             return True
@@ -119,7 +130,7 @@ def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
             started = moved = time.monotonic()
             child.start()
             seed = -1
-            while child.is_alive() and time.monotonic() < until and time.monotonic() - moved < hang:
+            while child.is_alive() and not over() and time.monotonic() - moved < hang:
                 child.join(0.5)
                 if told[_STATE] == _WAITING:
                     started = time.monotonic()
@@ -165,11 +176,15 @@ def main() -> int:
     given = parser.parse_args()
     ledger = Ledger(given.ledger, INPUTS)
     wanted = [reader for reader in READERS if not given.only or reader.name in given.only.split(",")]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _stopping.set())
     broken, before = False, sum(row["failed"] for row in ledger.rows().values())
     for _ in range(given.rounds):
         cost = {name: row["us each"] for name, row in ledger.rows().items()}
         wanted.sort(key=lambda reader: cost.get(reader.name, 0))  # cheap ones first
         for reader in list(wanted):
+            if _stopping.is_set():
+                break
             try:
                 done = stretch(reader, ledger, given)
             except RuntimeError as error:  # the others go on
