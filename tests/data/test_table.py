@@ -98,6 +98,24 @@ def test_parquet(tmp_path):
         load_table(path, ["b"])
 
 
+@pytest.mark.parametrize("rows", [30, 10, -20])
+def test_a_parquet_file_that_announces_other_rows_than_it_holds_is_refused(rows, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path, begin = tmp_path / "t.parquet", 0
+    pq.write_table(pa.table({"a": np.arange(20.0), "y": np.arange(20.0)}), path)
+    sound = path.read_bytes()
+    while True:  # the byte of the footer that says 20 rows, as a whole number in zigzag
+        begin = sound.index(40, begin + 1)
+        path.write_bytes(sound[:begin] + bytes([2 * rows if rows > 0 else -2 * rows - 1]) + sound[begin + 1 :])
+        try:
+            if pq.read_metadata(path).num_rows == rows:
+                break
+        except (OSError, pa.ArrowException):
+            pass
+    with pytest.raises(DataError, match=f"announces {rows} rows, and"):  # not 10 rows of what lay in the memory
+        load_table(path, ["y"])
+
+
 def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -58,7 +58,7 @@ def test_the_sound_file_is_read(reader, tmp_path):
     ("name", "seed"),
     [
         ("csv", 1005414), ("npz", 1000482), ("torch", 1000218), ("torchscript", 1001758), ("ONNX teacher", 1000460),
-        ("private key", 1152), ("parquet", 17785), ("mat", 27699), ("zip", 2593),
+        ("private key", 1152), ("parquet", 17785), ("parquet", 93995), ("mat", 27699), ("zip", 2593),
     ],
 )  # fmt: skip
 def test_inputs_that_once_ended_in_a_traceback(name, seed, tmp_path):

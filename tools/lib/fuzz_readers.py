@@ -1,7 +1,8 @@
 """Spoiled inputs for every reader of files: see tools/fuzz.
 
 Each reader works in a child process, which tells its counts through shared memory: one that crashes or hangs costs its
-own input, and the next child goes on behind it. Within a child thousands of inputs share the loaded libraries.
+own input, and the next child goes on behind it. Within a child thousands of inputs share the loaded libraries; so they
+do in the children of that child, where the package would start a process for each file (``fuzz/warm.py``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+from fuzz import warm
 from fuzz.readers import READERS, Reader, attack, sound_files
 from fuzz_ledger import INPUTS, Ledger, add_inputs
 
@@ -36,7 +38,7 @@ _WAITING, _WORKING, _ENDED, _ABSENT = range(4)
 def processor_seconds() -> float:
     """Processor time of this process and of the children it has waited for: some readers work in a child."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages) + warm.processor_seconds()
 
 
 def megabytes(what: str) -> int:
@@ -77,29 +79,30 @@ def work(reader: Reader, folder: str, first: int, end: int, seconds: float, mega
         print(f"{reader.name}: {traceback.format_exc()}", file=report)
         raise
     told[_STATE] = _WORKING
-    for start in range(first, end, _BATCH):
-        forget_highest()
-        held = megabytes("VmRSS")
-        for seed in range(start, min(end, start + _BATCH)):
-            told[_SEED] = seed
-            place.mkdir()
-            started, problem = processor_seconds(), ""
-            try:
-                told[_READ if attack(reader, place, seed, sound) == "read" else _REFUSED] += 1
-            except Exception:  # what is looked for
-                problem = "\n" + traceback.format_exc()
-            took = processor_seconds() - started
-            told[_SLOWEST_US] = max(told[_SLOWEST_US], int(1e6 * took))
-            if took > seconds:
-                problem += f"took {took:.1f} s"
-            told[_CLEAN] += 1
-            if problem:
-                failed(seed, problem)
-            shutil.rmtree(place, ignore_errors=True)
-        added = megabytes("VmHWM") - held
-        told[_MEMORY_MB] = max(told[_MEMORY_MB], added)
-        if added > megabytes_each:
-            failed(start, f"{added} MB in the {_BATCH} inputs from here")
+    with warm.warm_children():
+        for start in range(first, end, _BATCH):
+            forget_highest()
+            held = megabytes("VmRSS")
+            for seed in range(start, min(end, start + _BATCH)):
+                told[_SEED] = seed
+                place.mkdir()
+                started, problem = processor_seconds(), ""
+                try:
+                    told[_READ if attack(reader, place, seed, sound) == "read" else _REFUSED] += 1
+                except Exception:  # what is looked for
+                    problem = "\n" + traceback.format_exc()
+                took = processor_seconds() - started
+                told[_SLOWEST_US] = max(told[_SLOWEST_US], int(1e6 * took))
+                if took > seconds:
+                    problem += f"took {took:.1f} s"
+                told[_CLEAN] += 1
+                if problem:
+                    failed(seed, problem)
+                shutil.rmtree(place, ignore_errors=True)
+            added = megabytes("VmHWM") - held
+            told[_MEMORY_MB] = max(told[_MEMORY_MB], added)
+            if added > megabytes_each:
+                failed(start, f"{added} MB in the {_BATCH} inputs from here")
     told[_SEED], told[_STATE] = end, _ENDED
 
 

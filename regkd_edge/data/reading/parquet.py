@@ -59,6 +59,9 @@ class StreamedParquet:
         self._path, self._pa, self._pq = path, *_libraries()
         with self._readable():
             facts = self._pq.read_metadata(path)
+            groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
+            if min([0, *groups]) < 0 or sum(groups) != facts.num_rows:
+                raise self._disagrees(facts.num_rows, f"those of its groups of rows are {groups[:5]}")
             announced = 8 * facts.num_rows * facts.num_columns
             if announced > max(INFLATED_BYTES, _RATIO * path.stat().st_size):
                 raise DataError(
@@ -81,10 +84,22 @@ class StreamedParquet:
         return self.rows
 
     def parts(self) -> Iterator[Frame]:
-        """Yield the rows from the first one on."""
+        """Yield the rows from the first one on; DataError where there are more or fewer of them than announced."""
+        found = 0
         with self._readable(), self._pq.ParquetFile(self._path) as file:
             for batch in file.iter_batches(_BATCH, columns=self.frame.names):
+                found += batch.num_rows
+                if found > self.rows:
+                    break
                 yield self._part(batch)
+        if found != self.rows:
+            raise self._disagrees(self.rows, f"it holds {'more' if found > self.rows else found}")
+
+    def _disagrees(self, announced: int, found: str) -> DataError:
+        return DataError(
+            f"'{self._path}' is not a readable Parquet file: it announces {announced} rows, and {found}.",
+            "Write it again.",
+        )
 
     def plain_parts(self) -> Iterator[Frame]:
         """The same where all cells are numbers; ``NotPlain`` at the first part with another one."""

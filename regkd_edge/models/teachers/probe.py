@@ -17,19 +17,16 @@ from pathlib import Path
 from ...io.child import LIMITS, python_command
 from ...io.memory import available_memory
 
-__all__ = ["crash_of", "without_parameters"]
+__all__ = ["crash_of", "limits_of", "reading_code", "without_parameters"]
 
 _SECONDS, _SECONDS_PER_MIB = 2, 1
 _BYTES, _BYTES_PER_BYTE = 1 << 30, 40  # beyond what the process has with the library loaded
 
-_SERVER = """
-import json, os, re, sys
-{limits}
+# Says why a file cannot be read, or None.
+_READING = """
+import os, re
 {cut}
 import {library} as library
-answers = os.fdopen(os.dup(1), "w")
-quiet = os.open(os.devnull, os.O_WRONLY)
-os.dup2(quiet, 1), os.dup2(quiet, 2)
 
 def rows(width):
     import numpy as np
@@ -49,7 +46,14 @@ def reason(path):
     try:
         load(path)
     except BaseException as error:
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return re.sub(r"^\\[[\\d:]+\\] \\S+: ", "", said).strip(".")  # XGBoost's clock and the line of its source
+"""
+_SERVING = """
+import json, sys
+answers = os.fdopen(os.dup(1), "w")
+quiet = os.open(os.devnull, os.O_WRONLY)
+os.dup2(quiet, 1), os.dup2(quiet, 2)
 
 def tell(said):
     answers.write(json.dumps(said) + "\\n")
@@ -70,7 +74,7 @@ for line in sys.stdin:
     if status:
         import signal
         slow = status in (-signal.SIGXCPU, -signal.SIGKILL)
-        tell("reading it does not end" if slow else f"it crashes {library}")
+        tell("reading it does not end" if slow else f"it crashes {library.__name__}")
 """
 # Reads a file, and asks what was read with some rows: a damaged tree may be read, and crash on the way to its leaves.
 _LOADS = {
@@ -108,9 +112,8 @@ def crash_of(kind: str, path: Path) -> str | None:
 
     The library reads it in another process, within limits of time and memory. None too where no process can be started.
     """
-    size = path.stat().st_size
-    most = min(_BYTES + _BYTES_PER_BYTE * size, available_memory() or 1 << 62)
-    question = json.dumps([str(path.resolve()), _SECONDS + _SECONDS_PER_MIB * (size >> 20), most])
+    most, seconds = limits_of(path)
+    question = json.dumps([str(path.resolve()), seconds, most])
     with _asking:
         for attempt in range(2):
             try:
@@ -130,17 +133,24 @@ def crash_of(kind: str, path: Path) -> str | None:
     return None
 
 
+def reading_code(kind: str) -> str:
+    """Return code that defines ``reason(path)``: why a file cannot be read, or cannot answer rows, or None."""
+    cut = inspect.getsource(without_parameters)
+    return _READING.replace("{library}", kind).replace("{load}", _LOADS[kind]).replace("{cut}", cut)
+
+
+def limits_of(path: Path) -> tuple[int, int]:
+    """Return the bytes of memory and the seconds of processor time that reading a file may take."""
+    size = path.stat().st_size
+    most = min(_BYTES + _BYTES_PER_BYTE * size, available_memory() or 1 << 62)
+    return most, _SECONDS + _SECONDS_PER_MIB * (size >> 20)
+
+
 def _server(kind: str) -> subprocess.Popen[str]:
     server = _servers.get(kind)
     if server is None or server.poll() is not None:
-        code = (
-            _SERVER.replace("{limits}", LIMITS)
-            .replace("{library}", kind)
-            .replace("{load}", _LOADS[kind])
-            .replace("{cut}", inspect.getsource(without_parameters))
-        )
         server = subprocess.Popen(
-            python_command(code),
+            python_command(LIMITS + reading_code(kind) + _SERVING),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
