@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import itertools
 import os
 import signal
 import sys
@@ -47,6 +48,19 @@ def test_counts_add_up_over_runs(tmp_path):
     again = run(reader(read), Ledger(tmp_path / "ledger.md", INPUTS), count=100)
     assert again["inputs"] == 100 and again["read"] > first["read"] and again["refused"] > first["refused"]
     assert "1 rows: 100 inputs, 0 failed." in (tmp_path / "ledger.md").read_text()
+
+
+def test_what_was_counted_before_a_signal_is_written(tmp_path, monkeypatch):
+    calls, seen = itertools.count(), tmp_path / "seen"
+
+    def read(path):
+        if next(calls) == 20:
+            seen.touch()
+
+    monkeypatch.setattr(fuzz_readers._stopping, "is_set", seen.exists)  # as INT and TERM set it
+    ledger = Ledger(tmp_path / "ledger.md", INPUTS)
+    assert not fuzz_readers.stretch(reader(read), ledger, given(count=10**9))
+    assert ledger.rows()["made up"]["read"] >= 20 and ledger.rows()["made up"]["failed"] == 0
 
 
 @pytest.mark.parametrize("how", ["exception", "crash", "memory"])

@@ -14,8 +14,10 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -33,6 +35,7 @@ _HANG = 60.0  # seconds for one input, on a busy machine
 _BATCH = 500  # inputs whose memory is measured together
 _SEED, _READ, _REFUSED, _FAILED, _CLEAN, _SLOWEST_US, _MEMORY_MB, _STATE = range(8)
 _WAITING, _WORKING, _ENDED, _ABSENT = range(4)
+_stopping = threading.Event()  # by INT or TERM: what was counted so far is written
 
 
 def processor_seconds() -> float:
@@ -56,6 +59,7 @@ def forget_highest() -> None:
 
 def work(reader: Reader, folder: str, first: int, end: int, seconds: float, megabytes_each: int, told) -> None:
     """Attack a reader with the seeds from ``first`` to before ``end``; counts and the current seed go to ``told``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_DFL)
     report = os.fdopen(os.dup(2), "w", buffering=1)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1), os.dup2(null, 2)  # libraries write about each damaged file
@@ -108,8 +112,12 @@ def work(reader: Reader, folder: str, first: int, end: int, seconds: float, mega
 
 def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
     """Go on with one reader for ``--minutes`` at most; whether it is done (or cannot be read here)."""
-    until, hang = time.monotonic() + 60 * given.minutes, _HANG
-    while time.monotonic() < until:
+    end_at, hang = time.monotonic() + 60 * given.minutes, _HANG
+
+    def over() -> bool:
+        return time.monotonic() >= end_at or _stopping.is_set()
+
+    while not over():
         done = ledger.rows().get(reader.name, {}).get("inputs", 0)
         if done >= given.count:
             return True
@@ -122,7 +130,7 @@ def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
             started = moved = time.monotonic()
             child.start()
             seed = -1
-            while child.is_alive() and time.monotonic() < until and time.monotonic() - moved < hang:
+            while child.is_alive() and not over() and time.monotonic() - moved < hang:
                 child.join(0.5)
                 if told[_STATE] == _WAITING:
                     started = time.monotonic()
@@ -168,11 +176,15 @@ def main() -> int:
     given = parser.parse_args()
     ledger = Ledger(given.ledger, INPUTS)
     wanted = [reader for reader in READERS if not given.only or reader.name in given.only.split(",")]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _stopping.set())
     broken, before = False, sum(row["failed"] for row in ledger.rows().values())
     for _ in range(given.rounds):
         cost = {name: row["us each"] for name, row in ledger.rows().items()}
         wanted.sort(key=lambda reader: cost.get(reader.name, 0))  # cheap ones first
         for reader in list(wanted):
+            if _stopping.is_set():
+                break
             try:
                 done = stretch(reader, ledger, given)
             except RuntimeError as error:  # the others go on
