@@ -15,7 +15,7 @@ from ..config.problems import validated
 from ..errors import DataError
 from .checks.problems import require_numbers
 from .checks.ranges import coarse_or_constant, range_problem
-from .checks.relations import copied_inputs, given_away
+from .checks.relations import copied_inputs, given_away, later_targets
 from .checks.row_labels import column_that_counts
 from .checks.suspicious import suspicious_values
 from .columns import Columns
@@ -232,6 +232,7 @@ def finished(table: Table, categories: list[Category], config: DataConfig) -> Ta
         return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
     warnings += coarse_or_constant(moments_of(x), names) + copied_inputs(x, names)
     warnings += given_away(x, table.y, names, table.target_names)
+    warnings += later_targets(x, table.y, names, table.target_names)
     columns = Columns.detect(x, names, config.whole, coded, groups)
     return replace(table, x=x, feature_names=names, warnings=warnings, columns=columns)
 

@@ -39,7 +39,7 @@ def test_byte_order_mark_crlf_quotes_blank_lines_and_spaces_are_read(csv):
         (",,,\n,,,\n", "is empty"),
         ("a,b\n", "no rows"),
         ("a,b\n1,x\n", r"column 'b' holds 1 word, such as 'x' in line 2"),
-        ("a,b\n1,1_000\n", r"column 'b' holds 1 word, such as '1_000'"),
+        ("a,b\n1,1_000\n", r"column 'b' holds digits with underscores, such as '1_000'"),
         ("a,b\n1,2\n3,\n", r"column 'b' holds 1 blank or nan cell of 2 \(first in line 3\)"),
         ("a,b\n1,2\n\n3,nan\n", r"column 'b' holds 1 blank or nan cell of 2 \(first in line 4\)"),
         ("a,b\n1,-inf\n3,4\n", r"column 'b' holds -inf \(line 2; 1 such cell\)"),

@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,12 +83,13 @@ def test_what_fails_is_counted_and_the_rest_goes_on(how, tmp_path, capfd):
     assert "made up, seed " in capfd.readouterr().err
 
 
-def test_one_that_hangs_is_ended(tmp_path, monkeypatch):
+@pytest.mark.parametrize("busy", [False, True])
+def test_one_that_hangs_is_ended(busy, tmp_path, monkeypatch):
     def read(path):
-        if len(path.read_bytes()) < 20:
-            signal.pause()
+        while len(path.read_bytes()) < 20:
+            time.sleep(0 if busy else 1)
 
-    monkeypatch.setattr(fuzz_readers, "_HANG", 1.0)
+    monkeypatch.setattr(fuzz_readers, "_HANG_BUSY" if busy else "_HANG", 1.0)
     row = run(reader(read), Ledger(tmp_path / "ledger.md", INPUTS), count=12)
     assert row["inputs"] == 12 and row["failed"] >= 1
 

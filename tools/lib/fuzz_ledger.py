@@ -16,9 +16,10 @@ INPUTS = (
 Written by `tools/fuzz --ledger`, and added to by each of its runs, so that rows come from several states of the code.
 `failed` counts the inputs that ended in anything but an answer or a refusal, crashed, hung, took more than 5 s of
 processor time, or, 500 together, more than 500 MB beyond what the process held with its libraries and the sound file
-loaded. `clean` counts the inputs since the last such one, which was fixed. `slowest ms` is processor time, children
-included, `memory MB` the largest that 500 inputs added. Rows named C++ come from libFuzzer with AddressSanitizer and
-UBSan (`tools/fuzz cpp`), which counts the inputs alone. A reader whose library is absent has no row.
+loaded. `clean` counts the inputs since the last such one, which was fixed. `slowest ms` and `us each` (of the last
+run) are processor time, children included, `memory MB` the largest that 500 inputs added. Rows named C++ come from
+libFuzzer with AddressSanitizer and UBSan (`tools/fuzz cpp`), which counts the inputs alone. A reader whose library is
+absent has no row.
 
 """,
     ("inputs", "read", "refused", "failed", "clean", "slowest ms", "memory MB", "us each"),

@@ -31,9 +31,9 @@ from regkd_edge.errors import UserError
 
 _PROCESSES = multiprocessing.get_context("fork")
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # small files, a hundred thousand times
-_HANG = 60.0  # seconds for one input, on a busy machine
+_HANG, _HANG_BUSY = 900.0, 60.0  # seconds for one input: a busy machine may take long to begin; of processor time
 _BATCH = 500  # inputs whose memory is measured together
-_SEED, _READ, _REFUSED, _FAILED, _CLEAN, _SLOWEST_US, _MEMORY_MB, _STATE = range(8)
+_SEED, _READ, _REFUSED, _FAILED, _CLEAN, _SLOWEST_US, _MEMORY_MB, _SPENT_US, _STATE = range(9)
 _WAITING, _WORKING, _ENDED, _ABSENT = range(4)
 _stopping = threading.Event()  # by INT or TERM: what was counted so far is written
 
@@ -42,6 +42,13 @@ def processor_seconds() -> float:
     """Processor time of this process and of the children it has waited for: some readers work in a child."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages) + warm.processor_seconds()
+
+
+def processor_seconds_of(pid: int) -> float:
+    """Processor time of another process; 0 where Linux does not tell."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as line:
+        return sum(map(int, line.read().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def megabytes(what: str) -> int:
@@ -96,6 +103,7 @@ def work(reader: Reader, folder: str, first: int, end: int, seconds: float, mega
                 except Exception:  # what is looked for
                     problem = "\n" + traceback.format_exc()
                 took = processor_seconds() - started
+                told[_SPENT_US] += int(1e6 * took)
                 told[_SLOWEST_US] = max(told[_SLOWEST_US], int(1e6 * took))
                 if took > seconds:
                     problem += f"took {took:.1f} s"
@@ -112,7 +120,7 @@ def work(reader: Reader, folder: str, first: int, end: int, seconds: float, mega
 
 def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
     """Go on with one reader for ``--minutes`` at most; whether it is done (or cannot be read here)."""
-    end_at, hang = time.monotonic() + 60 * given.minutes, _HANG
+    end_at = time.monotonic() + 60 * given.minutes
 
     def over() -> bool:
         return time.monotonic() >= end_at or _stopping.is_set()
@@ -122,21 +130,20 @@ def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
         if done >= given.count:
             return True
         first, end = given.seed + done, given.seed + given.count
-        told = _PROCESSES.Array("q", 8, lock=False)
+        told = _PROCESSES.Array("q", 9, lock=False)
         told[_SEED] = first
         with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
             arguments = (reader, folder, first, end, given.seconds, given.megabytes, told)
             child = _PROCESSES.Process(target=work, args=arguments)
-            started = moved = time.monotonic()
             child.start()
-            seed = -1
-            while child.is_alive() and not over() and time.monotonic() - moved < hang:
+            seed, moved, busy, hangs = -1, 0.0, 0.0, False
+            while child.is_alive() and not over() and not hangs:
                 child.join(0.5)
-                if told[_STATE] == _WAITING:
-                    started = time.monotonic()
+                now, spent = time.monotonic(), processor_seconds_of(child.pid)
                 if told[_SEED] != seed:
-                    seed, moved = told[_SEED], time.monotonic()
-            stopped = child.is_alive() and time.monotonic() - moved < hang  # its time is up, that is all
+                    seed, moved, busy = told[_SEED], now, spent
+                hangs = now - moved > _HANG or spent - busy > _HANG_BUSY
+            stopped = child.is_alive() and not hangs  # its time is up, that is all
             child.kill()
             child.join()
         if told[_STATE] == _ABSENT:
@@ -154,7 +161,7 @@ def stretch(reader: Reader, ledger: Ledger, given: argparse.Namespace) -> bool:
                 )
             add_inputs(
                 row, counts[0], read=counts[1], refused=counts[2], failed=counts[3], clean=told[_CLEAN],
-                slowest=told[_SLOWEST_US] // 1000, memory=told[_MEMORY_MB], seconds=time.monotonic() - started,
+                slowest=told[_SLOWEST_US] // 1000, memory=told[_MEMORY_MB], seconds=told[_SPENT_US] / 1e6,
             )  # fmt: skip
     return False
 

@@ -64,7 +64,7 @@ def looks_grouped(
     unit = _unit_column(x, inputs)
     if unit is not None:
         units = np.unique(x[:, unit], return_inverse=True)[1].reshape(-1)
-        told = _compared(np.delete(z, unit, axis=1), y, random, units, rng)
+        told = _compared(np.delete(z, unit, axis=1), y, random, units, rng) or _compared(z, y, random, units, rng)
         if told:
             return (
                 f"rows of one '{inputs[unit]}' look alike: the five nearest rows predict the target with {told} when "

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..typed import named_option
 
-__all__ = ["copied_inputs", "given_away"]
+__all__ = ["copied_inputs", "given_away", "later_targets"]
 
 _ROWS = 4000  # that are looked at
 _RESOLVED = 12.0  # standard deviation of the target over the tolerance, below which agreement carries no information
@@ -18,6 +18,7 @@ _USUAL = 1.5  # root mean squares of the rounding that the median row may be off
 _MOST_DIGITS = 12
 _NOISE = 0.01  # of the target's spread that a copy in another unit is off by, rounded or measured twice
 _FEW_ROWS, _LEVELS = 30, 10  # rows and distinct values from which an order is none by chance
+_LATER, _SAME, _SELDOM = 3, 0.95, 0.5  # rows below; share of rows that agree, and in which the target is as before
 _EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64
 
 # y itself, and what tables hold in place of it. Each with its derivative, which carries the rounding of y over.
@@ -217,6 +218,31 @@ def _resolution(column: np.ndarray) -> np.ndarray:
         if (np.abs(column - np.rint(column / steps) * steps) <= 1e-9 * steps).all():
             return np.maximum(fixed, np.where(column == 0, 0.0, steps))
     return np.full(len(column), fixed)
+
+
+def later_targets(
+    x: np.ndarray,  # [N, d]
+    y: np.ndarray,  # [N, o]
+    inputs: Sequence[str],
+    targets: Sequence[str],
+) -> list[str]:
+    """Say which inputs hold the target of a row below: a forecast's answer, shifted the wrong way."""
+    notes = []
+    for target, column in zip(targets, y.T):
+        for below in range(1, _LATER + 1):
+            before, after = column[:-below], column[below:]
+            if len(after) < _FEW_ROWS or len(np.unique(after)) < _LEVELS or (before == after).mean() > _SELDOM:
+                continue
+            for name, values in zip(inputs, x.T):
+                share = (values[:-below] == after).mean()
+                if share >= _SAME:
+                    row = "the next row" if below == 1 else f"the row {below} below"
+                    notes.append(
+                        f"input '{name}' is target '{target}' of {row} in {share:.0%} of the rows: where rows follow "
+                        f"each other in time, it is known only later. To leave it out, add: "
+                        f"{named_option('drop', [name])}"
+                    )
+    return notes
 
 
 def copied_inputs(

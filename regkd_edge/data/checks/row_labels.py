@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["column_that_counts", "is_time", "labels_of_rows"]
 
 _LABEL = re.compile(
-    r"^(index|idx|ids?|u?uid|guid|rows?|rowid|record|entry|line|no|nr|num|number|sample|zeile|nummer|lfd.*|unnamed.*|"
+    r"^(index|idx|ids?|u?uid|guid|rows?|rowid|record|entry|line|serial|no|nr|num|number|sample|zeile|nummer|lfd.*|unnamed.*|"
     r"obs|observation)\W*$|(_|\b)(id|idx|index|uid|no|nr|rowid)\W*$",
     re.IGNORECASE,
 )
@@ -27,7 +27,7 @@ def column_that_counts(
     names: Sequence[str],
     values: np.ndarray,  # [N, c]
 ) -> list[str]:
-    """Return the columns that number the rows: evenly rising, or all whole numbers from 0 or 1 on in any order."""
+    """Return the columns that number the rows: evenly rising, or all whole numbers from one of them on in any order."""
     n = len(values)
     found: list[str] = []
     if n < 10:
@@ -41,9 +41,13 @@ def column_that_counts(
             line = column[0] + steps.mean() * np.arange(n)
             rising = bool(np.abs(column - line).max() <= 1e-6 * abs(steps[0]) * n)
         low = column.min()
-        if rising or (low in (0, 1) and column.max() == low + n - 1 and len(np.unique(column)) == n):
+        if rising or (low == np.rint(low) and column.max() == low + n - 1 and _distinct_whole(column)):
             found.append(name)
     return found
+
+
+def _distinct_whole(column: np.ndarray) -> bool:
+    return bool((column == np.rint(column)).all()) and len(np.unique(column)) == len(column)
 
 
 def is_time(name: str, column: np.ndarray) -> bool:
@@ -51,6 +55,8 @@ def is_time(name: str, column: np.ndarray) -> bool:
     or by values that are seconds since 1970 or dates."""
     if len(column) < 10 or not np.isfinite(column).all():
         return False
+    if _dates(column) and len(np.unique(column)) >= 10:  # 1 number of 27 in that range is one
+        return True
     low, high = float(column.min()), float(column.max())
     named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
     epoch = any(_EPOCH[0] * unit < low < high < _EPOCH[1] * unit for unit in (1.0, 1e3, 1e6, 1e9))
@@ -85,7 +91,7 @@ def labels_of_rows(
             found.append(name)
         elif len(column) >= _FEWEST and np.isfinite(column).all():
             named = _LABEL.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
-            differs = named and (column == np.rint(column)).all() and len(np.unique(column)) == len(column)
+            differs = named and _distinct_whole(column)
             if differs or is_time(name, column):
                 found.append(name)
     return found if len(found) < len(names) else []  # an even axis may well be the only input of a curve

@@ -2,15 +2,16 @@
 
 A missing-value mark inside the range of the readings (0 of a thermometer, 85 of a DS18B20, 20 in a target) and a sensor
 that got stuck look the same: one value far more often than its neighbours. Real tables repeat values too, a flow at
-rest or a set-point. They differ in what the other columns say: rows that hold
-a reading of 20 resemble the rows at 19.9 and
-20.1; rows where 20 stands for nothing resemble any row. So the column is predicted from the others, and the errors in
-the rows of the value are compared with those in the rows next to it. A mark is a round number, written by a program; a
-sensor is stuck for many rows on end. A value in more than a quarter of the rows is a state of the plant.
+rest or a set-point. They differ in what the other columns say: rows that hold a reading of 20 resemble the rows at 19.9
+and 20.1; rows where 20 stands for nothing resemble any row. So the column is predicted from the others, and the errors
+in the rows of the value are compared with those in the rows next to it. A mark is a round number or a known one,
+written by a program; a sensor is stuck for many rows on end. A value in more than a quarter of the rows is a state of
+the plant.
 
 A column of few levels (whole degrees, marks from 1 to 5) repeats every value. There a level is looked at that is far
-more frequent than the levels beside it, or that stands apart behind a gap; the other columns must follow the rest of
-the column well, and in the rows beyond what is usual they must say of it what they say anywhere, as of any rows.
+more frequent than the levels beside it, or that stands apart behind a gap. There, and at an end of the range (a valve
+at 100 %, no rain, a machine that is off), the other columns must follow the rest of the column well, and in the
+rows beyond what is usual they must say of it what they say anywhere, as of any rows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from ..typed import missing_option
+from .marks import MARKS
 
 __all__ = ["disagreeing_values"]
 
@@ -94,10 +96,8 @@ def _repeated(column: np.ndarray) -> np.ndarray:
         least = max(5, _LEAST * len(column), _OFTEN * typical, _ALONE * counts[next_place])
         if counts[place] < least:
             continue
-        if _cut_off(distinct, int(place)):
-            continue
         mark, at = distinct[place], column == distinct[place]
-        round_number = mark == np.rint(mark) or mark == float(f"{mark:.1e}")
+        round_number = mark == np.rint(mark) or mark == float(f"{mark:.1e}") or float(mark) in MARKS
         if counts[place] <= _MOST * len(column) and (round_number or _longest(at) >= max(_RUN, 0.3 * at.sum())):
             marks.append(mark)
     return np.array(marks)
@@ -128,14 +128,6 @@ def _frequent_levels(distinct: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return distinct[sorted(found, key=lambda place: -counts[place])[:2]]
 
 
-def _cut_off(distinct: np.ndarray, place: int) -> bool:
-    """Whether a value is an end of the range with readings next to it: a valve at 100 %, a sensor at its limit."""
-    near = 0.02 * (distinct[-1] - distinct[0])
-    return (place == 0 and distinct[1] - distinct[0] <= near) or (
-        place == len(distinct) - 1 and distinct[-1] - distinct[-2] <= near
-    )
-
-
 def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:
     """Whether the rows that hold ``mark`` are predicted worse than those whose value is nearest to it."""
     column = values[:, j]
@@ -154,7 +146,8 @@ def _disagrees(values: np.ndarray, j: int, mark: float) -> bool:
     solved, *_ = np.linalg.lstsq(features[fitted], column[fitted], rcond=1e-8)
     predicted = features @ solved
     errors = (predicted - column) ** 2
-    if _coarse(len(np.unique(column)), len(column)):
+    end = mark in (column[sound].min(), column[sound].max())
+    if end or _coarse(len(np.unique(column)), len(column)):
         followed = errors[rest].mean() <= (1 - _FOLLOWED) * column[rest].var()
         if not followed or not _like_any_rows(column, predicted, at, rest, mark):
             return False
@@ -177,7 +170,7 @@ def _like_any_rows(column: np.ndarray, predicted: np.ndarray, at: np.ndarray, re
     expected = beyond * level + (1 - beyond) * mark
     variance = beyond * spread**2 + (1 - beyond) * inside**2 + beyond * (1 - beyond) * (level - mark) ** 2
     off = abs(predicted[at].mean() - expected)
-    enough = predicted[at].var() >= _LIKE_ANY[1] * variance
+    enough = predicted[at].var() >= (_LIKE_ANY[1] - np.sqrt(2 / at.sum())) * variance  # less a standard error
     return bool(off <= (_LIKE_ANY[0] + 2 / np.sqrt(at.sum())) * spread and enough)
 
 

@@ -11,19 +11,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..typed import missing_option, named_option
+from .marks import MARKS
 from .row_labels import labels_of_rows
 from .spikes import disagreeing_values
 from .summaries import summary_rows
 
 __all__ = ["suspicious_values"]
 
-# What programs and sensors write for "no value", and the ends of the ranges of converters and integer types.
-_KNOWN = {
-    *(-(10.0**k - 1) for k in range(2, 8)), *(10.0**k - 1 for k in range(2, 8)),
-    *(-(10.0**k - 1) / 10 for k in range(3, 7)), *((10.0**k - 1) / 10 for k in range(3, 7)),
-    -1.0, -9.0, -200.0, -888.0, 888.0, 8888.0, -8888.0, -7777.0, 7777.0, 6999.0, -6999.0, -32768.0, 32767.0, 65535.0,
-    65534.0, 2147483647.0, -2147483648.0, 4294967295.0, 1e20, -1e20, 1e30, -1e30, 255.0, 1023.0, 4095.0, 16383.0,
-}  # fmt: skip
 _FAR_KNOWN, _FAR = 0.15, 0.35  # gap to the rest, as a share of the range of the rest
 _OUTSIDE = 3.0  # the same, from which no distribution repeats one value
 _LATTICE = 3  # a column whose rest repeats each value this often has levels, and one of them may stand apart
@@ -125,7 +119,7 @@ def _stands_apart(marks: np.ndarray, marked: np.ndarray, rest: np.ndarray, count
     """Whether ``marks`` are not measurements of the quantity that ``rest`` measures."""
     span, n = rest[-1] - rest[0], counts.sum()
     levels = n >= _LATTICE * len(rest) and len(rest) <= _LEVELS
-    known = all(float(mark) in _KNOWN for mark in marks)
+    known = all(float(mark) in MARKS for mark in marks)
     if marked.sum() > n or span <= 0:
         return False
     # One reading can be an outlier of any size; only an impossible one is not a reading.

@@ -27,6 +27,9 @@ _TOTAL = re.compile(
 )
 _IN_TEXT = {
     "negative numbers in brackets": re.compile(r"\([\d.,]+\)"),
+    "negative numbers with the minus sign behind": re.compile(r"[\d.,]+ ?[-\u2212]"),
+    "fractions": re.compile(r"[+-]?\d+ ?/ ?\d+"),
+    "digits with underscores": re.compile(r"[+-]?\d+(_\d+)+([.,]\d*)?"),
     "hexadecimal numbers": re.compile(r"0x[0-9a-f]+", re.IGNORECASE),
     "numbers in quotes": re.compile(r"['`\u2018\u2019\u201c\u201d][+-]?[\d.,]+['`\u2018\u2019\u201c\u201d]?"),
     "numbers with their uncertainty": re.compile(r"[+-]?[\d.,]+ ?(\u00b1|\+/-|\+-) ?[\d.,]+"),
@@ -80,7 +83,7 @@ def _kind(texts: list[str], odd: Odd, numbers: int) -> str:
         return "big"
     if every(_DATE) and not any(_PLAIN.fullmatch(text) for text in texts):
         return "dates"
-    digits = all(_NUMBER.fullmatch(re.sub(r"['\s]", "", text)) for text in texts)
+    digits = all(_NUMBER.fullmatch(re.sub(r"['\u2019\s]", "", text)) for text in texts)
     if digits and every(_DECIMAL_COMMA) and any(not GROUPED[","].fullmatch(text) for text in texts):
         if not any("." in text for text in texts):
             return "comma"

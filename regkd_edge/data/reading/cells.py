@@ -25,9 +25,13 @@ EXACT = 2.0**53  # float64 holds every whole number up to here
 LONGEST = 400  # characters of a number: the longest double has fewer
 _SHOWN = 60
 _ENDS = {",": r"\.", ".": ",", "'": "[.,]", "space": "[.,]"}  # what may be the decimal mark beside a thousands mark
-_BETWEEN = {",": ",", ".": r"\.", "'": "'", "space": "[ \u00a0\u202f\u2009]"}
+_BETWEEN = {",": ",", ".": r"\.", "'": "['\u2019]", "space": "[ \u00a0\u202f\u2009]"}
+_LAKHS = r"|\d{1,2}(?:,\d{2})+,\d{3}"  # of two digits above the thousands, as India writes them
 #: A number in groups of three digits, by thousands mark.
-GROUPED = {m: re.compile(rf"[+-]?\d{{1,3}}(?:{_BETWEEN[m]}\d{{3}})+(?:{_ENDS[m]}\d*)?") for m in _ENDS}
+GROUPED = {
+    m: re.compile(rf"[+-]?(?:\d{{1,3}}(?:{_BETWEEN[m]}\d{{3}})+{_LAKHS if m == ',' else ''})(?:{_ENDS[m]}\d*)?")
+    for m in _ENDS
+}
 _COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,\d+(?:[eE][+-]?\d+)?")
 _POINT = re.compile(r"[+-]?\d*(?:,\d{3})*\.\d+(?:[eE][+-]?\d+)?")
 _FORTRAN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[dD][+-]?\d+")  # a double of Fortran
@@ -136,7 +140,7 @@ class NumberReader:
             return math.nan
         text = text.replace("\u2212", "-")  # the minus sign of word processors
         if self._groups is not None and self._groups.fullmatch(text):
-            text = re.sub(r"\s", "", text) if self.thousands == "space" else text.replace(self.thousands, "")
+            text = re.sub(_BETWEEN[self.thousands], "", text)
         if self.decimal == ",":
             if "." in text:
                 return None

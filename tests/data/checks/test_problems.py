@@ -75,6 +75,8 @@ def test_every_column_in_the_way_is_named_and_the_remedy_works(refused, name):
     ("cells", "words", "never"),
     [
         (["37,900", "25,750", "1,036,090"], "thousands separator, such as '37,900'.*--thousands ,", "decimal point"),
+        (["2,71,903", "1,02,05,001", "5,08,639"], "thousands separator, such as '2,71,903'.*--thousands ,", "drop"),
+        (["37\u2019900", "25\u2019750", "36\u2019090"], "thousands separator.*--thousands apostrophe", "drop"),
         (["37.900,5", "1.250,25", "36.090,0"], "thousands separator.*--thousands x=. --decimal ,", "drop"),
         (["37 900", "25 750", "36 090"], "thousands separator.*--thousands space", "drop"),
         (["12%", "7%", "8%"], "numbers with a unit, such as '12%'.*Remove the unit", "categorical"),
@@ -116,7 +118,8 @@ def test_a_row_of_totals_is_told_from_text(refused):
     [
         ("(11.4)", "negative numbers in brackets"), ("0xe7", "hexadecimal numbers"), ("'11.4'", "numbers in quotes"),
         ("11.4 \u00b1 0.1", "numbers with their uncertainty"), ("11-14", "ranges of numbers or codes"),
-        ("<0.5", "limits in place of readings"),
+        ("<0.5", "limits in place of readings"), ("2.978-", "negative numbers with the minus sign behind"),
+        ("25/4", "fractions"), ("271_903", "digits with underscores"),
     ],
 )  # fmt: skip
 def test_numbers_inside_a_text_are_never_guessed(refused, cell, what):

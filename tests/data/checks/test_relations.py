@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regkd_edge.data.checks.relations import copied_inputs, given_away
+from regkd_edge.data.checks.relations import copied_inputs, given_away, later_targets
 
 N = 300
 A, B, C, D = np.random.default_rng(0).uniform(1, 100, (4, N)).round(1)
@@ -64,6 +64,16 @@ def test_a_copy_of_the_target_in_another_unit_is_named(copy, said):
 def test_a_product_of_inputs_is_named(y, names):
     (note,) = given_away(X, y[:, None], list("abcd"), ["y"])
     assert "multiply and divide to target 'y' in every row" in note and note.endswith(f"--drop {names}")
+
+
+def test_the_target_of_a_row_below_is_named():
+    walk = np.cumsum(np.random.default_rng(4).normal(size=len(X))).round(3)
+    for below, row in ((1, "the next row"), (2, "the row 2 below")):
+        x = np.column_stack([A, np.roll(walk, -below), np.roll(walk, 1)])  # the target before is known
+        (note,) = later_targets(x, walk[:, None], ["a", "lag", "before"], ["y"])
+        assert f"input 'lag' is target 'y' of {row} in" in note and note.endswith("--drop lag")
+    steps = np.repeat(walk[: len(X) // 4], 4)  # a target that stays
+    assert later_targets(np.roll(steps, -1)[:, None], steps[:, None], ["a"], ["y"]) == []
 
 
 def test_nothing_is_told_from_too_few_rows():

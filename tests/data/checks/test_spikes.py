@@ -61,6 +61,36 @@ def test_an_end_of_the_range_with_readings_next_to_it_is_left_in_peace():
     assert notes(temperature=valve, y=(valve / 10 + FLOW).round(2)) == []
 
 
+@pytest.mark.parametrize("mark", [0.0, -40.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mark_at_the_bottom_of_the_scale_is_named(mark, seed):
+    """The other columns say of its rows what they say of any rows."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(600, 3)).round(3)
+    temperature = mark + np.abs(20 + 9 * x[:, 0] + rng.normal(0, 1, 600)).round(2)
+    y = (0.5 * temperature + x[:, 1]).round(3)
+    at = rng.random(600) < 0.06
+    marked = np.where(at, mark, temperature)
+    assert marked.min() == mark and np.sort(np.unique(marked))[1] - mark < 3
+    (note,) = disagreeing_values(np.column_stack([x, marked]), y[:, None], list("abct"), ["y"])
+    assert f"input 't' has {mark:g} in {at.sum()} of 600 rows" in note
+    low = float(np.floor(y.min()))  # in the target as well
+    target = np.where(at, low, y)
+    (note,) = disagreeing_values(np.column_stack([x, temperature]), target[:, None], list("abct"), ["y"])
+    assert f"target 'y' has {low:g} in {at.sum()} of 600 rows" in note
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_machine_that_is_off_and_no_rain_are_left_in_peace(seed):
+    """Apart from the others or not, an end of the range is a reading where the other columns say so."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(600, 3)).round(3)
+    off = np.where(rng.random(600) < 0.12, 0, np.exp(0.5 * x[:, 0])).round(3)
+    rain = np.maximum(0, x[:, 1] + 0.3 * rng.normal(size=600) + 1).round(3)
+    y = (3 * off + x[:, 2] + rain).round(3)
+    assert disagreeing_values(np.column_stack([x, off, rain]), y[:, None], list("abcor"), ["y"]) == []
+
+
 def test_clean_readings_are_left_in_peace():
     assert notes() == []
 

@@ -102,6 +102,10 @@ def test_row_numbers_are_told_from_features():
         ("id", RNG.permutation(5000)[:60], True),
         ("Unnamed: 0", RNG.permutation(5000)[:60], True),
         ("sampleId", np.sort(RNG.permutation(5000)[:60]), True),
+        ("x", 880_000_000 + RNG.permutation(60), True),  # a serial number each
+        ("x", 880_000_000 + 2 * RNG.permutation(60), False),
+        ("x", RNG.permutation(20240101 + np.arange(60) % 28 + 100 * (np.arange(60) // 28)), True),  # dates
+        ("x", 20_000_000 + RNG.permutation(900_000)[:60], False),
         ("serial_no", RNG.permutation(5000)[:60], True),
         ("power_no_load", RNG.permutation(5000)[:60], False),
         ("number_of_cycles", RNG.permutation(5000)[:60], False),
