@@ -153,13 +153,18 @@ def in_two_parts(plan: Plan) -> dict[str, list[str]]:
     return {name: what for name, what in parts.items() if what}
 
 
+def _by_choice(plan: Plan) -> dict[str, list[str]]:
+    """The same without GRUs, which always are."""
+    gru = {layer.name for layer in plan.chain.layers if getattr(getattr(layer, "node", None), "op_type", "") == "GRU"}
+    return {name: what for name, what in in_two_parts(plan).items() if name not in gru}
+
+
 def split_notes(plan: Plan) -> list[str]:
     """Return one line on the layers whose INT8 numbers are in two parts, or none; and one on GRUs, which always are."""
-    gru = {layer.name for layer in plan.chain.layers if getattr(getattr(layer, "node", None), "op_type", "") == "GRU"}
-    parts = in_two_parts(plan)
-    named = [f"{name} ({' and '.join(what)})" for name, what in parts.items() if name not in gru]
+    chosen = _by_choice(plan)
+    named = [f"{name} ({' and '.join(what)})" for name, what in chosen.items()]
     found = [f"in two INT8 parts, since one is too coarse: {', '.join(named)}"] if named else []
-    if gru & set(parts):
+    if set(in_two_parts(plan)) - set(chosen):
         found.append("a GRU has data and weights in two INT8 parts: NVIDIA's compiler takes no single part")
     return found
 
@@ -188,7 +193,7 @@ def write_quantized(
         notes = [*notes, f"no layer is {label}: this is the {'+'.join(sorted(plan.share))} graph"]
         label = "+".join(sorted(plan.share))
     expected = None if searched or label == "mixed" else label
-    two = in_two_parts(plan)
+    two = _by_choice(plan)
     extra = {**extra, **({"two_parts": two} if two else {})}
     with write_atomic(target) as temporary:
         onnx.save(write_plan(plan) if isinstance(plan, Plan) else plan.model(), temporary)
