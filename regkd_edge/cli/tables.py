@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..io.text import Column, TextTable
+from ..io.text import Column, TextTable, per_target
 from ..measure.accuracy import unit_of
 from ..run import RunFolder
 from .output import number, show
@@ -37,6 +37,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
         "footnotes": [
             *(f"FAILED: {name}: {reason}." for name, reason in report.failed.items()),
             *report.dashes,
+            *report.slower,
             *budget_notes(report),
             *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else []),
         ],
@@ -106,18 +107,23 @@ def export_note(summary: dict[str, Any]) -> str:
 
 
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
-    """Return where the error of each graph comes from: one line for the parts, then one per layer, worst first."""
+    """Return where the error of each graph comes from, in the unit of each target: the whole, its parts, then one line
+    per layer, worst first."""
     lines = []
     for graph in graphs:
         found = graph.get("sensitivity")
         if not found:
             continue
-        parts = ", ".join(f"{name} {value:.2f} %" for name, value in found["parts"].items())
-        lines.append(f"{graph['precision']}: output moves by {found['all']:.2f} % of its standard deviation ({parts})")
+        said = lambda values: per_target(values, found["targets"], digits=3)
+        parts = ", ".join(f"{name} {value:.2g} %" for name, value in found["parts"].items())
+        lines.append(
+            f"{graph['precision']}: rounding moves the answers by {said(found['all_targets'])} (RMS over "
+            f"{found['rows']:,} rows), {found['all']:.2g} % of their standard deviation ({parts})"
+        )
         for layer in found["layers"]:
             lines.append(
-                f"  {layer['name']} ({layer['precision']}) alone: {layer['change']:.2f} % (data {layer['data']:.2f} "
-                f"%, weights {layer['weights']:.2f} %)"
+                f"  {layer['name']} ({layer['precision']}) alone: {said(layer['targets'])}, {layer['change']:.2g} % "
+                f"(data {layer['data']:.2g} %, weights {layer['weights']:.2g} %)"
             )
     return lines
 

@@ -10,6 +10,7 @@ from ..errors import GraphError, UserError
 from ..graph.chain import Chain, read_chain
 from ..graph.formats import FORMATS
 from ..graph.graph import input_of
+from ..graph.int8_cost import int8_cost
 from ..graph.weighted import WeightedGraph, read_weighted
 from ..io.files import write_atomic
 from .calibration import allowed_change
@@ -18,7 +19,7 @@ from .plan import Plan
 from .posttraining import CORRECTIONS, CorrectedPlan, plan_layers
 from .ranges import check_method
 from .sensitivity import sensitivity
-from .summary import QuantizeSummary, checked_rows, summarize
+from .summary import QuantizeSummary, checked_rows, summarize, target_names
 from .weighted_posttraining import plan_weighted
 from .writer import write_plan
 
@@ -105,15 +106,17 @@ def quantize_layers(
     if labelled is None and bound is not None:
         labelled = (bound.rows, bound.targets)
     tolerance = None if labelled is None else allowed_change(chain, *labelled)
+    splits = "split" in corrections
 
-    def plan(names: Sequence[str]) -> CorrectedPlan:
-        return make(
-            chain, rows, names, method=method, percentile=percentile, corrections=corrections, tolerance=tolerance
-        )
+    def plan(names: Sequence[str], split: bool = splits) -> CorrectedPlan:
+        tried = [name for name in corrections if split or name != "split"]
+        return make(chain, rows, names, method=method, percentile=percentile, corrections=tried, tolerance=tolerance)
 
-    outcome = plan(forms)
-    if bound is not None:
-        outcome, notes = search_mixed(outcome, plan, forms, bound, split="split" in corrections)
+    if bound is None:
+        outcome = plan(forms)
+    else:  # an allowance that one part keeps needs no second product
+        finer = (lambda: plan(forms)) if splits and "int8" in forms else None
+        outcome, notes = search_mixed(plan(forms, split=False), plan, forms, bound, finer=finer)
     notes += split_notes(outcome.plan)
     label = forms[0] if len(set(forms)) == 1 else "mixed"
     calibration = {
@@ -124,7 +127,7 @@ def quantize_layers(
     extra = {"corrections": outcome.record()}
     if rank_layers:
         assert isinstance(chain, Chain)
-        extra["sensitivity"] = sensitivity(outcome.plan, check)
+        extra["sensitivity"] = sensitivity(outcome.plan, check, target_names(source, chain(check[:1]).shape[1]))
     return write_quantized(
         outcome.plan,
         source,
@@ -138,9 +141,8 @@ def quantize_layers(
     )
 
 
-def split_notes(plan: Plan) -> list[str]:
-    """Return one line on the layers whose INT8 numbers are in two parts, or none; and one on GRUs, which always are."""
-    gru = {layer.name for layer in plan.chain.layers if getattr(getattr(layer, "node", None), "op_type", "") == "GRU"}
+def in_two_parts(plan: Plan) -> dict[str, list[str]]:
+    """Return layer -> what of it is in two INT8 parts (``data``, ``weights``), for the layers where something is."""
     parts = {
         layer.name: [
             what for what, count in (("data", planned.form.data_parts), ("weights", planned.form.weight_parts))
@@ -148,9 +150,21 @@ def split_notes(plan: Plan) -> list[str]:
         ]
         for layer, planned in zip(plan.chain.layers, plan.layers)
     }  # fmt: skip
-    named = [f"{name} ({' and '.join(what)})" for name, what in parts.items() if what and name not in gru]
+    return {name: what for name, what in parts.items() if what}
+
+
+def _by_choice(plan: Plan) -> dict[str, list[str]]:
+    """The same without GRUs, which always are."""
+    gru = {layer.name for layer in plan.chain.layers if getattr(getattr(layer, "node", None), "op_type", "") == "GRU"}
+    return {name: what for name, what in in_two_parts(plan).items() if name not in gru}
+
+
+def split_notes(plan: Plan) -> list[str]:
+    """Return one line on the layers whose INT8 numbers are in two parts, or none; and one on GRUs, which always are."""
+    chosen = _by_choice(plan)
+    named = [f"{name} ({' and '.join(what)})" for name, what in chosen.items()]
     found = [f"in two INT8 parts, since one is too coarse: {', '.join(named)}"] if named else []
-    if any(parts[name] for name in gru):
+    if set(in_two_parts(plan)) - set(chosen):
         found.append("a GRU has data and weights in two INT8 parts: NVIDIA's compiler takes no single part")
     return found
 
@@ -179,9 +193,14 @@ def write_quantized(
         notes = [*notes, f"no layer is {label}: this is the {'+'.join(sorted(plan.share))} graph"]
         label = "+".join(sorted(plan.share))
     expected = None if searched or label == "mixed" else label
+    two = _by_choice(plan)
+    extra = {**extra, **({"two_parts": two} if two else {})}
     with write_atomic(target) as temporary:
         onnx.save(write_plan(plan) if isinstance(plan, Plan) else plan.model(), temporary)
         summarize(
             label, source, temporary, check, notes=[], expected=expected
         )  # refuse before the file gets its final name
+    ours, theirs = (Path(path).stat().st_size for path in (target, source))
+    if "int8" in label and ours > theirs:
+        notes = [*notes, f"its file is larger than that of FP32 ({ours:,} bytes, {theirs:,}): {int8_cost(two)}"]
     return summarize(label, source, target, check, calibration=calibration, notes=notes, extra=extra, expected=expected)

@@ -106,11 +106,12 @@ def search_mixed(
     forms: Sequence[str],
     bound: Bound,
     *,
-    split: bool = True,
+    finer: Callable[[], CorrectedPlan] | None = None,
 ) -> tuple[CorrectedPlan, list[str]]:
     """Return the plan with the fewest layers in ``bound.high`` that meets the bound, and notes on it.
 
-    INT8 numbers in two parts are tried first (unless ``split`` is False): they cost a second product, and no layer is
+    Where ``full``, in one part, does not meet the bound, INT8 numbers in two parts are tried first: in the layers that
+    need it (``finer`` makes that plan; None tries no parts), then in all. They cost a second product, and no layer is
     kept. Candidates are looked at in the order of their number of kept layers, then of their multiply-adds. With more
     than three layers each is first judged by switching layers of the ``full`` plan, which costs a forward pass, and
     made again only when that comes near the bound. That estimate can be far too high: the ranges and scales that were
@@ -125,10 +126,13 @@ def search_mixed(
     if upper <= bound.increase:
         return full, said
     best, best_upper = full, upper
-    if split and "int8" in forms:
-        full = make(["int8-split" if form == "int8" else form for form in forms])
+    every = lambda: make(["int8-split" if form == "int8" else form for form in forms])
+    for what, parted in () if finer is None else (("layers that need it", finer), ("all layers", every)):
+        full = parted()
+        if all(layer.form.data_parts == layer.form.weight_parts == 1 for layer in full.plan.layers):
+            continue
         rise, upper = bound.judge(full.plan)
-        said.append(f"all layers in two INT8 parts: RMSE {rise:+.2%}, at most {upper:+.2%}")
+        said.append(f"{what} in two INT8 parts: RMSE {rise:+.2%}, at most {upper:+.2%}")
         if upper <= bound.increase:
             return full, said
         if upper < best_upper:

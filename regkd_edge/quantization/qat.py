@@ -30,7 +30,7 @@ from .plan import Plan
 from .posttraining import CORRECTIONS, CorrectedPlan, plan_layers
 from .rounded import rounded
 from .sensitivity import sensitivity
-from .summary import QuantizeSummary, checked_rows
+from .summary import QuantizeSummary, checked_rows, target_names
 from .weighted_plan import WeightedPlan
 from .weighted_posttraining import plan_weighted
 from .weighted_qat import QuantizedLayers
@@ -252,10 +252,11 @@ def quantize_with_qat(
                 "training through the quantizers is not used: without it, in two parts, the rise is "
                 f"{judge(chosen):+.2%} (with it {done.after:+.2%}, both with allowance for chance)",
             ]
+    names = target_names(source, chain(check[:1]).shape[1])
     extra = {
         "corrections": outcome.record(),
         "qat": {**done.record(), "kept": done.trained and chosen is done.plan},
-        **({"sensitivity": sensitivity(chosen, check)} if rank_layers else {}),
+        **({"sensitivity": sensitivity(chosen, check, names)} if rank_layers else {}),
     }
     calibration = {"rows": len(rows), "method": method}
     return write_quantized(chosen, source, target, "int8", check, calibration=calibration, notes=notes, extra=extra)

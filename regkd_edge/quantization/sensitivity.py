@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,39 +52,52 @@ def weights_rounded(plan: Plan, index: int) -> PlannedLayer:
 def sensitivity(
     plan: Plan,
     rows: np.ndarray,  # [n, d] raw units
+    names: Sequence[str],  # [o]
 ) -> dict[str, Any]:
-    """Return the RMS change of the output, in percent of the output's own standard deviation.
+    """Return the RMS change of the output: of each target in its unit, and pooled in percent of the standard deviation
+    of the FP32 answers (100 %: as far from them as their mean).
 
     ``layers`` ranks the layers by the change that each alone causes (largest first), with the part of its data and of
     its weights; ``parts`` is the change by the rounding of the network's input, of all weights, and of all hidden
     activations; ``all`` is that of the whole plan. The squares of the parts roughly add up, since roundings are nearly
-    independent.
+    independent. Those are pooled; ``targets`` [o] in each layer, and ``all_targets`` [o], are in the units of the
+    ``names``.
     """
     chain = plan.chain
     want = chain(rows)
     spread = np.maximum(want.std(axis=0), 1e-12)
     exact = exact_plan(plan).layers
 
-    def change(layers: list[PlannedLayer]) -> float:
-        return float(100.0 * np.sqrt(np.mean(((replace(plan, layers=tuple(layers))(rows) - want) / spread) ** 2)))
+    def changes(layers: Sequence[PlannedLayer]) -> np.ndarray:  # [o] units of the targets
+        return np.sqrt(np.mean((replace(plan, layers=tuple(layers))(rows) - want).astype(np.float64) ** 2, axis=0))
+
+    def pooled(changed: np.ndarray) -> float:
+        return float(100.0 * np.sqrt(np.mean((changed / spread) ** 2)))
+
+    def alone(changed: dict[int, PlannedLayer]) -> np.ndarray:
+        return changes([changed.get(i, layer) for i, layer in enumerate(exact)])
 
     def with_layers(changed: dict[int, PlannedLayer]) -> float:
-        return change([changed.get(i, layer) for i, layer in enumerate(exact)])
+        return pooled(alone(changed))
 
     every = range(len(plan.layers))
     ranked = [
         {
             "name": chain.layers[i].name,
             "precision": plan.layers[i].form.name,
-            "change": with_layers({i: plan.layers[i]}),
+            "change": pooled(own := alone({i: plan.layers[i]})),
+            "targets": own.tolist(),
             "data": with_layers({i: data_rounded(plan, i)}),
             "weights": with_layers({i: weights_rounded(plan, i)}),
         }
         for i in every
     ]
+    whole = changes(plan.layers)
     return {
         "rows": len(rows),
-        "all": change(list(plan.layers)),
+        "targets": list(names),
+        "all": pooled(whole),
+        "all_targets": whole.tolist(),
         "parts": {
             "input": with_layers({0: data_rounded(plan, 0)}),
             "weights": with_layers({i: weights_rounded(plan, i) for i in every}),

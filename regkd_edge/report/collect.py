@@ -28,6 +28,7 @@ from .failed import failed_engines, is_failure
 from .recommend import recommend
 from .rows import rows_of
 from .schema import check_bench, check_card, check_deployed
+from .slower import slower_than_fp32
 
 __all__ = ["Report", "collect"]
 
@@ -64,6 +65,8 @@ class Report:
         Remarks for the reader: engines left out, batches skipped, kernels of another precision.
     dashes : list of str
         The notes that explain why a figure of a row is missing.
+    slower : list of str
+        The notes on INT8 engines that are slower or larger than FP32.
     facts : dict
         ``data``, ``config``, ``stages``, ``benches`` (the records of bench/*.json): how it was made.
     truth, inputs, feature_names, predictions, latencies
@@ -86,6 +89,7 @@ class Report:
     predictions: dict[str, np.ndarray] = field(default_factory=dict)
     latencies: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
     dashes: list[str] = field(default_factory=list)
+    slower: list[str] = field(default_factory=list)
     allowed: dict[str, float] = field(default_factory=dict)
     inputs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     feature_names: list[str] = field(default_factory=list)
@@ -122,6 +126,7 @@ def collect(run: RunFolder) -> Report:
 
     allowed = allowances(run.config().bench.allow, names)
     rows = rows_of(models, benches, predictions, truth, names, batches, allowed, failed)
+    slower = slower_than_fp32(rows, benches, stages, batches)
     return Report(
         name=run.path.resolve().name,
         rows=rows,
@@ -129,7 +134,8 @@ def collect(run: RunFolder) -> Report:
         failed=failed,
         unit=names[0] if len(names) == 1 else POOLED,
         batches=batches,
-        notes=notes,
+        notes=[*slower, *notes],
+        slower=slower,
         facts={
             "data": {
                 "source": Path(dataset.table.source).name,

@@ -6,12 +6,13 @@ import numpy as np
 
 from ..io.words import counted
 from .collect import Report
+from .layers import LAYERS_EXPLAINED, layer_figures
 from .markup import details, e, figure, grid, legend, section, table
 from .notes import loop_overhead
 from .plot_errors import MOST_POINTS, error_by_range, influence, predicted_against_true, residuals_over
 from .plot_latency import axis_ends, axis_of, latency_strip, strip_caption
 from .plot_pareto import Point, trade_off
-from .plot_training import bars, curves, loss_terms, validation_curves
+from .plot_training import curves, loss_terms, validation_curves
 from .race import race_figures, race_table
 from .table import OF_TARGET, TEXTS, cell, columns, percent, size
 from .table import figure as written
@@ -189,16 +190,13 @@ def layer_section(report: Report) -> str:
     """Return what the quantization of each layer alone changes."""
     figures = []
     for precision, found in report.evidence.layers.items():
-        values = [(f"{one['name']} ({one['precision']})", float(one["change"]), False) for one in found["layers"]]
-        caption = f"{precision}: the output moves by {float(found.get('all', 0.0)):.3g} % of its standard deviation"
-        drawn = bars(values, "change by this layer alone, % of the standard deviation", f"error by layer, {precision}")
-        figures.append(figure(caption, drawn))
+        figures += layer_figures(precision, found)
     if not figures and any(row["precision"] in ("int8", "fp8") for row in report.rows):
         return section(
             "Where the quantization error arises",
             "<p>Not ranked by layer in this run: <code>regkd-edge quantize RUN --rank-layers</code> does it.</p>",
         )
-    return section("Where the quantization error arises", grid(*figures))
+    return section("Where the quantization error arises", LAYERS_EXPLAINED if figures else "", grid(*figures))
 
 
 def latency_section(report: Report) -> str:

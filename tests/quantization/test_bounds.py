@@ -133,10 +133,11 @@ class Search:
     def plan(self, names):
         return Plan(self.costs, self.macs, tuple(Layer(FORMATS[name]) for name in names))
 
-    def run(self, form="int8", **options):
+    def run(self, form="int8", finer=None):
         names = [form] * len(self.costs)
         full = CorrectedPlan(replace(self.plan(names), worse=self.worse))
-        outcome, notes = search_mixed(full, self.make, names, self, **options)
+        parted = None if finer is None else lambda: self.make(finer)
+        outcome, notes = search_mixed(full, self.make, names, self, finer=parted)
         return [layer.form.name for layer in outcome.plan.layers], notes
 
 
@@ -147,13 +148,25 @@ def test_a_plan_within_the_bound_is_taken_as_it_is():
     assert notes == ["all layers int8: RMSE +1.00% on 77 rows, at most +1.00% with sampling noise"]
 
 
-def test_two_parts_are_tried_before_any_layer_is_kept_and_for_int8_alone():
+SOME = ("int8", "int8-split")
+
+
+def test_two_parts_are_tried_before_any_layer_is_kept_and_first_where_they_are_needed():
+    search = Search((0.001, 0.06), (10, 10))
+    forms, notes = search.run(finer=SOME)
+    assert forms == list(SOME) and search.made == [SOME]
+    assert notes[1:] == ["layers that need it in two INT8 parts: RMSE +0.70%, at most +0.70%"]
     search = Search((0.03, 0.06), (10, 10))
-    forms, notes = search.run()
-    assert forms == ["int8-split"] * 2 and search.made == [("int8-split",) * 2]
-    assert notes[1] == "all layers in two INT8 parts: RMSE +0.90%, at most +0.90%"
-    for again in (Search((0.03, 0.06), (10, 10)).run(split=False), Search((0.03, 0.06), (10, 10)).run("fp8")):
+    forms, notes = search.run(finer=SOME)
+    assert forms == ["int8-split"] * 2 and search.made == [SOME, ("int8-split",) * 2]
+    assert notes[2] == "all layers in two INT8 parts: RMSE +0.90%, at most +0.90%"
+    for again in (Search((0.03, 0.06), (10, 10)).run(), Search((0.03, 0.06), (10, 10)).run("fp8")):
         assert again[0] == ["fp16", "fp16"] and not any("two INT8 parts" in note for note in again[1])
+
+
+def test_an_allowance_that_one_part_keeps_has_no_second_product():
+    search = Search((0.001, 0.06), (10, 10), increase=0.07)
+    assert search.run(finer=SOME)[0] == ["int8"] * 2 and not search.made
 
 
 def test_what_is_allowed_exactly_is_allowed():
@@ -161,42 +174,42 @@ def test_what_is_allowed_exactly_is_allowed():
     assert whole.run()[0] == ["int8"] * 2 and not whole.made
     split = Search((0.03, 0.06), (10, 10))
     split.increase = split.plan(["int8-split"] * 2).rise
-    assert split.run()[0] == ["int8-split"] * 2 and len(split.made) == 1
+    assert split.run(finer=SOME)[0] == ["int8-split"] * 2 and len(split.made) == 2
     one = Search((0.25, 0.5), (10, 10), increase=0.25)
-    assert one.run(split=False)[0] == ["int8", "fp16"] and len(one.made) == 2
+    assert one.run()[0] == ["int8", "fp16"] and len(one.made) == 2
 
 
 def test_as_few_layers_as_can_be_are_kept_and_of_those_the_cheapest():
     search = Search((0.02, 0.2, 0.02), (5, 50, 7))
-    forms, notes = search.run(split=False)
+    forms, notes = search.run()
     assert search.made == [  # by the number of layers, then by their products
         ("fp16", "int8", "int8"), ("int8", "int8", "fp16"), ("int8", "fp16", "int8"),
         ("fp16", "int8", "fp16"), ("fp16", "fp16", "int8"), ("int8", "fp16", "fp16"), ("fp16",) * 3,
     ]  # fmt: skip
     assert forms == ["fp16"] * 3 and notes[-1] == "kept in fp16: layer0, layer1, layer2; RMSE +0.00%, at most +0.00%"
     one = Search((0.001, 0.2, 0.002), (5, 50, 7))
-    assert one.run(split=False)[0] == ["int8", "fp16", "int8"] and len(one.made) == 3
+    assert one.run()[0] == ["int8", "fp16", "int8"] and len(one.made) == 3
 
 
 def test_beyond_three_layers_a_choice_is_made_only_if_switching_comes_within_twice_the_bound():
     search = Search((0.5, 0.004, 0.004, 0.004), (1, 2, 3, 4))
-    forms, _ = search.run(split=False)
+    forms, _ = search.run()
     # Without the first layer 0.012 are left, which is near enough to be made; 0.5 with it is not.
     assert search.made[0] == ("fp16", "int8", "int8", "int8")
     assert search.made[-1] == tuple(forms) == ("fp16", "fp16", "int8", "int8") and len(search.made) == 2
     blind = Search(
         (0.5, 0.004, 0.004, 0.004), (1, 2, 3, 4), worse=1000.0
     )  # no estimate comes near: all layers are kept
-    assert blind.run(split=False)[0] == ["fp16"] * 4 and len(blind.made) == 1
+    assert blind.run()[0] == ["fp16"] * 4 and len(blind.made) == 1
 
 
 def test_beyond_six_layers_the_greedy_search_adds_the_layer_that_helps_most():
     costs = (0.001, 0.3, 0.002, 0.2, 0.001, 0.1, 0.001)
     search = Search(costs, (1,) * 7)
-    forms, _ = search.run(split=False)
+    forms, _ = search.run()
     assert forms == ["int8", "fp16", "int8", "fp16", "int8", "fp16", "int8"] and search.made == [tuple(forms)]
     six = Search(costs[1:], (9, 1, 9, 1, 9, 1))
-    assert six.run(split=False)[0] == ["fp16", "int8", "fp16", "int8", "fp16", "int8"]
+    assert six.run()[0] == ["fp16", "int8", "fp16", "int8", "fp16", "int8"]
     assert len(six.made) == 1
 
 
@@ -215,5 +228,5 @@ def test_a_bound_that_nothing_meets_gives_the_best_and_says_so():
             rise = 0.02 if all(layer.form.name == "int8-split" for layer in plan.layers) else 0.05
             return rise, rise
 
-    forms, notes = Odd((0.02, 0.01), (5, 5)).run()
+    forms, notes = Odd((0.02, 0.01), (5, 5)).run(finer=SOME)
     assert forms == ["int8-split"] * 2 and notes[-1].endswith("the best one reaches +2.00%")

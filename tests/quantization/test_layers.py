@@ -138,7 +138,7 @@ def test_a_heavy_tailed_feature_no_longer_sets_the_step_of_all(student, tmp_path
     whole = plan_layers(chain, x, INT8, corrections=PLAIN).plan
     spread = chain(held).std()
     assert rms(plain(held) - chain(held)) > 0.05 * spread  # the culprit is there ...
-    parts = [sensitivity(plan, held)["parts"]["input"] for plan in (plain, equalized)]
+    parts = [sensitivity(plan, held, ["y"])["parts"]["input"] for plan in (plain, equalized)]
     assert parts[1] < 0.5 * parts[0]  # ... and this removes it
     assert rms(whole(held) - chain(held)) < 0.5 * rms(plain(held) - chain(held))
 
@@ -234,7 +234,7 @@ def test_the_report_names_the_layer_that_was_harmed(student):
     chain = read_chain(student)
     plan = plan_layers(chain, rows(), INT8, corrections=PLAIN).plan
     harmed = plan.with_layer(1, data_scale=20 * plan.layers[1].data_scale)
-    found = sensitivity(harmed, rows())
+    found = sensitivity(harmed, rows(), ["y"])
     assert found["layers"][0]["name"] == "layers.1"
     assert found["layers"][0]["data"] > 3 * found["layers"][0]["weights"]
     assert found["parts"]["activations"] > 3 * max(found["parts"]["input"], found["parts"]["weights"])

@@ -133,6 +133,6 @@ def test_a_plan_that_cannot_be_mended_by_switching_layers_does_not_mislead_the_s
         good = forms == ["int8", "int8", "fp16"]
         return CorrectedPlan(plan_layers(chain, rows(), forms).plan if good else plan)
 
-    found, notes = search_mixed(CorrectedPlan(plan), make, INT8, bound, split=False)
+    found, notes = search_mixed(CorrectedPlan(plan), make, INT8, bound)
     assert made[-1] == ("int8", "int8", "fp16") and all(one.count("fp16") == 1 for one in made)
     assert bound.judge(found.plan)[1] <= 0.05 and "kept in fp16: layers.2" in notes[-1]

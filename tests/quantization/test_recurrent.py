@@ -113,7 +113,8 @@ def test_a_gru_asked_for_in_int8_gets_two_parts_and_its_biases_are_left_alone(tm
     _correct_biases(outcome, _Points.of(graph, x, None))
     assert outcome.plan.layers[0].bias is bias
     done = quantize_layers(path, tmp_path / "q.onnx", x)
-    assert done.notes[-1:] == ["a GRU has data and weights in two INT8 parts: NVIDIA's compiler takes no single part"]
+    assert "a GRU has data and weights in two INT8 parts: NVIDIA's compiler takes no single part" in done.notes
+    assert "gru" not in done.extra.get("two_parts", {}), "no option gives it one part"
     assert done.precision == "int8" and done.check["rmse"] < 0.02
 
 

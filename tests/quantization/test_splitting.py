@@ -15,7 +15,7 @@ from regkd_edge.engines.batches import predict
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS, rounded_parts
 from regkd_edge.graph.unoptimized import reference_outputs
-from regkd_edge.quantization import quantize_int8
+from regkd_edge.quantization import Bound, quantize_int8, quantize_layers
 from regkd_edge.quantization.calibration import Calibration, allowed_change, combined_rows
 from regkd_edge.quantization.posttraining import plan_layers
 from regkd_edge.quantization.splitting import clipping_risk
@@ -125,12 +125,34 @@ def test_the_written_graph_means_what_was_planned_and_runs_in_int8(tmp_path, act
         assert np.quantile(np.abs(predict(runner, x) - plan(x)), 0.95) < 1e-4
 
 
-def test_the_summary_says_which_layers_are_in_two_parts(differences, tmp_path):
+def test_the_summary_says_which_layers_are_in_two_parts_and_what_that_costs(differences, tmp_path):
+    """A graph that is larger than FP32's says why, and names options that help; a smaller one says nothing."""
     summary = quantize_int8(differences, tmp_path / "q.onnx", collinear())
     assert summary.precision == "int8" and summary.graph.label == "int8"
     assert any(note.startswith("in two INT8 parts, since one is too coarse: layers.0 (data") for note in summary.notes)
+    assert "data" in summary.extra["two_parts"]["layers.0"]
+    assert summary.size_bytes == (tmp_path / "q.onnx").stat().st_size > differences.stat().st_size
+    why = summary.notes[-1]
+    sizes = f"({summary.size_bytes:,} bytes, {differences.stat().st_size:,})"
+    assert why.startswith(
+        f"its file is larger than that of FP32 {sizes}: one INT8 number is too coarse in layers.0 (data"
+    )
+    assert "--max-increase" in why and "--corrections without split" in why
     plain = quantize_int8(differences, tmp_path / "p.onnx", collinear(), corrections=PLAIN)
-    assert not plain.notes and plain.graph.pairs == 6
+    assert plain.graph.pairs == 6 and "two_parts" not in plain.extra and plain.size_bytes < summary.size_bytes
+    assert not any("parts" in note for note in plain.notes)
+    assert bool(plain.notes) == (plain.size_bytes > differences.stat().st_size)
+    wide = write_mlp(tmp_path / "wide.onnx", widths=(5, 96, 96, 1), activation="Relu")
+    small = quantize_int8(wide, tmp_path / "wide.int8.onnx", rows(), corrections=(), method="minmax")
+    assert small.size_bytes < wide.stat().st_size and not small.notes
+
+
+def test_a_larger_allowance_takes_one_part_where_the_own_error_takes_two(differences, tmp_path):
+    x = collinear(400)
+    y = reference_outputs(differences, x)
+    labels = y + 0.3 * y.std(axis=0) * np.random.default_rng(3).standard_normal(y.shape)
+    done = quantize_layers(differences, tmp_path / "q.onnx", x, bound=Bound(20.0, x, labels))
+    assert "two_parts" not in done.extra and done.graph.share == {"int8": 1.0}
 
 
 def test_filled_in_points_are_correlated_as_the_rows_are():

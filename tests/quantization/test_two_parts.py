@@ -139,8 +139,10 @@ def test_the_error_of_each_layer_is_in_percent_of_the_outputs_deviation(plan):
     x = rows(n=200, d=4)
     want = answers(plan, x)
     percent = lambda **changed: 100 * np.sqrt(np.mean(((answers(plan, x, **changed) - want) / want.std(axis=0)) ** 2))
-    found = sensitivity(plan, x)
-    assert found["rows"] == 200
+    found = sensitivity(plan, x, ["life [cycles]", "strain"])
+    assert found["rows"] == 200 and found["targets"] == ["life [cycles]", "strain"]
+    moved = lambda **changed: np.sqrt(np.mean((answers(plan, x, **changed) - want) ** 2, axis=0))
+    assert found["all_targets"] == pytest.approx(list(moved(data0=1, weights0=1, data1=1, weights1=1)), rel=0.02)
     assert found["all"] == pytest.approx(percent(data0=1, weights0=1, data1=1, weights1=1), rel=0.02)
     assert found["parts"] == {
         "input": pytest.approx(percent(data0=1), rel=0.02),
@@ -152,6 +154,7 @@ def test_the_error_of_each_layer_is_in_percent_of_the_outputs_deviation(plan):
         assert layer["data"] == pytest.approx(percent(**{f"data{i}": 1}), rel=0.02)
         assert layer["weights"] == pytest.approx(percent(**{f"weights{i}": 1}), rel=0.02)
         assert layer["change"] == pytest.approx(percent(**{f"data{i}": 1, f"weights{i}": 1}), rel=0.02)
+        assert layer["targets"] == pytest.approx(list(moved(**{f"data{i}": 1, f"weights{i}": 1})), rel=0.02)
     changes = [layer["change"] for layer in found["layers"]]
     assert changes == sorted(changes, reverse=True) and {layer["precision"] for layer in found["layers"]} == {"int8"}
 

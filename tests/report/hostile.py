@@ -68,12 +68,12 @@ def crowded_report(run):
         ],
     }  # fmt: skip
     layers = [{"name": f"layer{i}/gemm_with_a_rather_long_name", "precision": "int8",
-        "change": 2.0 / (i + 1)} for i in range(5)]  # fmt: skip
+        "change": 2.0 / (i + 1), "targets": [1e6 / (i + 1), 1e-8 / (i + 1)]} for i in range(5)]  # fmt: skip
     evidence = dataclasses.replace(
         report.evidence,
         histories=dict.fromkeys(errors, history),
         race=race,
-        layers={"int8": {"all": 2.5, "layers": layers}},
+        layers={"int8": {"all": 2.5, "layers": layers, "targets": TARGETS, "all_targets": [1.2e6, 1.3e-8]}},
         costs={name: DeviceNeeds(123456, 4321, 987) for name in engines},
     )
     features = ["temperature_of_the_outer_shell_of_the_second_module [degC]", *report.feature_names[1:]]

@@ -11,6 +11,7 @@ import pytest
 from regkd_edge.cli.progress import Watch
 from regkd_edge.recipes.terms import TERMS, Term
 from regkd_edge.report.axes import PlotArea, log_ticks, nice_ticks, shortened, text_width
+from regkd_edge.report.layers import layer_figures
 from regkd_edge.report.plot_errors import (
     MOST_POINTS,
     error_by_range,
@@ -237,6 +238,20 @@ def test_a_record_of_a_race_that_was_edited_is_shown_as_far_as_it_goes(field, va
     race_table(race)
     odd = [{}, 3, {"title": 1, "target_distance_to_teacher": [3, [], ["x"]], "distance_to_teacher": "x"}]
     assert race_table(race | {"candidates": odd}) == ""
+
+
+def test_the_error_by_layer_is_in_the_unit_of_each_target_and_in_percent_second():
+    layers = [{"name": "a", "precision": "int8", "change": 2.0, "targets": [30.0, 4e-3]},
+        {"name": "b", "precision": "int8-split", "change": 1.0, "targets": [10.0, 5e-3]}]  # fmt: skip
+    found = {"all": 2.5, "layers": layers, "targets": ["life [cycles]", "capacity"], "all_targets": [33.0, 6e-3]}
+    life, capacity, pooled = layer_figures("int8", found)
+    assert "int8: rounding all layers moves the answers by 33, life [cycles]" in life and ">30<" in life
+    assert "moves the answers by 0.006, capacity" in capacity and ">0.004<" in capacity and ">0.005<" in capacity
+    assert "2.5 % of their standard deviation, pooled over the targets" in pooled and ">2<" in pooled
+    one = {key: value for key, value in found.items() if "targets" not in key}
+    assert len(layer_figures("int8", one)) == 1, "the record of an earlier version"
+    for odd in ({"targets": 3}, {"targets": ["a", "b"]}, {"all_targets": [None, "x"], "targets": ["a"]}):
+        assert layer_figures("int8", one | odd)
 
 
 @pytest.mark.parametrize("room", [20, 60, 200])

@@ -1,0 +1,31 @@
+"""Where the error of a quantized graph comes from, as ``quantize --rank-layers`` says it."""
+
+from __future__ import annotations
+
+from regkd_edge.cli.tables import sensitivity_notes
+
+FOUND = {
+    "rows": 400,
+    "targets": ["life [cycles]", "capacity [mAh]"],
+    "all": 2.5,
+    "all_targets": [3.1234, 0.0211],
+    "parts": {"input": 0.2, "weights": 2.4, "activations": 0.001234},
+    "layers": [
+        {
+            "name": "layer0/gemm",
+            "precision": "int8",
+            "change": 2.4,
+            "targets": [3.0, 0.02],
+            "data": 0.2,
+            "weights": 2.39,
+        }
+    ],
+}
+
+
+def test_the_change_is_said_in_the_unit_of_each_target_first():
+    assert sensitivity_notes([{"precision": "fp16"}, {"precision": "int8", "sensitivity": FOUND}]) == [
+        "int8: rounding moves the answers by 3.12 (life [cycles]), 0.0211 (capacity [mAh]) (RMS over 400 rows), "
+        "2.5 % of their standard deviation (input 0.2 %, weights 2.4 %, activations 0.0012 %)",
+        "  layer0/gemm (int8) alone: 3 (life [cycles]), 0.02 (capacity [mAh]), 2.4 % (data 0.2 %, weights 2.4 %)",
+    ]
