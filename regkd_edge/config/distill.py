@@ -239,6 +239,14 @@ class DistillConfig(_TermWeights):
         ),
         json_schema_extra=_POINTS,
     )
+    initial: Literal["random", "teacher"] = Field(
+        "random",
+        description=(
+            "Weights that the student begins with; teacher: the neurons of the teacher that contribute most, and its "
+            "answer fitted behind them, where both are MLPs of one activation and the teacher is as deep (else random)."
+        ),
+        json_schema_extra=_TRAINING,
+    )
     steps: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
         "auto",
         description=(

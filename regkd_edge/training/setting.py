@@ -17,9 +17,11 @@ from ..data.columns import Columns
 from ..data.named import read_inputs
 from ..data.stored import is_stored
 from ..models import Teacher, places_for
+from ..models.mlp import is_plain
 from ..objectives import Schedule, is_differentiable
 from ..objectives.networks import Network, jacobian_products
 from .free import Synthetic, synthetic_rows
+from .inherited import can_inherit, inherit
 from .job import Training, known_hash
 from .known import description_of
 from .objective import optimizer_of, recipe_of
@@ -155,6 +157,10 @@ class Setting:
         require_tensors(config, self.places)
         known = self.known(config)
         pair = pair_of(config, self.module, self.dataset.d, self.dataset.o, self.seed, self.dataset.input_shape)
+        student = pair.student
+        if config.initial == "teacher" and is_plain(student):
+            if can_inherit(student.widths, student.activation, self.module):
+                inherit(student, self.module, torch.from_numpy(self.train[0][:POINTS]).float())
         recipe = recipe_of(
             config,
             self.dataset.d,

@@ -14,13 +14,15 @@ from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO
 from ..data import Dataset
 from ..data.stored import is_stored
-from ..models import Teacher, places_for, predict
+from ..models import Teacher, parse_spec, places_for, predict
+from ..models.spec import MLPSpec
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
-from ..recipes.catalogue import WIDE
+from ..recipes.catalogue import FROM_RANDOM, WIDE
 from ..sampling.synthetic import summary_of_inputs
 from .free import how_sure
 from .guard import better_than_its_teacher
+from .inherited import can_inherit
 from .job import Training
 from .loop import Progress
 from .objective import optimizer_of
@@ -138,7 +140,7 @@ def distill(
     """
     require_fit(config, teacher)
     if config.recipe == AUTO and config.no_data:
-        config = without_rows(config, dataset.d, teacher.differentiable)
+        config = without_rows(config, dataset.d, teacher)
     setting = Setting.of(dataset, teacher, config, seed)
     race = until = None
     asked = config
@@ -211,23 +213,25 @@ def baseline(
     if not config.no_data:
         alone |= {"sampler": None, "describe": None, "like": None}
     elif config.recipe == AUTO:
-        config = without_rows(config, dataset.d, teacher.differentiable)
+        config = without_rows(config, dataset.d, teacher)
         alone |= {"sampler": "described"}
     return distill(dataset, teacher, config.model_copy(update=alone), seed, progress=progress, checkpoint=checkpoint)
 
 
-def without_rows(config: DistillConfig, d: int, gradient: bool) -> DistillConfig:
-    """Return recipe auto without data, for d inputs: a recipe of the
-    catalogue, over the fields that have their defaults.
+def without_rows(config: DistillConfig, d: int, teacher: Teacher) -> DistillConfig:
+    """Return recipe auto without data, for d inputs: a recipe of the catalogue, over the fields that have their
+    defaults.
 
-    Without rows a race has nothing to judge by.
-
-    Parameters
-    ----------
-    gradient : bool
-        Whether the teacher has one: the search climbs it.
+    Without rows a race has nothing to judge by. The search climbs the teacher's gradient, where it has one. A student
+    that cannot begin with neurons of its teacher has a longer way to go, and takes longer steps.
     """
-    name = "data-free-search" if d >= WIDE and gradient else "data-free-values"
+    name = "data-free-search" if d >= WIDE and teacher.differentiable else "data-free-values"
+    fields = RECIPES[name]
+    spec, mlp = parse_spec(config.student), teacher.mlp
+    if mlp is None or not (
+        isinstance(spec, MLPSpec) and can_inherit([d, *spec.hidden, mlp.widths[-1]], spec.activation, mlp)
+    ):
+        fields = {**fields, **FROM_RANDOM}
     standard = DistillConfig(no_data=True)
-    kept = {k: v for k, v in RECIPES[name].items() if getattr(config, k) == getattr(standard, k)}
-    return config.model_copy(update={"terms": RECIPES[name]["terms"], **kept, "recipe": None})
+    kept = {k: v for k, v in fields.items() if getattr(config, k) == getattr(standard, k)}
+    return config.model_copy(update={"terms": fields["terms"], **kept, "recipe": None})

@@ -144,8 +144,8 @@ def test_searched_points_stay_where_a_teacher_says_its_inputs_are():
     data = Dataset(Table(x, x[:, :1], [f"x{j}" for j in range(72)], ["y"], "memory"), split(300, 0.15, 0.15, 0))
     teacher = train_teacher(data, TeacherConfig(teacher="mlp:8:tanh", epochs=2, batch=32), 0).as_teacher()
     assert "inputs" not in teacher.extra, "its scalers alone are known"
-    recipe = Setting.of(data, teacher, without_rows(DistillConfig(no_data=True, steps=50), 72, True), 0)
-    recipe = recipe.training(without_rows(DistillConfig(no_data=True, steps=50), 72, True)).recipe
+    recipe = Setting.of(data, teacher, without_rows(DistillConfig(no_data=True, steps=50), 72, teacher), 0)
+    recipe = recipe.training(without_rows(DistillConfig(no_data=True, steps=50), 72, teacher)).recipe
     z = teacher.scalers.x.standardize(np.array([[0.0] * 71 + [5.0], [0.0] * 70 + [1.0, 5.0]]))
     assert np.allclose([recipe.low[70], recipe.high[70]], z[:, 70], atol=1e-5)
     assert recipe.low[71] == recipe.high[71] == 0.0 and recipe.low[0] < -1e6 and recipe.high[0] > 1e6

@@ -1,0 +1,97 @@
+"""A student that begins with neurons of its teacher: chosen, copied, and what follows them fitted.
+
+Without rows nobody knows where inputs lie, and a student that fits its teacher on drawn points may do anything beside
+them. One whose hidden units are the teacher's own goes on there as the teacher does, since both are made of the same
+functions. The choice is that of structured pruning (a pivoted decomposition of what each neuron contributes; the
+least-squares fit of the next layer is as in ThiNet, Luo et al. 2017); to start a distillation without data so is ours
+(measured in docs/concepts/data-free.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..fused import answers
+from ..models import MLP
+from ..models.mlp import ACTIVATIONS, is_plain
+
+__all__ = ["can_inherit", "inherit"]
+
+_POINTS = 4096  # that the choice and the fits look at
+_MOST = 4096  # neurons of a layer among which is chosen: their products are a square matrix
+_RIDGE = 1e-4  # of the mean squared activation
+
+
+def can_inherit(widths: Sequence[int], activation: str, teacher: nn.Module | None) -> bool:
+    """Whether an MLP of these widths ([d, hidden ..., o]) can begin with neurons of this teacher.
+
+    It can where the teacher is an MLP of as many inputs and outputs, of at least as many hidden layers (1 or more), and
+    with the same activation: of another one, the copied neurons are other functions, which gained nothing.
+    """
+    if not is_plain(teacher) or teacher.activation != activation:
+        return False
+    same = [*widths[:1], *widths[-1:]] == [*teacher.widths[:1], *teacher.widths[-1:]]
+    return same and 3 <= len(widths) <= len(teacher.widths)
+
+
+@torch.no_grad()
+def inherit(
+    student: MLP,
+    teacher: MLP,
+    x: Tensor,  # [n, d]
+) -> None:
+    """Set the weights of ``student``: neurons of the first layers of ``teacher``, and its answer fitted behind them.
+
+    In every hidden layer the neurons are chosen that contribute most to the teacher's next layer on ``x`` and are not
+    yet made up by those chosen before. Those of the first layer are copied; those of a later one, and the output, are
+    fitted to the teacher's by least squares from what the student's layer before gives. Where a layer of the student is
+    wider than the teacher's, the rest of its neurons keep their weights.
+    """
+    x, act = x[:_POINTS].double(), ACTIVATIONS[teacher.activation]
+    own, theirs = x, x  # what goes into the next layer of each
+    for layer, of_teacher, following in zip(student.layers[:-1], teacher.layers, teacher.layers[1:]):
+        before = nn.functional.linear(theirs, of_teacher.weight.double(), of_teacher.bias.double())
+        theirs = act(before)
+        weights = following.weight.double().norm(dim=0)
+        chosen = _pivots((theirs - theirs.mean(0)) * weights, layer.out_features)
+        n = len(chosen)
+        if layer is student.layers[0]:
+            layer.weight[:n], layer.bias[:n] = of_teacher.weight[chosen].float(), of_teacher.bias[chosen].float()
+        else:
+            layer.weight[:n], layer.bias[:n] = _fitted(own, before[:, chosen])
+        own = act(nn.functional.linear(own, layer.weight.double(), layer.bias.double()))
+    last = student.layers[-1]
+    last.weight[:], last.bias[:] = _fitted(own, answers(teacher, x.float()).double())
+
+
+def _pivots(contributed: Tensor, count: int) -> Tensor:  # [n, m] -> int [min(count, m)]
+    """Return the columns that a pivoted Cholesky decomposition of their products takes first.
+
+    Each is the one of which most is left after its part along those before has been taken away.
+    """
+    among = contributed.square().sum(0).argsort(descending=True)[:_MOST]
+    columns = contributed[:, among]
+    products = columns.T @ columns
+    left, chosen = products.diagonal().clone(), []
+    rows = products.new_zeros(min(count, len(among)), len(among))
+    for k in range(len(rows)):
+        j = int(left.argmax())
+        chosen.append(j)
+        if left[j] > 0:
+            rows[k] = (products[j] - rows[:k].T @ rows[:k, j]) / left[j].sqrt()
+            left = left - rows[k].square()
+        left[chosen] = -torch.inf
+    return among[chosen]
+
+
+def _fitted(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:  # [n, a], [n, b] -> [b, a], [b]
+    """Return the linear layer from ``given`` to ``wanted``, by ridge regression, in float32."""
+    means = given.mean(0), wanted.mean(0)
+    a, b = given - means[0], wanted - means[1]
+    products = a.T @ a
+    ridge = _RIDGE * products.diagonal().mean().clamp(min=1e-12)
+    weight = torch.linalg.solve(products + ridge * torch.eye(len(products)).to(products), a.T @ b).T
+    return weight.float(), (means[1] - weight @ means[0]).float()

@@ -1,0 +1,135 @@
+"""A student that begins with neurons of its teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from regkd_edge.config import DistillConfig
+from regkd_edge.models import MLP, Teacher
+from regkd_edge.recipes.catalogue import FROM_RANDOM, RECIPES
+from regkd_edge.training import distill
+from regkd_edge.training.inherited import can_inherit, inherit
+from regkd_edge.training.train import without_rows
+
+from .test_train import make_dataset
+
+
+def network(widths, activation="tanh", seed=0, *, size=1.0):
+    module = MLP(widths, activation, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for layer in module.layers:
+            layer.weight *= size
+    return module
+
+
+def points(d, n=2000, seed=1):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def away(student, teacher, x) -> float:
+    with torch.no_grad():
+        return ((student(x) - teacher(x)).square().mean() / teacher(x).var(0).mean()).sqrt().item()
+
+
+@pytest.mark.parametrize("widths", [[5, 12, 2], [5, 12, 9, 2]])
+def test_a_teacher_with_doubled_neurons_is_found_again_in_half_of_them(widths):
+    small = network(widths, size=3.0)
+    twice = network([5, *(2 * n for n in widths[1:-1]), 2])
+    with torch.no_grad():
+        for k, (layer, of) in enumerate(zip(twice.layers, small.layers)):
+            weight = of.weight if k == 0 else of.weight.repeat(1, 2) / 2  # each neuron twice, half as heavy
+            again = k < len(small.layers) - 1
+            layer.weight[:] = weight.repeat(2, 1) if again else weight
+            layer.bias[:] = of.bias.repeat(2) if again else of.bias
+    student = network(widths, seed=7)
+    inherit(student, twice, points(5))
+    # The ridge of 1e-4 shrinks a fit a little; where the student has no points of its own it answers alike too.
+    assert away(student, twice, points(5, seed=2)) < 0.01 and away(student, twice, 3 * points(5, seed=3)) < 0.03
+    own = {tuple(row) for row in small.layers[0].weight.tolist()}
+    assert {tuple(row) for row in student.layers[0].weight.tolist()} == own  # every neuron once
+
+
+@pytest.mark.parametrize(("activation", "wide"), [("relu", [16]), ("tanh", [16]), ("gelu", [16, 16])])
+def test_the_choice_is_nearer_than_the_same_fit_behind_random_neurons(activation, wide):
+    teacher = network([12, 64, 32, 1], activation, size=2.0)
+    with torch.no_grad():  # two directions matter, as few do to a network that was trained
+        teacher.layers[0].weight[:] = points(2, 64) @ points(12, 2) / 2
+    student, other = network([12, *wide, 1], activation, 3), network([12, *wide, 1], activation, 3)
+    inherit(student, teacher, points(12))
+    x, hooks = points(12), []
+    with torch.no_grad():
+        other.layers[-1].register_forward_pre_hook(lambda _, given: hooks.append(given[0]))
+        other(x)
+        hidden = torch.cat([hooks[0], torch.ones(len(x), 1)], 1)
+        found = torch.linalg.lstsq(hidden, teacher(x)).solution
+        other.layers[-1].weight[:], other.layers[-1].bias[:] = found[:-1].T, found[-1]
+    held = points(12, seed=2)
+    assert away(student, teacher, held) < 0.8 * away(other, teacher, held)
+
+
+def test_a_wider_student_holds_the_whole_teacher():
+    teacher = network([4, 6, 1], size=2.0)
+    student = network([4, 10, 1], seed=1)
+    before = student.layers[0].weight[6:].clone()
+    inherit(student, teacher, points(4))
+    assert away(student, teacher, points(4, seed=2)) < 0.02 and (student.layers[0].weight[6:] == before).all()
+
+
+def test_neurons_that_never_change_are_not_chosen_and_break_nothing():
+    teacher = network([3, 8, 1])
+    with torch.no_grad():
+        teacher.layers[0].weight[2:] = 0.0  # constant on any point
+    student = network([3, 4, 1], seed=1)
+    inherit(student, teacher, points(3))
+    assert all(torch.isfinite(p).all() for p in student.parameters())
+    assert away(student, teacher, points(3, seed=2)) < 0.01
+
+
+def test_who_can_inherit():
+    deep = network([3, 8, 8, 1])
+    assert can_inherit([3, 4, 1], "tanh", deep) and can_inherit([3, 4, 4, 1], "tanh", deep)
+    assert not can_inherit([3, 4, 1], "relu", deep)
+    assert not can_inherit([3, 4, 4, 4, 1], "tanh", deep)  # deeper than the teacher
+    assert not can_inherit([3, 1], "tanh", deep)  # no hidden layer
+    assert not can_inherit([2, 4, 1], "tanh", deep) and not can_inherit([3, 4, 2], "tanh", deep)
+    assert not can_inherit([3, 4, 1], "tanh", torch.nn.GRU(3, 4)) and not can_inherit([3, 4, 1], "tanh", None)
+
+
+def test_recipe_auto_without_data_begins_so_where_it_can(tmp_path):
+    data = make_dataset(o=1)
+    module = network([3, 60, 1], size=3.0)
+    teacher = Teacher(module, data.scalers(), "standardized", "an MLP")
+    auto = lambda **given: without_rows(DistillConfig(no_data=True, student="mlp:12:tanh", **given), 3, teacher)
+    assert auto().initial == "teacher" and auto().lr == RECIPES["data-free-values"]["lr"]
+    assert auto(lr=0.1).lr == 0.1
+    black = Teacher(torch.nn.Sequential(module, Squared()), data.scalers(), "standardized", "no MLP")
+    plain = without_rows(DistillConfig(no_data=True, student="mlp:12:tanh"), 3, black)
+    assert {k: getattr(plain, k) for k in FROM_RANDOM} == FROM_RANDOM
+
+    x = points(3)
+    near = {}
+    for initial in ("teacher", "random"):
+        config = DistillConfig(
+            no_data=True, student="mlp:12:tanh", base="mimic", terms=[], steps=300, lr=2e-3, initial=initial
+        )
+        near[initial] = away(distill(data, teacher, config, 0).module, module, x)
+    assert near["teacher"] < 0.5 * near["random"]
+
+
+def test_rows_serve_as_points_too():
+    data = make_dataset(o=1)
+    teacher = Teacher(network([3, 60, 1], size=3.0), data.scalers(), "standardized", "an MLP")
+    x = torch.from_numpy(data.scalers().x.standardize(data.rows("test")[0])).float()
+    fields = {"student": "mlp:12:tanh", "base": "mimic", "terms": [], "steps": 20, "lr": 1e-4}
+    near = [
+        away(distill(data, teacher, DistillConfig(initial=initial, **fields), 0).module, teacher.module, x)
+        for initial in ("teacher", "random")
+    ]
+    assert near[0] < 0.5 * near[1] and np.isfinite(near).all()
+
+
+class Squared(torch.nn.Module):
+    def forward(self, x):
+        return x * x
