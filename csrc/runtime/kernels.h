@@ -46,7 +46,7 @@ struct Kernels {
 
     bool (*finite)(const float* x, size_t n);  // whether no value is NaN or infinite; x anywhere
 
-    // (x - mean) / divisor; x anywhere, the rest are rows as below; x may be y.
+    // (x - mean) / divisor, or x - mean where the divisor is null; x anywhere, the rest are rows as below; x may be y.
     void (*standardise)(const float* x, const float* mean, const float* divisor, size_t n, float* y);
 
     // All below: v, x, y are rows of spanned(n) floats, 64-byte aligned.

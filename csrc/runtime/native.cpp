@@ -52,7 +52,7 @@ class Native final : public Engine::Backend {
         }
         if (!steps_.empty()) {
             const Step& first = steps_[0];
-            standardised_ = first.divisor.data();
+            standardised_ = first.kind == Kind::kSubtract;
             direct_ = first.kind == Kind::kDense && !first.spread && first.n_out > kNarrow;
         }
         stride_ = spanned(widest);
@@ -288,7 +288,8 @@ class Native final : public Engine::Backend {
 
     const Kernels& kernels_;
     std::vector<Step> steps_;
-    // Whether the first step reads the caller's row itself: it standardises, or it is a wide layer and the row alone.
+    // Whether the first step reads the caller's row itself: it subtracts (a scaler), or it is a wide layer and the row
+    // alone.
     bool standardised_ = false, direct_ = false;
     bool together_ = true;    // whether rows of a request may be taken together
     size_t stride_;           // floats from one row to the next

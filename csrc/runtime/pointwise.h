@@ -74,13 +74,19 @@ bool finite(const float* x, size_t n) {
 #endif
 }
 
-void standardise(const float* x, const float* mean, const float* divisor, size_t n, float* y) {
+template <class F>
+REGKD_INLINE void standardise_by(const float* x, const float* mean, size_t n, float* y, F scaled) {
     size_t i = 0;
-    for (; i + kLanes <= n; i += kLanes)
-        store_vec(y + i, (load_vec(x + i) - load_vec(mean + i)) / load_vec(divisor + i));
+    for (; i + kLanes <= n; i += kLanes) store_vec(y + i, scaled(load_vec(x + i) - load_vec(mean + i), i));
     if (i < n) {
-        store_vec(y + i, (load_first(x + i, n - i) - load_vec(mean + i)) / load_vec(divisor + i));
+        store_vec(y + i, scaled(load_first(x + i, n - i) - load_vec(mean + i), i));
         i += kLanes;
     }
     for (; i < spanned(n); i += kLanes) store_vec(y + i, Vec{});
+}
+void standardise(const float* x, const float* mean, const float* divisor, size_t n, float* y) {
+    if (divisor)
+        standardise_by(x, mean, n, y, [=](Vec v, size_t i) { return v / load_vec(divisor + i); });
+    else
+        standardise_by(x, mean, n, y, [](Vec v, size_t) { return v; });
 }

@@ -70,6 +70,19 @@ def test_from_sklearn(tmp_path):
 
 
 @pytest.mark.slow
+def test_boosted_forest(tmp_path):
+    """With all rows the student is nearer to the labels than its forest and than the same network on the labels."""
+    out = run([str(EXAMPLES / "boosted_forest.py")], tmp_path)
+    few, whole = (scores(line) for line in out.splitlines() if line.startswith("R2"))
+    assert few["student"] > few["labels"] + 0.1  # measured 0.78 and 0.50
+    assert whole["student"] > max(whole["labels"], whole["forest"])  # 0.91, 0.89 and 0.87
+    for found in (few, whole):
+        assert abs(found["engine"] - found["student"]) < 0.01
+    forest, engine = (int(size.replace(",", "")) for size in re.findall(r"([0-9,]+) bytes", out))
+    assert engine < forest / 20
+
+
+@pytest.mark.slow
 def test_images(tmp_path):
     out = run([str(EXAMPLES / "images.py")], tmp_path)
     found, blind = (scores(line) for line in out.splitlines() if line.startswith("R2"))

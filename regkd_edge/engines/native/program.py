@@ -9,13 +9,15 @@ import numpy as np
 from ...errors import GraphError
 from ...graph.network import Activation, Average, ChannelsLast, Clip, Layer, Recurrent, Rounding, Scaling
 from ...graph.reader import UnknownNode, read_network
+from .folded import fold_scalers
 from .operations import Operation, Program
 
 __all__ = ["program_of"]
 
 
 def program_of(path: str | Path) -> Program:
-    """Return the program of an ONNX file: float32, or int8 between symmetric Q/DQ pairs.
+    """Return the program of an ONNX file: float32, or int8 between symmetric Q/DQ pairs; scalers are folded into layers
+    where they can be.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def program_of(path: str | Path) -> Program:
         if isinstance(step, Activation) and step.name is None:
             raise UnknownNode(Path(path).name, step.nodes[-1], step.why)
         operations += _operations(step)
-    return Program(network.inputs, network.outputs, operations, network.names)
+    return Program(network.inputs, network.outputs, fold_scalers(operations), network.names)
 
 
 def _operations(step: object) -> list[Operation]:
