@@ -238,7 +238,7 @@ def _winner(running: list[Entrant], measure: str) -> Entrant:
     """The best; or the mixture of all kinds of noise, where the difference may be the noise of such a comparison.
 
     On few rows the best of many looks better than it is. A mixture relies on no single kind of noise being right. It
-    relies on the teacher, though: where that does not hold, it is no refuge.
+    relies on the teacher, though: where that does not hold, it is not a refuge.
     """
     best = min(running, key=lambda one: one.score(measure))
     if measure == "labels":
