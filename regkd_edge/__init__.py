@@ -29,6 +29,7 @@ _PUBLIC = {
     "RunConfig": "config",
     "RunFolder": "run",
     "DataWarning": "errors",
+    "TeacherWarning": "errors",
     "UserError": "errors",
     "Scaler": "data",
     "Scalers": "data",

@@ -26,6 +26,10 @@ class DataWarning(UserWarning):
     """Rows that are taken as they are and look like a mistake, such as a mark for missing values among readings."""
 
 
+class TeacherWarning(UserWarning):
+    """A teacher that is not worth following on the rows that were handed over, or that these are too few to judge."""
+
+
 class UserError(Exception):
     """A mistake that the user can fix.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from ..config.contradictions.loaded import require_labels
 from ..config.problems import whole_or
 from ..data import Dataset, as_rows, dataset_of
 from ..data.arrays import require_room, require_shape, shape_of
-from ..errors import DataError
+from ..errors import DataError, TeacherWarning
 from .noticed import warn_of
 
 if TYPE_CHECKING:
@@ -143,6 +144,12 @@ def distill(
     config : DistillConfig, optional
         All options at once; else ``options`` are its fields (``recipe``, ``terms``, ``steps``, ``w_gm``, ...).
 
+    Warns
+    -----
+    TeacherWarning
+        The teacher is worse than the mean of the targets, or than a linear model, on the validation rows; or these are
+        too few to tell. It is the first of the student's notes too.
+
     Raises
     ------
     DataError
@@ -165,7 +172,11 @@ def distill(
         data = _described(teacher, config, seed, input_shape)
     else:
         data = _dataset_of(teacher, config, x, y, validation, seed, input_shape)
+    warning = None if base_alone or config.no_data else _about_teacher(teacher, data)
+    if warning is not None and not isinstance(x, Dataset):
+        warnings.warn(warning, TeacherWarning, stacklevel=2)
     done = (baseline if base_alone else train)(data, teacher, config, seed, progress=progress, checkpoint=checkpoint)
+    done.notes = done.notes if warning is None else [f"WARNING: {warning}", *done.notes]
     return done.as_student(data)
 
 
@@ -181,6 +192,18 @@ def judge_teacher(teacher: Teacher, data: Dataset) -> TeacherCheck | None:
     from ..training.guard import check_against_rows
 
     return check_against_rows(data, teacher)
+
+
+def _about_teacher(teacher: Teacher, data: Dataset) -> str | None:
+    """What is wrong with a teacher that a student is about to follow, or that nothing can tell; None: it is good."""
+    if not data.table.labelled:
+        return None
+    check = judge_teacher(teacher, data)
+    if check is None:
+        return f"{len(data.split.validation)} validation rows are too few to tell whether the teacher is any good"
+    return (
+        None if check.problem is None else f"the teacher {check.problem}: a student that follows it learns its errors"
+    )
 
 
 def described_rows(

@@ -60,7 +60,6 @@ def _work(
     run: RunFolder, config: RunConfig, progress: StageProgress, parts: list[str]
 ) -> Iterator[tuple[str, list[Path], dict[str, Any]]]:
     teacher, dataset = _read(run, config)
-    check = None if config.distill.no_data else api.judge_teacher(teacher, dataset)
     for name in parts:
         progress(name, 0, 0, {}, None)  # a race comes before the first step
         announce(run, config, name)
@@ -70,9 +69,6 @@ def _work(
         if name == "baseline" and "student" in parts and _heat_may_need_it(config):
             student.trained.checkpoint = None  # stays until the student is saved
         paths, summary = student.trained.save(run.file(name), dataset)
-        if name == "student" and check is not None and check.problem is not None:
-            warning = f"WARNING: the teacher {check.problem}: a student that follows it learns its errors"
-            summary["notes"] = [warning, *summary["notes"]]
         yield name, paths, summary
 
 

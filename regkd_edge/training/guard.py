@@ -52,15 +52,14 @@ class TeacherCheck:
         bad = [t for t in self.targets if (t.r2 < 0 if alone else t.worse_than_mean)]
         if bad:
             figures = ", ".join((f"'{t.name}' " if not alone else "") + f"R2 {t.r2:.3g}" for t in bad)
-            return (
-                f"answers worse than the mean of the target{'s' * alone} does ({figures} on {self.rows} held-out rows)"
-            )
+            mean = f"the mean of the target{'s' * alone}"
+            return f"answers worse than {mean} does ({figures} on {self.rows} validation rows)"
         bad = [t for t in self.targets if t.worse_than_linear]
         if bad:
             figures = ", ".join(
                 (f"'{t.name}' " if not alone else "") + f"R2 {t.r2:.3g} against {t.linear_r2:.3g}" for t in bad
             )
-            return f"is worse than a linear model ({figures} on {self.rows} held-out rows)"
+            return f"is worse than a linear model ({figures} on {self.rows} validation rows)"
         return None
 
     def require(self, source: str) -> None:
@@ -109,10 +108,17 @@ def better_than_its_teacher(
     teacher: np.ndarray,
     y: np.ndarray,
     names: Sequence[str],
+    *,
+    labels: bool = False,
 ) -> str | None:
     """Return a note where a student is nearer to the labels of held-out rows than its teacher, else None.
 
     Its figures are the RMSE of each such target in its unit.
+
+    Parameters
+    ----------
+    labels : bool
+        Whether the student learnt from labels beside its teacher or in its place.
     """
     if len(y) < _FEWEST:
         return None
@@ -125,9 +131,12 @@ def better_than_its_teacher(
         + f"RMSE {ours[:, k].mean() ** 0.5:.4g} against {theirs[:, k].mean() ** 0.5:.4g}"
         for k in nearer
     )
+    why = "a smaller network follows less of the noise that its teacher learnt"
+    if labels:
+        why = "it learns from the labels, where its teacher is not as near to them"
     return (
-        f"the student is nearer to the labels of {len(y)} held-out rows than its teacher ({figures}): a smaller "
-        "network follows less of the noise that its teacher learnt; a better teacher may give a better student still"
+        f"the student is nearer to the labels of {len(y)} validation rows than its teacher ({figures}): {why}; "
+        "a better teacher may give a better student still"
     )
 
 

@@ -140,7 +140,9 @@ def still_improving(outcome: LoopState) -> list[str]:
         return [f"the time was up after the first {outcome.steps:,} steps: give more (--budget)"]
     if outcome.gain < LEAST_GAIN:
         return []
+    most = FIRST * 2 ** len(outcome.history) > MOST_AUTO
+    more = f"--steps auto takes no more: give --steps {5 * MOST_AUTO // 2}" if most else "give more time (--budget)"
     return [
-        f"the student was still improving at the end: the last doubling of the steps brought {outcome.gain:.0%} "
-        f"(after {outcome.steps:,} steps); give more time (--budget), or more --steps"
+        f"the student was still improving at the end: the last doubling of the steps brought it {outcome.gain:.0%} "
+        f"nearer (after {outcome.steps:,} steps); {more}"
     ]

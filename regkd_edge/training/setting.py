@@ -63,6 +63,9 @@ class Setting:
     points: int = POINTS  # around the rows, of each kind of noise
     places: Places | None = None  # of rows that are images or signals to this student
     stream: np.ndarray | None = None  # all rows to learn from, where they stay in their file and ``rows`` is a sample
+    answered: np.ndarray | None = (
+        None  # [N, o] answers to rows of the table so far, not a number where it was not asked
+    )
 
     @classmethod
     def of(cls, dataset: Dataset, teacher: Teacher, config: DistillConfig, seed: int) -> Setting:
@@ -83,14 +86,20 @@ class Setting:
         parts = standardized_rows(dataset, rows, scalers)
         drawn = POINTS if config.steps == "auto" else min(POINTS, config.steps * config.batch)
         module = teacher.standardized(scalers)
-        known = {"points": drawn, "places": places, "stream": stream}
-        return cls(dataset, teacher, seed, rows, scalers, module, *parts, **known)
+        once = teacher.mlp is None and dataset.answers is None and not is_stored(dataset.x)
+        answered = np.full(dataset.y.shape, np.nan) if once else None
+        facts = {"points": drawn, "places": places, "stream": stream, "answered": answered}
+        return cls(dataset, teacher, seed, rows, scalers, module, *parts, **facts)
 
     def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
         """The same with other row numbers to learn from and to be judged on."""
         rows = Split(train, held, self.rows.test)
         a, b = standardized_rows(self.dataset, rows, self.scalers)
         return replace(self, rows=rows, train=a, held=b, points=min(self.points, points), stream=None)
+
+    def ask_at_most(self, points: int | None) -> None:
+        """Limit the points around the rows, of each kind of noise, before the first are drawn; None: as they are."""
+        self.points = self.points if points is None else min(self.points, points)
 
     @cached_property
     def pool(self) -> Pool:
@@ -113,7 +122,12 @@ class Setting:
         """What the teacher answers to rows of the table; answers that are known already are not requested again."""
         if self.dataset.answers is not None and self.teacher.mlp is None:
             return self.scalers.y.standardize(self.dataset.answers[rows])
-        return teacher_answers(self.teacher, self.scalers, self.dataset.x[rows])
+        if self.answered is None:
+            return teacher_answers(self.teacher, self.scalers, self.dataset.x[rows])
+        new = rows[np.isnan(self.answered[rows]).any(1)]
+        if len(new):
+            self.answered[new] = teacher_answers(self.teacher, self.scalers, self.dataset.x[new])
+        return self.answered[rows]
 
     @cached_property
     def _gradient_size(self) -> float:

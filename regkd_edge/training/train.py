@@ -11,7 +11,7 @@ import torch
 
 from ..config import DistillConfig, TeacherConfig
 from ..config.contradictions.loaded import require_fit
-from ..config.objective import AUTO
+from ..config.objective import AUTO, WITHOUT_LABELS
 from ..data import Dataset
 from ..data.stored import is_stored
 from ..models import Teacher, parse_spec, places_for, predict
@@ -145,7 +145,8 @@ def distill(
     race = until = None
     asked = config
     if asked.races:
-        race, config, measure, until, foregone = _raced(setting, asked, checkpoint)
+        race, config, measure, until, foregone, points = _raced(setting, asked, checkpoint)
+        setting.ask_at_most(points)
     training = setting.training(config)
     trained = training.run(progress=progress, checkpoint=checkpoint, until=until)
     if asked.races and not foregone:
@@ -156,7 +157,8 @@ def distill(
     if race is not None:
         trained.race = race.record()
         trained.seconds += race.seconds
-        trained.notes = [race.record()["explanation"], *notes(race, trained.history), *trained.notes]
+        left_out = [race.means.note] if race.means is not None and race.means.note is not None else []
+        trained.notes = [race.record()["explanation"], *notes(race, trained.history), *left_out, *trained.notes]
     if setting.free is None:
         trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
         if not is_stored(dataset.x):
@@ -164,7 +166,8 @@ def distill(
         held = setting.rows.validation
         answers = predict(trained.module, trained.scalers, dataset.x[held])
         theirs = setting.scalers.y.restore(setting.teacher_on_held)
-        better = better_than_its_teacher(answers, theirs, dataset.y[held], dataset.table.target_names)
+        names, labels = dataset.table.target_names, config.base not in WITHOUT_LABELS
+        better = better_than_its_teacher(answers, theirs, dataset.y[held], names, labels=labels)
         trained.notes += [better] if better else []
     trained.setup = {**config.model_dump(mode="json", include=_STORED), "sampler": config.drawn}
     if config.no_data:
@@ -179,19 +182,20 @@ def distill(
 
 def _raced(
     setting: Setting, config: DistillConfig, checkpoint: str | Path | None
-) -> tuple[Race | None, DistillConfig, str, float | None, bool]:
-    """Hold the race: return it, the configuration of its winner, its measure, when the training should end, and whether
-    the last heat is a foregone conclusion.
+) -> tuple[Race | None, DistillConfig, str, float | None, bool, int | None]:
+    """Hold the race: return it, the configuration of its winner, its measure, when the training should end, whether
+    the last heat is a foregone conclusion, and how many points around the rows a slow teacher allows.
 
     Of several processes each trains its share of the candidates' steps where these are PyTorch's. Elsewhere, and within
     a time that is given, the first process holds it, and the others know its winner alone.
     """
     ranks, held = current(), []
 
-    def winner() -> tuple[DistillConfig, str, float | None, bool]:
+    def winner() -> tuple[DistillConfig, str, float | None, bool, int | None]:
         race = hold_race(setting, config, checkpoint)
         held.append(race)
-        return race.config, race.measure, race.until, race.foregone
+        points = None if race.means is None else race.means.points
+        return race.config, race.measure, race.until, race.foregone, points
 
     together = setting.places is not None and config.budget is None
     found = winner() if together else ranks.from_first(winner)

@@ -33,7 +33,7 @@ def test_every_stage_calls_the_api(tmp_path, monkeypatch):
 
         monkeypatch.setattr(api, name, call)
 
-    for name in ("train_teacher", "judge_teacher", "distill", "quantize", "build", "bench"):
+    for name in ("train_teacher", "distill", "quantize", "build", "bench"):
         seen(name)
     run, config = RunFolder.create(tmp_path / "run", RunConfig()), RunConfig.from_dict(CONFIG)
     run.write_config(config)
@@ -41,10 +41,10 @@ def test_every_stage_calls_the_api(tmp_path, monkeypatch):
         for stage in STAGES:
             perform(run, config, stage, lambda *figures: None)
     assert [name for name, _ in calls] == [
-        "train_teacher", "judge_teacher", "distill", "distill", "quantize", "quantize", "build", "build", "build",
+        "train_teacher", "distill", "distill", "quantize", "quantize", "build", "build", "build",
         "bench",
     ]  # fmt: skip
-    assert [about for _, about in calls[2:6]] == [True, False, "fp16", "int8"]
+    assert [about for _, about in calls[1:5]] == [True, False, "fp16", "int8"]
     assert (tmp_path / "run" / "report.html").is_file()
 
 

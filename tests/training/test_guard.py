@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
 from regkd_edge.data import Dataset, Table, split
-from regkd_edge.errors import ModelError
+from regkd_edge.errors import ModelError, TeacherWarning
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.training import check_against_rows
 from regkd_edge.training.guard import better_than_its_teacher
@@ -72,6 +74,23 @@ def test_a_student_better_than_its_teacher_is_explained():
     noise = 0.2 * np.random.default_rng(0).normal(size=(50, 1))
     assert "nearer to the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y, ["y"])
     assert better_than_its_teacher(y + noise, y + noise, y, ["y"]) is None
+    assert "learns from the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y, ["y"], labels=True)
+
+
+def test_a_python_call_warns_of_a_bad_teacher_and_of_rows_too_few_to_tell(data):
+    import regkd_edge as rk
+
+    x, y, bad = data.x, data.y, teacher(lambda x: 0.7 * x[:, :1])
+    options = {"student": "mlp:4:tanh", "steps": 8}
+    with pytest.warns(TeacherWarning, match="worse than a linear model"):
+        student = rk.distill(bad, x, y, **options)
+    assert student.record["notes"][0].startswith("WARNING: the teacher is worse than a linear model")
+    with pytest.warns(TeacherWarning, match="3 validation rows are too few"):
+        rk.distill(bad, x[:20], y[:20], **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TeacherWarning)
+        rk.distill(bad, x, **options)  # without labels nothing is wrong
+        rk.distill(teacher(lambda x: x[:, :1] + 0.3 * np.sin(3 * x[:, 1:2])), x, y, **options)
 
 
 def test_the_linear_model_of_many_inputs_is_that_of_few():

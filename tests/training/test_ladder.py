@@ -12,7 +12,7 @@ from regkd_edge.models import MLP
 from regkd_edge.objectives import StepRecipe
 from regkd_edge.training import ladder
 from regkd_edge.training.checkpoint import Checkpoint
-from regkd_edge.training.loop import Validation
+from regkd_edge.training.loop import LoopState, Validation
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,15 @@ def test_a_budget_ends_it_after_a_whole_rung_and_says_so():
     member, validation = problem()
     outcome = ladder.climb(member, validation, every=25, until=time.monotonic() - 1.0)
     assert len(outcome.history) == 1 and "the time was up" in ladder.still_improving(outcome)[0]
+
+
+@pytest.mark.parametrize(("rungs", "remedy"), [(3, "(--budget)"), (5, "--steps 2000")])
+def test_a_student_that_still_improves_is_told_what_helps(rungs, remedy):
+    """Whose time was up needs time; whoever has made all steps of --steps auto (here 800, 50 at first) needs steps."""
+    outcome = LoopState(history=[{}] * rungs, gain=0.1, steps=500)
+    (said,) = ladder.still_improving(outcome)
+    assert "brought it 10% nearer" in said and remedy in said
+    assert sum(other in said for other in ("--budget", "--steps 2")) == 1
 
 
 def test_an_interrupted_climb_continues_with_the_same_bits(tmp_path):

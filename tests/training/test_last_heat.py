@@ -110,7 +110,8 @@ def test_a_heat_goes_on_where_it_was_interrupted(table, teacher, hasty, tmp_path
     assert all((p == q).all() for p, q in zip(whole.module.state_dict().values(), again.module.state_dict().values()))
 
 
-def test_no_heat_with_a_budget_that_is_up_or_without_rows_to_tell(table, teacher, hasty):
+def test_no_heat_with_a_budget_that_is_up_or_without_rows_to_tell(table, teacher, hasty, monkeypatch):
+    monkeypatch.setattr(halving, "seconds_per_row", lambda setting, budget: 0.0)  # all candidates fit in
     short = CONFIG.model_copy(update={"student": "mlp:4:tanh", "steps": "auto", "budget": 0.001})
     assert distill(table, teacher, short, 0).race["last_heat"] is None
     few = Dataset(table.table, split(240, 0.02, 0.2, 0))

@@ -17,8 +17,9 @@ from regkd_edge.training import distill, recipe_of, train_teacher
 from regkd_edge.training.race.entrant import Entrant
 from regkd_edge.training.race.folds import folds_of
 from regkd_edge.training.race.halving import Race
-from regkd_edge.training.race.summary import sentence
-from regkd_edge.training.race.units import TargetUnits
+from regkd_edge.training.race.last_heat import Heat
+from regkd_edge.training.race.summary import notes, sentence
+from regkd_edge.training.race.units import Pair, TargetUnits
 from regkd_edge.training.setting import Setting
 
 from .test_train import make_dataset
@@ -123,7 +124,10 @@ def test_a_base_that_diverged_is_not_said_to_be_infinitely_worse():
     assert sentence(race) == f"{MIXTURE.title} won; the base alone diverged"
     base = figures(BASE_ALONE, np.full(9, 1.0))
     told = sentence(replace(race, entrants=[base, won]))
-    assert told == f"{MIXTURE.title} won; the base alone is 100% worse on held-out rows: 2 against 1 (y)"
+    assert (
+        told
+        == f"{MIXTURE.title} won; the base alone is 100% farther from the teacher on held-out rows: 2 against 1 (y)"
+    )
 
 
 def test_the_winner_by_its_fields_is_the_same_student(data, teacher, raced):
@@ -228,13 +232,57 @@ def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not()
     assert _winner([behind, mixture, chance], "teacher") is chance, "a mixture that is behind the base is no refuge"
 
 
-def test_a_teacher_is_left_only_where_the_labels_alone_are_clearly_nearer():
+def test_a_teacher_is_left_only_where_a_student_of_the_labels_is_clearly_nearer():
     from regkd_edge.training.race.halving import _measure
 
     noise, rows = np.random.default_rng(0).exponential(size=4000), np.ones(4000, bool)
     alone = [figures(LABELS_ALONE, noise)]
-    assert _measure(alone, 1.05**2 * noise, rows) == "teacher", "surely better, but by 5 %"
-    assert _measure(alone, 1.2**2 * noise, rows) == "labels"
-    few = np.zeros(4000, bool)
-    few[:10] = True
-    assert _measure(alone, 1.2**2 * noise[::-1], few) == "teacher", "ten rows may say so by chance"
+    assert _measure(alone, 1.05**2 * noise, rows)[0] == "teacher", "surely better, but by 5 %"
+    assert _measure(alone, 1.2**2 * noise, rows)[0] == "labels"
+    ten = [figures(LABELS_ALONE, noise[:10])]
+    assert _measure(ten, 1.2**2 * noise[:10][::-1], rows[:10])[0] == "teacher", "ten rows may say so by chance"
+    trusting = Candidate("half and half", {"base": "ail"})
+    assert _measure([figures(LABELS_ALONE, 2 * noise), figures(trusting, noise)], 1.5 * noise, rows)[0] == "labels"
+    assert _measure([figures(BASE_ALONE, noise)], 4 * noise, rows)[0] == "teacher", "it reads no labels"
+
+
+def test_rows_of_training_count_where_the_teacher_fails_even_there():
+    """Rows from elsewhere than the teacher's: seven of them for validation tell nothing, all fifty do."""
+    from regkd_edge.training.race.halving import _measure
+
+    noise, validation = np.random.default_rng(0).exponential(size=50), np.arange(50) < 7
+    alone = [figures(LABELS_ALONE, noise)]
+    measure, rows = _measure(alone, 4 * noise, validation)
+    assert measure == "labels" and rows.all()
+    # A teacher that knows the labels it was trained on, and is wrong elsewhere: there alone labels count.
+    validation = np.arange(50) < 20
+    known = np.where(validation, 4 * noise, 0.01 * noise)
+    measure, rows = _measure(alone, known, validation)
+    assert measure == "labels" and (rows == validation).all()
+    follows = figures(MIXTURE, known)
+    for one in (*alone, follows):
+        one.label_squares, one.target_label_scores = one.label_errors[:, None], [[9.0]]
+        one.count_labels_on(rows)
+    assert follows.distances("labels") == ([follows.score("labels")], follows.score("labels"))
+    assert follows.score("labels") == pytest.approx(2 * alone[0].score("labels"))
+    assert alone[0].ahead_of(follows, "labels") > 2
+
+
+def held(winner, base, heat=None):
+    units, error = TargetUnits(("y",), (2.0,)), ([0.5], 0.5)
+    fields = DistillConfig(recipe=None), [base, winner], winner, "teacher", units, error, [500], 1, 90, 1.0, None
+    return Race(*fields, heat=heat)
+
+
+def test_the_notes_say_where_a_nearer_student_gains_nothing_in_the_labels():
+    base, mixture = figures(BASE_ALONE, [0.04, 0.04]), figures(MIXTURE, [0.01, 0.01])
+    history = [{"base": 1e-4}]
+    pair = lambda ours, theirs: Pair((ours, theirs), ([ours], [theirs]))
+    units = TargetUnits(("y",), (2.0,))
+    worse, better = (Heat(90, units, pair(0.1, 0.2), pair(ours, 0.46), None) for ours in (0.49, 0.4))
+    (said,) = notes(held(mixture, base, worse), history)
+    assert "90 validation rows it is not nearer than the base alone, 0.98 against 0.92 (y), a difference" in said
+    assert said.endswith("error is 1 (y)")
+    (said,) = notes(held(mixture, base, better), history)
+    assert said.startswith("the teacher's own error on held-out labels, 1 (y), is far above")
+    assert notes(held(base, base), history) == [], "the sentence has said that no term helped"

@@ -1,8 +1,7 @@
 """Teachers and students on the sets of ../shared/data for the scripts beside this file; trained once, kept under runs/.
 
-A teacher mlp:128,128:relu learns the labels; a student mlp:64,64:ACTIVATION learns half from the labels and half from
-the teacher (base `blend`). Both by the training steps of the package, without early stopping, so that a case depends on
-its set, activation and seed alone.
+A teacher mlp:128,128:relu learns the labels in a fixed number of steps; a student mlp:64,64:ACTIVATION is distilled
+from it on the same rows by the default recipe, auto, as ``distill`` does.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 DATA = ROOT.parent / "shared" / "data"
-CACHE = ROOT / "runs" / "bench-students"
+CACHE = ROOT / "runs" / "bench-distilled"
 
 SETS = (
     "airfoil", "autompg", "bike", "compactiv", "concrete", "cpusmall", "elevators", "energy", "gas", "kin40k", "kin8nm",
@@ -71,30 +70,38 @@ def standardised(case: Case):
     return as_tensor(scalers.x.standardize(x)), as_tensor(scalers.y.standardize(y)), scalers
 
 
-def _train(spec: str, case: Case, teacher, folder: Path) -> None:
-    from regkd_edge.fused import Optimizer, distill_steps, fit_steps
+def _train_teacher(case: Case) -> None:
+    from regkd_edge.fused import Optimizer, fit_steps
     from regkd_edge.models import build, save_model
-    from regkd_edge.objectives import StepRecipe
 
-    x, y, scalers = standardised(case)
+    spec, (x, y, scalers) = "mlp:128,128:relu", standardised(case)
     network = build(spec, x.shape[1], y.shape[1], case.seed)
-    options = {"n": STEPS, "total": STEPS, "batch": BATCH, "seed": case.seed}
-    if teacher is None:
-        fit_steps(network, x, y, Optimizer("adamw", 1e-3, 1e-4, "cosine"), **options)
-    else:
-        distill_steps(network, teacher, x, y, StepRecipe("blend"), Optimizer("adam", 3e-3, 0.0, "cosine"), **options)
-    save_model(folder, network, scalers, spec)
+    optimizer = Optimizer("adamw", 1e-3, 1e-4, "cosine")
+    fit_steps(network, x, y, optimizer, n=STEPS, total=STEPS, batch=BATCH, seed=case.seed)
+    save_model(case.teacher_folder, network, scalers, spec)
+
+
+def _distill(case: Case) -> None:
+    from regkd_edge.config import DistillConfig
+    from regkd_edge.models import Teacher, load_model, save_model
+    from regkd_edge.training import distill
+
+    kept = load_model(case.teacher_folder)
+    teacher = Teacher(kept.module, kept.scalers, "standardized", str(case.teacher_folder))
+    config = DistillConfig(student=f"mlp:64,64:{case.activation}")
+    trained = distill(dataset(case), teacher, config, case.seed)
+    save_model(case.folder, trained.module, trained.scalers, trained.spec)
 
 
 def prepare(case: Case) -> None:
-    """Train the case's teacher and student and export the student, where that is not done yet."""
+    """Train the case's teacher, distil its student and export it, where that is not done yet."""
     from regkd_edge.export import export_onnx
     from regkd_edge.models import load_model
 
     if not (case.teacher_folder / "model.json").is_file():
-        _train("mlp:128,128:relu", case, None, case.teacher_folder)
+        _train_teacher(case)
     if not (case.folder / "model.json").is_file():
-        _train(f"mlp:64,64:{case.activation}", case, load_model(case.teacher_folder).module, case.folder)
+        _distill(case)
     if not case.graph.is_file():
         student = load_model(case.folder)
         export_onnx(student.module, student.scalers, case.graph, spec=str(student.spec))

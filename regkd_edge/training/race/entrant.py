@@ -38,6 +38,9 @@ class Entrant:
         The same of each target.
     errors, label_errors : [n] or None
         Squared distances of the last rung, row by row, in the order of the folds.
+    label_rows : bool [n] or None
+        Those of these rows on which distances to the labels count; None: all. On rows that the teacher was trained on,
+        a student that follows it looks nearer to the labels than it is.
     """
 
     candidate: Candidate
@@ -50,6 +53,8 @@ class Entrant:
     target_label_scores: list[list[float]] = field(default_factory=list)
     errors: np.ndarray | None = None
     label_errors: np.ndarray | None = None
+    label_squares: np.ndarray | None = None  # [n, o], of which ``label_errors`` is the mean over the targets
+    label_rows: np.ndarray | None = None
 
     @property
     def title(self) -> str:
@@ -70,11 +75,26 @@ class Entrant:
         own = self.target_scores if measure == "teacher" else self.target_label_scores
         return own[-1], self.score(measure)
 
+    def _on_counted(self, squares: np.ndarray) -> np.ndarray:
+        """The rows on which labels count; of one that diverged, all."""
+        if self.label_rows is None or len(squares) != len(self.label_rows):
+            return squares
+        return squares[self.label_rows]
+
+    def count_labels_on(self, rows: np.ndarray) -> None:
+        """Count distances to the labels on these rows alone, from the last rung on."""
+        self.label_rows = rows
+        if self.label_squares is not None and self.label_scores:
+            counted = self._on_counted(self.label_squares)
+            self.label_scores[-1], self.target_label_scores[-1] = float(np.sqrt(counted.mean())), by_target(counted)
+
     def ahead_of(self, other: Entrant, measure: str) -> float:
         """By how many standard errors it is nearer on the held-out rows; the two are compared row by row."""
-        ours, theirs = ((e.errors if measure == "teacher" else e.label_errors) for e in (self, other))
+        ours, theirs = (e.errors if measure == "teacher" else e.label_errors for e in (self, other))
         if ours is None or theirs is None or len(ours) < 2:
             return 0.0
+        if measure == "labels":
+            ours, theirs = self._on_counted(ours), other._on_counted(theirs)
         gap = theirs - ours
         return float(gap.mean() / max(gap.std() / math.sqrt(len(gap)), 1e-300))
 
@@ -90,11 +110,11 @@ class Entrant:
             far.append((s - fold.held[1]) ** 2)
         # Several processes decide by the same figures, to the last bit.
         near, far = current().agreed((np.concatenate(near), np.concatenate(far)))  # [n, o]
-        self.errors, self.label_errors = near.mean(1), far.mean(1)
+        self.errors, self.label_errors, self.label_squares = near.mean(1), far.mean(1), far
         self.target_scores.append(by_target(near))
-        self.target_label_scores.append(by_target(far))
+        self.target_label_scores.append(by_target(self._on_counted(far)))
         self.scores.append(float(np.sqrt(self.errors.mean())))
-        self.label_scores.append(float(np.sqrt(self.label_errors.mean())))
+        self.label_scores.append(float(np.sqrt(self._on_counted(far).mean())))
         return math.isfinite(self.scores[-1])
 
     def record(self, units: TargetUnits) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The race of recipe auto: candidates are trained together, judged on rows that none of them saw, and halved.
 
 Successive halving (Jamieson & Talwalkar 2016) over the doublings of :mod:`regkd_edge.training.ladder`: after each, the
-better part goes on, and the base alone always. The measure is the distance to the teacher on held-out rows; where the
-labels alone come clearly nearer to the labels of these rows than the teacher does, it is the distance to the labels.
+better part goes on, and the base alone always. The measure is the distance to the teacher on held-out rows; where a
+student of the labels comes clearly nearer to the labels of these rows than the teacher does, it is the distance to the
+labels.
 """
 
 from __future__ import annotations
@@ -16,15 +17,17 @@ from typing import Any
 import numpy as np
 
 from ...config import DistillConfig
+from ...config.objective import WITHOUT_LABELS
 from ...errors import UserError
 from ...io.progress import tick
-from ...recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, candidates
+from ...recipes.candidates import BASE_ALONE, MIXTURE, candidates
 from ..ladder import FIRST
 from ..setting import Setting
+from .afford import Means, seconds_per_row, within
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
 from .foregone import foregone
-from .last_heat import Heat
+from .last_heat import Heat, farther
 from .state import RaceState
 from .summary import sentence
 from .units import TargetUnits, by_target
@@ -36,6 +39,7 @@ _KEPT = 0.4  # of the candidates after each rung
 _AHEAD = 0.95  # of another's distance: what is not below it counts as equal
 _SURE = 2.0  # standard errors of a difference that may be chance
 _CLEARLY = 0.9  # of the teacher's error against the labels
+_FEWEST = 8  # rows that tell anything
 _DECIDED = 3.0  # standard errors by which the winner is nearer than every other
 _SHARE = 0.5  # of a budget that the race may take
 _RUNGS_OF_TENSORS = (500, 1_000)  # PyTorch trains these students: fewer and shorter rungs, fewer folds
@@ -68,6 +72,7 @@ class Race:
     until: float | None
     foregone: bool = False  # the winner is sure to be kept: no last heat is needed
     heat: Heat | None = None  # of the winner against the base alone, once both are trained
+    means: Means | None = None  # what a slow teacher allowed in the time that was given
 
     @property
     def kept(self) -> Entrant:
@@ -134,6 +139,14 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
     # Without labels a data set holds the teacher's own answers in their place.
     labels = any(not np.allclose(fold.teacher_on_held, fold.held[1], atol=1e-4) for fold in folds)
     who = candidates(labels=labels, gradient=setting.teacher.differentiable, tensors=tensors)
+    rungs = _rungs(config, tensors)
+    means = None
+    if config.budget is not None:
+        per_row = seconds_per_row(setting, config.budget)
+        means = within(config.budget, who, per_row, folds=len(folds), steps=rungs[0], batch=config.batch)
+        who = means.who
+        for fold in folds:
+            fold.ask_at_most(means.points)
     state = RaceState(setting, config, checkpoint)
     state.load(who, config, folds)
     started -= state.seconds
@@ -142,7 +155,6 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         found = [enter(candidate, config, folds) for candidate in who]
         state.entrants = [one for one in found if one is not None]
         state.running = list(state.entrants)
-    rungs = _rungs(config, tensors)
     for i, rung in enumerate(rungs):
         if i < len(state.rungs):
             continue
@@ -156,7 +168,8 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
             raise UserError("every candidate of the race diverged.", "Lower the learning rate (--lr).")
         state.rungs.append(rung)
         if i == 0:
-            state.measure = _measure(state.entrants, teacher_errors, held_before)
+            state.measure, rows = _measure(state.entrants, teacher_errors, held_before)
+            state.count_labels_on(rows)
         now = time.monotonic()
         late = until is not None and now - started + 1.2 * (now - before) > _SHARE * config.budget
         state.over = late or i + 1 == len(rungs) or _decided(running, state.measure)
@@ -181,6 +194,7 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         time.monotonic() - started,
         until,
         state.foregone,
+        means=means,
     )
 
 
@@ -194,30 +208,41 @@ def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
     return sorted({min(first * 2**i, config.steps) for i in range(_RUNGS)})
 
 
-def _measure(entrants: list[Entrant], teacher_errors: np.ndarray, held_before: np.ndarray) -> str:
-    """Return ``labels`` where the labels alone make a clearly better student than the teacher is, else ``teacher``.
+def _measure(
+    entrants: list[Entrant], teacher_errors: np.ndarray, held_before: np.ndarray
+) -> tuple[str, np.ndarray | None]:
+    """Return ``labels`` where a student of the labels is clearly nearer to them than the teacher is, else ``teacher``;
+    with ``labels``, the rows that show it.
 
-    With many rows, a student trained on the labels alone often has a slightly smaller error than its teacher. Whoever
-    distils still wants the teacher's answers. The measure therefore changes only if the student's error is smaller by a
-    tenth, and by more than ``_SURE`` standard errors.
-
-    Only the validation rows count: on the rows that it was trained on, the teacher looks better than it is.
+    With many rows, a student trained on the labels often has a slightly smaller error than its teacher. Whoever distils
+    still wants the teacher's answers. The measure therefore changes only if the student's error is smaller by a tenth,
+    and by more than chance: on the validation rows, or, as with rows from elsewhere than the
+    teacher's, on all rows. On those that it was trained on, the teacher looks better than it is; a student that is
+    nearer even there is nearer.
     """
-    alone = next((one for one in entrants if one.candidate is LABELS_ALONE), None)
-    if alone is None or alone.label_errors is None or held_before.sum() < 8:
-        return "teacher"
-    gap = (teacher_errors - alone.label_errors)[held_before]
-    ours, theirs = (math.sqrt(errors[held_before].mean()) for errors in (alone.label_errors, teacher_errors))
-    sure = gap.mean() > _SURE * gap.std() / math.sqrt(len(gap))
-    return "labels" if sure and ours < _CLEARLY * theirs else "teacher"
+    readers = [e for e in entrants if e.candidate.fields["base"] not in WITHOUT_LABELS and e.label_errors is not None]
+
+    def nearer(one: Entrant, rows: np.ndarray) -> bool:
+        if len(one.label_errors) != len(rows):  # it diverged
+            return False
+        ours, theirs = one.label_errors[rows], teacher_errors[rows]
+        return farther(theirs, ours) and math.sqrt(ours.mean()) < _CLEARLY * math.sqrt(theirs.mean())
+
+    for rows in (held_before, np.ones_like(held_before)):
+        if rows.sum() >= _FEWEST and any(nearer(one, rows) for one in readers):
+            return "labels", rows
+    return "teacher", None
 
 
 def _winner(running: list[Entrant], measure: str) -> Entrant:
     """The best; or the mixture of all kinds of noise, where the difference may be the noise of such a comparison.
 
-    On few rows the best of many looks better than it is. A mixture relies on no single kind of noise being right.
+    On few rows the best of many looks better than it is. A mixture relies on no single kind of noise being right. It
+    relies on the teacher, though: where that does not hold, it is not a refuge.
     """
     best = min(running, key=lambda one: one.score(measure))
+    if measure == "labels":
+        return best
     mixture, base = (next((one for one in running if one.candidate is who), None) for who in (MIXTURE, BASE_ALONE))
     if mixture is None or best is base or (base is not None and mixture.score(measure) > base.score(measure)):
         return best

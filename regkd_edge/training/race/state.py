@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ... import __version__
 from ...config import DistillConfig
 from ...io.files import digest
@@ -37,11 +39,18 @@ class RaceState:
         self.running: list[Entrant] = []
         self.rungs: list[int] = []
         self.measure = "teacher"
+        self.label_rows: np.ndarray | None = None  # bool [n], on which distances to the labels count
         self.over = False
         self.foregone = False
         self.seconds = 0.0
         path = None if folder is None else Path(folder, "race")
         self._file = Checkpoint(path, "" if path is None else _fingerprint(setting, config))
+
+    def count_labels_on(self, rows: np.ndarray | None) -> None:
+        """Let distances to the labels count on these rows alone; None changes nothing."""
+        self.label_rows = rows
+        for one in self.entrants if rows is not None else ():
+            one.count_labels_on(rows)
 
     def save(self, seconds: float) -> None:
         """Keep the state after a rung; ``seconds`` is what the race has taken so far."""
@@ -58,6 +67,7 @@ class RaceState:
                 "running": [one.title for one in self.running],
                 "rungs": self.rungs,
                 "measure": self.measure,
+                "label_rows": None if self.label_rows is None else self.label_rows.tolist(),
                 "over": self.over,
                 "foregone": self.foregone,
                 "seconds": seconds,
@@ -83,6 +93,8 @@ class RaceState:
             one.load({k.removeprefix(name): t for k, t in tensors.items() if k.startswith(name)})
             self.entrants.append(one)
         self.running = [one for one in self.entrants if one.title in facts["running"]]
+        if facts["label_rows"] is not None:
+            self.count_labels_on(np.array(facts["label_rows"]))
 
 
 def _read(values: Any) -> Any:

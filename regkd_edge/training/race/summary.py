@@ -15,6 +15,7 @@ __all__ = ["notes", "sentence"]
 _HELPS = 0.05  # less than so much nearer than the base alone: nothing helps
 _ALIKE = 0.8  # of the distance on held-out rows: on training points it is as large
 _BELOW = 0.3  # of the teacher's own error
+_NEARER = 0.99  # of the base's distance to the labels: what is not below it gains nothing
 
 
 def sentence(race: Race) -> str:
@@ -23,17 +24,17 @@ def sentence(race: Race) -> str:
     if race.kept is not race.winner:
         return race.heat.sentence(won, race.winner.fields)
     if race.measure == "labels":
-        why = f"the teacher does not hold on these rows (the labels alone are nearer to the labels): {won} won"
+        why = f"the teacher does not hold on these rows (a student of the labels is nearer to them): {won} won"
     else:
         why = f"{won} won"
     if race.winner is base:
-        return f"{why}; no term brought the student nearer to the teacher on held-out rows"
+        return f"{why}; no term brought the student nearer to the {race.measure} on held-out rows"
     if not math.isfinite(race.score(base)):
         return f"{why}; the base alone diverged"
-    worse = race.score(base) / max(race.score(race.winner), 1e-12) - 1.0
+    farther = race.score(base) / max(race.score(race.winner), 1e-12) - 1.0
     (theirs, worst), (ours, best) = (one.distances(race.measure) for one in (base, race.winner))
     figures = Pair((worst, best), (theirs, ours)).said(race.units)
-    return f"{why}; the base alone is {worse:.0%} worse on held-out rows: {figures}"
+    return f"{why}; the base alone is {farther:.0%} farther from the {race.measure} on held-out rows: {figures}"
 
 
 def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
@@ -44,12 +45,12 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
     history : list of dict
         Of the winner's training: its last entry has the mean square of the base.
     """
-    said = []
-    if race.measure != "teacher" or race.kept is not race.winner:
+    said: list[str] = []
+    if race.measure != "teacher" or (race.heat is not None and race.heat.lost is not None):
         return said
-    reached, error = race.score(race.winner), race.teacher_error
-    apart = race.units.said(*race.winner.distances(race.measure))
-    if race.gain < _HELPS:
+    reached, error = race.score(race.kept), race.teacher_error
+    apart = race.units.said(*race.kept.distances(race.measure))
+    if race.gain < _HELPS and race.kept is not race.base:
         said.append(
             f"the terms bring little here: the student is {max(race.gain, 0.0):.0%} nearer to its teacher than with "
             "the base alone"
@@ -60,7 +61,14 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
             f"the student is limited by its size: on its training points its distance from its teacher is "
             f"{on_training / max(reached, 1e-12):.0%} of that on held-out rows, {apart}; a wider one comes nearer"
         )
-    if error is not None and reached < _BELOW * error[1]:
+    labels = None if race.heat is None else race.heat.labels
+    if error is not None and labels is not None and labels.pooled[0] > _NEARER * labels.pooled[1]:
+        said.append(
+            f"the student is nearer to its teacher, but on the labels of {race.heat.rows} validation rows it is not "
+            f"nearer than the base alone, {labels.said(race.units)}, a difference that may be chance: there the "
+            f"teacher's own error is {race.units.said(*error)}"
+        )
+    elif error is not None and reached < _BELOW * error[1]:
         said.append(
             f"the teacher's own error on held-out labels, {race.units.said(*error)}, is far above the student's "
             f"distance from it, {apart}: a nearer student would not be much nearer to the labels"
