@@ -23,11 +23,9 @@ def trained_by(card: dict[str, Any]) -> str:
     active = [term for term, weight in weights.items() if weight and (weight["start"] or weight["end"])]
     setup = (card.get("extra") or {}).get("setup") or {}
     direct = setup.get("sampler") == "direct"  # its points are those of abm, from random starts
-    names = [
-        setup.get("base", recipe["base"]) if term == "base" else term.upper()
-        for term in active
-        if not (direct and term == "abm")
-    ]
+    base = setup.get("base", recipe.get("base"))
+    base = "labels" if base == "blend" and recipe.get("alpha") == 1.0 else base
+    names = [base if term == "base" else term.upper() for term in active if not (direct and term == "abm")]
     parts = [name for name in names if name != "none"]
     if setup.get("heads") == 2:
         parts[0] += f", two heads ({setup['export_head']} kept)"

@@ -96,6 +96,16 @@ def test_the_device_names_the_objective_that_the_run_names(run, setup):
     assert "/home/me" not in json.dumps(travels)
 
 
+def test_the_labels_alone_are_named_as_such():
+    """The race stores them as a blend with all weight on the label."""
+    from regkd_edge.report.notes import trained_by
+
+    weights = {"w_base": {"start": 1.0, "end": 1.0}}
+    recipe = lambda alpha: {"base": "blend", "alpha": alpha, **weights}
+    said = [trained_by({"extra": {"recipe": recipe(a), "setup": {"base": "blend"}}}) for a in (1.0, 0.5)]
+    assert said == ["labels alone", "blend alone"]
+
+
 def test_the_card_in_it_keeps_what_the_student_was_trained_on(run, bundle):
     from regkd_edge.report.notes import trained_by
 

@@ -162,6 +162,20 @@ def test_labels_come_before_the_teacher_and_a_teacher_that_is_left_loses_nothing
     assert lost_to((near, more), (near, more), "teacher") is None
 
 
+def test_a_base_that_is_surely_nearer_to_the_labels_than_the_teacher_need_not_be_surely_nearer_than_the_winner():
+    rng = np.random.default_rng(0)
+    base, lag = rng.exponential(size=100), rng.exponential(size=100)
+    lag *= 1.04**2 * base.mean() / lag.mean()  # 4 % farther, on other rows: it may be chance
+    near = np.full(100, 1.0)
+    assert lost_to((near, 2 * near), (lag, base), "teacher") is None
+    assert lost_to((near, 2 * near), (lag, base), "teacher", 1.2**2 * base) == "labels"
+    assert lost_to((near, 2 * near), (lag, base), "teacher", 1.01**2 * base) is None, "the teacher is as good"
+    assert lost_to((near, 2 * near), (0.99 * base, base), "teacher", 1.2**2 * base) is None, "the winner does not lag"
+    units, pair = TargetUnits(("y",), (1.0,)), Pair((1.04, 1.0), ([1.04], [1.0]))
+    heat = Heat(100, units, Pair((1.0, 2.0), ([1.0], [2.0])), pair, "labels", BASE_ALONE.title, sure=False)
+    assert "1.04 against 1 (y), which is nearer to them than the teacher itself, by more" in heat.sentence("PM", {})
+
+
 def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
     x = np.random.default_rng(0).uniform(-1, 1, (200, 2))
     data = Dataset(Table(x, smooth(x), ["a", "b"], ["y"], "memory"), split(200, 0.2, 0.2, 0))

@@ -54,6 +54,8 @@ class Heat:
         Title of the candidate that is kept in the winner's place; None: the winner is kept.
     mixture : Pair or None
         Distances to the teacher of a winner whose steps evaluate the teacher, and of the mixture of noises.
+    sure : bool
+        What was lost was lost by more than chance; else the base alone is surely nearer to the labels than the teacher.
     """
 
     rows: int
@@ -63,6 +65,7 @@ class Heat:
     lost: str | None
     kept: str | None = None
     mixture: Pair | None = None
+    sure: bool = True
 
     def record(self) -> dict[str, Any]:
         """JSON-able: each pair pooled, and of each target in its unit; the winner comes first."""
@@ -93,9 +96,10 @@ class Heat:
         who = "it"
         if self.mixture is not None:
             winner, who = f"{MIXTURE.title} took the place of {winner}, which", "the mixture"
+        chance = "" if self.sure else "which is nearer to them than the teacher itself, "
         return (
             f"{winner} won the race, but trained to its end {who} {follows}is farther from {what} on {self.rows} "
-            f"held-out rows than the base alone, {compared.said(self.units)}, by more than chance: {other}"
+            f"held-out rows than the base alone, {compared.said(self.units)}, {chance}by more than chance: {other}"
         )
 
 
@@ -177,9 +181,11 @@ def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> tu
     # Without labels a data set holds the teacher's own answers in their place.
     labels = not np.allclose(setting.teacher_on_held, setting.held[1], atol=1e-4)
     rows = lambda pair: [squares.mean(1) for squares in pair]
-    lost = lost_to(rows(near), rows(far) if labels else None, measure)
+    teacher = ((setting.teacher_on_held - setting.held[1]) ** 2).mean(1)
+    lost = lost_to(rows(near), rows(far) if labels else None, measure, teacher)
     pair = Pair.of(*far) if labels else None
-    heat = Heat(len(far[0]), TargetUnits.of(setting), Pair.of(*near), pair, lost)
+    sure = lost != "labels" or farther(*rows(far))
+    heat = Heat(len(far[0]), TargetUnits.of(setting), Pair.of(*near), pair, lost, sure=sure)
     return current().agreed(heat), far[1].mean(1)  # several processes decide by the same figures
 
 
@@ -187,8 +193,16 @@ def _to_teacher(setting: Setting, student: Trained) -> np.ndarray:  # [n, o]
     return _errors(setting, student, setting.scalers.y.restore(setting.teacher_on_held))
 
 
-def lost_to(near: Sequence[np.ndarray], far: Sequence[np.ndarray] | None, measure: str) -> str | None:
+def lost_to(
+    near: Sequence[np.ndarray],
+    far: Sequence[np.ndarray] | None,
+    measure: str,
+    teacher: np.ndarray | None = None,
+) -> str | None:
     """Return from what the first of two students is farther (``labels`` before ``teacher``), or None.
+
+    Where the second is surely nearer to the labels than the teacher is, whoever follows the teacher more closely moves
+    away from them: there the first loses to the labels also where its own lag may be chance.
 
     Parameters
     ----------
@@ -196,9 +210,15 @@ def lost_to(near: Sequence[np.ndarray], far: Sequence[np.ndarray] | None, measur
         Squared distances to the teacher and to the labels; ``far`` is None without labels.
     measure : str
         By ``labels`` a distance to the teacher loses nothing.
+    teacher : [n], optional
+        Its squared distances to the labels.
     """
     if far is not None and farther(*far):
         return "labels"
+    if far is not None and teacher is not None and measure == "teacher":
+        lags = math.sqrt(far[0].mean()) > _MATTERS * math.sqrt(far[1].mean())
+        if lags and farther(teacher, far[1]):
+            return "labels"
     nearer_to_labels = far is not None and farther(far[1], far[0])  # then it left the teacher for a reason
     return "teacher" if measure == "teacher" and farther(*near) and not nearer_to_labels else None
 
