@@ -1,6 +1,6 @@
 """A student that begins with neurons of its teacher: chosen, copied, and what follows them fitted.
 
-Without rows nobody knows where inputs lie, and a student that fits its teacher on drawn points may do anything beside
+Without rows it is unknown where inputs lie, and a student that fits its teacher on drawn points may do anything beside
 them. One whose hidden units are the teacher's own goes on there as the teacher does, since both are made of the same
 functions. The choice is that of structured pruning (a pivoted decomposition of what each neuron contributes; the
 least-squares fit of the next layer is as in ThiNet, Luo et al. 2017); to start a distillation without data so is ours

@@ -223,8 +223,7 @@ def baseline(
 
 
 def without_rows(config: DistillConfig, d: int, teacher: Teacher) -> DistillConfig:
-    """Return recipe auto without data, for d inputs: a recipe of the catalogue, over the fields that have their
-    defaults.
+    """Return recipe auto without data: a recipe of the catalogue for d inputs, over the fields with their defaults.
 
     Without rows a race has nothing to judge by. The search climbs the teacher's gradient, where it has one. A student
     that cannot begin with neurons of its teacher has a longer way to go, and takes longer steps.
