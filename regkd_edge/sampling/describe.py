@@ -19,6 +19,7 @@ import numpy as np
 from ..data import Scaler
 from ..errors import DataError
 from ..io.reading import read_yaml
+from .correlations import given_correlation
 from .covariance import shrunk_covariance
 from .marginals import Marginals
 
@@ -45,7 +46,7 @@ class InputDescription:
     integer : bool [d]
         Values are whole numbers.
     correlation : float64 [d, d] or None
-        Correlation of the normal scores, from real rows; None for independent features.
+        Correlation of the normal scores, from real rows or given pairs; None for independent features.
     """
 
     names: list[str]
@@ -146,25 +147,32 @@ class InputDescription:
               - {name: temperature, mean: 21.5, sd: 8, low: -40, high: 85}
               - {name: gear, low: 1, high: 6, integer: true}
               - {name: gain, constant: 4.0}
+            correlations:
+              - [temperature, gear, -0.4]
 
-        Units are the teacher's raw ones.
+        Units are the teacher's raw ones. ``correlations`` may be left out, and may hold some of the pairs.
         """
         content = read_yaml(path, DataError)
         entries = content.get("inputs") if isinstance(content, Mapping) else None
         if not isinstance(entries, list) or not entries:
             raise DataError(f"'{path}' holds no list 'inputs'.", _REMEDY)
-        return cls.from_entries(entries, where=f"'{path}'")
+        return cls.from_entries(entries, where=f"'{path}'", correlations=content.get("correlations"))
 
     @classmethod
-    def from_entries(cls, entries: Sequence[Mapping[str, Any]], where: str = "the description") -> InputDescription:
-        """Build from a list of mappings with the fields of :meth:`from_yaml`."""
+    def from_entries(
+        cls, entries: Sequence[Mapping[str, Any]], where: str = "the description", *, correlations: Any = None
+    ) -> InputDescription:
+        """Build from a list of mappings, and one of correlations, with the fields of :meth:`from_yaml`."""
         columns = [_column(entry, j, where) for j, entry in enumerate(entries)]
         names, *numbers = zip(*columns)
         if len(set(names)) < len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise DataError(f"{where} describes the input '{twice}' twice.", "Name each input once.")
         mean, sd, low, high, uniform, integer = (np.asarray(v) for v in numbers)
-        return cls(list(names), mean, sd, low, high, uniform, integer)
+        described = cls(list(names), mean, sd, low, high, uniform, integer)
+        values = lambda z: described.restrict(described.marginals(z))
+        scores = given_correlation(correlations, names, sd > 0, values, where)
+        return replace(described, correlation=scores)
 
     # What follows from it
     # -------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A student that begins with neurons of its teacher: chosen, copied, and what follows them fitted.
 
-Without rows nobody knows where inputs lie, and a student that fits its teacher on drawn points may do anything beside
+Without rows it is unknown where inputs lie, and a student that fits its teacher on drawn points may do anything beside
 them. One whose hidden units are the teacher's own goes on there as the teacher does, since both are made of the same
 functions. The choice is that of structured pruning (a pivoted decomposition of what each neuron contributes; the
 least-squares fit of the next layer is as in ThiNet, Luo et al. 2017); to start a distillation without data so is ours
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ..fused import answers
-from ..models import MLP
+from ..io.words import counted
+from ..models import MLP, Teacher, parse_spec
 from ..models.mlp import ACTIVATIONS, is_plain
+from ..models.spec import MLPSpec
 
-__all__ = ["can_inherit", "inherit"]
+__all__ = ["begins_random", "can_inherit", "inherit"]
 
 _POINTS = 4096  # that the choice and the fits look at
 _MOST = 4096  # neurons of a layer among which is chosen: their products are a square matrix
@@ -35,6 +37,21 @@ def can_inherit(widths: Sequence[int], activation: str, teacher: nn.Module | Non
         return False
     same = [*widths[:1], *widths[-1:]] == [*teacher.widths[:1], *teacher.widths[-1:]]
     return same and 3 <= len(widths) <= len(teacher.widths)
+
+
+def begins_random(student: str, d: int, teacher: Teacher) -> list[str]:
+    """Return a note that a student of this spec, of d inputs, cannot begin with neurons of this teacher, or none."""
+    spec, mlp = parse_spec(student), teacher.mlp
+    if mlp is not None and isinstance(spec, MLPSpec):
+        if can_inherit([d, *spec.hidden, mlp.widths[-1]], spec.activation, mlp):
+            return []
+    theirs = "no layers that are known"
+    if mlp is not None:
+        theirs = f"{counted(len(mlp.layers) - 1, 'hidden layer')} of {mlp.activation}"
+    return [
+        f"the student begins at random: {spec} takes neurons of a teacher that is an MLP with its activation and at "
+        f"least as many hidden layers, and this one has {theirs}"
+    ]
 
 
 @torch.no_grad()

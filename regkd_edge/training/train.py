@@ -14,15 +14,14 @@ from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO, WITHOUT_LABELS
 from ..data import Dataset
 from ..data.stored import is_stored
-from ..models import Teacher, parse_spec, places_for, predict
-from ..models.spec import MLPSpec
+from ..models import Teacher, places_for, predict
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
 from ..recipes.catalogue import FROM_RANDOM, WIDE
 from ..sampling.synthetic import summary_of_inputs
 from .free import how_sure
 from .guard import better_than_its_teacher
-from .inherited import can_inherit
+from .inherited import begins_random
 from .job import Training
 from .loop import Progress
 from .objective import optimizer_of
@@ -46,6 +45,7 @@ _STORED = {
     "heads",
     "export_head",
     "hint_layers",
+    "initial",
     "no_data",
     "sampler",
     "noise",
@@ -175,6 +175,8 @@ def distill(
         trained.inputs = summary_of_inputs(setting.free.description.inputs(scores))
         about, names = setting.free.description, dataset.table.target_names
         trained.notes.append(how_sure(trained.module, setting.module, about, trained.scalers, seed, names))
+    if config.initial == "teacher":
+        trained.notes += begins_random(config.student, dataset.d, teacher)
     if "abm" in config.terms and trained.recipe["ascent_rule"] != config.ascent_rule:
         trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
     return trained
@@ -223,18 +225,14 @@ def baseline(
 
 
 def without_rows(config: DistillConfig, d: int, teacher: Teacher) -> DistillConfig:
-    """Return recipe auto without data, for d inputs: a recipe of the catalogue, over the fields that have their
-    defaults.
+    """Return recipe auto without data: a recipe of the catalogue for d inputs, over the fields with their defaults.
 
     Without rows a race has nothing to judge by. The search climbs the teacher's gradient, where it has one. A student
     that cannot begin with neurons of its teacher has a longer way to go, and takes longer steps.
     """
     name = "data-free-search" if d >= WIDE and teacher.differentiable else "data-free-values"
     fields = RECIPES[name]
-    spec, mlp = parse_spec(config.student), teacher.mlp
-    if mlp is None or not (
-        isinstance(spec, MLPSpec) and can_inherit([d, *spec.hidden, mlp.widths[-1]], spec.activation, mlp)
-    ):
+    if begins_random(config.student, d, teacher):
         fields = {**fields, **FROM_RANDOM}
     standard = DistillConfig(no_data=True)
     kept = {k: v for k, v in fields.items() if getattr(config, k) == getattr(standard, k)}

@@ -81,6 +81,21 @@ def test_a_teacher_in_raw_units_needs_a_description(teacher, tmp_path):
     assert 0.01 < float(trained.scalers.y.scale[0]) < 10  # the teacher's answers there, not the run's labels (about 15)
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_correlations_of_the_description_are_used_and_the_note_says_whether(teacher, tmp_path, given):
+    path = tmp_path / "inputs.yaml"
+    path.write_text(
+        "inputs:\n- {name: a, mean: 10, sd: 3, low: 5, high: 15}\n- {name: b, mean: 0, sd: 1}\n"
+        "- {name: c, mean: 1, sd: 2}\n" + ("correlations:\n- [a, b, 0.9]\n" if given else "")
+    )
+    config = short(no_data=True, describe=str(path), recipe="data-free-values", steps=200)
+    x = synthetic_rows(make_dataset(o=1), teacher, config, 0).train[0]
+    found = np.corrcoef(x[:, :2].T)[0, 1]
+    assert found > 0.8 if given else abs(found) < 0.3
+    (note,) = [note for note in distill(make_dataset(o=1), teacher, config, 0).notes if "no rows were seen" in note]
+    assert f"{'with' if given else 'without'} correlations of the inputs" in note
+
+
 def test_what_does_not_go_with_no_rows_is_refused(teacher, tmp_path):
     for fields, says in (
         ({"no_data": True, "base": "ail"}, "reads labels"),

@@ -97,6 +97,17 @@ def test_who_can_inherit():
     assert not can_inherit([3, 4, 1], "tanh", torch.nn.GRU(3, 4)) and not can_inherit([3, 4, 1], "tanh", None)
 
 
+def test_a_student_that_was_to_begin_so_and_cannot_says_why():
+    data = make_dataset(o=1)
+    teacher = Teacher(network([3, 20, 1]), data.scalers(), "standardized", "an MLP")
+    fields = {"base": "mimic", "terms": [], "steps": 20, "initial": "teacher"}
+    students = lambda spec: distill(data, teacher, DistillConfig(student=spec, **fields), 0)
+    notes = lambda spec: [note for note in students(spec).notes if "at random" in note]
+    assert notes("mlp:6:tanh") == []
+    (note,) = notes("mlp:6:relu")
+    assert "mlp:6:relu takes neurons" in note and "1 hidden layer of tanh" in note
+
+
 def test_recipe_auto_without_data_begins_so_where_it_can(tmp_path):
     data = make_dataset(o=1)
     module = network([3, 60, 1], size=3.0)
