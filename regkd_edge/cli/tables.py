@@ -13,6 +13,7 @@ __all__ = [
     "bundled_graphs",
     "data_notes",
     "export_note",
+    "graph_notes",
     "graphs",
     "measured",
     "sensitivity_notes",
@@ -20,6 +21,9 @@ __all__ = [
     "teacher_notes",
     "training_notes",
 ]
+
+
+_MOST = 4  # targets in a line
 
 
 def measured(run: RunFolder) -> dict[str, Any]:
@@ -106,6 +110,11 @@ def export_note(summary: dict[str, Any]) -> str:
     return f"{summary['graph']}: {checked} {summary['rows_checked']:,} held-out rows."
 
 
+def graph_notes(graphs: list[dict[str, Any]]) -> list[str]:
+    """Return what is to be known of each graph, with the precision that it is about."""
+    return [f"{graph['precision']}: {note}." for graph in graphs for note in graph.get("notes", [])]
+
+
 def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
     """Return where the error of each graph comes from, in the unit of each target: the whole, its parts, then one line
     per layer, worst first."""
@@ -114,16 +123,22 @@ def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
         found = graph.get("sensitivity")
         if not found:
             continue
-        said = lambda values: per_target(values, found["targets"], digits=3)
+        own = lambda values: ", ".join(f"{value:.3g}" for value in values[:_MOST])
         parts = ", ".join(f"{name} {value:.2g} %" for name, value in found["parts"].items())
         lines.append(
-            f"{graph['precision']}: rounding moves the answers by {said(found['all_targets'])} (RMS over "
-            f"{found['rows']:,} rows), {found['all']:.2g} % of their standard deviation ({parts})"
+            f"{graph['precision']}: rounding moves the answers by "
+            f"{per_target(found['all_targets'], found['targets'], most=_MOST, digits=3)} (RMS over {found['rows']:,} "
+            f"rows), {found['all']:.2g} % of their standard deviation ({parts})."
         )
-        for layer in found["layers"]:
+        lines += [
+            f"{graph['precision']}, {layer['name']} ({layer['precision']}) alone: {own(layer['targets'])}, "
+            f"{layer['change']:.2g} % (data {layer['data']:.2g} %, weights {layer['weights']:.2g} %)."
+            for layer in found["layers"]
+        ]
+        if any(layer["change"] > found["all"] for layer in found["layers"]):
             lines.append(
-                f"  {layer['name']} ({layer['precision']}) alone: {said(layer['targets'])}, {layer['change']:.2g} % "
-                f"(data {layer['data']:.2g} %, weights {layer['weights']:.2g} %)"
+                f"{graph['precision']}: a layer is corrected for the rounding of those before it, so that alone it can "
+                "move the answers more than all layers together."
             )
     return lines
 

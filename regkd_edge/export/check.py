@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def check_onnx(
     module: nn.Module,
     scalers: Scalers,
     x: np.ndarray,  # [n, d] raw units
+    names: Sequence[str] = (),  # [o], for messages
 ) -> np.ndarray:
     """Run the graph with ONNX Runtime on rows, and on 256 Gaussian ones, and compare it with its network.
 
@@ -66,11 +68,15 @@ def check_onnx(
     allowed = _LOST * np.maximum(scalers.y.scale, np.abs(reference - scalers.y.mean))
     if (difference > allowed).any():
         row, output = np.unravel_index(int(np.argmax(difference / allowed)), difference.shape)
+        name = names[output] if len(names) == scalers.y.width else f"output {output}"
+        step = float(np.spacing(np.float32(abs(reference[row, output]))))
+        target = step > 0.5 * difference[row, output]  # the answer itself has no finer neighbours
         raise GraphError(
-            f"'{path}' is off by {difference[row, output]:.3g} in output {output}, more than 0.1 % of the target's "
-            f"deviation {scalers.y.scale[output]:.3g}:"
-            " float32 is too coarse for the raw inputs.",
-            "Subtract a constant offset from input columns that vary little around a large value.",
+            f"'{path}' is off by {difference[row, output]:.3g} in {name}, more than 0.1 % of the target's deviation "
+            f"{scalers.y.scale[output]:.3g}: float32 is too coarse for "
+            + (f"this target, whose values are near {reference[row, output]:.4g}." if target else "the raw inputs."),
+            f"Subtract a constant offset from {'this target' if target else 'input columns'}"
+            f"{', which varies' if target else ' that vary'} little around a large value.",
         )
     return difference[:given].max(0, initial=0.0)
 

@@ -17,6 +17,7 @@ __all__ = ["Column", "TextTable", "display_width", "fold", "per_target"]
 _GAP = 2
 _LEAST_TEXT = 14  # a text column is not folded into fewer cells
 _LEAST_KEY = 16
+_MOST_LINES = 3  # about so many for one text: a table of names in narrow columns cannot be read
 
 
 @dataclass(frozen=True)
@@ -91,23 +92,30 @@ class TextTable:
             return natural
         return min(natural, _LEAST_KEY if i == 0 else _LEAST_TEXT)
 
+    def _readable(self, i: int) -> int:
+        return max(self._least(i), -(-self._natural(i) // _MOST_LINES) if self.columns[i].text else 0)
+
     def _fitting(self, among: list[int], width: int | None) -> list[int]:
         """Return the columns that fit beside the first one, at least one of ``among``."""
         shown = list(among)
-        while width is not None and len(shown) > 1:
-            if self._least(0) + sum(_GAP + self._least(i) for i in shown) <= width:
-                break
-            shown.remove(max(shown, key=lambda i: (self.columns[i].rank, i)))
+        # Long names take the place of what can be left out (ranks above 0); what cannot takes theirs.
+        for room, droppable in ((self._readable, 1), (self._least, 0)):
+            while width is not None and len(shown) > 1:
+                last = max(shown, key=lambda i: (self.columns[i].rank, i))
+                if room(0) + sum(_GAP + room(i) for i in shown) <= width or self.columns[last].rank < droppable:
+                    break
+                shown.remove(last)
         return shown
 
     def _part(self, shown: list[int], width: int | None) -> list[tuple[str, bool]]:
         widths = {i: self._least(i) for i in shown}
         spare = None if width is None else width - sum(widths.values()) - _GAP * (len(shown) - 1)
-        for i in shown:  # the first column, then the others: as wide as their texts where there is room
-            more = self._natural(i) - widths[i]
-            more = more if spare is None else max(0, min(more, spare))
-            widths[i] += more
-            spare = None if spare is None else spare - more
+        for wanted in (self._readable, self._natural):
+            for i in shown:  # the first column, then the others: as wide as their texts where there is room
+                more = wanted(i) - widths[i]
+                more = more if spare is None else max(0, min(more, spare))
+                widths[i] += more
+                spare = None if spare is None else spare - more
         if spare is not None and spare < 0:  # narrower than one number beside a short name: fold the name further
             widths[shown[0]] = max(4, widths[shown[0]] + spare)
         lines = [(line, True) for line in self._line([self.columns[i].heading for i in shown], shown, widths, True)]

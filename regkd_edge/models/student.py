@@ -149,7 +149,7 @@ class Student:
             if check is None
             else as_rows(check, width=self.d, shape=self.input_shape, what="check")[0]
         )
-        differences = check_onnx(path, self.module, self.scalers, rows)
+        differences = check_onnx(path, self.module, self.scalers, rows, self.target_names)
         targets = [{"name": name, "max_abs": float(most)} for name, most in zip(self.target_names, differences)]
         return Graph(
             Path(path),

@@ -16,8 +16,9 @@ _MOST_TARGETS = 4
 LAYERS_EXPLAINED = (
     '<p class="quiet">How far the answers move from those of the FP32 student (root mean square over the rows of the '
     "check) when one layer alone is rounded, in the unit of each target. In percent of their standard deviation, 100 % "
-    "is as far as answering with their mean. The labels play no part here: whether such a change matters, the RMSE in "
-    "the table above says.</p>"
+    "is as far as answering with their mean. A layer is corrected for the rounding of those before it: alone it can "
+    "move the answers more than all layers together. The labels play no part here: whether such a change matters, the "
+    "RMSE in the table above says.</p>"
 )
 
 

@@ -15,8 +15,8 @@ SAME_SPEED = 0.05  # medians closer than this vary more from run to run than bet
 RULE = (
     "Of the engines that answer as their graph, that keep the error budget, if one was given, and whose RMSE is at "
     f"most {MOST_LOSS:.0%} above the FP32 student's in every target, the one with the lowest median latency at "
-    f"the smallest batch; within {SAME_SPEED:.0%} of it, the smallest file. If none is "
-    "that accurate, the most accurate one."
+    f"the smallest batch; within {SAME_SPEED:.0%} of it, the smallest file, of equal ones the most accurate. If none "
+    "is that accurate, the most accurate one."
 )
 
 
@@ -55,16 +55,20 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
         return {"name": best["name"], "why": why, "rule": RULE}
     fastest = min(accurate, key=lambda row: row[key])
     near = [row for row in accurate if row[key] <= fastest[key] * (1 + SAME_SPEED)]
-    best = min(near, key=lambda row: (row["size_bytes"], row[key]))
+    best = min(near, key=lambda row: (row["size_bytes"], worst(row)["delta"], row[key]))
     if len(engines) == 1:
         reason = f"it is the only measured engine: p50 {best[key]:.3g} µs at batch {batch}"
     elif best is fastest and len(near) == 1:
         reason = f"it is the fastest at batch {batch}: p50 {best[key]:.3g} µs"
     else:
-        others = ", ".join(row["name"] for row in near if row is not best)
+        others = [row for row in near if row is not best]
+        alike = [row["name"] for row in others if row["size_bytes"] == best["size_bytes"]]
+        small = (
+            f"of the files as small as that of {', '.join(alike)} the most accurate" if alike else "the smallest file"
+        )
         reason = (
-            f"at batch {batch} it is as fast as {others} (p50 {best[key]:.3g} µs, within {SAME_SPEED:.0%}) "
-            "and the smallest file"
+            f"at batch {batch} it is as fast as {', '.join(row['name'] for row in others)} (p50 {best[key]:.3g} µs, "
+            f"within {SAME_SPEED:.0%}) and {small}"
         )
     left_out = [f"{row['name']} loses {worst(row)['delta']:.1%}" for row in kept or engines if row not in accurate]
     left_out += [f"{row['name']} exceeds the budget" for row in engines if kept and row not in kept]

@@ -18,8 +18,8 @@ def slower_than_fp32(
     stages: Mapping[str, Any],
     batches: Sequence[int],
 ) -> list[str]:
-    """Return one remark per INT8 engine that is slower than the FP32 engine of its back end at some batch size, by more
-    than varies from run to run, or whose file is larger. What is neither is not remarked on.
+    """Return one remark per cause on INT8 engines that are slower than the FP32 engine of their back end at some batch
+    size, by more than varies from run to run, or whose file is larger. What is neither is not remarked on.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def slower_than_fp32(
     """
     engines = {row["name"]: row for row in rows if row["kind"] == "engine" and not row.get("failed")}
     exact = {benches[name]["backend"]: row for name, row in engines.items() if row["precision"] == "fp32"}
-    said = []
+    said: dict[str, list[str]] = {}
     for name, row in engines.items():
         against = exact.get(benches[name]["backend"])
         if against is None or "int8" not in row["precision"]:
@@ -46,8 +46,8 @@ def slower_than_fp32(
         found += [f"larger ({size(ours)}, {size(theirs)})"] if ours and theirs and ours > theirs else []
         if found:
             why = int8_cost(_two_parts(stages, row["precision"]))
-            said.append(f"{name} is {' and '.join(found)} than {against['name']}: {why}.")
-    return said
+            said.setdefault(why, []).append(f"{name} is {' and '.join(found)} than {against['name']}")
+    return [f"{'; '.join(engines)}: {why}." for why, engines in said.items()]
 
 
 def _two_parts(stages: Mapping[str, Any], precision: str) -> dict[str, list[str]]:

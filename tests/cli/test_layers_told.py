@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regkd_edge.cli.tables import sensitivity_notes
+from regkd_edge.cli.tables import graph_notes, sensitivity_notes
 
 FOUND = {
     "rows": 400,
@@ -26,6 +26,16 @@ FOUND = {
 def test_the_change_is_said_in_the_unit_of_each_target_first():
     assert sensitivity_notes([{"precision": "fp16"}, {"precision": "int8", "sensitivity": FOUND}]) == [
         "int8: rounding moves the answers by 3.12 (life [cycles]), 0.0211 (capacity [mAh]) (RMS over 400 rows), "
-        "2.5 % of their standard deviation (input 0.2 %, weights 2.4 %, activations 0.0012 %)",
-        "  layer0/gemm (int8) alone: 3 (life [cycles]), 0.02 (capacity [mAh]), 2.4 % (data 0.2 %, weights 2.4 %)",
+        "2.5 % of their standard deviation (input 0.2 %, weights 2.4 %, activations 0.0012 %).",
+        "int8, layer0/gemm (int8) alone: 3, 0.02, 2.4 % (data 0.2 %, weights 2.4 %).",
     ]
+
+
+def test_a_layer_that_moves_more_than_all_together_is_explained():
+    more = {**FOUND, "layers": [{**FOUND["layers"][0], "change": 2.6}]}
+    assert "corrected for the rounding" in sensitivity_notes([{"precision": "int8", "sensitivity": more}])[-1]
+
+
+def test_a_note_names_the_precision_that_it_is_about():
+    graphs = [{"precision": "int8", "notes": ["a", "b"]}, {"precision": "fp16"}, {"precision": "bf16", "notes": ["c"]}]
+    assert graph_notes(graphs) == ["int8: a.", "int8: b.", "bf16: c."]

@@ -86,6 +86,18 @@ def test_a_graph_of_another_network_is_found_out(tmp_path):
         check_onnx(path, module, SCALERS, rows(50))
 
 
+def test_a_target_too_coarse_for_float32_is_named(tmp_path):
+    y = Scaler([1.0, *SCALERS.y.mean[1:]], [1e-6, *SCALERS.y.scale[1:]])  # float32 steps of 1e-7 at a deviation of 1e-6
+    module, scalers = network("tanh"), Scalers(SCALERS.x, y)
+    path = export_onnx(module, scalers, tmp_path / "s.onnx")
+    names = ["offset [V]", "other"][: len(y.mean)]
+    with pytest.raises(
+        GraphError, match=r"in offset \[V\], more than .* for this target, whose values are near 1"
+    ) as error:
+        check_onnx(path, module, scalers, rows(50), names)
+    assert "offset from this target" in str(error.value)
+
+
 def test_inputs_too_coarse_for_float32_are_found_out(tmp_path):
     scalers = Scalers(Scaler([1e8, 0, 0, 0], [10.0, 1, 1, 1]), SCALERS.y)  # float32 steps of 8 at a deviation of 10
     module = network("tanh")

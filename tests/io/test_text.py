@@ -38,6 +38,17 @@ def test_no_line_is_wider_than_the_terminal_and_every_number_is_whole(width):
     assert len(shown) == len(made.rows) * (8 - sum(heading.startswith("p") for heading in hidden))
 
 
+def test_a_long_name_takes_three_lines_where_columns_can_be_left_out_and_more_where_none_can():
+    name = "cycle_life_until_eighty_percent_of_the_first_capacity [cycles]"
+    heads = [Column("", text=True), Column("target", text=True), Column("RMSE"), Column("p50 µs, batch 1", rank=2)]
+    made = TextTable(heads, [["native.int8-weights", name, "23.75", "0.469"]])
+    lines, hidden = made.lines(50)
+    assert hidden == ["p50 µs, batch 1"] and len(lines) - 2 <= 4
+    made = TextTable([*heads[:3], Column("p50 µs, batch 1")], made.rows)
+    lines, hidden = made.lines(50)
+    assert hidden == [] and len(lines) - 2 > 4 and max(display_width(line) for line in text(lines)) <= 50
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_wide_shows_all_columns_in_parts(width):
     made = table()

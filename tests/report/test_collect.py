@@ -182,6 +182,12 @@ def test_engines_that_are_as_fast_are_told_apart_by_size():
     assert found["name"] == "a.int8" and "as fast as a.fp32" in found["why"] and "smallest" in found["why"]
 
 
+def test_of_files_of_one_size_the_more_accurate_one_is_taken_and_none_is_called_smaller():
+    found = recommend([engine("a.int8", 10.0, 0.002, 1000), engine("a.fp32", 10.1, 0.0, 1000)], [1])
+    assert found["name"] == "a.fp32" and "smallest" not in found["why"]
+    assert "of the files as small as that of a.int8 the most accurate" in found["why"]
+
+
 def test_when_none_is_accurate_the_most_accurate_one_is_named_as_such():
     found = recommend([engine("a.int8", 1.0, 0.2), engine("a.fp16", 9.0, 0.02)], [1])
     assert found["name"] == "a.fp16" and "no engine is within 1%" in found["why"]

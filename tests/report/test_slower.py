@@ -38,6 +38,12 @@ def test_plain_int8_is_not_said_to_be_in_two_parts():
     assert "slower (median 9 µs, 8 µs at batch 1) than" in note and "larger (" not in note and "coarse" not in note
 
 
+def test_engines_with_one_cause_share_a_remark():
+    rows = [engine(f"{b}.{p}", 8.0 + 4 * (p == "int8"), 9) for b in ("a", "b") for p in ("fp32", "int8")]
+    [note] = said(*rows, two=TWO)
+    assert "a.int8 is slower" in note and "; b.int8 is slower" in note and note.count("too coarse") == 1
+
+
 def test_the_larger_batch_alone_can_be_slower():
     rows = engine("o.fp32", 8.0, 9), {**engine("o.int8", 8.0, 8), "p50_us_b64": 20.0}
     assert "20 µs, 8 µs at batch 64" in said(*rows)[0]

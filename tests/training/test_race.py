@@ -128,6 +128,9 @@ def test_a_base_that_diverged_is_not_said_to_be_infinitely_worse():
         told
         == f"{MIXTURE.title} won; the base alone is 100% farther from the teacher on held-out rows: 2 against 1 (y)"
     )
+    rival = figures(LABELS_ALONE, np.full(9, 0.24))
+    told = sentence(replace(race, entrants=[base, rival, won]))
+    assert told.startswith(f"{MIXTURE.title} won ({LABELS_ALONE.title} is nearer, by too little to be sure;")
 
 
 def test_the_winner_by_its_fields_is_the_same_student(data, teacher, raced):

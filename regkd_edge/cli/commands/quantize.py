@@ -11,7 +11,7 @@ from ...io.command import command_line
 from ..options import command
 from ..output import show
 from ..pipeline import start
-from ..tables import graphs, sensitivity_notes
+from ..tables import graph_notes, graphs, sensitivity_notes
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
                 run=str(folder),
                 ran=session.ran,
                 notes=session.kept("quantize")
-                + [note for graph in done.summary["graphs"] for note in graph.get("notes", [])]
+                + graph_notes(done.summary["graphs"])
                 + [f"left out: {reason}" for reason in done.summary.get("left_out", [])]
                 + sensitivity_notes(done.summary["graphs"]),
                 next_command=command_line("build", folder),

@@ -27,6 +27,9 @@ def sentence(race: Race) -> str:
         why = f"the teacher does not hold on these rows (a student of the labels is nearer to them): {won} won"
     else:
         why = f"{won} won"
+    nearest = min((one for one in race.entrants if len(one.scores) == len(race.rungs)), key=race.score)
+    if nearest is not race.winner:
+        why += f" ({nearest.title} is nearer, by too little to be sure; a mixture relies on no single kind of noise)"
     if race.winner is base:
         return f"{why}; no term brought the student nearer to the {race.measure} on held-out rows"
     if not math.isfinite(race.score(base)):
