@@ -170,6 +170,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[s
     """
     wanted = module.state_dict()
     tensors, notes = fit_names(tensors, wanted)
+    tensors = _with_tied(tensors, wanted)
     remedy = "Give the weights of this architecture."
     missing, unknown = [k for k in wanted if k not in tensors], [k for k in tensors if k not in wanted]
     optional = [k for k in missing if k.endswith("num_batches_tracked")]  # older files lack it, and nothing reads it
@@ -199,6 +200,13 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[s
     except RuntimeError as error:  # a type that the module cannot take
         raise ModelError(f"the state dict of {where} cannot be loaded: {str(error).splitlines()[0]}.", remedy) from None
     return notes
+
+
+def _with_tied(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, with those that the network has under a second name: safetensors stores tied weights once."""
+    where = lambda t: (t.data_ptr(), t.shape, t.stride()) if t.numel() and not t.is_meta else None
+    stored = {where(wanted[key]): t for key, t in tensors.items() if key in wanted}
+    return {**{key: stored[where(t)] for key, t in wanted.items() if where(t) and where(t) in stored}, **tensors}
 
 
 def _require_finite(key: str, tensor: Tensor, where: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from torch import nn
 
 from regkd_edge.errors import ModelError
@@ -122,3 +122,27 @@ def test_programs_are_sent_to_the_flag_that_takes_them(tmp_path):
     torch.jit.script(net()).save(tmp_path / "m.pt")
     with pytest.raises(ModelError, match="a TorchScript program.*--teacher-from"):
         read_weights(tmp_path / "m.pt")
+
+
+class Tied(nn.Module):
+    """Two layers with one matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+
+@pytest.mark.parametrize("left_out", ["first.weight", "second.weight"])
+def test_tied_weights_that_are_stored_once(tmp_path, left_out):
+    torch.manual_seed(0)
+    trained, module = Tied(), Tied()
+    save_model(trained, tmp_path / "tied.safetensors")
+    assert len(read_weights(tmp_path / "tied.safetensors").tensors) == 3
+    state = {f"module.{key}": t for key, t in trained.state_dict().items() if key != left_out}
+    for tensors in (read_weights(tmp_path / "tied.safetensors").tensors, state):
+        fill(module, tensors, "'tied'")
+        assert module.second.weight is module.first.weight
+        assert all(torch.equal(module.state_dict()[key], t) for key, t in trained.state_dict().items())
+    with pytest.raises(ModelError, match="1 keys missing .first: 'second.bias'"):
+        fill(module, {key: t for key, t in trained.state_dict().items() if key != "second.bias"}, "'w'")

@@ -78,7 +78,7 @@ class ArrayFunction(nn.Module):
             raise ModelError(
                 f"the teacher ({type(self.function).__name__}) failed on {counted(len(rows), 'row')}: "
                 f"{type(error).__name__}: {str(error).rstrip('.')}.",
-                "Fix it, or fit it first."
+                "It is given rows as float64 [n, d], all at once, and returns [n, o] or [n]: fix it, or fit it first."
                 if self.frame is None
                 else "It was fitted on a data frame: give a factory whose function takes an array [n, d] and builds "
                 "that.",

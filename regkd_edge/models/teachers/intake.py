@@ -245,9 +245,12 @@ def _require_single_rows(teacher: Teacher, own: np.ndarray, answers: np.ndarray)
         raise ModelError(
             f"the teacher ({teacher.source}) gives two answers to the same rows in two "
             f"calls ({again.max():.3g} apart).",
-            "Switch off what is random in it, such as a dropout that is always on.",
+            "Switch off what is random in it, such as a dropout that is always on, and what it keeps between calls.",
         )
-    remedy = "Use stored statistics (BatchNorm with running statistics) instead of those of the batch."
+    remedy = (
+        "Let the answer to a row depend on that row alone: on stored statistics (BatchNorm with running statistics) "
+        "instead of those of the batch, and not on the order of the rows."
+    )
     warned = False
     for k in range(min(_ALONE, len(own))):
         try:
