@@ -5,9 +5,13 @@ absent.
 from __future__ import annotations
 
 import csv
+import runpy
+import sys
 
 import numpy as np
 import pytest
+
+from .conftest import SCRIPTS
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -64,3 +68,16 @@ def test_students_whose_time_is_unknown_are_said_to_be_estimated(call, case, tmp
     page = call("zhou2023", *case, "--seeds", 2, "--methods", "gaussian", "--minutes", 0)
     assert "1 of these students are of a version that stored no CPU time" in page
     assert "CPU time of 2 teachers and 2 students" in page
+
+
+def test_made_tables_have_every_kind_of_column_and_a_constant_one_stays_at_zero(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
+    made = runpy.run_path(str(SCRIPTS / "made_tables.py"))["made"]
+    x, again = made(30, 0, 400)[:, :-1], made(30, 0, 400)[:, :-1]
+    assert (x == again).all() and x.shape == (400, 30)
+    constant = (x == x[0]).all(0)
+    assert constant.any() and any(set(np.unique(column)) == {0.0, 1.0} for column in x.T)
+    scaler = runpy.run_path(str(SCRIPTS / "zhou2023.py"))["fitted"](x)
+    assert (scaler.scale[constant] == 1).all() and (scaler.standardize(x)[:, constant] == 0).all()
+    others = np.linalg.inv(np.corrcoef(x[:, ~constant].T))
+    assert (1 - 1 / np.diag(others)).max() > 0.7, "a column that follows from the others, by its R^2"
