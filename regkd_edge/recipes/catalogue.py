@@ -70,7 +70,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "data-free": {"no_data": True, "sampler": "mixed", "base": "mimic", "terms": ["gm"], "w_gm": 0.3,
                   "optimizer": "adam", "lr": 1e-2, "batch": 100, "steps": 20000},
     # No rows, recipe auto: values on inputs of three kinds; from WIDE inputs on also where the two networks differ,
-    # since there random points miss the few directions that matter (ours; tried on tables of 17 to 128 inputs).
+    # since there random points miss the few directions that matter (ours; measured in docs/concepts/data-free.md). The
+    # student begins with neurons of its teacher where it can; else as FROM_RANDOM says.
     "data-free-values": {"no_data": True, "sampler": "broad", "base": "mimic", "terms": [], "initial": "teacher",
                          "optimizer": "adam", "lr": 3e-3, "batch": 100, "steps": 20000},
     "data-free-search": {"no_data": True, "sampler": "broad", "base": "mimic", "terms": ["abm"], "w_abm": 1.0,
