@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..io.text import Column, TextTable, per_target
+from ..io.words import counted
 from ..measure.accuracy import unit_of
 from ..run import RunFolder
 from .output import number, show
@@ -105,7 +106,9 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def export_note(summary: dict[str, Any]) -> str:
     """Return how far the exported graph is from the torch student, per target in its own unit."""
-    most = ", ".join(f"{target['max_abs']:.2g} in {target['name']}" for target in summary.get("targets", []))
+    targets = summary.get("targets", [])
+    most = ", ".join(f"{target['max_abs']:.2g} in {target['name']}" for target in targets[:_MOST])
+    most += f" (and {counted(len(targets) - _MOST, 'more target')})" if len(targets) > _MOST else ""
     checked = f"at most {most} from the torch student on" if most else "checked on"
     return f"{summary['graph']}: {checked} {summary['rows_checked']:,} held-out rows."
 

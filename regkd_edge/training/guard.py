@@ -10,11 +10,13 @@ import numpy as np
 from ..data import Dataset, Split
 from ..data.stored import held_out_limit, is_stored
 from ..errors import ModelError
+from ..io.words import counted
 from ..models import Teacher
 
 __all__ = ["TargetCheck", "TeacherCheck", "better_than_its_teacher", "check_against_rows"]
 
 _FEWEST = 8  # held-out rows that say anything
+_SAID = 4  # targets in a line
 _RIDGE = 1e-3  # of the standardised inputs
 
 
@@ -129,8 +131,9 @@ def better_than_its_teacher(
     figures = ", ".join(
         (f"'{names[k]}' " if y.shape[1] > 1 else "")
         + f"RMSE {ours[:, k].mean() ** 0.5:.4g} against {theirs[:, k].mean() ** 0.5:.4g}"
-        for k in nearer
+        for k in nearer[:_SAID]
     )
+    figures += f", {counted(len(nearer) - _SAID, 'more target')}" if len(nearer) > _SAID else ""
     why = "a smaller network follows less of the noise that its teacher learnt"
     if labels:
         why = "it learns from the labels, where its teacher is not as near to them"

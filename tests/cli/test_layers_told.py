@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regkd_edge.cli.tables import graph_notes, sensitivity_notes
+from regkd_edge.cli.tables import export_note, graph_notes, sensitivity_notes
 
 FOUND = {
     "rows": 400,
@@ -34,6 +34,15 @@ def test_the_change_is_said_in_the_unit_of_each_target_first():
 def test_a_layer_that_moves_more_than_all_together_is_explained():
     more = {**FOUND, "layers": [{**FOUND["layers"][0], "change": 2.6}]}
     assert "corrected for the rounding" in sensitivity_notes([{"precision": "int8", "sensitivity": more}])[-1]
+
+
+def test_of_many_targets_the_first_ones_are_said():
+    found = [{"name": f"t{j}", "max_abs": 1e-6 * (j + 1)} for j in range(6)]
+    note = export_note({"graph": "g", "targets": found, "rows_checked": 1200})
+    assert note == (
+        "g: at most 1e-06 in t0, 2e-06 in t1, 3e-06 in t2, 4e-06 in t3 (and 2 more targets) from the torch student on "
+        "1,200 held-out rows."
+    )
 
 
 def test_a_note_names_the_precision_that_it_is_about():

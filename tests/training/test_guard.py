@@ -74,6 +74,9 @@ def test_a_student_better_than_its_teacher_is_explained():
     noise = 0.2 * np.random.default_rng(0).normal(size=(50, 1))
     assert "nearer to the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y, ["y"])
     assert better_than_its_teacher(y + noise, y + noise, y, ["y"]) is None
+    many, rough = np.tile(y, 9), np.tile(noise, 9)
+    note = better_than_its_teacher(many + 0.1 * rough, many + rough, many, [f"t{j}" for j in range(9)])
+    assert "'t3' RMSE" in note and "'t4'" not in note and ", 5 more targets)" in note
     assert "learns from the labels" in better_than_its_teacher(y + 0.1 * noise, y + noise, y, ["y"], labels=True)
 
 
