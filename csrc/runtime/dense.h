@@ -54,7 +54,7 @@ REGKD_INLINE void dense_panel(const float* panel, const float* bias, const float
 // one chain fit in the registers. Chains and their order are those of dense_panel.
 template <int B, int C, int S>
 REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, const float* x, size_t n_in,
-                                       size_t stride, float* y) {
+                                       size_t x_stride, size_t y_stride, float* y) {
     constexpr int kRows = kTogether;
     const size_t whole = n_in / C * C;
     Vec total[C][kRows][S];
@@ -64,7 +64,7 @@ REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, co
             Vec w[S];
             for (int b = 0; b < S; ++b) w[b] = load_vec(panel + (j * B + b) * kLanes);
             for (int r = 0; r < kRows; ++r) {
-                const Vec value = all<Vec>(x[r * stride + j]);
+                const Vec value = all<Vec>(x[r * x_stride + j]);
                 for (int b = 0; b < S; ++b) sum[r][b] = fused(w[b], value, sum[r][b]);
             }
         };
@@ -80,7 +80,7 @@ REGKD_INLINE void dense_panel_together(const float* panel, const float* bias, co
     });
     for (int r = 0; r < kRows; ++r)
         for (int b = 0; b < S; ++b)
-            store_vec(y + r * stride + b * kLanes, total[0][r][b] + load_vec(bias + b * kLanes));
+            store_vec(y + r * y_stride + b * kLanes, total[0][r][b] + load_vec(bias + b * kLanes));
 }
 
 void dense(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, const Finish& finish,
@@ -118,10 +118,11 @@ void dense(const float* packed, const float* bias, const float* x, size_t n_in, 
     for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + i, Vec{});
 }
 
-void dense_together(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t stride,
-                    const Finish& finish, float* y) {
+void dense_together(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out, size_t x_stride,
+                    size_t y_stride, const Finish& finish, float* y) {
     if (n_out <= kNarrow) {
-        for (size_t r = 0; r < kTogether; ++r) dense(packed, bias, x + r * stride, n_in, n_out, finish, y + r * stride);
+        for (size_t r = 0; r < kTogether; ++r)
+            dense(packed, bias, x + r * x_stride, n_in, n_out, finish, y + r * y_stride);
         return;
     }
     for_panels(n_out, [&](size_t first, size_t b) {
@@ -129,17 +130,18 @@ void dense_together(const float* packed, const float* bias, const float* x, size
         const float* offset = bias + first;
         float* to = y + first;
         if (b == 4 && kManyRegisters) {
-            dense_panel_together<4, 2, 4>(panel, offset, x, n_in, stride, to);
+            dense_panel_together<4, 2, 4>(panel, offset, x, n_in, x_stride, y_stride, to);
         } else if (b == 4) {
-            dense_panel_together<4, 2, 2>(panel, offset, x, n_in, stride, to);
-            dense_panel_together<4, 2, 2>(panel + 2 * kLanes, offset + 2 * kLanes, x, n_in, stride, to + 2 * kLanes);
+            dense_panel_together<4, 2, 2>(panel, offset, x, n_in, x_stride, y_stride, to);
+            dense_panel_together<4, 2, 2>(panel + 2 * kLanes, offset + 2 * kLanes, x, n_in, x_stride, y_stride,
+                                          to + 2 * kLanes);
         } else if (b == 2) {
-            dense_panel_together<2, 4, 2>(panel, offset, x, n_in, stride, to);
+            dense_panel_together<2, 4, 2>(panel, offset, x, n_in, x_stride, y_stride, to);
         } else {
-            dense_panel_together<1, 4, 1>(panel, offset, x, n_in, stride, to);
+            dense_panel_together<1, 4, 1>(panel, offset, x, n_in, x_stride, y_stride, to);
         }
     });
-    for (size_t r = 0; r < kTogether; ++r) activate(finish.kind, finish.alpha, y + r * stride, n_out);
+    for (size_t r = 0; r < kTogether; ++r) activate(finish.kind, finish.alpha, y + r * y_stride, n_out);
     for (size_t r = 0; r < kTogether; ++r)
-        for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + r * stride + i, Vec{});
+        for (size_t i = padded_outputs(n_out); i < spanned(n_out); i += kLanes) store_vec(y + r * y_stride + i, Vec{});
 }

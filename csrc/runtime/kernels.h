@@ -59,9 +59,9 @@ struct Kernels {
     // With more than kNarrow outputs, x may lie anywhere, and nothing behind its n_in values is read.
     void (*dense)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out,
                   const Finish& finish, float* y);
-    // kTogether rows, `stride` floats apart in x and in y; the answers have the bits of single rows.
+    // kTogether rows, so many floats apart in x and in y; the answers have the bits of single rows.
     void (*dense_together)(const float* packed, const float* bias, const float* x, size_t n_in, size_t n_out,
-                           size_t stride, const Finish& finish, float* y);
+                           size_t x_stride, size_t y_stride, const Finish& finish, float* y);
     void (*dense_int8)(const unsigned char* packed,  // weights of pack_dense_int8
                        const int32_t* start,  // [spanned(n_out)] where the sums begin: -offset * sum of the weights
                        const float* scale,    // [spanned(n_out)]

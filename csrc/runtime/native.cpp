@@ -108,7 +108,7 @@ class Native final : public Engine::Backend {
         for (; step != end; ++step) {
             if (step->kind == Kind::kDense && Rows == kTogether) {
                 kernels_.dense_together(step->weights.data(), step->bias.data(), v, step->n_in, step->n_out, stride_,
-                                        step->finish, other);
+                                        stride_, step->finish, other);
             } else {
                 for (size_t r = 0; r < Rows; ++r) apply(*step, v + r * stride_, other + r * stride_);
             }
@@ -212,21 +212,26 @@ class Native final : public Engine::Backend {
             const float* const weights = as_floats ? step.code_weights.data() : step.weights.data();
             const float* const bias = as_floats ? none_.data() : step.bias.data();
             if (as_floats) kernels_.code_values(step.number, v, w.values());
+            const bool whole = n % kSpan == 0;  // places of whole spans are written where they belong
             for (size_t p = 0; p < places; p += kTogether) {
                 const size_t count = places - p < kTogether ? places - p : kTogether;
-                for (size_t r = 0; r < count; ++r) gather(w, p + r, v, sizeof(float), 0, patch + r * window_);
+                const float* const inside = n > kNarrow ? in_a_row(w, p, count, v) : nullptr;
+                const float* const x = inside ? inside : patch;
+                const size_t x_stride = inside ? w.stride_x * w.channels : window_, y_stride = whole ? n : window_;
+                float* const to = whole ? y + p * n : found;
+                for (size_t r = 0; !inside && r < count; ++r)
+                    gather(w, p + r, v, sizeof(float), 0, patch + r * window_);
                 if (count == kTogether)
-                    kernels_.dense_together(weights, bias, patch, step.n_in, n, window_, step.finish, found);
+                    kernels_.dense_together(weights, bias, x, step.n_in, n, x_stride, y_stride, step.finish, to);
                 else
                     for (size_t r = 0; r < count; ++r)
-                        kernels_.dense(weights, bias, patch + r * window_, step.n_in, n, step.finish,
-                                       found + r * window_);
+                        kernels_.dense(weights, bias, x + r * x_stride, step.n_in, n, step.finish, to + r * y_stride);
                 for (size_t r = 0; r < count; ++r) {
                     if (as_floats) {
-                        kernels_.constant(Kind::kMultiply, step.scale.data(), found + r * window_, n);
-                        kernels_.constant(Kind::kAdd, step.bias.data(), found + r * window_, n);
+                        kernels_.constant(Kind::kMultiply, step.scale.data(), to + r * y_stride, n);
+                        kernels_.constant(Kind::kAdd, step.bias.data(), to + r * y_stride, n);
                     }
-                    std::memcpy(y + (p + r) * n, found + r * window_, sizeof(float) * n);
+                    if (!whole) std::memcpy(y + (p + r) * n, found + r * window_, sizeof(float) * n);
                 }
             }
             return;

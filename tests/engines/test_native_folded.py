@@ -85,6 +85,13 @@ def test_what_is_left_alone():
         assert kinds(fold_scalers(operations)) == kinds(operations), name
 
 
+def test_inputs_that_are_multiplied():
+    rng = np.random.default_rng(0)
+    x, scale, layer = single(rng.normal(size=4)), single(rng.uniform(0.1, 9, 4)), dense(4, 6, rng)
+    (folded,) = fold_scalers([Operation("multiply", 4, values=scale), layer])
+    np.testing.assert_allclose(folded.values @ x, layer.values @ (x * scale), rtol=1e-5)
+
+
 def test_nothing_that_was_given_is_changed():
     rng = np.random.default_rng(0)
     plain = [*scalers(np.ones(3), np.full(3, 2.0)), dense(3, 2, rng), *outputs(np.full(2, 3.0), np.ones(2))]

@@ -15,7 +15,7 @@ _TINY = float(np.finfo(np.float32).tiny)  # below it a float32 has fewer digits
 
 
 def fold_scalers(operations: Sequence[Operation]) -> list[Operation]:
-    """Return a program without the division in front of its first layer and the constants behind its last one.
+    """Return a program without the division or product in front of its first layer and the constants behind its last.
 
     A division of the inputs becomes one of the weights' columns, a product and a sum of the outputs become the rows
     and the bias of the last layer: computed in float64 and rounded once, so that an answer changes by the rounding of
@@ -24,18 +24,18 @@ def fold_scalers(operations: Sequence[Operation]) -> list[Operation]:
     which step a value is rounded to.
     """
     ops = list(operations)
-    _fold_division(ops)
+    _fold_inputs(ops)
     _fold_outputs(ops)
     return ops
 
 
-def _fold_division(ops: list[Operation]) -> None:
+def _fold_inputs(ops: list[Operation]) -> None:
     first = next((k for k, op in enumerate(ops) if op.kind != "subtract"), len(ops))
-    if [op.kind for op in ops[first : first + 2]] != ["divide", "dense"]:
+    if [op.kind for op in ops[first : first + 2]] not in (["divide", "dense"], ["multiply", "dense"]):
         return
-    layer = ops[first + 1]
-    row = np.resize(ops[first].values, layer.values.shape[1]).astype(np.float64)
-    weights = _float32(layer.values / row)
+    scale, layer = ops[first : first + 2]
+    row = np.resize(scale.values, layer.values.shape[1]).astype(np.float64)
+    weights = _float32(layer.values / row if scale.kind == "divide" else layer.values * row)
     if weights is not None:
         ops[first : first + 2] = [replace(layer, values=weights)]
 
