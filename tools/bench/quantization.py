@@ -23,7 +23,7 @@ import students  # puts the project on the path
 from students import ACTIVATIONS, ROOT, SEEDS, SETS, Case, cases, dataset, prepare
 
 from regkd_edge.config import CORRECTIONS
-from regkd_edge.graph.graph import GraphPrecision
+from regkd_edge.graph.precision import GraphPrecision
 
 RESULTS = ROOT / "runs" / "bench-quantization.jsonl"
 ROWS = 2048
@@ -37,7 +37,7 @@ class Subject:
     """A case with its graph, rows and FP32 accuracy."""
 
     def __init__(self, case: Case):
-        from regkd_edge.graph.graph import graph_precision
+        from regkd_edge.graph.precision import graph_precision
         from regkd_edge.graph.unoptimized import reference_outputs
         from regkd_edge.models import load_model
 

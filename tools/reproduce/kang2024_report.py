@@ -104,9 +104,11 @@ def status(records: Records, args) -> list[str]:
     return lines
 
 
-def ceiling(records: Records, **key) -> float:
-    """The mean reduction [%] of a student that equals its teacher."""
-    return mean([100 * (1 - float(r["teacher"]) / float(r["rmse"])) for r in _match(records, variant="base", **key)])
+def ceiling(records: Records, beside: str = "base", **key) -> float:
+    """The mean reduction [%] of a student that equals its teacher, where there is a student ``beside`` the base."""
+    pairs = {_pair(row) for row in _match(records, variant=beside, **key)}
+    rows = [row for row in _match(records, variant="base", **key) if _pair(row) in pairs]
+    return mean([100 * (1 - float(r["teacher"]) / float(r["rmse"])) for r in rows])
 
 
 def report(records: Records, args, seconds: float) -> str:
@@ -134,7 +136,7 @@ def report(records: Records, args, seconds: float) -> str:
             per_set = [mean(v) for n in sets if (v := reductions(records, variant, set=n, fraction=fraction, **key))]
             if per_set:
                 low, high = interval(records, sets, variant, fraction=fraction, **key)
-                top = mean([v for n in sets if (v := ceiling(records, set=n, fraction=fraction, **key)) == v])
+                top = mean([v for n in sets if (v := ceiling(records, variant, set=n, fraction=fraction, **key)) == v])
                 paper = f"{PAPER:.2f} %" if fraction == 0.1 and variant == "all" else ""
                 rows.append(
                     [
