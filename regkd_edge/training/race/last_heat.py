@@ -201,8 +201,8 @@ def lost_to(
 ) -> str | None:
     """Return from what the first of two students is farther (``labels`` before ``teacher``), or None.
 
-    Where the second is surely nearer to the labels than the teacher is, to follow the teacher more closely leads away
-    from them: there the first loses to the labels also where its own lag may be chance.
+    Where the second is surely nearer to the labels than the teacher is, a student that follows the teacher more closely
+    moves away from them: there the first loses to the labels also where its own lag may be chance.
 
     Parameters
     ----------
