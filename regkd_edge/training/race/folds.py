@@ -11,7 +11,6 @@ __all__ = ["ENOUGH", "folds_of"]
 ENOUGH = 300  # validation rows that tell candidates apart by themselves
 _FOLDS = 3
 _POINTS = 4_096  # around the rows: enough for the few thousand steps of a race
-_POINTS_OF_MANY = 2_048  # around rows that are dense themselves
 
 
 def folds_of(setting: Setting, count: int = _FOLDS) -> list[Setting]:
@@ -22,7 +21,7 @@ def folds_of(setting: Setting, count: int = _FOLDS) -> list[Setting]:
     """
     train, held = setting.rows.train, setting.rows.validation
     if len(held) >= ENOUGH or len(train) + len(held) < 2 * _FOLDS:
-        return [setting.with_points(_POINTS_OF_MANY)]
+        return [setting.with_points(_POINTS)]
     every = np.concatenate([train, held])
     order = np.random.default_rng([setting.seed, 5]).permutation(len(every))
     parts = np.array_split(order, count)

@@ -293,5 +293,5 @@ def _better(running: list[Entrant], measure: str) -> list[Entrant]:
     """
     light = min((one.score(measure) for one in running if one.candidate.share == 1.0), default=math.inf)
     worth = [one for one in running if one.candidate.share == 1.0 or one.score(measure) < _AHEAD * light]
-    kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, math.ceil(_KEPT * len(worth)))]
+    kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, int(_KEPT * len(worth)))]
     return [one for one in running if one in kept or one.candidate in (BASE_ALONE, MIXTURE)]
