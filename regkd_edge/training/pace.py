@@ -1,7 +1,7 @@
 """How long a training until it stops improving may take: said where PyTorch computes its steps, and minutes are ahead.
 
-The fused core takes 40,000 steps in seconds. PyTorch needs milliseconds for each, and a teacher without a gradient that
-is asked for central differences answers 2 d times for every point. Whoever calls from Python sees no progress.
+The fused core takes 40,000 steps in seconds. PyTorch needs milliseconds for each, and central differences of a teacher
+without a gradient take 2 d answers for every point. A call from Python shows no progress.
 """
 
 from __future__ import annotations

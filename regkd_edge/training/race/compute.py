@@ -11,7 +11,7 @@ Where many rows are held out, the base alone is trained before the race
 ends before it has taken more than the base did until it stopped; and the winner goes on beyond the base's steps only
 while the held-out rows gain from it. With as many steps for the winner these are three times the base alone; the fourth
 is for points and the teacher's answers to them. Few rows are soon learnt by heart: there the base stops at once, and
-what it took is no measure.
+what it took carries no information.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def first_goals(entrants: Sequence[Entrant], rung: int) -> list[int]:
 def spent(entrants: Sequence[Entrant], folds: int, to: int | None = None) -> float:
     """What they have cost, or would cost from here ``to`` a further rung, branches with it; in steps of the base alone.
 
-    A first rung that was short and taken up again counts by its last branch.
+    A first rung that was short and then made longer counts by its last branch.
     """
     if to is None:
         return folds * sum(one.cost * (one.steps[-1] + sum(map(decay_steps, one.steps))) for one in entrants)
