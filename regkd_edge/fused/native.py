@@ -108,6 +108,14 @@ def _shape_only(student, teacher, recipe: StepRecipe, batch: int, x: Tensor | No
     return work.job
 
 
+def flops_of(member) -> float:
+    """FLOP of a step of a member that the core trains; the core counts them."""
+    asked = member.recipe.asks_teacher(member.x is not None)
+    student, teacher = member.core_forms()
+    job = _shape_only(student, teacher if asked else None, member.recipe, member.batch, member.x, member.y)
+    return load()[0].cost(job)["flops"]
+
+
 # Measured on AVX-512 (tools/bench/results/step-cpu-large.md): the gradient of a large student does not stay in the
 # caches between the tiles that add to it. With 8e5 weights the core is still 10 to 20 % faster than eager PyTorch; with
 # 1.3e6 and more, in steps of many rows, it is between 12 % faster and 3 % slower, so the matrix library is used.

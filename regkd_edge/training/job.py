@@ -18,6 +18,7 @@ from ..fused import Member, Optimizer, place
 from ..io.files import digest
 from ..models import parse_spec
 from ..objectives import StepRecipe
+from ..objectives.central import CentralDifferences
 from ..recipes import TERMS
 from .checkpoint import Checkpoint
 from .ladder import climb, still_improving
@@ -31,7 +32,7 @@ from .unvaried import ignoring, unvaried
 
 __all__ = ["Training", "arrays_hash", "known_hash", "module_hash"]
 
-FIXED = 5_000  # [steps] of auto where weights or points depend on the step
+FIXED = 5_000  # [steps] of auto where weights or points depend on the step; at most, by central differences
 ENDLESS = 10**9
 
 
@@ -177,15 +178,16 @@ class Training:
         progress: Progress | None = None,
         checkpoint: str | Path | None = None,
         until: float | None = None,
+        beyond: int | None = None,
     ) -> Trained:
-        """Train to the best state; ``until`` is the time on ``time.monotonic`` at which a climb should end."""
+        """Train to the best state; ``until`` and ``beyond`` are those of :func:`regkd_edge.training.ladder.climb`."""
         source = self.source
         hashes = [
             module_hash(self.pair.teacher),
             arrays_hash(*(v.numpy() for v in (source.x, source.y) if v is not None), *self.held),
         ]
         member, device = self.member()
-        fingerprint = self._fingerprint(member.decision.compute, *hashes)
+        fingerprint = self._fingerprint(member.decision.compute, beyond, *hashes)
         how = {"every": self.every, "progress": progress, "checkpoint": Checkpoint(checkpoint, fingerprint)}
         ranks = current()
         ranks.require_same(fingerprint)
@@ -193,7 +195,8 @@ class Training:
         def trained() -> LoopState:
             validation = self.validation(device)
             if self.climbs:
-                return climb(member, validation, shards=self.shards, until=until, **how)
+                limits = {"until": until, "beyond": beyond, "most": self._most(until)}
+                return climb(member, validation, shards=self.shards, **limits, **how)
             return run(member, validation, feed=source.feed, shards=self.shards, patience=self.patience, **how)
 
         if member.share is not None:
@@ -222,14 +225,19 @@ class Training:
             notes=[] if not self.climbs else still_improving(outcome),
         )
 
-    def _fingerprint(self, compute: str, teacher: str, data: str) -> str:
+    def _most(self, until: float | None) -> int | None:
+        """Steps of a climb that is given no time: few where each asks a teacher 2 d times for every point."""
+        differences = isinstance(self.pair.teacher, CentralDifferences) and self.recipe.asks_teacher(True)
+        return FIXED if differences and until is None else None
+
+    def _fingerprint(self, compute: str, beyond: int | None, teacher: str, data: str) -> str:
         return digest(
             {
                 "version": __version__,
                 "spec": str(parse_spec(self.spec)),
                 "recipe": self.recipe.to_dict(),
                 "optimizer": repr(self.optimizer),
-                "run": [self.total, self.source.batch, self.every, self.patience, self.seed],
+                "run": [self.total, self.source.batch, self.every, self.patience, self.seed, beyond],
                 "compute": compute,
                 "teacher": [self.teacher_source, teacher],
                 "data": data,

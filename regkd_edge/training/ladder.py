@@ -20,38 +20,42 @@ from ..objectives import LOSS_COLUMNS
 from .checkpoint import Checkpoint
 from .divergence import Diverged, check_losses, check_validation
 from .loop import SAVE_AFTER, LoopState, Progress, Validation, keep_before, resume, save, snapshot_of
+from .pace import say_pace
 from .ranks import current
 from .shards import Shards, advance_rows
 
-__all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving"]
+__all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving", "trunk_of"]
 
 FIRST = 1_000  # [steps] of the trunk before the first branch
-_DECAY = 0.25  # steps of a branch, as a share of the trunk's
-_PIECES = 10  # in which the learning rate falls
+_DECAY, _SHORTEST = 0.25, 10  # steps of a branch: as a share of the trunk's; and at least
 _AT_ONCE = 0.05  # [s] that a call of steps takes at least, so that the calls themselves cost nothing
 _RUNGS = 2  # doublings without a gain before the end; 1 where many neighbours measure it, with little noise
 
 
 def decay_steps(trunk: int) -> int:
     """Steps of the branch from a trunk of so many."""
-    return max(_PIECES, math.ceil(_DECAY * trunk / _PIECES) * _PIECES)
+    return max(_SHORTEST, math.ceil(_DECAY * trunk))
 
 
 def branches(members: Sequence[Member]) -> list[Member]:
-    """Copies of the members, taken on together while their learning rate falls to 0; the members stay as they are."""
+    """Copies of the members, taken on together while their learning rate falls to 0; the members stay as they are.
+
+    All members have taken as many steps. The rate falls on a line, from the trunk's after its last step.
+    """
+    trunk = members[0].state.step
+    steps = decay_steps(trunk)
     copies = []
     for member in members:
         slots = {name: [t.clone() for t in tensors] for name, tensors in member.state.slots.items()}
         student, state = copy.deepcopy(member.student), TrainState(member.state.step, slots)
-        copies.append(replace(member, student=student, state=state))
+        # lr * (1 - t/T) with T the end of the branch: the same line, seen from step 0
+        rate = member.optimizer.lr * (trunk + steps) / steps
+        optimizer = replace(member.optimizer, lr=rate, schedule="linear")
+        copies.append(replace(member, student=student, state=state, optimizer=optimizer, total=trunk + steps))
         copies[-1].decision = member.decision
-    steps = decay_steps(members[0].state.step) // _PIECES
-    for piece in range(_PIECES):
-        for one, member in zip(copies, members):
-            rate = member.optimizer.lr * (1.0 - (piece + 0.5) / _PIECES)
-            one.optimizer = replace(member.optimizer, lr=rate, schedule="constant")
-        for one, done in zip(copies, advance(copies, steps)):
-            check_losses(done.losses, one)
+    for one, member, done in zip(copies, members, advance(copies, steps)):
+        one.optimizer = member.optimizer
+        check_losses(done.losses, one)
     return copies
 
 
@@ -62,6 +66,8 @@ def climb(
     shards: Shards | None = None,
     every: int,
     until: float | None = None,
+    beyond: int | None = None,
+    most: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> LoopState:
@@ -77,12 +83,17 @@ def climb(
         Steps between two calls of ``progress``; more of them where they take less than ``_AT_ONCE`` seconds.
     until : float, optional
         Time on the clock ``time.monotonic``: a rung that would end later is not begun (the first one always is).
+    beyond : int, optional
+        Steps of the trunk from which the held-out rows must gain as much as the neighbours, in every doubling.
+    most : int, optional
+        Steps of the trunk; ``MOST_AUTO`` without it.
     checkpoint : Checkpoint, optional
         As in :func:`regkd_edge.training.loop.run`; a branch that was interrupted is taken again.
     """
     outcome = resume(member, None, checkpoint)
     saved, at_once = time.monotonic(), every
-    patience = _RUNGS if validation.beside is None else 1
+    patience, most = _RUNGS if validation.beside is None else 1, most or MOST_AUTO
+    told = until is not None  # a given time needs no word on how long it may take
     rung = FIRST * 2 ** len(outcome.history)
     snapshot = snapshot_of(member, None, outcome, checkpoint)
     try:
@@ -92,7 +103,10 @@ def climb(
                 left, begun = rung - member.state.step, time.monotonic()
                 n = at_once if left >= at_once + every else left  # the last call has ``every`` steps at least
                 losses = advance_rows(member, n, shards).losses
-                at_once = at_once if time.monotonic() - begun > _AT_ONCE else 2 * at_once
+                taken = time.monotonic() - begun
+                if not told:
+                    say_pace(member, taken, n, most)
+                told, at_once = True, at_once if taken > _AT_ONCE else 2 * at_once
                 check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
                 outcome.steps += n
                 if time.monotonic() - saved > SAVE_AFTER and n < left:
@@ -101,20 +115,23 @@ def climb(
                     saved = time.monotonic()
                 if progress is not None:
                     means = dict(zip(LOSS_COLUMNS, losses.double().mean(0).tolist()))
-                    progress(member.state.step, MOST_AUTO, means, validation.figures(member.averaged()))
+                    progress(member.state.step, most, means, validation.figures(member.averaged()))
             (branch,) = branches([member])
             outcome.steps += decay_steps(rung)
             counted = branch.averaged()
             found = validation.figures(counted)
-            figures = found["validation_rmse"], validation.score(counted), validation.progress(counted)
-            rmse, score, progressed = current().agreed(figures)
+            judged = validation.score(counted), validation.progress(counted), validation.distance(counted)
+            rmse, score, progressed, distance = current().agreed((found["validation_rmse"], *judged))
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
             outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
             outcome.history.append({"step": rung + decay_steps(rung), **means, **found, "validation_rmse": rmse})
             outcome.idle = 0 if first or outcome.gain >= LEAST_GAIN else outcome.idle + 1
+            dear = beyond is not None and rung >= beyond
+            enough = outcome.idle == 0 and distance <= (1.0 - LEAST_GAIN) * outcome.best_distance
             outcome.best_progress = min(outcome.best_progress, progressed)
+            outcome.best_distance = min(outcome.best_distance, distance)
             if score < outcome.best_score:
                 outcome.best_score, outcome.best_rmse, outcome.best_step = score, rmse, rung + decay_steps(rung)
                 outcome.best = {key: t.detach().clone() for key, t in counted.state_dict().items()}
@@ -122,7 +139,7 @@ def climb(
             outcome.seconds += taken
             rung *= 2
             late = until is not None and current().agreed(time.monotonic() + 2 * taken > until)
-            outcome.done = outcome.idle >= patience or late or rung > MOST_AUTO
+            outcome.done = outcome.idle >= patience or (dear and not enough) or late or rung > most
             snapshot = snapshot_of(member, None, outcome, checkpoint)
             save(checkpoint, snapshot)
     except KeyboardInterrupt:
@@ -132,6 +149,11 @@ def climb(
         raise keep_before(error, checkpoint, snapshot) from None
     member.student.load_state_dict(outcome.best)
     return outcome
+
+
+def trunk_of(history: Sequence[dict]) -> int:
+    """Steps of the trunk after as many rungs as a climb has noted."""
+    return FIRST * 2 ** (len(history) - 1)
 
 
 def still_improving(outcome: LoopState) -> list[str]:

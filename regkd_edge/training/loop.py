@@ -72,7 +72,7 @@ class Validation:
 
         A relative gain counts alike on both; the rows have a share of n / (n + ``_AS_MANY``): few rows say little.
         """
-        distance = self._distance(module)
+        distance = self.distance(module)
         if self.beside is None:
             return distance
         share = len(self.x) / (len(self.x) + _AS_MANY)
@@ -81,9 +81,10 @@ class Validation:
     def progress(self, module: torch.nn.Module) -> float:
         """Return what says whether more steps help: the distance on neighbours where there are any,
         else on the rows."""
-        return self._distance(module) if self.beside is None else self._rmse(module, *self.beside)
+        return self.distance(module) if self.beside is None else self._rmse(module, *self.beside)
 
-    def _distance(self, module: torch.nn.Module) -> float:
+    def distance(self, module: torch.nn.Module) -> float:
+        """Return the distance on the held-out rows, from what the student follows."""
         return self._rmse(module, self.x, self.y if self.answers is None else self.answers)
 
     def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
@@ -106,6 +107,7 @@ class LoopState:
     steps: int = 0  # taken in all
     best_score: float = math.inf
     best_progress: float = math.inf
+    best_distance: float = math.inf
     idle: int = 0  # doublings of the steps in a row that brought too little
     gain: float | None = None  # relative, of the last doubling of the steps
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -120,6 +122,7 @@ class LoopState:
             "steps": self.steps,
             "best_score": self.best_score if math.isfinite(self.best_score) else None,
             "best_progress": self.best_progress if math.isfinite(self.best_progress) else None,
+            "best_distance": self.best_distance if math.isfinite(self.best_distance) else None,
             "idle": self.idle,
             "gain": self.gain,
         }
@@ -238,5 +241,6 @@ def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> 
     member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))
-    facts |= {name: math.inf for name in ("best_score", "best_progress") if facts[name] is None}
+    unknown = [name for name in ("best_score", "best_progress", "best_distance") if facts[name] is None]
+    facts |= dict.fromkeys(unknown, math.inf)
     return LoopState(**facts, best=part("best."))

@@ -91,6 +91,13 @@ class Setting:
         facts = {"points": drawn, "places": places, "stream": stream, "answered": answered}
         return cls(dataset, teacher, seed, rows, scalers, module, *parts, **facts)
 
+    def with_points(self, points: int) -> Setting:
+        """The same with fewer points around the rows; what the teacher has answered is not asked again."""
+        made = replace(self, points=min(self.points, points), stream=None)
+        for name in ("answers", "teacher_on_held"):
+            made.__dict__[name] = getattr(self, name)  # where a cached property keeps its value
+        return made
+
     def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
         """The same with other row numbers to learn from and to be judged on."""
         rows = Split(train, held, self.rows.test)

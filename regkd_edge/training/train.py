@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from .free import how_sure
 from .guard import better_than_its_teacher
 from .inherited import begins_random
 from .job import Training
+from .ladder import trunk_of
 from .loop import Progress
 from .objective import optimizer_of
 from .outlying import outlying
 from .pair import plain_pair
 from .race.halving import Race, hold_race
-from .race.last_heat import Runner, settle
+from .race.last_heat import Runner, base_of, settle
 from .race.summary import notes
 from .ranks import current
 from .result import Trained
@@ -142,15 +144,23 @@ def distill(
     if config.recipe == AUTO and config.no_data:
         config = without_rows(config, dataset.d, teacher)
     setting = Setting.of(dataset, teacher, config, seed)
-    race = until = None
+    race = until = base = None
     asked = config
+    if config.budget is not None:
+        until = time.monotonic() + config.budget
     if asked.races:
-        race, config, measure, until, foregone, points = _raced(setting, asked, checkpoint)
+        base = base_of(setting, asked, checkpoint)
+        race, config, measure, until, foregone, points = _raced(setting, asked, checkpoint, base)
         setting.ask_at_most(points)
-    training = setting.training(config)
-    trained = training.run(progress=progress, checkpoint=checkpoint, until=until)
+    if base is not None and config == base.config:
+        training, trained = base.training, base.trained
+    else:
+        training = setting.training(config)
+        beyond = None if base is None else trunk_of(base.trained.history)
+        trained = training.run(progress=progress, checkpoint=checkpoint, until=until, beyond=beyond)
     if asked.races and not foregone:
-        kept = settle(setting, asked, Runner(config, training, trained), measure, until=until, checkpoint=checkpoint)
+        winner = Runner(config, training, trained)
+        kept = settle(setting, asked, winner, measure, until=until, checkpoint=checkpoint, base=base)
         config, training, trained, heat = kept.config, kept.training, kept.trained, kept.heat
         if race is not None:
             race.heat = heat
@@ -183,7 +193,7 @@ def distill(
 
 
 def _raced(
-    setting: Setting, config: DistillConfig, checkpoint: str | Path | None
+    setting: Setting, config: DistillConfig, checkpoint: str | Path | None, base: Runner | None
 ) -> tuple[Race | None, DistillConfig, str, float | None, bool, int | None]:
     """Hold the race: return it, the configuration of its winner, its measure, when the training should end, whether
     the last heat is a foregone conclusion, and how many points around the rows a slow teacher allows.
@@ -194,7 +204,7 @@ def _raced(
     ranks, held = current(), []
 
     def winner() -> tuple[DistillConfig, str, float | None, bool, int | None]:
-        race = hold_race(setting, config, checkpoint)
+        race = hold_race(setting, config, checkpoint, None if base is None else base.trained.steps)
         held.append(race)
         points = None if race.means is None else race.means.points
         return race.config, race.measure, race.until, race.foregone, points

@@ -23,6 +23,7 @@ from .source import Source
 __all__ = ["ignored", "ignoring", "unvaried"]
 
 _NAMED = 5
+_SOME = 64  # points among which most inputs vary already
 
 
 def unvaried(source: Source, recipe: StepRecipe) -> np.ndarray:  # -> int [k]
@@ -34,6 +35,8 @@ def unvaried(source: Source, recipe: StepRecipe) -> np.ndarray:  # -> int [k]
     if source.x is None or source.feed is not None or any(TERMS[name].teacher_gradient for name in recipe.active_terms):
         return np.empty(0, dtype=int)
     x = source.x
+    if (x[:_SOME] != x[0]).any(0).all():
+        return np.empty(0, dtype=int)
     same = (x == x[0]).all(0)
     if recipe.active_terms:
         if recipe.low is None or recipe.high is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import time
 
 import pytest
@@ -111,3 +113,49 @@ def test_a_training_with_neighbours_climbs_by_them():
     training = Setting.of(data, teacher, config, 0).training(config)
     validation = training.validation(torch.device("cpu"))
     assert training.climbs and validation.beside is not None and validation.answers is not None
+
+
+def test_on_a_branch_the_rate_falls_on_a_line_to_zero():
+    member, _ = problem()
+    ladder.advance([member], 40)
+    (branch,) = ladder.branches([member])
+    by_hand, steps = copy.deepcopy(member), ladder.decay_steps(40)
+    for i in range(steps):
+        rate = member.optimizer.lr * (1.0 - i / steps)
+        by_hand.optimizer = dataclasses.replace(member.optimizer, lr=rate, schedule="constant")
+        ladder.advance([by_hand], 1)
+    assert branch.optimizer == member.optimizer
+    for p, q in zip(branch.student.parameters(), by_hand.student.parameters()):
+        assert torch.allclose(p, q, rtol=1e-4, atol=1e-6)
+
+
+class Scripted(Validation):
+    """Distances on neighbours and rows that fall as they are told, rung by rung."""
+
+    def scripted(self, near, far):
+        object.__setattr__(self, "told", iter(zip(near, far)))
+        return self
+
+    def progress(self, module):
+        near, far = next(self.told)
+        object.__setattr__(self, "far", far)
+        return near
+
+    def distance(self, module):
+        return getattr(self, "far", 9.0)
+
+
+def test_beyond_the_steps_of_the_base_the_rows_must_gain_too(monkeypatch):
+    monkeypatch.setattr(ladder, "FIRST", 20)
+
+    def rungs(far, beyond):
+        member, plain = problem()
+        near = [1.0, 0.8, 0.6, 0.4, 0.35]
+        told = Scripted(plain.x, plain.y, 1.0, beside=(plain.x, plain.y)).scripted(near, far)
+        monkeypatch.setattr(ladder, "MOST_AUTO", 320)
+        return len(ladder.climb(member, told, every=10, beyond=beyond).history)
+
+    idle = [1.0, 0.9, 0.895, 0.8, 0.7]
+    assert rungs(idle, None) == 5 and rungs(idle, 80) == 3
+    assert rungs(idle, 160) == 5, "before that, neighbours alone decide"
+    assert rungs([1.0, 0.9, 0.8, 0.7, 0.6], 20) == 5

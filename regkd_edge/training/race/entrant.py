@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ...config import DistillConfig
 from ...errors import RecipeError, UserError
@@ -21,6 +23,8 @@ from .units import TargetUnits, by_target, stored
 
 __all__ = ["Entrant", "advance_all", "enter", "judge_all", "without_students"]
 
+_OWN_ROWS = 512  # of those that it was trained on, judged beside the others
+
 
 @dataclass(eq=False)
 class Entrant:
@@ -32,10 +36,16 @@ class Entrant:
         That trains the student the candidate stands for.
     members, keep : list
         One per fold; empty for one that is out.
+    cost : float
+        Of a step, relative to one of the base alone.
+    steps : list of int
+        That its students had taken at each rung, before their learning rate fell.
     scores, label_scores : list of float
-        Root mean squared distances to the teacher and to the labels on held-out rows, standard deviations.
+        Root mean squared distances to the teacher and to the labels on held-out rows, standard deviations, after each.
     target_scores, target_label_scores : list of [o]
         The same of each target.
+    on_own_rows : float
+        Distance to the teacher on rows that they were trained on, after the first.
     errors, label_errors : [n] or None
         Squared distances of the last rung, row by row, in the order of the folds.
     label_rows : bool [n] or None
@@ -47,10 +57,13 @@ class Entrant:
     config: DistillConfig
     members: list[Member] = field(default_factory=list)
     keep: list[Callable] = field(default_factory=list)
+    cost: float = 1.0
+    steps: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     label_scores: list[float] = field(default_factory=list)
     target_scores: list[list[float]] = field(default_factory=list)
     target_label_scores: list[list[float]] = field(default_factory=list)
+    on_own_rows: float = math.inf
     errors: np.ndarray | None = None
     label_errors: np.ndarray | None = None
     label_squares: np.ndarray | None = None  # [n, o], of which ``label_errors`` is the mean over the targets
@@ -101,27 +114,39 @@ class Entrant:
     def judge(self, copies: Sequence[Member], folds: Sequence[Setting]) -> bool:
         """Note how far its students, one per fold, are from teacher and labels; no students, or False: it diverged."""
         none = np.full((0 if copies else 1, folds[0].held[1].shape[1]), math.inf)
-        near, far = [none], [none]
+        near, far, own = [none], [none], [none]
         for fold, copy_, keep in zip(folds, copies, self.keep):
-            x = torch.from_numpy(fold.held[0]).float()
-            with torch.no_grad():
-                s = keep(copy_.averaged())(x.to(copy_.device)).cpu().double().numpy()
+            student = keep(copy_.averaged())
+            s = _answers(student, fold.held[0], copy_)
             near.append((s - fold.teacher_on_held) ** 2)
             far.append((s - fold.held[1]) ** 2)
+            if not self.scores:  # what the first rung decides
+                s = _answers(student, fold.train[0][:_OWN_ROWS], copy_)
+                own.append((s - fold.answers[:_OWN_ROWS]) ** 2)
+        judged = tuple(np.concatenate(squares) for squares in (near, far, own))
         # Several processes decide by the same figures, to the last bit.
-        near, far = current().agreed((np.concatenate(near), np.concatenate(far)))  # [n, o]
+        near, far, trained_on = current().agreed(judged)  # [n, o]
         self.errors, self.label_errors, self.label_squares = near.mean(1), far.mean(1), far
+        self.steps.append(self.members[0].state.step)
         self.target_scores.append(by_target(near))
         self.target_label_scores.append(by_target(self._on_counted(far)))
         self.scores.append(float(np.sqrt(self.errors.mean())))
         self.label_scores.append(float(np.sqrt(self._on_counted(far).mean())))
+        if len(trained_on):
+            self.on_own_rows = float(np.sqrt(trained_on.mean()))
         return math.isfinite(self.scores[-1])
+
+    def forget_last(self) -> None:
+        """Take back the last judgement: the next one is of the same rung."""
+        for figures in (self.steps, self.scores, self.label_scores, self.target_scores, self.target_label_scores):
+            figures.pop()
 
     def record(self, units: TargetUnits) -> dict[str, Any]:
         """JSON-able: per rung, pooled and of each target in its unit; None where it diverged."""
         return {
             "title": self.title,
             "fields": self.fields,
+            "steps": self.steps,
             "distance_to_teacher": stored(self.scores),
             "distance_to_labels": stored(self.label_scores),
             "target_distance_to_teacher": [stored(units.own(rung)) for rung in self.target_scores],
@@ -175,20 +200,29 @@ def without_students(candidate: Candidate, config: DistillConfig) -> Entrant:
     return Entrant(candidate, config.model_copy(update=fields))
 
 
-def advance_all(entrants: Sequence[Entrant], rung: int) -> None:
-    """Train all students up to ``rung`` steps, together."""
-    members = [member for one in entrants for member in one.members]
-    advance(members, rung - members[0].state.step)
+def advance_all(entrants: Sequence[Entrant], rung: int, goals: Sequence[int] | None = None) -> None:
+    """Train all students up to ``rung`` steps, or each entrant's up to its goal; those with the same way together."""
+    together = defaultdict(list)
+    for one, goal in zip(entrants, goals or [rung] * len(entrants)):
+        together[goal - one.members[0].state.step] += one.members
+    for steps, members in together.items():
+        advance(members, steps)
 
 
 def judge_all(entrants: Sequence[Entrant], folds: Sequence[Setting]) -> list[Entrant]:
     """Judge copies of all students after their learning rate has fallen to 0; return those that did not diverge."""
-    try:
-        copies = branches([member for one in entrants for member in one.members])
-        found = [copies[i : i + len(folds)] for i in range(0, len(copies), len(folds))]
-    except UserError:  # one of them diverged: which?
-        found = [_branches_of(one) for one in entrants]
-    return [one for one, own in zip(entrants, found) if one.judge(own, folds)]
+    together = defaultdict(list)
+    for one in entrants:
+        together[one.members[0].state.step].append(one)
+    found: dict[int, list[Member]] = {}
+    for alike in together.values():
+        try:
+            copies = branches([member for one in alike for member in one.members])
+            parts = [copies[i : i + len(folds)] for i in range(0, len(copies), len(folds))]
+        except UserError:  # one of them diverged: which?
+            parts = [_branches_of(one) for one in alike]
+        found |= {id(one): own for one, own in zip(alike, parts)}
+    return [one for one in entrants if one.judge(found[id(one)], folds)]
 
 
 def _branches_of(entrant: Entrant) -> list[Member]:
@@ -196,3 +230,12 @@ def _branches_of(entrant: Entrant) -> list[Member]:
         return branches(entrant.members)
     except UserError:
         return []
+
+
+def _answers(student: nn.Module, x: np.ndarray, member: Member) -> np.ndarray:  # [n, d] -> [n, o]
+    with torch.no_grad():
+        return student(torch.from_numpy(x).float().to(member.device)).cpu().double().numpy()
+
+
+def _root(errors: np.ndarray) -> float:
+    return float(np.sqrt(errors.mean()))

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..setting import Setting
 
-__all__ = ["folds_of"]
+__all__ = ["ENOUGH", "folds_of"]
 
-_ENOUGH = 300  # validation rows that tell candidates apart by themselves
+ENOUGH = 300  # validation rows that tell candidates apart by themselves
 _FOLDS = 3
 _POINTS = 4_096  # around the rows: enough for the few thousand steps of a race
 
@@ -20,8 +20,8 @@ def folds_of(setting: Setting, count: int = _FOLDS) -> list[Setting]:
     every row that the student may see judges once.
     """
     train, held = setting.rows.train, setting.rows.validation
-    if len(held) >= _ENOUGH or len(train) + len(held) < 2 * _FOLDS:
-        return [setting.with_rows(train, held, _POINTS)]
+    if len(held) >= ENOUGH or len(train) + len(held) < 2 * _FOLDS:
+        return [setting.with_points(_POINTS)]
     every = np.concatenate([train, held])
     order = np.random.default_rng([setting.seed, 5]).permutation(len(every))
     parts = np.array_split(order, count)

@@ -1,9 +1,9 @@
 """The race of recipe auto: candidates are trained together, judged on rows that none of them saw, and halved.
 
 Successive halving (Jamieson & Talwalkar 2016) over the doublings of :mod:`regkd_edge.training.ladder`: after each, the
-better part goes on, and the base alone always. The measure is the distance to the teacher on held-out rows; where a
-student of the labels comes clearly nearer to the labels of these rows than the teacher does, it is the distance to the
-labels.
+better part goes on, and the base alone always. The first rung costs every candidate the same
+(:mod:`regkd_edge.training.race.compute`). The measure is the distance to the teacher on held-out rows; where a student
+of the labels comes clearly nearer to the labels of these rows than the teacher does, it is the distance to the labels.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ...recipes.candidates import BASE_ALONE, MIXTURE, candidates
 from ..ladder import FIRST
 from ..setting import Setting
 from .afford import Means, seconds_per_row, within
+from .compute import first_goals, left_open, spent, weigh
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
 from .foregone import foregone
@@ -35,7 +36,7 @@ from .units import TargetUnits, by_target
 __all__ = ["Race", "hold_race"]
 
 _RUNGS = 3
-_KEPT = 0.4  # of the candidates after each rung
+_KEPT = 1 / 3  # of the candidates after each rung
 _AHEAD = 0.95  # of another's distance: what is not below it counts as equal
 _SURE = 2.0  # standard errors of a difference that may be chance
 _CLEARLY = 0.9  # of the teacher's error against the labels
@@ -70,6 +71,8 @@ class Race:
     rows: int
     seconds: float
     until: float | None
+    spent: float = 0.0  # in steps of the base alone
+    base_steps: int | None = None  # until the base alone stopped, where it was trained beforehand
     foregone: bool = False  # the winner is sure to be kept: no last heat is needed
     heat: Heat | None = None  # of the winner against the base alone, once both are trained
     means: Means | None = None  # what a slow teacher allowed in the time that was given
@@ -106,6 +109,7 @@ class Race:
             "rungs": self.rungs,
             "base": self.base.title,
             "gain_over_base": self.gain,
+            "compute": {"unit": "steps of the base alone", "race": round(self.spent), "base_alone": self.base_steps},
             "foregone": self.foregone,
             "last_heat": None if self.heat is None else self.heat.record(),
             "teacher_distance_to_labels": None if self.teacher_error is None else self.teacher_error[1],
@@ -118,7 +122,9 @@ class Race:
         }
 
 
-def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | None = None) -> Race:
+def hold_race(
+    setting: Setting, config: DistillConfig, checkpoint: str | Path | None = None, base_steps: int | None = None
+) -> Race:
     """Let the candidates run and return who won.
 
     Parameters
@@ -129,6 +135,8 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         With recipe auto: student, steps, optimizer and batch are those of every candidate.
     checkpoint : path, optional
         A folder that keeps the race after each rung. After an interruption the same call goes on from there.
+    base_steps : int, optional
+        That the base alone took until it stopped: the rungs after the first do not bring the race above them.
     """
     started = time.monotonic()
     tensors = setting.places is not None
@@ -155,6 +163,7 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         found = [enter(candidate, config, folds) for candidate in who]
         state.entrants = [one for one in found if one is not None]
         state.running = list(state.entrants)
+        weigh(state.entrants)
     for i, rung in enumerate(rungs):
         if i < len(state.rungs):
             continue
@@ -162,19 +171,27 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
             break
         before = time.monotonic()
         tick(f"race of the recipes: {len(state.running)} candidates, rung", i + 1, len(rungs))
-        advance_all(state.running, rung)
+        advance_all(state.running, rung, first_goals(state.running, rung) if i == 0 else None)
         running = judge_all(state.running, folds)
         if not running:
             raise UserError("every candidate of the race diverged.", "Lower the learning rate (--lr).")
         state.rungs.append(rung)
         if i == 0:
             state.measure, rows = _measure(state.entrants, teacher_errors, held_before)
+            if left_open(running, state.measure):
+                running = _with_costly(running, rung, folds)
             state.count_labels_on(rows)
         now = time.monotonic()
         late = until is not None and now - started + 1.2 * (now - before) > _SHARE * config.budget
         state.over = late or i + 1 == len(rungs) or _decided(running, state.measure)
-        state.running = [_winner(running, state.measure)] if state.over else _better(running, state.measure)
-        if state.over and len(folds) == 1:  # judged on the rows that the last heat would be judged on
+        if not state.over:
+            better = _better(running, state.measure)
+            total = spent(state.entrants, len(folds)) + spent(better, len(folds), rungs[i + 1])
+            state.over = base_steps is not None and total > base_steps
+        state.running = [_winner(running, state.measure)] if state.over else better
+        if (
+            state.over and len(folds) == 1 and base_steps is None
+        ):  # judged on the rows that the last heat would be judged on
             two = state.running[0], state.entrants[0]
             state.foregone = foregone(*two, state.measure, state.rungs, config, labels=labels)
         state.save(now - started)
@@ -193,6 +210,8 @@ def hold_race(setting: Setting, config: DistillConfig, checkpoint: str | Path | 
         sum(len(fold.rows.validation) for fold in folds),
         time.monotonic() - started,
         until,
+        spent(state.entrants, len(folds)),
+        base_steps,
         state.foregone,
         means=means,
     )
@@ -256,6 +275,16 @@ def _decided(running: list[Entrant], measure: str) -> bool:
     return all(best.ahead_of(one, measure) > _DECIDED for one in running if one is not best)
 
 
+def _with_costly(running: list[Entrant], rung: int, folds: list[Setting]) -> list[Entrant]:
+    """Let those that were given fewer steps in the first rung take as many as the others."""
+    fewer = [one for one in running if one.steps[-1] < rung]
+    advance_all(fewer, rung)
+    for one in fewer:
+        one.forget_last()
+    judged = judge_all(fewer, folds)
+    return [one for one in running if one in judged or one not in fewer]
+
+
 def _better(running: list[Entrant], measure: str) -> list[Entrant]:
     """The better part, and always the base alone and the mixture.
 
@@ -264,5 +293,5 @@ def _better(running: list[Entrant], measure: str) -> list[Entrant]:
     """
     light = min((one.score(measure) for one in running if one.candidate.share == 1.0), default=math.inf)
     worth = [one for one in running if one.candidate.share == 1.0 or one.score(measure) < _AHEAD * light]
-    kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, math.ceil(_KEPT * len(running)))]
+    kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, int(_KEPT * len(worth)))]
     return [one for one in running if one in kept or one.candidate in (BASE_ALONE, MIXTURE)]

@@ -29,9 +29,10 @@ from ..ranks import current
 from ..result import Trained
 from ..setting import Setting
 from .entrant import without_students
+from .folds import ENOUGH
 from .units import Pair, TargetUnits
 
-__all__ = ["Heat", "Runner", "farther", "lost_to", "settle"]
+__all__ = ["Heat", "Runner", "base_of", "farther", "lost_to", "settle"]
 
 _FEWEST = 8  # rows that say anything
 _SURE = 2.0  # standard errors of a difference that may be chance
@@ -121,6 +122,7 @@ def settle(
     *,
     until: float | None = None,
     checkpoint: str | Path | None = None,
+    base: Runner | None = None,
 ) -> Runner:
     """Train the base alone too, and return which of the two is kept, or the labels alone where they are nearer still.
 
@@ -140,6 +142,8 @@ def settle(
         Of the race, ``teacher`` or ``labels``; by ``labels`` a distance to the teacher loses nothing.
     until : float, optional
         Time on the clock ``time.monotonic`` at which training should end.
+    base : Runner, optional
+        The base alone, where it has been trained.
     """
     late = current().agreed(until is not None and time.monotonic() > until)
     alone = winner.config == without_students(BASE_ALONE, asked).config
@@ -147,12 +151,7 @@ def settle(
         return winner
 
     def trained(candidate: Candidate, name: str) -> Runner:
-        tick(f"last heat of the race: {candidate.title}")
-        config = without_students(candidate, asked).config
-        training = setting.training(config)
-        student = training.run(checkpoint=None if checkpoint is None else Path(checkpoint, name), until=until)
-        student.checkpoint = winner.trained.checkpoint  # the folder that holds all of them
-        return Runner(config, training, student)
+        return _trained(setting, asked, candidate, name, until=until, checkpoint=checkpoint)
 
     runners, kept, mixture = [winner], winner, None
     if winner.config.batch != asked.batch and measure == "teacher":  # the mark of steps that evaluate the teacher
@@ -160,7 +159,7 @@ def settle(
         near = [_to_teacher(setting, one.trained) for one in runners]
         if not current().agreed(farther(near[1].mean(1), near[0].mean(1))):
             kept, mixture = runners[1], Pair.of(*near)
-    base = trained(BASE_ALONE, "base")
+    base = base or trained(BASE_ALONE, "base")
     runners.append(base)
     heat, far = _heat(setting, kept.trained, base.trained, measure)
     heat = replace(heat, kept=None if mixture is None else MIXTURE.title, mixture=mixture)
@@ -172,6 +171,36 @@ def settle(
             kept, heat = runners[-1], replace(heat, kept=LABELS_ALONE.title)
     kept.trained.seconds = sum(one.trained.seconds for one in runners)
     return replace(kept, heat=heat)
+
+
+def base_of(setting: Setting, asked: DistillConfig, checkpoint: str | Path | None = None) -> Runner | None:
+    """The base alone, trained before the race, where what it takes says how long the rest may take; else None.
+
+    That is where so many rows are held out that they judge by themselves, and the number of steps and the time are not
+    given. Images and signals are left out, as in the last heat.
+    """
+    given = asked.steps != "auto" or asked.budget is not None
+    if given or setting.places is not None or len(setting.rows.validation) < ENOUGH:
+        return None
+    return _trained(setting, asked, BASE_ALONE, "base", checkpoint=checkpoint)
+
+
+def _trained(
+    setting: Setting,
+    asked: DistillConfig,
+    candidate: Candidate,
+    name: str,
+    *,
+    until: float | None = None,
+    checkpoint: str | Path | None = None,
+) -> Runner:
+    """Train a candidate to its end; ``name`` is its part of the folder ``checkpoint``."""
+    tick(f"last heat of the race: {candidate.title}")
+    config = without_students(candidate, asked).config
+    training = setting.training(config)
+    student = training.run(checkpoint=None if checkpoint is None else Path(checkpoint, name), until=until)
+    student.checkpoint = None if checkpoint is None else Path(checkpoint)  # the folder that holds all of them
+    return Runner(config, training, student)
 
 
 def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> tuple[Heat, np.ndarray]:

@@ -21,7 +21,7 @@ from .units import stored
 
 __all__ = ["RaceState"]
 
-_SCORES = ("scores", "label_scores", "target_scores", "target_label_scores")  # of an entrant
+_SCORES = ("cost", "steps", "scores", "label_scores", "target_scores", "target_label_scores")  # of an entrant
 _IDLE = ("recipe", "baseline", "compute", "device", "accept_teacher")  # of a configuration, they decide nothing here
 
 

@@ -1,0 +1,128 @@
+"""What the race may cost: costly candidates begin with equal compute and go on where they may help; base and limit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regkd_edge.config import DistillConfig, TeacherConfig
+from regkd_edge.data import Dataset, Split, Table, split
+from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, candidates
+from regkd_edge.training import distill, ladder, train_teacher
+from regkd_edge.training.job import Training
+from regkd_edge.training.ladder import decay_steps
+from regkd_edge.training.race import halving
+from regkd_edge.training.race.compute import first_goals, left_open, weigh
+from regkd_edge.training.race.entrant import Entrant, enter
+from regkd_edge.training.race.folds import folds_of
+from regkd_edge.training.setting import Setting
+
+
+def made(n, d, parts):
+    """A smooth function of four directions of d independent inputs."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d))
+    y = np.tanh(x @ rng.normal(size=(d, 4)) / 3) @ rng.normal(size=(4, 1))
+    return Dataset(Table(x, y, [f"x{j}" for j in range(d)], ["y"], "made"), parts)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(ladder, "MOST_AUTO", 4_000)
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Fifty rows with twenty inputs, and a teacher that has seen many."""
+    every = made(3000, 20, split(3000, 0.15, 0.15, 0))
+    teacher = train_teacher(every, TeacherConfig(teacher="mlp:64:tanh", epochs=30, lr=5e-3), 0).as_teacher()
+    return Dataset(every.table, Split(np.arange(50), np.arange(50, 60), np.arange(60, 600))), teacher
+
+
+@pytest.fixture(scope="module")
+def many():
+    every = made(2400, 3, split(2400, 0.15, 0.15, 0))
+    return every, train_teacher(every, TeacherConfig(teacher="mlp:128,128:relu", epochs=10, lr=2e-3), 0).as_teacher()
+
+
+def test_a_first_rung_costs_every_candidate_as_much(many):
+    data, teacher = many
+    config = DistillConfig(student="mlp:32,32:relu")
+    setting = Setting.of(data, teacher, config, 0)
+    found = [enter(candidate, config, folds_of(setting)) for candidate in candidates(labels=True, gradient=True)]
+    weigh(found)
+    goals = dict(zip((one.title for one in found), first_goals(found, 500)))
+    light = [one for one in found if one.candidate.share == 1.0]
+    assert (
+        all(one.cost == pytest.approx(1.0, abs=0.01) and goals[one.title] == 500 for one in light) and len(light) > 10
+    )
+    costly = [one for one in found if one.candidate.share != 1.0]
+    for one in costly:
+        assert one.cost > 1.0 and 20 <= goals[one.title] < 500
+        assert goals[one.title] * one.cost == pytest.approx(500, abs=one.cost), one.title
+    costly[0].cost = 1e6
+    assert first_goals(costly[:1], 500) == [20] and first_goals(costly[:1], 10) == [10]
+
+
+def ran(candidate, score, own):
+    return Entrant(candidate, DistillConfig(), steps=[500], scores=[score], label_scores=[score], on_own_rows=own)
+
+
+def test_the_question_is_open_where_unseen_rows_are_much_farther():
+    gm = next(c for c in candidates(labels=True, gradient=True) if c.title == "PM and GM")
+    base = ran(BASE_ALONE, 0.5, 0.4)
+    assert left_open([base, ran(LABELS_ALONE, 0.3, 0.1)], "teacher"), "the best says so"
+    assert not left_open([base, ran(LABELS_ALONE, 0.3, 0.2)], "teacher")
+    assert not left_open([base, ran(LABELS_ALONE, 0.3, 0.1)], "labels"), (
+        "more of a teacher that does not hold is no gain"
+    )
+    assert not left_open([base, ran(gm, 0.1, 0.001)], "teacher"), "a costly one does not answer for the others"
+
+
+def test_on_few_rows_the_costly_run_as_far_as_the_others_and_can_win(few, monkeypatch):
+    data, teacher = few
+    names = ("GM on the rows at 0.1", "GM on the rows at 1", "ABM")
+    costly = [c for c in candidates(labels=True, gradient=True) if c.title in names]
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, LABELS_ALONE, *costly])
+    config = DistillConfig(student="mlp:16:tanh")
+    race = halving.hold_race(Setting.of(data, teacher, config, 0), config)
+    by_title = {one.title: one for one in race.entrants}
+    assert all(by_title[name].steps[0] == race.rungs[0] for name in names)
+    assert race.winner.title in names and race.score(race.winner) < 0.8 * race.score(race.base)
+
+
+def test_on_many_rows_the_costly_are_judged_after_a_short_rung_and_the_base_is_trained_once(many, monkeypatch):
+    data, teacher = many
+    runs, run = [], Training.run
+
+    def counted(training, **how):
+        runs.append((training.decided["base"], training.decided["sampler"], how.get("beyond")))
+        return run(training, **how)
+
+    monkeypatch.setattr(Training, "run", counted)
+    config = DistillConfig(student="mlp:8:tanh")
+    student = distill(data, teacher, config, 0)
+    race = student.race
+    costly = [c for c in race["candidates"] if "GM" in c["title"] or "ABM" in c["title"]]
+    assert len(costly) == 5 and all(c["steps"][0] < race["rungs"][0] and c["distance_to_teacher"] for c in costly)
+    assert runs[0] == ("mimic", None, None) and runs.count(runs[0]) == 1, "the base alone comes first, and once"
+    compute = race["compute"]
+    assert compute["base_alone"] and (compute["race"] <= compute["base_alone"] or len(race["rungs"]) == 1)
+    again = distill(data, teacher, config, 0)
+    assert {**again.race, "seconds": 0} == {**race, "seconds": 0}
+    assert all((p == q).all() for p, q in zip(student.module.state_dict().values(), again.module.state_dict().values()))
+
+
+def test_the_rungs_of_a_race_stay_below_what_the_base_took(many, monkeypatch):
+    data, teacher = many
+    monkeypatch.setattr(halving, "_decided", lambda running, measure: False)
+    config = DistillConfig(student="mlp:8:tanh")
+    setting = Setting.of(data, teacher, config, 0)
+    free = halving.hold_race(setting, config)
+    assert free.rungs == [500, 1_000, 2_000] and free.record()["compute"]["base_alone"] is None
+    alone = free.entrants[0]
+    assert free.spent > 3 * (alone.steps[-1] + sum(map(decay_steps, alone.steps)))
+    assert halving.hold_race(setting, config, base_steps=10**6).rungs == free.rungs
+    short = halving.hold_race(setting, config, base_steps=int(free.spent) - 1)
+    assert short.rungs == free.rungs[:2] and short.spent <= free.spent
+    assert halving.hold_race(setting, config, base_steps=1).rungs == free.rungs[:1]
