@@ -26,8 +26,9 @@ __all__ = ["find_scalers", "read_scalers", "scalers_in", "statistic_of"]
 
 _SIDES = {
     "x": ("x", "in", "input", "inputs", "feature", "features", "feat", "xs", "src"),
-    "y": ("y", "out", "output", "outputs", "target", "targets", "label", "labels", "ys", "tgt"),
-}
+    "y": ("y", "out", "output", "outputs", "target", "targets", "label", "labels", "ys", "tgt",
+          "denorm", "denormalizer", "unnorm", "unnormalizer", "unscaler", "destandardizer"),
+}  # fmt: skip
 _MEANS = ("mean", "means", "mu", "avg", "loc", "center", "centre", "offset", "shift")
 _SCALES = ("scale", "std", "stds", "sd", "sigma", "stdev", "stddev", "deviation")
 _VARIANCES = ("var", "variance")

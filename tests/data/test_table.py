@@ -116,6 +116,20 @@ def test_a_parquet_file_that_announces_other_rows_than_it_holds_is_refused(rows,
         load_table(path, ["y"])
 
 
+def test_long_words_of_a_parquet_file_are_one_text_each_and_may_not_inflate(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    words = ["x" * 1000, "z"] * 50
+    pq.write_table(pa.table({"a": words, "b": ["p", None, "q", "p"] * 25, "y": range(100)}), path)
+    read = load_table(path, ["y"], categorical=["a"], drop=["b"])
+    assert read.feature_names == [f"a={words[0]}", "a=z"] and read.x[:3].tolist() == [[1, 0], [0, 1], [1, 0]]
+    with pytest.raises(DataError, match="column 'b' holds 25 blank or nan cells of 100"):
+        load_table(path, ["y"], categorical=["a", "b"])
+    pq.write_table(pa.table({"a": ["x" * 100_000_000, "b"], "y": [1, 2]}), path, compression="zstd")
+    with pytest.raises(DataError, match="bytes of pages, more than 100 times its size"):
+        load_table(path, ["y"])
+
+
 def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"x")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

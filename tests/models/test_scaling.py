@@ -27,6 +27,7 @@ LABELS = ROWS.sum(1, keepdims=True)
         ("input_std", ("x", "scale")),
         ("featureMean", ("x", "mean")),
         ("target_sigma", ("y", "scale")),
+        ("denormalizer.mean", ("y", "mean")),
         ("ystd", ("y", "scale")),
         ("mean_", (None, "mean")),
         ("var_", (None, "var")),

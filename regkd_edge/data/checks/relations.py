@@ -233,8 +233,11 @@ def later_targets(
             before, after = column[:-below], column[below:]
             if len(after) < _FEW_ROWS or len(np.unique(after)) < _LEVELS or (before == after).mean() > _SELDOM:
                 continue
-            for name, values in zip(inputs, x.T):
-                share = (values[:-below] == after).mean()
+            agree = np.zeros(x.shape[1])
+            for rows in range(0, len(after), _ROWS):
+                part = slice(rows, min(rows + _ROWS, len(after)))
+                agree += (x[part] == after[part, None]).sum(axis=0)
+            for name, share in zip(inputs, (agree / len(after)).tolist()):
                 if share >= _SAME:
                     row = "the next row" if below == 1 else f"the row {below} below"
                     notes.append(

@@ -57,18 +57,22 @@ class StreamedParquet:
 
     def __init__(self, path: Path, skip: Collection[str] = ()) -> None:
         self._path, self._pa, self._pq = path, *_libraries()
+        pa = self._pa
         with self._readable():
             facts = self._pq.read_metadata(path)
             groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
             if min([0, *groups]) < 0 or sum(groups) != facts.num_rows:
                 raise self._disagrees(facts.num_rows, f"those of its groups of rows are {groups[:5]}")
-            announced = 8 * facts.num_rows * facts.num_columns
-            if announced > max(INFLATED_BYTES, _RATIO * path.stat().st_size):
-                raise DataError(
-                    f"'{path}' announces {announced:,} bytes of numbers, more than {_RATIO} times its size.",
-                    "Write it again without compression.",
-                )
-            names = self._pq.read_schema(path).names
+            unpacked = sum(max(0, facts.row_group(i).total_byte_size) for i in range(facts.num_row_groups))
+            for announced, what in ((8 * facts.num_rows * facts.num_columns, "numbers"), (unpacked, "pages")):
+                if announced > max(INFLATED_BYTES, _RATIO * path.stat().st_size):
+                    raise DataError(
+                        f"'{path}' announces {announced:,} bytes of {what}, more than {_RATIO} times its size.",
+                        "Write it again without compression.",
+                    )
+            schema = self._pq.read_schema(path)
+            names, text = schema.names, (pa.string, pa.large_string)
+            self._words = [field.name for field in schema if field.type in [kind() for kind in text]]
         require_unique(path, names)
         wanted = [name for name in names if name not in skip]
         #: Rows of the file.
@@ -86,7 +90,8 @@ class StreamedParquet:
     def parts(self) -> Iterator[Frame]:
         """Yield the rows from the first one on; DataError where there are more or fewer of them than announced."""
         found = 0
-        with self._readable(), self._pq.ParquetFile(self._path) as file:
+        # A word that fills a column is one text, not one per row.
+        with self._readable(), self._pq.ParquetFile(self._path, read_dictionary=self._words) as file:
             for batch in file.iter_batches(_BATCH, columns=self.frame.names):
                 found += batch.num_rows
                 if found > self.rows:
@@ -118,6 +123,13 @@ class StreamedParquet:
     def _fill(self, frame: Frame, j: int, name: str, column: Any) -> None:
         pa = self._pa
         kind = column.type
+        if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
+            words = column.dictionary.to_pylist()
+            frame.texts[name] = [
+                "" if code is None or words[code] is None else words[code] for code in column.indices.to_pylist()
+            ]
+            frame.odd[name] = text_column(frame.texts[name])
+            return
         if pa.types.is_dictionary(kind):
             column, kind = column.cast(kind.value_type), kind.value_type
         if pa.types.is_boolean(kind):
