@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -39,6 +41,29 @@ def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]
     return Frame(str(path), list(wanted), values, notes=list(layout.notes))
 
 
+class _ReadAhead:
+    """A stream that pyarrow's own thread reads ahead: it is empty from the end of the block on, whatever is left.
+
+    A thread that still reads the rest of a refused file while Python ends would abort the process.
+    """
+
+    closed = False  # pyarrow looks at it
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._lock, self._over = stream, threading.Lock(), False
+
+    def read(self, size: int = -1) -> bytes:
+        with self._lock:
+            return b"" if self._over else self._stream.read(size)
+
+    def __enter__(self) -> _ReadAhead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._over = True
+
+
 def blocks_of_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]) -> Iterator[np.ndarray]:
     """Yield the rows of the columns ``wanted`` as float64 blocks [n, c], some megabytes of text each.
 
@@ -57,9 +82,9 @@ def blocks_of_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list
     except ImportError:
         raise NotPlain from None
     try:
-        with opened(path) as stream:
+        with opened(path) as stream, _ReadAhead(stream) as ahead:
             batches = csv.open_csv(
-                pa.PythonFile(stream, mode="r"),
+                pa.PythonFile(ahead, mode="r"),
                 csv.ReadOptions(block_size=_BLOCK, column_names=layout.names, skip_rows=layout.start),
                 csv.ParseOptions(delimiter=layout.separator),
                 csv.ConvertOptions(

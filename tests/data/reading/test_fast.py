@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from regkd_edge.data.reading import fast as fast_reader
 from regkd_edge.data.reading.cells import Missing, TextFormat
 from regkd_edge.data.reading.delimited import _read, _Source
-from regkd_edge.data.reading.fast import read_numbers
+from regkd_edge.data.reading.fast import _ReadAhead, read_numbers
 from regkd_edge.data.reading.layout import layout_of
 from regkd_edge.errors import DataError
 
@@ -78,3 +80,10 @@ def test_plain_numbers_are_read_by_the_fast_reader(tmp_path):
 def test_anything_else_is_left_to_the_strict_reader(tmp_path, cell):
     fast, _ = both(tmp_path / "t.csv", f"a,y\n1,2\n{cell},3\n", TextFormat())
     assert fast is None
+
+
+def test_nothing_is_read_ahead_after_the_end():
+    """pyarrow's thread may still ask for the rest of a refused file: while Python ends, that aborts the process."""
+    with _ReadAhead(io.BytesIO(b"abcdef")) as ahead:
+        assert ahead.read(2) == b"ab" and not ahead.closed
+    assert ahead.read(2) == b""
