@@ -12,11 +12,11 @@ from ..data import Scaler
 from ..errors import DataError
 from .describe import InputDescription
 
-__all__ = ["KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
+__all__ = ["LEVELS", "KnownInputs", "described_inputs", "known_inputs", "summary_of_inputs", "synthetic_rows"]
 
 # Levels of the stored quantiles: every 4 %, and closer towards the ends, where heavy tails are.
 _TAIL = np.array([0.0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02])
-_LEVELS = np.concatenate([_TAIL, np.arange(0.04, 0.97, 0.04), 1.0 - _TAIL[::-1]])
+LEVELS = np.concatenate([_TAIL, np.arange(0.04, 0.97, 0.04), 1.0 - _TAIL[::-1]])
 _DEGREES = 4.0
 _FEW = 64  # maximum number of distinct values that are stored individually
 _WIDEST = 64  # maximum number of features with a stored correlation: d^2 numbers
@@ -51,7 +51,7 @@ def summary_of_inputs(
     """
     x = np.asarray(x, np.float64)
     summary: dict[str, Any] = {
-        "quantiles": np.quantile(x, _LEVELS, axis=0).tolist(),
+        "quantiles": np.quantile(x, LEVELS, axis=0).tolist(),
         "integer": (x == np.round(x)).all(axis=0).tolist(),
     }
     distinct = [np.unique(column) for column in x.T]
@@ -85,10 +85,10 @@ def known_inputs(scaler: Scaler, summary: dict[str, Any] | None) -> KnownInputs:
     if summary is None:
         return KnownInputs(description)
     quantiles = np.asarray(summary["quantiles"], float)
-    if quantiles.shape != (len(_LEVELS), len(scaler.mean)):
+    if quantiles.shape != (len(LEVELS), len(scaler.mean)):
         raise DataError(
             f"the summary of the inputs has quantiles {list(quantiles.shape)}, expected "
-            f"{[len(_LEVELS), len(scaler.mean)]}.",
+            f"{[len(LEVELS), len(scaler.mean)]}.",
             "Distil the student again.",
         )
     low, high = quantiles[0], quantiles[-1]
@@ -133,7 +133,7 @@ def synthetic_rows(known: KnownInputs, n: int, seed: int = 0) -> np.ndarray:  # 
     z[1::2] /= np.sqrt(rng.chisquare(_DEGREES, (len(z[1::2]), 1)) / _DEGREES)
     share = (z.argsort(axis=0).argsort(axis=0) + 0.5) / n  # ranks make the n values cover each distribution
     share = (share - share.min(axis=0)) / np.maximum(share.max(axis=0) - share.min(axis=0), 1e-12) if n > 1 else share
-    x = np.column_stack([np.interp(share[:, j], _LEVELS, known.quantiles[:, j]) for j in range(description.d)])
+    x = np.column_stack([np.interp(share[:, j], LEVELS, known.quantiles[:, j]) for j in range(description.d)])
     for j, values in enumerate(known.values):
         if values is not None:
             x[:, j] = nearest(x[:, j], values)

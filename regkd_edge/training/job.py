@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
+from ..config.objective import WITHOUT_LABELS
 from ..data import Scalers, Split
 from ..fused import Member, Optimizer, place
 from ..io.files import digest
@@ -196,7 +197,8 @@ class Training:
             validation = self.validation(device)
             if self.climbs:
                 limits = {"until": until, "beyond": beyond, "most": self._most(until)}
-                return climb(member, validation, shards=self.shards, **limits, **how)
+                early = self.recipe.base not in WITHOUT_LABELS
+                return climb(member, validation, shards=self.shards, early=early, **limits, **how)
             return run(member, validation, feed=source.feed, shards=self.shards, patience=self.patience, **how)
 
         if member.share is not None:

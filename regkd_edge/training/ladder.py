@@ -4,6 +4,9 @@ A learning rate that falls along a cosine needs the end beforehand. Here it stay
 at 1,000, 2,000, 4,000, ... steps, a branch is taken on which it falls to 0 over a quarter as many steps more (warmup,
 stable, decay: Hu et al. 2024, section 4; branching so is ours). The branch is what is judged and kept. The trunk goes
 on as long as a doubling brings at least ``LEAST_GAIN``. The branches cost a quarter on top of the trunk.
+
+A student that reads labels may know the noise of few rows by heart after 1,000 steps. It is judged from a quarter of
+these on; what it gains or loses before the first 1,000 does not end its training.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ from .pace import say_pace
 from .ranks import current
 from .shards import Shards, advance_rows
 
-__all__ = ["FIRST", "branches", "climb", "decay_steps", "still_improving", "trunk_of"]
+__all__ = ["FIRST", "STILL", "branches", "climb", "decay_steps", "still_improving", "trunk_of"]
 
+STILL = "the student was still improving at the end"  # how its note begins
 FIRST = 1_000  # [steps] of the trunk before the first branch
+_EARLY = 4  # so many times fewer before the first branch of a student that reads labels
 _DECAY, _SHORTEST = 0.25, 10  # steps of a branch: as a share of the trunk's; and at least
 _AT_ONCE = 0.05  # [s] that a call of steps takes at least, so that the calls themselves cost nothing
 _RUNGS = 2  # doublings without a gain before the end; 1 where many neighbours measure it, with little noise
@@ -68,6 +73,7 @@ def climb(
     until: float | None = None,
     beyond: int | None = None,
     most: int | None = None,
+    early: bool = False,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> LoopState:
@@ -87,6 +93,8 @@ def climb(
         Steps of the trunk from which the held-out rows must gain as much as the neighbours, in every doubling.
     most : int, optional
         Steps of the trunk; ``MOST_AUTO`` without it.
+    early : bool
+        Whether branches are taken before ``FIRST`` steps too, of a student that reads labels.
     checkpoint : Checkpoint, optional
         As in :func:`regkd_edge.training.loop.run`; a branch that was interrupted is taken again.
     """
@@ -94,7 +102,7 @@ def climb(
     saved, at_once = time.monotonic(), every
     patience, most = _RUNGS if validation.beside is None else 1, most or MOST_AUTO
     told = until is not None  # a given time needs no word on how long it may take
-    rung = FIRST * 2 ** len(outcome.history)
+    rung = _first(early) * 2 ** len(outcome.history)
     snapshot = snapshot_of(member, None, outcome, checkpoint)
     try:
         while not outcome.done:
@@ -127,7 +135,7 @@ def climb(
             first = not outcome.history
             outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
             outcome.history.append({"step": rung + decay_steps(rung), **means, **found, "validation_rmse": rmse})
-            outcome.idle = 0 if first or outcome.gain >= LEAST_GAIN else outcome.idle + 1
+            outcome.idle = 0 if first or rung <= FIRST or outcome.gain >= LEAST_GAIN else outcome.idle + 1
             dear = beyond is not None and rung >= beyond
             enough = outcome.idle == 0 and distance <= (1.0 - LEAST_GAIN) * outcome.best_distance
             outcome.best_progress = min(outcome.best_progress, progressed)
@@ -153,7 +161,11 @@ def climb(
 
 def trunk_of(history: Sequence[dict]) -> int:
     """Steps of the trunk after as many rungs as a climb has noted."""
-    return FIRST * 2 ** (len(history) - 1)
+    return _first(history[0]["step"] < FIRST) * 2 ** (len(history) - 1)
+
+
+def _first(early: bool) -> int:
+    return max(1, FIRST // _EARLY) if early else FIRST
 
 
 def still_improving(outcome: LoopState) -> list[str]:
@@ -162,9 +174,9 @@ def still_improving(outcome: LoopState) -> list[str]:
         return [f"the time was up after the first {outcome.steps:,} steps: give more (--budget)"]
     if outcome.gain < LEAST_GAIN:
         return []
-    most = FIRST * 2 ** len(outcome.history) > MOST_AUTO
+    most = 2 * trunk_of(outcome.history) > MOST_AUTO
     more = f"--steps auto takes no more: give --steps {5 * MOST_AUTO // 2}" if most else "give more time (--budget)"
     return [
-        f"the student was still improving at the end: the last doubling of the steps brought it {outcome.gain:.0%} "
+        f"{STILL}: the last doubling of the steps brought it {outcome.gain:.0%} "
         f"nearer (after {outcome.steps:,} steps); {more}"
     ]

@@ -168,7 +168,7 @@ def distill(
         trained.race = race.record()
         trained.seconds += race.seconds
         left_out = [race.means.note] if race.means is not None and race.means.note is not None else []
-        trained.notes = [race.record()["explanation"], *notes(race, trained.history), *left_out, *trained.notes]
+        trained.notes = [race.record()["explanation"], *notes(race, trained.history, trained.notes), *left_out]
     if setting.free is None:
         trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
         if not is_stored(dataset.x):

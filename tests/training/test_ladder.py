@@ -59,7 +59,7 @@ def test_a_budget_ends_it_after_a_whole_rung_and_says_so():
 @pytest.mark.parametrize(("rungs", "remedy"), [(3, "(--budget)"), (5, "--steps 2000")])
 def test_a_student_that_still_improves_is_told_what_helps(rungs, remedy):
     """Whose time was up needs time; whoever has made all steps of --steps auto (here 800, 50 at first) needs steps."""
-    outcome = LoopState(history=[{}] * rungs, gain=0.1, steps=500)
+    outcome = LoopState(history=[{"step": 63}] * rungs, gain=0.1, steps=500)
     (said,) = ladder.still_improving(outcome)
     assert "brought it 10% nearer" in said and remedy in said
     assert sum(other in said for other in ("--budget", "--steps 2")) == 1

@@ -236,31 +236,31 @@ def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not()
 
 
 def test_a_teacher_is_left_only_where_a_student_of_the_labels_is_clearly_nearer():
-    from regkd_edge.training.race.halving import _measure
+    from regkd_edge.training.race.measure import measure_of
 
     noise, rows = np.random.default_rng(0).exponential(size=4000), np.ones(4000, bool)
     alone = [figures(LABELS_ALONE, noise)]
-    assert _measure(alone, 1.05**2 * noise, rows)[0] == "teacher", "surely better, but by 5 %"
-    assert _measure(alone, 1.2**2 * noise, rows)[0] == "labels"
+    assert measure_of(alone, 1.05**2 * noise, rows)[0] == "teacher", "surely better, but by 5 %"
+    assert measure_of(alone, 1.2**2 * noise, rows)[0] == "labels"
     ten = [figures(LABELS_ALONE, noise[:10])]
-    assert _measure(ten, 1.2**2 * noise[:10][::-1], rows[:10])[0] == "teacher", "ten rows may say so by chance"
+    assert measure_of(ten, 1.2**2 * noise[:10][::-1], rows[:10])[0] == "teacher", "ten rows may say so by chance"
     trusting = Candidate("half and half", {"base": "ail"})
-    assert _measure([figures(LABELS_ALONE, 2 * noise), figures(trusting, noise)], 1.5 * noise, rows)[0] == "labels"
-    assert _measure([figures(BASE_ALONE, noise)], 4 * noise, rows)[0] == "teacher", "it reads no labels"
+    assert measure_of([figures(LABELS_ALONE, 2 * noise), figures(trusting, noise)], 1.5 * noise, rows)[0] == "labels"
+    assert measure_of([figures(BASE_ALONE, noise)], 4 * noise, rows)[0] == "teacher", "it reads no labels"
 
 
 def test_rows_of_training_count_where_the_teacher_fails_even_there():
     """Rows from elsewhere than the teacher's: seven of them for validation tell nothing, all fifty do."""
-    from regkd_edge.training.race.halving import _measure
+    from regkd_edge.training.race.measure import measure_of
 
     noise, validation = np.random.default_rng(0).exponential(size=50), np.arange(50) < 7
     alone = [figures(LABELS_ALONE, noise)]
-    measure, rows = _measure(alone, 4 * noise, validation)
+    measure, rows = measure_of(alone, 4 * noise, validation)
     assert measure == "labels" and rows.all()
     # A teacher that knows the labels it was trained on, and is wrong elsewhere: there alone labels count.
     validation = np.arange(50) < 20
     known = np.where(validation, 4 * noise, 0.01 * noise)
-    measure, rows = _measure(alone, known, validation)
+    measure, rows = measure_of(alone, known, validation)
     assert measure == "labels" and (rows == validation).all()
     follows = figures(MIXTURE, known)
     for one in (*alone, follows):

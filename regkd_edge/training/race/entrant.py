@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ...config import DistillConfig
+from ...config.objective import WITHOUT_LABELS
 from ...errors import RecipeError, UserError
 from ...fused import Member, TrainState, advance
 from ...recipes.candidates import BASE_ALONE, Candidate
@@ -80,13 +81,21 @@ class Entrant:
         return {**self.candidate.fields, **batch}
 
     def score(self, measure: str) -> float:
-        """The last distance."""
-        return (self.scores if measure == "teacher" else self.label_scores)[-1]
+        """The last distance, pooled; to the labels, of a student that learns from them, that of its best rung.
+
+        Few labels are soon known by heart. Trained to its end, such a student stops where held-out labels are nearest.
+        """
+        return (self.scores if measure == "teacher" else self.label_scores)[self._rung(measure)]
 
     def distances(self, measure: str) -> tuple[list[float], float]:
-        """The last distance, of each target [o] and pooled."""
+        """The same, of each target [o] and pooled."""
         own = self.target_scores if measure == "teacher" else self.target_label_scores
-        return own[-1], self.score(measure)
+        return own[self._rung(measure)], self.score(measure)
+
+    def _rung(self, measure: str) -> int:
+        if measure == "teacher" or self.candidate.fields.get("base") in WITHOUT_LABELS:
+            return -1
+        return int(np.argmin(self.label_scores))
 
     def _on_counted(self, squares: np.ndarray) -> np.ndarray:
         """The rows on which labels count; of one that diverged, all."""
@@ -235,7 +244,3 @@ def _branches_of(entrant: Entrant) -> list[Member]:
 def _answers(student: nn.Module, x: np.ndarray, member: Member) -> np.ndarray:  # [n, d] -> [n, o]
     with torch.no_grad():
         return student(torch.from_numpy(x).float().to(member.device)).cpu().double().numpy()
-
-
-def _root(errors: np.ndarray) -> float:
-    return float(np.sqrt(errors.mean()))

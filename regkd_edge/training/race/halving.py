@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ...config import DistillConfig
-from ...config.objective import WITHOUT_LABELS
 from ...errors import UserError
 from ...io.progress import tick
 from ...recipes.candidates import BASE_ALONE, MIXTURE, candidates
@@ -25,10 +24,12 @@ from ..ladder import FIRST
 from ..setting import Setting
 from .afford import Means, seconds_per_row, within
 from .compute import first_goals, left_open, spent, weigh
+from .elsewhere import from_elsewhere
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
 from .foregone import foregone
-from .last_heat import Heat, farther
+from .last_heat import Heat
+from .measure import measure_of
 from .state import RaceState
 from .summary import sentence
 from .units import TargetUnits, by_target
@@ -39,8 +40,6 @@ _RUNGS = 3
 _KEPT = 1 / 3  # of the candidates after each rung
 _AHEAD = 0.95  # of another's distance: what is not below it counts as equal
 _SURE = 2.0  # standard errors of a difference that may be chance
-_CLEARLY = 0.9  # of the teacher's error against the labels
-_FEWEST = 8  # rows that tell anything
 _DECIDED = 3.0  # standard errors by which the winner is nearer than every other
 _SHARE = 0.5  # of a budget that the race may take
 _RUNGS_OF_TENSORS = (500, 1_000)  # PyTorch trains these students: fewer and shorter rungs, fewer folds
@@ -75,6 +74,7 @@ class Race:
     base_steps: int | None = None  # until the base alone stopped, where it was trained beforehand
     foregone: bool = False  # the winner is sure to be kept: no last heat is needed
     heat: Heat | None = None  # of the winner against the base alone, once both are trained
+    elsewhere: bool = False  # the rows are not where the teacher's were
     means: Means | None = None  # what a slow teacher allowed in the time that was given
 
     @property
@@ -88,7 +88,7 @@ class Race:
         return self.entrants[0]
 
     def score(self, entrant: Entrant) -> float:
-        """The last distance of an entrant."""
+        """The distance by which an entrant is judged."""
         return entrant.score(self.measure)
 
     @property
@@ -111,6 +111,7 @@ class Race:
             "gain_over_base": self.gain,
             "compute": {"unit": "steps of the base alone", "race": round(self.spent), "base_alone": self.base_steps},
             "foregone": self.foregone,
+            "rows_from_elsewhere": self.elsewhere,
             "last_heat": None if self.heat is None else self.heat.record(),
             "teacher_distance_to_labels": None if self.teacher_error is None else self.teacher_error[1],
             "targets": list(self.units.names),
@@ -148,6 +149,8 @@ def hold_race(
     labels = any(not np.allclose(fold.teacher_on_held, fold.held[1], atol=1e-4) for fold in folds)
     who = candidates(labels=labels, gradient=setting.teacher.differentiable, tensors=tensors)
     rungs = _rungs(config, tensors)
+    seen = setting.dataset.x[np.concatenate([setting.rows.train, setting.rows.validation])]
+    elsewhere = from_elsewhere(setting.teacher.extra, seen)
     means = None
     if config.budget is not None:
         per_row = seconds_per_row(setting, config.budget)
@@ -177,7 +180,7 @@ def hold_race(
             raise UserError("every candidate of the race diverged.", "Lower the learning rate (--lr).")
         state.rungs.append(rung)
         if i == 0:
-            state.measure, rows = _measure(state.entrants, teacher_errors, held_before)
+            state.measure, rows = measure_of(state.entrants, teacher_errors, held_before, elsewhere)
             if left_open(running, state.measure):
                 running = _with_costly(running, rung, folds)
             state.count_labels_on(rows)
@@ -213,6 +216,7 @@ def hold_race(
         spent(state.entrants, len(folds)),
         base_steps,
         state.foregone,
+        elsewhere=elsewhere,
         means=means,
     )
 
@@ -225,32 +229,6 @@ def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
         return [FIRST // 2 * 2**i for i in range(_RUNGS)]
     first = max(1, config.steps // _FIRST_OF_FIXED)
     return sorted({min(first * 2**i, config.steps) for i in range(_RUNGS)})
-
-
-def _measure(
-    entrants: list[Entrant], teacher_errors: np.ndarray, held_before: np.ndarray
-) -> tuple[str, np.ndarray | None]:
-    """Return ``labels`` where a student of the labels is clearly nearer to them than the teacher is, else ``teacher``;
-    with ``labels``, the rows that show it.
-
-    With many rows, a student trained on the labels often has a slightly smaller error than its teacher. Whoever distils
-    still wants the teacher's answers. The measure therefore changes only if the student's error is smaller by a tenth,
-    and by more than chance: on the validation rows, or, as with rows from elsewhere than the
-    teacher's, on all rows. On those that it was trained on, the teacher looks better than it is; a student that is
-    nearer even there is nearer.
-    """
-    readers = [e for e in entrants if e.candidate.fields["base"] not in WITHOUT_LABELS and e.label_errors is not None]
-
-    def nearer(one: Entrant, rows: np.ndarray) -> bool:
-        if len(one.label_errors) != len(rows):  # it diverged
-            return False
-        ours, theirs = one.label_errors[rows], teacher_errors[rows]
-        return farther(theirs, ours) and math.sqrt(ours.mean()) < _CLEARLY * math.sqrt(theirs.mean())
-
-    for rows in (held_before, np.ones_like(held_before)):
-        if rows.sum() >= _FEWEST and any(nearer(one, rows) for one in readers):
-            return "labels", rows
-    return "teacher", None
 
 
 def _winner(running: list[Entrant], measure: str) -> Entrant:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..ladder import STILL
 from .units import Pair
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ def sentence(race: Race) -> str:
     if race.kept is not race.winner:
         return race.heat.sentence(won, race.winner.fields)
     if race.measure == "labels":
-        why = f"the teacher does not hold on these rows (a student of the labels is nearer to them): {won} won"
+        where = ", which come from elsewhere than its own" if race.elsewhere else ""
+        why = f"the teacher does not hold on these rows{where} (a student of the labels is nearer to them): {won} won"
     else:
         why = f"{won} won"
     nearest = min((one for one in race.entrants if len(one.scores) == len(race.rungs)), key=race.score)
@@ -40,8 +43,10 @@ def sentence(race: Race) -> str:
     return f"{why}; the base alone is {farther:.0%} farther from the {race.measure} on held-out rows: {figures}"
 
 
-def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
-    """Return what the user should know beside it: where terms cannot help, and why.
+def notes(race: Race, history: list[dict[str, float]], own: Sequence[str] = ()) -> list[str]:
+    """Return what the user should know beside it: where terms cannot help, and why; then the training's ``own`` notes.
+
+    Where a nearer student gains nothing, none of them advises to train on.
 
     Parameters
     ----------
@@ -50,7 +55,7 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
     """
     said: list[str] = []
     if race.measure != "teacher" or (race.heat is not None and race.heat.lost is not None):
-        return said
+        return [*own]
     reached, error = race.score(race.kept), race.teacher_error
     apart = race.units.said(*race.kept.distances(race.measure))
     if race.gain < _HELPS and race.kept is not race.base:
@@ -76,4 +81,5 @@ def notes(race: Race, history: list[dict[str, float]]) -> list[str]:
             f"the teacher's own error on held-out labels, {race.units.said(*error)}, is far above the student's "
             f"distance from it, {apart}: a nearer student would not be much nearer to the labels"
         )
-    return said
+        return said + [note for note in own if not note.startswith(STILL)]
+    return [*said, *own]
