@@ -13,7 +13,8 @@ from regkd_edge.models import ArrayFunction, Teacher, predict
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
 from regkd_edge.training import distill, train_teacher
 from regkd_edge.training.race import halving
-from regkd_edge.training.race.last_heat import Heat, farther, lost_to
+from regkd_edge.training.race.heat import Heat
+from regkd_edge.training.race.last_heat import farther, lost_to
 from regkd_edge.training.race.units import Pair, TargetUnits
 
 CONFIG = DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2)
@@ -81,6 +82,28 @@ def test_the_kept_student_is_the_one_by_the_fields_that_are_stored(table, teache
         table, teacher, DistillConfig(student="mlp:12:tanh", steps=800, lr=1e-2, **student.race["fields"]), 0
     )
     assert all((p == q).all() for p, q in zip(student.module.state_dict().values(), again.module.state_dict().values()))
+
+
+@pytest.mark.parametrize("won", [BASE_ALONE, WIDE])
+def test_a_student_that_is_better_than_its_teacher_meets_the_labels_alone(table, monkeypatch, won):
+    """The race looks at distances to the teacher; one that is off everywhere is better left at the end, whoever won."""
+    off = Teacher(ArrayFunction(lambda v: smooth(v) + 0.2 + 0.6 * np.sin(60 * v[:, :1])), None, "raw", "a bad teacher")
+    monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
+    monkeypatch.setattr(halving, "_better", lambda running, measure: running)
+    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is won))
+    monkeypatch.setattr(halving, "measure_of", lambda *given: ("teacher", None))
+    student = distill(table, off, CONFIG, 0)
+    said, heat = student.race["explanation"], student.race["last_heat"]
+    assert student.race["winner"] == "the labels alone" and student.race["fields"] == LABELS_ALONE.fields
+    assert said.startswith(f"{won.title} won the race")
+    ours, alone = heat["distance_to_labels_of_student_and_labels_alone"]
+    assert ours > 1.02 * alone
+    if won is BASE_ALONE:
+        assert heat["lost"] is None and heat["distance_to_teacher"] is None
+        assert "nearer to the labels of 48 held-out rows than the teacher itself" in said
+    test = table.split.test
+    away = np.abs(predict(student.module, student.scalers, table.x[test]) - table.y[test]).mean()
+    assert away < 0.2 * np.abs(off.predict(table.x[test]) - table.y[test]).mean()
 
 
 def test_without_labels_the_distance_to_the_teacher_decides(table, teacher, hasty):

@@ -1,4 +1,4 @@
-"""By what the candidates of a race are judged: their distance to the teacher, or to the labels where it does not hold."""
+"""What a race is judged by: the distance to the teacher, or to the labels where the teacher does not hold."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import numpy as np
 
 from ...config.objective import WITHOUT_LABELS
 from .entrant import Entrant
-from .last_heat import farther
+from .last_heat import CLEARLY, farther
 
 __all__ = ["measure_of"]
 
-_CLEARLY = 0.9  # of the teacher's error against the labels
 _FEWEST = 8  # rows that tell anything
 
 
@@ -41,7 +40,7 @@ def measure_of(
         ours, theirs = one.label_errors[rows], teacher_errors[rows]
         if elsewhere and rows.all():
             return bool(ours.mean() < theirs.mean())
-        return farther(theirs, ours) and math.sqrt(ours.mean()) < _CLEARLY * math.sqrt(theirs.mean())
+        return farther(theirs, ours) and math.sqrt(ours.mean()) < CLEARLY * math.sqrt(theirs.mean())
 
     for rows in (held_before, np.ones_like(held_before)):
         if rows.sum() >= _FEWEST and any(nearer(one, rows) for one in readers):

@@ -54,7 +54,8 @@ def notes(race: Race, history: list[dict[str, float]], own: Sequence[str] = ()) 
         Of the winner's training: its last entry has the mean square of the base.
     """
     said: list[str] = []
-    if race.measure != "teacher" or (race.heat is not None and race.heat.lost is not None):
+    by_labels = race.heat is not None and (race.heat.lost is not None or race.heat.labels_alone is not None)
+    if race.measure != "teacher" or by_labels:
         return [*own]
     reached, error = race.score(race.kept), race.teacher_error
     apart = race.units.said(*race.kept.distances(race.measure))
