@@ -74,7 +74,9 @@ def test_a_student_of_few_labels_is_judged_where_it_stops():
     alone, base = figures(LABELS_ALONE, np.ones(9)), figures(MIXTURE, np.ones(9))
     for one in (alone, base):
         one.scores, one.label_scores = [0.9, 0.8, 0.7], [0.6, 0.5, 0.8]
-        one.target_scores, one.target_label_scores = ([[v] for v in values] for values in (one.scores, one.label_scores))
+        one.target_scores, one.target_label_scores = (
+            [[v] for v in values] for values in (one.scores, one.label_scores)
+        )
     assert alone.distances("labels") == ([0.5], 0.5) and base.distances("labels") == ([0.8], 0.8)
     assert alone.score("teacher") == 0.7
 

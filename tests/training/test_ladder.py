@@ -162,7 +162,7 @@ def test_beyond_the_steps_of_the_base_the_rows_must_gain_too(monkeypatch):
 
 
 def test_a_student_of_few_labels_is_judged_early_and_is_not_stopped_by_it(monkeypatch):
-    """Ten noisy labels are soon known by heart: an early branch is the nearest; training ends no earlier than before."""
+    """Ten noisy labels are soon known by heart: an early branch is the nearest; training ends no earlier for it."""
     monkeypatch.setattr(ladder, "FIRST", 400)
     monkeypatch.setattr(ladder, "MOST_AUTO", 1600)
 

@@ -13,7 +13,8 @@ from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import UserError
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
-from regkd_edge.training import distill, recipe_of, train_teacher
+from regkd_edge.training import distill, ladder, recipe_of, train_teacher
+from regkd_edge.training.loop import LoopState
 from regkd_edge.training.race.entrant import Entrant
 from regkd_edge.training.race.folds import folds_of
 from regkd_edge.training.race.halving import Race
@@ -289,3 +290,19 @@ def test_the_notes_say_where_a_nearer_student_gains_nothing_in_the_labels():
     (said,) = notes(held(mixture, base, better), history)
     assert said.startswith("the teacher's own error on held-out labels, 1 (y), is far above")
     assert notes(held(base, base), history) == [], "the sentence has said that no term helped"
+    hardly = Heat(90, units, pair(0.1, 0.2), pair(0.4577, 0.46), None)
+    (said,) = notes(held(mixture, base, hardly), history)
+    assert "it is less than 1% nearer than the base alone, 0.915 against 0.92 (y)" in said
+
+
+def test_where_a_nearer_student_gains_nothing_no_note_advises_more_steps():
+    base, mixture = figures(BASE_ALONE, [0.04, 0.04]), figures(MIXTURE, [0.01, 0.01])
+    still, other = (
+        ladder.still_improving(LoopState(history=[{"step": 1250}], gain=0.1, steps=1250)),
+        "of something else",
+    )
+    assert still[0].startswith(ladder.STILL)
+    (_, kept) = notes(held(mixture, base), [{"base": 1e-4}], [*still, other])
+    assert kept == other
+    far = figures(MIXTURE, [0.03, 0.03])  # 0.17 of the teacher's 0.5: there is something to gain
+    assert notes(held(far, base), [{"base": 1e-4}], [*still, other])[-2:] == [*still, other]

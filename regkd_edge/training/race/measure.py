@@ -1,4 +1,4 @@
-"""By what the candidates of a race are judged: their distance to the teacher, or to the labels where it does not hold."""
+"""By what a race judges: the distance to the teacher, or to the labels where the teacher does not hold."""
 
 from __future__ import annotations
 
