@@ -152,6 +152,19 @@ def test_few_rows_judge_by_folds_and_no_fold_sees_its_own(data, teacher):
     assert not any(set(f.rows.test) & set(seen) for f in folds)
 
 
+def test_copies_of_a_row_are_in_one_fold(teacher):
+    """A student that has seen a noisy label would know it of the copies, and look nearer to labels than the teacher."""
+    some = make_dataset(n=40, o=1)
+    copied = np.random.default_rng(0).integers(0, 40, 300)
+    table = replace(some.table, x=some.x[copied], y=some.y[copied])
+    folds = folds_of(Setting.of(Dataset(table, split(300, 0.15, 0.15, 0)), teacher, DistillConfig(), 0))
+    assert max(len(f.rows.validation) for f in folds) < 1.2 * min(len(f.rows.validation) for f in folds)
+    for fold in folds:
+        kinds = [set(map(bytes, table.x[rows])) for rows in (fold.rows.train, fold.rows.validation)]
+        assert kinds[0] and kinds[1] and not kinds[0] & kinds[1]
+        assert len(fold.rows.train) + len(fold.rows.validation) == sum(len(f.rows.validation) for f in folds)
+
+
 def test_a_teacher_that_does_not_hold_loses_to_the_labels():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(240, 2))
