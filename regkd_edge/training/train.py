@@ -27,7 +27,7 @@ from .job import Training
 from .ladder import trunk_of
 from .loop import Progress
 from .objective import optimizer_of
-from .outlying import outlying
+from .outlying import outlying, resting_on_few
 from .pair import plain_pair
 from .race.halving import Race, hold_race
 from .race.last_heat import Runner, base_of, settle
@@ -173,6 +173,10 @@ def distill(
         trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
         if not is_stored(dataset.x):
             trained.notes += outlying(dataset.table.feature_names, dataset.x[setting.rows.train], dataset.x)
+            test = dataset.split.test
+            if race is not None and len(test):
+                errors = predict(trained.module, trained.scalers, dataset.x[test]) - dataset.y[test]
+                trained.notes += resting_on_few(dataset.table.target_names, errors)
         held = setting.rows.validation
         answers = predict(trained.module, trained.scalers, dataset.x[held])
         theirs = setting.scalers.y.restore(setting.teacher_on_held)

@@ -159,3 +159,20 @@ def test_beyond_the_steps_of_the_base_the_rows_must_gain_too(monkeypatch):
     assert rungs(idle, None) == 5 and rungs(idle, 80) == 3
     assert rungs(idle, 160) == 5, "before that, neighbours alone decide"
     assert rungs([1.0, 0.9, 0.8, 0.7, 0.6], 20) == 5
+
+
+def test_a_student_of_few_labels_is_judged_early_and_is_not_stopped_by_it(monkeypatch):
+    """Ten noisy labels are soon known by heart: an early branch is the nearest; training ends no earlier for it."""
+    monkeypatch.setattr(ladder, "FIRST", 400)
+    monkeypatch.setattr(ladder, "MOST_AUTO", 1600)
+
+    def few():
+        member, validation = problem(noise=0.5)
+        member.x, member.y, member.batch = member.x[:10], member.y[:10], 10
+        return member, validation
+
+    early, late = ladder.climb(*few(), every=100, early=True), ladder.climb(*few(), every=100)
+    steps = [entry["step"] for entry in early.history]
+    assert steps == [100 * 2**i * 5 // 4 for i in range(len(steps))] and steps[-1] == late.history[2]["step"] == 2000
+    assert ladder.trunk_of(early.history) == ladder.trunk_of(late.history) == 1600
+    assert early.best_step < late.history[0]["step"] and early.best_rmse < 0.98 * late.best_rmse

@@ -156,6 +156,14 @@ def test_only_what_is_more_than_chance_and_large_enough_to_matter_counts():
     assert farther(np.where(np.arange(400) == 0, glitch + 60.0 * rng.normal(), 1.3**2 * glitch), glitch)
 
 
+@pytest.mark.parametrize("n", [8, 20, 100])
+def test_few_rows_raise_no_more_false_alarms_than_many(n):
+    """Two students that are as near: at two standard errors 2.3 % by chance, for each of two tests that overlap."""
+    g = np.random.default_rng(n)
+    alarms = [farther(*g.normal(size=(2, n)) ** 2) for _ in range(4_000)]
+    assert np.mean(alarms) < 0.04
+
+
 def test_figures_of_the_mixture_are_not_said_of_the_winner():
     units = TargetUnits(("life [cycles]", "capacity [mAh]"), (100.0, 0.01))
     distance = Pair((0.25, 0.2), ([0.3, 0.1], [0.2, 0.2]))

@@ -9,7 +9,7 @@ import numpy as np
 from regkd_edge.config import DistillConfig
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.training import distill
-from regkd_edge.training.outlying import outlying
+from regkd_edge.training.outlying import outlying, resting_on_few
 
 from .test_train import make_dataset
 
@@ -41,3 +41,19 @@ def test_distill_says_so():
     teacher = Teacher(ArrayFunction(lambda v: v[:, :1]), None, "raw", "a teacher")
     notes = distill(data, teacher, DistillConfig(recipe="mimic", steps=10, student="mlp:4:relu"), 0).notes
     assert any("1 of 120 rows of the table lies far outside" in note for note in notes)
+
+
+def test_an_rmse_that_rests_on_a_few_rows_is_named_and_that_of_ordinary_errors_is_not():
+    g = np.random.default_rng(0)
+    errors = g.normal(size=(300, 2))
+    errors[7, 1] = 60.0
+    (said,) = resting_on_few(["dose", "price"], errors)
+    rest = np.sort(np.abs(errors[:, 1]))[:-3]
+    assert said.startswith("the RMSE of 'price' on 300 held-out rows rests on few of them: 3 are 9")
+    assert f"without them it is {np.sqrt((rest**2).mean()):.4g};" in said
+    (said,) = resting_on_few(["price"], errors[:, 1:])
+    assert said.startswith("the RMSE on 300")
+    for seed in range(300):
+        ordinary = np.random.default_rng(seed).normal(size=((30, 90, 400)[seed % 3], 1))
+        assert resting_on_few(["y"], ordinary) == []
+    assert resting_on_few(["y"], np.zeros((40, 1))) == [] and resting_on_few(["y"], errors[:20, 1:]) == []

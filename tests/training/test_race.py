@@ -13,7 +13,8 @@ from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import UserError
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
-from regkd_edge.training import distill, recipe_of, train_teacher
+from regkd_edge.training import distill, ladder, recipe_of, train_teacher
+from regkd_edge.training.loop import LoopState
 from regkd_edge.training.race.entrant import Entrant
 from regkd_edge.training.race.folds import folds_of
 from regkd_edge.training.race.halving import Race
@@ -149,6 +150,19 @@ def test_few_rows_judge_by_folds_and_no_fold_sees_its_own(data, teacher):
     assert sorted(np.concatenate([f.rows.validation for f in folds])) == sorted(seen)
     assert all(not set(f.rows.train) & set(f.rows.validation) for f in folds)
     assert not any(set(f.rows.test) & set(seen) for f in folds)
+
+
+def test_copies_of_a_row_are_in_one_fold(teacher):
+    """A student that has seen a noisy label would know it of the copies, and look nearer to labels than the teacher."""
+    some = make_dataset(n=40, o=1)
+    copied = np.random.default_rng(0).integers(0, 40, 300)
+    table = replace(some.table, x=some.x[copied], y=some.y[copied])
+    folds = folds_of(Setting.of(Dataset(table, split(300, 0.15, 0.15, 0)), teacher, DistillConfig(), 0))
+    assert max(len(f.rows.validation) for f in folds) < 1.2 * min(len(f.rows.validation) for f in folds)
+    for fold in folds:
+        kinds = [set(map(bytes, table.x[rows])) for rows in (fold.rows.train, fold.rows.validation)]
+        assert kinds[0] and kinds[1] and not kinds[0] & kinds[1]
+        assert len(fold.rows.train) + len(fold.rows.validation) == sum(len(f.rows.validation) for f in folds)
 
 
 def test_a_teacher_that_does_not_hold_loses_to_the_labels():
@@ -289,3 +303,19 @@ def test_the_notes_say_where_a_nearer_student_gains_nothing_in_the_labels():
     (said,) = notes(held(mixture, base, better), history)
     assert said.startswith("the teacher's own error on held-out labels, 1 (y), is far above")
     assert notes(held(base, base), history) == [], "the sentence has said that no term helped"
+    hardly = Heat(90, units, pair(0.1, 0.2), pair(0.4577, 0.46), None)
+    (said,) = notes(held(mixture, base, hardly), history)
+    assert "it is less than 1% nearer than the base alone, 0.915 against 0.92 (y)" in said
+
+
+def test_where_a_nearer_student_gains_nothing_no_note_advises_more_steps():
+    base, mixture = figures(BASE_ALONE, [0.04, 0.04]), figures(MIXTURE, [0.01, 0.01])
+    still, other = (
+        ladder.still_improving(LoopState(history=[{"step": 1250}], gain=0.1, steps=1250)),
+        "of something else",
+    )
+    assert still[0].startswith(ladder.STILL)
+    (_, kept) = notes(held(mixture, base), [{"base": 1e-4}], [*still, other])
+    assert kept == other
+    far = figures(MIXTURE, [0.03, 0.03])  # 0.17 of the teacher's 0.5: there is something to gain
+    assert notes(held(far, base), [{"base": 1e-4}], [*still, other])[-2:] == [*still, other]

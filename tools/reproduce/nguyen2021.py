@@ -13,7 +13,8 @@ early stopping.
   trust_terms  each row by its trust w_i |S-T|^2 + (1 - w_i) |S-y|^2, + PM + ABM + GM
   latent       rows by trust, and points of the tuned latent beside them (the carry-over alone)
   nguyen2021   latent + PM + ABM + GM on rows and points: what we call the mismatch recipe
-  auto         what ``distill`` gives with its default, a race on the same rows, a sixth of them held out
+  auto         what ``distill`` gives with its default, a race on the same rows, a sixth of them held out;
+               its teacher keeps the quantiles of its own rows, as one trained by the tool does
 
 The excess of a student is its RMSE (to the labels) less the teacher's on the same rows. It can be negative: the student
 has labels of its place, the teacher has none. Where mimic's excess is below 2 % of the teacher's RMSE, mimic counts as
@@ -47,20 +48,22 @@ class Task:
     methods: tuple[str, ...] = METHODS
 
 
-def by_the_race(task: Task, teacher, x, y):
-    """The student of recipe auto, in the space of the tensors x and y."""
+def by_the_race(task: Task, teacher, x_teacher, x, y):
+    """The student of recipe auto, in the space of the tensors x and y; ``x_teacher`` is what the teacher learnt on."""
     import numpy as np
 
     from regkd_edge.config import DistillConfig
     from regkd_edge.data import Dataset, Scaler, Scalers, Split, Table
     from regkd_edge.models import Teacher
+    from regkd_edge.sampling.synthetic import summary_of_inputs
     from regkd_edge.training import distill
 
     as_they_are = lambda width: Scaler(np.zeros(width), np.ones(width))
     n, d, held = len(x), x.shape[1], len(x) // 6
     table = Table(x.double().numpy(), y.double().numpy(), [f"x{j}" for j in range(d)], ["target"], task.path.stem)
     data = Dataset(table, Split(np.arange(held, n), np.arange(held), np.arange(0)))
-    taught = Teacher(teacher, Scalers(as_they_are(d), as_they_are(1)), "standardized", task.path.stem)
+    kept = {"inputs": summary_of_inputs(x_teacher.numpy()), "train_rows": len(x_teacher)}
+    taught = Teacher(teacher, Scalers(as_they_are(d), as_they_are(1)), "standardized", task.path.stem, extra=kept)
     return distill(data, taught, DistillConfig(student="mlp:32,32:silu"), task.seed).module
 
 
@@ -127,7 +130,7 @@ def run(task: Task) -> list[dict]:
             rows = RowQuantities(torch.cat([quantities.t, answers]), mix=mix, weight=weight)
             seen = torch.cat([x, points]), torch.cat([y, answers])
         if method == "auto":
-            student = by_the_race(task, teacher, x, y)
+            student = by_the_race(task, teacher, xt[fifth:], x, y)
         else:
             distill_steps(student, teacher, *seen, recipes[method], optimizer, rows=rows, **settings)
         key = {"set": task.path.stem, "shift": task.shift, "method": method, "seed": task.seed, "steps": task.steps}

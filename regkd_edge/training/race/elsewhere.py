@@ -1,6 +1,6 @@
 """Whether a student's rows come from elsewhere than those that its teacher was trained on.
 
-There the teacher extrapolates, and nobody knows how well. What it keeps of its own rows (the quantiles of each input)
+There the teacher extrapolates, and how well is unknown. What it keeps of its own rows (the quantiles of each input)
 tells without a label: a column whose distribution is another one. The measure is Kolmogorov and Smirnov's distance, the
 largest difference of the two shares of rows below a value. It is the same in every unit, and one wild row does not move
 it. From the stored quantiles it is never found larger than it is, whole numbers and switches included, but for a row.

@@ -213,13 +213,16 @@ def lost_to(
 def farther(ours: np.ndarray, theirs: np.ndarray) -> bool:  # [n] squared distances, row by row
     """Whether the first root mean square is larger, by more than chance.
 
-    A few rows with large errors hide a difference of squares that distances without the square show on all rows.
+    A few rows with large errors hide a difference of squares that distances without the square show on all rows. Few
+    rows also understate their spread: the limit is Student's, as likely to be passed by chance as ``_SURE`` is by many.
     """
+    if len(ours) < 2:
+        return False
     if math.sqrt(ours.mean()) <= _MATTERS * math.sqrt(theirs.mean()):
         return False
-    return any(
-        gap.mean() > _SURE * gap.std() / math.sqrt(len(gap)) for gap in (ours - theirs, np.sqrt(ours) - np.sqrt(theirs))
-    )
+    limit = (_SURE + (_SURE**3 + _SURE) / (4 * (len(ours) - 1))) / math.sqrt(len(ours))  # Student's, first order in 1/n
+    gaps = ours - theirs, np.sqrt(ours) - np.sqrt(theirs)
+    return any(gap.mean() > limit * gap.std(ddof=1) for gap in gaps)
 
 
 def _to_labels(setting: Setting, student: Trained) -> np.ndarray:  # [n, o]

@@ -72,9 +72,11 @@ def notes(race: Race, history: list[dict[str, float]], own: Sequence[str] = ()) 
         )
     labels = None if race.heat is None else race.heat.labels
     if error is not None and labels is not None and labels.pooled[0] > _NEARER * labels.pooled[1]:
+        nearer = labels.pooled[0] < labels.pooled[1]
+        gains = f"less than {1 - _NEARER:.0%} nearer than" if nearer else "not nearer than"
         said.append(
-            f"the student is nearer to its teacher, but on the labels of {race.heat.rows} validation rows it is not "
-            f"nearer than the base alone, {labels.said(race.units)}, a difference that may be chance: there the "
+            f"the student is nearer to its teacher, but on the labels of {race.heat.rows} validation rows it is "
+            f"{gains} the base alone, {labels.said(race.units)}, a difference that may be chance: there the "
             f"teacher's own error is {race.units.said(*error)}"
         )
     elif error is not None and reached < _BELOW * error[1]:
@@ -82,5 +84,6 @@ def notes(race: Race, history: list[dict[str, float]], own: Sequence[str] = ()) 
             f"the teacher's own error on held-out labels, {race.units.said(*error)}, is far above the student's "
             f"distance from it, {apart}: a nearer student would not be much nearer to the labels"
         )
-        return said + [note for note in own if not note.startswith(STILL)]
-    return [*said, *own]
+    else:
+        return [*said, *own]
+    return said + [note for note in own if not note.startswith(STILL)]
