@@ -86,7 +86,10 @@ class QuantizeConfig(Section):
     )
     max_increase: Share = Field(
         None,
-        description="Maximum increase of the RMSE, e.g. 1%: layers are kept in a higher precision to meet it; or none.",
+        description=(
+            "Maximum increase of the RMSE, e.g. 1%; or none. It is met by INT8 in one part if possible, else in two "
+            "parts, else by layers in a higher precision (--high)."
+        ),
     )
     high: Literal["fp16", "bf16", "fp32"] = Field("fp16", description="The higher precision of --max-increase.")
     qat: bool = Field(

@@ -57,10 +57,10 @@ def race_table(race: Mapping[str, Any]) -> str:
     heads = [("candidate of the race", True), ("steps when judged", False)]
     heads += [(f"distance to the {_aim(race)}, {name}", False) for name in own.values()]
     heads += [] if _single(race) else [("pooled, standard deviations", False)]
-    rungs, lines = _rungs(race), []
+    lines = []
     for one in sorted(_candidates(race), key=lambda one: (_distances(race, one, None) or [math.inf])[-1]):
-        done = len(_distances(race, one, None))
-        cells = [e(one.get("title", "")), f"{rungs[done - 1]:,}" if 0 < done <= len(rungs) else "–"]
+        done, steps = len(_distances(race, one, None)), _steps(race, one)
+        cells = [e(one.get("title", "")), f"{steps[done - 1]:,}" if 0 < done <= len(steps) else "–"]
         cells += [written((_distances(race, one, target) or [None])[-1]) for target in columns]
         lines.append(("chosen" if one.get("title") == race.get("winner") else "", cells))
     return table("The candidates of the race", heads, lines)
@@ -72,8 +72,16 @@ def _candidates(race: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _rungs(race: Mapping[str, Any]) -> list[int]:
     """Steps after which the candidates were judged."""
-    rungs = race.get("rungs")
-    return [int(rung) for rung in rungs if _is_number(rung)] if isinstance(rungs, list) else []
+    return _whole(race.get("rungs"))
+
+
+def _steps(race: Mapping[str, Any], one: Mapping[str, Any]) -> list[int]:
+    """The same of one candidate: fewer in the first rung where its steps cost more."""
+    return _whole(one.get("steps")) or _rungs(race)
+
+
+def _whole(values: Any) -> list[int]:
+    return [int(value) for value in values if _is_number(value)] if isinstance(values, list) else []
 
 
 def _aim(race: Mapping[str, Any]) -> str:

@@ -24,7 +24,8 @@ __all__ = ["begins_random", "can_inherit", "inherit"]
 
 _POINTS = 4096  # that the choice and the fits look at
 _MOST = 4096  # neurons of a layer among which is chosen: their products are a square matrix
-_RIDGE = 1e-4  # of the mean squared activation
+_RIDGE = 1e-4  # of the mean variance of what goes into a layer
+_VARIES = 1e-12  # of the mean square: a variance below it is rounding, and the ridge keeps to this
 
 
 def can_inherit(widths: Sequence[int], activation: str, teacher: nn.Module | None) -> bool:
@@ -89,7 +90,7 @@ def _pivots(contributed: Tensor, count: int) -> Tensor:  # [n, m] -> int [min(co
 
     Each is the one of which most is left after its part along those before has been taken away.
     """
-    among = contributed.square().sum(0).argsort(descending=True)[:_MOST]
+    among = contributed.square().sum(0).argsort(descending=True, stable=True)[:_MOST]
     columns = contributed[:, among]
     products = columns.T @ columns
     left, chosen = products.diagonal().clone(), []
@@ -109,6 +110,7 @@ def _fitted(given: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:  # [n, a], 
     means = given.mean(0), wanted.mean(0)
     a, b = given - means[0], wanted - means[1]
     products = a.T @ a
-    ridge = _RIDGE * products.diagonal().mean().clamp(min=1e-12)
+    least = (_VARIES * given.square().sum(0).mean()).clamp(min=torch.finfo(products.dtype).tiny / _RIDGE)
+    ridge = _RIDGE * torch.maximum(products.diagonal().mean(), least)
     weight = torch.linalg.solve(products + ridge * torch.eye(len(products)).to(products), a.T @ b).T
     return weight.float(), (means[1] - weight @ means[0]).float()

@@ -133,11 +133,11 @@ def climb(
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
-            outcome.gain = None if first else 1.0 - progressed / outcome.best_progress
+            dear = beyond is not None and rung >= beyond
+            gains = [1.0 - progressed / outcome.best_progress, 1.0 - distance / outcome.best_distance]
+            outcome.gain = None if first else min(gains[: 1 + dear])
             outcome.history.append({"step": rung + decay_steps(rung), **means, **found, "validation_rmse": rmse})
             outcome.idle = 0 if first or rung <= FIRST or outcome.gain >= LEAST_GAIN else outcome.idle + 1
-            dear = beyond is not None and rung >= beyond
-            enough = outcome.idle == 0 and distance <= (1.0 - LEAST_GAIN) * outcome.best_distance
             outcome.best_progress = min(outcome.best_progress, progressed)
             outcome.best_distance = min(outcome.best_distance, distance)
             if score < outcome.best_score:
@@ -147,7 +147,7 @@ def climb(
             outcome.seconds += taken
             rung *= 2
             late = until is not None and current().agreed(time.monotonic() + 2 * taken > until)
-            outcome.done = outcome.idle >= patience or (dear and not enough) or late or rung > most
+            outcome.done = outcome.idle >= (1 if dear else patience) or late or rung > most
             snapshot = snapshot_of(member, None, outcome, checkpoint)
             save(checkpoint, snapshot)
     except KeyboardInterrupt:

@@ -72,6 +72,10 @@ def test_what_is_left_alone():
     scaled = scalers(np.zeros(4), np.full(4, 1e-38))
     kept = {
         "weights beyond float32": [*scaled, replace(layer, values=1000 * layer.values)],
+        "a divisor of 0": [*scalers(np.zeros(4), np.array([1.0, 0, 1, 1])), layer],
+        "a divisor that is no number": [*scalers(np.zeros(4), np.array([1.0, np.inf, 1, np.nan])), layer],
+        "a factor beyond float32": [layer, *outputs(np.full(4, 3e38), np.zeros(4))],
+        "a factor below its digits": [layer, *outputs(np.full(4, 1e-44), np.zeros(4))],
         "weights with fewer digits": [*scalers(np.zeros(4), np.full(4, 1e38)), layer],
         "rounded first": [*scalers(np.zeros(4), np.ones(4)), Operation("quantize", 4, number=0.1), layer],
         "a window": [*scalers(np.zeros(4), np.ones(4)), Operation("windows", 4), layer],

@@ -222,6 +222,8 @@ def test_the_race_is_shown_per_target_in_its_unit_and_pooled_second():
     assert cells[:5] == ["candidate of the race", "steps when judged", *labels[:2], "pooled, standard deviations"]
     assert cells[5:15] == ["PM", "4,000", "16", "5.000e-06", "0.1", "base alone", "4,000", "64", "4.000e-06", "0.4"]
     assert cells[15:] == ["wild", "1,000", "112", "8.000e-06", "0.7", "slow", "1,000", "144", "9.000e-06", "0.9"]
+    race["candidates"][3]["steps"] = [120]
+    assert ">120<" in race_table(race), "its steps cost more: the first rung gave it fewer"
 
 
 def test_the_race_for_one_target_has_no_standard_deviations():

@@ -12,7 +12,7 @@ from regkd_edge.data import Dataset, Table, split
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, MIXTURE, candidates
 from regkd_edge.training import distill
-from regkd_edge.training.race.afford import seconds_per_row, within
+from regkd_edge.training.race.afford import Means, seconds_per_row, within
 from regkd_edge.training.race.folds import folds_of
 from regkd_edge.training.setting import Setting
 
@@ -93,3 +93,30 @@ def test_a_budget_limits_what_is_asked_and_says_so(data):
     student = distill(data, taught(slow), config.model_copy(update={"steps": "auto", "budget": 1.0}), 0)
     assert sum(map(len, slow.asked)) < sum(map(len, free.asked)) / 3
     assert any("of 11 candidates" in note for note in student.notes), student.notes
+
+
+def test_a_race_that_was_interrupted_goes_on_with_what_it_was_allowed(data, tmp_path, monkeypatch):
+    """A teacher that is slower the second time would leave out those who lead, and change the points."""
+    from regkd_edge.training.race import halving
+
+    setting = Setting.of(data, taught(Counting()), DistillConfig(), 0)
+    config = DistillConfig(student="mlp:4:tanh", steps=64, budget=600.0)
+    who = candidates(labels=True, gradient=False)
+    allowed = [Means(who, 256), Means(who[:1], 128, "less")]
+    monkeypatch.setattr(halving, "within", lambda *given, **facts: allowed.pop(0))
+    monkeypatch.setattr(halving, "decided", lambda running, measure: False)
+    advance_all = halving.advance_all
+
+    def interrupted(entrants, rung, goals=None):
+        if rung == 16:
+            raise KeyboardInterrupt
+        advance_all(entrants, rung, goals)
+
+    monkeypatch.setattr(halving, "advance_all", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        halving.hold_race(setting, config, tmp_path)
+    monkeypatch.setattr(halving, "advance_all", advance_all)
+    race = halving.hold_race(setting, config, tmp_path)
+    assert len(allowed) == 1 and len(race.entrants) > 1 and race.rungs == [8, 16, 32]
+    assert race.means.points == 256 and race.means.note is None
+    assert {len(one.scores) for one in race.entrants} >= {1, 3}, "those that were left after the first rung are known"

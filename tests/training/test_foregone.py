@@ -82,7 +82,7 @@ def test_a_foregone_winner_is_the_student_that_the_heat_would_have_kept(few, mon
     teacher = Teacher(ArrayFunction(smooth), None, "raw", "the function")
     config = DistillConfig(student="mlp:16:tanh", steps=1_600, lr=1e-2)
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
-    monkeypatch.setattr(halving, "_decided", lambda running, measure: False)
+    monkeypatch.setattr(halving, "decided", lambda running, measure: False)
     without = distill(few, teacher, config, 0, checkpoint=tmp_path)
     assert without.race["foregone"] and without.race["last_heat"] is None
     assert without.race["winner"] == MIXTURE.title

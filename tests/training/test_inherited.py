@@ -9,7 +9,7 @@ import torch
 from regkd_edge.config import DistillConfig
 from regkd_edge.models import MLP, Teacher
 from regkd_edge.recipes.catalogue import FROM_RANDOM, RECIPES
-from regkd_edge.training import distill
+from regkd_edge.training import distill, inherited
 from regkd_edge.training.inherited import can_inherit, inherit
 from regkd_edge.training.train import without_rows
 
@@ -85,6 +85,75 @@ def test_neurons_that_never_change_are_not_chosen_and_break_nothing():
     inherit(student, teacher, points(3))
     assert all(torch.isfinite(p).all() for p in student.parameters())
     assert away(student, teacher, points(3, seed=2)) < 0.01
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_teacher_whose_layer_is_dead_gives_its_constant_answer(layer):
+    teacher = network([4, 20, 10, 3], "relu")
+    with torch.no_grad():
+        teacher.layers[layer].bias[:] = -1e6
+    student = network([4, 6, 5, 3], "relu", 1)
+    inherit(student, teacher, points(4))
+    torch.testing.assert_close(student(points(4)), teacher(points(4)))
+
+
+def test_inputs_that_never_change_give_the_answer_to_them():
+    teacher, student = network([4, 20, 3]), network([4, 10, 3], seed=1)
+    x = torch.full((50, 4), 0.3)
+    inherit(student, teacher, x)
+    torch.testing.assert_close(student(x), teacher(x))
+    # what varies by rounding alone carries no slope
+    assert student.layers[-1].weight.abs().max() < 10 * teacher.layers[-1].weight.abs().max()
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 1e6, 1e12])
+def test_the_size_of_neurons_that_the_next_layer_undoes_changes_nothing(size):
+    """The same function: ReLU(s z) / s. Powers of ten round the weights, no more."""
+    teacher, other = network([4, 40, 2], "relu"), network([4, 40, 2], "relu")
+    with torch.no_grad():
+        other.layers[0].weight *= size
+        other.layers[0].bias *= size
+        other.layers[1].weight /= size
+    near = []
+    for one in (teacher, other):
+        student = network([4, 20, 2], "relu", 1)
+        inherit(student, one, points(4))
+        near.append(away(student, one, points(4, seed=2)))
+    assert near[1] == pytest.approx(near[0], rel=1e-3) and near[0] < 0.2
+
+
+def test_a_target_much_smaller_than_another_is_fitted_too():
+    teacher, student = network([4, 40, 3]), network([4, 20, 3], seed=1)
+    with torch.no_grad():
+        teacher.layers[-1].weight *= torch.tensor([[1e-6], [1.0], [1e6]])
+    inherit(student, teacher, points(4))
+    x = points(4, seed=2)
+    off = (student(x) - teacher(x)).square().mean(0).sqrt() / teacher(x).std(0)
+    assert (off < 0.2).all()  # the largest chose the neurons; found: 0.04 to 0.09
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_fewer_points_than_neurons_are_met(count):
+    teacher, student = network([4, 20, 3]), network([4, 10, 3], seed=1)
+    inherit(student, teacher, points(4, count))
+    # The ridge gives up 1e-4 of a variance; what is left of the answers is small beside them.
+    assert (student(points(4, count)) - teacher(points(4, count))).abs().max() < 0.02
+
+
+def test_of_more_neurons_than_are_looked_at_the_largest_count(monkeypatch):
+    monkeypatch.setattr(inherited, "_MOST", 8)
+    teacher, student = network([4, 30, 1]), network([4, 8, 1], seed=1)
+    with torch.no_grad():
+        teacher.layers[-1].weight[:, 8:] *= 1e-6
+    inherit(student, teacher, points(4))
+    own = {tuple(row) for row in teacher.layers[0].weight[:8].tolist()}
+    assert {tuple(row) for row in student.layers[0].weight.tolist()} == own
+
+
+def test_a_layer_wider_than_its_teachers_before_one_that_is_narrower():
+    teacher, student = network([4, 8, 30, 2], size=2.0), network([4, 16, 20, 2], seed=1)
+    inherit(student, teacher, points(4))
+    assert away(student, teacher, points(4, seed=2)) < 0.1
 
 
 def test_who_can_inherit():

@@ -153,12 +153,16 @@ def test_beyond_the_steps_of_the_base_the_rows_must_gain_too(monkeypatch):
         near = [1.0, 0.8, 0.6, 0.4, 0.35]
         told = Scripted(plain.x, plain.y, 1.0, beside=(plain.x, plain.y)).scripted(near, far)
         monkeypatch.setattr(ladder, "MOST_AUTO", 320)
-        return len(ladder.climb(member, told, every=10, beyond=beyond).history)
+        outcome = ladder.climb(member, told, every=10, beyond=beyond)
+        notes.append(ladder.still_improving(outcome))
+        return len(outcome.history)
 
+    notes = []
     idle = [1.0, 0.9, 0.895, 0.8, 0.7]
     assert rungs(idle, None) == 5 and rungs(idle, 80) == 3
     assert rungs(idle, 160) == 5, "before that, neighbours alone decide"
     assert rungs([1.0, 0.9, 0.8, 0.7, 0.6], 20) == 5
+    assert [len(said) for said in notes] == [1, 0, 1, 1], "one whose rows gained nothing needs no more steps or time"
 
 
 def test_a_student_of_few_labels_is_judged_early_and_is_not_stopped_by_it(monkeypatch):

@@ -47,9 +47,9 @@ def teacher():
 def hasty(monkeypatch):
     """A race in which a student wins that is not the best in the end."""
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
-    monkeypatch.setattr(halving, "_better", lambda running, measure: running)
-    monkeypatch.setattr(halving, "_decided", lambda running, measure: False)
-    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is WIDE))
+    monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
+    monkeypatch.setattr(halving, "decided", lambda running, measure: False)
+    monkeypatch.setattr(halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is WIDE))
 
 
 def test_a_winner_that_is_farther_from_the_labels_than_the_base_is_not_kept(table, teacher, hasty, tmp_path):
@@ -89,8 +89,8 @@ def test_a_student_that_is_better_than_its_teacher_meets_the_labels_alone(table,
     """The race looks at distances to the teacher; one that is off everywhere is better left at the end, whoever won."""
     off = Teacher(ArrayFunction(lambda v: smooth(v) + 0.2 + 0.6 * np.sin(60 * v[:, :1])), None, "raw", "a bad teacher")
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
-    monkeypatch.setattr(halving, "_better", lambda running, measure: running)
-    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is won))
+    monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
+    monkeypatch.setattr(halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is won))
     monkeypatch.setattr(halving, "measure_of", lambda *given: ("teacher", None))
     student = distill(table, off, CONFIG, 0)
     said, heat = student.race["explanation"], student.race["last_heat"]
@@ -214,8 +214,10 @@ def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
     fields = {"base": "mimic", "terms": ["gm"], "gm_on": ["original"], "w_gm": 1e-6}
     costly = Candidate("GM with little to say", fields, 0.125)
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE, costly])
-    monkeypatch.setattr(halving, "_better", lambda running, measure: running)
-    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is costly))
+    monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
+    monkeypatch.setattr(
+        halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is costly)
+    )
     student = distill(data, good, CONFIG, 0)
     heat, said = student.race["last_heat"], student.race["explanation"]
     ours, theirs = heat["distance_to_teacher_of_winner_and_mixture"]

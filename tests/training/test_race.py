@@ -234,7 +234,7 @@ def figures(candidate, errors):
 
 
 def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not():
-    from regkd_edge.training.race.halving import _decided, _winner
+    from regkd_edge.training.race.choice import decided, winner_of
 
     noise = np.random.default_rng(0).exponential(size=400)
     base, mixture = figures(BASE_ALONE, 9.0 * noise), figures(MIXTURE, 1.3 * noise)
@@ -242,11 +242,11 @@ def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not()
     luck = noise[::-1].copy()
     luck *= 1.2 * noise.mean() / luck.mean()  # nearer in the mean, on other rows
     chance = figures(Candidate("chance"), luck)
-    assert _winner([base, mixture, sure], "teacher") is sure and _decided([base, mixture, sure], "teacher")
-    assert _winner([base, mixture, chance], "teacher") is mixture and not _decided([base, mixture, chance], "teacher")
-    assert _winner([figures(BASE_ALONE, 0.9 * noise), mixture, chance], "teacher").candidate is BASE_ALONE
+    assert winner_of([base, mixture, sure], "teacher") is sure and decided([base, mixture, sure], "teacher")
+    assert winner_of([base, mixture, chance], "teacher") is mixture and not decided([base, mixture, chance], "teacher")
+    assert winner_of([figures(BASE_ALONE, 0.9 * noise), mixture, chance], "teacher").candidate is BASE_ALONE
     behind = figures(BASE_ALONE, 1.25 * noise)
-    assert _winner([behind, mixture, chance], "teacher") is chance, "a mixture that is behind the base is no refuge"
+    assert winner_of([behind, mixture, chance], "teacher") is chance, "a mixture that is behind the base is no refuge"
 
 
 def test_a_teacher_is_left_only_where_a_student_of_the_labels_is_clearly_nearer():

@@ -115,7 +115,7 @@ def test_on_many_rows_the_costly_are_judged_after_a_short_rung_and_the_base_is_t
 
 def test_the_rungs_of_a_race_stay_below_what_the_base_took(many, monkeypatch):
     data, teacher = many
-    monkeypatch.setattr(halving, "_decided", lambda running, measure: False)
+    monkeypatch.setattr(halving, "decided", lambda running, measure: False)
     config = DistillConfig(student="mlp:8:tanh")
     setting = Setting.of(data, teacher, config, 0)
     free = halving.hold_race(setting, config)

@@ -19,6 +19,7 @@ _MOST_DIGITS = 12
 _NOISE = 0.01  # of the target's spread that a copy in another unit is off by, rounded or measured twice
 _FEW_ROWS, _LEVELS = 30, 10  # rows and distinct values from which an order is none by chance
 _LATER, _SAME, _SELDOM = 3, 0.95, 0.5  # rows below; share of rows that agree, and in which the target is as before
+_FIRST_LOOK = 100  # rows of which an input that holds later targets agrees in half at least, but for 1 time in 10^38
 _EXACT = 1e-10  # a sum of numbers as they stand, but for the rounding of float64
 
 # y itself, and what tables hold in place of it. Each with its derivative, which carries the rounding of y over.
@@ -233,11 +234,10 @@ def later_targets(
             before, after = column[:-below], column[below:]
             if len(after) < _FEW_ROWS or len(np.unique(after)) < _LEVELS or (before == after).mean() > _SELDOM:
                 continue
-            agree = np.zeros(x.shape[1])
-            for rows in range(0, len(after), _ROWS):
-                part = slice(rows, min(rows + _ROWS, len(after)))
-                agree += (x[part] == after[part, None]).sum(axis=0)
-            for name, share in zip(inputs, (agree / len(after)).tolist()):
+            few = np.linspace(0, len(after) - 1, min(len(after), _FIRST_LOOK)).astype(np.int64)
+            near = np.flatnonzero((x[few] == after[few, None]).mean(axis=0) >= _SELDOM)
+            for j in near.tolist():
+                name, share = inputs[j], (x[:-below, j] == after).mean()
                 if share >= _SAME:
                     row = "the next row" if below == 1 else f"the row {below} below"
                     notes.append(

@@ -35,7 +35,8 @@ def _fold_inputs(ops: list[Operation]) -> None:
         return
     scale, layer = ops[first : first + 2]
     row = np.resize(scale.values, layer.values.shape[1]).astype(np.float64)
-    weights = _float32(layer.values / row if scale.kind == "divide" else layer.values * row)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a divisor of 0 folds into nothing
+        weights = _float32(layer.values / row if scale.kind == "divide" else layer.values * row)
     if weights is not None:
         ops[first : first + 2] = [replace(layer, values=weights)]
 

@@ -8,7 +8,6 @@ of the labels comes clearly nearer to the labels of these rows than the teacher 
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,11 @@ import numpy as np
 from ...config import DistillConfig
 from ...errors import UserError
 from ...io.progress import tick
-from ...recipes.candidates import BASE_ALONE, MIXTURE, candidates
+from ...recipes.candidates import Candidate, candidates
 from ..ladder import FIRST
 from ..setting import Setting
 from .afford import Means, seconds_per_row, within
+from .choice import decided, going_on, winner_of
 from .compute import first_goals, left_open, spent, weigh
 from .elsewhere import from_elsewhere
 from .entrant import Entrant, advance_all, enter, judge_all
@@ -37,11 +37,8 @@ from .units import TargetUnits, by_target
 __all__ = ["Race", "hold_race"]
 
 _RUNGS = 3
-_KEPT = 1 / 3  # of the candidates after each rung
-_AHEAD = 0.95  # of another's distance: what is not below it counts as equal
-_SURE = 2.0  # standard errors of a difference that may be chance
-_DECIDED = 3.0  # standard errors by which the winner is nearer than every other
 _SHARE = 0.5  # of a budget that the race may take
+_NEXT = 1.2  # times as long as a rung that the next one may take: twice the steps, for the better candidates alone
 _RUNGS_OF_TENSORS = (500, 1_000)  # PyTorch trains these students: fewer and shorter rungs, fewer folds
 _FOLDS_OF_TENSORS = 2
 _FIRST_OF_FIXED = 8  # with a given number of steps, the first rung is this part of it
@@ -151,22 +148,12 @@ def hold_race(
     rungs = _rungs(config, tensors)
     seen = setting.dataset.x[np.concatenate([setting.rows.train, setting.rows.validation])]
     elsewhere = from_elsewhere(setting.teacher.extra, seen)
-    means = None
-    if config.budget is not None:
-        per_row = seconds_per_row(setting, config.budget)
-        means = within(config.budget, who, per_row, folds=len(folds), steps=rungs[0], batch=config.batch)
-        who = means.who
-        for fold in folds:
-            fold.ask_at_most(means.points)
     state = RaceState(setting, config, checkpoint)
     state.load(who, config, folds)
     started -= state.seconds
     until = None if config.budget is None else started + config.budget
     if not state.entrants:
-        found = [enter(candidate, config, folds) for candidate in who]
-        state.entrants = [one for one in found if one is not None]
-        state.running = list(state.entrants)
-        weigh(state.entrants)
+        _begin(state, setting, config, folds, who, rungs[0])
     for i, rung in enumerate(rungs):
         if i < len(state.rungs):
             continue
@@ -185,16 +172,17 @@ def hold_race(
                 running = _with_costly(running, rung, folds)
             state.count_labels_on(rows)
         now = time.monotonic()
-        late = until is not None and now - started + 1.2 * (now - before) > _SHARE * config.budget
-        state.over = late or i + 1 == len(rungs) or _decided(running, state.measure)
-        if not state.over:
-            better = _better(running, state.measure)
-            total = spent(state.entrants, len(folds)) + spent(better, len(folds), rungs[i + 1])
-            state.over = base_steps is not None and total > base_steps
-        state.running = [_winner(running, state.measure)] if state.over else better
-        if (
-            state.over and len(folds) == 1 and base_steps is None
-        ):  # judged on the rows that the last heat would be judged on
+        better = going_on(running, state.measure)
+        late = until is not None and now - started + _NEXT * (now - before) > _SHARE * config.budget
+        state.over = (
+            late
+            or i + 1 == len(rungs)
+            or decided(running, state.measure)
+            or _dearer(base_steps, state.entrants, better, len(folds), rungs[i + 1])
+        )
+        state.running = [winner_of(running, state.measure)] if state.over else better
+        # A last heat would be judged on the same rows where there are no folds and the base is not trained yet.
+        if state.over and len(folds) == 1 and base_steps is None:
             two = state.running[0], state.entrants[0]
             state.foregone = foregone(*two, state.measure, state.rungs, config, labels=labels)
         state.save(now - started)
@@ -217,8 +205,34 @@ def hold_race(
         base_steps,
         state.foregone,
         elsewhere=elsewhere,
-        means=means,
+        means=state.means,
     )
+
+
+def _begin(
+    state: RaceState,
+    setting: Setting,
+    config: DistillConfig,
+    folds: list[Setting],
+    who: list[Candidate],
+    rung: int,
+) -> None:
+    """Let those candidates enter that a budget allows; ``rung`` is the number of steps of the first."""
+    if config.budget is not None:
+        per_row = seconds_per_row(setting, config.budget)
+        means = within(config.budget, who, per_row, folds=len(folds), steps=rung, batch=config.batch)
+        for fold in folds:
+            fold.ask_at_most(means.points)
+        state.means, who = means, means.who
+    found = [enter(candidate, config, folds) for candidate in who]
+    state.entrants = [one for one in found if one is not None]
+    state.running = list(state.entrants)
+    weigh(state.entrants)
+
+
+def _dearer(base_steps: int | None, entrants: list[Entrant], better: list[Entrant], folds: int, rung: int) -> bool:
+    """Whether the next rung, of the better part, would bring the race above the steps that the base alone took."""
+    return base_steps is not None and spent(entrants, folds) + spent(better, folds, rung) > base_steps
 
 
 def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
@@ -231,28 +245,6 @@ def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
     return sorted({min(first * 2**i, config.steps) for i in range(_RUNGS)})
 
 
-def _winner(running: list[Entrant], measure: str) -> Entrant:
-    """The best; or the mixture of all kinds of noise, where the difference may be the noise of such a comparison.
-
-    On few rows the best of many looks better than it is. A mixture relies on no single kind of noise being right. It
-    relies on the teacher, though: where that does not hold, it is not a refuge.
-    """
-    best = min(running, key=lambda one: one.score(measure))
-    if measure == "labels":
-        return best
-    mixture, base = (next((one for one in running if one.candidate is who), None) for who in (MIXTURE, BASE_ALONE))
-    if mixture is None or best is base or (base is not None and mixture.score(measure) > base.score(measure)):
-        return best
-    equal = mixture.score(measure) < best.score(measure) / _AHEAD or best.ahead_of(mixture, measure) < _SURE
-    return mixture if equal else best
-
-
-def _decided(running: list[Entrant], measure: str) -> bool:
-    """Whether the best is ahead of every other by more than the spread over the held-out rows explains."""
-    best = min(running, key=lambda one: one.score(measure))
-    return all(best.ahead_of(one, measure) > _DECIDED for one in running if one is not best)
-
-
 def _with_costly(running: list[Entrant], rung: int, folds: list[Setting]) -> list[Entrant]:
     """Let those that were given fewer steps in the first rung take as many as the others."""
     fewer = [one for one in running if one.steps[-1] < rung]
@@ -261,15 +253,3 @@ def _with_costly(running: list[Entrant], rung: int, folds: list[Setting]) -> lis
         one.forget_last()
     judged = judge_all(fewer, folds)
     return [one for one in running if one in judged or one not in fewer]
-
-
-def _better(running: list[Entrant], measure: str) -> list[Entrant]:
-    """The better part, and always the base alone and the mixture.
-
-    A candidate whose steps evaluate the teacher goes on only where it is clearly ahead of all that read stored
-    answers: for what its next rung costs, they could be trained many times as long.
-    """
-    light = min((one.score(measure) for one in running if one.candidate.share == 1.0), default=math.inf)
-    worth = [one for one in running if one.candidate.share == 1.0 or one.score(measure) < _AHEAD * light]
-    kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, int(_KEPT * len(worth)))]
-    return [one for one in running if one in kept or one.candidate in (BASE_ALONE, MIXTURE)]

@@ -16,6 +16,7 @@ from ...recipes.candidates import Candidate
 from ..checkpoint import Checkpoint
 from ..job import arrays_hash, module_hash
 from ..setting import Setting
+from .afford import Means
 from .entrant import Entrant, enter, without_students
 from .units import stored
 
@@ -42,6 +43,7 @@ class RaceState:
         self.label_rows: np.ndarray | None = None  # bool [n], on which distances to the labels count
         self.over = False
         self.foregone = False
+        self.means: Means | None = None  # what a slow teacher allows; timed once, or a resumed race would be another
         self.seconds = 0.0
         path = None if folder is None else Path(folder, "race")
         self._file = Checkpoint(path, "" if path is None else _fingerprint(setting, config))
@@ -70,18 +72,23 @@ class RaceState:
                 "label_rows": None if self.label_rows is None else self.label_rows.tolist(),
                 "over": self.over,
                 "foregone": self.foregone,
+                "means": None if self.means is None else {"points": self.means.points, "note": self.means.note},
                 "seconds": seconds,
             },
         )
 
     def load(self, who: Sequence[Candidate], config: DistillConfig, folds: Sequence[Setting]) -> None:
-        """Take up what an interrupted race left, if there is anything."""
-        stored = self._file.load()
-        if stored is None:
+        """Go on from what an interrupted race left, if there is anything; ``who`` are all that could have entered."""
+        found = self._file.load()
+        if found is None:
             return
-        tensors, facts = stored
+        tensors, facts = found
         self.rungs, self.measure, self.over = facts["rungs"], facts["measure"], facts["over"]
         self.foregone, self.seconds = facts["foregone"], facts["seconds"]
+        if facts["means"] is not None:
+            self.means = Means([one for one in who if one.title in facts["entrants"]], **facts["means"])
+            for fold in folds:
+                fold.ask_at_most(self.means.points)
         for candidate in who:
             if candidate.title not in facts["entrants"]:
                 continue
@@ -107,7 +114,7 @@ def _fingerprint(setting: Setting, config: DistillConfig) -> str:
     return digest(
         {
             "version": __version__,
-            "scores": _SCORES,
+            "kept": [*_SCORES, "means"],
             "config": config.model_dump(mode="json", exclude=set(_IDLE)),
             "seed": setting.seed,
             "teacher": [setting.teacher.source, module_hash(setting.module)],
