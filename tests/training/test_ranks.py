@@ -193,7 +193,7 @@ def test_two_processes_train_the_teacher_of_one_and_go_on_where_they_were_stoppe
     assert (code, other_code) == (0, 0) and other == ["", ""], (err, other)
     assert any("divided among 2 processes" in note for note in json.loads(out)["notes"]), out
     whole, ours = (load_file(run / "teacher" / "model.safetensors") for run in (runs.folder / "run", folder))
-    # Sums in another order, over 12 steps of Adam: measured 1e-7 to 1e-6 of the largest weight.
+    # Sums in another order, over 12 steps of Adam: measured 2e-7 of the largest of a tensor, and 0 in some.
     assert 0 < max(np.abs(ours[k] - whole[k]).max() / np.abs(whole[k]).max() for k in whole) < 1e-4
     history = [json.loads((run / "teacher" / "history.json").read_text()) for run in (runs.folder / "run", folder)]
     for a, b in zip(*history, strict=True):
