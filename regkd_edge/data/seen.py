@@ -64,10 +64,9 @@ class Seen:
         self.count += len(block)
         self.low, self.high = np.minimum(self.low, block.min(axis=0)), np.maximum(self.high, block.max(axis=0))
         for j, column in enumerate(block.T):
-            if self.whole[j]:
-                broken = column != np.rint(column)
-                if broken.any():
-                    self.whole[j], self.odd[j] = False, column[np.argmax(broken)]
+            for some in (column[:_GLANCE], column):  # most columns that are not whole show it at once
+                if self.whole[j] and (broken := some != np.rint(some)).any():
+                    self.whole[j], self.odd[j] = False, some[np.argmax(broken)]
             known = self.values[j]
             if known is None:
                 continue

@@ -32,6 +32,7 @@ from .table import Table
 __all__ = ["Dataset", "load_dataset", "load_predictions", "save_dataset", "save_predictions"]
 
 _FORMAT = 1
+_AT_ONCE = 4 << 20  # numbers of rows in memory that are copied for their statistics
 _MOMENTS = ("mean", "squares", "low", "high")
 _PARTS = ("train", "validation", "test")
 
@@ -105,7 +106,7 @@ class Dataset:
                     f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.",
                     "Use more rows or another seed.",
                 )
-        if not is_stored(self.x):
+        if not is_stored(self.x) and len(train) * self.d <= _AT_ONCE:
             x = self.x[train]
             return Scalers.fit(x, y) if places is None else Scalers(places.scaler(x), Scaler.fit(y))
         found = self.moments

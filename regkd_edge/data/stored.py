@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DataError
 from ..io.files import write_atomic
 from ..io.mapped import map_npy
-from ..io.memory import require_memory
+from ..io.memory import available_memory, require_memory
 
 __all__ = [
     "IN_MEMORY",
@@ -31,14 +31,16 @@ __all__ = [
 
 #: Bytes of a table as float64 from which its rows stay in their file.
 IN_MEMORY = 512 << 20
+_SMALL, _COPIES = 32 << 20, 4  # bytes that are always kept in memory; times their size that reading and training take
 _BLOCK = 16 << 20  # bytes as float64 that are read at a time
 _HELD = 32 << 20  # bytes of held-out rows as float64
 _HELD_ROWS = 20_000
 
 
 def fits_in_memory(n: int, d: int) -> bool:
-    """Whether rows [n, d] are kept in memory."""
-    return 8 * n * d <= IN_MEMORY
+    """Whether rows [n, d] are kept in memory: they are few enough, and that with their copies they leave some free."""
+    size, free = 8 * n * d, available_memory()
+    return size <= IN_MEMORY and (size <= _SMALL or free is None or _COPIES * size <= free)
 
 
 def held_out_limit(d: int) -> int:

@@ -43,13 +43,21 @@ class KnownInputs:
 
 def summary_of_inputs(
     x: np.ndarray,  # [n, d] raw units
+    ends: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Return the summary of training rows stored with a student: quantiles, whole-number columns, values of columns
     that take few, correlation of the ranks.
 
     It holds a few numbers per feature and no rows; calibration uses it in place of rows.
+
+    Parameters
+    ----------
+    ends : (low [d], high [d]), optional
+        The ranges of all rows, where ``x`` is a sample of them.
     """
     x = np.asarray(x, np.float64)
+    if ends is not None:
+        x = np.concatenate([x, np.stack(ends)])
     summary: dict[str, Any] = {
         "quantiles": np.quantile(x, LEVELS, axis=0).tolist(),
         "integer": (x == np.round(x)).all(axis=0).tolist(),

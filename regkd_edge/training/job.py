@@ -265,7 +265,8 @@ def known_hash(known: Known, teacher: nn.Module) -> str:
 def arrays_hash(*arrays: np.ndarray) -> str:
     sha = hashlib.sha256()
     for array in arrays:
-        sha.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        sha.update(str(array.shape).encode())
+        sha.update(np.ascontiguousarray(array))
     return sha.hexdigest()
 
 

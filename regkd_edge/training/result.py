@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..data import Dataset, Scalers, Split, save_predictions
-from ..data.stored import held_out_limit, is_stored
+from ..data.stored import held_out_limit, is_stored, moments_of
 from ..fused import Choice
 from ..io.files import write_json
 from ..models import Spec, Student, Teacher, predict, save_model
@@ -20,6 +21,8 @@ from ..sampling.synthetic import summary_of_inputs
 from .checkpoint import Checkpoint
 
 __all__ = ["Trained"]
+
+_SUMMARIZED = 2 << 20  # numbers of the rows whose quantiles and ranks are taken
 
 
 @dataclass(eq=False)
@@ -85,6 +88,7 @@ class Trained:
     notes: list[str] = field(default_factory=list)
     race: dict[str, Any] | None = None
     best_targets: Sequence[float] = ()
+    _summary_of: tuple[weakref.ref[Dataset], dict[str, Any]] | None = field(default=None, init=False, repr=False)
 
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
@@ -113,10 +117,20 @@ class Trained:
 
     def inputs_known(self, dataset: Dataset) -> dict[str, Any] | None:
         """Summary of the rows that it was trained on, or of its inputs as described where it saw none."""
-        if not len(self.rows.train):
+        rows = self.rows.train
+        if not len(rows):
             return self.inputs
-        every = -(-len(self.rows.train) // held_out_limit(dataset.d)) if is_stored(dataset.x) else 1
-        return summary_of_inputs(dataset.x[self.rows.train[::every]])
+        if self._summary_of is not None and self._summary_of[0]() is dataset:
+            return self._summary_of[1]
+        most = held_out_limit(dataset.d) if is_stored(dataset.x) else max(1, _SUMMARIZED // dataset.d)
+        some = rows[:: -(-len(rows) // most)]
+        ends = None
+        if len(some) < len(rows) and not is_stored(dataset.x):
+            found = moments_of(dataset.x, rows)
+            ends = found.low, found.high
+        summary = summary_of_inputs(dataset.x[some], ends)
+        self._summary_of = weakref.ref(dataset), summary
+        return summary
 
     def summary(self) -> dict[str, Any]:
         """Return JSON-able facts for tables and state.json."""

@@ -15,7 +15,7 @@ from ..config.objective import WITHOUT_LABELS
 from ..data import Dataset, Places, Scalers, Split, subset
 from ..data.columns import Columns
 from ..data.named import read_inputs
-from ..data.stored import is_stored
+from ..data.stored import blocks_of, is_stored
 from ..models import Teacher, places_for
 from ..models.mlp import is_plain
 from ..objectives import Schedule, is_differentiable
@@ -83,7 +83,7 @@ class Setting:
             stream = rows.train
             first = Shards(stream, dataset.d, config.batch, seed, make=lambda some: Source(config.batch)).rows_of(0)
             rows = replace(rows, train=first)
-        parts = standardized_rows(dataset, rows, scalers)
+        parts = [standardized_rows(dataset, seen, scalers) for seen in (rows.train, rows.validation)]
         drawn = POINTS if config.steps == "auto" else min(POINTS, config.steps * config.batch)
         module = teacher.standardized(scalers)
         once = teacher.mlp is None and dataset.answers is None and not is_stored(dataset.x)
@@ -101,7 +101,7 @@ class Setting:
     def with_rows(self, train: np.ndarray, held: np.ndarray, points: int) -> Setting:
         """The same with other row numbers to learn from and to be judged on."""
         rows = Split(train, held, self.rows.test)
-        a, b = standardized_rows(self.dataset, rows, self.scalers)
+        a, b = (standardized_rows(self.dataset, seen, self.scalers) for seen in (train, held))
         return replace(self, rows=rows, train=a, held=b, points=min(self.points, points), stream=None)
 
     def ask_at_most(self, points: int | None) -> None:
@@ -229,9 +229,16 @@ class Setting:
         )
 
 
-def standardized_rows(dataset: Dataset, rows: Split, scalers: Scalers) -> list[tuple[np.ndarray, np.ndarray]]:
-    """``(x, y)`` of the training and of the validation rows."""
-    return [
-        (scalers.x.standardize(dataset.x[i]), scalers.y.standardize(dataset.y[i]))
-        for i in (rows.train, rows.validation)
-    ]
+def standardized_rows(
+    dataset: Dataset,
+    rows: np.ndarray,  # [n] row numbers
+    scalers: Scalers,
+    kind: type[np.floating] = np.float64,
+) -> tuple[np.ndarray, np.ndarray]:  # [n, d], [n, o]
+    """Inputs and targets of rows, standardised in float64 some megabytes at a time, and kept as ``kind``."""
+    x, y = np.empty((len(rows), dataset.d), kind), np.empty((len(rows), dataset.o), kind)
+    for begin, block in blocks_of(dataset.x, rows):
+        part = slice(begin, begin + len(block))
+        x[part] = scalers.x.standardize(block)
+        y[part] = scalers.y.standardize(dataset.y[rows[part]])
+    return x, y

@@ -96,8 +96,7 @@ def train_teacher(
 
         shards = Shards(rows.train, dataset.d, batch, seed, make)
         seen = replace(rows, train=shards.rows_of(0))
-    train, validation = standardized_rows(dataset, seen, scalers)
-    x, y = (torch.from_numpy(v).float() for v in train)
+    x, y = (torch.from_numpy(v) for v in standardized_rows(dataset, seen.train, scalers, np.float32))
     return Training(
         pair=plain_pair(config.teacher, dataset.d, dataset.o, seed, dataset.input_shape),
         source=Source(batch, x, y),
@@ -108,7 +107,7 @@ def train_teacher(
         scalers=scalers,
         rows=rows,
         shards=shards,
-        held=validation,
+        held=standardized_rows(dataset, rows.validation, scalers),
         total=config.epochs * an_epoch,
         every=epochs_a_look * an_epoch,
         patience=math.ceil(config.patience / epochs_a_look),

@@ -197,3 +197,13 @@ def test_memory_stays_far_below_the_size_of_the_table(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert isinstance(table.x, StoredRows) and len(table) == 60_000
     assert peak < 13 << 20  # 20 MB as float64
+
+
+def test_a_table_stays_in_its_file_where_little_memory_is_free(monkeypatch):
+    monkeypatch.setattr(stored, "available_memory", lambda: 300 << 20)
+    assert not stored.fits_in_memory(1_000_000, 13)  # 99 MiB, and four times that with its copies
+    assert stored.fits_in_memory(1_000_000, 9) and stored.fits_in_memory(1000, 13)
+    monkeypatch.setattr(stored, "available_memory", lambda: 0)
+    assert stored.fits_in_memory(1000, 13)
+    monkeypatch.setattr(stored, "available_memory", lambda: None)
+    assert stored.fits_in_memory(1_000_000, 13)

@@ -94,3 +94,13 @@ def test_equal_features_and_a_single_row_do_not_break_it():
     assert np.isfinite(made).all() and np.corrcoef(made.T).min() > 0.9
     assert synthetic_rows(about, 1).shape == (1, 3)
     assert np.isfinite(synthetic_rows(known_inputs(Scalers.fit(x[:1], x[:1, :1]).x, summary_of_inputs(x[:1])), 5)).all()
+
+
+def test_a_sample_of_the_rows_is_stored_with_the_range_of_all(x):
+    ends = x.min(0), x.max(0)
+    sample, whole = summary_of_inputs(x[::8], ends), summary_of_inputs(x)
+    for stored in (sample, whole):
+        assert np.array_equal(stored["quantiles"][0], ends[0]) and np.array_equal(stored["quantiles"][-1], ends[1])
+    assert sample["integer"] == whole["integer"] and sample["values"][2:] == [[0.0, 1.0], [7.0]]
+    inside = np.array(sample["quantiles"])[10:-10, :2] - np.array(whole["quantiles"])[10:-10, :2]
+    assert (np.abs(inside) < 0.25 * x[:, :2].std(0)).all()  # 500 rows: a standard error of a quantile is 0.05 to 0.15

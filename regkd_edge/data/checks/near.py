@@ -31,8 +31,10 @@ def close_groups(
     ``left_out``: columns that say which row it is. None where the rows form no groups, or are more than 5,000.
     """
     n = len(x)
+    if not 20 <= n <= _ROWS:
+        return None
     kept = [j for j in range(x.shape[1]) if j not in left_out and x[:, j].std() > 0]
-    if n**2 * len(kept) > _PRODUCTS or not 20 <= n <= _ROWS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
+    if n**2 * len(kept) > _PRODUCTS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
         return None
     z = x[:, kept]
     low, high = np.percentile(z, [25, 75], axis=0)

@@ -255,10 +255,12 @@ def copied_inputs(
     """Say which inputs are the same as another one in every row."""
     first: dict[bytes, list[int]] = {}
     for j, column in enumerate(x.T):
-        if len(column) and np.isfinite(column).all() and column.min() != column.max():
+        if len(column):
             first.setdefault(np.ascontiguousarray(column[:: max(1, len(column) // 1000)]).tobytes(), []).append(j)
     notes = []
     for group in first.values():
+        if len(group) > 1:
+            group = [j for j in group if np.isfinite(x[:, j]).all() and x[:, j].min() != x[:, j].max()]
         copies = [inputs[j] for j in group[1:] if np.array_equal(x[:, j], x[:, group[0]])]
         if copies:
             shown = ", ".join(f"'{name}'" for name in copies)

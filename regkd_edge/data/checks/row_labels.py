@@ -21,6 +21,7 @@ _TIME = re.compile(
 )
 _EPOCH = 0.9e9, 2.2e9  # seconds since 1970, from 1998 to 2039; in ms, us and ns too
 _FEWEST = 20  # rows
+_GLANCE = 64  # first rows, which tell of most columns of a long table that they are no label
 
 
 def column_that_counts(
@@ -33,13 +34,16 @@ def column_that_counts(
     if n < 10:
         return found
     for name, column in zip(names, values.T):
-        steps = np.diff(column[:64])
+        glance = column[:_GLANCE]
+        steps = np.diff(glance)
         if not np.isfinite(steps).all() or steps[0] == 0:
             continue
         rising = np.abs(steps - steps[0]).max() <= 1e-9 * max(abs(column[0]), abs(column[-1]))
         if rising:
             line = column[0] + steps.mean() * np.arange(n)
             rising = bool(np.abs(column - line).max() <= 1e-6 * abs(steps[0]) * n)
+        if not rising and (glance != np.rint(glance)).any():
+            continue
         low = column.min()
         if rising or (low == np.rint(low) and column.max() == low + n - 1 and _distinct_whole(column)):
             found.append(name)
@@ -53,19 +57,26 @@ def _distinct_whole(column: np.ndarray) -> bool:
 def is_time(name: str, column: np.ndarray) -> bool:
     """Whether a column holds times, by its name and rising values,
     or by values that are seconds since 1970 or dates."""
-    if len(column) < 10 or not np.isfinite(column).all():
+    named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+    glance = column[:_GLANCE]
+    if len(column) < 10 or not (named or _dates(glance) or _epoch(glance)) or not np.isfinite(column).all():
         return False
     if _dates(column) and len(np.unique(column)) >= 10:  # 1 number of 27 in that range is one
         return True
     low, high = float(column.min()), float(column.max())
-    named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
-    epoch = any(_EPOCH[0] * unit < low < high < _EPOCH[1] * unit for unit in (1.0, 1e3, 1e6, 1e9))
+    epoch = low < high and _epoch(column)
     if not (epoch or named):
         return False
     varied = len(np.unique(column)) > 0.5 * len(column)
     if epoch and (named or bool((np.diff(column) >= 0).all())) and varied:
         return True
     return named and (_dates(column) or (varied and bool((np.diff(column) >= 0).all()) and low < high))
+
+
+def _epoch(column: np.ndarray) -> bool:
+    """Whether all numbers are seconds since 1970, from 1998 to 2039, or milli-, micro- or nanoseconds."""
+    low, high = float(column.min()), float(column.max())
+    return any(_EPOCH[0] * unit < low <= high < _EPOCH[1] * unit for unit in (1.0, 1e3, 1e6, 1e9))
 
 
 def _dates(column: np.ndarray) -> bool:
@@ -89,9 +100,9 @@ def labels_of_rows(
     for name, column in zip(names, values.T):
         if name in counting:
             found.append(name)
-        elif len(column) >= _FEWEST and np.isfinite(column).all():
+        elif len(column) >= _FEWEST:
             named = _LABEL.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
-            differs = named and _distinct_whole(column)
+            differs = named and np.isfinite(column).all() and _distinct_whole(column)
             if differs or is_time(name, column):
                 found.append(name)
     return found if len(found) < len(names) else []  # an even axis may well be the only input of a curve

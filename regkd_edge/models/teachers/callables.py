@@ -80,8 +80,8 @@ class ArrayFunction(nn.Module):
                 f"{type(error).__name__}: {str(error).rstrip('.')}.",
                 "It is given rows as float64 [n, d], all at once, and returns [n, o] or [n]: fix it, or fit it first."
                 if self.frame is None
-                else "It was fitted on a data frame: give a factory whose function takes an array [n, d] and builds "
-                "that.",
+                else "It was fitted on a data frame: give a function of rows [n, d] that builds that; in a run, a "
+                "factory that returns it (--factory file.py:NAME).",
             ) from error
         if isinstance(answer, np.ndarray):
             y = answer[:, None] if answer.ndim == 1 else answer

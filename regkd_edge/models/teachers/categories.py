@@ -52,7 +52,7 @@ def of_lightgbm(booster: Any, text: str | None = None) -> Categories:
         raise ModelError(
             f"the LightGBM model was fitted on a data frame with {len(lists)} columns of categories, and splits on "
             f"{len(columns)}: which is which is not kept.",
-            "Fit it on arrays with categorical_feature, or give a factory whose function builds the data frame.",
+            "Fit it on arrays with categorical_feature, or give a function of rows [n, d] that builds the data frame.",
         )
     names = booster.feature_name()
     return {j: _numbers("LightGBM", names[j], values) for j, values in zip(columns, lists)}
@@ -125,7 +125,8 @@ def _numbers(kind: str, name: str, values: Sequence[Any]) -> list[float]:
         shown = ", ".join(repr(value) for value in list(values)[:3])
         raise ModelError(
             f"the {kind} model was fitted on the words of column '{name}' ({shown}), and rows are numbers here.",
-            "Give a factory whose function makes these words of the codes of the column.",
+            "Give a function of rows [n, d] that makes the words of the column's codes and asks the model; in a run, a "
+            "factory that returns it (--factory file.py:NAME).",
         )
     return [float(value) for value in values]
 

@@ -9,13 +9,14 @@ from torch import nn
 from ...errors import ModelError
 from ...io.arrays import inflated_problem
 from ...io.regular import file_problem
+from ...io.words import counted
 from ..outputs import Outputs
 from ..teacher import Teacher
 from ..weights import torch_archive, unpickled
 from .callables import ArrayFunction
 from .estimator_networks import with_network
 from .estimators import PICKLES, booster_of, read_booster, read_estimator
-from .exported import read_program, read_torchscript
+from .exported import FixedBatch, read_program, read_torchscript
 from .onnx_file import read_onnx
 
 __all__ = ["from_file"]
@@ -73,7 +74,7 @@ def from_file(path: str | Path, units: str = "raw", *, output: str | None = None
     if suffix == ".onnx":
         return _onnx(path, units, output)
     if archive == "a torch.export program" or suffix == ".pt2":
-        return _of("torch.export", read_program(path, Outputs(str(path), output), trust=trust), path, units, output)
+        return _program(path, units, output, trust)
     if archive == "a TorchScript program":
         return _of("torchscript", read_torchscript(path, trust=trust), path, units, output)
     if suffix == ".safetensors":
@@ -100,6 +101,17 @@ def _of(form: str, module: nn.Module, path: Path, units: str, output: str | None
     teacher = Teacher(module, None, units, f"{form} {path.name}", output=output)
     teacher.form, teacher.file = form, path
     teacher.found = [("the module", module)]
+    return teacher
+
+
+def _program(path: Path, units: str, output: str | None, trust: bool) -> Teacher:
+    module = read_program(path, Outputs(str(path), output), trust=trust)
+    teacher = _of("torch.export", module, path, units, output)
+    if isinstance(module, FixedBatch):
+        teacher.notes.append(
+            f"the program takes {counted(module.batch, 'row')} at a time and is called once for each of these, by "
+            "PyTorch; export it with a dynamic first dimension to ask it for many rows at once"
+        )
     return teacher
 
 

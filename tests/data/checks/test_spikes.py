@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from regkd_edge.data.checks import spikes
 from regkd_edge.data.checks.spikes import disagreeing_values
 
 N = 400
@@ -141,3 +142,18 @@ def test_a_mark_among_whole_degrees_or_few_levels_is_named(mark, levels, seed):
 )
 def test_columns_of_few_levels_are_left_in_peace(levels, seed):
     assert disagreeing_values(*coarse(None, seed=seed, levels=levels), list("abct"), ["y"]) == []
+
+
+def test_a_mark_in_a_long_table_is_found_in_a_sample_of_its_rows(monkeypatch):
+    """The rows of a column without a frequent value are not sorted; where one is frequent nothing changes."""
+    monkeypatch.setattr(spikes, "_LONG", N)
+    monkeypatch.setattr(spikes, "_GLANCE", 2000)
+    sorted_, genuine = [], spikes._coarse
+    monkeypatch.setattr(spikes, "_coarse", lambda *given: (sorted_.append(given), genuine(*given))[1])
+    marked = np.where(AT, 20.0, TEMPERATURE)
+    (note,) = notes(marked)
+    assert "input 't' has 20 in" in note
+    rng = np.random.default_rng(1)
+    del sorted_[:]
+    assert disagreeing_values(rng.normal(size=(N * 50, 3)), rng.normal(size=(N * 50, 1)), list("abc"), ["y"]) == []
+    assert sorted_ == []

@@ -57,9 +57,18 @@ def test_values_of_categories_are_answered_as_in_the_frame(tmp_path, fit, name):
 @pytest.mark.parametrize(("fit", "name"), [(lightgbm, "t.txt"), (xgboost, "t.json")])
 def test_categories_that_are_words_are_named(tmp_path, fit, name):
     _, y, table = frame(["red", "green", "blue", "grey"])
-    fit(table, y, tmp_path / name)
-    with pytest.raises(ModelError, match="fitted on the words of column 'kind'"):
-        rk.load_teacher(tmp_path / name)
+    model = fit(table, y, tmp_path / name)
+    for source in (model, tmp_path / name):
+        with pytest.raises(ModelError, match=r"fitted on the words of column 'kind'.*function of rows \[n, d\]"):
+            rk.load_teacher(source)
+
+    def in_words(rows):  # the remedy
+        kinds = pandas.Categorical.from_codes(rows[:, 1].astype(int), table["kind"].cat.categories)
+        return model.predict(pandas.DataFrame({"a": rows[:, 0], "kind": kinds}))
+
+    rows = np.column_stack([table["a"], table["kind"].cat.codes])
+    right = model.predict(table)
+    assert np.std(right) > 3 and np.allclose(rk.load_teacher(in_words).predict(rows)[:, 0], right, atol=1e-5)
 
 
 def test_a_booster_of_xgboost_in_memory_is_asked_with_arrays():

@@ -41,6 +41,7 @@ def test_an_exported_program(data, net, batch):
     teacher = taken("m.pt2", data)
     assert np.allclose(teacher.predict(data.x), of_module(module, data.x), atol=1e-6)
     assert teacher.differentiable and (teacher.mlp is not None) == (net is perceptron and batch == "free")
+    assert any("at a time and is called once for each" in note for note in teacher.notes) == (batch == "fixed")
     with pytest.raises(DataError, match="3 columns, expected 4"):
         teacher.predict(data.x[:, :3])
 
