@@ -32,10 +32,14 @@ def column_that_counts(
     found: list[str] = []
     if n < 10:
         return found
-    for name, column in zip(names, values.T):
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.diff(values[:64], axis=0)
+        low, high = values.min(axis=0), values.max(axis=0)
+        even = np.abs(steps - steps[0]).max(axis=0) <= 2e-9 * np.maximum(np.abs(values[0]), np.abs(values[-1]))
+        candidate = (even | (high == low + n - 1)) & np.isfinite(steps).all(axis=0) & (steps[0] != 0)
+    for j in np.flatnonzero(candidate).tolist():
+        name, column = names[j], values[:, j]
         steps = np.diff(column[:64])
-        if not np.isfinite(steps).all() or steps[0] == 0:
-            continue
         rising = np.abs(steps - steps[0]).max() <= 1e-9 * max(abs(column[0]), abs(column[-1]))
         if rising:
             line = column[0] + steps.mean() * np.arange(n)
