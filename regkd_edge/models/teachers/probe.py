@@ -113,7 +113,7 @@ _LOADS["onnxruntime"] = """
         session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         shapes = [[size if isinstance(size, int) else 1 for size in one.shape] for one in session.get_inputs()]
         if sum(float(np.prod(shape, dtype=float)) for shape in shapes) > 1 << 23:
-            return  # images of many megapixels: their own size is no secret
+            return  # images of many megapixels: they may take what their size says
         kinds = [kinds.get(one.type[7:-1], "?") for one in session.get_inputs()]
         row = [np.zeros(shape, kind) for shape, kind in zip(shapes, kinds)]
         session.run(None, {one.name: values for one, values in zip(session.get_inputs(), row)})
