@@ -116,7 +116,8 @@ def read_inputs(
                 "Correct that cell, or leave the row out.",
             )
     of_words = {name: column for category in categories for name, column in _coded(frame, category).items()}
-    x = np.column_stack([of_words[n] if n in of_words else frame.values[:, frame.names.index(n)] for n in names])
+    place = {name: j for j, name in enumerate(frame.names)}
+    x = np.column_stack([of_words[n] if n in of_words else frame.values[:, place[n]] for n in names])
     bad = ~np.isfinite(x)
     if bad.any():
         row, j = (int(v) for v in np.argwhere(bad)[0])

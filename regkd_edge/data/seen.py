@@ -13,6 +13,7 @@ __all__ = ["Seen"]
 
 _FEW = 64  # maximum number of distinct values that are listed
 _BLOCK, _FEWEST = 16 << 20, 256  # bytes of rows in a file that are looked at at a time, and rows at least
+_AT_ONCE = 1 << 22  # numbers of a block of columns
 _GLANCE = 4096  # rows of a block after which the search stops if they have more distinct values
 
 
@@ -63,14 +64,22 @@ class Seen:
     def _add(self, block: np.ndarray, listed: Collection[int]) -> None:  # [n, d]
         self.count += len(block)
         self.low, self.high = np.minimum(self.low, block.min(axis=0)), np.maximum(self.high, block.max(axis=0))
+        step = max(1, _AT_ONCE // len(block))
+        many = np.zeros(block.shape[1], bool)
+        for begin in range(0, block.shape[1], step):  # a call for each of 100,000 columns takes seconds
+            part = block[:, begin : begin + step]
+            broken = part != np.rint(part)
+            row = broken.argmax(axis=0)
+            new = np.flatnonzero(broken.any(axis=0) & self.whole[begin : begin + step])
+            self.whole[begin + new], self.odd[begin + new] = False, part[row[new], new]
+            glance = np.sort(part[:_GLANCE], axis=0)
+            steps = (glance[1:] != glance[:-1]) & ~np.isnan(glance[:-1])
+            many[begin : begin + step] = steps.sum(axis=0) >= _FEW
         for j, column in enumerate(block.T):
-            for some in (column[:_GLANCE], column):  # most columns that are not whole show it at once
-                if self.whole[j] and (broken := some != np.rint(some)).any():
-                    self.whole[j], self.odd[j] = False, some[np.argmax(broken)]
             known = self.values[j]
             if known is None:
                 continue
-            if j not in listed and len(np.unique(column[:_GLANCE])) > _FEW:
+            if j not in listed and many[j]:
                 self.values[j] = None
                 continue
             known = np.union1d(known, column) if len(known) else np.unique(column)

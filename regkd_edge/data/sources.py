@@ -13,7 +13,7 @@ from ..config.data import thousands_by_column
 from ..errors import DataError
 from ..io.words import counted
 from .checks.problems import require_numbers
-from .checks.ranges import range_problem
+from .checks.ranges import require_ranges
 from .checks.suspicious import suspicious_values
 from .reading import BUNDLED, Frame, Missing, TextFormat, read_frame
 from .reading.examples import Examples
@@ -235,17 +235,14 @@ def _tables(
                 "Give recordings of the same columns, in order.",
             )
         require_numbers(frame, targets, config.blanks)
-        for j, column in enumerate(frame.names):
-            problem = range_problem(str(file), column, frame.values[:, j])
-            if problem is not None:
-                raise problem
+        require_ranges(str(file), frame.names, frame.values)
         inputs = [column for column in frame.names if column not in targets]
         if not inputs:
             raise DataError(f"all columns of '{file}' are targets.", "Name fewer targets.")
         unit = config.group if config.group in beside else None
         if len(found) == 0:
-            x = frame.values[:, [frame.names.index(c) for c in inputs]]
-            y = frame.values[:, [frame.names.index(c) for c in targets]]
+            place = {name: j for j, name in enumerate(frame.names)}
+            x, y = (frame.values[:, [place[name] for name in names]] for names in (inputs, targets))
             notes += [*frame.notes, *suspicious_values(frame.dotted, x, y, inputs, targets)]
         found += of_table(frame, name, targets, beside, unit)
     notes += clipped_or_silent(found)

@@ -185,7 +185,8 @@ class _Reading:
         for category in self.categories:
             part.values[:, part.names.index(category.name)] = category.codes(part.texts[category.name])
             part.odd.pop(category.name, None)
-        order = [part.names.index(name) for name in (*self.inputs, *self.targets)]
+        number = {name: j for j, name in enumerate(part.names)}
+        order = [number[name] for name in (*self.inputs, *self.targets)]
         part.values, part.names = part.values[:, order], [part.names[j] for j in order]
         blank = np.isnan(part.values)
         self.blank = self.blank + blank.sum(axis=0)

@@ -14,7 +14,7 @@ from ..config import DataConfig
 from ..config.problems import validated
 from ..errors import DataError
 from .checks.problems import require_numbers
-from .checks.ranges import coarse_or_constant, range_problem
+from .checks.ranges import coarse_or_constant, require_ranges
 from .checks.relations import copied_inputs, given_away, later_targets
 from .checks.row_labels import column_that_counts
 from .checks.suspicious import suspicious_values
@@ -272,10 +272,8 @@ def check_values(
     source: str, inputs: list[str], targets: list[str], x: np.ndarray, y: np.ndarray, varying: bool
 ) -> None:
     """Refuse columns beyond the range of float32 engines; where they should vary, constant targets."""
-    for name, values in zip([*inputs, *targets], [*x.T, *y.T]):
-        problem = range_problem(source, name, values)
-        if problem is not None:
-            raise problem
+    require_ranges(source, inputs, x)
+    require_ranges(source, targets, y)
     if not varying:
         return
     for name, v in zip(targets, y.T):

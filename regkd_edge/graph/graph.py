@@ -14,7 +14,7 @@ from ..io.limits import ENGINE_BYTES
 from ..io.regular import file_problem
 from ..io.words import counted
 
-__all__ = ["input_of", "load_graph", "row_shape"]
+__all__ = ["input_of", "load_graph", "row_shape", "tensors_of"]
 
 
 def load_graph(path: str | Path) -> Any:
@@ -33,7 +33,7 @@ def load_graph(path: str | Path) -> Any:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises its own classes, and they changed between versions
         raise GraphError(f"'{path}' is not an ONNX graph: {error}.", "Export the student again.") from None
-    for tensor in _tensors(model.graph):
+    for tensor in tensors_of(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise GraphError(
                 f"'{path}' keeps the values of '{tensor.name}' in another file, which is not read.",
@@ -42,7 +42,7 @@ def load_graph(path: str | Path) -> Any:
     return model
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
+def tensors_of(graph: Any) -> Iterator[Any]:
     """Yield all constants of a graph and of the graphs in it."""
     yield from graph.initializer
     for node in graph.node:
@@ -50,7 +50,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
                 if len(inner.node) or len(inner.initializer):
-                    yield from _tensors(inner)
+                    yield from tensors_of(inner)
 
 
 def input_of(model: Any) -> tuple[str, int, int | None]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,9 @@ def _check_shape(content: bytes) -> None:
     """Refuse too many or too deeply nested values before any is made."""
     if len(content) < NESTING:
         return
-    outside = np.frombuffer(re.sub(rb'"(?:[^"\\]|\\.)*"', b"", content), np.uint8)
+    # A regular expression that cuts the strings out takes 20 bytes for each byte of a file of short ones.
+    marks = np.frombuffer(content.replace(b"\\\\", b"").replace(b'\\"', b""), np.uint8)
+    outside = marks[np.cumsum(marks == ord('"'), dtype=np.uint8) % 2 == 0]  # parity survives the overflow
     opens, commas = np.isin(outside, _OPEN), outside == ord(",")
     values = int(opens.sum()) + int(commas.sum()) + 1
     if values > JSON_VALUES:

@@ -25,6 +25,7 @@ from .store import count_parameters
 __all__ = ["Teacher"]
 
 _CHUNK = 4096  # rows per call
+_ASKED = 1 << 23  # inputs, beyond which it is asked with the data alone
 
 
 class Teacher:
@@ -189,7 +190,7 @@ class Teacher:
     def ask_once(self) -> Teacher:
         """Let one that says its number of inputs answer two rows,
         so that its line knows the outputs; returns itself."""
-        if self.widths[0] is not None and self.units == "raw":
+        if self.widths[0] is not None and self.widths[0] <= _ASKED and self.units == "raw":
             with contextlib.suppress(UserError):  # one that does not take zeros is asked with the data
                 self.predict(np.zeros((2, self.widths[0])))
         return self

@@ -46,11 +46,13 @@ def _run_limited(code: str, arguments: Sequence[object], memory: int, seconds: i
     return _run(loads, code, arguments, memory, seconds)[0]
 
 
-def _crash_of(kind: str, path: Path) -> str | None:
+def _crash_of(kind: str, path: Path, beside: int = 0) -> str | None:
     from regkd_edge.models.teachers import probe
 
     each = "import json, sys\nlimit(int(sys.argv[1]), int(sys.argv[2]))\nprint(json.dumps(reason(sys.argv[3])))\n"
-    said, status = _run(probe.reading_code(kind), f"# {kind}\n{each}", [path.resolve()], *probe.limits_of(path))
+    said, status = _run(
+        probe.reading_code(kind), f"# {kind}\n{each}", [path.resolve()], *probe.limits_of(kind, path, beside)
+    )
     if said is not None:
         return json.loads(said)
     slow = status in (-signal.SIGXCPU, -signal.SIGKILL)
@@ -61,11 +63,11 @@ def _crash_of(kind: str, path: Path) -> str | None:
 def warm_children() -> Iterator[None]:
     """Within the block, the package's readers that start a process ask a child that lives on."""
     from regkd_edge.data.reading import mat, workbook
-    from regkd_edge.models.teachers import estimators
+    from regkd_edge.models.teachers import estimators, onnx_file
 
     places = (
         (mat, "run_limited", _run_limited), (workbook, "run_limited", _run_limited),
-        (estimators, "crash_of", _crash_of),
+        (estimators, "crash_of", _crash_of), (onnx_file, "crash_of", _crash_of),
     )  # fmt: skip
     kept = [getattr(module, name) for module, name, _ in places]
     try:

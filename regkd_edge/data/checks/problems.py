@@ -84,12 +84,13 @@ def require_numbers(
     DataError
     """
     found = _Findings("drop" if blanks == "refuse" else "")
+    numbers, demanded = frame.numbers(), set(targets)
     for name in frame.names:
         odd = frame.odd.get(name)
         if odd is not None and odd.count:
-            _judge(found, frame, name, odd, frame.numbers(name), name in targets)
+            _judge(found, frame, name, odd, numbers[name], name in demanded)
     _infinite(found, frame)
-    _blanks(found, frame, targets, [*found.drop, *found.categorical], blanks)
+    _blanks(found, frame, numbers, demanded, [*found.drop, *found.categorical], blanks)
     if not found.said:
         return
     for name in counting():
@@ -219,24 +220,26 @@ def _has_points(frame: Frame, name: str) -> bool:
 
 
 def _infinite(found: _Findings, frame: Frame) -> None:
-    for j, name in enumerate(frame.names):
+    for j in np.flatnonzero(np.isinf(frame.values).any(axis=0)).tolist():
         infinite = np.isinf(frame.values[:, j])
-        if infinite.any():
-            row = int(np.argmax(infinite))
-            value, count = frame.values[row, j], int(infinite.sum())
-            found.say(name, f"{value:g} ({frame.place(row)}; {counted(count, 'such cell')})")
-            found.mark([f"{value:g}"])
+        row = int(np.argmax(infinite))
+        value, count = frame.values[row, j], int(infinite.sum())
+        found.say(frame.names[j], f"{value:g} ({frame.place(row)}; {counted(count, 'such cell')})")
+        found.mark([f"{value:g}"])
 
 
-def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Sequence[str], rule: str) -> None:
+def _blanks(
+    found: _Findings, frame: Frame, numbers: dict[str, int], targets: set[str], aside: Sequence[str], rule: str
+) -> None:
     """Count the blank cells of each column where the rule refuses them, or leaves no row."""
     n, beside = frame.rows, set(aside)
     blank, infinite = np.isnan(frame.values), np.isinf(frame.values).sum(axis=0).tolist()
     counts = {}
     for j, name in enumerate(frame.names):
-        odd = frame.odd.get(name, Odd())
-        blank[np.array(odd.rows, dtype=np.int64), j] = False
-        count = n - frame.numbers(name) - odd.count - infinite[j]
+        odd = frame.odd.get(name)
+        if odd is not None:
+            blank[np.array(odd.rows, dtype=np.int64), j] = False
+        count = n - numbers[name] - (0 if odd is None else odd.count) - infinite[j]
         if count and name not in beside:
             counts[name] = count
     for j, name in enumerate(frame.names):
@@ -247,7 +250,8 @@ def _blanks(found: _Findings, frame: Frame, targets: Sequence[str], aside: Seque
             found.say(name, f"{'only blank or nan cells' if count == n else cells} (first in {place})")
     least = 0.5 * n if rule == "refuse" else n
     found.drop += [name for name, count in counts.items() if count >= least and name not in targets]
-    kept = [j for j, name in enumerate(frame.names) if name in counts and name not in found.drop]
+    dropped = set(found.drop)
+    kept = [j for j, name in enumerate(frame.names) if name in counts and name not in dropped]
     if rule != "refuse" or not kept:
         return
     rows = int(blank[:, kept].any(axis=1).sum())

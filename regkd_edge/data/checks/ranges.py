@@ -10,7 +10,7 @@ from ...errors import DataError
 from ..stored import Moments
 from ..typed import missing_option
 
-__all__ = ["COARSE", "LARGEST", "coarse_or_constant", "range_problem"]
+__all__ = ["COARSE", "LARGEST", "coarse_or_constant", "range_problem", "require_ranges"]
 
 # Engines take raw values as float32: beyond this the values, squares or reciprocals leave its range.
 LARGEST, _SMALLEST = 1e30, 1e-30
@@ -38,6 +38,18 @@ def range_problem(source: str, name: str, values: np.ndarray) -> DataError | Non
             "Use another unit.",
         )
     return None
+
+
+def require_ranges(source: str, names: Sequence[str], values: np.ndarray) -> None:  # [N, c]
+    """Refuse the first column that is beyond the range of a float32 engine, as :func:`range_problem` says."""
+    low, high = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)  # nan only where all are
+    with np.errstate(invalid="ignore", over="ignore"):
+        spread = high - low
+        odd = (np.maximum(np.abs(low), np.abs(high)) > LARGEST) | ((spread > 0) & (spread < _SMALLEST))
+    for j in np.flatnonzero(odd).tolist():
+        problem = range_problem(source, names[j], values[:, j])
+        if problem is not None:
+            raise problem
 
 
 def coarse_or_constant(found: Moments, names: Sequence[str]) -> list[str]:

@@ -260,7 +260,8 @@ def copied_inputs(
     notes = []
     for group in first.values():
         if len(group) > 1:
-            group = [j for j in group if np.isfinite(x[:, j]).all() and x[:, j].min() != x[:, j].max()]
+            low, high = x[:, group].min(axis=0), x[:, group].max(axis=0)  # NaN where a value is missing
+            group = np.array(group)[np.isfinite(low) & np.isfinite(high) & (low != high)].tolist()
         copies = [inputs[j] for j in group[1:] if np.array_equal(x[:, j], x[:, group[0]])]
         if copies:
             shown = ", ".join(f"'{name}'" for name in copies)

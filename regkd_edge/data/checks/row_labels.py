@@ -33,17 +33,19 @@ def column_that_counts(
     found: list[str] = []
     if n < 10:
         return found
-    for name, column in zip(names, values.T):
-        glance = column[:_GLANCE]
-        steps = np.diff(glance)
-        if not np.isfinite(steps).all() or steps[0] == 0:
-            continue
+    with np.errstate(invalid="ignore", over="ignore"):
+        glances = values[:_GLANCE]
+        steps = np.diff(glances, axis=0)
+        even = np.abs(steps - steps[0]).max(axis=0) <= 2e-9 * np.maximum(np.abs(values[0]), np.abs(values[-1]))
+        whole = (glances == np.rint(glances)).all(axis=0) & (values.max(axis=0) == values.min(axis=0) + n - 1)
+        candidate = (even | whole) & np.isfinite(steps).all(axis=0) & (steps[0] != 0)
+    for j in np.flatnonzero(candidate).tolist():
+        name, column = names[j], values[:, j]
+        steps = np.diff(column[:_GLANCE])
         rising = np.abs(steps - steps[0]).max() <= 1e-9 * max(abs(column[0]), abs(column[-1]))
         if rising:
             line = column[0] + steps.mean() * np.arange(n)
             rising = bool(np.abs(column - line).max() <= 1e-6 * abs(steps[0]) * n)
-        if not rising and (glance != np.rint(glance)).any():
-            continue
         low = column.min()
         if rising or (low == np.rint(low) and column.max() == low + n - 1 and _distinct_whole(column)):
             found.append(name)

@@ -104,10 +104,10 @@ class Frame:
         """Rows of the table."""
         return len(self.values) if self.counted is None else self.counted[0]
 
-    def numbers(self, name: str) -> int:
-        """Cells of a column that hold a finite number."""
-        j = self.names.index(name)
-        return int(np.isfinite(self.values[:, j]).sum() if self.counted is None else self.counted[1][j])
+    def numbers(self) -> dict[str, int]:
+        """Cells that hold a finite number, by column."""
+        counts = np.isfinite(self.values).sum(axis=0) if self.counted is None else self.counted[1]
+        return dict(zip(self.names, counts.tolist()))
 
     def without_rows(self, empty: np.ndarray) -> None:
         """Leave out the rows where ``empty`` [N] is True; places stay those of the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from ...io.words import counted
 from ..outputs import Outputs
 from .estimators import library
 from .onnx_ops import OPERATORS, TYPES
+from .onnx_sizes import most_values, require_values_beside
+from .probe import crash_of
 
 __all__ = ["OnnxNetwork", "OnnxValues", "read_onnx", "write_onnx"]
 
 _NUMPY = {1: np.float32, 10: np.float16, 11: np.float64, 6: np.int32, 7: np.int64, 9: np.bool_, 2: np.uint8, 3: np.int8}
 _LARGEST = 2**31 - 1  # bytes of a protobuf file
+_NUMBERS = 1 << 26  # of all rows that a graph takes at once
+_TRIED = 1 << 23  # of one row, beyond which the two are not compared
 _ROWS = 16  # on which the two are compared
 _FEW = 1e-4  # allowed difference of an output per unit of its answers, float32; half precision rounds to 1e-3
 
@@ -51,6 +56,12 @@ class _Inputs:
         first = {shape[0] for shape in self.shapes if len(shape) > 1 and shape[0] is not None}
         self.batch = 1 if any(len(shape) == 1 and shape[0] not in (None, 1) for shape in self.shapes) else None
         self.batch = self.batch or (first.pop() if len(first) == 1 else None)
+        taken = (self.batch or 1) * sum(width or 1 for width in self.widths)
+        if not 0 < taken <= _NUMBERS:
+            raise ModelError(
+                f"'{path}' takes {taken:,} numbers at once, expected 1 to {_NUMBERS:,}.",
+                "Export it with a free number of rows, or for smaller ones.",
+            )
 
     @property
     def features(self) -> int | None:
@@ -73,7 +84,7 @@ class _Inputs:
 
 def _width(shape: list[int | None]) -> int | None:
     inner = shape[1:] if len(shape) > 1 else ([1] if shape in ([None], [1]) else shape)
-    return None if any(size is None for size in inner) else int(np.prod(inner))
+    return None if any(size is None for size in inner) else math.prod(inner)
 
 
 class OnnxValues(nn.Module):
@@ -150,6 +161,7 @@ class OnnxNetwork(nn.Module):
         self.inputs, self.output = inputs, output
         self.features = inputs.features
         self.constants: dict[str, str] = {}
+        self.tried = False
         known = {}
         for tensor in graph.initializer:
             known[tensor.name] = _array(tensor, tensor.name)
@@ -190,10 +202,16 @@ class OnnxNetwork(nn.Module):
             values[name] = part if kind.is_floating_point else part.to(kind)
         for name, buffer in self.constants.items():
             values[name] = getattr(self, buffer)
+        most = None if self.tried else most_values(x.numel(), sum(v.numel() for v in values.values()))
         for operator, names, outputs, attributes in self.nodes:
             given = operator([values[n] if n else None for n in names], attributes)
             for output, value in zip(outputs, given if isinstance(given, tuple) else (given,)):
                 values[output] = value
+                if most is not None:
+                    most -= value.numel()
+                    if most < 0:
+                        raise ValueError(f"at '{output[:60]}' its steps hold far more numbers than rows and weights")
+        self.tried = True
         return values[self.output]
 
 
@@ -223,22 +241,29 @@ def _constant(attributes: dict[str, Any], name: str) -> np.ndarray:
     (kind, value) = next(iter(attributes.items()), ("", None))
     if kind == "value":
         return _array(value, name)
+    if not kind.startswith(("value_float", "value_int")):  # texts, sparse tensors
+        raise NotImplementedError(f"Constant with a {kind or 'missing value'}")
     return np.array(value, dtype=np.float32 if "float" in kind else np.int64)
 
 
-def load_graph(path: Path) -> Any:
+def load_graph(path: Path) -> tuple[Any, int]:
+    """Return a graph with its weights, and how many bytes of them were in other files."""
     onnx = library("onnx", "an ONNX file")
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=False)
+        beside = require_values_beside(model, path)
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except ModelError:
+        raise
     except FileNotFoundError as error:
         raise ModelError(
             f"'{path}' keeps its weights in another file, which is missing: {error}.", "Put both files into one folder."
         ) from None
     except Exception as error:  # protobuf, or external data that are absent or leave the folder
-        beside = re.search(r"should be stored in (.+?), but", str(error))
-        if beside is not None:
+        stored = re.search(r"should be stored in (.+?), but", str(error))
+        if stored is not None:
             raise ModelError(
-                f"'{path}' keeps its weights in '{Path(beside.group(1)).name}', which is not a file beside it.",
+                f"'{path}' keeps its weights in '{Path(stored.group(1)).name}', which is not a file beside it.",
                 "Put both files into one folder.",
             ) from None
         raise ModelError(
@@ -248,7 +273,7 @@ def load_graph(path: Path) -> Any:
         ) from None
     if not model.graph.output:
         raise ModelError(f"'{path}' is not a readable ONNX file: it has no output.", "Export it again.")
-    return model
+    return model, beside
 
 
 def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.Module | None, list[str]]:
@@ -271,10 +296,14 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
     Raises
     ------
     ModelError
-        Not readable, inputs that are no numbers, or a graph that ONNX Runtime refuses.
+        Not readable, inputs that are no numbers, a graph that ONNX Runtime refuses, or that takes far more time or
+        memory to answer one row than its size announces.
     """
     path = Path(path)
-    model = load_graph(path)
+    model, beside = load_graph(path)
+    problem = crash_of("onnxruntime", path, beside)
+    if problem is not None:
+        raise ModelError(f"ONNX Runtime cannot answer one row with '{path}': {problem}.", "Export it again.")
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = _Inputs([info for info in model.graph.input if info.name not in stored], path)
     names = [info.name for info in model.graph.output if info.type.HasField("tensor_type")]
@@ -348,6 +377,8 @@ def _difference(network: nn.Module, values: OnnxValues, inputs: _Inputs) -> str 
     d = inputs.features
     if d is None:
         return "the graph does not say its number of inputs"
+    if d > _TRIED:
+        return f"a row of {d:,} numbers is too large to compare with its counterpart in torch"
     x = torch.randn(_ROWS, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x[_ROWS // 2 :] *= 10
     whole = [k for k, kind in enumerate(inputs.types) if not TYPES[kind].is_floating_point]
@@ -398,7 +429,7 @@ def _by_library(model: Any, path: Path, values: OnnxValues, inputs: _Inputs, why
 def write_onnx(source: Path, target: Path) -> None:
     """Copy an ONNX file with its external data inside."""
     onnx = library("onnx", "an ONNX file")
-    model = load_graph(source)
+    model, _ = load_graph(source)
     if model.ByteSize() > _LARGEST:
         raise GraphError(
             f"'{source}' has {model.ByteSize() / 2**30:.1f} GiB of weights, and one file holds 2 GiB at most.",

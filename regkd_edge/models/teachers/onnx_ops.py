@@ -6,6 +6,7 @@ gives one tensor, or a tuple of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ TYPES = {
     10: torch.float32, 11: torch.float64, 16: torch.float32,
 }  # fmt: skip
 
+_FILLED = 1 << 26  # numbers
 Inputs = list[Any]
 Attributes = Mapping[str, Any]
 
@@ -38,6 +40,14 @@ def _binary(function: Callable[[Any, Any], Tensor]) -> Callable:
 
 def _integers(value: Any) -> list[int]:
     return [int(v) for v in (value.tolist() if isinstance(value, Tensor) else value)]
+
+
+def _sizes(value: Any) -> list[int]:
+    """A shape of something that is filled, where no input of that size is needed to write it down."""
+    sizes = _integers(value)
+    if math.prod(sizes) > _FILLED:
+        raise ValueError(f"a constant of {math.prod(sizes):,} numbers")
+    return sizes
 
 
 def _axes(i: Inputs, a: Attributes, at: int = 1) -> list[int] | None:
@@ -205,7 +215,7 @@ def _power(i: Inputs, a: Attributes) -> Tensor:
 def _constant_of_shape(i: Inputs, a: Attributes) -> Tensor:
     value = a.get("value")
     fill = torch.zeros(1) if value is None else torch.from_numpy(np.array(value))
-    return fill.reshape(-1)[0].expand(_integers(i[0])).clone()
+    return fill.reshape(-1)[0].expand(_sizes(i[0])).clone()
 
 
 def _scaler(i: Inputs, a: Attributes) -> Tensor:  # of ai.onnx.ml, the StandardScaler of scikit-learn
@@ -265,7 +275,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Any]] = {
     "Reshape": _reshape, "Flatten": lambda i, a: i[0].flatten(1) if a.get("axis", 1) == 1 else _no_flatten(),
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze,
     "Transpose": lambda i, a: i[0].permute(list(a.get("perm", range(i[0].ndim)[::-1]))),
-    "Expand": lambda i, a: i[0] * torch.ones(_integers(i[1]), dtype=i[0].dtype),
+    "Expand": lambda i, a: i[0] * torch.ones(_sizes(i[1]), dtype=i[0].dtype),
     "Shape": lambda i, a: torch.tensor(i[0].shape)[a.get("start", 0) : a.get("end")],
     "ConstantOfShape": _constant_of_shape, "Cast": lambda i, a: i[0].to(TYPES[a["to"]]), "Where": _where,
     "Equal": _binary(torch.eq), "Greater": _binary(torch.gt), "GreaterOrEqual": _binary(torch.ge),

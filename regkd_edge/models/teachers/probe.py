@@ -1,7 +1,8 @@
 """Files for libraries that a damaged file can crash or stop for ever: read first by a process that may die of it.
 
-LightGBM ends with a segmentation fault, XGBoost counts to 2**63, on a file of which one number was changed. The process
-imports the library once and forks for each file, so that a second file costs milliseconds.
+LightGBM ends with a segmentation fault, XGBoost counts to 2**63, on a file of which one number was changed; a graph of
+1 kB makes ONNX Runtime fill all memory with a constant, or go round a loop for ever. The process imports the library
+once and forks for each file, so that a second file costs milliseconds.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from ...io.memory import available_memory
 
 __all__ = ["crash_of", "limits_of", "reading_code", "without_parameters"]
 
-_SECONDS, _SECONDS_PER_MIB = 2, 1
-_BYTES, _BYTES_PER_BYTE = 1 << 30, 40  # beyond what the process has with the library loaded
+_SECONDS = 2
+# Beyond what the process has with the library loaded: at least, and per byte of the file. A graph has its weights in
+# packed form beside the file's, and copies of them while its constants are folded.
+_BYTES = {"xgboost": (1 << 30, 40), "lightgbm": (1 << 30, 40), "catboost": (1 << 30, 40), "onnxruntime": (320 << 20, 8)}
+_MIB_PER_SECOND = {"onnxruntime": 8}  # the others 1
 
 # Says why a file cannot be read, or None.
 _READING = """
@@ -47,6 +51,8 @@ def load(path):{load}
 def reason(path):
     try:
         load(path)
+    except MemoryError:
+        return "it takes far more memory than its size announces"
     except BaseException as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return re.sub(r"^\\[[\\d:]+\\] \\S+: ", "", said).strip(".")  # XGBoost's clock and the line of its source
@@ -97,6 +103,24 @@ _LOADS = {
     unless_refused(lambda: m.predict([[0] * len(m.feature_names_)]))
 """,
 }
+# Refusals of a graph are the caller's, who opens it again: here it is tried with one row, or its fixed number of rows.
+_LOADS["onnxruntime"] = """
+    import numpy as np
+    kinds = {"float": "f4", "double": "f8", "float16": "f2", "int64": "i8", "int32": "i4", "int8": "i1", "uint8": "u1"}
+    options = library.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level, options.enable_cpu_mem_arena = 1, 4, False
+    try:
+        session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        shapes = [[size if isinstance(size, int) else 1 for size in one.shape] for one in session.get_inputs()]
+        if sum(float(np.prod(shape, dtype=float)) for shape in shapes) > 1 << 23:
+            return  # images of many megapixels: they may take what their size says
+        kinds = [kinds.get(one.type[7:-1], "?") for one in session.get_inputs()]
+        row = [np.zeros(shape, kind) for shape, kind in zip(shapes, kinds)]
+        session.run(None, {one.name: values for one, values in zip(session.get_inputs(), row)})
+    except Exception as error:
+        if isinstance(error, MemoryError) or re.search("bad_alloc|[Ff]ailed to allocate", str(error)):
+            raise MemoryError from None
+"""
 _servers: dict[str, subprocess.Popen[str]] = {}
 _asking = threading.Lock()
 
@@ -109,12 +133,13 @@ def without_parameters(text: str) -> str:
     return re.sub(r"\nparameters:.*?(\nend of parameters|\Z)", "", text, flags=re.DOTALL)
 
 
-def crash_of(kind: str, path: Path) -> str | None:
-    """Return why ``xgboost``, ``lightgbm`` or ``catboost`` cannot read a file, or None where it can.
+def crash_of(kind: str, path: Path, beside: int = 0) -> str | None:
+    """Return why ``xgboost``, ``lightgbm``, ``catboost`` or ``onnxruntime`` cannot read a file, or None where it can.
 
     The library reads it in another process, within limits of time and memory. None too where no process can be started.
+    ``beside`` is the number of bytes that the file has in other files.
     """
-    most, seconds = limits_of(path)
+    most, seconds = limits_of(kind, path, beside)
     question = json.dumps([str(path.resolve()), seconds, most])
     with _asking:
         for attempt in range(2):
@@ -141,11 +166,15 @@ def reading_code(kind: str) -> str:
     return _READING.replace("{library}", kind).replace("{load}", _LOADS[kind]).replace("{cut}", cut)
 
 
-def limits_of(path: Path) -> tuple[int, int]:
-    """Return the bytes of memory and the seconds of processor time that reading a file may take."""
-    size = path.stat().st_size
-    most = min(_BYTES + _BYTES_PER_BYTE * size, available_memory() or 1 << 62)
-    return most, _SECONDS + _SECONDS_PER_MIB * (size >> 20)
+def limits_of(kind: str, path: Path, beside: int = 0) -> tuple[int, int]:
+    """Return the bytes of memory and the seconds of processor time that reading a file may take.
+
+    ``beside`` is the number of bytes that it has in other files.
+    """
+    size = path.stat().st_size + beside
+    least, per_byte = _BYTES[kind]
+    most = min(least + per_byte * size, available_memory() or 1 << 62)
+    return most, _SECONDS + (size >> 20) // _MIB_PER_SECOND.get(kind, 1)
 
 
 def _server(kind: str) -> subprocess.Popen[str]:
