@@ -117,7 +117,7 @@ def _model(path: Path) -> tuple[str, dict[str, Any]]:
         "source": extra.get("source"),
         "weights": f"SHA-256 {card.get('weights_sha256')}",
         **({"validation RMSE": said} if (said := _validation(extra)) else {}),
-        **{key: extra[key] for key in ("best_step", "steps", "train_rows") if key in extra},
+        **{key.replace("_", " "): extra[key] for key in ("best_step", "steps", "train_rows") if key in extra},
     }
 
 
@@ -176,5 +176,5 @@ def _ends(ends: list[dict[str, Any]], names: list[str]) -> str:
 
 def _value(value: Any, kinds: Any) -> str:
     tensor = value.type.tensor_type
-    shape = [d.dim_value or d.dim_param or "?" for d in tensor.shape.dim]
+    shape = " x ".join(str(d.dim_value or d.dim_param or "?") for d in tensor.shape.dim)
     return f"{value.name} {shape} {kinds.Name(tensor.elem_type).lower()}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import PATHS, RunConfig
+from ..config.contradictions.sections import across_sections
 from ..config.sources import absolute_source
 from ..errors import UserError
 from ..run import STAGES, RunFolder
@@ -25,6 +26,17 @@ from .progress import Watch, progress_bar
 __all__ = ["Session", "absolute_paths", "start"]
 
 _REFUSALS = (UserError, OSError, MemoryError)  # what ends a command with one line
+
+# Stage -> the fields of the configuration that only it, and what is made from it, depends on.
+_OPTIONS = {
+    "data": ("data", "seed"),
+    "teacher": ("teacher", "seed"),
+    "distill": ("distill", "seed"),
+    "export": ("export_batch",),
+    "quantize": ("quantize",),
+    "build": ("build",),
+    "bench": ("bench",),
+}
 
 
 @dataclass
@@ -92,6 +104,15 @@ def absolute_paths(changes: dict[str, Any], base: Path | None = None) -> dict[st
     return result
 
 
+def _that_held(before: RunConfig, config: RunConfig, ran: list[str]) -> RunConfig:
+    """Return what remains of a refused call's options: those of the stages that it finished.
+
+    Without them these results would be stale at once, and the proposed command would make them from other options.
+    """
+    kept = before.model_copy(update={name: getattr(config, name) for stage in ran for name in _OPTIONS.get(stage, ())})
+    return config if across_sections(kept) else kept
+
+
 @contextmanager
 def start(
     folder: Path,
@@ -130,11 +151,12 @@ def start(
                 remember_consent(config.teacher, run.path / "teacher")
                 remember_student(config)
             with logged(run.path), progress_bar(as_json) as progress:
+                session = Session(run, config, force, progress, [], before, changes)
                 try:
-                    yield Session(run, config, force, progress, [], before, changes)
+                    yield session
                 except _REFUSALS:
                     if before is not None:  # a refused flag must not stay, or the next command would refuse it again
-                        run.write_config(before)
+                        run.write_config(_that_held(before, config, session.ran))
                     raise
         except _REFUSALS:
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["details", "e", "figure", "grid", "legend", "scroll", "section", "table"]
+__all__ = ["details", "e", "figure", "fold", "grid", "legend", "scroll", "section", "table"]
 
 
 def e(value: Any) -> str:
@@ -70,4 +70,9 @@ def grid(*figures: str) -> str:
 def details(title: str, content: Any) -> str:
     """Return JSON that opens on a click."""
     written = json.dumps(content, indent=1, ensure_ascii=False, default=str)
-    return f'<details><summary>{e(title)}</summary><pre tabindex="0">{e(written)}</pre></details>'
+    return fold(title, f'<pre tabindex="0">{e(written)}</pre>')
+
+
+def fold(title: str, content: str) -> str:
+    """Return HTML that opens on a click, or nothing if there is none."""
+    return f"<details><summary>{e(title)}</summary>{content}</details>" if content else ""

@@ -35,7 +35,7 @@ def race_rows(race: Mapping[str, Any], target: int | None = None) -> list[tuple[
 
 
 def race_figures(race: Mapping[str, Any]) -> list[str]:
-    """Return a figure for each target in its unit, and a pooled one behind them.
+    """Return a figure for each target in its unit, and a pooled one behind them: the first is enough at a glance.
 
     A single target has no pooled figure; the record of an earlier version has no other.
     """

@@ -7,7 +7,7 @@ import numpy as np
 from ..io.words import counted
 from .collect import Report
 from .layers import LAYERS_EXPLAINED, layer_figures
-from .markup import details, e, figure, grid, legend, section, table
+from .markup import details, e, figure, fold, grid, legend, section, table
 from .notes import loop_overhead
 from .plot_errors import MOST_POINTS, error_by_range, influence, predicted_against_true, residuals_over
 from .plot_latency import axis_ends, axis_of, latency_strip, strip_caption
@@ -156,9 +156,13 @@ def _inputs_that_matter(report: Report, truth: np.ndarray) -> list[int]:
 
 
 def training_section(report: Report) -> str:
-    """Return the curves of the training, and the race that chose the recipe."""
+    """Return the curves of the training, and the race that chose the recipe.
+
+    With several targets, pooled curves and the bars of the race for all but the first target open on a click; the table
+    of the race has every figure.
+    """
     found = report.evidence
-    figures = []
+    figures, more = [], []
     if "student" in found.histories:
         terms = loss_terms(found.histories["student"])
         if terms:
@@ -177,13 +181,18 @@ def training_section(report: Report) -> str:
                 who = " and ".join(lines)
                 drawn = curves(lines, label, f"validation error of {who}{of}")
                 caption = f"Error of {who} on the validation rows{of}"
-                figures.append(figure(caption, legend(colours) if drawn else "", drawn))
+                shown = figure(caption, legend(colours) if drawn else "", drawn)
+                (more if several and target is None else figures).append(shown)
     race = ""
     if found.race:
-        figures += race_figures(found.race)
+        first, *others = race_figures(found.race)
+        figures.append(first)
+        more += others
         explanation = found.race.get("explanation") or found.race.get("sentence")
         race = f"<p>{e(explanation)}.</p>" if explanation else ""
-    return section("Training", race, grid(*figures), race_table(found.race) if found.race else "")
+    title = "Pooled errors of the training" + (", and the race for the other targets" if found.race else "")
+    folded = fold(title, grid(*more))
+    return section("Training", race, grid(*figures), race_table(found.race) if found.race else "", folded)
 
 
 def layer_section(report: Report) -> str:

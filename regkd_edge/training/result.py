@@ -104,7 +104,7 @@ class Trained:
             record={key: value for key, value in facts.items() if key not in ("spec", "parameters")},
             inputs=self.inputs_known(dataset),
             extra={
-                "source": (self.teacher_source and f"student of {self.teacher_source}") or "trained here",
+                "source": (self.teacher_source and f"distilled; its teacher: {self.teacher_source}") or "trained here",
                 "recipe": dict(self.recipe),
                 **({"setup": dict(self.setup)} if self.setup else {}),
             },
@@ -150,7 +150,7 @@ class Trained:
             **{
                 key: value for key, value in summary.items() if key not in ("seconds", "race")
             },  # the same training gives the same files
-            "source": (self.teacher_source and f"student of {self.teacher_source}") or "trained here",
+            "source": (self.teacher_source and f"distilled; its teacher: {self.teacher_source}") or "trained here",
             "feature_names": dataset.table.feature_names,
             "target_names": dataset.table.target_names,
             "recipe": dict(self.recipe),

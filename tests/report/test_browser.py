@@ -16,7 +16,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def crowded(measured_run):
-    return page(crowded_report(measured_run))
+    return page(crowded_report(measured_run)).replace("<details><summary>Pooled", "<details open><summary>Pooled")
 
 
 @pytest.mark.parametrize(

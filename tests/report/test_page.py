@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -10,9 +11,11 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from hostile import crowded_report
 
 from regkd_edge.report import collect, console_table, write_report
 from regkd_edge.report.page import page
+from regkd_edge.report.sections import training_section
 from regkd_edge.report.table import figure
 
 
@@ -79,6 +82,22 @@ def test_hostile_names_are_text_and_nothing_else(measured_run, tmp_path):
     document = Document(page(collect(run)))
     assert not {tag for tag, _ in document.tags} & {"script", "img", "b>run"}
     assert hostile in "".join(document.text)  # shown as it is, so nothing was lost either
+
+
+def test_the_race_of_several_targets_shows_the_first_and_its_table_and_folds_the_rest(measured_run):
+    found = crowded_report(measured_run)
+    shown, folded = training_section(found).split("<details>")
+    first, second = found.target_names
+    captions = [re.findall("<figcaption>([^<]*)", part) for part in (shown, folded)]
+    races = [[html.unescape(c) for c in part if "race" in c] for part in captions]
+    assert [len(part) for part in races] == [1, 2] and races[0][0].endswith(first)
+    assert races[1][0].endswith(second) and races[1][1].endswith("pooled over the targets")
+    assert not any("pooled" in c for c in captions[0]) and sum("validation rows" in c for c in captions[0]) == 4
+    assert "candidate of the race" in shown, "every figure is in the table"
+
+
+def test_one_target_has_nothing_to_fold(report):
+    assert "<details>" not in training_section(report)
 
 
 def test_json_holds_the_rows_of_the_page(measured_run, report, tmp_path):

@@ -196,7 +196,8 @@ def test_what_is_saved_is_what_was_trained(data, trained, tmp_path):
     saved = load_model(tmp_path / "student")
     assert torch.equal(saved.module.layers[0].weight, student.module.layers[0].weight)
     assert (
-        saved.extra["feature_names"] == ["a0", "a1", "a2"] and saved.extra["source"] == "student of the plant's teacher"
+        saved.extra["feature_names"] == ["a0", "a1", "a2"]
+        and saved.extra["source"] == "distilled; its teacher: the plant's teacher"
     )
     assert np.array_equal(
         load_predictions(tmp_path / "student" / "predictions.npz", (300, 2)),
