@@ -170,7 +170,7 @@ def training_section(report: Report) -> str:
             drawn = curves(terms, "loss", "loss of the student by term")
             figures.append(figure("Loss of the student, by term", legend(colours) if drawn else "", drawn))
     several = len(report.target_names) > 1
-    errors = [(j, f"RMSE of {name}", f" of {name}") for j, name in enumerate(report.target_names[:_MOST_TARGETS])]
+    errors = [(j, f"RMSE of {name}", f", {name}") for j, name in enumerate(report.target_names[:_MOST_TARGETS])]
     pooled = (None, f"RMSE ({report.unit})", ", pooled over the targets" if several else "")
     for names in (("teacher",), ("baseline", "student")):
         histories = {n: found.histories[n] for n in names if n in found.histories}

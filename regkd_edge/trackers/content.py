@@ -60,7 +60,7 @@ def content_of(run: RunFolder, report: Report) -> Content:
                 if key != "step" and isinstance(value, (int, float)):
                     content.curves.setdefault(f"{model}/{key}", []).append((int(entry["step"]), float(value)))
             for target, value in zip(report.target_names, entry.get("target_rmse") or ()):
-                curve = content.curves.setdefault(f"{model}/validation_rmse/{target}", [])
+                curve = content.curves.setdefault(f"{model}/validation_target_rmse/{target}", [])
                 curve.append((int(entry["step"]), float(value)))
     for row in report.rows:
         for target in row["targets"]:

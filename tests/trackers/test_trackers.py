@@ -40,6 +40,10 @@ def test_the_content_is_that_of_the_report(finished):
     content = content_of(run, report)
     assert content.curves["student/pm"] == [(10, 0.05), (20, 0.025), (30, 0.5 / 30)]
     (row,) = (row for row in report.rows if row["name"] == "onnxruntime.int8")
+    assert content.curves["student/validation_target_rmse/power"] == [(10, 0.4), (20, 0.2), (30, 4.0 / 30)]
+    names = {*content.curves, *content.figures}
+    inside = {name for name in names for other in names if name.startswith(f"{other}/")}
+    assert not inside, "MLflow keeps a metric in a file: its name cannot be a folder of others"
     assert content.figures["onnxruntime.int8/rmse/power"] == row["targets"][0]["rmse"]
     assert content.figures["onnxruntime.int8/p50_us_b1"] == row["p50_us_b1"]
     assert content.parameters["distill.student"] == "mlp:32,32:relu" and "data.data" not in content.parameters
