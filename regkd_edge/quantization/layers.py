@@ -10,7 +10,7 @@ from ..errors import GraphError, UserError
 from ..graph.chain import Chain, read_chain
 from ..graph.formats import FORMATS
 from ..graph.graph import input_of
-from ..graph.int8_cost import int8_cost
+from ..graph.int8_cost import SAME_SIZE, int8_cost
 from ..graph.weighted import WeightedGraph, read_weighted
 from ..io.files import write_atomic
 from .calibration import allowed_change
@@ -201,6 +201,6 @@ def write_quantized(
             label, source, temporary, check, notes=[], expected=expected
         )  # refuse before the file gets its final name
     ours, theirs = (Path(path).stat().st_size for path in (target, source))
-    if "int8" in label and ours > theirs:
+    if "int8" in label and ours > (1 + SAME_SIZE) * theirs:
         notes = [*notes, f"its file is larger than that of FP32 ({ours:,} bytes, {theirs:,}): {int8_cost(two)}"]
     return summarize(label, source, target, check, calibration=calibration, notes=notes, extra=extra, expected=expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..graph.int8_cost import int8_cost
+from ..graph.int8_cost import SAME_SIZE, int8_cost
 from .recommend import SAME_SPEED
 from .table import size
 
@@ -19,7 +19,7 @@ def slower_than_fp32(
     batches: Sequence[int],
 ) -> list[str]:
     """Return one remark per cause on INT8 engines that are slower than the FP32 engine of their back end at some batch
-    size, by more than varies from run to run, or whose file is larger. What is neither is not remarked on.
+    size, by more than varies from run to run, or whose file is clearly larger. What is neither is not remarked on.
 
     Parameters
     ----------
@@ -43,7 +43,9 @@ def slower_than_fp32(
             if row.get(key := f"p50_us_b{batch}") and against.get(key) and row[key] > (1 + SAME_SPEED) * against[key]
         ][:1]
         ours, theirs = row["size_bytes"], against["size_bytes"]
-        found += [f"larger ({size(ours)}, {size(theirs)})"] if ours and theirs and ours > theirs else []
+        found += (
+            [f"larger ({size(ours)}, {size(theirs)})"] if ours and theirs and ours > (1 + SAME_SIZE) * theirs else []
+        )
         if found:
             why = int8_cost(_two_parts(stages, row["precision"]))
             said.setdefault(why, []).append(f"{name} is {' and '.join(found)} than {against['name']}")

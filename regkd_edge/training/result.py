@@ -90,6 +90,10 @@ class Trained:
     best_targets: Sequence[float] = ()
     _summary_of: tuple[weakref.ref[Dataset], dict[str, Any]] | None = field(default=None, init=False, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the summary kept for one data set, which another process does not have."""
+        return {**self.__dict__, "_summary_of": None}
+
     def as_teacher(self, source: str = "trained here", dataset: Dataset | None = None) -> Teacher:
         """Return this network as the teacher of another; ``dataset`` names its columns."""
         known = {} if dataset is None else {**_names_of(dataset), "inputs": self.inputs_known(dataset)}

@@ -47,7 +47,9 @@ def lost(monkeypatch):
     """A race that the mixture wins, and a last heat that it loses;
     returns the steps that were trained after the race."""
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
-    monkeypatch.setattr(halving, "_winner", lambda running, measure: next(e for e in running if e.candidate is MIXTURE))
+    monkeypatch.setattr(
+        halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is MIXTURE)
+    )
     monkeypatch.setattr(last_heat, "lost_to", lambda *given: "teacher")
     taken = []
     for module in (loop, ladder):
