@@ -43,7 +43,7 @@ def bash(script, *arguments, **options):
     """What ``script`` says, in namespaces of its own: with its first process end all that it started."""
     apart = ["unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command = [*apart, "bash", "-euc", script, "machines", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
 @pytest.mark.slow
