@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -149,17 +149,18 @@ def distill(
         until = time.monotonic() + config.budget
     if asked.races:
         base = base_of(setting, asked, checkpoint)
-        race, config, measure, until, foregone, points = _raced(setting, asked, checkpoint, base)
-        setting.ask_at_most(points)
+        race, found = _raced(setting, asked, checkpoint, base)
+        config, until = found.config, found.until
+        setting.ask_at_most(found.points)
     if base is not None and config == base.config:
         training, trained = base.training, base.trained
     else:
         training = setting.training(config)
         beyond = None if base is None else trunk_of(base.trained.history)
         trained = training.run(progress=progress, checkpoint=checkpoint, until=until, beyond=beyond)
-    if asked.races and not foregone:
+    if asked.races and not found.foregone:
         winner = Runner(config, training, trained)
-        kept = settle(setting, asked, winner, measure, until=until, checkpoint=checkpoint, base=base)
+        kept = settle(setting, asked, winner, found.measure, until=until, checkpoint=checkpoint, base=base)
         config, training, trained, heat = kept.config, kept.training, kept.trained, kept.heat
         if race is not None:
             race.heat = heat
@@ -167,7 +168,7 @@ def distill(
         trained.race = race.record()
         trained.seconds += race.seconds
         left_out = [race.means.note] if race.means is not None and race.means.note is not None else []
-        trained.notes = [race.record()["explanation"], *notes(race, trained.history, trained.notes), *left_out]
+        trained.notes = [trained.race["explanation"], *notes(race, trained.history, trained.notes), *left_out]
     if setting.free is None:
         trained.notes += ignored(training.ignores, dataset.table.feature_names, dataset.x)
         if not is_stored(dataset.x):
@@ -195,26 +196,37 @@ def distill(
     return trained
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What a race found: the winner's configuration, the measure (``teacher`` or ``labels``), when training should end,
+    whether no last heat is needed, and how many points around the rows a slow teacher allows."""
+
+    config: DistillConfig
+    measure: str
+    until: float | None
+    foregone: bool
+    points: int | None
+
+
 def _raced(
     setting: Setting, config: DistillConfig, checkpoint: str | Path | None, base: Runner | None
-) -> tuple[Race | None, DistillConfig, str, float | None, bool, int | None]:
-    """Hold the race: return it, the configuration of its winner, its measure, when the training should end, whether
-    the last heat is a foregone conclusion, and how many points around the rows a slow teacher allows.
+) -> tuple[Race | None, _Found]:
+    """Hold the race; return it, None in a process that did not hold it, and what it found.
 
     Of several processes each trains its share of the candidates' steps where these are PyTorch's. Elsewhere, and within
     a time that is given, the first process holds it, and the others know its winner alone.
     """
     ranks, held = current(), []
 
-    def winner() -> tuple[DistillConfig, str, float | None, bool, int | None]:
+    def winner() -> _Found:
         race = hold_race(setting, config, checkpoint, None if base is None else base.trained.steps)
         held.append(race)
         points = None if race.means is None else race.means.points
-        return race.config, race.measure, race.until, race.foregone, points
+        return _Found(race.config, race.measure, race.until, race.foregone, points)
 
     together = setting.places is not None and config.budget is None
     found = winner() if together else ranks.from_first(winner)
-    return held[0] if held else None, *found
+    return held[0] if held else None, found
 
 
 def baseline(

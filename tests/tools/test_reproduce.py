@@ -41,6 +41,7 @@ def test_little_data_resumes_and_names_the_shares_that_are_too_small(call, csv_s
     ]
     few += ["--teacher", "mlp:8:tanh", "--student", "mlp:4:tanh", "--jobs", 1, "--out", out]
     page = call("kang2024", *few, "--seeds", 1)
+    assert f"--sets {csv_set.name} " in page and "--out OUT" in page and str(tmp_path) not in page
     assert (
         "10%: 0 of 0 students measured (0 sets, 1 seeds); absent, as the share has fewer than 20 rows: waves (10)"
         in page

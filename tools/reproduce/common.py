@@ -96,7 +96,7 @@ def how_it_was_run(seconds: float | None = None) -> str:
             for line in Path("/proc/cpuinfo").read_text().splitlines()
             if line.startswith("model name")
         )
-    command = shlex.join(["python", *(str(Path(a).name) if i == 0 else a for i, a in enumerate(sys.argv))])
+    command = shlex.join(["python", Path(sys.argv[0]).name, *_typed(sys.argv[1:])])
     lines = [
         f"- date: {datetime.date.today().isoformat()}",
         f"- command: `{command.replace(Path(sys.argv[0]).name, 'tools/reproduce/' + Path(sys.argv[0]).name, 1)}`",
@@ -112,6 +112,17 @@ def how_it_was_run(seconds: float | None = None) -> str:
             "what lay in the CSV before was not measured again"
         )
     return "\n".join(lines)
+
+
+def _typed(arguments: Sequence[str]) -> list[str]:
+    """Arguments as others can give them: a folder outside by its option, ``--data DATA``, a file by its name."""
+    shown = []
+    for option, argument in zip(("", *arguments), arguments):
+        outside = Path(argument).is_absolute() or Path(argument).parts[:1] == ("..",)
+        is_folder = option.startswith("--") and not Path(argument).suffix
+        named = option[2:].upper() if is_folder else Path(argument).name
+        shown.append(named if outside else argument)
+    return shown
 
 
 def data_file(folder: str, name: str) -> Path:

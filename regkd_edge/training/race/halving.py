@@ -187,23 +187,24 @@ def hold_race(
             state.foregone = foregone(*two, state.measure, state.rungs, config, labels=labels)
         state.save(now - started)
     best = state.running[0]
+    of_teacher = None
+    if held_before.any():
+        of_teacher = by_target(teacher_squares[held_before]), float(np.sqrt(teacher_errors[held_before].mean()))
     return Race(
-        best.config,
-        state.entrants,
-        best,
-        state.measure,
-        TargetUnits.of(setting),
-        (by_target(teacher_squares[held_before]), float(np.sqrt(teacher_errors[held_before].mean())))
-        if held_before.any()
-        else None,
-        state.rungs,
-        len(folds),
-        sum(len(fold.rows.validation) for fold in folds),
-        time.monotonic() - started,
-        until,
-        spent(state.entrants, len(folds)),
-        base_steps,
-        state.foregone,
+        config=best.config,
+        entrants=state.entrants,
+        winner=best,
+        measure=state.measure,
+        units=TargetUnits.of(setting),
+        teacher_error=of_teacher,
+        rungs=state.rungs,
+        folds=len(folds),
+        rows=sum(len(fold.rows.validation) for fold in folds),
+        seconds=time.monotonic() - started,
+        until=until,
+        spent=spent(state.entrants, len(folds)),
+        base_steps=base_steps,
+        foregone=state.foregone,
         elsewhere=elsewhere,
         means=state.means,
     )

@@ -92,8 +92,8 @@ def settle(
     def trained(candidate: Candidate, name: str) -> Runner:
         return _trained(setting, asked, candidate, name, until=until, checkpoint=checkpoint)
 
-    rows, units = len(setting.rows.validation), TargetUnits.of(setting)
-    runners, kept, heat = [winner], winner, Heat(rows, units)
+    runners, kept = [winner], winner
+    heat: Heat | None = None
     if winner.config != without_students(BASE_ALONE, asked).config:
         mixture = None
         if winner.config.batch != asked.batch and measure == "teacher":  # the mark of steps that evaluate the teacher
@@ -108,14 +108,16 @@ def settle(
         if heat.lost is not None:
             kept, heat = base, replace(heat, kept=BASE_ALONE.title)
     far = _to_labels(setting, kept.trained)
-    if heat.lost == "labels" or (measure == "teacher" and _teacher_is_farther(setting, far)):
+    lost = heat is not None and heat.lost == "labels"
+    if lost or (measure == "teacher" and _teacher_is_farther(setting, far)):
         runners.append(trained(LABELS_ALONE, "labels"))
         alone = _to_labels(setting, runners[-1].trained)
-        clearly = heat.lost == "labels" or alone.mean() < CLEARLY**2 * _of_teacher(setting).mean()
+        clearly = lost or alone.mean() < CLEARLY**2 * _of_teacher(setting).mean()
         if current().agreed(clearly and farther(far.mean(1), alone.mean(1))):
+            heat = heat or Heat(len(far), TargetUnits.of(setting))
             kept, heat = runners[-1], replace(heat, kept=LABELS_ALONE.title, labels_alone=Pair.of(far, alone))
     kept.trained.seconds = sum(one.trained.seconds for one in runners)
-    return replace(kept, heat=None if heat == Heat(rows, units) else heat)
+    return replace(kept, heat=heat)
 
 
 def base_of(setting: Setting, asked: DistillConfig, checkpoint: str | Path | None = None) -> Runner | None:
