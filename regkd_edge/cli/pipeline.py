@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,10 +134,11 @@ def start(
     config : RunConfig, optional
         The whole configuration, in place of run.yaml's.
 
-    A folder that this call created is removed again if the call is refused before any training: otherwise the
-    refused flag would stay in its run.yaml, since no earlier configuration exists to restore.
+    A folder that this call created is removed again, with those above it that it made, if the call is refused before
+    any training: otherwise the refused flag would stay in its run.yaml, since no earlier configuration exists to
+    restore.
     """
-    new = not Path(folder).exists()
+    new = [path for path in (Path(folder), *Path(folder).parents) if not path.exists()]  # innermost first
     first = config
     if config is None and create and not (Path(folder) / "run.yaml").is_file():
         first = RunConfig().updated(absolute_paths(changes))  # a mistake in it is said before a folder is made
@@ -162,4 +163,7 @@ def start(
             trained = run.file("checkpoint").exists() or any(run.record(stage) for stage in STAGES if stage != "data")
             if new and not trained:
                 shutil.rmtree(run.path, ignore_errors=True)
+                with suppress(OSError):  # one of them is in use by now
+                    for parent in new[1:]:
+                        parent.rmdir()
             raise

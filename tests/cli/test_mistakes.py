@@ -99,7 +99,8 @@ def test_a_missing_file_leaves_nothing_behind(cli, tmp_path):
 def test_a_bad_table(cli, tmp_path, content, target, words):
     path = tmp_path / "table.csv"
     path.write_text(content)
-    check(cli("train-teacher", tmp_path / "run", "--data", path, "--target", target), *words)
+    check(cli("train-teacher", tmp_path / "runs" / "mine", "--data", path, "--target", target), *words)
+    assert not (tmp_path / "runs").exists(), "nor is the folder left that was made for the run"
 
 
 def test_a_folder_as_data_is_not_read_through(cli, tmp_path):
