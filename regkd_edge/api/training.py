@@ -241,7 +241,7 @@ def _dataset_of(
 ) -> Dataset:
     """The rows of a student, with the teacher's answers in place of labels where there are none."""
     from ..models import check_teacher
-    from ..models.teachers.intake import require_finite
+    from ..models.teachers.checks import require_finite
 
     if isinstance(x, Dataset):
         check_teacher(teacher, x)

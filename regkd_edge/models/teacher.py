@@ -14,21 +14,20 @@ from ..data import Columns, Scalers, as_rows, as_targets
 from ..data.arrays import shape_of
 from ..data.scores import r2_score
 from ..errors import ModelError, UserError
-from ..io.progress import tick
-from .asking import failure, gradient_passes, input_type, reason_of, remedy
+from .asked import Asked
+from .asking import gradient_passes
 from .convert import as_mlp, between
 from .mlp import MLP, is_plain
-from .outputs import Outputs, Picked
+from .outputs import Picked
 from .space import InStandardizedSpace, same_scalers
 from .store import count_parameters
 
 __all__ = ["Teacher"]
 
-_CHUNK = 4096  # rows per call
 _ASKED = 1 << 23  # inputs, beyond which it is asked with the data alone
 
 
-class Teacher:
+class Teacher(Asked):
     """A frozen regressor: raw inputs [n, d] in, raw answers [n, o] out.
 
     Parameters
@@ -76,29 +75,22 @@ class Teacher:
         extra: dict[str, Any] | None = None,
         output: str | None = None,
     ):
-        for parameter in module.parameters():  # one by one: TorchScript has no requires_grad_ of its own
-            parameter.requires_grad_(False)
-        self.module = module.eval()
+        super().__init__(module, source, output)
         self.scalers = scalers
         self.units = units
-        self.source = source
         self.factory = factory
         self.extra = dict(extra or {})
         self.differentiable = bool(getattr(module, "differentiable", True))
-        self.outputs = Outputs(source, output)
         self.output = output
-        self.values: nn.Module | None = None  # what answers in place of the module, which then gives gradients alone
         self.found: list[tuple[str, Any]] = []  # where its scaler may be
         self.trust = False
         self.columns: Columns | None = None
-        self.shape: tuple[int, ...] | None = None  # in which a row reaches the module; None: flat
         self.form: str | None = None
         self.file: Path | None = None
         self.notes: list[str] = []
         self.trained: Any = None
         self.checked: tuple[int | None, int | None] = (None, None)
         self._mlp: MLP | bool | None = False  # not looked for yet
-        self._dtype: torch.dtype | None = None  # not tried yet
 
     # What it is ------------------------------------------------------------------------------------------------
 
@@ -213,20 +205,6 @@ class Teacher:
             return self.scalers.y.restore(self._ask(self.scalers.x.standardize(rows)))
         return self._ask(rows)
 
-    def read_as(self, shape: tuple[int, ...] | None, rows: np.ndarray) -> None:  # [n, d] in its own units
-        """Settle whether a row reaches the module in its shape or flat: in its shape where the module answers that."""
-        if shape is None or len(shape) < 2:
-            return
-        before, dtype = self.shape, self._dtype
-        for tried in (tuple(shape), None):
-            self.shape, self._dtype = tried, None
-            try:
-                if np.isfinite(self._ask(rows[:2])).all():
-                    return
-            except ModelError:
-                pass
-        self.shape, self._dtype = before if before is not None else tuple(shape), dtype
-
     def answers_in(
         self,
         scalers: Scalers,
@@ -248,47 +226,6 @@ class Teacher:
         answers = self.predict(x)
         truth, _ = as_targets(y, len(answers), width=answers.shape[1])
         return r2_score(truth, answers)
-
-    def _ask(self, rows: np.ndarray) -> np.ndarray:  # [n, d] in its own units -> [n, o] float64
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(rows), _CHUNK):
-                if len(rows) > _CHUNK:  # a single call has no parts to count
-                    tick("answers of the teacher", start, len(rows))
-                parts.append(self._call(rows[start : start + _CHUNK]))
-        return np.concatenate([part.double().cpu().numpy() for part in parts])
-
-    def _call(self, rows: np.ndarray) -> torch.Tensor:  # [n, d] -> [n, o]
-        x = self._shaped(torch.from_numpy(np.array(rows, order="C")))  # a copy: a module may write into its input
-        try:
-            given = x.to(self._device, self.dtype_for(rows), copy=True)  # a module may write into its input
-            return self.outputs(self._asked(given), len(x))
-        except UserError:
-            raise
-        except Exception as error:  # whatever a foreign module raises
-            raise ModelError(
-                f"the teacher ({self.source}) fails on rows of {failure(self.module, x, rows.shape[1])}: "
-                f"{reason_of(error)}.",
-                remedy(self.module, self.shape is None),
-            ) from error
-
-    def _shaped(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.shape is None else x.reshape(len(x), *self.shape)
-
-    @property
-    def _asked(self) -> nn.Module:
-        """What gives the answers."""
-        return self.values if self.values is not None else self.module
-
-    @property
-    def _device(self) -> torch.device:
-        return next((p.device for p in (*self.module.parameters(), *self.module.buffers())), torch.device("cpu"))
-
-    def dtype_for(self, rows: np.ndarray) -> torch.dtype:
-        """The type in which the module takes its inputs: that of its parameters, or the first one that it accepts."""
-        if self._dtype is None:
-            self._dtype = input_type(self._asked, rows, self._shaped, self._device)
-        return self._dtype
 
     def standardized(self, scalers: Scalers) -> nn.Module:
         """The teacher between the standardized spaces of ``scalers``: an :class:`MLP` where that is exact, so that the

@@ -14,11 +14,13 @@ from ...errors import ModelError
 from ..teacher import Teacher
 from ..weights import read_weights
 from .callables import ArrayFunction
+from .checks import check_teacher
 from .estimator_networks import with_network
 from .factory import from_factory
 from .file import from_file
-from .intake import check_teacher, open_teacher, scalers_named, teacher_for
+from .intake import open_teacher, teacher_for
 from .module import from_module
+from .named_scaler import scalers_named
 from .run import answers_of, from_run, save_teacher
 
 __all__ = [

@@ -9,6 +9,7 @@ from ...data.scores import r2_score
 from ...errors import ModelError
 from ..scaling import find_scalers
 from ..teacher import Teacher
+from .named_scaler import scalers_named
 
 __all__ = ["compare_with_labels", "settle_scalers"]
 
@@ -24,8 +25,6 @@ def settle_scalers(teacher: Teacher, dataset: Dataset, named: str | None = None)
     It is, in this order: the one that ``named`` names (``table``: none), the one that the teacher brings, one that is
     found beside its network (returned by its factory, in its weights, its buffers, its Python file).
     """
-    from .intake import scalers_named
-
     if named is not None and named != "table":
         if teacher.scalers is None:
             teacher.scalers = scalers_named(named, dataset.d, dataset.o, trust=teacher.trust)

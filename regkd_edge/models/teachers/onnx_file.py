@@ -2,248 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...errors import GraphError, ModelError
-from ...io.words import counted
 from ..outputs import Outputs
 from .estimators import library
-from .onnx_ops import OPERATORS, TYPES
-from .onnx_sizes import most_values, require_values_beside
+from .onnx_inputs import OnnxInputs
+from .onnx_network import OnnxNetwork
+from .onnx_ops import TYPES
+from .onnx_sizes import require_values_beside
+from .onnx_values import OnnxValues
 from .probe import crash_of
 
-__all__ = ["OnnxNetwork", "OnnxValues", "read_onnx", "write_onnx"]
+__all__ = ["read_onnx", "write_onnx"]
 
-_NUMPY = {1: np.float32, 10: np.float16, 11: np.float64, 6: np.int32, 7: np.int64, 9: np.bool_, 2: np.uint8, 3: np.int8}
 _LARGEST = 2**31 - 1  # bytes of a protobuf file
-_NUMBERS = 1 << 26  # of all rows that a graph takes at once
 _TRIED = 1 << 23  # of one row, beyond which the two are not compared
 _ROWS = 16  # on which the two are compared
 _FEW = 1e-4  # allowed difference of an output per unit of its answers, float32; half precision rounds to 1e-3
-
-
-class _Inputs:
-    """How a row [d] becomes the inputs of a graph: its columns in the order of the inputs,
-    in their shapes and types."""
-
-    def __init__(self, infos: list[Any], path: Path):
-        self.names = [info.name for info in infos]
-        self.types, self.shapes = [], []
-        for info in infos:
-            kind = info.type.tensor_type.elem_type
-            if not info.type.HasField("tensor_type") or kind not in _NUMPY:
-                raise ModelError(
-                    f"the input '{info.name}' of '{path}' is not a tensor of numbers.", "Export it with number inputs."
-                )
-            self.types.append(kind)
-            self.shapes.append(
-                [d.dim_value if d.HasField("dim_value") else None for d in info.type.tensor_type.shape.dim]
-            )
-        self.widths = [_width(shape) for shape in self.shapes]
-        if len(infos) != 1 and None in self.widths:
-            unknown = self.names[self.widths.index(None)]
-            raise ModelError(
-                f"'{path}' has {counted(len(infos), 'input')}, and '{unknown}' does not say its number of columns.",
-                "Export it with a fixed number of columns for each input.",
-            )
-        first = {shape[0] for shape in self.shapes if len(shape) > 1 and shape[0] is not None}
-        self.batch = 1 if any(len(shape) == 1 and shape[0] not in (None, 1) for shape in self.shapes) else None
-        self.batch = self.batch or (first.pop() if len(first) == 1 else None)
-        taken = (self.batch or 1) * sum(width or 1 for width in self.widths)
-        if not 0 < taken <= _NUMBERS:
-            raise ModelError(
-                f"'{path}' takes {taken:,} numbers at once, expected 1 to {_NUMBERS:,}.",
-                "Export it with a free number of rows, or for smaller ones.",
-            )
-
-    @property
-    def features(self) -> int | None:
-        return None if None in self.widths else sum(self.widths)
-
-    def split(self, x: Any, columns: Any) -> list[Any]:
-        """Columns [n, d] -> one array per input; ``columns(x, begin, end)`` takes some of them."""
-        if len(self.names) == 1:
-            return [x]
-        ends = np.cumsum(self.widths).tolist()
-        return [columns(x, end - width, end) for end, width in zip(ends, self.widths)]
-
-    def shaped(self, values: Any, k: int) -> Any:
-        """Rows of input k in the shape that it has."""
-        shape = self.shapes[k]
-        if len(shape) == 1:
-            return values.reshape(-1)
-        return values.reshape(-1, *(-1 if s is None else s for s in shape[1:])) if len(shape) > 2 else values
-
-
-def _width(shape: list[int | None]) -> int | None:
-    inner = shape[1:] if len(shape) > 1 else ([1] if shape in ([None], [1]) else shape)
-    return None if any(size is None for size in inner) else math.prod(inner)
-
-
-class OnnxValues(nn.Module):
-    """A graph in ONNX Runtime: values only."""
-
-    differentiable = False
-    dtype = torch.float64
-
-    def __init__(self, session: Any, inputs: _Inputs, outputs: list[str]):
-        super().__init__()
-        self.session, self.inputs, self.names = session, inputs, outputs
-        self.features = inputs.features
-        self.input_names = inputs.names if len(inputs.names) > 1 and set(inputs.widths) == {1} else None
-
-    def forward(self, x: Tensor) -> Any:  # [n, d] -> [n, o], or a dict of such
-        rows, batch = x.detach().double().cpu().numpy(), self.inputs.batch
-        if batch is None:
-            return self._answer(rows)
-        parts = []
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
-            answer = self._answer(full)
-            if isinstance(answer, dict):
-                whole = {k: v.ndim and len(v) == batch for k, v in answer.items()}
-                parts.append({k: v[: len(part)] if whole[k] else v.reshape(1, -1) for k, v in answer.items()})
-            elif answer.ndim and len(answer) == batch:
-                parts.append(answer[: len(part)])
-            else:
-                parts.append(answer.reshape(1, -1))
-        if isinstance(parts[0], dict):
-            return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-        return torch.cat(parts)
-
-    def _answer(self, rows: np.ndarray) -> Any:
-        parts = self.inputs.split(rows, lambda v, begin, end: v[:, begin:end])
-        fed = {
-            name: np.ascontiguousarray(self.inputs.shaped(part, k).astype(_NUMPY[self.inputs.types[k]]))
-            for k, (name, part) in enumerate(zip(self.inputs.names, parts))
-        }
-        try:
-            given = self.session.run(self.names, fed)
-        except Exception as error:  # the runtime's own errors: a width or a code that the graph does not take
-            raise ModelError(
-                f"the ONNX teacher fails on {counted(len(rows), 'row')} of {counted(rows[0].size, 'input')}: "
-                f"{str(error).splitlines()[0]}.",
-                "Give the data it was trained on.",
-            ) from None
-        found = {
-            name: torch.from_numpy(np.asarray(value))
-            for name, value in zip(self.names, given)
-            if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.number)
-        }
-        return next(iter(found.values())) if len(found) == 1 else found
-
-    def narrow(self, name: str) -> None:
-        """Leave all outputs but one out."""
-        self.names = [name] if name in self.names else self.names
-
-
-class OnnxNetwork(nn.Module):
-    """The same graph in torch, node by node, so that gradients pass.
-
-    Raises
-    ------
-    NotImplementedError
-        The first operator that has no counterpart here, by name.
-    """
-
-    def __init__(self, graph: Any, inputs: _Inputs, output: str):
-        super().__init__()
-        from onnx import helper
-
-        self.inputs, self.output = inputs, output
-        self.features = inputs.features
-        self.constants: dict[str, str] = {}
-        self.tried = False
-        known = {}
-        for tensor in graph.initializer:
-            known[tensor.name] = _array(tensor, tensor.name)
-        self.nodes = []
-        for node in _needed(graph, output):
-            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-            if node.op_type == "Constant":
-                known[node.output[0]] = _constant(attributes, node.name)
-                continue
-            if node.op_type not in OPERATORS:
-                raise NotImplementedError(node.op_type)
-            if "value" in attributes and node.op_type == "ConstantOfShape":
-                attributes["value"] = _array(attributes["value"], node.name)
-            if node.op_type == "Split":
-                attributes["outputs"] = len(node.output)
-            self.nodes.append((OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
-        used = {name for _, names, _, _ in self.nodes for name in names} | {output}
-        for k, (name, value) in enumerate((n, v) for n, v in known.items() if n in used):
-            tensor = torch.from_numpy(np.array(value))
-            tensor = tensor.float() if tensor.dtype == torch.float16 else tensor
-            self.constants[name] = f"c{k}"
-            if tensor.is_floating_point() and tensor.ndim:
-                self.register_parameter(f"c{k}", nn.Parameter(tensor, requires_grad=False))
-            else:
-                self.register_buffer(f"c{k}", tensor)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What it takes: codes come as numbers, and are converted where the graph wants whole ones."""
-        return TYPES[self.inputs.types[0]] if TYPES[self.inputs.types[0]].is_floating_point else torch.float32
-
-    def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
-        parts = self.inputs.split(x, lambda v, begin, end: v[:, begin:end])
-        values: dict[str, Any] = {}
-        for k, (name, part) in enumerate(zip(self.inputs.names, parts)):
-            kind = TYPES[self.inputs.types[k]]
-            part = self.inputs.shaped(part, k)
-            values[name] = part if kind.is_floating_point else part.to(kind)
-        for name, buffer in self.constants.items():
-            values[name] = getattr(self, buffer)
-        most = None if self.tried else most_values(x.numel(), sum(v.numel() for v in values.values()))
-        for operator, names, outputs, attributes in self.nodes:
-            given = operator([values[n] if n else None for n in names], attributes)
-            for output, value in zip(outputs, given if isinstance(given, tuple) else (given,)):
-                values[output] = value
-                if most is not None:
-                    most -= value.numel()
-                    if most < 0:
-                        raise ValueError(f"at '{output[:60]}' its steps hold far more numbers than rows and weights")
-        self.tried = True
-        return values[self.output]
-
-
-def _needed(graph: Any, output: str) -> list[Any]:
-    """The nodes that the output depends on, in their order."""
-    wanted, nodes = {output}, []
-    for node in reversed(graph.node):
-        if wanted & set(node.output):
-            nodes.append(node)
-            wanted |= set(node.input)
-    return nodes[::-1]
-
-
-def _array(tensor: Any, name: str) -> np.ndarray:
-    from onnx import numpy_helper
-
-    try:
-        return numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:  # KeyError: a type that is none
-        raise ModelError(
-            f"the tensor '{name[:60]}' of the ONNX graph is not what its shape and type say: {error}.",
-            "Export it again.",
-        ) from None
-
-
-def _constant(attributes: dict[str, Any], name: str) -> np.ndarray:
-    (kind, value) = next(iter(attributes.items()), ("", None))
-    if kind == "value":
-        return _array(value, name)
-    if not kind.startswith(("value_float", "value_int")):  # texts, sparse tensors
-        raise NotImplementedError(f"Constant with a {kind or 'missing value'}")
-    return np.array(value, dtype=np.float32 if "float" in kind else np.int64)
 
 
 def load_graph(path: Path) -> tuple[Any, int]:
@@ -305,7 +87,7 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
     if problem is not None:
         raise ModelError(f"ONNX Runtime cannot answer one row with '{path}': {problem}.", "Export it again.")
     stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = _Inputs([info for info in model.graph.input if info.name not in stored], path)
+    inputs = OnnxInputs([info for info in model.graph.input if info.name not in stored], path)
     names = [info.name for info in model.graph.output if info.type.HasField("tensor_type")]
     if pick is not None and pick not in names and not (pick.isdigit() and int(pick) < len(names)):
         raise ModelError(
@@ -337,7 +119,7 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
     return network, values, notes
 
 
-def _session(path: Path, inputs: _Inputs, names: list[str]) -> tuple[OnnxValues | None, str]:
+def _session(path: Path, inputs: OnnxInputs, names: list[str]) -> tuple[OnnxValues | None, str]:
     runtime = library("onnxruntime", "an ONNX teacher")
     options = runtime.SessionOptions()
     options.log_severity_level = 4
@@ -361,7 +143,7 @@ def _only(values: OnnxValues, d: int, where: str) -> str | None:
         return None
 
 
-def _network(model: Any, inputs: _Inputs, names: list[str]) -> tuple[OnnxNetwork | None, str]:
+def _network(model: Any, inputs: OnnxInputs, names: list[str]) -> tuple[OnnxNetwork | None, str]:
     if len(names) != 1:
         return None, "the graph has several outputs; name one by --output"
     if any(len(shape) == 1 and shape[0] not in (None, 1) for shape in inputs.shapes):
@@ -372,7 +154,7 @@ def _network(model: Any, inputs: _Inputs, names: list[str]) -> tuple[OnnxNetwork
         return None, f"the operator {error} has no counterpart in torch here"
 
 
-def _difference(network: nn.Module, values: OnnxValues, inputs: _Inputs) -> str | None:
+def _difference(network: nn.Module, values: OnnxValues, inputs: OnnxInputs) -> str | None:
     """Why the torch network does not answer as the graph, or None."""
     d = inputs.features
     if d is None:
@@ -408,7 +190,9 @@ def _difference(network: nn.Module, values: OnnxValues, inputs: _Inputs) -> str 
     return f"its counterpart in torch answers differently (by {float(off.max()):.1e})"
 
 
-def _by_library(model: Any, path: Path, values: OnnxValues, inputs: _Inputs, why: str) -> tuple[nn.Module | None, str]:
+def _by_library(
+    model: Any, path: Path, values: OnnxValues, inputs: OnnxInputs, why: str
+) -> tuple[nn.Module | None, str]:
     """onnx2torch for what is not covered here, where it is installed and can be imported."""
     try:
         import onnx2torch
