@@ -11,14 +11,11 @@ from pydantic import BeforeValidator, Field, create_model, model_validator
 
 from ..recipes import RECIPES, defaults
 from ..recipes import TERMS as TABLE
-from ..recipes.samplers import KINDS, NOISES, SamplerKind
+from ..recipes.samplers import KINDS, SamplerKind
 from .contradictions.sections import distill_contradictions
 from .fields import (
-    MOST_STEPS,
     AtLeast0,
-    Count,
     Fraction,
-    Optimizer,
     OrNone,
     Positive,
     Section,
@@ -26,15 +23,11 @@ from .fields import (
     as_list,
     names_of,
     none_for_nothing,
-    panel,
-    seconds,
 )
 from .objective import (
     AUTO,
     BASES,
     GM_ON,
-    LEAST_GAIN,
-    MOST_AUTO,
     OBJECTIVE,
     ROUND,
     SAMPLERS,
@@ -42,11 +35,12 @@ from .objective import (
     WITHOUT_LABELS,
     active,
 )
+from .points import PointFields
+from .training import TrainingFields
 
 __all__ = ["BASES", "GM_ON", "ROUND", "SAMPLERS", "TERMS", "WITHOUT_LABELS", "DistillConfig", "begun_anew"]
 
 _NAMED = (AUTO, *RECIPES)
-_POINTS, _TRAINING = panel("Synthetic points"), panel("Training")
 
 
 _TermWeights = create_model(
@@ -56,10 +50,8 @@ _TermWeights = create_model(
 )
 
 
-class DistillConfig(_TermWeights):
+class _ObjectiveFields(_TermWeights):
     """The student and the objective it is trained on (METHODS: base + PM + ABM + GM)."""
-
-    renamed: ClassVar[dict[str, str]] = {"backend": "compute", "candidates": "ascent_candidates"}
 
     recipe: Annotated[Literal[_NAMED] | None, OrNone] = Field(
         AUTO,
@@ -189,128 +181,12 @@ class DistillConfig(_TermWeights):
         description="Half width of those differences, standardized: trees are flat over shorter ones.",
     )
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
-    no_data: bool = Field(
-        False,
-        description=(
-            "Train without rows: on synthetic inputs with the teacher's answers, validated on other such inputs."
-        ),
-        json_schema_extra=_POINTS,
-    )
-    sampler: Annotated[Literal[SAMPLERS] | None, OrNone] = Field(
-        None,
-        description=(
-            "Synthetic points: gaussian, described, heavy-tailed (same mean and spread), mixed (half "
-            "of each), generator, direct, anchored, latent. Without data the default is described. With rows it is "
-            "none, and the named points are added to the rows."
-        ),
-        json_schema_extra=_POINTS,
-    )
-    w_sampler: Weight = Field(
-        1.0,
-        description=(
-            "Weight of the points of generator, direct, anchored and latent, or of all points added to rows. They are "
-            "half of each batch."
-        ),
-        json_schema_extra=_POINTS,
-    )
-    noise: Literal[NOISES] = Field(
-        "mixed",
-        description=(
-            "neighbours: isotropic (sigma in every column), open (the same, and continuous columns may leave the "
-            "range of the rows), principal (sigma times the rows' own covariance), crossover (each column from "
-            "another row with probability sigma), all of them in equal parts (mixed), or principal noise of three "
-            "sizes (mixed-principal). Images and signals: smooth too (over places or time steps; it is part of mixed)."
-        ),
-        json_schema_extra=_POINTS,
-    )
-    describe: Annotated[str | None, OrNone] = Field(
-        None,
-        description=(
-            "YAML file that describes the inputs, or 'standard' for N(0,1). Default: the teacher's scalers, or the "
-            "rows."
-        ),
-        json_schema_extra=_POINTS,
-    )
-    like: Annotated[str | None, OrNone] = Field(
-        None,
-        description=(
-            "CSV of a few real inputs (no labels needed) whose correlation is used; without --describe their "
-            "means, spreads and ranges are used too."
-        ),
-        json_schema_extra=_POINTS,
-    )
-    initial: Literal["random", "teacher"] = Field(
-        "random",
-        description=(
-            "Weights that the student begins with; teacher: the neurons of the teacher that contribute most, and its "
-            "answer fitted behind them, where both are MLPs of one activation and the teacher is as deep (else random)."
-        ),
-        json_schema_extra=_TRAINING,
-    )
-    steps: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(
-        "auto",
-        description=(
-            "Training steps; auto: doubled, each time with a learning rate that falls to 0 at the end, until a "
-            f"doubling brings less than {LEAST_GAIN:.0%} (at most {MOST_AUTO:,})."
-        ),
-        json_schema_extra=_TRAINING,
-    )
-    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(seconds)] = Field(
-        None,
-        description="Time for race and training together: 60s, 2m, or a number of seconds. The result depends on it.",
-        json_schema_extra=_TRAINING,
-    )
-    batch: Count = Field(64, description="Points per step.", json_schema_extra=_TRAINING)
-    optimizer: Optimizer = Field("adam", description="rmsprop, adam or adamw.", json_schema_extra=_TRAINING)
-    lr: Positive = Field(5e-3, description="Learning rate.", json_schema_extra=_TRAINING)
-    lr_schedule: Literal["cosine", "linear", "constant"] = Field(
-        "cosine",
-        description=(
-            "How the learning rate falls to 0 over a given number of steps: cosine, linear, or not (constant). "
-            "Steps auto has its own."
-        ),
-        json_schema_extra=_TRAINING,
-    )
-    weight_decay: AtLeast0 = Field(0.0, description="Weight decay.", json_schema_extra=_TRAINING)
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0,
-        description=(
-            "Decay per step of an exponential moving average of the student's weights, which is validated and kept in "
-            "their place: 0.999 spans the last thousand steps. 0: none."
-        ),
-        json_schema_extra=_TRAINING,
-    )
-    evaluate_every: Annotated[int, Field(ge=1, le=10**6)] = Field(
-        100, description="Steps between two validations.", json_schema_extra=_TRAINING
-    )
-    baseline: bool = Field(
-        True,
-        description="Train the same student by its base alone too, to measure what the terms add.",
-        json_schema_extra=_TRAINING,
-    )
-    accept_teacher: bool = Field(
-        False,
-        description="run: go on with a teacher that is worse than the mean or than a linear model on held-out rows.",
-        json_schema_extra=_TRAINING,
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto",
-        description=("Where to train; auto: on the GPU if one is present and the fused core supports the networks."),
-        json_schema_extra=_TRAINING,
-    )
-    compute: Literal["auto", "cpu", "cuda", "torch"] = Field(
-        "auto",
-        description="What computes the steps: the fused core (cpu, cuda), autograd (torch), or auto.",
-        json_schema_extra=_TRAINING,
-    )
-    mixed_precision: bool = Field(
-        False,
-        description=(
-            "Compute products in bfloat16 on a GPU (PyTorch autocast, not the fused core); weights, losses and updates "
-            "stay float32."
-        ),
-        json_schema_extra=_TRAINING,
-    )
+
+
+class DistillConfig(TrainingFields, PointFields, _ObjectiveFields):  # in the order of the last, to the first
+    """The student, its objective, its points and its training."""
+
+    renamed: ClassVar[dict[str, str]] = {"backend": "compute", "candidates": "ascent_candidates"}
 
     @property
     def races(self) -> bool:
