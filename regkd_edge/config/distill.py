@@ -21,6 +21,7 @@ from .fields import (
     Section,
     Weight,
     as_list,
+    formerly,
     names_of,
     none_for_nothing,
 )
@@ -141,12 +142,14 @@ class _ObjectiveFields(_TermWeights):
         ),
     )
     draws: Annotated[int, Field(ge=1, le=1024)] = Field(defaults.DRAWS, description="Perturbations per row and step.")
-    ascent_rule: Literal["rmsprop", "sign", "normalised", "candidates"] = Field(
-        defaults.ASCENT_RULE,
-        description=(
-            "How abm and direct search: along the gradient, or the worst of random candidates (used for a "
-            "teacher without gradients)."
-        ),
+    ascent_rule: Annotated[Literal["rmsprop", "sign", "normalised", "random"], formerly(defaults.OLD_ASCENT_RULES)] = (
+        Field(
+            defaults.ASCENT_RULE,
+            description=(
+                "How abm and direct search: along the gradient, or (random) the worst of random points around the row, which "
+                "a teacher without gradients gets in any case."
+            ),
+        )
     )
     ascent_start: Literal["row", "inputs"] = Field(
         "row",
@@ -167,7 +170,7 @@ class _ObjectiveFields(_TermWeights):
         defaults.ASCENT_SIZE, description="Step size of that search (rmsprop: learning rate)."
     )
     ascent_candidates: Annotated[int, Field(ge=1, le=1024)] = Field(
-        defaults.ASCENT_CANDIDATES, description="Random candidates per row and step of that search."
+        defaults.ASCENT_CANDIDATES, description="Random points per row and step, with ascent_rule random."
     )
     teacher_gradient: Literal["exact", "central"] = Field(
         "exact",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -26,6 +26,7 @@ __all__ = [
     "Section",
     "Weight",
     "as_list",
+    "formerly",
     "names_of",
     "none_for_nothing",
     "panel",
@@ -132,6 +133,11 @@ def names_of(what: str, allowed: Sequence[str], none: bool = True) -> Any:
         return given
 
     return Annotated[list[str], BeforeValidator(as_list), AfterValidator(checked)]
+
+
+def formerly(names: Mapping[str, str]) -> Any:
+    """Read values under the names that they had in version 0.1: old name -> name."""
+    return BeforeValidator(lambda value: names.get(value, value) if isinstance(value, str) else value)
 
 
 Fraction = Annotated[float, Field(gt=0, le=1)]

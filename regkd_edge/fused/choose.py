@@ -57,8 +57,8 @@ def covered(
             return f"the {name} has forward hooks"
         if not is_plain(net):
             return f"the weights of the {name} are computed from others (a parametrization)"
-    if recipe.w_abm.active and recipe.ascent_rule == "candidates":
-        return "the search by candidates runs in torch"
+    if recipe.w_abm.active and recipe.ascent_rule == "random":
+        return "the search among random points runs in torch"
     if recipe.gm_points and recipe.teacher_gradient != "exact":
         return "central differences of the teacher run in torch"
     return None

@@ -21,7 +21,7 @@ from ..recipes import TERMS
 from . import points
 from .share import Slice
 
-__all__ = ["Operators", "needs_candidates", "step_loss", "synthetic_points"]
+__all__ = ["Operators", "searches_at_random", "step_loss", "synthetic_points"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Operators:
     matching_loss: Callable[..., Tensor]
 
 
-def needs_candidates(recipe: StepRecipe, teacher: Network | None) -> bool:
-    """Return whether ABM must pick among candidates: on request, or because the teacher has no gradient."""
-    return recipe.ascent_rule == "candidates" or not is_differentiable(teacher)
+def searches_at_random(recipe: StepRecipe, teacher: Network | None) -> bool:
+    """Return whether ABM must pick among random points: on request, or because the teacher has no gradient."""
+    return recipe.ascent_rule == "random" or not is_differentiable(teacher)
 
 
 def synthetic_points(
@@ -54,7 +54,7 @@ def synthetic_points(
     if "perturbed" in recipe.made:
         made["perturbed"] = points.perturbed(x, recipe, seed, step, perturb)
     if "ascended" in recipe.made:
-        if needs_candidates(recipe, teacher):
+        if searches_at_random(recipe, teacher):
             made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step, first))
         else:
             start = points.ascent_start(x, recipe, seed, step, first)

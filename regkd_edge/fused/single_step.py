@@ -241,9 +241,9 @@ def _checked(student, teacher, x, y, recipe: StepRecipe, rows):
         )
     if recipe.torch_only:
         raise RecipeError(f"the operator has no such base: {recipe.torch_only}.", "Use reference.step_loss.")
-    if recipe.w_abm.active and recipe.ascent_rule == "candidates":
+    if recipe.w_abm.active and recipe.ascent_rule == "random":
         raise RecipeError(
-            "the operator searches along gradients only, not among candidates.", "Use reference.step_loss."
+            "the operator searches along gradients only, not among random points.", "Use reference.step_loss."
         )
     rows = rows if rows is not None else RowQuantities(None)
     given = {"y": y if recipe.needs_labels else None}

@@ -87,13 +87,13 @@ class StepRecipe(_TermWeights):
     ascent_steps, ascent_rule, ascent_size, ascent_weight_decay, ascent_ridge
         How the points of ABM are found: that many steps down ``mean(-|S-T|^2 + ridge |S|^2)`` plus weight decay on the
         input by ``rmsprop`` (PyTorch's, fresh state; Zhou & Chiam 2023), ``sign`` or ``normalised`` gradients; or
-        ``candidates``: the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
+        ``random``: the largest |S-T|^2 among random points around the row (needs no gradient of the teacher).
     ascent_sigma, ascent_from_anchor
         The search starts at ``from_anchor * x + ascent_sigma * eps``. Exactly at x the student may equal the teacher
         and the gradient vanish. ``ascent_sigma=None``: the mean of ``sigma``. ``from_anchor=False, ascent_sigma=1``
         starts at N(0, I), as Zhou & Chiam do.
     ascent_candidates : int
-        Number of random points per row under ``candidates``; they lie ``ascent_sigma`` around it, which should exceed
+        Number of random points per row under ``random``; they lie ``ascent_sigma`` around it, which should exceed
         0.1.
     gm_on : tuple of str
         The points on which the gradients are matched; those that no other active term produces are left out.
@@ -147,6 +147,7 @@ class StepRecipe(_TermWeights):
             put(name, Schedule.of(getattr(self, name)))
         for problem in step_problems({f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, STEP_BASES):
             raise RecipeError(f"{problem.reason}.", f"{problem.remedy[0].upper()}{problem.remedy[1:]}.")
+        put("ascent_rule", defaults.OLD_ASCENT_RULES.get(self.ascent_rule, self.ascent_rule))
         put("gm_on", tuple(self.gm_on))
         if self.shape is not None:
             put("shape", tuple(int(n) for n in self.shape))

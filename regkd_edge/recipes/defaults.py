@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 __all__ = ["ALPHA", "ASCENT_CANDIDATES", "ASCENT_RULE", "ASCENT_SIZE", "ASCENT_STEPS", "DRAWS", "HEAD_WEIGHT", "MARGIN",
-    "NU",
-           "OUTLIER_K", "OUTLIER_LOSS", "OUTLIER_RULE", "POINT_KINDS", "SIGMA", "TEACHER_STEP"]  # fmt: skip
+           "NU", "OLD_ASCENT_RULES", "OUTLIER_K", "OUTLIER_LOSS", "OUTLIER_RULE", "POINT_KINDS", "SIGMA", "TEACHER_STEP"]  # fmt: skip
 
 POINT_KINDS = ("original", "perturbed", "ascended")
 ALPHA = 0.5  # share of the label in blend and ail
@@ -14,5 +13,6 @@ HEAD_WEIGHT = 0.5
 SIGMA = 0.3  # standard deviations of a feature
 DRAWS = 1
 ASCENT_RULE, ASCENT_STEPS, ASCENT_SIZE = "rmsprop", 2, 0.1  # as in the code of Zhou & Chiam 2023
+OLD_ASCENT_RULES = {"candidates": "random"}  # under their names of version 0.1, which files of then still have
 ASCENT_CANDIDATES = 16
 TEACHER_STEP = 0.1  # half width of central differences: trees are flat over shorter ones

@@ -64,7 +64,7 @@ class AdversarialGenerator(Sampler):
         if not is_differentiable(teacher):
             raise RecipeError(
                 "the adversarial generator needs the teacher's gradient, and this teacher has none.",
-                "Use the samplers gaussian or anchored, or abm with the rule 'candidates'.",
+                "Use the samplers gaussian or anchored, or abm with the rule 'random'.",
             )
         with torch.enable_grad():
             x = self.network(standard_normal(self.seed, _LEARN, step, self.batch, self.latent))

@@ -31,7 +31,7 @@ def recipe_of(
     fed : bool
         A feed supplies the rows, and the weights of the base with them.
     differentiable : bool
-        Without a gradient of the teacher, ABM picks among candidates.
+        Without a gradient of the teacher, ABM picks among random points.
     plain : bool
         For a student without a second head or a widened output (as in training after distillation).
     places : Places, optional
@@ -58,7 +58,7 @@ def recipe_of(
             "base": "mimic" if config.base == "hint" else config.base,
             "second_head": config.head_weight if config.heads == 2 and not plain else 0.0,
             "w_base": 1.0 if fed else weight(config.w_base),
-            "ascent_rule": config.ascent_rule if differentiable else "candidates",
+            "ascent_rule": config.ascent_rule if differentiable else "random",
             "low": None if box is None else tuple(float(v) for v in box[0]),
             "high": None if box is None else tuple(float(v) for v in box[1]),
         }

@@ -192,7 +192,7 @@ def distill(
     if config.initial == "teacher":
         trained.notes += begins_random(config.student, dataset.d, teacher)
     if "abm" in config.terms and trained.recipe["ascent_rule"] != config.ascent_rule:
-        trained.notes.append("the teacher has no gradient: abm picks the worst of random candidates")
+        trained.notes.append("the teacher has no gradient: abm picks the worst of random points")
     return trained
 
 

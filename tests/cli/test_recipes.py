@@ -120,7 +120,7 @@ def test_a_tree_teaches_what_it_can(cli, tmp_path, monkeypatch):
     assert "generator needs the teacher's gradient" in cli(*start, "--terms", "none", "--sampler", "generator").err
     done = cli(*start, "--terms", "pm,abm", "--json")
     assert done.code == 0, done.err
-    assert any("abm picks the worst of random candidates" in note for note in done.json()["notes"])
+    assert any("abm picks the worst of random points" in note for note in done.json()["notes"])
 
 
 def test_yaml_does_it_all_or_refuses_before_it_begins(cli, tmp_path, table):

@@ -11,6 +11,7 @@ from regkd_edge.cli.options import SECTIONS
 from regkd_edge.cli.renamed import current
 from regkd_edge.config import RunConfig
 from regkd_edge.errors import UserError
+from regkd_edge.objectives import StepRecipe
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_yaml_of_version_0_1_is_read():
         {
             "data": {"source": "digits"},
             "teacher": {"inputs": "standardized"},
-            "distill": {"backend": "torch", "recipe": "none", "candidates": 8},
+            "distill": {"backend": "torch", "recipe": "none", "candidates": 8, "ascent_rule": "candidates"},
             "build": {"backend": "native", "header": "pump"},
             "quantize": {
                 "placer": "own",
@@ -60,6 +61,7 @@ def test_a_yaml_of_version_0_1_is_read():
     assert (config.data.data, config.teacher.units, config.distill.compute) == ("digits", "standardized", "torch")
     assert (quantize.quantizer, quantize.qat, quantize.qat_steps, quantize.rank_layers) == ("own", True, 7, True)
     assert (config.distill.ascent_candidates, config.build.c_header) == (8, "pump")
+    assert config.distill.ascent_rule == "random"
     assert (quantize.describe, quantize.platform) == ("i.yaml", "orin")
     assert "placer" not in config.to_yaml()
     with pytest.raises(UserError, match="unknown field quantize.placr"):
@@ -68,6 +70,14 @@ def test_a_yaml_of_version_0_1_is_read():
 
 def test_an_old_name_given_later_wins_over_what_was_stored():
     assert RunConfig().updated({"quantize.placer": "onnxruntime"}).quantize.quantizer == "onnxruntime"
+
+
+def test_the_old_name_of_the_random_search_is_read_everywhere():
+    """``candidates`` is the word of the race."""
+    assert RunConfig().updated({"distill.ascent_rule": "candidates"}).distill.ascent_rule == "random"
+    assert StepRecipe(w_abm=1.0, ascent_rule="candidates") == StepRecipe(w_abm=1.0, ascent_rule="random")
+    with pytest.raises(UserError, match="'rmsprop', 'sign', 'normalised' or 'random'"):
+        RunConfig().updated({"distill.ascent_rule": "luck"})
 
 
 def test_a_flag_and_its_field_have_one_name():

@@ -364,7 +364,7 @@ class TestChoice:
             ({"student": world()[0].double()}, "float64"),
             ({"x": torch.zeros(3, 2, 3)}, "flat"),
             ({"x": torch.zeros(3, 6, dtype=torch.float64)}, "float64"),
-            ({"recipe": StepRecipe(w_abm=1.0, ascent_rule="candidates")}, "candidates"),
+            ({"recipe": StepRecipe(w_abm=1.0, ascent_rule="random")}, "random points"),
             ({"recipe": StepRecipe(w_gm=1.0, teacher_gradient="central")}, "central"),
             ({"student": mlp([6, 1500, 1], "tanh", 0)}, "1024"),
             ({"student": mlp([6, *[3] * 9, 1], "tanh", 0)}, "layers"),

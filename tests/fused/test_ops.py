@@ -157,7 +157,7 @@ def test_what_the_operators_refuse(world):
         distill_step(student, teacher, x[:, :4], y, RECIPE, seed=0)
     with pytest.raises(ModelError, match="outputs"):
         distill_step(student, MLP([5, 3, 1]), x, y, RECIPE, seed=0)
-    with pytest.raises(RecipeError, match="candidates"):
-        distill_step(student, teacher, x, y, StepRecipe(w_abm=1.0, ascent_rule="candidates"), seed=0)
+    with pytest.raises(RecipeError, match="random points"):
+        distill_step(student, teacher, x, y, StepRecipe(w_abm=1.0, ascent_rule="random"), seed=0)
     with pytest.raises(RecipeError, match=r"\(10, 2\)"):
         matching_loss(student(x), row_quantities(teacher(x)[:, :1].detach(), None), y, StepRecipe())

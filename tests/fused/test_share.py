@@ -34,7 +34,7 @@ TERMS = {"w_pm": 1.0, "w_abm": 0.7, "w_gm": 0.1, "draws": 2, "ascent_steps": 2}
 RECIPES = {
     "pm, abm, gm": StepRecipe(**TERMS),
     "signs": StepRecipe(**TERMS, cotangents=2),
-    "candidates": StepRecipe(w_abm=1.0, ascent_rule="candidates", ascent_candidates=3),
+    "random": StepRecipe(w_abm=1.0, ascent_rule="random", ascent_candidates=3),
     "weight decay of the search": StepRecipe(w_abm=1.0, ascent_steps=3, ascent_weight_decay=0.1, ascent_ridge=0.1),
     "from inputs": StepRecipe(w_abm=1.0, ascent_from_anchor=False, ascent_sigma=1.0, ascent_steps=2),
     "smooth": StepRecipe(**TERMS, noise_length=1.5, shape=(2, 6), low=(-1.0,) * D, high=(1.0,) * D),

@@ -90,7 +90,7 @@ def test_a_flat_table_is_read_in_a_declared_shape():
     [
         {"terms": ["pm", "abm", "gm"], "gm_on": ["original", "perturbed"]},
         {"terms": ["pm"], "sigma": [0.1, 0.3], "noise_length": 2.0},
-        {"terms": ["abm"], "ascent_rule": "candidates", "noise_length": 1.0},
+        {"terms": ["abm"], "ascent_rule": "random", "noise_length": 1.0},
         {"base": "tor", "heads": 2, "terms": []},
         {"base": "ail", "terms": []},
         {"base": "mix", "terms": [], "sampler": "neighbours", "noise": "mixed"},

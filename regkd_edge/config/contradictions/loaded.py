@@ -53,8 +53,8 @@ def _needs_gradient(config: DistillConfig) -> list[tuple[str, str]]:
     if config.kind is not None and config.kind.teacher_gradient:
         if config.drawn != "direct":
             parts.append((f"the sampler {config.drawn}", "use --sampler gaussian, described or anchored"))
-        elif config.ascent_rule != "candidates":
-            by, instead = f"direct by {config.ascent_rule} steps", "--ascent-rule candidates or --sampler anchored"
+        elif config.ascent_rule != "random":
+            by, instead = f"direct by {config.ascent_rule} steps", "--ascent-rule random or --sampler anchored"
             parts.append((f"the sampler {by}", f"use {instead}"))
     return parts
 

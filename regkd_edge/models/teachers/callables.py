@@ -1,6 +1,6 @@
 """Teachers that are not torch networks: a scikit-learn regressor, or any function on arrays.
 
-They return values and have no gradient. PM works, ABM picks among random candidates, GM is refused (or uses central
+They return values and have no gradient. PM works, ABM picks among random points, GM is refused (or uses central
 differences on request), and the adversarial generator is refused, each with a message.
 """
 
