@@ -146,8 +146,8 @@ class _ObjectiveFields(_TermWeights):
         Field(
             defaults.ASCENT_RULE,
             description=(
-                "How abm and direct search: along the gradient, or (random) the worst of random points around the row, which "
-                "a teacher without gradients gets in any case."
+                "How abm and direct search: along the gradient, or the worst of random points (always used for a "
+                "teacher without gradients)."
             ),
         )
     )

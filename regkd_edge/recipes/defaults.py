@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = ["ALPHA", "ASCENT_CANDIDATES", "ASCENT_RULE", "ASCENT_SIZE", "ASCENT_STEPS", "DRAWS", "HEAD_WEIGHT", "MARGIN",
-           "NU", "OLD_ASCENT_RULES", "OUTLIER_K", "OUTLIER_LOSS", "OUTLIER_RULE", "POINT_KINDS", "SIGMA", "TEACHER_STEP"]  # fmt: skip
+           "NU", "OLD_ASCENT_RULES", "OUTLIER_K", "OUTLIER_LOSS", "OUTLIER_RULE", "POINT_KINDS", "SIGMA",
+           "TEACHER_STEP"]  # fmt: skip
 
 POINT_KINDS = ("original", "perturbed", "ascended")
 ALPHA = 0.5  # share of the label in blend and ail
