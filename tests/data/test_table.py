@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from regkd_edge.config import DataConfig
 from regkd_edge.data import load_table
+from regkd_edge.data.prepare import prepare
 from regkd_edge.errors import DataError, NotAvailable
 
 
@@ -96,6 +98,48 @@ def test_parquet(tmp_path):
     path.write_bytes(b"PAR1 and nothing more")
     with pytest.raises(DataError, match="not a readable Parquet"):
         load_table(path, ["b"])
+
+
+def test_numbers_that_parquet_stores_as_texts_are_read_as_those_of_a_text_table(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path, comma = tmp_path / "t.parquet", ["1,5", "3,25", "1,5"]
+    columns = {"a": ["1.5", " 3.25", "7"], "b": comma, "c": ["1,500", "2,000", "300"], "y": [1.0, 2.0, 4.0]}
+    pq.write_table(pa.table({"a": columns["a"], "y": columns["y"]}), path)
+    assert load_table(path, ["y"]).x.tolist() == [[1.5], [3.25], [7]]
+    pq.write_table(pa.table({"b": pa.array(comma).dictionary_encode(), "y": columns["y"]}), path)
+    with pytest.raises(DataError, match="'b' holds numbers with a decimal comma.*Add: --decimal comma"):
+        load_table(path, ["y"])
+    assert load_table(path, ["y"], decimal="comma").x.tolist() == [[1.5], [3.25], [1.5]]
+    pq.write_table(pa.table({"c": columns["c"], "y": columns["y"]}), path)
+    with pytest.raises(DataError, match="thousands separator.*Add: --thousands comma"):
+        load_table(path, ["y"])
+    assert load_table(path, ["y"], thousands="comma").x.tolist() == [[1500], [2000], [300]]
+    pq.write_table(pa.table({"a": ["1.5", "NA", "7", "2"], "y": [1.0, 2.0, 4.0, 3.0]}), path)
+    with pytest.raises(DataError, match="'NA' in 1 cell .first in row 2.*--missing NA --blanks drop") as error:
+        load_table(path, ["y"])
+    assert "decimal" not in str(error.value)
+    assert load_table(path, ["y"], missing=["NA"], blanks="drop").x.tolist() == [[1.5], [7], [2]]
+
+
+def test_lists_and_bytes_of_a_parquet_file_are_named_as_such(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"s": [[1.0, 2.0], [3.0, 4.0]], "r": [b"x", b"x"], "a": [1, 2], "y": [1.0, 2.0]}), path)
+    with pytest.raises(DataError, match="'s' holds values of type list<.*'r' holds values of type binary") as error:
+        load_table(path, ["y"])
+    assert error.value.remedy == "Add: --drop s,r"
+    with pytest.raises(DataError, match="The target 's' must be numbers: make a column of each"):
+        load_table(path, ["s"], drop=["r"])
+
+
+def test_the_index_of_a_data_frame_is_no_input(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": [1, 2, 3, 9], "y": [1.0, 2.0, 4.0, 3.0], "__index_level_0__": [7, 3, 40, 2]}), path)
+    read = load_table(path, ["y"])
+    assert read.feature_names == ["a"] and any("index of a data frame" in note for note in read.warnings)
+    units, _ = prepare(DataConfig(data=str(path), target="y", group="__index_level_0__", validation=0.3, test=0.3), 0)
+    assert units.aside["__index_level_0__"] == ["7", "3", "40", "2"]
 
 
 @pytest.mark.parametrize("rows", [30, 10, -20])

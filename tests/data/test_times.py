@@ -112,3 +112,11 @@ def test_copies_beside_a_switch_are_found():
     rows[:, 1:] += 1e-3 * RNG.normal(size=(300, 3))
     groups, copies = close_groups(rows)
     assert copies and 57 <= groups.max() + 1 <= 60
+
+
+@pytest.mark.parametrize("noise", [5e-3, 1e-2, 1.5e-2])
+def test_a_row_a_little_off_its_copies_is_on_their_side(noise):
+    unit = np.repeat(np.arange(20), 20)[RNG.permutation(400)]
+    rows = RNG.normal(size=(20, 3))[unit] + noise * RNG.normal(size=(400, 3))
+    groups, _ = close_groups(rows)
+    assert np.unique(np.column_stack([unit, groups]), axis=0).shape == (20, 2)  # whole units, each a group

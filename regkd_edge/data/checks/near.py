@@ -58,10 +58,24 @@ def close_groups(
             break  # a wider radius joins more
         tight = np.median(off) <= _TIGHT * limit and np.median(apart) >= _APART * limit
         if 2 * count <= len(distinct) and tight:  # the widest radius leaves no copy apart
+            groups = _with_fragments(distinct, groups, _APART * limit)
             found = groups[copies.reshape(-1)].astype(np.int64), radius <= _COPIES
             if radius > _COPIES:
                 break
     return found
+
+
+def _with_fragments(z: np.ndarray, groups: np.ndarray, limit: float) -> np.ndarray:
+    """The groups joined with those within ``limit`` of them: a row a little off its copies is one of them all the same.
+
+    Groups stay as they are where that makes a chain of them, as on a fine axis.
+    """
+    joined, apart, off = _linked(z, limit)
+    before, count = int(groups.max()) + 1, int(joined.max()) + 1
+    sizes = np.bincount(joined)
+    tight = np.median(off) <= limit and np.median(apart) >= limit
+    keeps = _FEWEST <= count < before and sizes.max() <= max(0.5 * len(z), 2 * np.bincount(groups).max())
+    return joined if keeps and tight else groups
 
 
 def _distances(z: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:

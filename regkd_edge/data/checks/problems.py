@@ -19,6 +19,7 @@ from .words import NUMBERS_IN_TEXT, kind_of, thousands_mark, units_of
 __all__ = ["require_numbers"]
 
 _LISTED = 8  # columns that are named
+_TYPED = {",": "comma", "'": "apostrophe"}  # what reads well at the end of a command
 
 
 @dataclass
@@ -54,11 +55,11 @@ class _Findings:
                 parts.append(named_option(flag, list(dict.fromkeys(names))))
         if len(self.thousands) == 1 and "." not in self.thousands:
             mark = next(iter(self.thousands))
-            parts.append(f"--thousands {'apostrophe' if mark == chr(39) else mark}")
+            parts.append(f"--thousands {_TYPED.get(mark, mark)}")
         elif self.thousands:
             marks = [f"{name}={mark}" for mark, names in self.thousands.items() for name in names]
             parts.append(f"--thousands {shlex.quote(','.join(marks))}")
-        parts += [f"--decimal {shlex.quote(self.decimal)}"] if self.decimal else []
+        parts += [f"--decimal {_TYPED[self.decimal]}"] if self.decimal else []
         return " ".join(parts + ([f"--blanks {self.blanks}"] if self.blanks else []))
 
 
@@ -114,6 +115,13 @@ def require_numbers(
 
 def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, target: bool) -> None:
     """Say what one column holds, and add what lets it be read."""
+    if odd.what:
+        found.say(name, f"{odd.what}, such as '{shortened(next(iter(odd.texts)))}'")
+        if target:
+            found.by_hand.append(f"The target '{name}' must be numbers: make a column of each, or name another one.")
+        else:
+            found.drop.append(name)
+        return
     kind, texts, marks = kind_of(odd, numbers)
     first = min(texts, key=lambda text: odd.texts[text][1])
     place = frame.place(odd.texts[first][1])
@@ -193,7 +201,7 @@ def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: 
     found.thousands.setdefault(mark, []).append(name)
     if mark == "," and not points_elsewhere and not any("." in text for text in texts):
         value = texts[0].replace(",", "")
-        found.by_hand.append(f"'{texts[0]}' is then {value}; if its comma is a decimal mark, --decimal ',' instead.")
+        found.by_hand.append(f"'{texts[0]}' is then {value}; if its comma is a decimal mark, --decimal comma instead.")
     if mark != "," and any("," in text for text in texts):
         found.decimal = ","
 
@@ -213,6 +221,8 @@ def _are_decimals(frame: Frame, name: str, texts: list[str]) -> bool:
 
 def _has_points(frame: Frame, name: str) -> bool:
     """Whether another column holds fractions, so that the file as a whole has decimal points."""
+    if frame.typed:  # the decimal mark is that of the columns of texts alone
+        return False
     others = [j for j, other in enumerate(frame.names) if other != name]
     sample = frame.values[:1000, others]
     sample = sample[np.isfinite(sample)]

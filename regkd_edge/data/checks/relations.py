@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from ..typed import named_option
+from .cut_targets import cut_target
 
 __all__ = ["copied_inputs", "given_away", "later_targets"]
 
@@ -77,7 +78,11 @@ def given_away(
                 )
                 break
         else:
-            note = _nearly(x, column, inputs, name) or _product(x, column, inputs, name)
+            note = (
+                _nearly(x, column, inputs, name)
+                or _product(x, column, inputs, name)
+                or cut_target(x, column, inputs, name)
+            )
             notes += [note] if note else []
     return notes
 

@@ -98,7 +98,7 @@ def streamed_frame(
     if path.stat().st_size < _STREAMED:
         return None
     return (
-        StreamedParquet(path, skip)
+        StreamedParquet(path, skip, texts)
         if path.suffix.lower() in (".parquet", ".pq")
         else StreamedText(path, form, skip, texts)
     )
@@ -134,7 +134,7 @@ def _read_file(
     if suffix == ".mat":
         return read_mat(path)
     if suffix in (".parquet", ".pq"):
-        return read_parquet(path, skip)
+        return read_parquet(path, skip, texts)
     if suffix in _WORKBOOKS:
         content, notes = workbook_text(path)
         form = TextFormat("comma", form.decimal, form.thousands, form.missing, form.header)
@@ -145,7 +145,10 @@ def _read_file(
 
 
 def mark_missing(frame: Frame, form: TextFormat) -> None:
-    """Numbers and texts that mean missing become blanks, whatever kind of file they came from."""
+    """Numbers and texts that mean missing become blanks, whatever kind of file they came from; texts that are numbers
+    become numbers in a file that stores them as texts."""
+    if frame.typed:
+        _read_texts(frame, form)
     for name in form.missing.columns:
         if name not in frame.names:
             raise DataError(
@@ -161,6 +164,26 @@ def mark_missing(frame: Frame, form: TextFormat) -> None:
             del frame.odd[name]
         if name in frame.texts and missing.texts:
             frame.texts[name] = ["" if cell.strip() in missing.texts else cell for cell in frame.texts[name]]
+
+
+def _read_texts(frame: Frame, form: TextFormat) -> None:
+    """Read the cells of texts as those of a text table are read: a data frame of strings may well hold numbers."""
+    for name in [name for name in frame.odd if name in frame.texts and not frame.odd[name].what]:
+        cells, reader = frame.texts[name], form.reader(name, "." if form.decimal == "auto" else form.decimal)
+        values, places = reader.column(list(distinct := dict.fromkeys(cells)))
+        wrong = set(map(list(distinct).__getitem__, places))
+        if len(wrong) == len(set(distinct) - {""}):
+            continue
+        number = dict(zip(distinct, values.tolist()))
+        frame.values[:, frame.names.index(name)] = [number[cell] for cell in cells]
+        odd = Odd()
+        for row, cell in enumerate(cells):
+            if cell in wrong:
+                odd.add(cell.strip(), row)
+        if odd.count:
+            frame.odd[name] = odd
+        else:
+            del frame.odd[name]
 
 
 def leave_out_nameless(frame: Frame) -> None:

@@ -74,7 +74,7 @@ def blocks_of_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list
         short, a whole number is beyond 2^53, or spaces part the columns.
     """
     plain = layout.separator != SPACE and not form.thousands and not form.missing.columns
-    if not plain or layout.encoding.startswith("utf-16") or path.stat().st_size < _SMALL or not wanted:
+    if not plain or layout.encoding.startswith(("utf-16", "utf-32")) or path.stat().st_size < _SMALL or not wanted:
         raise NotPlain
     try:
         import pyarrow as pa

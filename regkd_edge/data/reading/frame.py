@@ -18,12 +18,16 @@ _DISTINCT = 1000  # texts of a column that are remembered
 
 @dataclass
 class Odd:
-    """Cells of one column that are not numbers: how many, and which texts, each with its count and its first row."""
+    """Cells of one column that are not numbers: how many, and which texts, each with its count and its first row.
+
+    ``what``: what they all are, where the file itself says that they are neither numbers nor texts.
+    """
 
     count: int = 0
     texts: dict[str, list[int]] = field(default_factory=dict)
     more: bool = False  # further texts were met and not remembered
     rows: array[int] = field(default_factory=lambda: array("q"))
+    what: str = ""
 
     def add(self, text: str, row: int) -> None:
         """Count one cell; of a text that is too long for a number its beginning is remembered."""
@@ -47,6 +51,7 @@ class Odd:
             else:
                 self.more = True
         self.count += later.count
+        self.what = self.what or later.what
         self.more = self.more or later.more
         self.rows.extend(rows + row for row in later.rows)
 
@@ -82,6 +87,8 @@ class Frame:
         Columns whose dot may be a thousands separator, with what says so.
     lines : list of (int, list of str)
         Number and cells of the lines below the names that were left out.
+    typed : bool
+        Whether the file says of every column what it holds, so that a decimal mark is a matter of one column of texts.
     counted : (int, int array [c]), optional
         Where ``values`` holds only the rows to be spoken of: rows of the table, and finite numbers by column.
     """
@@ -97,6 +104,7 @@ class Frame:
     left_out: list[str] = field(default_factory=list)
     dotted: dict[str, str] = field(default_factory=dict)
     lines: list[tuple[int, list[str]]] = field(default_factory=list)
+    typed: bool = False
     counted: tuple[int, np.ndarray] | None = None
 
     @property

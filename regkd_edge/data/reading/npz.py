@@ -93,7 +93,7 @@ def of_columns(path: Path, columns: dict[str, np.ndarray]) -> Frame:
     length = len(next(iter(columns.values())))
     if not length:
         raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
-    frame = Frame(str(path), list(columns), np.empty((length, len(columns))))
+    frame = Frame(str(path), list(columns), np.empty((length, len(columns))), typed=True)
     for j, (name, array) in enumerate(columns.items()):
         frame.values[:, j], odd = numbers_or_texts(
             frame, name, array, f"'{path}', column '{name}': met values of type {array.dtype}, expected numbers."

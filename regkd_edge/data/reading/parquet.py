@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -18,13 +19,14 @@ from .layout import require_unique
 
 __all__ = ["StreamedParquet", "read_parquet"]
 
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas stores an index without a name
 _BATCH = 65_536  # rows that are converted at a time
 _RATIO = 100  # repeated values take almost no space in this format
 
 
-def read_parquet(path: Path, skip: Collection[str] = ()) -> Frame:
+def read_parquet(path: Path, skip: Collection[str] = (), texts: Collection[str] = ()) -> Frame:
     """Read the columns of a Parquet file; those of numbers as numbers, any others as texts."""
-    streamed = StreamedParquet(path, skip)
+    streamed = StreamedParquet(path, skip, texts)
     frame = streamed.frame
     frame.values = np.empty((streamed.rows, len(frame.names)))
     begin = 0
@@ -45,7 +47,7 @@ class StreamedParquet:
     ----------
     path : path
     skip : collection of str
-        Columns that are not read.
+        Columns that are not read. Neither is a nameless index of pandas, unless ``texts`` names it.
 
     Raises
     ------
@@ -55,7 +57,7 @@ class StreamedParquet:
         pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, skip: Collection[str] = ()) -> None:
+    def __init__(self, path: Path, skip: Collection[str] = (), texts: Collection[str] = ()) -> None:
         self._path, self._pa, self._pq = path, *_libraries()
         pa = self._pa
         with self._readable():
@@ -74,13 +76,15 @@ class StreamedParquet:
             names, text = schema.names, (pa.string, pa.large_string)
             self._words = [field.name for field in schema if field.type in [kind() for kind in text]]
         require_unique(path, names)
-        wanted = [name for name in names if name not in skip]
+        index = [name for name in names if _INDEX.fullmatch(name) and name not in (*skip, *texts)]
+        wanted = [name for name in names if name not in (*skip, *index)]
         #: Rows of the file.
         self.rows = facts.num_rows
         if not wanted or not self.rows:
             raise DataError(f"'{path}' has no rows.", "Give a file with data in it.")
         #: The table without its rows.
-        self.frame = Frame(str(path), wanted, np.empty((0, len(wanted))))
+        self.frame = Frame(str(path), wanted, np.empty((0, len(wanted))), typed=True)
+        self.frame.notes = [f"column '{name}' is left out: it is the index of a data frame" for name in index]
         self.frame.left_out = sorted(set(names) - set(wanted))
 
     def size(self) -> int:
@@ -115,7 +119,7 @@ class StreamedParquet:
 
     def _part(self, batch: Any) -> Frame:
         names = self.frame.names
-        frame = Frame(self.frame.source, list(names), np.full((batch.num_rows, len(names)), np.nan))
+        frame = Frame(self.frame.source, list(names), np.full((batch.num_rows, len(names)), np.nan), typed=True)
         for j, name in enumerate(names):
             self._fill(frame, j, name, batch.column(name))
         return frame
@@ -148,6 +152,8 @@ class StreamedParquet:
         elif not pa.types.is_null(kind):
             frame.texts[name] = ["" if cell is None else str(cell) for cell in column.to_pylist()]
             frame.odd[name] = text_column(frame.texts[name])
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+                frame.odd[name].what = f"values of type {kind}"
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:

@@ -36,10 +36,13 @@ try:
     names, read, content = book.sheet_names, None, ""
     for name in names:
         rows = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
-        if sum(any(cell != "" for cell in row) for row in rows) > 1:
+        filled = [sum(cell != "" for cell in row) for row in rows]
+        table = sum(count > 1 for count in filled) > 1  # not a page of notes
+        if table or (read is None and sum(map(bool, filled)) > 1):
             out = io.StringIO()
             csv.writer(out, lineterminator="\\n").writerows([text(cell) for cell in row] for row in rows)
             read, content = name, out.getvalue()
+        if table:
             break
     head = {"names": names, "read": read}
 except MemoryError:
@@ -51,7 +54,10 @@ sys.stdout.buffer.write(json.dumps(head).encode() + b"\\n" + content.encode("utf
 
 
 def workbook_text(path: Path) -> tuple[bytes, list[str]]:
-    """The first sheet with more than one row as comma-separated text that reads back to the same numbers, and notes."""
+    """Return the first table of a workbook as comma-separated text that reads back to the same numbers, and notes.
+
+    It is the first sheet with two rows of two cells, else the first with two rows.
+    """
     if importlib.util.find_spec("python_calamine") is None:
         raise NotAvailable(
             "spreadsheets are read by python-calamine, which is not installed.",

@@ -74,10 +74,10 @@ def test_every_column_in_the_way_is_named_and_the_remedy_works(refused, name):
 @pytest.mark.parametrize(
     ("cells", "words", "never"),
     [
-        (["37,900", "25,750", "1,036,090"], "thousands separator, such as '37,900'.*--thousands ,", "decimal point"),
-        (["2,71,903", "1,02,05,001", "5,08,639"], "thousands separator, such as '2,71,903'.*--thousands ,", "drop"),
+        (["37,900", "25,750", "1,036,090"], "thousands separator, such as '37,9.*--thousands comma", "decimal point"),
+        (["2,71,903", "1,02,05,001", "5,08,639"], "thousands separator, such as '2,71,903'.*--thousands comma", "drop"),
         (["37\u2019900", "25\u2019750", "36\u2019090"], "thousands separator.*--thousands apostrophe", "drop"),
-        (["37.900,5", "1.250,25", "36.090,0"], "thousands separator.*--thousands x=. --decimal ,", "drop"),
+        (["37.900,5", "1.250,25", "36.090,0"], "thousands separator.*--thousands x=. --decimal comma", "drop"),
         (["37 900", "25 750", "36 090"], "thousands separator.*--thousands space", "drop"),
         (["12%", "7%", "8%"], "numbers with a unit, such as '12%'.*Remove the unit", "categorical"),
         (["$5.20", "$7", "$8"], "numbers with a unit", "drop"),
@@ -200,7 +200,7 @@ def test_a_decimal_comma_among_decimal_points_is_never_made_a_thousands_mark(tmp
         load_table(path, ["y"])
     assert "decimal comma beside others with a point" in str(error.value) and "thousands" not in str(error.value)
     path.write_text("a;b;y\n" + "".join(f"{'1,234' if i == 7 else 900 + i / 2};{i / 8};{i * i}\n" for i in range(40)))
-    with pytest.raises(DataError, match="--thousands ,"):
+    with pytest.raises(DataError, match="--thousands comma"):
         load_table(path, ["y"])
 
 

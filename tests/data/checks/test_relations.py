@@ -106,3 +106,25 @@ def test_a_sum_in_a_large_unit_is_named():
     rounded = np.array([[float(f"{value:.2e}")] for value in x[:, 0] + 3 * x[:, 1]])
     (note,) = given_away(x, rounded, list("abcd"), ["y"])
     assert "a weighted sum of the inputs 'a', 'b' gives target 'y'" in note
+
+
+@pytest.mark.parametrize("shape", ["normal", "skewed", "even"])
+@pytest.mark.parametrize("levels", [2, 4])
+def test_an_input_that_is_the_target_cut_into_classes_is_named(shape, levels):
+    rng = np.random.default_rng(levels)
+    y = {"normal": rng.normal(size=400), "skewed": np.exp(rng.normal(size=400)), "even": rng.uniform(0, 300, 400)}[
+        shape
+    ]
+    label = np.digitize(y, np.quantile(y, np.arange(1, levels) / levels)).astype(float)
+    x = np.column_stack([rng.normal(size=400), label])
+    (note,) = given_away(x, y[:, None], ["load", "state"], ["life"])
+    assert f"input 'state' is target 'life' cut into {levels} classes" in note and "--drop state" in note
+
+
+@pytest.mark.parametrize("shift", [3.0, 7.0, 8.0, 30.0])
+def test_a_switch_that_the_target_follows_is_left_in_peace(shift):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        state = rng.integers(0, 2, 400) * 1.0
+        y = state * shift + rng.normal(size=400)
+        assert not given_away(np.column_stack([rng.normal(size=400), state]), y[:, None], ["load", "state"], ["life"])

@@ -163,6 +163,40 @@ def test_a_spreadsheet(tmp_path):
     assert read.x.tolist() == [[0.1, 1, 0], [1 / 3, 0, 1]] and "sheet 'Data' was read, not: About" in read.warnings
 
 
+_SHEET = (
+    '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>'
+)
+_RELATED = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def workbook(path, **sheets):
+    """Write rows of texts and numbers as the sheets of a workbook."""
+    cell = lambda v: f"<c><v>{v}</v></c>" if not isinstance(v, str) else f'<c t="inlineStr"><is><t>{v}</t></is></c>'
+    with zipfile.ZipFile(path, "w") as archive:
+        names, links = "", ""
+        for place, (name, rows) in enumerate(sheets.items(), start=1):
+            inner = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+            archive.writestr(f"xl/worksheets/sheet{place}.xml", _SHEET.format(inner))
+            names += f'<sheet name="{name}" sheetId="{place}" r:id="r{place}"/>'
+            links += f'<Relationship Id="r{place}" Type="{_RELATED}/worksheet" Target="worksheets/sheet{place}.xml"/>'
+        main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+        archive.writestr(
+            "xl/workbook.xml", f'<workbook xmlns="{main}" xmlns:r="{_RELATED}"><sheets>{names}</sheets></workbook>'
+        )
+        package = "http://schemas.openxmlformats.org/package/2006/relationships"
+        first = f'<Relationship Id="r1" Type="{_RELATED}/officeDocument" Target="xl/workbook.xml"/>'
+        for name, listed in (("_rels/.rels", first), ("xl/_rels/workbook.xml.rels", links)):
+            archive.writestr(name, f'<Relationships xmlns="{package}">{listed}</Relationships>')
+
+
+def test_a_page_of_notes_is_not_the_table(tmp_path):
+    pytest.importorskip("python_calamine", reason="python-calamine (extra 'data') is not installed")
+    rows = [["a", "y"], [0.5, 1], [2, 2.5], [7, 3]]
+    workbook(tmp_path / "t.xlsx", Notes=[["measured in May"], ["by hand"]], Data=rows, Old=rows)
+    read = load_table(tmp_path / "t.xlsx", ["y"])
+    assert read.x.tolist() == [[0.5], [2], [7]] and "sheet 'Data' was read, not: Notes, Old" in read.warnings
+
+
 def test_matlab_files(tmp_path):
     scipy_io = pytest.importorskip("scipy.io")
     x, y = np.arange(6.0).reshape(3, 2), np.array([[1.0], [2], [4]])

@@ -58,7 +58,7 @@ def test_a_name_in_other_letters_is_the_nearest(tmp_path):
     assert error.value.remedy == "Did you mean 'Y'?"
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32"])
 def test_encodings_of_spreadsheets_with_and_without_a_mark(tmp_path, encoding):
     table = read(tmp_path, "a\tb\ty\n" + ROWS.replace(",", "\t") * 300, encoding=encoding)
     assert len(table) == 2700 and table.x[8].tolist() == [8, 1]
