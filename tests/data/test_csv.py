@@ -52,6 +52,7 @@ def test_byte_order_mark_crlf_quotes_blank_lines_and_spaces_are_read(csv):
         ("M,0.4,0.5\nF,0.3,0.2\n", r"starts with numbers \(M, 0.4, 0.5\)"),
         ("b\n1\n", r"has one column"),
         ('a,b\n1,"2\n', r"is not CSV"),
+        ('a,b\n1,2\n\n3,"4\n5,6\n7,8\n', r"line 4 opens a quote, and its row is not over in line 6"),
         ("a,b\n1,3\n2,3\n", r"target 'b' .* is constant \(3\)"),
         ("a,b\n1,1e200\n2,3\n", r"column 'b' .* beyond the range of a float32 engine.*--missing b=1e\+200"),
         ("a,b\n1e-40,1\n2e-40,3\n", r"column 'a' .* a spread of 1e-40"),

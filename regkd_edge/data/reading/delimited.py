@@ -201,7 +201,7 @@ def _chunks(source: _Source, layout: Layout, form: TextFormat, wanted: list[str]
 
 def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] | None = None) -> Iterator[list[str]]:
     """Rows as long as the header, blank lines left out; ``numbers`` takes the line number of each."""
-    width, count, last = len(layout.names), 0, ""
+    width, count, last, ended = len(layout.names), 0, "", layout.start  # the line that the last row ends with
 
     def numbered() -> Iterator[str]:
         nonlocal count, last
@@ -214,6 +214,7 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
     reader = parsed(numbered(), layout.separator, strict=True)
     try:
         for row in reader:
+            ended = count
             if len(row) != width:
                 if not row or (len(row) == 1 and not row[0].strip()):
                     continue
@@ -227,6 +228,11 @@ def _rows(path: Path, layout: Layout, lines: Iterator[str], numbers: array[int] 
                 numbers.append(count)
             yield row
     except csv.Error as error:
+        if count > ended + 1:
+            raise DataError(
+                f"'{path}' line {ended + 1} opens a quote, and its row is not over in line {count} ({error}).",
+                "Close the quote in that line, or remove it.",
+            ) from None
         raise DataError(
             f"'{path}' line {count} is not CSV: {error}.", "Correct that line, or export the file again."
         ) from None

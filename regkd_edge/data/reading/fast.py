@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,7 +11,7 @@ import numpy as np
 from .cells import EXACT, TextFormat
 from .frame import Frame
 from .layout import SPACE, Layout
-from .stream import opened
+from .stream import LONGEST_LINE, opened
 
 __all__ = ["NotPlain", "blocks_of_numbers", "read_numbers"]
 
@@ -41,27 +40,26 @@ def read_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]
     return Frame(str(path), list(wanted), values, notes=list(layout.notes))
 
 
-class _ReadAhead:
-    """A stream that pyarrow's own thread reads ahead: it is empty from the end of the block on, whatever is left.
+def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield blocks of some megabytes that end with a line.
 
-    A thread that still reads the rest of a refused file while Python ends would abort the process.
+    Raises
+    ------
+    NotPlain
+        A line that is longer than the longest of a table.
     """
-
-    closed = False  # pyarrow looks at it
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._lock, self._over = stream, threading.Lock(), False
-
-    def read(self, size: int = -1) -> bytes:
-        with self._lock:
-            return b"" if self._over else self._stream.read(size)
-
-    def __enter__(self) -> _ReadAhead:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._over = True
+    rest = b""
+    while block := stream.read(_BLOCK):
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end]
+            rest = block[end:]
+        elif len(rest) > LONGEST_LINE:
+            raise NotPlain
+        else:
+            rest += block
+    if rest:
+        yield rest
 
 
 def blocks_of_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list[str]) -> Iterator[np.ndarray]:
@@ -82,22 +80,23 @@ def blocks_of_numbers(path: Path, layout: Layout, form: TextFormat, wanted: list
     except ImportError:
         raise NotPlain from None
     try:
-        with opened(path) as stream, _ReadAhead(stream) as ahead:
-            batches = csv.open_csv(
-                pa.PythonFile(ahead, mode="r"),
-                csv.ReadOptions(block_size=_BLOCK, column_names=layout.names, skip_rows=layout.start),
-                csv.ParseOptions(delimiter=layout.separator),
-                csv.ConvertOptions(
-                    check_utf8=False,
-                    column_types=dict.fromkeys(wanted, pa.float64()),
-                    include_columns=wanted,
-                    null_values=["", *form.missing.texts],
-                    true_values=[],
-                    false_values=[],
-                    decimal_point=layout.decimal,
-                ),
-            )
-            for batch in batches:
+        parse = csv.ParseOptions(delimiter=layout.separator)
+        convert = csv.ConvertOptions(
+            check_utf8=False,
+            column_types=dict.fromkeys(wanted, pa.float64()),
+            include_columns=wanted,
+            null_values=["", *form.missing.texts],
+            true_values=[],
+            false_values=[],
+            decimal_point=layout.decimal,
+        )
+        with opened(path) as stream:
+            for place, lines in enumerate(_whole_lines(stream)):
+                # pyarrow gets bytes, not the stream: a thread of its own that reads ahead through Python would abort
+                # the process where Python ends in the meantime.
+                skipped = 0 if place else layout.start
+                read = csv.ReadOptions(block_size=len(lines) + 1, column_names=layout.names, skip_rows=skipped)
+                batch = csv.read_csv(pa.BufferReader(lines), read, parse, convert)
                 part = np.empty((batch.num_rows, len(wanted)))
                 for j in range(len(wanted)):
                     part[:, j] = batch.column(j).to_numpy(zero_copy_only=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from regkd_edge.data.reading import fast as fast_reader
 from regkd_edge.data.reading.cells import Missing, TextFormat
 from regkd_edge.data.reading.delimited import _read, _Source
-from regkd_edge.data.reading.fast import _ReadAhead, read_numbers
+from regkd_edge.data.reading.fast import read_numbers
 from regkd_edge.data.reading.layout import layout_of
 from regkd_edge.errors import DataError
 
@@ -82,8 +80,29 @@ def test_anything_else_is_left_to_the_strict_reader(tmp_path, cell):
     assert fast is None
 
 
-def test_nothing_is_read_ahead_after_the_end():
-    """pyarrow's thread may still ask for the rest of a refused file: while Python ends, that aborts the process."""
-    with _ReadAhead(io.BytesIO(b"abcdef")) as ahead:
-        assert ahead.read(2) == b"ab" and not ahead.closed
-    assert ahead.read(2) == b""
+def test_pyarrow_never_reads_through_python(tmp_path, monkeypatch):
+    """Its threads read ahead: one that waits for Python while Python ends would abort the process."""
+    import pyarrow
+
+    class NoFile:
+        def __init__(self, *_, **__):
+            raise AssertionError("a stream was given to pyarrow")
+
+    monkeypatch.setattr(pyarrow, "PythonFile", NoFile)
+    fast, _ = both(tmp_path / "t.csv", "a,y\n1,2\n3,4\n", TextFormat())
+    assert fast.values.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1000])
+def test_rows_across_blocks_are_read_once_each(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(fast_reader, "_BLOCK", block)
+    values = np.random.default_rng(1).integers(0, 10**6, (300, 2)) / 8
+    text = "a,y\n" + "".join(f"{a!r},{y!r}\n" for a, y in values.tolist())
+    fast, strict = both(tmp_path / "t.csv", text, TextFormat())
+    assert np.array_equal(strict.values, values) and (fast is None or np.array_equal(fast.values, values))
+    assert block < 64 or fast is not None  # a block of blank lines or of less than the header is left to the strict one
+    for cell in ('"x\ny"', '"\n"'):  # a break of lines inside a cell of a column that nobody wants
+        (tmp_path / "q.csv").write_text(f"a,note,y\n1,{cell},2\n3,{cell},4\n")
+        layout = layout_of(tmp_path / "q.csv", (tmp_path / "q.csv").read_bytes(), True, TextFormat())
+        fast = read_numbers(tmp_path / "q.csv", layout, TextFormat(), ["a", "y"])
+        assert fast is None or fast.values.tolist() == [[1, 2], [3, 4]]
