@@ -95,8 +95,8 @@ def test_a_branch_leaves_the_trunk_as_it_was():
 def test_a_student_that_reads_no_label_is_selected_by_answers_and_neighbours():
     member, plain = problem()
     far = Validation(plain.x, plain.y + 5.0, 1.0, answers=plain.y, beside=(plain.x, plain.y))
-    near = plain._rmse(member.student, plain.x, plain.y)
-    assert far.score(member.student) == pytest.approx(near) and far.progress(member.student) == pytest.approx(near)
+    near, found = plain.judged(member.student).distance, far.judged(member.student)
+    assert (found.score, found.progress, found.distance) == pytest.approx((near, near, near))
     assert far.figures(member.student)["validation_rmse"] > 3.0, "what is shown stays the distance from the labels"
 
 
@@ -136,13 +136,9 @@ class Scripted(Validation):
         object.__setattr__(self, "told", iter(zip(near, far)))
         return self
 
-    def progress(self, module):
+    def judged(self, module):
         near, far = next(self.told)
-        object.__setattr__(self, "far", far)
-        return near
-
-    def distance(self, module):
-        return getattr(self, "far", 9.0)
+        return dataclasses.replace(super().judged(module), progress=near, distance=far)
 
 
 def test_beyond_the_steps_of_the_base_the_rows_must_gain_too(monkeypatch):
