@@ -131,8 +131,8 @@ def distill(
     The student sees ``config.fraction`` of the training and validation rows, or none with ``config.no_data``: then it
     trains and is validated on synthetic inputs with the teacher's answers (see :mod:`regkd_edge.training.free`). It is
     in the space of the teacher's scalers if the teacher has them; otherwise scalers are learnt on the training
-    rows that it sees. ``progress`` is that of :func:`train_teacher`. After a race it begins again with each student that
-    is trained to its end: the winner, and before or after it the base alone.
+    rows that it sees. ``progress`` is that of :func:`train_teacher`. After a race it begins again with each student
+    that is trained to its end: the winner, and before or after it the base alone.
 
     Raises
     ------

@@ -56,6 +56,48 @@ def test_a_budget_ends_it_after_a_whole_rung_and_says_so():
     assert len(outcome.history) == 1 and "the time was up" in ladder.still_improving(outcome)[0]
 
 
+class Clock:
+    """A second for every ten steps, wherever they are taken."""
+
+    def __init__(self, monkeypatch, break_at=None):
+        self.now, self.taken, self.break_at = 0.0, [], break_at
+        for name in ("advance", "advance_rows"):
+            monkeypatch.setattr(ladder, name, self.counted(getattr(ladder, name)))
+        monkeypatch.setattr(ladder, "time", self)
+
+    def monotonic(self):
+        return self.now
+
+    def counted(self, advance):
+        def steps(given, n, *more):
+            self.now += n / 10
+            self.taken.append(n)
+            if len(self.taken) == self.break_at:
+                raise KeyboardInterrupt
+            return advance(given, n, *more)
+
+        return steps
+
+
+@pytest.mark.parametrize("at", [2, 6])  # in the first 50 steps, and later
+def test_what_an_interrupted_call_took_of_its_time_counts(at, monkeypatch, tmp_path):
+    def climbed(folder, break_at=None):
+        with monkeypatch.context() as patched:
+            clock = Clock(patched, break_at)
+            member, validation = problem()
+            outcome = ladder.climb(member, validation, every=5, until=28.0, checkpoint=Checkpoint(folder, "same"))
+        return outcome, sum(clock.taken)
+
+    monkeypatch.setattr(ladder, "SAVE_AFTER", -1.0)
+    whole, steps = climbed(None)
+    assert len(whole.history) == 2 and "--budget" in ladder.still_improving(whole)[0]
+    with pytest.raises(KeyboardInterrupt):
+        climbed(tmp_path, at)
+    again, rest = climbed(tmp_path)
+    assert again.history == whole.history and again.steps == whole.steps
+    assert 0 < rest < steps, "it goes on where it was, and ends where it would have ended"
+
+
 @pytest.mark.parametrize(("rungs", "remedy"), [(3, "(--budget)"), (5, "--steps 2000")])
 def test_a_student_that_still_improves_is_told_what_helps(rungs, remedy):
     """Whose time was up needs time; whoever has made all steps of --steps auto (here 800, 50 at first) needs steps."""
