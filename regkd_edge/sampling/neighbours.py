@@ -138,7 +138,10 @@ class Neighbours:
             eps = eps @ self._principal().T
         if noise == "smooth":
             eps = self._smooth(eps)
-        return self._possible(moved + size * eps * self.scaler.scale, moved, inside=noise != "open")
+        eps *= size  # in place: the points of a training are some megabytes
+        eps *= self.scaler.scale
+        eps += moved
+        return self._possible(eps, moved, inside=noise != "open")
 
     def _smooth(self, eps: np.ndarray) -> np.ndarray:
         if self.places is None:
@@ -178,7 +181,7 @@ class Neighbours:
         return self._factor
 
     def _swapped(self, x: np.ndarray, units: list[list[int]], share: np.ndarray, rng) -> np.ndarray:
-        x = x.copy()
+        """``x`` itself, changed."""
         for unit in units:
             taken = rng.random(len(x)) < share[unit[0]]
             donors = rng.integers(len(self.rows), size=len(x))
@@ -186,14 +189,14 @@ class Neighbours:
         return x
 
     def _possible(self, x: np.ndarray, before: np.ndarray, *, inside: bool) -> np.ndarray:
-        """The nearest points that can occur; codes and one-hot groups as they were before the noise."""
+        """The nearest points that can occur; codes and one-hot groups as they were before the noise. Changes ``x``."""
         low, high = self.columns.low, self.columns.high
         if not inside:  # but what is never below 0 in the rows, or never above it, stays so
             low, high = (
                 np.where(self._free & (low != 0), -np.inf, low),
                 np.where(self._free & (high != 0), np.inf, high),
             )
-        x = np.clip(x, low, high)
+        np.clip(x, low, high, out=x)
         for unit in self._codes:
             x[:, unit] = before[:, unit]
-        return self.columns.restrict(x)
+        return x if self._free.all() else self.columns.restrict(x)

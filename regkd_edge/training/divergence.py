@@ -40,6 +40,8 @@ def check_losses(losses: Tensor, member: Member, before: float | None = None) ->
     total = losses[:, 0]
     start = abs(float(total[0])) if before is None else abs(before)
     limit = _EXPLODED * max(1.0, start if math.isfinite(start) else 1.0)
+    if torch.isfinite(losses).all() and total.abs().max() <= limit:
+        return
     exploded = (total.abs() > limit).flip(0).cummin(0).values.flip(0)  # in every step from there to the last
     bad = ~torch.isfinite(losses).all(1)
     if exploded.sum() >= min(_LASTING, len(losses)):

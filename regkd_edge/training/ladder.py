@@ -88,7 +88,8 @@ def climb(
     every : int
         Steps between two calls of ``progress``; more of them where they take less than ``_AT_ONCE`` seconds.
     until : float, optional
-        Time on the clock ``time.monotonic``: a rung that would end later is not begun (the first one always is).
+        Time on the clock ``time.monotonic``: a rung that would end later is not begun (the first one always is). What
+        an interrupted call took before it counts too.
     beyond : int, optional
         Steps of the trunk from which the held-out rows must gain as much as the neighbours, in every doubling.
     most : int, optional
@@ -99,14 +100,15 @@ def climb(
         As in :func:`regkd_edge.training.loop.run`; a branch that was interrupted is taken again.
     """
     outcome = resume(member, None, checkpoint)
-    saved, at_once = time.monotonic(), every
+    until = None if until is None else until - outcome.seconds
+    saved = noted = time.monotonic()
+    at_once = every
     patience, most = _RUNGS if validation.beside is None else 1, most or MOST_AUTO
     told = until is not None  # a given time needs no word on how long it may take
     rung = _first(early) * 2 ** len(outcome.history)
     snapshot = snapshot_of(member, None, outcome, checkpoint)
     try:
         while not outcome.done:
-            started = time.monotonic()
             while member.state.step < rung:
                 left, begun = rung - member.state.step, time.monotonic()
                 n = at_once if left >= at_once + every else left  # the last call has ``every`` steps at least
@@ -118,6 +120,7 @@ def climb(
                 check_losses(losses, member, outcome.history[0]["total"] if outcome.history else None)
                 outcome.steps += n
                 if time.monotonic() - saved > SAVE_AFTER and n < left:
+                    noted = _note(outcome, noted)
                     snapshot = snapshot_of(member, None, outcome, checkpoint)
                     save(checkpoint, snapshot)
                     saved = time.monotonic()
@@ -127,9 +130,9 @@ def climb(
             (branch,) = branches([member])
             outcome.steps += decay_steps(rung)
             counted = branch.averaged()
-            found = validation.figures(counted)
-            judged = validation.score(counted), validation.progress(counted), validation.distance(counted)
-            rmse, score, progressed, distance = current().agreed((found["validation_rmse"], *judged))
+            judged = validation.judged(counted)
+            found, own = judged.figures, (judged.score, judged.progress, judged.distance)
+            rmse, score, progressed, distance = current().agreed((found["validation_rmse"], *own))
             check_validation(rmse, outcome.best_rmse, validation.unit_scale, member)
             means = dict(zip(LOSS_COLUMNS, losses[-every:].double().mean(0).tolist()))
             first = not outcome.history
@@ -143,10 +146,10 @@ def climb(
             if score < outcome.best_score:
                 outcome.best_score, outcome.best_rmse, outcome.best_step = score, rmse, rung + decay_steps(rung)
                 outcome.best = {key: t.detach().clone() for key, t in counted.state_dict().items()}
-            taken = time.monotonic() - started
-            outcome.seconds += taken
+            noted = _note(outcome, noted)
             rung *= 2
-            late = until is not None and current().agreed(time.monotonic() + 2 * taken > until)
+            late = until is not None and current().agreed(time.monotonic() + 2 * outcome.of_rung > until)
+            outcome.of_rung = 0.0
             outcome.done = outcome.idle >= (1 if dear else patience) or late or rung > most
             snapshot = snapshot_of(member, None, outcome, checkpoint)
             save(checkpoint, snapshot)
@@ -157,6 +160,14 @@ def climb(
         raise keep_before(error, checkpoint, snapshot) from None
     member.student.load_state_dict(outcome.best)
     return outcome
+
+
+def _note(outcome: LoopState, since: float) -> float:
+    """Count the time since then; return the time now."""
+    now = time.monotonic()
+    outcome.seconds += now - since
+    outcome.of_rung += now - since
+    return now
 
 
 def trunk_of(history: Sequence[dict]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -42,6 +42,7 @@ __all__ = [
 Progress = Callable[[int, int, "dict[str, float]", "dict[str, Any]"], None]
 
 _AS_MANY = 100  # held-out rows that say as much as the neighbours do
+_UNKNOWN = ("best_rmse", "best_score", "best_progress", "best_distance")  # infinite before the first look
 SAVE_AFTER = 3.0  # [s] between two checkpoints: what a killed process can lose
 
 
@@ -60,39 +61,57 @@ class Validation:
     def figures(self, module: torch.nn.Module) -> dict[str, Any]:
         """Return ``validation_rmse``, over rows and outputs, each in its standard deviations (with one target in its
         unit); and ``target_rmse``, a list of the RMSE of each output in its own unit."""
-        error = self._error(module, self.x, self.y)
+        return self._figures(self._answers(module, self.x) - self.y)
+
+    def judged(self, module: torch.nn.Module) -> Judged:
+        """Return what a climb is selected and ended by."""
+        answers = self._answers(module, self.x)  # asked once
+        figures = self._figures(answers - self.y)
+        distance = _rms(answers - (self.y if self.answers is None else self.answers))
+        if self.beside is None:
+            return Judged(figures, distance, distance, distance)
+        x, aim = self.beside
+        progress = _rms(self._answers(module, x) - aim)
+        share = len(self.x) / (len(self.x) + _AS_MANY)
+        return Judged(figures, distance**share * progress ** (1.0 - share), progress, distance)
+
+    def _figures(self, error: Tensor) -> dict[str, Any]:  # [n, o]
         own = error.square().mean(0).sqrt().tolist()
         return {
-            "validation_rmse": self.unit_scale * error.square().mean().sqrt().item(),
+            "validation_rmse": self.unit_scale * _rms(error),
             "target_rmse": [scale * value for scale, value in zip(self.deviations or [1.0] * len(own), own)],
         }
 
-    def score(self, module: torch.nn.Module) -> float:
-        """Return what a climb is selected by: a mean, in logarithms, of the distance on rows and on neighbours.
-
-        A relative gain counts alike on both; the rows have a share of n / (n + ``_AS_MANY``): few rows say little.
-        """
-        distance = self.distance(module)
-        if self.beside is None:
-            return distance
-        share = len(self.x) / (len(self.x) + _AS_MANY)
-        return distance**share * self._rmse(module, *self.beside) ** (1.0 - share)
-
-    def progress(self, module: torch.nn.Module) -> float:
-        """Return what says whether more steps help: the distance on neighbours where there are any,
-        else on the rows."""
-        return self.distance(module) if self.beside is None else self._rmse(module, *self.beside)
-
-    def distance(self, module: torch.nn.Module) -> float:
-        """Return the distance on the held-out rows, from what the student follows."""
-        return self._rmse(module, self.x, self.y if self.answers is None else self.answers)
-
-    def _rmse(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> float:
-        return self._error(module, x, y).square().mean().sqrt().item()
-
-    def _error(self, module: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:  # [n, o] float64
+    def _answers(self, module: torch.nn.Module, x: Tensor) -> Tensor:  # [n, d] -> [n, o] float64
         with torch.no_grad():
-            return self.keep(module).to(x.device)(x).double() - y
+            return self.keep(module).to(x.device)(x).double()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How far a student is from what it follows.
+
+    Attributes
+    ----------
+    figures : dict
+        Those of :meth:`Validation.figures`.
+    score : float
+        What a climb is selected by: a mean, in logarithms, of the distance on rows and on neighbours. A relative gain
+        counts alike on both; the rows have a share of n / (n + ``_AS_MANY``): few rows say little.
+    progress : float
+        What says whether more steps help: the distance on neighbours where there are any, else on the rows.
+    distance : float
+        On the held-out rows.
+    """
+
+    figures: dict[str, Any]
+    score: float
+    progress: float
+    distance: float
+
+
+def _rms(error: Tensor) -> float:
+    return error.square().mean().sqrt().item()
 
 
 @dataclass(eq=False)
@@ -103,6 +122,7 @@ class LoopState:
     best_rmse: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    of_rung: float = 0.0  # [s] of these, since the last branch of a climb
     done: bool = False
     steps: int = 0  # taken in all
     best_score: float = math.inf
@@ -113,19 +133,9 @@ class LoopState:
     best: dict[str, Tensor] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        return {
-            "best_step": self.best_step,
-            "best_rmse": self.best_rmse,
-            "history": self.history,
-            "seconds": self.seconds,
-            "done": self.done,
-            "steps": self.steps,
-            "best_score": self.best_score if math.isfinite(self.best_score) else None,
-            "best_progress": self.best_progress if math.isfinite(self.best_progress) else None,
-            "best_distance": self.best_distance if math.isfinite(self.best_distance) else None,
-            "idle": self.idle,
-            "gain": self.gain,
-        }
+        """JSON-able, without ``best``; None stands for infinity, of what is not known yet."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "best"}
+        return own | {name: None for name in _UNKNOWN if not math.isfinite(own[name])}
 
 
 def run(
@@ -204,7 +214,7 @@ def snapshot_of(
     member: Member, feed: Feed | None, outcome: LoopState, checkpoint: Checkpoint | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return copies of everything that the next chunk changes; called between chunks, where the state is whole."""
-    if checkpoint is None or checkpoint.path is None or not outcome.history:
+    if checkpoint is None or checkpoint.path is None or not outcome.steps:
         return None
     tensors = {f"student.{key}": t.detach().clone() for key, t in member.student.state_dict().items()}
     tensors |= {f"best.{key}": t for key, t in outcome.best.items()}
@@ -241,6 +251,6 @@ def resume(member: Member, feed: Feed | None, checkpoint: Checkpoint | None) -> 
     member.state.slots = {name: [t.to(member.device) for t in tensors] for name, tensors in state.slots.items()}
     if feed is not None:
         feed.load_state_dict(part("feed."))
-    unknown = [name for name in ("best_score", "best_progress", "best_distance") if facts[name] is None]
+    unknown = [name for name in _UNKNOWN if facts[name] is None]
     facts |= dict.fromkeys(unknown, math.inf)
     return LoopState(**facts, best=part("best."))

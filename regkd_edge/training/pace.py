@@ -1,21 +1,38 @@
 """How long a training until it stops improving may take: said where PyTorch computes its steps, and minutes are ahead.
 
 The fused core takes 40,000 steps in seconds. PyTorch needs milliseconds for each, and central differences of a teacher
-without a gradient take 2 d answers for every point. A call from Python shows no progress.
+without a gradient take 2 d answers for every point. A call from Python shows no progress. And how long what comes
+after it may take, where the time was given.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 
 from ..fused import Member
 
-__all__ = ["say_pace"]
+__all__ = ["end_for_others", "say_pace"]
 
 _LONG = 30.0  # [s] that need no word
 _BRANCHES = 1.5  # steps of a climb and its branches, as a multiple of the trunk's
 
 _log = logging.getLogger("regkd_edge.training")
+
+
+def end_for_others(until: float | None, seconds: float, begun: float) -> float | None:
+    """Return when trainings after this one should end: earlier by what an interrupted call had taken for it already.
+
+    Parameters
+    ----------
+    until : float or None
+        On the clock ``time.monotonic``, as if this call had begun with everything.
+    seconds : float
+        That the training took, over all calls.
+    begun : float
+        When this call began it.
+    """
+    return None if until is None else until - max(0.0, seconds - (time.monotonic() - begun))
 
 
 def say_pace(member: Member, seconds: float, steps: int, most: int) -> None:

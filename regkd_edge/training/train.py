@@ -28,6 +28,7 @@ from .ladder import trunk_of
 from .loop import Progress
 from .objective import optimizer_of
 from .outlying import outlying, resting_on_few
+from .pace import end_for_others
 from .pair import plain_pair
 from .race.halving import Race, hold_race
 from .race.last_heat import Runner, base_of, settle
@@ -130,7 +131,8 @@ def distill(
     The student sees ``config.fraction`` of the training and validation rows, or none with ``config.no_data``: then it
     trains and is validated on synthetic inputs with the teacher's answers (see :mod:`regkd_edge.training.free`). It is
     in the space of the teacher's scalers if the teacher has them; otherwise scalers are learnt on the training
-    rows that it sees.
+    rows that it sees. ``progress`` is that of :func:`train_teacher`. After a race it begins again with each student
+    that is trained to its end: the winner, and before or after it the base alone.
 
     Raises
     ------
@@ -148,7 +150,7 @@ def distill(
     if config.budget is not None:
         until = time.monotonic() + config.budget
     if asked.races:
-        base = base_of(setting, asked, checkpoint)
+        base = base_of(setting, asked, checkpoint, progress)
         race, found = _raced(setting, asked, checkpoint, base)
         config, until = found.config, found.until
         setting.ask_at_most(found.points)
@@ -157,10 +159,13 @@ def distill(
     else:
         training = setting.training(config)
         beyond = None if base is None else trunk_of(base.trained.history)
+        begun = time.monotonic()
         trained = training.run(progress=progress, checkpoint=checkpoint, until=until, beyond=beyond)
+        until = end_for_others(until, trained.seconds, begun)
     if asked.races and not found.foregone:
         winner = Runner(config, training, trained)
-        kept = settle(setting, asked, winner, found.measure, until=until, checkpoint=checkpoint, base=base)
+        how = {"until": until, "checkpoint": checkpoint, "progress": progress}
+        kept = settle(setting, asked, winner, found.measure, base=base, **how)
         config, training, trained, heat = kept.config, kept.training, kept.trained, kept.heat
         if race is not None:
             race.heat = heat

@@ -56,6 +56,48 @@ def test_a_budget_ends_it_after_a_whole_rung_and_says_so():
     assert len(outcome.history) == 1 and "the time was up" in ladder.still_improving(outcome)[0]
 
 
+class Clock:
+    """A second for every ten steps, wherever they are taken."""
+
+    def __init__(self, monkeypatch, break_at=None):
+        self.now, self.taken, self.break_at = 0.0, [], break_at
+        for name in ("advance", "advance_rows"):
+            monkeypatch.setattr(ladder, name, self.counted(getattr(ladder, name)))
+        monkeypatch.setattr(ladder, "time", self)
+
+    def monotonic(self):
+        return self.now
+
+    def counted(self, advance):
+        def steps(given, n, *more):
+            self.now += n / 10
+            self.taken.append(n)
+            if len(self.taken) == self.break_at:
+                raise KeyboardInterrupt
+            return advance(given, n, *more)
+
+        return steps
+
+
+@pytest.mark.parametrize("at", [2, 6])  # in the first 50 steps, and later
+def test_what_an_interrupted_call_took_of_its_time_counts(at, monkeypatch, tmp_path):
+    def climbed(folder, break_at=None):
+        with monkeypatch.context() as patched:
+            clock = Clock(patched, break_at)
+            member, validation = problem()
+            outcome = ladder.climb(member, validation, every=5, until=28.0, checkpoint=Checkpoint(folder, "same"))
+        return outcome, sum(clock.taken)
+
+    monkeypatch.setattr(ladder, "SAVE_AFTER", -1.0)
+    whole, steps = climbed(None)
+    assert len(whole.history) == 2 and "--budget" in ladder.still_improving(whole)[0]
+    with pytest.raises(KeyboardInterrupt):
+        climbed(tmp_path, at)
+    again, rest = climbed(tmp_path)
+    assert again.history == whole.history and again.steps == whole.steps
+    assert 0 < rest < steps, "it goes on where it was, and ends where it would have ended"
+
+
 @pytest.mark.parametrize(("rungs", "remedy"), [(3, "(--budget)"), (5, "--steps 2000")])
 def test_a_student_that_still_improves_is_told_what_helps(rungs, remedy):
     """Whose time was up needs time; whoever has made all steps of --steps auto (here 800, 50 at first) needs steps."""
@@ -95,8 +137,8 @@ def test_a_branch_leaves_the_trunk_as_it_was():
 def test_a_student_that_reads_no_label_is_selected_by_answers_and_neighbours():
     member, plain = problem()
     far = Validation(plain.x, plain.y + 5.0, 1.0, answers=plain.y, beside=(plain.x, plain.y))
-    near = plain._rmse(member.student, plain.x, plain.y)
-    assert far.score(member.student) == pytest.approx(near) and far.progress(member.student) == pytest.approx(near)
+    near, found = plain.judged(member.student).distance, far.judged(member.student)
+    assert (found.score, found.progress, found.distance) == pytest.approx((near, near, near))
     assert far.figures(member.student)["validation_rmse"] > 3.0, "what is shown stays the distance from the labels"
 
 
@@ -136,13 +178,9 @@ class Scripted(Validation):
         object.__setattr__(self, "told", iter(zip(near, far)))
         return self
 
-    def progress(self, module):
+    def judged(self, module):
         near, far = next(self.told)
-        object.__setattr__(self, "far", far)
-        return near
-
-    def distance(self, module):
-        return getattr(self, "far", 9.0)
+        return dataclasses.replace(super().judged(module), progress=near, distance=far)
 
 
 def test_beyond_the_steps_of_the_base_the_rows_must_gain_too(monkeypatch):

@@ -215,6 +215,7 @@ def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
     costly = Candidate("GM with little to say", fields, 0.125)
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE, costly])
     monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
+    monkeypatch.setattr(halving, "left_open", lambda running, measure: True)
     monkeypatch.setattr(
         halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is costly)
     )

@@ -196,11 +196,11 @@ def test_an_interrupted_race_does_not_run_its_finished_rungs_again(data, teacher
     config = DistillConfig(student="mlp:8:tanh", steps=160, fraction=0.5)
     done, advance_all = [], halving.advance_all
 
-    def interrupted(entrants, rung, goals=None):
+    def interrupted(entrants, rung):
         if rung == 80 and not resumed:
             raise KeyboardInterrupt
         done.append((rung, len(entrants)))
-        advance_all(entrants, rung, goals)
+        advance_all(entrants, rung)
 
     monkeypatch.setattr(halving, "advance_all", interrupted)
     resumed = False

@@ -7,7 +7,7 @@ import math
 from ...recipes.candidates import BASE_ALONE, MIXTURE
 from .entrant import Entrant
 
-__all__ = ["decided", "going_on", "winner_of"]
+__all__ = ["decided", "going_on", "rivals", "winner_of"]
 
 _KEPT = 1 / 3  # of the candidates after each rung
 _AHEAD = 0.95  # of another's distance: what is not below it counts as equal
@@ -25,6 +25,15 @@ def going_on(running: list[Entrant], measure: str) -> list[Entrant]:
     worth = [one for one in running if one.candidate.share == 1.0 or one.score(measure) < _AHEAD * light]
     kept = sorted(worth, key=lambda one: one.score(measure))[: max(2, int(_KEPT * len(worth)))]
     return [one for one in running if one in kept or one.candidate in (BASE_ALONE, MIXTURE)]
+
+
+def rivals(running: list[Entrant]) -> list[Entrant]:
+    """Those that are not the base alone, if there are any.
+
+    The base alone learns from its rows in every step, the others from as many points beside them: on many rows it is
+    ahead in the first thousands of steps, and often overtaken after it.
+    """
+    return [one for one in running if one.candidate is not BASE_ALONE] or running
 
 
 def winner_of(running: list[Entrant], measure: str) -> Entrant:

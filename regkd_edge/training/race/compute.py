@@ -1,17 +1,16 @@
-"""What the candidates of a race cost, and which of the costly ones go on beyond a first rung of equal compute.
+"""What the candidates of a race cost, and whether the costly ones enter it.
 
-A step that evaluates the teacher costs several times one that reads stored answers. In the first rung every candidate
-is given the same compute, so a costly one is given fewer steps. It is trained for as many steps as the others only
-where they leave the question open: where the best of them is much farther from the teacher on rows that it has not seen
-than on its own rows. It then lacks knowledge of the teacher around its rows, and that is what gradients and searched
-points add. Elsewhere it lacks steps or width, and no term helps.
+A step that evaluates the teacher (GM, the search of ABM) costs several times one that reads stored answers. Candidates
+with such steps enter only where the others leave the question open: where the best of them is much farther from the
+teacher on rows that it has not seen than on its own rows. It then lacks knowledge of the teacher around its rows, and
+that is what gradients and searched points add. Elsewhere it lacks steps or width, and no term helps.
 
 Where many rows are held out, the base alone is trained before the race
-(:func:`regkd_edge.training.race.last_heat.base_of`) and measures what the rest may cost: after the first rung, the race
-ends before it has taken more than the base did until it stopped; and the winner goes on beyond the base's steps only
-while the held-out rows gain from it. With as many steps for the winner these are three times the base alone; the fourth
-is for points and the teacher's answers to them. Few rows are soon learnt by heart: there the base stops at once, and
-what it took carries no information.
+(:func:`regkd_edge.training.race.last_heat.base_of`) and measures what the rest may cost: after the first rung of the
+candidates with cheap steps, nothing is begun that would bring the race above a share of what the base took until it
+stopped; and the winner goes on beyond the base's steps only while the held-out rows gain from it. With as many steps
+for the winner these are less than three times the base alone; the fourth is for points and the teacher's answers to
+them. Few rows are soon learnt by heart: there the base stops at once, and what it took carries no information.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from ...fused import Member, native
 from ..ladder import decay_steps
 from .entrant import Entrant
 
-__all__ = ["cost_of", "first_goals", "left_open", "spent", "weigh"]
+__all__ = ["allowed", "cost_of", "left_open", "spent", "weigh"]
 
 _OF_TORCH = 1e8  # [FLOP] that the core does in the 2 ms that PyTorch takes for a small step, mostly to begin operations
-_FEWEST = 20  # [steps] of a first rung, whatever they cost
+_OF_BASE = 0.6  # of what the base alone took: what the rest of a race may bring it to
 _LACKING = 2.0  # times as far on other rows as on its own
 
 
@@ -43,19 +42,24 @@ def weigh(entrants: Sequence[Entrant]) -> None:
         one.cost = cost_of(one.members[0]) / base
 
 
-def first_goals(entrants: Sequence[Entrant], rung: int) -> list[int]:
-    """Steps of the first rung: ``rung``, or as many as cost the same."""
-    return [min(rung, max(_FEWEST, int(rung / max(1.0, one.cost)))) for one in entrants]
-
-
 def spent(entrants: Sequence[Entrant], folds: int, to: int | None = None) -> float:
-    """What they have cost, or would cost from here ``to`` a further rung, branches with it; in steps of the base alone.
-
-    A first rung that was short and then made longer counts by its last branch.
-    """
+    """What they have cost, or would cost from here ``to`` a further rung, with branches; in steps of the base alone."""
     if to is None:
         return folds * sum(one.cost * (one.steps[-1] + sum(map(decay_steps, one.steps))) for one in entrants)
-    return folds * sum(one.cost * (to - one.steps[-1] + decay_steps(to)) for one in entrants)
+    return folds * sum(one.cost * (to - (one.steps[-1] if one.steps else 0) + decay_steps(to)) for one in entrants)
+
+
+def allowed(base: int | None, entrants: Sequence[Entrant], going: Sequence[Entrant], folds: int, rung: int) -> bool:
+    """Whether a race may go on with some of its candidates.
+
+    Parameters
+    ----------
+    base : int or None
+        Steps that the base alone took until it stopped; None, where that is not known, allows everything.
+    going : sequence of Entrant
+        Who would be trained up to ``rung`` steps.
+    """
+    return base is None or spent(entrants, folds) + spent(going, folds, rung) <= _OF_BASE * base
 
 
 def left_open(entrants: Sequence[Entrant], measure: str) -> bool:

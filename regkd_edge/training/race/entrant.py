@@ -145,11 +145,6 @@ class Entrant:
             self.on_own_rows = float(np.sqrt(trained_on.mean()))
         return math.isfinite(self.scores[-1])
 
-    def forget_last(self) -> None:
-        """Take back the last judgement: the next one is of the same rung."""
-        for figures in (self.steps, self.scores, self.label_scores, self.target_scores, self.target_label_scores):
-            figures.pop()
-
     def record(self, units: TargetUnits) -> dict[str, Any]:
         """JSON-able: per rung, pooled and of each target in its unit; None where it diverged."""
         return {
@@ -209,11 +204,11 @@ def without_students(candidate: Candidate, config: DistillConfig) -> Entrant:
     return Entrant(candidate, config.model_copy(update=fields))
 
 
-def advance_all(entrants: Sequence[Entrant], rung: int, goals: Sequence[int] | None = None) -> None:
-    """Train all students up to ``rung`` steps, or each entrant's up to its goal; those with the same way together."""
+def advance_all(entrants: Sequence[Entrant], rung: int) -> None:
+    """Train all students up to ``rung`` steps; those with the same way together."""
     together = defaultdict(list)
-    for one, goal in zip(entrants, goals or [rung] * len(entrants)):
-        together[goal - one.members[0].state.step] += one.members
+    for one in entrants:
+        together[rung - one.members[0].state.step] += one.members
     for steps, members in together.items():
         advance(members, steps)
 

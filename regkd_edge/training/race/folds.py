@@ -10,7 +10,7 @@ __all__ = ["ENOUGH", "folds_of"]
 
 ENOUGH = 300  # validation rows that tell candidates apart by themselves
 _FOLDS = 3
-_POINTS = 4_096  # around the rows: enough for the few thousand steps of a race
+_POINTS = 2_048  # around the rows: enough for the few thousand steps of a race
 
 
 def folds_of(setting: Setting, count: int = _FOLDS) -> list[Setting]:

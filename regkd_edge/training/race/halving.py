@@ -1,9 +1,10 @@
 """The race of recipe auto: candidates are trained together, judged on rows that none of them saw, and halved.
 
 Successive halving (Jamieson & Talwalkar 2016) over the doublings of :mod:`regkd_edge.training.ladder`: after each, the
-better part goes on, and the base alone always. The first rung costs every candidate the same
-(:mod:`regkd_edge.training.race.compute`). The measure is the distance to the teacher on held-out rows; where a student
-of the labels comes clearly nearer to the labels of these rows than the teacher does, it is the distance to the labels.
+better part goes on, and the base alone always, unless it is trained already. Candidates with costly steps enter after
+the first rung, where the others leave room for them (:mod:`regkd_edge.training.race.compute`). The measure is the
+distance to the teacher on held-out rows; where a student of the labels comes clearly nearer to the labels of these rows
+than the teacher does, it is the distance to the labels.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from ...recipes.candidates import Candidate, candidates
 from ..ladder import FIRST
 from ..setting import Setting
 from .afford import Means, seconds_per_row, within
-from .choice import decided, going_on, winner_of
-from .compute import first_goals, left_open, spent, weigh
+from .choice import decided, going_on, rivals, winner_of
+from .compute import allowed, left_open, spent, weigh
 from .elsewhere import from_elsewhere
 from .entrant import Entrant, advance_all, enter, judge_all
 from .folds import folds_of
@@ -32,7 +33,7 @@ from .last_heat import Heat
 from .measure import measure_of
 from .state import RaceState
 from .summary import sentence
-from .units import TargetUnits, by_target
+from .units import Pair, TargetUnits, by_target
 
 __all__ = ["Race", "hold_race"]
 
@@ -89,8 +90,18 @@ class Race:
         return entrant.score(self.measure)
 
     @property
+    def ends(self) -> Pair | None:
+        """Distances to the teacher of whose student is kept and of the base alone, both at their end; None: unknown."""
+        compared = self.heat is not None and self.heat.labels_alone is None and self.kept is not self.base
+        return self.heat.distance if compared and self.measure == "teacher" else None
+
+    @property
     def gain(self) -> float:
-        """Of whose student is kept over the base alone after the last rung, relative; 0: the base alone."""
+        """Of whose student is kept over the base alone, relative; at their ends, where these were compared."""
+        if self.kept is self.base:
+            return 0.0
+        if self.ends is not None:
+            return 1.0 - self.ends.pooled[0] / max(self.ends.pooled[1], 1e-12)
         return 1.0 - self.score(self.kept) / max(self.score(self.base), 1e-12)
 
     def record(self) -> dict[str, Any]:
@@ -134,7 +145,8 @@ def hold_race(
     checkpoint : path, optional
         A folder that keeps the race after each rung. After an interruption the same call goes on from there.
     base_steps : int, optional
-        That the base alone took until it stopped: the rungs after the first do not bring the race above them.
+        That the base alone took until it stopped, where it is trained already. They limit the race after its first
+        rung; and the base leaves it then, since the winner meets it at its end, unless the labels are the measure.
     """
     started = time.monotonic()
     tensors = setting.places is not None
@@ -161,7 +173,7 @@ def hold_race(
             break
         before = time.monotonic()
         tick(f"race of the recipes: {len(state.running)} candidates, rung", i + 1, len(rungs))
-        advance_all(state.running, rung, first_goals(state.running, rung) if i == 0 else None)
+        advance_all(state.running, rung)
         running = judge_all(state.running, folds)
         if not running:
             raise UserError("every candidate of the race diverged.", "Lower the learning rate (--lr).")
@@ -169,16 +181,18 @@ def hold_race(
         if i == 0:
             state.measure, rows = measure_of(state.entrants, teacher_errors, held_before, elsewhere)
             if left_open(running, state.measure):
-                running = _with_costly(running, rung, folds)
+                running += _costly(state, config, folds, who, rung, base_steps)
             state.count_labels_on(rows)
         now = time.monotonic()
-        better = going_on(running, state.measure)
         late = until is not None and now - started + _NEXT * (now - before) > _SHARE * config.budget
+        if base_steps is not None and state.measure == "teacher":  # it is trained already: the last heat is with it
+            running = rivals(running)
+        better = going_on(running, state.measure)
         state.over = (
             late
             or i + 1 == len(rungs)
             or decided(running, state.measure)
-            or _dearer(base_steps, state.entrants, better, len(folds), rungs[i + 1])
+            or not allowed(base_steps, state.entrants, better, len(folds), rungs[i + 1])
         )
         state.running = [winner_of(running, state.measure)] if state.over else better
         # A last heat would be judged on the same rows where there are no folds and the base is not trained yet.
@@ -225,15 +239,30 @@ def _begin(
         for fold in folds:
             fold.ask_at_most(means.points)
         state.means, who = means, means.who
-    found = [enter(candidate, config, folds) for candidate in who]
+    found = [enter(candidate, config, folds) for candidate in who if candidate.share == 1.0]
     state.entrants = [one for one in found if one is not None]
     state.running = list(state.entrants)
     weigh(state.entrants)
 
 
-def _dearer(base_steps: int | None, entrants: list[Entrant], better: list[Entrant], folds: int, rung: int) -> bool:
-    """Whether the next rung, of the better part, would bring the race above the steps that the base alone took."""
-    return base_steps is not None and spent(entrants, folds) + spent(better, folds, rung) > base_steps
+def _costly(
+    state: RaceState,
+    config: DistillConfig,
+    folds: list[Setting],
+    who: list[Candidate],
+    rung: int,
+    base_steps: int | None,
+) -> list[Entrant]:
+    """Let those with costly steps enter, and take as many as the others; return those that did not diverge."""
+    allowed_ones = who if state.means is None else state.means.who
+    found = [enter(candidate, config, folds) for candidate in allowed_ones if candidate.share != 1.0]
+    costly = [one for one in found if one is not None]
+    weigh([*state.entrants[:1], *costly])
+    if not allowed(base_steps, state.entrants, costly, len(folds), rung):
+        return []
+    state.entrants += costly
+    advance_all(costly, rung)
+    return judge_all(costly, folds)
 
 
 def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
@@ -244,13 +273,3 @@ def _rungs(config: DistillConfig, tensors: bool) -> list[int]:
         return [FIRST // 2 * 2**i for i in range(_RUNGS)]
     first = max(1, config.steps // _FIRST_OF_FIXED)
     return sorted({min(first * 2**i, config.steps) for i in range(_RUNGS)})
-
-
-def _with_costly(running: list[Entrant], rung: int, folds: list[Setting]) -> list[Entrant]:
-    """Let those that were given fewer steps in the first rung take as many as the others."""
-    fewer = [one for one in running if one.steps[-1] < rung]
-    advance_all(fewer, rung)
-    for one in fewer:
-        one.forget_last()
-    judged = judge_all(fewer, folds)
-    return [one for one in running if one in judged or one not in fewer]

@@ -31,7 +31,8 @@ class Heat:
     labels_alone : Pair or None
         Distances to the labels of who would be kept, and of the labels alone, which took its place.
     sure : bool
-        What was lost was lost by more than chance; else the base alone is surely nearer to the labels than the teacher.
+        What was lost was lost by more than chance. Else the base alone is surely nearer to the labels than the teacher;
+        or, of a distance to the teacher, it is as near as the best of the others.
     """
 
     rows: int
@@ -73,6 +74,11 @@ class Heat:
             return (
                 f"{winner} won the race, but trained to its end it is not surely nearer to its teacher on {self.rows} "
                 f"held-out rows, {self.mixture.said(self.units)}, and it costs more: {other}"
+            )
+        if self.lost == "teacher" and not self.sure:
+            return (
+                f"{winner} was the nearest of the others, but trained to its end it is not nearer to its teacher on "
+                f"{self.rows} held-out rows than the base alone, {self.distance.said(self.units)}: {other}"
             )
         compared = self.labels if self.lost == "labels" else self.distance
         nearer = self.lost == "labels" and self.distance.pooled[0] < self.distance.pooled[1]

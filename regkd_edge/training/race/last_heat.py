@@ -24,6 +24,8 @@ from ...io.progress import tick
 from ...models import predict
 from ...recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate
 from ..job import Training
+from ..loop import Progress
+from ..pace import end_for_others
 from ..ranks import current
 from ..result import Trained
 from ..setting import Setting
@@ -59,6 +61,7 @@ def settle(
     until: float | None = None,
     checkpoint: str | Path | None = None,
     base: Runner | None = None,
+    progress: Progress | None = None,
 ) -> Runner:
     """Train the base alone too, and return which of the two is kept, or the labels alone where they are nearer still.
 
@@ -83,14 +86,20 @@ def settle(
     until : float, optional
         Time on the clock ``time.monotonic`` at which training should end.
     base : Runner, optional
-        The base alone, where it has been trained.
+        The base alone, where it has been trained: the winner has raced with the others, and must be nearer.
+    progress : callable, optional
+        Of each training, as in :func:`regkd_edge.training.train.distill`.
     """
     late = current().agreed(until is not None and time.monotonic() > until)
     if late or setting.places is not None or len(setting.rows.validation) < _FEWEST:
         return winner
 
     def trained(candidate: Candidate, name: str) -> Runner:
-        return _trained(setting, asked, candidate, name, until=until, checkpoint=checkpoint)
+        nonlocal until
+        begun = time.monotonic()
+        one = _trained(setting, asked, candidate, name, until=until, checkpoint=checkpoint, progress=progress)
+        until = end_for_others(until, one.trained.seconds, begun)
+        return one
 
     runners, kept = [winner], winner
     heat: Heat | None = None
@@ -101,12 +110,12 @@ def settle(
             near = [_to_teacher(setting, one.trained) for one in runners]
             if not current().agreed(farther(near[1].mean(1), near[0].mean(1))):
                 kept, mixture = runners[1], Pair.of(*near)
-        base = base or trained(BASE_ALONE, "base")
-        runners.append(base)
-        heat = _heat(setting, kept.trained, base.trained, measure)
+        rival = base or trained(BASE_ALONE, "base")
+        runners.append(rival)
+        heat = _heat(setting, kept.trained, rival.trained, measure, base is None)
         heat = replace(heat, kept=None if mixture is None else MIXTURE.title, mixture=mixture)
         if heat.lost is not None:
-            kept, heat = base, replace(heat, kept=BASE_ALONE.title)
+            kept, heat = rival, replace(heat, kept=BASE_ALONE.title)
     far = _to_labels(setting, kept.trained)
     lost = heat is not None and heat.lost == "labels"
     if lost or (measure == "teacher" and _teacher_is_farther(setting, far)):
@@ -120,7 +129,9 @@ def settle(
     return replace(kept, heat=heat)
 
 
-def base_of(setting: Setting, asked: DistillConfig, checkpoint: str | Path | None = None) -> Runner | None:
+def base_of(
+    setting: Setting, asked: DistillConfig, checkpoint: str | Path | None = None, progress: Progress | None = None
+) -> Runner | None:
     """The base alone, trained before the race, where what it takes says how long the rest may take; else None.
 
     That is where so many rows are held out that they judge by themselves, and the number of steps and the time are not
@@ -129,7 +140,7 @@ def base_of(setting: Setting, asked: DistillConfig, checkpoint: str | Path | Non
     given = asked.steps != "auto" or asked.budget is not None
     if given or setting.places is not None or len(setting.rows.validation) < ENOUGH:
         return None
-    return _trained(setting, asked, BASE_ALONE, "base", checkpoint=checkpoint)
+    return _trained(setting, asked, BASE_ALONE, "base", checkpoint=checkpoint, progress=progress)
 
 
 def _trained(
@@ -140,18 +151,20 @@ def _trained(
     *,
     until: float | None = None,
     checkpoint: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> Runner:
     """Train a candidate to its end; ``name`` is its part of the folder ``checkpoint``."""
     tick(f"last heat of the race: {candidate.title}")
     config = without_students(candidate, asked).config
     training = setting.training(config)
-    student = training.run(checkpoint=None if checkpoint is None else Path(checkpoint, name), until=until)
+    folder = None if checkpoint is None else Path(checkpoint, name)
+    student = training.run(checkpoint=folder, until=until, progress=progress)
     student.checkpoint = None if checkpoint is None else Path(checkpoint)  # the folder that holds all of them
     return Runner(config, training, student)
 
 
-def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> Heat:
-    """The two compared."""
+def _heat(setting: Setting, student: Trained, base: Trained, measure: str, raced: bool) -> Heat:
+    """The two compared. A base that left the race early (not ``raced``) need not be surely nearer."""
     near = [_to_teacher(setting, one) for one in (student, base)]
     far = [_to_labels(setting, one) for one in (student, base)]
     labels = _has_labels(setting)
@@ -159,6 +172,9 @@ def _heat(setting: Setting, student: Trained, base: Trained, measure: str) -> He
     lost = lost_to(rows(near), rows(far) if labels else None, measure, _of_teacher(setting))
     pair = Pair.of(*far) if labels else None
     sure = lost != "labels" or farther(*rows(far))
+    if lost is None and measure == "teacher" and not raced and near[0].mean() >= near[1].mean():
+        if not (labels and farther(*rows(far)[::-1])):  # then it left the teacher for a reason
+            lost, sure = "teacher", False
     heat = Heat(len(far[0]), TargetUnits.of(setting), Pair.of(*near), pair, lost, sure=sure)
     return current().agreed(heat)  # several processes decide by the same figures
 

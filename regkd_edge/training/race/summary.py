@@ -37,10 +37,20 @@ def sentence(race: Race) -> str:
         return f"{why}; no term brought the student nearer to the {race.measure} on held-out rows"
     if not math.isfinite(race.score(base)):
         return f"{why}; the base alone diverged"
+    if race.ends is not None and race.base_steps is not None:
+        farther, figures = 1.0 / max(1.0 - race.gain, 1e-12) - 1.0, Pair(*_turned(race.ends)).said(race.units)
+        return (
+            f"{why}; trained to its end too, the base alone is {farther:.0%} farther from the teacher on "
+            f"{race.heat.rows} held-out rows: {figures}"
+        )
     farther = race.score(base) / max(race.score(race.winner), 1e-12) - 1.0
     (theirs, worst), (ours, best) = (one.distances(race.measure) for one in (base, race.winner))
     figures = Pair((worst, best), (theirs, ours)).said(race.units)
     return f"{why}; the base alone is {farther:.0%} farther from the {race.measure} on held-out rows: {figures}"
+
+
+def _turned(pair: Pair) -> tuple[tuple[float, float], tuple[list[float], list[float]]]:
+    return pair.pooled[::-1], pair.targets[::-1]
 
 
 def notes(race: Race, history: list[dict[str, float]], own: Sequence[str] = ()) -> list[str]:
