@@ -140,6 +140,7 @@ class OnnxRuntimeBackend:
                     settings,
                     providers=["CPUExecutionProvider"],
                     disabled_optimizers=_BREAKS_QUANTIZED if quantized else None,
+                    enable_fallback=0,
                 )
             except Exception as error:  # onnxruntime's exceptions share no public base class
                 raise GraphError(
@@ -190,7 +191,7 @@ class OnnxRuntimeBackend:
         if not spinning:
             settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions share no public base class
             here, there = versions("onnxruntime").get("onnxruntime"), manifest.versions.get("onnxruntime")
             raise GraphError(

@@ -92,7 +92,7 @@ def _run(path: str | Path, x: np.ndarray, scalers: Scalers) -> np.ndarray:  # x 
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions are not public
         raise GraphError(
             f"'{path}' does not load in ONNX Runtime: {str(error).splitlines()[0]}.", "Export it again."

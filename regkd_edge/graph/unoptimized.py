@@ -55,7 +55,7 @@ def reference_outputs(path: str | Path, rows: np.ndarray, *, wide: bool = False)
             content = _widened(path) if wide else _with_half_roundings(path)
         except NotAvailable:
             content = Path(path).read_bytes()
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         [value] = session.get_inputs()
         batch = value.shape[0] if isinstance(value.shape[0], int) else None
         if rows.ndim == 2 and len(value.shape) > 2:

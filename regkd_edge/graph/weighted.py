@@ -146,7 +146,9 @@ def run_model(
     name, _, batch = _input_of(model)
     shape = row_shape(model)
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
         wanted = [session.get_outputs()[0].name, *also]
         parts = [
             session.run(wanted, {name: part.reshape(len(part), *shape)})

@@ -54,7 +54,7 @@ def _crash_of(kind: str, path: Path, beside: int = 0) -> str | None:
         probe.reading_code(kind), f"# {kind}\n{each}", [path.resolve()], *probe.limits_of(kind, path, beside)
     )
     if said is not None:
-        return json.loads(said)
+        return json.loads(said.splitlines()[-1])  # a library may have written before it
     slow = status in (-signal.SIGXCPU, -signal.SIGKILL)
     return "reading it does not end" if slow else f"it crashes {kind}"
 

@@ -124,7 +124,7 @@ def _session(path: Path, inputs: OnnxInputs, names: list[str]) -> tuple[OnnxValu
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # the runtime's own errors
         return None, str(error).splitlines()[0].rstrip(".")
     return OnnxValues(session, inputs, names), ""

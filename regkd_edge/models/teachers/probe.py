@@ -110,7 +110,7 @@ _LOADS["onnxruntime"] = """
     options = library.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level, options.enable_cpu_mem_arena = 1, 4, False
     try:
-        session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         shapes = [[size if isinstance(size, int) else 1 for size in one.shape] for one in session.get_inputs()]
         if sum(float(np.prod(shape, dtype=float)) for shape in shapes) > 1 << 23:
             return  # images of many megapixels: they may take what their size says

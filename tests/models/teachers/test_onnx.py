@@ -203,3 +203,17 @@ def test_answers_in_farad_have_gradients_and_the_fused_core(data):
     teacher = taken(exported(net, "farad.onnx"), data)
     assert teacher.differentiable and teacher.mlp is not None
     assert np.allclose(teacher.predict(data.x), direct("farad.onnx", np.float32, data), rtol=1e-5, atol=0)
+
+
+def test_the_runtime_writes_nothing_of_its_own(data, tmp_path, capfd):
+    """A name that is not UTF-8 reaches ONNX Runtime's message, which cannot be decoded: it must not try again aloud."""
+    node = helper.make_node("Sub", ["x", "QQQQ"], ["y"])
+    rows = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy"]
+    made = helper.make_model(
+        helper.make_graph([node], "g", rows[:1], rows[1:]), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    path = tmp_path / "t.onnx"
+    path.write_bytes(made.SerializeToString().replace(b"QQQQ", b"QQ\xee\xee"))
+    with pytest.raises(ModelError, match="QQ"):
+        taken(path, data)
+    assert capfd.readouterr() == ("", "")
