@@ -70,7 +70,7 @@ def quantize_layers(
         Keep as few layers as possible in ``bound.high`` so that the RMSE rises by no more than ``bound.increase``.
     labelled : (rows [n, d], targets [n, o]), optional
         Rows with labels (or a teacher's answers), raw units, which the student was not trained on. They say how exact
-        the student is, hence how exact its INT8 layers have to be: what is a twentieth of its own error in each target
+        the student is, hence how exact its INT8 layers have to be: what is 7 % of its own error in each target
         does no harm. Without them (and without ``bound``) the change of
         an output is kept below 0.25 % of its deviation.
     check_rows : float32 [n, d], optional

@@ -14,18 +14,20 @@ import numpy as np
 
 from ..config import CORRECTIONS
 from ..graph.chain import Chain
-from ..graph.formats import FORMATS
 from .calibration import Calibration
-from .corrections import correct_biases, correct_output, round_all, round_layer, search_ranges
-from .equalize import clip_inputs, equalize
-from .plan import Plan, nearest_plan
-from .ranges import on_codes, range_of
-from .splitting import MARGIN, split_layers
+from .corrections import correct_biases, correct_output, round_all, search_ranges
+from .equalize import EVEN_DATA, clip_inputs
+from .evenness import Evenness
+from .plan import Plan
+from .splitting import split_layers
 from .threads import threads_for
 
 __all__ = ["CORRECTIONS", "CorrectedPlan", "plan_layers"]
 
-_WORTH = 0.9  # a correction that costs an operator at run time must take a tenth of the squared error away
+
+_WIDE = (
+    64  # inputs: with k times as many, ends are searched on every k-th point, or the time would grow as their square
+)
 
 
 @dataclass
@@ -74,8 +76,10 @@ def plan_layers(
     # Clipping is a gamble on how often the tails come back, so that a way without it is tried too.
     ways = (True, False) if method == "output" else (False,)
 
+    evenness = Evenness(chain, rows, points, method, percentile, corrections)
+
     def make(names: Sequence[str]) -> CorrectedPlan:
-        outcomes = [_one_way(chain, rows, points, names, method, percentile, corrections, search) for search in ways]
+        outcomes = [_one_way(evenness, names, search) for search in ways]
         return min(outcomes, key=lambda outcome: points.error(outcome.plan, held=True))
 
     with threads_for(chain):
@@ -83,58 +87,34 @@ def plan_layers(
         return split_layers(outcome, make, points) if "split" in corrections and method == "output" else outcome
 
 
-def _one_way(
-    chain: Chain, rows: np.ndarray, points: Calibration, forms: Sequence[str], method: str, percentile: float,
-    corrections: Sequence[str], search: bool
-) -> CorrectedPlan:  # fmt: skip
+def _one_way(evenness: Evenness, forms: Sequence[str], search: bool) -> CorrectedPlan:
     """Apply the corrections one after another; ``search`` lets ranges clip by the error of the output."""
-    ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
-    ranges = [MARGIN * r if FORMATS[name].data_parts == 2 else r for r, name in zip(ranges, forms)]
-    outcome = CorrectedPlan(nearest_plan(chain, forms, ranges))
+    chain, points, corrections = evenness.chain, evenness.points, evenness.corrections
+    outcome = CorrectedPlan(evenness.nearest(forms))
 
-    def attempt(name: str, change: Callable[[Plan], Plan], worth: float = 1.0, learnt: int | None = None) -> None:
+    def attempt(name: str, change: Callable[[Plan], Plan], learnt: int | None = None) -> None:
         """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so
-        that other layers do not decide, and with learnt rounding, as in the result: equalization makes weights uneven,
-        which nearest rounding penalizes.
+        that other layers do not decide, and with learnt rounding, as in the result.
         """
         if name != "ranges" and name not in corrections:
             return
         candidate = change(outcome.plan)
-        judged = [outcome.plan, candidate]
-        if learnt is not None:
-            judged = [plan.only(learnt) for plan in judged]
-        if learnt is not None and "rounding" in corrections:
-            judged = [round_layer(plan, learnt, points) for plan in judged]
-        before, after = (points.error(plan, held=True) for plan in judged)
-        kept = after < worth * before
-        outcome.tried.append((name, before**0.5, after**0.5, kept))
-        if kept:
+        before, after = (evenness.error(plan, learnt) for plan in (outcome.plan, candidate))
+        outcome.tried.append((name, before**0.5, after**0.5, after < before))
+        if after < before:
             outcome.plan = candidate
 
     for index in range(len(chain.layers)):
         if not outcome.plan.layers[index].scaled_data:
             continue
-        a = outcome.plan.inputs(points.rows if index else rows)[index]
-        low, high = _bounds(a, method, percentile)
-        if outcome.plan.layers[index].form.data_parts == 2:
-            if index == 0 and "equalize" in corrections:
-                middle, half = (high + low) / 2, MARGIN * (high - low) / 2
-                outcome.plan = equalize(outcome.plan, 0, middle - half, middle + half)
-            continue
-        if index == 0:
-            fit = on_values(outcome.plan, a)
-            attempt("equalize", lambda plan: equalize(plan, 0, *fit(low, high)), learnt=0)
-            if search:
-                attempt(
-                    "equalize",
-                    lambda plan: clip_inputs(plan, points.fit_x, lambda p: points.error(p, held=False), fit),
-                    learnt=0,
-                )
-            continue
-        wide = np.maximum(np.abs(low), np.abs(high))
-        if chain.layers[index - 1].after.homogeneous:
-            attempt("cross-layer", lambda plan: equalize(plan, index, -wide, wide), learnt=index)
-        attempt("center", lambda plan: equalize(plan, index, low, high), _WORTH, learnt=index)
+        choice = evenness.choice(index, forms[index])
+        outcome.tried += choice.tried
+        outcome.plan = choice.applied(outcome.plan, index)
+        if index == 0 and search and outcome.plan.layers[0].form.data_parts == 1:
+            fit, power = evenness.fit(outcome.plan), choice.power or EVEN_DATA
+            some = slice(None, None, -(-chain.layers[0].weight.shape[1] // _WIDE))
+            error = lambda p: points.judge(p(points.fit[some]), points.fit_y[some])
+            attempt("equalize", lambda plan: clip_inputs(plan, points.fit_x, error, fit, power, choice.few), learnt=0)
     if search:
         attempt("ranges", lambda plan: search_ranges(plan, points))
     for refit in (True, False):
@@ -144,32 +124,3 @@ def _one_way(
     attempt("bias", lambda plan: correct_biases(plan, points))
     attempt("affine", lambda plan: correct_output(plan, points))
     return outcome
-
-
-def _bounds(a: np.ndarray, method: str, percentile: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the range to represent of each input of a layer: all of it, or what the method keeps around its middle."""
-    a = a.astype(np.float64)
-    low, high = a.min(axis=0), a.max(axis=0)
-    if method in ("minmax", "output"):
-        return low, high
-    centre = (low + high) / 2 if method == "entropy" else np.median(a, axis=0)
-    half = np.array([range_of(a[:, j] - centre[j], method, percentile) for j in range(a.shape[1])])
-    return np.maximum(low, centre - half), np.minimum(high, centre + half)
-
-
-def on_values(
-    plan: Plan,
-    x: np.ndarray,  # [n, d] what reaches the first layer
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return a function that adjusts ranges ``low, high`` [d] so that features of few values fall on codes."""
-    if plan.layers[0].form.name != "int8":
-        return lambda low, high: (low, high)
-    few = {j: values for j in range(x.shape[1]) if len(values := np.unique(x[:, j].astype(np.float64))) <= len(x) // 2}
-
-    def fit(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        low, high = low.copy(), high.copy()
-        for j, values in few.items():
-            low[j], high[j] = on_codes(values, low[j], high[j])
-        return low, high
-
-    return fit

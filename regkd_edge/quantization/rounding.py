@@ -18,7 +18,7 @@ __all__ = ["learn_rounding"]
 _RIDGE = (
     0.01  # of the mean diagonal: calibration rows are few, and weights must not drift where they carry no information
 )
-_BUDGET = 1 << 24  # doubles in the stack of one Hessian per unit; larger layers share one
+_BUDGET = 1 << 23  # doubles in the stack of one Hessian per unit; larger layers share one
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7)
 
 
@@ -46,21 +46,36 @@ def learn_rounding(
     # The bias stays float and absorbs the weighted means, so only the centred data remain to be fitted.
     data_mean, target_mean = g.T @ data, (g * target).sum(axis=0)
     shared = n_out * n_in * n_in > _BUDGET
-    units = [0] if shared else range(n_out)
-    hessian = np.stack([(data - data_mean[r]).T @ ((data - data_mean[r]) * g[:, r : r + 1]) for r in units])
+    middle = data.mean(axis=0)  # taken away first, so that no large mean cancels below
+    centred, mean = data - middle, (data_mean - middle)[: 1 if shared else n_out]
+    hessian = _products(centred, g[:, : len(mean)]) - mean[:, :, None] * mean[:, None, :]
     diagonal = hessian.diagonal(axis1=1, axis2=2)
     ridge = _RIDGE * np.maximum(diagonal.mean(axis=1), 1e-12)
     damped = hessian + ridge[:, None, None] * np.eye(n_in)
     w = weight.astype(np.float64)
     if refit:
-        centred = data[None] - data_mean[:, None] if not shared else data[None] - data_mean[:1, None]
-        moment = np.einsum("rnk,nr->rk", np.broadcast_to(centred, (n_out, n, n_in)), g * (target - target_mean))
+        moment = (g * (target - target_mean)).T @ centred  # the weighted residuals of a unit add up to 0
         w = np.linalg.solve(damped, (moment + ridge[:, None] * w)[..., None])[..., 0]
     scale = _scales(w, form, np.broadcast_to(diagonal, (n_out, n_in)))
     codes = _round_columns(w, scale, form, damped)
     stored = codes * scale[:, None]
     new_bias = target_mean - (data_mean * stored).sum(axis=1)
     return codes.astype(np.float32), scale, new_bias.astype(np.float32)
+
+
+def _products(
+    data: np.ndarray,  # [n, n_in]
+    shares: np.ndarray,  # [n, units]
+) -> np.ndarray:  # [units, n_in, n_in]
+    """Return the weighted sums of ``data_i data_j`` over the rows, for all units in one product per column i."""
+    n_in = data.shape[1]
+    if shares.shape[1] == 1:
+        return ((data * shares).T @ data)[None]
+    found = np.empty((shares.shape[1], n_in, n_in))
+    for i in range(n_in):
+        found[:, i, i:] = shares.T @ (data[:, i : i + 1] * data[:, i:])
+        found[:, i:, i] = found[:, i, i:]
+    return found
 
 
 def _scales(w: np.ndarray, form: Format, diagonal: np.ndarray) -> np.ndarray:  # [n_out] float32

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .calibration import Calibration
-from .plan import Plan, PlannedLayer
+from .plan import TINY, Plan, PlannedLayer
 from .sensitivity import data_rounded, exact_plan, weights_rounded
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ MARGIN = 2.0
 _WIDEST = 16.0  # times what was met, where the steps are fine enough
 _SPARE = 0.1  # of the squared tolerance: what the wider steps may cost
 _LEFT = 0.5  # of the squared tolerance: what the parts that stay as they are may add up to, by the estimate
+#: Of the harm of a layer's weights: with as much by its data, these get the second part. Its inputs are then exact
+#: enough to be scaled so that the weights are even, and weights in one part mostly suffice.
+_DATA_FIRST = 0.1
 _FORMS = {
     (1, 1): "int8",
     (2, 1): "int8-split-data",
@@ -103,7 +106,8 @@ def clipping_risk(plan: Plan, points: Calibration, index: int) -> float:
     """Return the squared change of the outputs, in units of the tolerance, that clipping new rows is likely to cause.
 
     Cross-validated: the input of layer ``index`` is clipped to the range of one half of the calibration rows, on the
-    other half. Ranges of all rows are exceeded about half as often as those of one half.
+    other half. Ranges of all rows are exceeded about half as often as those of one half. Inputs whose codes reach
+    further than what all rows showed are clipped as much further.
     """
     rows, layer = points.given, plan.layers[index]
     if len(rows) < 4 or not layer.scaled_data or layer.form.data_parts == 2:
@@ -111,10 +115,14 @@ def clipping_risk(plan: Plan, points: Calibration, index: int) -> float:
     exact = exact_plan(plan)
     a = plan.chain.activations(rows)[0][index]
     per_feature = layer.rate is not None or layer.shift is not None
+    room = layer.data_scale * layer.form.largest / (1.0 if layer.rate is None else layer.rate)
+    further = np.maximum(room / np.maximum((a.max(axis=0) - a.min(axis=0)) / 2.0, TINY), 1.0)
     found = []
     for half in (np.arange(len(rows)) % 2 == 0, np.arange(len(rows)) % 2 == 1):
         low, high = a[half].min(axis=0), a[half].max(axis=0)
-        if not per_feature:
+        if per_feature:
+            low, high = (low + high) / 2 - further * (high - low) / 2, (low + high) / 2 + further * (high - low) / 2
+        else:
             high = np.maximum(np.abs(low), np.abs(high)).max()
             low = -high
         other = a[~half]
@@ -132,10 +140,14 @@ def _error(plan: Plan, points: Calibration) -> float:
 def _more_parts(plan: Plan, points: Calibration) -> list[str] | None:
     harm = {}
     for index, layer in enumerate(plan.layers):
-        if layer.form.label == "int8" and layer.form.data_parts == 1:
-            harm[index, 0] = _alone(plan, points, index, data_rounded(plan, index)) + clipping_risk(plan, points, index)
-        if layer.form.label == "int8" and layer.form.weight_parts == 1:
-            harm[index, 1] = _alone(plan, points, index, weights_rounded(plan, index))
+        if layer.form.label != "int8" or layer.form.data_parts == layer.form.weight_parts == 2:
+            continue
+        of_data = _alone(plan, points, index, data_rounded(plan, index)) + clipping_risk(plan, points, index)
+        of_weights = _alone(plan, points, index, weights_rounded(plan, index))
+        kind = 1 - (layer.form.data_parts == 1 and of_data >= _DATA_FIRST * of_weights)
+        if layer.form.weight_parts == 2:
+            kind, of_weights = 0, 0.0
+        harm[index, kind] = of_weights + (of_data if layer.form.data_parts == 1 else 0.0)
     return finer_forms(plan.layers, harm)
 
 

@@ -25,6 +25,7 @@ __all__ = ["begins_random", "can_inherit", "inherit"]
 _POINTS = 4096  # that the choice and the fits look at
 _MOST = 4096  # neurons of a layer among which is chosen: their products are a square matrix
 _RIDGE = 1e-4  # of the mean variance of what goes into a layer
+_HOMOGENEOUS = ("identity", "relu", "leaky_relu")  # f(s z) = s f(z) for s > 0
 _VARIES = 1e-12  # of the mean square: a variance below it is rounding, and the ridge keeps to this
 
 
@@ -67,22 +68,35 @@ def inherit(
     yet made up by those chosen before. Those of the first layer are copied; those of a later one, and the output, are
     fitted to the teacher's by least squares from what the student's layer before gives. Where a layer of the student is
     wider than the teacher's, the rest of its neurons keep their weights.
+
+    With ReLU and its like a neuron may be of any size, which the next layer undoes. Copies get the root mean square 1,
+    so that the ridge of a fit, and the optimizer after it, treat all alike.
     """
     x, act = x[:_POINTS].double(), ACTIVATIONS[teacher.activation]
     own, theirs = x, x  # what goes into the next layer of each
+    homogeneous = teacher.activation in _HOMOGENEOUS
     for layer, of_teacher, following in zip(student.layers[:-1], teacher.layers, teacher.layers[1:]):
         before = nn.functional.linear(theirs, of_teacher.weight.double(), of_teacher.bias.double())
         theirs = act(before)
-        weights = following.weight.double().norm(dim=0)
-        chosen = _pivots((theirs - theirs.mean(0)) * weights, layer.out_features)
-        n = len(chosen)
+        weights = following.weight.double()
+        if homogeneous and following is not teacher.layers[-1]:
+            weights = weights / _size(nn.functional.linear(theirs, weights, following.bias.double()))[:, None]
+        chosen = _pivots((theirs - theirs.mean(0)) * weights.norm(dim=0), layer.out_features)
+        n, size = len(chosen), _size(before[:, chosen]) if homogeneous else torch.ones(len(chosen)).double()
         if layer is student.layers[0]:
-            layer.weight[:n], layer.bias[:n] = of_teacher.weight[chosen].float(), of_teacher.bias[chosen].float()
+            layer.weight[:n] = (of_teacher.weight[chosen].double() / size[:, None]).float()
+            layer.bias[:n] = (of_teacher.bias[chosen].double() / size).float()
         else:
-            layer.weight[:n], layer.bias[:n] = _fitted(own, before[:, chosen])
+            layer.weight[:n], layer.bias[:n] = _fitted(own, before[:, chosen] / size)
         own = act(nn.functional.linear(own, layer.weight.double(), layer.bias.double()))
     last = student.layers[-1]
     last.weight[:], last.bias[:] = _fitted(own, answers(teacher, x.float()).double())
+
+
+def _size(values: Tensor) -> Tensor:  # [n, m] -> [m]
+    """Return the root mean square of each column, 1 where all is 0."""
+    size = values.square().mean(0).sqrt()
+    return torch.where(size > 0, size, 1.0)
 
 
 def _pivots(contributed: Tensor, count: int) -> Tensor:  # [n, m] -> int [min(count, m)]

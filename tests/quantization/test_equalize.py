@@ -11,7 +11,7 @@ pytest.importorskip("onnxruntime")
 
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS
-from regkd_edge.quantization.equalize import clip_inputs, equalize
+from regkd_edge.quantization.equalize import EVEN_WEIGHTS, clip_inputs, equalize
 from regkd_edge.quantization.plan import nearest_plan
 from regkd_edge.quantization.sensitivity import exact_plan
 
@@ -45,6 +45,33 @@ def test_a_constant_input_keeps_its_unit_and_a_range_about_zero_needs_no_shift(c
     np.testing.assert_allclose(layer.rate, [0.5, 1.0, 1.0, 1.0, 2e5], rtol=1e-5)
     one = equalize(plan, 0, -wide, wide + np.array([0, 0, 3.0, 0, 0])).layers[0]
     np.testing.assert_allclose(one.shift, [0, 0, 1.5, 0, 0])
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("power", [EVEN_WEIGHTS, (0.5, 0.5), (0.75, 0.25)])
+def test_every_power_is_the_same_function_and_shares_the_codes_as_it_says(chain, power, index):
+    x = rows(n=80)
+    a = chain.activations(x)[0][index].astype(np.float64)
+    low, high = a.min(axis=0), a.max(axis=0)
+    plan = equalize(nearest_plan(chain, INT8, [4.0] * 3), index, low, high, power)
+    np.testing.assert_allclose(exact_plan(plan)(x), chain(x), rtol=1e-4, atol=1e-4)
+    layer, weight = plan.layers[index], chain.layers[index].weight
+    assert np.abs((np.stack([low, high]) - layer.shift) * layer.rate).max() == pytest.approx(127 * layer.data_scale)
+    size = ((high - low) / 2) ** power[0] / np.abs(weight).max(axis=0) ** power[1]
+    ratio = layer.weight / (weight * size)
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
+    if power == EVEN_WEIGHTS:
+        columns = np.abs(layer.weight).max(axis=0)
+        np.testing.assert_allclose(columns, columns[0], rtol=1e-4)
+
+
+def test_inputs_of_few_values_fill_their_codes_with_every_power(chain):
+    low, high = -np.array([1.0, 2.0, 0.5, 3.0, 1.0]), np.array([1.0, 4.0, 0.5, 3.0, 2.0])
+    few = np.array([False, True, False, False, True])
+    layer = equalize(nearest_plan(chain, INT8, [4.0] * 3), 0, low, high, EVEN_WEIGHTS, few).layers[0]
+    codes = (np.stack([low, high]) - layer.shift) * layer.rate / layer.data_scale
+    np.testing.assert_allclose(codes[:, few], [[-127] * 2, [127] * 2], rtol=1e-5)
+    assert np.abs(codes[:, ~few]).max() == pytest.approx(127) and np.abs(codes[:, ~few]).min() < 120
 
 
 def ends_of(plan):

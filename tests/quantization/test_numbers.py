@@ -22,8 +22,8 @@ from regkd_edge.quantization import layers, mixed, rounding, weighted_posttraini
 from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.corrections import search_ranges
 from regkd_edge.quantization.dispatch import quantize_graph
+from regkd_edge.quantization.evenness import on_values
 from regkd_edge.quantization.plan import nearest_plan
-from regkd_edge.quantization.posttraining import on_values
 from regkd_edge.quantization.ranges import range_of
 from regkd_edge.quantization.rounding import learn_rounding
 from regkd_edge.quantization.weighted_plan import _along, nearest_weighted, weight_steps

@@ -18,9 +18,10 @@ from regkd_edge.graph.weighted import read_weighted
 from regkd_edge.quantization import quantize_int8, rounding
 from regkd_edge.quantization import weighted_posttraining as weighted
 from regkd_edge.quantization.calibration import Calibration
-from regkd_edge.quantization.equalize import fold_rates
+from regkd_edge.quantization.equalize import EVEN_WEIGHTS, equalize, fold_rates
+from regkd_edge.quantization.evenness import _bounds
 from regkd_edge.quantization.plan import nearest_plan
-from regkd_edge.quantization.posttraining import CorrectedPlan, _bounds
+from regkd_edge.quantization.posttraining import CorrectedPlan
 from regkd_edge.quantization.rounding import learn_rounding
 from regkd_edge.quantization.splitting import clipping_risk, refined
 from regkd_edge.quantization.weighted_plan import nearest_weighted, weight_steps
@@ -204,5 +205,7 @@ def test_the_risk_of_clipping_is_per_feature_only_where_a_layer_has_scales_per_f
 
     assert risk(True) > 1.5 * risk(False)
     assert clipping_risk(plan, points, 1) == pytest.approx(risk(False), rel=1e-3)
-    scaled = plan.with_layer(1, rate=np.ones(12, np.float32))
+    scaled = equalize(plan, 1, a.min(0), a.max(0))
     assert clipping_risk(scaled, points, 1) == pytest.approx(risk(True), rel=1e-3)
+    # Codes that reach further than the rows did clip less: with even weights all but the widest input have room.
+    assert clipping_risk(equalize(plan, 1, a.min(0), a.max(0), EVEN_WEIGHTS), points, 1) < 0.9 * risk(True)

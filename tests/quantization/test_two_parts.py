@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.errors import DataError, GraphError
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS
-from regkd_edge.quantization import quantize_int8
+from regkd_edge.quantization import quantize_int8, splitting
 from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.equalize import equalize
 from regkd_edge.quantization.plan import nearest_plan
@@ -90,17 +90,26 @@ def test_each_rounding_alone_is_what_it_does_to_the_worst_output_in_tolerances(p
     harm = dict(zip([(0, 0), (0, 1), (1, 0), (1, 1)], [float(s.max()) for s in squares]))
     for index in (0, 1):
         harm[index, 0] += risks[index]
-    left, expected = sum(harm.values()), {(0, 0): 1, (0, 1): 1, (1, 0): 1, (1, 1): 1}
-    for key in sorted(harm, key=lambda k: -harm[k]):
-        expected[key] = 2
-        left -= harm[key]
-        if left <= 0.5:
-            break
-    got = [(FORMATS[name].data_parts, FORMATS[name].weight_parts) for name in _more_parts(plan, points)]
-    assert got == [(expected[i, 0], expected[i, 1]) for i in (0, 1)]
+    # Data in two parts take the harm of their layer's weights with them, which are then made even.
+    layer_harm = [harm[i, 0] + harm[i, 1] for i in (0, 1)]
+    assert all(harm[i, 0] > 0.1 * harm[i, 1] for i in (0, 1)) and min(layer_harm) > 0.5
+    assert _more_parts(plan, points) == ["int8-split-data"] * 2
     whole = answers(plan, points.held, **{k: True for one in ONE for k in one}) - want
     worst = np.sqrt(np.mean(whole**2, axis=0)) / tolerance
     assert _error(plan, points) == pytest.approx(np.sqrt(worst.max() ** 2 + sum(risks)), rel=1e-3)
+
+
+@pytest.mark.parametrize(("of_data", "part"), [(0.3, "int8-split-weights"), (0.5, "int8-split-data")])
+def test_the_second_part_is_of_the_weights_where_the_data_do_less_than_a_tenth_of_their_harm(
+    plan, monkeypatch, of_data, part
+):
+    harm = {0: (of_data, 4.0), 1: (0.1, 0.1)}
+    monkeypatch.setattr(splitting, "clipping_risk", lambda *_: 0.0)
+    monkeypatch.setattr(splitting, "data_rounded", lambda plan, index: 0)
+    monkeypatch.setattr(splitting, "weights_rounded", lambda plan, index: 1)
+    monkeypatch.setattr(splitting, "_alone", lambda plan, points, index, kind: harm[index][kind])
+    assert _more_parts(plan, None) == [part, "int8"]
+    assert _more_parts(plan.with_layer(0, form=FORMATS[part]), None)[0] == "int8-split"
 
 
 def test_wider_steps_may_cost_a_tenth_of_the_squared_tolerance_up_to_8_times_what_they_were(chain):

@@ -122,6 +122,26 @@ def test_the_size_of_neurons_that_the_next_layer_undoes_changes_nothing(size):
     assert near[1] == pytest.approx(near[0], rel=1e-3) and near[0] < 0.2
 
 
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("widths", [[4, 40, 2], [4, 40, 30, 2]])
+def test_neurons_whose_sizes_differ_by_decades_count_alike(activation, widths):
+    """Each neuron of its own size, which the next layer undoes: the same function gives the same student."""
+    teacher, other = network(widths, activation, size=1.5), network(widths, activation, size=1.5)
+    with torch.no_grad():
+        for k, (layer, following) in enumerate(zip(other.layers, other.layers[1:])):
+            decades = 10 ** torch.empty(layer.out_features).uniform_(-4, 4, generator=torch.manual_seed(k))
+            layer.weight *= decades[:, None]
+            layer.bias *= decades
+            following.weight /= decades
+    students = [network([w // 2 if 0 < i < len(widths) - 1 else w for i, w in enumerate(widths)], activation, 1)
+                for _ in range(2)]  # fmt: skip
+    for student, one in zip(students, (teacher, other)):
+        inherit(student, one, points(4))
+    x = points(4, seed=2)
+    assert away(students[0], teacher, x) < 0.25
+    torch.testing.assert_close(students[1](x), students[0](x), rtol=1e-2, atol=1e-2)
+
+
 def test_a_target_much_smaller_than_another_is_fitted_too():
     teacher, student = network([4, 40, 3]), network([4, 20, 3], seed=1)
     with torch.no_grad():

@@ -165,7 +165,7 @@ def _judged(records: Records, sets: Sequence[str], widths: Sequence[int], epochs
 
 def _at_the_last_step(records: Records, epochs: int) -> list[str]:
     """Every row that was measured: the default against the best of the five methods, at the last step."""
-    rows, below = [], 0
+    rows, below, nearer, known = [], 0, 0, 0
     for name, hidden in dict.fromkeys((row["set"], int(row["hidden"])) for row in records.rows):
         key = {"set": name, "hidden": hidden, "epochs": epochs}
         theirs = {m: mean(v) for m in THEIRS if (v := records.values("last", method=m, **key))}
@@ -176,14 +176,25 @@ def _at_the_last_step(records: Records, epochs: int) -> list[str]:
         below += mean(ours["default"]) < theirs[best]
         cells = [with_sd(ours[m]) if m in ours else "-" for m in SHIPPED]
         taught = mean([float(r["teacher"]) for r in records.rows if (r["set"], r["method"]) == (name, "default")])
+        far = {m: mean(records.values("distance", method=m, **key)) for m in (*THEIRS, "default")}
+        near = min(THEIRS, key=far.__getitem__)
+        away = (
+            ["-", "-"]
+            if math.isnan(sum(far.values()))
+            else [f"{far[near]:.4f} ({TITLES[near]})", f"{far['default']:.4f}"]
+        )
+        nearer += away[0] != "-" and far["default"] < far[near]
+        known += away[0] != "-"
         rows.append(
-            [name, hidden, len(ours["default"]), f"{taught:.4f}", f"{theirs[best]:.4f} ({TITLES[best]})", *cells]
+            [name, hidden, len(ours["default"]), f"{taught:.4f}", f"{theirs[best]:.4f} ({TITLES[best]})", *cells, *away]
         )
     if not rows:
         return []
     header = ["set", "H", "seeds of ours", "teacher", "best of the five", *(TITLES[m] for m in SHIPPED)]
+    header += ["distance: nearest of the five", "default"]
     return [
-        f"At the last step the default is below the best of the five methods in {below} of {len(rows)} rows:",
+        f"At the last step the default is below the best of the five methods in {below} of {len(rows)} rows, and nearer to "
+        f"its teacher than the nearest of the five in {nearer} of the {known} rows where that was measured:",
         "",
         table(header, rows),
     ]
