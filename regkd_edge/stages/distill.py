@@ -145,7 +145,7 @@ def refuse_unfit_teacher(run: RunFolder, config: RunConfig, *, data: bool) -> No
     Parameters
     ----------
     data : bool
-        Whether the data are in the run already. Without them a teacher is asked for what it knows of itself; whether
+        Whether the data are in the run already. Without them a teacher says what it knows of itself; whether
         gradients pass through a module is known once it has answered rows.
 
     Raises

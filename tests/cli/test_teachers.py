@@ -53,7 +53,9 @@ def test_an_onnx_file_teaches_and_stays_in_the_run(cli, folder):
     )
     done = cli("distill", "r", *given, "--steps", "100")
     assert done.code == 0, done.err
+    size = (folder / "r" / "teacher" / "source.onnx").stat().st_size
     shown = " ".join(done.out.split())
+    assert f" {size} B " in shown, "the teacher's size is that of its file"
     assert "ONNX m.onnx: 2 inputs, 1 output" in shown and "fused core (as mlp:6:tanh)" in shown
     (folder / "m.onnx").unlink()
     assert cli("distill", "r", "--steps", "120").code == 0  # the run keeps a copy

@@ -39,7 +39,8 @@ _PLAIN = (RowCount, str, bool, type(None))
 def chains_of(module: nn.Module, width: int | None = None) -> Iterator[SymbolicRow]:
     """Yield what each way of following a module finds; a way that fails is left out.
 
-    Recording imports PyTorch's compiler, one to two seconds: it is left out where it cannot find more.
+    Recording imports PyTorch's compiler, one to two seconds: it is left out where it cannot find more. ``one_by_one``
+    marks a module that calls operations itself, so that a recorded graph would have the same.
     """
     for recorded in (False, True):
         try:
@@ -71,7 +72,9 @@ def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = Fa
         graph = _recorded(module, width) if recorded else _traced(module)
         with torch.no_grad():
             end = _Follow(graph, _RECORDED if recorded else None).run(SymbolicRow.of_row(width))
-    except NotAChain:
+    except NotAChain as error:
+        if not recorded and any(getattr(part, "one_by_one", False) for part in module.modules()):
+            raise NeverAChain(str(error)) from error
         raise
     except Exception as error:  # tracing and interpreting foreign code raises whatever it raises
         raise NotAChain(f"what torch.fx cannot follow ({type(error).__name__})") from error
