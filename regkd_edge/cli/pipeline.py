@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..run import STAGES, RunFolder
 from ..run.consented import remember_consent, remember_student
 from ..stages import Done, perform
+from ..stages.distill import refuse_unfit_teacher
 from .kept import kept_note
 from .logs import log, logged
 from .output import console
@@ -76,6 +77,14 @@ class Session:
                     f"removed, made from what changed: {', '.join(done[-1].removed)}", style="dim", soft_wrap=True
                 )
         return done
+
+    def take_in(self) -> list[Done]:
+        """Run the stages of the data and of a teacher that exists already; one that the recipe cannot use is refused
+        before the run has it."""
+        refuse_unfit_teacher(self.run, self.config, data=False)
+        done = self.do("data")
+        refuse_unfit_teacher(self.run, self.config, data=True)
+        return [*done, *self.do("teacher")]
 
 
 def _targets(run: RunFolder) -> list[str]:

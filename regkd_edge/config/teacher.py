@@ -49,7 +49,11 @@ class TeacherConfig(Section):
         ),
     )
     output: str | None = Field(
-        None, description="Name or index of the teacher's output that holds the predictions, where it gives several."
+        None,
+        description=(
+            "Name or index of the teacher's output that holds the predictions, where it gives several; A,B joins "
+            "outputs in this order."
+        ),
     )
     trust: bool = Field(
         False,

@@ -117,7 +117,9 @@ def choose(
             )
         return Choice(compute, "requested")
     why = why or native.slower(student, teacher, recipe, batch, x, y, target)
-    choice = Choice("torch", why) if why else Choice(target, "both networks are MLPs and every term is supported")
+    asked = recipe.asks_teacher(x is not None)
+    fits = "both networks are MLPs" if asked else "the network is an MLP, no step asks a teacher,"
+    choice = Choice("torch", why) if why else Choice(target, f"{fits} and every term is supported")
     _announce(choice)
     return choice
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -58,10 +59,26 @@ def failure(module: nn.Module, x: Tensor, d: int) -> str:
 
 def remedy(module: nn.Module, flat: bool) -> str:
     """What to do where a module fails on rows that are flat, or in a shape."""
-    shaped = (nn.modules.conv._ConvNd, nn.RNNBase)
+    wanted = _required_arguments(module)
+    if len(wanted) > 1:
+        return (
+            f"Its forward takes {len(wanted)} arguments ({', '.join(wanted[:4])}): give a module that takes a row as "
+            "one tensor and hands on its columns."
+        )
+    shaped = (nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention)
     if flat and any(isinstance(m, shaped) for m in module.modules()):
         return "Declare the shape of a row (--input-shape, input_shape= in Python), such as 1,8,8."
     return "Give the data it was trained on."
+
+
+def _required_arguments(module: nn.Module) -> list[str]:
+    """The names of the tensors that ``forward`` cannot do without; none where it does not tell."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # TorchScript
+        return []
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in by_place and p.default is inspect.Parameter.empty]
 
 
 def reason_of(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What a network answered, as one tensor [n, o]: which tensor of a tuple, dict or record it is, and which shape."""
+"""What a network answered, as one tensor [n, o]: which tensors of a tuple, dict or record they are, in which shape."""
 
 from __future__ import annotations
 
@@ -30,23 +30,29 @@ class Outputs:
     source : str
         The teacher, for messages.
     pick : str, optional
-        Name or index of the output that holds the predictions (``"1"``, ``"mean"``, ``"heads.speed"``); without it,
-        the one output that can be it.
+        Name or index of the output that holds the predictions (``"1"``, ``"mean"``, ``"heads.speed"``), or several
+        with commas (``"x,y"``), which are joined in this order. Without it: the outputs that are named as the targets;
+        else the one output that can be it; else all, where together they are as wide as the targets.
     width : int, optional
         Number of targets, where it is known: an output of another width cannot be it.
+    targets : list of str, optional
+        Names of the targets, where they are known.
 
     Attributes
     ----------
     note : str
         What was chosen, when there was something to choose; empty otherwise.
-    chosen : str or None
-        The name of the output that was chosen last, where there are several.
+    chosen : dict of str to int, or None
+        The names of the outputs that were chosen last, where there are several, each with its number of dimensions.
     """
 
-    def __init__(self, source: str, pick: str | None = None, width: int | None = None):
+    def __init__(
+        self, source: str, pick: str | None = None, width: int | None = None, targets: list[str] | None = None
+    ):
         self.source, self.pick, self.width = source, None if pick is None else str(pick), width
+        self.targets = targets
         self.note = ""
-        self.chosen: str | None = None
+        self.chosen: dict[str, int] | None = None
 
     def __call__(self, answer: Any, n: int) -> Tensor:  # [n, o]
         """Return the predictions for n rows; :class:`ModelError` names any other kind or shape, and the remedy."""
@@ -63,22 +69,32 @@ class Outputs:
             )
         if len(parts) == 1 and parts[0][0] == "" and self.pick in (None, "0"):
             return self._rows(parts[0][1], n)
-        name, tensor = self._chosen(kind, parts, n)
-        rows = self._rows(tensor, n)
-        if name:
-            self.note = f"the teacher returns {_kind(answer)}; its output '{name}' is taken as the predictions"
-            self.chosen = name
-        return rows
+        chosen = self._chosen(kind, parts, n)
+        rows = [self._rows(tensor, n) for _, tensor in chosen]
+        if chosen[0][0]:
+            names = ", ".join(f"'{name}'" for name, _ in chosen)
+            taken = "its output {} is taken as" if len(chosen) == 1 else "its outputs {}, joined in this order, are"
+            self.note = f"the teacher returns {_kind(answer)}; {taken.format(names)} the predictions"
+            self.chosen = {name: tensor.ndim for name, tensor in chosen}
+        return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
-    def _chosen(self, kind: str, parts: list[tuple[str, Tensor]], n: int) -> tuple[str, Tensor]:
+    def _chosen(self, kind: str, parts: list[tuple[str, Tensor]], n: int) -> list[tuple[str, Tensor]]:
         if self.pick is not None:
-            found = [part for part in parts if part[0] == self.pick]
-            if not found and self.pick.lstrip("-").isdigit() and -len(parts) <= int(self.pick) < len(parts):
-                found = [parts[int(self.pick)]]
-            if not found:
+            wanted = [self.pick] if any(name == self.pick for name, _ in parts) else self.pick.split(",")
+            found = [_named(parts, name.strip()) for name in wanted]
+            if None in found:
                 raise self._no_such_output(f"a {kind}", parts)
-            return found[0]
-        fitting = [part for part in parts if self._could_be(part[1], n)] or parts
+            return [part for part in found if part is not None]
+        named = self._as_targets(parts, n)
+        if named:
+            return named
+        fitting = [part for part in parts if self._could_be(part[1], n)]
+        if not fitting:
+            widths = [_width(tensor, n) for _, tensor in parts]
+            joined = [part for part, width in zip(parts, widths) if width is not None]
+            if self.width is not None and sum(width or 0 for width in widths) == self.width:
+                return joined
+            fitting = parts
         if len(fitting) > 1:
             by_name = {name.rpartition(".")[2].lower(): part for part in reversed(fitting) for name in (part[0],)}
             fitting = next(([by_name[name]] for name in _NAMES if name in by_name), fitting)
@@ -86,24 +102,28 @@ class Outputs:
             raise ModelError(
                 f"the teacher ({self.source}) returned a {kind} of {_listed(parts)}, and several of these can be the "
                 "predictions.",
-                f"Name one with --output {fitting[0][0]} (output= in Python), or return it alone.",
+                f"Name one with --output {fitting[0][0]} (output= in Python), join several with --output "
+                f"{fitting[0][0]},{fitting[1][0]}, or return it alone.",
             )
-        return fitting[0]
+        return fitting
+
+    def _as_targets(self, parts: list[tuple[str, Tensor]], n: int) -> list[tuple[str, Tensor]] | None:
+        """The outputs of one number that have the names of the targets, in the order of the targets."""
+        of = {
+            target: [part for part in parts if part[0].rpartition(".")[2] == target and _width(part[1], n) == 1]
+            for target in self.targets or []
+        }
+        return [found[0] for found in of.values()] if of and all(len(found) == 1 for found in of.values()) else None
 
     def _could_be(self, tensor: Tensor, n: int) -> bool:
-        if tensor.dtype == torch.bool or tensor.is_complex():
-            return False
-        shape = [size for size in tensor.shape[1:] if size != 1]
-        rows = len(tensor) == n if tensor.ndim else n == 1
-        if not rows or len(shape) > 1:
-            return False
-        return self.width is None or (shape[0] if shape else 1) == self.width
+        width = _width(tensor, n)
+        return width is not None and self.width in (None, width)
 
     def _no_such_output(self, what: str, parts: list[tuple[str, Tensor]]) -> ModelError:
         listed = f" of {_listed(parts)}" if parts else ""
         return ModelError(
             f"the teacher ({self.source}) has no output '{self.pick}': it returned {what}{listed}.",
-            "Name one of its outputs with --output, or leave it out.",
+            "Name one of its outputs with --output, several with commas, or leave it out.",
         )
 
     def _rows(self, y: Tensor, n: int) -> Tensor:  # [n, o]
@@ -131,14 +151,37 @@ class Outputs:
 
 
 class Picked(nn.Module):
-    """One of the outputs of a module that returns several."""
+    """Some of the outputs of a module that returns several, joined: their names, each with its dimensions."""
 
-    def __init__(self, module: nn.Module, name: str):
+    def __init__(self, module: nn.Module, names: Mapping[str, int]):
         super().__init__()
-        self.module, self.name = module, name
+        self.module, self.names = module, dict(names)
 
     def forward(self, x: Tensor) -> Tensor:
-        return dict(_tensors(self.module(x)))[self.name]
+        parts = dict(_tensors(self.module(x)))
+        chosen = [(parts[name], dimensions) for name, dimensions in self.names.items()]
+        if len(chosen) == 1:
+            return chosen[0][0]
+        return torch.cat([y.unsqueeze(1) if dims == 1 else y.flatten(1) if dims > 2 else y for y, dims in chosen], 1)
+
+
+def _named(parts: list[tuple[str, Tensor]], name: str) -> tuple[str, Tensor] | None:
+    """The output of that name or index."""
+    found = next((part for part in parts if part[0] == name), None)
+    if found is None and name.removeprefix("-").isdigit() and -len(parts) <= int(name) < len(parts):
+        found = parts[int(name)]
+    return found
+
+
+def _width(tensor: Tensor, n: int) -> int | None:
+    """The width of a row, where there is one row for each of n; else None."""
+    if tensor.dtype == torch.bool or tensor.is_complex():
+        return None
+    shape = [size for size in tensor.shape[1:] if size != 1]
+    rows = len(tensor) == n if tensor.ndim else n == 1
+    if not rows or len(shape) > 1:
+        return None
+    return shape[0] if shape else 1
 
 
 def _tensors(answer: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:

@@ -103,7 +103,7 @@ class Teacher(Asked):
     def mlp(self) -> MLP | None:
         """The network as an :class:`MLP` if it is equivalent to one, so that the fused core supports it, else None."""
         if self._mlp is False:
-            picked = self.outputs.chosen or self.outputs.pick
+            picked = self.outputs.chosen or (None if self.outputs.pick is None else {self.outputs.pick: 2})
             own = is_plain(self.module) and picked is None
             module = self.module if picked is None else Picked(self.module, picked)
             self._mlp = module if own else as_mlp(module, self.checked[0])  # type: ignore[assignment]

@@ -172,14 +172,22 @@ def _models(run: RunFolder, dataset: Dataset) -> dict[str, dict[str, Any]]:
         card = read_json_object(folder / "model.json", remedy)
         check_card(card, folder / "model.json", remedy)
         how = "" if name == "teacher" else notes_of.trained_by(card)
-        weights = folder / "model.safetensors"
         found[name] = {
             "what": (card.get("spec") or card.get("kind") or "network") + (f", {how}" if how else ""),
             "parameters": card.get("parameters"),
-            "size_bytes": weights.stat().st_size if weights.is_file() else None,
+            "size_bytes": _size(folder, card),
             "predictions": load_predictions(folder / "predictions.npz", dataset.y.shape)[dataset.split.test],
         }
     return found
+
+
+def _size(folder: Path, card: dict[str, Any]) -> int | None:  # [bytes]
+    """The file that holds a network: its weights, or the copy of the user's file; None where none does."""
+    of_a_file = card.get("kind") == "file"
+    path = folder / (Path(str(card.get("file"))).name if of_a_file else "model.safetensors")
+    if not path.is_file() or not (of_a_file or card.get("parameters")):
+        return None
+    return path.stat().st_size
 
 
 def _benches(

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from .. import api
 from ..config import RunConfig
-from ..config.contradictions.loaded import require_fit
+from ..config.contradictions.loaded import asks_more_than_answers, require_fit
 from ..config.objective import AUTO
 from ..data import Dataset, load_dataset, load_predictions
 from ..run import RunFolder
 from ..run.consented import require_student
-from . import Parts, Stage, StageProgress, external_hash
+from . import Parts, Stage, StageProgress, external_hash, stale_reason
 from .together import announce
 
 if TYPE_CHECKING:
     from ..models import Student, Teacher
 
-__all__ = ["STAGE", "refuse_bad_teacher", "train_part"]
+__all__ = ["STAGE", "refuse_bad_teacher", "refuse_unfit_teacher", "train_part"]
 
 
 def described_files(config: RunConfig) -> list[str]:
@@ -137,6 +137,32 @@ def _summary(run: RunFolder, config: RunConfig, parts: dict[str, dict[str, Any]]
             "no baseline was trained: with w_base 0 the base alone has nothing to learn",
         ]
     return {**summary, "external": {path: external_hash(run, "distill", path) for path in described_files(config)}}
+
+
+def refuse_unfit_teacher(run: RunFolder, config: RunConfig, *, data: bool) -> None:
+    """Stop before the run takes a teacher in that lacks what the recipe needs, such as gradients.
+
+    Parameters
+    ----------
+    data : bool
+        Whether the data are in the run already. Without them a teacher says what it knows of itself; whether
+        gradients pass through a module is known once it has answered rows.
+
+    Raises
+    ------
+    RecipeError
+        What needs which part of the teacher, and what to use in its place.
+    """
+    if not config.teacher.brought or not asks_more_than_answers(config.distill):
+        return
+    if stale_reason(run, config, "teacher") is None:  # it is in the run; the stage itself refuses
+        return
+    from ..models import open_teacher, teacher_for
+
+    if data:
+        require_fit(config.distill, teacher_for(config.teacher, load_dataset(run)))
+    elif not (teacher := open_teacher(config.teacher)).differentiable:
+        require_fit(config.distill, teacher)
 
 
 def refuse_bad_teacher(run: RunFolder, config: RunConfig) -> None:

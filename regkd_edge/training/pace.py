@@ -11,6 +11,7 @@ import logging
 import time
 
 from ..fused import Member
+from ..recipes import TERMS
 
 __all__ = ["end_for_others", "say_pace"]
 
@@ -50,12 +51,15 @@ def say_pace(member: Member, seconds: float, steps: int, most: int) -> None:
     each, whole = seconds / steps, int(_BRANCHES * most)
     if each * whole < _LONG:
         return
+    shorter = "give a time (--budget 60s) or fewer steps (--steps 2000)"
+    if any(TERMS[name].teacher_gradient for name in member.recipe.active_terms):
+        shorter += ", or an objective without the teacher's gradient (--terms none)"
     _log.warning(
         "PyTorch computes the steps (%s), %.3g ms each: up to %s of them until the student stops improving, about %s; "
-        "give a time (--budget 60s), fewer steps (--steps 2000), or an objective without the teacher's gradient "
-        "(--terms none)",
+        "%s",
         member.decision.reason,
         1e3 * each,
         f"{whole:,}",
         f"{each * whole:.0f} s" if each * whole < 120 else f"{each * whole / 60:.0f} min",
+        shorter,
     )

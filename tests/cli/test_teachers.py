@@ -53,7 +53,9 @@ def test_an_onnx_file_teaches_and_stays_in_the_run(cli, folder):
     )
     done = cli("distill", "r", *given, "--steps", "100")
     assert done.code == 0, done.err
+    size = (folder / "r" / "teacher" / "source.onnx").stat().st_size
     shown = " ".join(done.out.split())
+    assert f" {size} B " in shown, "the teacher's size is that of its file"
     assert "ONNX m.onnx: 2 inputs, 1 output" in shown and "fused core (as mlp:6:tanh)" in shown
     (folder / "m.onnx").unlink()
     assert cli("distill", "r", "--steps", "120").code == 0  # the run keeps a copy
@@ -79,3 +81,56 @@ def test_two_sources_exclude_each_other(cli, folder):
     given = ("--data", "data.csv", "--target", "y", "--teacher-from", "a.onnx", "--factory", "b:c")
     done = cli("train-teacher", "r", *given)
     assert done.code == 2 and "exclude each other" in " ".join(done.err.split())
+
+
+NUMPY_INSIDE = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(2, 1)
+    def forward(self, x):
+        return self.f(torch.from_numpy(x.detach().numpy() * 2.0))
+def make():
+    return Net()
+"""
+
+
+@pytest.mark.parametrize("teacher", ["trees.py:make", "inside.py:make"])
+def test_a_teacher_that_the_recipe_cannot_use_is_refused_before_the_run_has_it(cli, folder, teacher):
+    """A tree says so itself; that no gradient passes through a module is known once it has answered rows."""
+    (folder / "inside.py").write_text(NUMPY_INSIDE)
+    own = ("--data", "data.csv", "--target", "y", "--teacher-from")
+    done = cli("distill", "r", *own, teacher, "--recipe", "kang2024", "--steps", "20")
+    assert done.code == 2 and "needs the teacher's gradient" in " ".join(done.err.split())
+    assert not (folder / "r").exists()
+    recipe = "distill: {recipe: kang2024, steps: 20, accept_teacher: true}"
+    (folder / "r.yaml").write_text(
+        f"data: {{data: data.csv, target: y}}\nteacher: {{teacher_from: {teacher}}}\n{recipe}\n"
+    )
+    done = cli("run", "r.yaml", "r")
+    assert done.code == 2 and "needs the teacher's gradient" in " ".join(done.err.split())
+    assert not (folder / "r").exists()
+
+
+def test_a_refused_teacher_leaves_the_one_that_the_run_has(cli, folder):
+    (folder / "plain.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(2, 1)\n")
+    own = ("--data", "data.csv", "--target", "y", "--student", "mlp:4:relu", "--steps", "20")
+    assert cli("distill", "r", *own, "--teacher-from", "plain.py:make", "--recipe", "kang2024").code == 0
+    before = (folder / "r" / "state.json").read_text()
+    assert cli("distill", "r", "--teacher-from", "trees.py:make").code == 2
+    assert (folder / "r" / "state.json").read_text() == before
+    assert cli("distill", "r").code == 0
+
+
+def test_a_module_of_several_arguments_is_named(cli, folder):
+    (folder / "two.py").write_text(
+        "import torch\nfrom torch import nn\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.f = nn.Linear(2, 1)\n    def forward(self, code, other):\n"
+        "        return self.f(torch.cat([code, other], 1))\ndef make():\n    return Net()\n"
+    )
+    done = cli("train-teacher", "r", "--data", "data.csv", "--target", "y", "--teacher-from", "two.py:make")
+    said = " ".join(done.err.split())
+    assert done.code == 2 and "takes 2 arguments (code, other): give a module that takes a row as one tensor" in said

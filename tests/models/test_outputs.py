@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from regkd_edge.errors import ModelError
-from regkd_edge.models.outputs import Outputs
+from regkd_edge.models.outputs import Outputs, Picked
 
 N = 5
 Y, HIDDEN = torch.arange(float(N))[:, None], torch.zeros(N, 7)
@@ -53,6 +53,36 @@ def test_several_candidates_are_listed_with_the_way_to_name_one():
     assert torch.equal(Outputs("net", "b.c")({"a": Y, "b": {"c": Y + 1}}, N), Y + 1)
     with pytest.raises(ModelError, match="no output 'speed': it returned a dict of 'a'"):
         Outputs("net", "speed")({"a": Y, "b": Y}, N)
+
+
+HEADS = {"speed": Y.squeeze(), "trunk": HIDDEN, "angle": Y + 1, "place": torch.cat([Y + 2, Y + 3], 1)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "known", "columns"),
+    [
+        (HEADS, {"pick": "speed,angle"}, [0, 1]),
+        (HEADS, {"pick": "angle, place, 0"}, [1, 2, 3, 0]),
+        (HEADS, {"width": 2, "targets": ["angle", "speed"]}, [1, 0]),
+        (HEADS, {"width": 1, "targets": ["angle"]}, [1]),
+        (HEADS, {"width": 2, "targets": ["u", "v"]}, [2, 3]),
+        ([Y, Y + 1], {"width": 2, "targets": ["u", "v"]}, [0, 1]),
+        ((Y[:, :, None], Y.squeeze() + 1, Y + 2), {"width": 3}, [0, 1, 2]),
+    ],
+    ids=["by name", "name and index", "as the targets", "as the one target", "the one of that width", "all", "shapes"],
+)
+def test_a_head_for_each_target_is_joined(answer, known, columns):
+    outputs = Outputs("net", **known)
+    assert torch.equal(outputs(answer, N), torch.cat([Y + k for k in columns], 1))
+    assert torch.equal(Picked(lambda x: answer, outputs.chosen)(None).reshape(N, -1), outputs(answer, N))
+    assert ("joined in this order" in outputs.note) == (len(outputs.chosen) > 1)
+
+
+def test_heads_that_are_not_the_targets_are_not_guessed():
+    with pytest.raises(ModelError, match="join several with --output 0,1"):
+        Outputs("net", width=3)((Y, Y + 1), N)
+    with pytest.raises(ModelError, match="no output 'speed,height'"):
+        Outputs("net", "speed,height")(HEADS, N)
 
 
 @pytest.mark.parametrize(

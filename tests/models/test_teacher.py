@@ -136,7 +136,7 @@ def test_state_dicts_fill_the_factory(package):
         ("plant:breaks", "calling 'plant:breaks' failed: RuntimeError: no licence"),
         ("plant:number", "returned int, expected a torch.nn.Module"),
         ("plant:not_finite", "not finite"),
-        ("plant:one", "has 1 outputs, but 2 targets"),
+        ("plant:one", "has 1 output, but 2 targets are named"),
     ],
 )
 def test_bad_factories_are_refused(package, factory, message):

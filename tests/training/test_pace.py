@@ -17,19 +17,21 @@ from regkd_edge.training.job import FIXED
 from regkd_edge.training.pace import say_pace
 
 
-def member(compute):
-    made = Member(MLP([2, 4, 1], "tanh"), None, None, None, StepRecipe(base="labels"), Optimizer(), 10, 2)
+def member(compute, **recipe):
+    made = Member(MLP([2, 4, 1], "tanh"), None, None, None, StepRecipe(**recipe), Optimizer(), 10, 2)
     made.decision = Choice(compute, "central differences of the teacher run in torch")
     return made
 
 
 def test_minutes_ahead_are_said_with_their_cause_and_the_remedy(caplog):
     with caplog.at_level(logging.WARNING, "regkd_edge.training"):
-        say_pace(member("cpu"), 1.0, 100, 40_000)
-        say_pace(member("torch"), 0.01, 100, 40_000)
+        say_pace(member("cpu", w_gm=0.1), 1.0, 100, 40_000)
+        say_pace(member("torch", w_gm=0.1), 0.01, 100, 40_000)
         assert not caplog.records, "the core, or 6 s of PyTorch"
-        say_pace(member("torch"), 1.0, 100, 40_000)
-    (said,) = caplog.messages
+        say_pace(member("torch", w_gm=0.1), 1.0, 100, 40_000)
+        say_pace(member("torch", base="labels"), 1.0, 100, 40_000)
+    said, without = caplog.messages
+    assert "--budget" in without and "--terms" not in without, "it has none that could be left out"
     assert "central differences" in said and "10 ms each: up to 60,000" in said and "about 10 min" in said
     assert "--budget" in said and "--steps" in said and "--terms none" in said
 

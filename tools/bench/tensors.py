@@ -8,6 +8,8 @@ that the recipe closes; INT8 is the change of the RMSE against FP32 on the same 
 
     python tools/bench/tensors.py                      # digits as images
     python tools/bench/tensors.py --task vibration --seeds 0 1 2
+
+Each seed is kept in tensors.csv as soon as it is measured, and not measured again; tensors.md has the tables of all.
 """
 
 from __future__ import annotations
@@ -25,8 +27,14 @@ from torch import nn
 import regkd_edge as rk
 from regkd_edge.data import Dataset, Split, Table
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / "reproduce")]
+from common import Records, how_it_was_run, mean, table  # noqa: E402
+
 from examples.signals import vibration  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parent / "results"
+KEYS = ("task", "seed", "epochs", "steps")
+COLUMNS = (*KEYS, "teacher", "base", "auto", "closed", "int8", "base_steps", "auto_steps", "cpu_s", "won")
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,9 @@ def rmse(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(((a - b) ** 2).mean()))
 
 
-def one(task: Task, seed: int, epochs: int, steps: str | int) -> dict[str, float]:
+def one(task: Task, seed: int, epochs: int, steps: str | int) -> dict[str, float | str]:
     """Teacher, base and recipe on one split."""
-    started = time.time()
+    started = time.process_time()
     x, y = task.load()
     order = np.random.default_rng(seed).permutation(len(x))
     test, rest = order[: len(x) // 5], order[len(x) // 5 :]
@@ -99,34 +107,86 @@ def one(task: Task, seed: int, epochs: int, steps: str | int) -> dict[str, float
     held = max(2, round(0.15 * len(few)))
     flat = x[few].reshape(len(few), -1)
     names = [f"x{j}" for j in range(flat.shape[1])]
-    table = Table(flat, y[few], names, ["y"], "memory", input_shape=x.shape[1:])
+    seen = Table(flat, y[few], names, ["y"], "memory", input_shape=x.shape[1:])
     index = np.arange(len(few))
-    data = Dataset(table, Split(index[held:], index[:held], index[:0]))
-    found = {"teacher": rmse(teacher.predict(x[test]), y[test])}
+    data = Dataset(seen, Split(index[held:], index[:held], index[:0]))
+    found: dict[str, float | str] = {"teacher": rmse(teacher.predict(x[test]), y[test])}
     base = rk.distill(teacher, data, student=task.student, seed=seed, base="mimic", terms=[], steps=steps)
     auto = rk.distill(teacher, data, student=task.student, seed=seed, steps=steps)
-    found |= {"base": rmse(base.predict(x[test]), y[test]), "auto": rmse(auto.predict(x[test]), y[test])}
-    found["closed"] = (found["base"] - found["auto"]) / (found["base"] - found["teacher"])
+    of = {"teacher": found["teacher"]} | {
+        n: rmse(s.predict(x[test]), y[test]) for n, s in (("base", base), ("auto", auto))
+    }
     int8 = rk.build(rk.quantize(auto, "int8", calibrate=x[few], validation=(x[few[:held]], y[few[:held]])))
-    found["int8"] = rmse(int8.predict(x[test]), y[test]) / found["auto"] - 1.0
-    found["steps"], found["seconds"] = float(auto.record["steps"]), time.time() - started
-    print(f"seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()), auto.record["notes"][:1], flush=True)
-    return found
+    return {
+        **of,
+        "closed": (of["base"] - of["auto"]) / (of["base"] - of["teacher"]),
+        "int8": rmse(int8.predict(x[test]), y[test]) / of["auto"] - 1.0,
+        "base_steps": base.record["steps"],
+        "auto_steps": auto.record["steps"],
+        "cpu_s": time.process_time() - started,
+        "won": won(auto),
+    }
+
+
+def won(student: rk.Student) -> str:
+    """Name the winner of the student's race."""
+    return str((student.record.get("race") or {}).get("winner", "-"))
+
+
+def report(records: Records, started: float) -> str:
+    """Return the page of all that was measured: a table per task, number of epochs and of steps."""
+    parts = ["# Students of images and signals: the default recipe against the base alone", __doc__.split("\n\n")[1]]
+    for case in dict.fromkeys(tuple(row[k] for k in ("task", "epochs", "steps")) for row in records.rows):
+        of = lambda column, **key: records.values(column, **dict(zip(("task", "epochs", "steps"), case)), **key)
+        rows = [row for row in records.rows if tuple(row[k] for k in ("task", "epochs", "steps")) == case]
+        lines = [
+            [row["seed"], *(f"{float(row[k]):.4g}" for k in ("teacher", "base", "auto")), f"{float(row['closed']):.0%}",
+             f"{100 * float(row['int8']):+.2f} %", row["base_steps"], row["auto_steps"], row["won"],
+             f"{float(row['cpu_s']):.0f}"]
+            for row in sorted(rows, key=lambda row: int(row["seed"]))
+        ]  # fmt: skip
+        teacher, base, auto = (mean(of(k)) for k in ("teacher", "base", "auto"))
+        lines.append(
+            ["mean", *(f"{v:.4g}" for v in (teacher, base, auto)), f"{(base - auto) / (base - teacher):.0%}",
+             f"{100 * mean(of('int8')):+.2f} %", "", "", "", f"{mean(of('cpu_s')):.0f}"]
+        )  # fmt: skip
+        task = TASKS[case[0]]
+        header = ("seed", "teacher", "base alone", "recipe auto", "gap closed", "INT8", "steps of base", "of auto",
+                  "won", "CPU s")  # fmt: skip
+        parts += [
+            f"## {case[0]}, `{task.student}`, {task.fraction:g} of the rows",
+            f"The teacher had {case[1]} epochs, the students {case[2]} steps.",
+            table(header, lines),
+            "`gap closed` of the means is that of the mean errors.",
+        ]
+    return (
+        "\n\n".join([*parts, how_it_was_run(time.monotonic() - started).replace("tools/reproduce/", "tools/bench/")])
+        + "\n"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="digits")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--epochs", type=int, default=40, help="of the teacher")
     parser.add_argument("--steps", default="auto", help="of both students: auto, or a number")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for tensors.csv and tensors.md")
     given = parser.parse_args()
     steps = given.steps if given.steps == "auto" else int(given.steps)
     torch.set_num_threads(1)
-    rows = [one(TASKS[given.task], seed, given.epochs, steps) for seed in given.seeds]
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    print("mean: " + ", ".join(f"{key} {value:.4g}" for key, value in mean.items()))
-    print(f"closed by the means: {(mean['base'] - mean['auto']) / (mean['base'] - mean['teacher']):.1%}")
+    records = Records(given.out / "tensors.csv", COLUMNS, KEYS)
+    for seed in given.seeds:
+        key = {"task": given.task, "seed": seed, "epochs": given.epochs, "steps": steps}
+        if not records.has(**key):
+            records.add([found := key | one(TASKS[given.task], seed, given.epochs, steps)])
+            print(
+                ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()), flush=True
+            )
+    page = report(records, started)
+    (given.out / "tensors.md").write_text(page, encoding="utf-8")
+    print(page)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,6 @@ def _teacher(session: Session) -> list[dict[str, Any]]:
             f"Name one with --teacher-from, or run: {command_line('train-teacher', session.run.path)}",
         )
     force, session.force = session.force, False
-    done = session.do("data", "teacher")
+    done = session.take_in()
     session.force = force
     return [stage.summary for stage in done]

@@ -69,7 +69,7 @@ def whole(config: RunConfig, folder: Path, force: bool, as_json: bool) -> None:
     config.require_whole()
     require_trackers(config.log)  # not after hours of training
     with start(folder, {}, force, as_json, config=config) as session:
-        session.do(*STAGES[:2])
+        session.take_in()
         if not config.distill.accept_teacher:
             refuse_bad_teacher(session.run, config)
         session.do("distill")

@@ -13,9 +13,22 @@ from ..objective import AUTO
 if TYPE_CHECKING:
     from ..distill import DistillConfig
 
-__all__ = ["require_fit", "require_labels", "require_noise", "require_sigma", "require_tensors", "require_units"]
+__all__ = [
+    "asks_more_than_answers",
+    "require_fit",
+    "require_labels",
+    "require_noise",
+    "require_sigma",
+    "require_tensors",
+    "require_units",
+]
 
 _MOST_CENTRAL = 1_024  # numbers of a row
+
+
+def asks_more_than_answers(config: DistillConfig) -> bool:
+    """Whether some teachers lack what these fields need: gradients, or the hidden layers of an MLP."""
+    return config.base == "hint" or (config.teacher_gradient == "exact" and bool(_needs_gradient(config)))
 
 
 def require_fit(config: DistillConfig, teacher: Any) -> None:

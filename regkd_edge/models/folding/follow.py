@@ -27,18 +27,29 @@ _RECORDED = 11  # rows that pass while a graph is recorded: not a usual width
 _MIXING = (
     nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.LayerNorm, nn.GroupNorm, nn.Embedding, nn.Bilinear,
 )  # fmt: skip
+# Functions that are neither, and stay what they are in a recorded graph.
+_MIXING_FUNCTIONS = {
+    "softmax", "log_softmax", "softmin", "normalize", "layer_norm", "group_norm", "rms_norm", "glu", "embedding",
+    "bilinear", "scaled_dot_product_attention", "argmax", "argmin", "topk", "sort", "cumprod", "norm", "logsumexp",
+    "conv1d", "conv2d", "conv3d",
+}  # fmt: skip
 _PLAIN = (RowCount, str, bool, type(None))
 
 
 def chains_of(module: nn.Module, width: int | None = None) -> Iterator[SymbolicRow]:
-    """Yield what each way of following a module finds; a way that fails is left out."""
+    """Yield what each way of following a module finds; a way that fails is left out.
+
+    Recording imports PyTorch's compiler, one to two seconds: it is left out where it cannot find more. ``one_by_one``
+    marks a module that calls operations itself, so that a recorded graph would have the same.
+    """
     for recorded in (False, True):
         try:
             yield chain_of(module, width, recorded=recorded)
-        except NeverAChain:  # to record a graph takes a second of imports
+        except NeverAChain:
             return
         except NotAChain:
-            continue
+            if any(isinstance(part, _MIXING) for part in module.modules()):
+                return
 
 
 def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = False) -> SymbolicRow:
@@ -61,7 +72,9 @@ def chain_of(module: nn.Module, width: int | None = None, *, recorded: bool = Fa
         graph = _recorded(module, width) if recorded else _traced(module)
         with torch.no_grad():
             end = _Follow(graph, _RECORDED if recorded else None).run(SymbolicRow.of_row(width))
-    except NotAChain:
+    except NotAChain as error:
+        if not recorded and any(getattr(part, "one_by_one", False) for part in module.modules()):
+            raise NeverAChain(str(error)) from error
         raise
     except Exception as error:  # tracing and interpreting foreign code raises whatever it raises
         raise NotAChain(f"what torch.fx cannot follow ({type(error).__name__})") from error
@@ -106,6 +119,7 @@ def _recorded(module: nn.Module, width: int) -> fx.GraphModule:
 class _Follow(fx.Interpreter):
     def __init__(self, graph: fx.GraphModule, rows: int | None):
         super().__init__(graph)
+        self.extra_traceback = False  # a refusal is the usual case here, and its traceback would import the compiler
         require_fresh(graph)
         self.rows = rows  # the number that stands for that of the rows in a recorded graph
 
@@ -156,7 +170,7 @@ class _Follow(fx.Interpreter):
             return args[0].each(lambda z: function(z, *args[1:], **kwargs))
         if name in ("einsum", "tensordot"):
             return _evaluated(function, args, kwargs)
-        raise NotAChain(f"the operation '{name}'")
+        raise (NeverAChain if name in _MIXING_FUNCTIONS else NotAChain)(f"the operation '{name}'")
 
 
 def _evaluated(function: Callable, args: tuple, kwargs: dict) -> SymbolicRow:

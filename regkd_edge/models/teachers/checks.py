@@ -8,6 +8,7 @@ import torch
 from ...data import Columns, Dataset
 from ...data.stored import is_stored
 from ...errors import ModelError
+from ...io.words import counted
 from ..asking import reason_of
 from ..teacher import Teacher
 from .fit import settle_scalers
@@ -32,6 +33,7 @@ def check_teacher(teacher: Teacher, dataset: Dataset) -> None:
         settle_scalers(teacher, dataset)
     teacher.columns = dataset.columns if is_stored(dataset.x) else _kinds(dataset).observed(dataset.x)
     teacher.outputs.width = teacher.outputs.width or dataset.o
+    teacher.outputs.targets = teacher.outputs.targets or list(dataset.table.target_names)
     rows = dataset.x[dataset.split.train[:_TOGETHER]]
     if not len(rows):
         rows = dataset.x[:_TOGETHER]
@@ -93,8 +95,9 @@ def _answers(teacher: Teacher, own: np.ndarray, dataset: Dataset) -> np.ndarray:
     answers = teacher._ask(own)
     if answers.shape[1] != dataset.o:
         raise ModelError(
-            f"the teacher ({teacher.source}) has {answers.shape[1]} outputs, but {dataset.o} targets are named.",
-            "Name one target per output.",
+            f"the teacher ({teacher.source}) has {counted(answers.shape[1], 'output')}, but "
+            f"{counted(dataset.o, 'target')} {'is' if dataset.o == 1 else 'are'} named.",
+            "Name one target per output; of several tensors --output joins some (--output A,B).",
         )
     return require_finite(teacher, answers, "training row")
 

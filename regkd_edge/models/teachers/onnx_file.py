@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...errors import GraphError, ModelError
 from ..outputs import Outputs
@@ -65,7 +65,7 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
     ----------
     path : path
     pick : str, optional
-        The output that holds the predictions.
+        The output that holds the predictions, or several with commas.
 
     Returns
     -------
@@ -89,29 +89,23 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = OnnxInputs([info for info in model.graph.input if info.name not in stored], path)
     names = [info.name for info in model.graph.output if info.type.HasField("tensor_type")]
-    if pick is not None and pick not in names and not (pick.isdigit() and int(pick) < len(names)):
-        raise ModelError(
-            f"'{path}' has no output '{pick}'; it has {', '.join(map(repr, names))}.", "Name one of these by --output."
-        )
-    names = names if pick is None else [pick if pick in names else names[int(pick)]]
+    names = names if pick is None else _picked(names, pick, path)
     values, problem = _session(path, inputs, names)
     notes: list[str] = []
-    if len(names) > 1 and values is not None and inputs.features:
+    network, why = _network(model, inputs, names, values)
+    if network is None and pick is None and len(names) > 1 and values is not None and inputs.features:
         chosen = _only(values, inputs.features, str(path))
         if chosen:
             notes.append(f"of the outputs {', '.join(map(repr, names))} of the graph, '{chosen}' is taken")
             names = [chosen]
             values.narrow(chosen)
-    network, why = _network(model, inputs, names)
+            network, why = _network(model, inputs, names, values)
     if values is None and network is None:
         raise ModelError(
             f"ONNX Runtime does not take '{path}': {problem}.", "Export it again for another operator set."
         )
     if values is None:
         return network, None, [f"ONNX Runtime does not take the graph ({problem}); torch answers in its place"]
-    if network is not None:
-        why = _difference(network, values, inputs)
-        network = network if why is None else None
     if network is None and len(names) == 1 and inputs.batch is None:
         network, why = _by_library(model, path, values, inputs, why)
     if network is None:
@@ -143,15 +137,35 @@ def _only(values: OnnxValues, d: int, where: str) -> str | None:
         return None
 
 
-def _network(model: Any, inputs: OnnxInputs, names: list[str]) -> tuple[OnnxNetwork | None, str]:
-    if len(names) != 1:
-        return None, "the graph has several outputs; name one by --output"
+def _picked(names: list[str], pick: str, path: Path) -> list[str]:
+    """The outputs that are named, or given by their number."""
+    wanted = [pick] if pick in names else [one.strip() for one in pick.split(",")]
+    for one in wanted:
+        if one not in names and not (one.isdigit() and int(one) < len(names)):
+            raise ModelError(
+                f"'{path}' has no output '{one}'; it has {', '.join(map(repr, names))}.",
+                "Name one of these by --output, or several with commas.",
+            )
+    return [one if one in names else names[int(one)] for one in wanted]
+
+
+def _network(
+    model: Any, inputs: OnnxInputs, names: list[str], values: OnnxValues | None
+) -> tuple[OnnxNetwork | None, str | None]:
+    """The graph in torch, where it answers as ONNX Runtime does; else why not."""
     if any(len(shape) == 1 and shape[0] not in (None, 1) for shape in inputs.shapes):
         return None, "the graph takes one row at a time"
     try:
-        return OnnxNetwork(model.graph, inputs, names[0]).eval(), ""
+        network = OnnxNetwork(model.graph, inputs, names).eval()
     except NotImplementedError as error:
         return None, f"the operator {error} has no counterpart in torch here"
+    why = None if values is None else _difference(network, values, inputs)
+    return (network, None) if why is None else (None, why)
+
+
+def _joined(answer: Any, n: int) -> Tensor:  # [n, o]: every number of every output
+    parts = answer.values() if isinstance(answer, dict) else [answer]
+    return torch.cat([part.double().reshape(n, -1) for part in parts], 1)
 
 
 def _difference(network: nn.Module, values: OnnxValues, inputs: OnnxInputs) -> str | None:
@@ -173,11 +187,9 @@ def _difference(network: nn.Module, values: OnnxValues, inputs: OnnxInputs) -> s
         x = (x > 0).double()
     try:
         with torch.no_grad():
-            theirs = values(x).double().reshape(_ROWS, -1)
-            ours = network(x.to(network.dtype if isinstance(network, OnnxNetwork) else torch.float32))
-            ours = ours.double().reshape(_ROWS, -1)
-            alone = network(x[:1].to(network.dtype if isinstance(network, OnnxNetwork) else torch.float32))
-            alone = alone.double().reshape(1, -1)
+            theirs = _joined(values(x), _ROWS)
+            kind = network.dtype if isinstance(network, OnnxNetwork) else torch.float32
+            ours, alone = _joined(network(x.to(kind)), _ROWS), _joined(network(x[:1].to(kind)), 1)
     except Exception as error:  # an attribute or a shape that the counterpart does not handle
         return f"its counterpart in torch fails ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     if ours.shape != theirs.shape:
@@ -191,8 +203,8 @@ def _difference(network: nn.Module, values: OnnxValues, inputs: OnnxInputs) -> s
 
 
 def _by_library(
-    model: Any, path: Path, values: OnnxValues, inputs: OnnxInputs, why: str
-) -> tuple[nn.Module | None, str]:
+    model: Any, path: Path, values: OnnxValues, inputs: OnnxInputs, why: str | None
+) -> tuple[nn.Module | None, str | None]:
     """onnx2torch for what is not covered here, where it is installed and can be imported."""
     try:
         import onnx2torch

@@ -25,11 +25,13 @@ class OnnxNetwork(nn.Module):
         The first operator that has no counterpart here, by name.
     """
 
-    def __init__(self, graph: Any, inputs: OnnxInputs, output: str):
+    one_by_one = True
+
+    def __init__(self, graph: Any, inputs: OnnxInputs, outputs: list[str]):
         super().__init__()
         from onnx import helper
 
-        self.inputs, self.output = inputs, output
+        self.inputs, self.outputs = inputs, list(outputs)
         self.features = inputs.features
         self.constants: dict[str, str] = {}
         self.tried = False
@@ -37,7 +39,7 @@ class OnnxNetwork(nn.Module):
         for tensor in graph.initializer:
             known[tensor.name] = _array(tensor, tensor.name)
         self.nodes = []
-        for node in _needed(graph, output):
+        for node in _needed(graph, outputs):
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             if node.op_type == "Constant":
                 known[node.output[0]] = _constant(attributes, node.name)
@@ -49,7 +51,7 @@ class OnnxNetwork(nn.Module):
             if node.op_type == "Split":
                 attributes["outputs"] = len(node.output)
             self.nodes.append((OPERATORS[node.op_type], list(node.input), list(node.output), attributes))
-        used = {name for _, names, _, _ in self.nodes for name in names} | {output}
+        used = {name for _, names, _, _ in self.nodes for name in names} | set(outputs)
         for k, (name, value) in enumerate((n, v) for n, v in known.items() if n in used):
             tensor = torch.from_numpy(np.array(value))
             tensor = tensor.float() if tensor.dtype == torch.float16 else tensor
@@ -64,7 +66,7 @@ class OnnxNetwork(nn.Module):
         """What it takes: codes come as numbers, and are converted where the graph wants whole ones."""
         return TYPES[self.inputs.types[0]] if TYPES[self.inputs.types[0]].is_floating_point else torch.float32
 
-    def forward(self, x: Tensor) -> Tensor:  # [n, d] -> [n, o]
+    def forward(self, x: Tensor) -> Any:  # [n, d] -> [n, o], or a dict of such
         parts = self.inputs.split(x, lambda v, begin, end: v[:, begin:end])
         values: dict[str, Any] = {}
         for k, (name, part) in enumerate(zip(self.inputs.names, parts)):
@@ -83,12 +85,14 @@ class OnnxNetwork(nn.Module):
                     if most < 0:
                         raise ValueError(f"at '{output[:60]}' its steps hold far more numbers than rows and weights")
         self.tried = True
-        return values[self.output]
+        if len(self.outputs) == 1:
+            return values[self.outputs[0]]
+        return {name: values[name] for name in self.outputs}
 
 
-def _needed(graph: Any, output: str) -> list[Any]:
-    """The nodes that the output depends on, in their order."""
-    wanted, nodes = {output}, []
+def _needed(graph: Any, outputs: list[str]) -> list[Any]:
+    """The nodes that the outputs depend on, in their order."""
+    wanted, nodes = set(outputs), []
     for node in reversed(graph.node):
         if wanted & set(node.output):
             nodes.append(node)

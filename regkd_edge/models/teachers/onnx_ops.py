@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .onnx_layers import LAYERS
+from .onnx_windows import WINDOWS
 
 __all__ = ["OPERATORS", "TYPES"]
 
@@ -94,42 +95,6 @@ def _reduce(function: Callable[[Tensor, Any, bool], Tensor]) -> Callable:
         if axes is None and a.get("noop_with_empty_axes", 0):
             return i[0]
         return function(i[0], list(range(i[0].ndim)) if axes is None else axes, keep)
-
-    return run
-
-
-def _pads(a: Attributes, x: Tensor, kernel: list[int]) -> tuple[Tensor, list[int]]:
-    """The input with asymmetric padding applied, and what symmetric padding is left to the layer."""
-    if a.get("auto_pad", b"NOTSET") not in (b"NOTSET", "NOTSET", b"VALID", "VALID"):
-        raise NotImplementedError("auto_pad")
-    pads = list(a.get("pads", [0] * 2 * len(kernel)))
-    begin, end = pads[: len(kernel)], pads[len(kernel) :]
-    if begin == end:
-        return x, begin
-    flat = [p for pair in reversed(list(zip(begin, end))) for p in pair]
-    return F.pad(x, flat), [0] * len(kernel)
-
-
-def _conv(i: Inputs, a: Attributes) -> Tensor:
-    kernel = list(i[1].shape[2:])
-    x, padding = _pads(a, i[0], kernel)
-    function = (F.conv1d, F.conv2d, F.conv3d)[len(kernel) - 1]
-    ones = [1] * len(kernel)
-    bias = i[2] if len(i) > 2 else None
-    return function(x, i[1], bias, a.get("strides", ones), padding, a.get("dilations", ones), groups=a.get("group", 1))
-
-
-def _pool(functions: tuple[Callable, ...], largest: bool) -> Callable:
-    def run(i: Inputs, a: Attributes) -> Tensor:
-        kernel = list(a["kernel_shape"])
-        symmetric = (a.get("pads") or [0] * 2 * len(kernel))[: len(kernel)] == (a.get("pads") or [0] * 2 * len(kernel))[
-            len(kernel) :
-        ]
-        if not symmetric or a.get("ceil_mode", 0) or any(d != 1 for d in a.get("dilations", [1])):
-            raise NotImplementedError("pooling with asymmetric pads, dilation or ceil_mode")
-        x, padding = _pads(a, i[0], kernel)
-        extra = {} if largest else {"count_include_pad": bool(a.get("count_include_pad", 0))}
-        return functions[len(kernel) - 1](x, kernel, a.get("strides", [1] * len(kernel)), padding, **extra)
 
     return run
 
@@ -262,19 +227,21 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Any]] = {
     "HardSigmoid": lambda i, a: (i[0] * a.get("alpha", 0.2) + a.get("beta", 0.5)).clamp(0.0, 1.0),
     "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm,
     "Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax),
-    "Conv": _conv, "MaxPool": _pool((F.max_pool1d, F.max_pool2d, F.max_pool3d), True),
-    "AveragePool": _pool((F.avg_pool1d, F.avg_pool2d, F.avg_pool3d), False),
     "GlobalAveragePool": lambda i, a: i[0].mean(tuple(range(2, i[0].ndim)), keepdim=True),
     "GlobalMaxPool": lambda i, a: i[0].amax(tuple(range(2, i[0].ndim)), keepdim=True),
     "ReduceMean": _reduce(lambda x, d, k: x.mean(d, keepdim=k)),
     "ReduceSum": _reduce(lambda x, d, k: x.sum(d, keepdim=k)),
     "ReduceMax": _reduce(lambda x, d, k: x.amax(d, keepdim=k)),
     "ReduceMin": _reduce(lambda x, d, k: x.amin(d, keepdim=k)),
+    "ReduceL1": _reduce(lambda x, d, k: x.abs().sum(d, keepdim=k)),
     "ReduceL2": _reduce(lambda x, d, k: x.square().sum(d, keepdim=k).sqrt()),
+    "ReduceSumSquare": _reduce(lambda x, d, k: x.square().sum(d, keepdim=k)),
+    "ReduceLogSumExp": _reduce(lambda x, d, k: x.logsumexp(d, keepdim=k)),
     "Concat": lambda i, a: torch.cat(i, a["axis"]), "Slice": _slice, "Gather": _gather, "Split": _split,
     "Reshape": _reshape, "Flatten": lambda i, a: i[0].flatten(1) if a.get("axis", 1) == 1 else _no_flatten(),
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze,
     "Transpose": lambda i, a: i[0].permute(list(a.get("perm", range(i[0].ndim)[::-1]))),
+    "Tile": lambda i, a: i[0].repeat(_integers(i[1])),
     "Expand": lambda i, a: i[0] * torch.ones(_sizes(i[1]), dtype=i[0].dtype),
     "Shape": lambda i, a: torch.tensor(i[0].shape)[a.get("start", 0) : a.get("end")],
     "ConstantOfShape": _constant_of_shape, "Cast": lambda i, a: i[0].to(TYPES[a["to"]]), "Where": _where,
@@ -283,6 +250,7 @@ OPERATORS: dict[str, Callable[[Inputs, Attributes], Any]] = {
     "Or": _binary(torch.logical_or), "Not": _unary(torch.logical_not), "Floor": _unary(torch.floor),
     "Round": _unary(torch.round), "Ceil": _unary(torch.ceil), "Sign": _unary(torch.sign),
     "Scaler": _scaler, "LinearRegressor": _linear_regressor, **LAYERS,
+    **WINDOWS,
 }  # fmt: skip
 
 

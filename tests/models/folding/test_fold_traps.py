@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from regkd_edge.models.convert import _proved, as_mlp, shared_mlp
-from regkd_edge.models.folding import symbolic_row
+from regkd_edge.models.folding import follow, symbolic_row
 from regkd_edge.models.folding.follow import chain_of
 from regkd_edge.models.folding.symbolic_row import NotAChain
 from regkd_edge.models.mlp import MLP
@@ -160,3 +160,27 @@ def test_each_output_is_compared_by_its_own_size():
     assert _proved(net, good, torch.float32)
     net.moved = True
     assert not _proved(net, good, torch.float32)
+
+
+class Gated(nn.Module):
+    """A mixture of experts: a softmax of the row weighs four answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.experts = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return (torch.softmax(self.gate(x), -1) * self.experts(x)).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [Gated(), nn.TransformerEncoderLayer(4, 2, 8), nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 1))],
+    ids=["softmax", "attention", "LayerNorm"],
+)
+def test_what_no_way_can_follow_does_not_import_the_compiler(module, monkeypatch):
+    """Recording a graph and the traceback of a refusal both import torch._inductor: seconds for nothing."""
+    asked = []
+    monkeypatch.setattr(follow, "_recorded", lambda *given: asked.append("a recorded graph"))
+    monkeypatch.setattr("torch.fx.interpreter.trace_structured", lambda *given, **named: asked.append("a traceback"))
+    assert as_mlp(module.eval(), 4) is None and not asked

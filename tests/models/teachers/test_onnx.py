@@ -17,7 +17,7 @@ from regkd_edge.models import check_teacher, load_teacher, save_teacher
 from regkd_edge.models.teachers.onnx_file import _difference
 from regkd_edge.models.teachers.run import from_folder
 
-from .conftest import Residual, dataset, perceptron
+from .conftest import Residual, dataset, perceptron, table
 
 
 def exported(module, path, *, free=True, args=None, inputs=("x",), outputs=("y",)):
@@ -217,3 +217,22 @@ def test_the_runtime_writes_nothing_of_its_own(data, tmp_path, capfd):
     with pytest.raises(ModelError, match="QQ"):
         taken(path, data)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("names", [("t0", "t1", "features"), ("left", "right", "features")])
+def test_a_head_for_each_target_is_joined_and_goes_to_the_fused_core(names):
+    """As the targets are named, whatever their order; else by --output."""
+    path = exported(TwoHeads(), "m.onnx", outputs=names)
+    own = table()
+    both = dataset(own.x, np.c_[own.y, own.y])
+    given = {"output": "right,left"} if names[0] == "left" else {}
+    teacher = taken(path, both, **given)
+    assert "joined in this order" in " ".join(teacher.notes) and teacher.mlp is not None and teacher.differentiable
+    session = onnxruntime.InferenceSession(path)
+    order = ["right", "left"] if given else ["t0", "t1"]
+    expected = np.concatenate(session.run(order, {"x": own.x.astype(np.float32)}), 1)
+    assert np.array_equal(teacher.predict(own.x), expected.astype(float))
+    save_teacher("kept", teacher, both)
+    kept = from_folder("kept")
+    check_teacher(kept, both)
+    assert np.array_equal(kept.predict(own.x), expected.astype(float))

@@ -85,6 +85,35 @@ def test_layers(op, inputs, attributes, opset):
     assert theirs[0].shape == ours[0].shape and np.allclose(theirs[0], ours[0], atol=1e-5)
 
 
+SAME = {"auto_pad": "SAME_UPPER"}
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes", "opset"),
+    [
+        ("Conv", [floats(2, 3, 8, 7), floats(4, 3, 3, 2), floats(4)], {**SAME, "strides": [2, 3]}, 17),
+        ("Conv", [floats(2, 3, 9), floats(4, 3, 4)], {"auto_pad": "SAME_LOWER", "strides": [2]}, 17),
+        ("Conv", [floats(2, 3, 9), floats(4, 3, 4)], {"pads": [3, 0]}, 17),
+        ("MaxPool", [floats(2, 3, 8, 7)], {**SAME, "kernel_shape": [3, 2], "strides": [2, 2]}, 17),
+        ("MaxPool", [floats(2, 3, 9)], {"kernel_shape": [3], "strides": [2], "pads": [0, 2], "dilations": [2]}, 17),
+        ("MaxPool", [floats(2, 3, 9, 8)], {"kernel_shape": [2, 3], "strides": [2, 2], "ceil_mode": 1}, 17),
+        ("AveragePool", [floats(2, 3, 8, 7)], {**SAME, "kernel_shape": [3, 2], "strides": [2, 2]}, 17),
+        ("AveragePool", [floats(2, 3, 9)], {"kernel_shape": [4], "pads": [1, 2], "count_include_pad": 1}, 17),
+        ("AveragePool", [floats(2, 3, 9)], {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}, 17),
+        ("Pad", [floats(2, 3, 5), np.array([0, 1, 2, 0, 0, 1]), np.array(0.5, np.float32)], {}, 17),
+        ("Pad", [floats(2, 3, 5), np.array([2, 1]), None, np.array([-1])], {"mode": "edge"}, 18),
+        ("Pad", [floats(2, 3, 5, 4), np.array([0, 0, 1, 2, 0, 0, 0, 1])], {"mode": "reflect"}, 17),
+        ("Tile", [floats(2, 3), np.array([1, 4])], {}, 17),
+        ("ReduceL1", [floats(2, 3, 5)], {"axes": [1]}, 17),
+        ("ReduceSumSquare", [floats(2, 3, 5)], {"axes": [1, 2], "keepdims": 0}, 17),
+        ("ReduceLogSumExp", [floats(2, 3, 5), np.array([2])], {}, 18),
+    ],
+)  # fmt: skip
+def test_layers_of_other_exporters(op, inputs, attributes, opset):
+    theirs, ours = both(op, inputs, attributes, opset=opset)
+    assert theirs[0].shape == ours[0].shape and np.allclose(theirs[0], ours[0], atol=1e-5)
+
+
 def test_group_normalization_with_a_factor_per_group():
     x, factor, shift = floats(2, 6, 5), floats(3), floats(3)
     given = [torch.from_numpy(v) for v in (x, factor, shift)]
