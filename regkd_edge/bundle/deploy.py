@@ -242,6 +242,7 @@ def _work(
         "verified": result.verified,
         "left_out": result.left_out,
         "notes": result.notes,
+        "two_parts": {name: graph["two_parts"] for name, graph in content["graphs"].items() if "two_parts" in graph},
     }
     write_json(run.file(DEPLOYED), ends)
     report = collect(run)

@@ -25,6 +25,7 @@ from ..io.command import command_line
 from ..io.files import file_hash, scratch_folder
 from ..io.reading import read_json_object
 from ..measure import accuracy
+from ..report import two_parts_of
 from ..run import RunFolder
 from ..stages import require_fresh
 from ..stages.build import graphs
@@ -163,6 +164,7 @@ def _graphs(
     """Return what ``bundle.json`` says of each graph, and the files of graphs and native engines."""
     described: dict[str, Any] = {}
     files: dict[str, bytes] = {}
+    two_parts = two_parts_of(run.state())
     for name, graph in fitting.items():
         files[f"onnx/{graph.name}"] = graph.read_bytes()
         described[name] = {
@@ -171,6 +173,7 @@ def _graphs(
             "precision": graph_precision(graph).label,
             "accuracy": accuracy(y, answers[name], target_names),
             "allowed": allowed_difference(answers["fp32"], answers[name]).tolist(),
+            **({"two_parts": two_parts[name]} if name in two_parts else {}),
         }
         files |= _native(graph, name, run.file(f"native.{name}"))
     return described, files

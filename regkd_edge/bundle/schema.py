@@ -66,6 +66,7 @@ class _GraphEntry(_Strict):
     precision: _Text
     accuracy: dict[_Text, Any]
     allowed: Annotated[list[Annotated[_Finite, Field(ge=0)]], Field(min_length=1)]
+    two_parts: dict[_Text, list[Literal["data", "weights"]]] = {}  # layer -> what of it is in two INT8 parts
 
     @model_validator(mode="after")
     def _judged(self) -> _GraphEntry:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .collect import Report, collect
+from .slower import two_parts_of
 from .table import console_table
 from .write import write_report
 
-__all__ = ["Report", "collect", "console_table", "write_report"]
+__all__ = ["Report", "collect", "console_table", "two_parts_of", "write_report"]

@@ -28,7 +28,7 @@ from .failed import failed_engines, is_failure
 from .recommend import recommend
 from .rows import rows_of
 from .schema import check_bench, check_card, check_deployed
-from .slower import slower_than_fp32
+from .slower import slower_than_fp32, two_parts_of
 
 __all__ = ["Report", "collect"]
 
@@ -126,7 +126,9 @@ def collect(run: RunFolder) -> Report:
 
     allowed = allowances(run.config().bench.allow, names)
     rows = rows_of(models, benches, predictions, truth, names, batches, allowed, failed)
-    slower = slower_than_fp32(rows, benches, stages, batches)
+    slower = slower_than_fp32(
+        rows, benches, two_parts_of(stages) if deployed is None else deployed.get("two_parts", {}), batches
+    )
     return Report(
         name=run.path.resolve().name,
         rows=rows,

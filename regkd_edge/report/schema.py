@@ -101,6 +101,7 @@ class _Verified(_Fields):
 
 
 class _Deployed(_Fields):
+    two_parts: dict[str, dict[str, list[str]]] = {}
     verified: list[_Verified]
     notes: list[str]
     left_out: list[str]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from ..graph.int8_cost import SAME_SIZE, int8_cost
 from .recommend import SAME_SPEED
 from .table import size
 
-__all__ = ["slower_than_fp32"]
+__all__ = ["slower_than_fp32", "two_parts_of"]
+
+TwoParts = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def slower_than_fp32(
     rows: Sequence[Mapping[str, Any]],
     benches: Mapping[str, Mapping[str, Any]],
-    stages: Mapping[str, Any],
+    two_parts: TwoParts,
     batches: Sequence[int],
 ) -> list[str]:
     """Return one remark per cause on INT8 engines that are slower than the FP32 engine of their back end at some batch
@@ -27,8 +30,8 @@ def slower_than_fp32(
         Of a :class:`~regkd_edge.report.Report`.
     benches : mapping
         Engine -> its record, with the back end.
-    stages : mapping
-        The run's state: the record of ``quantize`` says which layers have INT8 numbers in two parts.
+    two_parts : mapping
+        Graph -> layer -> what of it is in two INT8 parts: of :func:`two_parts_of`, or of a bundle.
     """
     engines = {row["name"]: row for row in rows if row["kind"] == "engine" and not row.get("failed")}
     exact = {benches[name]["backend"]: row for name, row in engines.items() if row["precision"] == "fp32"}
@@ -47,17 +50,21 @@ def slower_than_fp32(
             [f"larger ({size(ours)}, {size(theirs)})"] if ours and theirs and ours > (1 + SAME_SIZE) * theirs else []
         )
         if found:
-            why = int8_cost(_two_parts(stages, row["precision"]))
+            why = int8_cost(two_parts.get(name.partition(".")[2], {}))
             said.setdefault(why, []).append(f"{name} is {' and '.join(found)} than {against['name']}")
     return [f"{'; '.join(engines)}: {why}." for why, engines in said.items()]
 
 
-def _two_parts(stages: Mapping[str, Any], precision: str) -> dict[str, list[str]]:
-    """What the graph of a precision has in two INT8 parts, as far as the record of the run says so."""
+def two_parts_of(stages: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Return graph -> layer -> what of it is in two INT8 parts (``data``, ``weights``), as the record of the stage
+    ``quantize`` says; graphs without such a layer are left out. A record that was edited says nothing."""
     summary = (stages.get("quantize") or {}).get("summary")
     graphs = summary.get("graphs") if isinstance(summary, dict) else None
+    found = {}
     for graph in graphs if isinstance(graphs, list) else ():
-        found = graph.get("two_parts") if isinstance(graph, dict) and graph.get("precision") == precision else None
-        if isinstance(found, dict):
-            return {str(name): [str(one) for one in what] for name, what in found.items() if isinstance(what, list)}
-    return {}
+        layers = graph.get("two_parts") if isinstance(graph, dict) else None
+        if isinstance(layers, dict) and layers:
+            name = PurePosixPath(str(graph.get("target"))).name.removeprefix("student.").removesuffix(".onnx")
+            found[name] = {str(one): [str(part) for part in what] for one, what in layers.items()
+                           if isinstance(what, list)}  # fmt: skip
+    return found

@@ -288,6 +288,31 @@ def test_it_can_be_done_again(bundle, tmp_path):
         ]
 
 
+def test_a_device_explains_a_slow_int8_engine_as_the_run_does(run, tmp_path):
+    """Which layers have their numbers in two INT8 parts is known where the graph was made, and travels with it."""
+    from regkd_edge.bundle import make_bundle
+    from regkd_edge.graph.int8_cost import int8_cost
+    from regkd_edge.report import collect
+    from regkd_edge.run import RunFolder
+
+    shutil.copytree(run.path, tmp_path / "demo")
+    state, two = json.loads((tmp_path / "demo" / "state.json").read_text()), {"layer0/gemm": ["data", "weights"]}
+    [graph] = [one for one in state["stages"]["quantize"]["summary"]["graphs"] if one["precision"] == "int8"]
+    graph["two_parts"] = two
+    (tmp_path / "demo" / "state.json").write_text(json.dumps(state))
+    path, header = make_bundle(RunFolder.open(tmp_path / "demo"), "desktop", tmp_path / "demo.desktop.tar.gz")
+    assert {name: "two_parts" in graph for name, graph in header["graphs"].items()} == {
+        "fp32": False, "fp16": False, "int8": True,
+    }  # fmt: skip
+    done = deploy(path, tmp_path / "out", batches=[1], samples=20, warmup=0, backends=["native"])
+    measured = done.run.file("bench", "native.int8.json")
+    record = json.loads(measured.read_text())
+    record["latency"][0]["p50_ns"] = 1e6  # whatever this machine gave
+    measured.write_text(json.dumps(record))
+    [remark] = collect(done.run).slower
+    assert remark.startswith("native.int8 is slower (") and remark.endswith(f": {int8_cost(two)}.")
+
+
 def test_an_engine_that_answers_something_else_fails_and_is_not_timed(bundle, tmp_path):
     """As if its kernel were wrong: the expected answers of one graph are moved by 0.3 standard deviations."""
     import io

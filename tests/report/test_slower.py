@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from regkd_edge.report.slower import slower_than_fp32
+from regkd_edge.report.slower import slower_than_fp32, two_parts_of
 
 TWO = {"layer0/gemm": ["data", "weights"], "layer1/gemm": ["data"]}
 
@@ -20,8 +20,7 @@ def engine(name, p50, size, precision=None, **more):
 
 def said(*rows, two=None, precision="int8", batches=(1, 64)):
     benches = {row["name"]: {"backend": row["name"].split(".")[0]} for row in rows}
-    stages = {"quantize": {"summary": {"graphs": [{"precision": precision, **({"two_parts": two} if two else {})}]}}}
-    return slower_than_fp32(rows, benches, stages, batches)
+    return slower_than_fp32(rows, benches, {precision: two} if two else {}, batches)
 
 
 def test_a_slower_and_larger_graph_of_two_parts_is_explained_with_its_layers_and_options():
@@ -65,13 +64,21 @@ def test_nothing_is_said_where_it_did_not_happen(rows):
     assert said(*rows, two=TWO) == []
 
 
+def test_the_record_of_a_run_says_it_by_the_name_of_each_graph():
+    graphs = [
+        {"precision": "int8", "target": "onnx/student.int8.onnx", "two_parts": TWO},
+        {"precision": "int8+fp32", "target": "onnx/student.mixed.onnx", "two_parts": {"layer0/gemm": ["data"]}},
+        {"precision": "fp16", "target": "onnx/student.fp16.onnx"},
+    ]
+    assert two_parts_of({"quantize": {"summary": {"graphs": graphs}}}) == {
+        "int8": TWO,
+        "mixed": {"layer0/gemm": ["data"]},
+    }
+
+
 @pytest.mark.parametrize("summary", [None, 3, {"graphs": 3}, {"graphs": [3, {"precision": "int8", "two_parts": [1]}]}])
 def test_a_record_that_was_edited_says_nothing_of_two_parts(summary):
-    rows = engine("o.fp32", 8.0, 4000), engine("o.int8", 12.0, 5000)
-    [note] = slower_than_fp32(
-        rows, {name: {"backend": "o"} for name in ("o.fp32", "o.int8")}, {"quantize": {"summary": summary}}, [1]
-    )
-    assert "too coarse" not in note
+    assert two_parts_of({"quantize": {"summary": summary}}) == two_parts_of({}) == {}
 
 
 def test_a_run_says_so_in_its_table_and_on_its_page(run_copy):
