@@ -30,10 +30,10 @@ from .commands import (
     train_teacher,
 )
 from .help import PlainCommand, PlainGroup
-from .output import console, error_line
+from .output import error_line
 from .processes import follow, leading, rank_and_size
 from .renamed import current
-from .screen import clear_screen_settings
+from .screen import clear_screen_settings, say
 from .switches import add_switches, behind_command
 
 __all__ = ["app", "run_app"]
@@ -131,10 +131,8 @@ def run_app() -> None:
     except typer.Exit as error:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        console.print(
-            "\nInterrupted. Finished stages are saved; run the same command to resume.",
-            soft_wrap=True,
-        )
+        say("")
+        say("Interrupted. Finished stages are saved; run the same command to resume.")
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

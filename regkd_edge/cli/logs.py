@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import UserError
-from .screen import console, settings
+from .screen import say, settings
 
 __all__ = ["LOG", "log", "logged"]
 
@@ -32,7 +32,7 @@ class _Quietly(logging.StreamHandler):
 
 class _OnScreen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        console.print(record.getMessage(), markup=False, style="dim", soft_wrap=True)
+        say(record.getMessage(), dim=True)
 
 
 @contextlib.contextmanager

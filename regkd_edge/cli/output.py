@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..io.text import Column, TextTable, fold, printable
+from ..io.text import Column, TextTable, significant, unbroken
 from .progress import clear_progress
 from .screen import console, put, settings, width
 
@@ -15,10 +15,11 @@ __all__ = ["console", "error_line", "number", "show"]
 
 
 def error_line(cause: str, remedy: str, as_json: bool) -> None:
-    """Print one line with the cause and the remedy; with ``--json`` an object on stdout too."""
+    """Print one line with the cause and the remedy, folded on a terminal; with ``--json`` an object on stdout too."""
     if as_json:
         print(json.dumps({"error": cause, "remedy": remedy}))
-    print(f"error: {cause} {remedy}".rstrip(), file=sys.stderr)
+    for line in unbroken(f"error: {cause} {remedy}".rstrip(), console.width if sys.stderr.isatty() else None):
+        print(line, file=sys.stderr)
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -29,7 +30,7 @@ def number(value: Any, digits: int = 4) -> str:
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
+    return significant(value, digits)
 
 
 def show(
@@ -84,20 +85,19 @@ def show(
         lines, hidden = (table or _table(rows, headings or {})).lines(width(), settings.wide)
         put([(title, True), *lines])
         if hidden:
-            _say(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
+            _note(f"Not shown at this width: {'; '.join(hidden)} (--wide shows all columns).")
         print()
     for note in notes:
-        _say(note)
+        _note(note)
     if run is not None and not ran:
         print("Nothing to do: everything is up to date (--force runs it again).")
     if next_command:
         print(f"next: {next_command}")
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     """Print a note, folded at spaces where the terminal would break it inside a number."""
-    room = width()
-    for line in [printable(text)] if room is None else fold(text, room):
+    for line in unbroken(text, width()):
         print(line)
 
 

@@ -21,8 +21,8 @@ from ..stages import Done, perform
 from ..stages.distill import refuse_unfit_teacher
 from .kept import kept_note
 from .logs import log, logged
-from .output import console
 from .progress import Watch, progress_bar
+from .screen import say
 
 __all__ = ["Session", "absolute_paths", "start"]
 
@@ -57,25 +57,27 @@ class Session:
         return kept_note(self.before, self.config, self.given, *sections)
 
     def do(self, *stages: str) -> list[Done]:
-        """Run stages in order."""
-        done = []
-        for stage in stages:
-            self.progress.stage(stage)
-            self.progress.targets = _targets(self.run)
-            began = time.monotonic()
-            log.debug("stage %s", stage)
-            done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
-            if done[-1].ran:
-                self.ran.append(stage)
-                log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
-            else:
-                log.info("stage %s: up to date", stage)
-            if done[-1].kept:
-                console.print(f"kept, still right: {', '.join(done[-1].kept)}", style="dim", soft_wrap=True)
-            if done[-1].removed:
-                console.print(
-                    f"removed, made from what changed: {', '.join(done[-1].removed)}", style="dim", soft_wrap=True
-                )
+        """Run stages in order; say what was kept and, at the end, which files are gone: one that a later stage wrote
+        again is not."""
+        done: list[Done] = []
+        try:
+            for stage in stages:
+                self.progress.stage(stage)
+                self.progress.targets = _targets(self.run)
+                began = time.monotonic()
+                log.debug("stage %s", stage)
+                done.append(perform(self.run, self.config, stage, self.progress, force=self.force))
+                if done[-1].ran:
+                    self.ran.append(stage)
+                    log.info("stage %s: done in %.1f s", stage, time.monotonic() - began)
+                else:
+                    log.info("stage %s: up to date", stage)
+                if done[-1].kept:
+                    say(f"kept, still right: {', '.join(done[-1].kept)}", dim=True)
+        finally:
+            gone = [name for one in done for name in one.removed if not os.path.lexists(self.run.file(name))]
+            if gone:
+                say(f"removed, made from what changed: {', '.join(dict.fromkeys(gone))}", dim=True)
         return done
 
     def take_in(self) -> list[Done]:

@@ -18,9 +18,9 @@ from rich.live import Live
 from rich.text import Text
 
 from ..io.progress import listening
-from ..io.text import fold, per_target
+from ..io.text import fold, per_target, significant
 from ..recipes.terms import TERMS
-from .screen import console, is_live, settings
+from .screen import console, is_live, say, settings
 
 __all__ = ["LINE_EVERY", "Watch", "clear_progress", "progress_bar"]
 
@@ -82,7 +82,7 @@ class Watch:
             if self.first is None:
                 self.first = (self.began, 0) if step <= total // 10 else (self.clock(), step)  # else it was resumed
             self.step, self.base, self.total, self.doing = step, step, total, ""
-            words = [f"{_in_words(name)} {value:.3g}" for name, value in losses.items() if value]
+            words = [f"{_in_words(name)} {significant(value, 3)}" for name, value in losses.items() if value]
             if validation is not None:
                 said = per_target(validation["target_rmse"], self.targets, validation["validation_rmse"])
                 words.append(f"validation RMSE {said}")
@@ -116,7 +116,7 @@ class Watch:
                 since, at = self.first or (self.began, 0)
                 rate = (self.step - at) / (now - since) if now > since and self.step > at else None
                 if rate:
-                    parts.append(f"{rate:.3g} steps/s")
+                    parts.append(f"{significant(rate, 3)} steps/s")
                     parts.append(f"{_duration((self.total - self.step) / rate)} left")
             if self.doing:
                 parts.append(self.doing)
@@ -177,13 +177,13 @@ def _lines(watch: Watch) -> Iterator[Callable[[], None]]:
     """Print the state every :data:`LINE_EVERY` seconds; yields what ends it."""
     done = threading.Event()
 
-    def say() -> None:
+    def go_on() -> None:
         while not done.wait(LINE_EVERY):
             text = "  ".join(part for part in (watch.line(), watch.figures) if part)
             _log.debug("%s", text)
-            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(text)
 
-    thread = threading.Thread(target=say, daemon=True, name="progress")
+    thread = threading.Thread(target=go_on, daemon=True, name="progress")
     thread.start()
     try:
         yield done.set

@@ -10,7 +10,9 @@ from typing import TextIO
 
 from rich.console import Console
 
-__all__ = ["Settings", "clear_screen_settings", "console", "is_live", "put", "settings", "styled", "width"]
+from ..io.text import unbroken
+
+__all__ = ["Settings", "clear_screen_settings", "console", "is_live", "put", "say", "settings", "styled", "width"]
 
 
 @dataclass
@@ -46,6 +48,13 @@ def is_live() -> bool:
 def styled(stream: TextIO) -> bool:
     """Whether bold text can be written: a capable terminal, and NO_COLOR is not set."""
     return _capable(stream) and not os.environ.get("NO_COLOR")
+
+
+def say(text: str, dim: bool = False) -> None:
+    """Print a line on stderr, whole where that is a file or a pipe, folded at spaces on a terminal."""
+    room = console.width if sys.stderr.isatty() else None
+    for line in unbroken(text, room):
+        console.print(line, markup=False, style="dim" if dim else None, soft_wrap=True)
 
 
 def width() -> int | None:

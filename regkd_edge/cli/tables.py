@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..io.text import Column, TextTable, per_target
+from ..io.text import Column, TextTable, per_target, significant
 from ..io.words import counted
 from ..measure.accuracy import unit_of
 from ..run import RunFolder
@@ -107,7 +107,7 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
 def export_note(summary: dict[str, Any]) -> str:
     """Return how far the exported graph is from the torch student, per target in its own unit."""
     targets = summary.get("targets", [])
-    most = ", ".join(f"{target['max_abs']:.2g} in {target['name']}" for target in targets[:_MOST])
+    most = ", ".join(f"{significant(target['max_abs'], 2)} in {target['name']}" for target in targets[:_MOST])
     most += f" (and {counted(len(targets) - _MOST, 'more target')})" if len(targets) > _MOST else ""
     checked = f"at most {most} from the torch student on" if most else "checked on"
     return f"{summary['graph']}: {checked} {summary['rows_checked']:,} held-out rows."
@@ -126,16 +126,17 @@ def sensitivity_notes(graphs: list[dict[str, Any]]) -> list[str]:
         found = graph.get("sensitivity")
         if not found:
             continue
-        own = lambda values: ", ".join(f"{value:.3g}" for value in values[:_MOST])
-        parts = ", ".join(f"{name} {value:.2g} %" for name, value in found["parts"].items())
+        own = lambda values: ", ".join(significant(value, 3) for value in values[:_MOST])
+        parts = ", ".join(f"{name} {significant(value, 2)} %" for name, value in found["parts"].items())
         lines.append(
             f"{graph['precision']}: rounding moves the answers by "
             f"{per_target(found['all_targets'], found['targets'], most=_MOST, digits=3)} (RMS over {found['rows']:,} "
-            f"rows), {found['all']:.2g} % of their standard deviation ({parts})."
+            f"rows), {significant(found['all'], 2)} % of their standard deviation ({parts})."
         )
         lines += [
             f"{graph['precision']}, {layer['name']} ({layer['precision']}) alone: {own(layer['targets'])}, "
-            f"{layer['change']:.2g} % (data {layer['data']:.2g} %, weights {layer['weights']:.2g} %)."
+            f"{significant(layer['change'], 2)} % (data {significant(layer['data'], 2)} %, "
+            f"weights {significant(layer['weights'], 2)} %)."
             for layer in found["layers"]
         ]
         if any(layer["change"] > found["all"] for layer in found["layers"]):

@@ -6,18 +6,23 @@ that do not fit are named below the table, and with ``wide`` they follow in furt
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .words import counted
 
-__all__ = ["Column", "TextTable", "display_width", "fold", "per_target"]
+__all__ = ["Column", "TextTable", "display_width", "fold", "per_target", "significant", "unbroken"]
 
 _GAP = 2
 _LEAST_TEXT = 14  # a text column is not folded into fewer cells
 _LEAST_KEY = 16
 _MOST_LINES = 3  # about so many for one text: a table of names in narrow columns cannot be read
+
+
+_COMMAND = re.compile(r"(?<![^\s(])(regkd-edge|(\S*python\S* -m )?pip|sudo) [a-z]\S* .*$")
 
 
 @dataclass(frozen=True)
@@ -152,16 +157,39 @@ def printable(text: str) -> str:
 
 
 def fold(text: str, width: int) -> list[str]:
-    """Return the text in lines of at most ``width`` cells, broken at spaces, else after ``. _ - /``, else anywhere."""
+    """Return the text in lines of at most ``width`` cells, broken at spaces,
+    else after one of ``._-/:,``, else anywhere."""
     lines, rest = [], printable(text).strip()
     while display_width(rest) > width:
         cut = _prefix(rest, width)
         space = rest.rfind(" ", 1, cut + 1)
-        mark = max(rest.rfind(c, 1, cut) for c in "._-/") + 1
+        mark = max(rest.rfind(c, 1, cut) for c in "._-/:,") + 1
         at = space if space > 0 else mark if mark > 1 else cut
         lines.append(rest[:at].rstrip())
         rest = rest[at:].lstrip()
     return [*lines, rest] if rest or not lines else lines
+
+
+def unbroken(text: str, width: int | None) -> list[str]:
+    """Return the text folded for a terminal, but for a command at its end, which stays one line to be copied."""
+    text = printable(text)
+    if width is None or display_width(text) <= width:
+        return [text]
+    command = _COMMAND.search(text)
+    if command is None:
+        return fold(text, width)
+    before = text[: command.start()].rstrip()
+    return [*(fold(before, width) if before else []), text[command.start() :]]
+
+
+def significant(value: float, digits: int) -> str:
+    """Return a measured number with so many significant digits, zeros included: 46.00 beside 45.99. Digits before the
+    decimal point are all written, with commas; an exponent is used below 1e-4 and from 1e9."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    rounded = f"{value:.{digits - 1}e}"
+    exponent = int(rounded.partition("e")[2])
+    return f"{value:,.{max(digits - 1 - exponent, 0)}f}" if -4 <= exponent < 9 else rounded
 
 
 def per_target(
@@ -177,7 +205,7 @@ def per_target(
     compared ``against``, if one is given: ``72.8 against 65.1 (life)``."""
     names = list(names) if len(names) == len(values) else [f"target {j}" for j in range(len(values))]
     others, other = ([None] * len(values), None) if against is None else against
-    figure = lambda *found: " against ".join(f"{value:.{digits}g}" for value in found if value is not None)
+    figure = lambda *found: " against ".join(significant(value, digits) for value in found if value is not None)
     said = [f"{figure(value, beside)} ({name})" for value, beside, name in zip(values[:most], others, names)]
     if len(values) > most:
         said.append(counted(len(values) - most, "more target"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..engines.verify import DIFFERS
+from ..io.text import significant
 
 __all__ = ["failed_engines", "is_failure"]
 
@@ -53,6 +54,7 @@ def _differences(one: Mapping[str, Any]) -> str:
         return "answers that are not finite"
     parts = one.get("targets") or [{**one, "name": one.get("target", "its target")}]
     return "; ".join(
-        f"an RMS difference of {part['difference']:.3g} in {part['name']}, at most {part['allowed']:.3g} is allowed"
+        f"an RMS difference of {significant(part['difference'], 3)} in {part['name']}, at most "
+        f"{significant(part['allowed'], 3)} is allowed"
         for part in parts
     )

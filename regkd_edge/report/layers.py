@@ -42,7 +42,9 @@ def layer_figures(precision: str, found: Mapping[str, Any]) -> list[str]:
         drawn = bars(values, f"change by this layer alone, {name}", f"error by layer, {precision}, {name}")
         figures.append(figure(f"{precision}: rounding all layers {moved}", drawn))
     values = [(title, float(one["change"]), False) for title, one in layers]
-    caption = f"{precision}: the answers move by {float(found.get('all', 0.0)):.3g} % of their standard deviation"
+    caption = (
+        f"{precision}: the answers move by {written(float(found.get('all', 0.0)), 3)} % of their standard deviation"
+    )
     pooled = ", pooled" if isinstance(names, list) and len(names) > 1 else ""
     drawn = bars(values, f"change by this layer alone, %{pooled}", f"error by layer, {precision}, percent{pooled}")
     return [*figures, figure(caption + (", pooled over the targets" if pooled else ""), drawn)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..io.text import significant
 from ..measure.latency import BEYOND
 from ..recipes import TERMS
 from .recommend import SAME_SPEED
@@ -85,8 +86,8 @@ def other_settings(name: str, record: dict[str, Any]) -> list[str]:
         ours = timing["p50_ns"] / 1000
         if "gpu" in timing and timing["gpu"]["p50_ns"] is not None:
             notes.append(
-                f"{name}: of the {ours:.3g} µs at batch {timing['batch']} the GPU's own clock counts "
-                f"{timing['gpu']['p50_ns'] / 1000:.3g} µs for copies and kernels (p50)."
+                f"{name}: of the {significant(ours, 3)} µs at batch {timing['batch']} the GPU's own clock counts "
+                f"{significant(timing['gpu']['p50_ns'] / 1000, 3)} µs for copies and kernels (p50)."
             )
         if not here:
             continue
@@ -94,13 +95,13 @@ def other_settings(name: str, record: dict[str, Any]) -> list[str]:
         theirs = here[best] / 1000
         if theirs < ours * (1 - SAME_SPEED):
             notes.append(
-                f'{name}: at batch {timing["batch"]} the setting "{best}" is faster: median {theirs:.3g} µs, '
-                f"{ours:.3g} µs as measured."
+                f'{name}: at batch {timing["batch"]} the setting "{best}" is faster: median '
+                f"{significant(theirs, 3)} µs, {significant(ours, 3)} µs as measured."
             )
         else:
             notes.append(
                 f"{name}: no other setting is faster at batch {timing['batch']} (tried: {'; '.join(here)}; median "
-                f"{theirs:.3g} µs at best, {ours:.3g} µs as measured)."
+                f"{significant(theirs, 3)} µs at best, {significant(ours, 3)} µs as measured)."
             )
     return notes
 
@@ -115,7 +116,7 @@ def deployed(record: dict[str, Any] | None) -> list[str]:
             parts = one.get("targets") or [one]
             figures = "; ".join(
                 f"{part['name'] + ': ' if len(parts) > 1 else ''}"
-                f"RMS difference {part['difference']:.3g}, {part['allowed']:.3g} allowed"
+                f"RMS difference {significant(part['difference'], 3)}, {significant(part['allowed'], 3)} allowed"
                 for part in parts
             )
             said.append(f"{one['name']}: its outputs match its graph's ({figures}).")

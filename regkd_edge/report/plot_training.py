@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..io.text import significant
 from ..recipes.terms import TERMS
-from .axes import PlotArea, number, shortened, text
+from .axes import PlotArea, shortened, text
 
 __all__ = ["bars", "curves", "loss_terms", "term_names", "validation_curves"]
 
@@ -101,7 +102,7 @@ def bars(values: Sequence[tuple[str, float, bool]], label: str, title: str) -> s
         parts += [
             text(2, y + 12, shortened(name, width - 4), "strip", "start"),
             f'<rect x="2" y="{y + 17}" width="{length:.1f}" height="11" class="area {"s1" if chosen else "s3"}"/>',
-            text(length + 8, y + 27, number(float(f"{value:.4g}")), "tick", "start"),
+            text(length + 8, y + 27, significant(value, 3), "tick", "start"),
         ]
     parts.append(text(width / 2, height - 6, shortened(label, width), "label"))
     return PlotArea((0, 1), (0, 1), width=width, height=height).svg(title, parts)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from .markup import e, figure, table
+from .markup import e, figure, fold, table
 from .plot_training import bars
 from .table import figure as written
 
 __all__ = ["race_figures", "race_rows", "race_table"]
 
 _MOST_TARGETS = 4
+_MOST_BARS = 6  # of the candidates: more fill several screens of a phone
 
 
 def race_rows(race: Mapping[str, Any], target: int | None = None) -> list[tuple[str, float, bool]]:
@@ -37,19 +38,25 @@ def race_rows(race: Mapping[str, Any], target: int | None = None) -> list[tuple[
 def race_figures(race: Mapping[str, Any]) -> list[str]:
     """Return a figure for each target in its unit, and a pooled one behind them: the first is enough at a glance.
 
-    A single target has no pooled figure; the record of an earlier version has no other.
+    A single target has no pooled figure; the record of an earlier version has no other. Of many candidates the nearest
+    ones are drawn, and the winner.
     """
     own, figures = _targets(race), []
     for target, name in [*own.items(), *([] if _single(race) else [(None, "")])]:
         of = f", {name}" if name else ", pooled over the targets" if own else ""
         label = f"distance to the {_aim(race)}, {name or 'standard deviations'}"
-        drawn = bars(race_rows(race, target), label, f"the race of the recipes{of}")
-        figures.append(figure(f"The race that chose the recipe: nearest first{of}", drawn))
+        rows = race_rows(race, target)
+        shown = [row for k, row in enumerate(rows) if k < _MOST_BARS or row[2]]
+        shown = [*shown[: _MOST_BARS - 1], shown[-1]] if len(shown) > _MOST_BARS else shown
+        few = f" ({len(shown)} of {len(rows)} candidates)" if len(rows) > len(shown) else ""
+        drawn = bars(shown, label, f"the race of the recipes{of}")
+        figures.append(figure(f"The race that chose the recipe: nearest first{of}{few}", drawn))
     return figures
 
 
 def race_table(race: Mapping[str, Any]) -> str:
-    """Return the candidates with their distances on held-out rows, of each target in its unit, then pooled."""
+    """Return the candidates with their distances on held-out rows, of each target in its unit, then pooled; many open
+    on a click."""
     own = _targets(race)
     if not own:
         return ""
@@ -63,7 +70,8 @@ def race_table(race: Mapping[str, Any]) -> str:
         cells = [e(one.get("title", "")), f"{steps[done - 1]:,}" if 0 < done <= len(steps) else "–"]
         cells += [written((_distances(race, one, target) or [None])[-1]) for target in columns]
         lines.append(("chosen" if one.get("title") == race.get("winner") else "", cells))
-    return table("The candidates of the race", heads, lines)
+    shown = table("The candidates of the race", heads, lines)
+    return fold(f"All {len(lines)} candidates of the race", shown) if len(lines) > _MOST_BARS else shown
 
 
 def _candidates(race: Mapping[str, Any]) -> list[Mapping[str, Any]]:

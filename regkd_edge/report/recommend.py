@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .table import percent
+from .table import figure, percent
 
 __all__ = ["MOST_LOSS", "RULE", "SAME_SPEED", "recommend", "worst"]
 
@@ -57,9 +57,9 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
     near = [row for row in accurate if row[key] <= fastest[key] * (1 + SAME_SPEED)]
     best = min(near, key=lambda row: (row["size_bytes"], worst(row)["delta"], row[key]))
     if len(engines) == 1:
-        reason = f"it is the only measured engine: p50 {best[key]:.3g} µs at batch {batch}"
+        reason = f"it is the only measured engine: p50 {figure(best[key], 3)} µs at batch {batch}"
     elif best is fastest and len(near) == 1:
-        reason = f"it is the fastest at batch {batch}: p50 {best[key]:.3g} µs"
+        reason = f"it is the fastest at batch {batch}: p50 {figure(best[key], 3)} µs"
     else:
         others = [row for row in near if row is not best]
         alike = [row["name"] for row in others if row["size_bytes"] == best["size_bytes"]]
@@ -67,8 +67,8 @@ def recommend(rows: Sequence[dict[str, Any]], batches: Sequence[int]) -> dict[st
             f"of the files as small as that of {', '.join(alike)} the most accurate" if alike else "the smallest file"
         )
         reason = (
-            f"at batch {batch} it is as fast as {', '.join(row['name'] for row in others)} (p50 {best[key]:.3g} µs, "
-            f"within {SAME_SPEED:.0%}) and {small}"
+            f"at batch {batch} it is as fast as {', '.join(row['name'] for row in others)} (p50 "
+            f"{figure(best[key], 3)} µs, within {SAME_SPEED:.0%}) and {small}"
         )
     left_out = [f"{row['name']} loses {worst(row)['delta']:.1%}" for row in kept or engines if row not in accurate]
     left_out += [f"{row['name']} exceeds the budget" for row in engines if kept and row not in kept]

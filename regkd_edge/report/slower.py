@@ -8,7 +8,7 @@ from typing import Any
 
 from ..graph.int8_cost import SAME_SIZE, int8_cost
 from .recommend import SAME_SPEED
-from .table import size
+from .table import figure, size
 
 __all__ = ["slower_than_fp32", "two_parts_of"]
 
@@ -41,7 +41,7 @@ def slower_than_fp32(
         if against is None or "int8" not in row["precision"]:
             continue
         found = [
-            f"slower (median {row[key]:.3g} µs, {against[key]:.3g} µs at batch {batch})"
+            f"slower (median {figure(row[key], 3)} µs, {figure(against[key], 3)} µs at batch {batch})"
             for batch in batches
             if row.get(key := f"p50_us_b{batch}") and against.get(key) and row[key] > (1 + SAME_SPEED) * against[key]
         ][:1]
@@ -57,7 +57,7 @@ def slower_than_fp32(
 
 def two_parts_of(stages: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     """Return graph -> layer -> what of it is in two INT8 parts (``data``, ``weights``), as the record of the stage
-    ``quantize`` says; graphs without such a layer are left out. A record that was edited says nothing."""
+    ``quantize`` says; graphs without such a layer are left out. Of a record that was edited nothing is taken."""
     summary = (stages.get("quantize") or {}).get("summary")
     graphs = summary.get("graphs") if isinstance(summary, dict) else None
     found = {}

@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..io.text import Column, TextTable
+from ..io.text import Column, TextTable, significant
 from .rows import kept_within
 
 __all__ = ["OF_TARGET", "TEXTS", "cell", "columns", "console_table", "figure", "percent", "size"]
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """Format significant digits, with an exponent only if needed; a dash for what was not measured."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    if 1e-4 <= abs(value) < 10**digits:
-        return f"{value:.{digits}g}"
-    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e9 else f"{value:.{digits - 1}e}"
+    """Format significant digits; a dash for what was not measured."""
+    return "–" if value is None else significant(value, digits)
 
 
 def size(value: int | None) -> str:
@@ -28,7 +22,7 @@ def size(value: int | None) -> str:
         return "–"
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):
         if value >= factor:
-            return f"{value / factor:.3g} {unit}" if value < 1000 * factor else f"{value / factor:,.0f} {unit}"
+            return f"{significant(value / factor, 3)} {unit}"
     return f"{value} B"
 
 

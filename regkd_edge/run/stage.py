@@ -12,9 +12,8 @@ from .folder import RunFolder
 
 __all__ = ["Done", "Parts", "StageProgress", "Stage"]
 
-#: Called as ``progress(label, step, total, losses, validation)`` during long
-# work; ``validation`` has ``target_rmse``, #: of
-#: each target in its unit, and ``validation_rmse``, pooled.
+#: Called as ``progress(label, step, total, losses, validation)`` during long work; ``validation`` has ``target_rmse``,
+#: of each target in its unit, and ``validation_rmse``, pooled.
 StageProgress = Callable[[str, int, int, dict[str, float], "dict[str, Any] | None"], None]
 
 

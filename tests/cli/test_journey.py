@@ -88,7 +88,12 @@ def test_the_page_fetches_nothing_and_links_only_to_files_of_the_run():
 
 
 def test_a_new_student_takes_the_graphs_and_engines_of_the_old_one_away(cli):
-    assert cli("distill", "runs/diabetes", "--steps", 50, "--json").json()["ran"] == ["distill", "export"]
+    done = cli("distill", "runs/diabetes", "--steps", 50, "--json")
+    assert done.json()["ran"] == ["distill", "export"]
+    [removed] = [line for line in done.err.splitlines() if line.startswith("removed, made from what changed: ")]
+    gone = removed.partition(": ")[2].split(", ")
+    assert "onnx/student.int8.onnx" in gone and "engines/onnxruntime.int8" in gone
+    assert not [name for name in gone if Path("runs/diabetes", name).exists()], "it was written again"
     assert [row["name"] for row in cli("distill", "runs/diabetes", "--json").json()["table"]] == [
         "teacher",
         "baseline",

@@ -26,8 +26,8 @@ FOUND = {
 def test_the_change_is_said_in_the_unit_of_each_target_first():
     assert sensitivity_notes([{"precision": "fp16"}, {"precision": "int8", "sensitivity": FOUND}]) == [
         "int8: rounding moves the answers by 3.12 (life [cycles]), 0.0211 (capacity [mAh]) (RMS over 400 rows), "
-        "2.5 % of their standard deviation (input 0.2 %, weights 2.4 %, activations 0.0012 %).",
-        "int8, layer0/gemm (int8) alone: 3, 0.02, 2.4 % (data 0.2 %, weights 2.4 %).",
+        "2.5 % of their standard deviation (input 0.20 %, weights 2.4 %, activations 0.0012 %).",
+        "int8, layer0/gemm (int8) alone: 3.00, 0.0200, 2.4 % (data 0.20 %, weights 2.4 %).",
     ]
 
 
@@ -40,8 +40,8 @@ def test_of_many_targets_the_first_ones_are_said():
     found = [{"name": f"t{j}", "max_abs": 1e-6 * (j + 1)} for j in range(6)]
     note = export_note({"graph": "g", "targets": found, "rows_checked": 1200})
     assert note == (
-        "g: at most 1e-06 in t0, 2e-06 in t1, 3e-06 in t2, 4e-06 in t3 (and 2 more targets) from the torch student on "
-        "1,200 held-out rows."
+        "g: at most 1.0e-06 in t0, 2.0e-06 in t1, 3.0e-06 in t2, 4.0e-06 in t3 (and 2 more targets) from the torch "
+        "student on 1,200 held-out rows."
     )
 
 

@@ -312,3 +312,22 @@ def test_tensorrt_is_refused_by_name_where_it_is_absent(cli, tmp_path, csv):
     outcome = cli("build", run, "--backend", "tensorrt")
     check(outcome)
     assert "TensorRT" in outcome.err or "GPU" in outcome.err or "driver" in outcome.err
+
+
+def test_on_a_terminal_an_error_is_folded_at_spaces_and_its_command_stays_whole(tmp_path):
+    """A terminal would break it inside a number or a name; a file and a pipe get one line."""
+    import os
+    import pty
+    import subprocess
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "regkd_edge", "distill", "absent"]
+    subprocess.run(command, stderr=theirs, cwd=tmp_path, env={**os.environ, "COLUMNS": "40"}, check=False)
+    os.close(theirs)
+    lines = os.read(ours, 4096).decode().splitlines()
+    os.close(ours)
+    assert lines == [
+        "error: no run folder 'absent'. Create it",
+        "with:",
+        "regkd-edge train-teacher absent --data FILE.csv --target NAME",
+    ]

@@ -43,15 +43,15 @@ def test_step_rate_and_time_left(watch):
     watch("student", 100, 400, {"total": 0.5, "pm": 0.25, "gm": 0.0}, VALIDATION)
     watch.clock.now += 10
     watch("student", 200, 400, {"total": 0.5, "pm": 0.25, "gm": 0.0}, VALIDATION)
-    assert watch.line() == "student  step 200 of 400  10 steps/s  0:20 left"
+    assert watch.line() == "student  step 200 of 400  10.0 steps/s  0:20 left"
 
 
 def test_losses_are_in_words_with_the_unit_of_the_error(watch):
     watch.targets = ["power"]
     watch("student", 1, 2, {"total": 0.5, "base": 0.1, "pm": 0.2, "abm": 0.3, "gm": 0.0}, VALIDATION)
     assert watch.figures == (
-        "loss 0.5, base loss 0.1, perturbation matching 0.2, adversarial belief matching 0.3, "
-        "validation RMSE 1.5 (power)"
+        "loss 0.500, base loss 0.100, perturbation matching 0.200, adversarial belief matching 0.300, "
+        "validation RMSE 1.500 (power)"
     )
 
 
@@ -59,13 +59,13 @@ def test_errors_are_per_target_in_its_unit_and_the_pooled_one_comes_second(watch
     watch.targets = ["life [cycles]", "capacity [mAh]"]
     watch("student", 1, 2, {"total": 0.5}, {"validation_rmse": 0.1276, "target_rmse": [72.79, 23.424]})
     assert watch.figures == (
-        "loss 0.5, validation RMSE 72.79 (life [cycles]), 23.42 (capacity [mAh]), 0.1276 standard deviations (pooled)"
+        "loss 0.500, validation RMSE 72.79 (life [cycles]), 23.42 (capacity [mAh]), 0.1276 standard deviations (pooled)"
     )
     watch.targets = [f"y{j}" for j in range(9)]
     watch("student", 2, 2, {}, {"validation_rmse": 0.5, "target_rmse": [float(j) for j in range(9)]})
-    assert watch.figures.endswith("2 (y2), 3 (y3), 5 more targets, 0.5 standard deviations (pooled)")
+    assert watch.figures.endswith("2.000 (y2), 3.000 (y3), 5 more targets, 0.5000 standard deviations (pooled)")
     watch("student", 3, 3, {}, {"validation_rmse": 0.5, "target_rmse": [1.0] * 5})
-    assert ", 1 more target, 0.5 standard" in watch.figures
+    assert ", 1 more target, 0.5000 standard" in watch.figures
 
 
 def test_a_race_before_the_first_step_is_told_under_the_name_of_its_training(watch):
@@ -82,7 +82,7 @@ def test_a_resumed_training_counts_its_rate_from_where_it_resumed(watch):
     watch("student", 900, 1000, {}, None)
     watch.clock.now += 10
     watch("student", 950, 1000, {}, None)
-    assert "5 steps/s" in watch.line() and "0:10 left" in watch.line()
+    assert "5.00 steps/s" in watch.line() and "0:10 left" in watch.line()
 
 
 def test_steps_and_answers_between_two_validations_are_told(watch):
@@ -99,7 +99,7 @@ def test_steps_and_answers_between_two_validations_are_told(watch):
 def test_without_a_terminal_a_line_comes_though_the_work_reports_nothing(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.02)
     out = io.StringIO()
-    monkeypatch.setattr(progress.console, "file", out)
+    monkeypatch.setattr(progress.console, "_file", out)
     with progress_bar() as watch:
         watch.stage("teacher")
         for _ in range(200):
@@ -115,7 +115,7 @@ def test_a_result_goes_to_stdout_after_the_bar_is_gone(monkeypatch, capsys):
 
     bar = Terminal()
     monkeypatch.setattr(progress, "is_live", lambda: True)
-    monkeypatch.setattr(progress.console, "file", bar)
+    monkeypatch.setattr(progress.console, "_file", bar)
     with progress_bar() as watch:
         watch.stage("bench")
         show("Results", [{"name": "a", "figure": 1.5}], as_json=False)
@@ -131,7 +131,7 @@ def test_quiet_says_nothing(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0.005)
     monkeypatch.setattr(screen.settings, "quiet", True)
     out = io.StringIO()
-    monkeypatch.setattr(progress.console, "file", out)
+    monkeypatch.setattr(progress.console, "_file", out)
     with progress_bar() as watch:
         watch.stage("teacher")
         time.sleep(0.05)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regkd_edge.io.text import Column, TextTable, display_width, fold, printable
+from regkd_edge.io.text import Column, TextTable, display_width, fold, printable, significant, unbroken
 
 NAMES = ["onnxruntime.fp32", "onnxruntime.fp16", "tensorrt-rtx.int8+fp32", "native.int8", "teacher"]
 
@@ -119,3 +119,44 @@ def test_folding_loses_nothing_but_blanks(written, width):
     lines = fold(written, width)
     assert all(display_width(line) <= width for line in lines)
     assert "".join("".join(lines).split()) == "".join(printable(written).split())
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "written"),
+    [
+        (46.0, 4, "46.00"),
+        (45.99, 4, "45.99"),
+        (9.9996, 4, "10.00"),
+        (99996.0, 4, "99,996"),
+        (0.00012, 3, "0.000120"),
+        (0.0000999996, 3, "0.000100"),
+        (1.5e-7, 4, "1.500e-07"),
+        (-1234.5, 3, "-1,234"),
+        (0.0, 4, "0"),
+        (float("nan"), 3, "nan"),
+        (float("-inf"), 3, "-inf"),
+    ],
+)
+def test_figures_of_a_column_have_the_same_digits(value, digits, written):
+    assert significant(value, digits) == written
+
+
+def test_a_spec_is_folded_between_its_parts():
+    assert fold("mlp:128,128:relu", 14) == ["mlp:128,128:", "relu"]
+    assert fold("conv1d:64,64x9:relu", 12) == ["conv1d:64,", "64x9:relu"]
+
+
+def test_a_command_stays_whole_to_be_copied():
+    said = "no run folder 'a'. Create it with: regkd-edge train-teacher a --data FILE.csv --target NAME"
+    assert unbroken(said, None) == [said]
+    assert unbroken(said, 30) == [
+        "no run folder 'a'. Create it",
+        "with:",
+        "regkd-edge train-teacher a --data FILE.csv --target NAME",
+    ]
+    assert unbroken("regkd-edge 1.2 of a bundle and so on and on", 20) == fold(
+        "regkd-edge 1.2 of a bundle and so on and on", 20
+    ), "the name alone is no command"
+    assert unbroken("/venv/bin/python3 -m pip install 'torch>=2.4'", 20) == [
+        "/venv/bin/python3 -m pip install 'torch>=2.4'"
+    ]

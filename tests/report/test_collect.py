@@ -174,7 +174,7 @@ def test_the_fastest_of_the_accurate_ones_is_recommended():
     ]
     found = recommend(rows, [1])
     assert found["name"] == "a.int8"
-    assert "p50 5 µs" in found["why"] and "+0.40%" in found["why"] and "a.int4 loses 30.0%" in found["why"]
+    assert "p50 5.00 µs" in found["why"] and "+0.40%" in found["why"] and "a.int4 loses 30.0%" in found["why"]
 
 
 def test_engines_that_are_as_fast_are_told_apart_by_size():

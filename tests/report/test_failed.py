@@ -33,7 +33,7 @@ def test_the_other_engine_is_recommended_whichever_failed(run_copy, failing):
     other = {"onnxruntime.fp32": "onnxruntime.int8", "onnxruntime.int8": "onnxruntime.fp32"}[failing]
     report = with_deployment(run_copy, deployed(failing, False), deployed(other, True))
     assert report.recommended["name"] == other and failing not in report.recommended["why"]
-    why = "it does not answer as its graph: an RMS difference of 3 in power, at most 0.5 is allowed"
+    why = "it does not answer as its graph: an RMS difference of 3.00 in power, at most 0.500 is allowed"
     assert report.failed == {failing: why}
     assert {row["name"]: row["failed"] for row in report.rows if row["failed"]} == report.failed
     html = page(report)

@@ -15,21 +15,21 @@ def test_a_setting_that_gains_is_named_with_both_figures():
         "settings": {"2 threads": [timing(1, 30_000.0)], "CUDA graph": [timing(1, 12_000.0)]},
     }
     assert other_settings("e", record) == [
-        'e: at batch 1 the setting "CUDA graph" is faster: median 12 µs, 20 µs as measured.'
+        'e: at batch 1 the setting "CUDA graph" is faster: median 12.0 µs, 20.0 µs as measured.'
     ]
 
 
 def test_a_setting_within_the_noise_is_no_gain():
     record = {"latency": [timing(1, 20_000.0)], "settings": {"2 threads": [timing(1, 19_500.0)]}}
     assert other_settings("e", record) == [
-        "e: no other setting is faster at batch 1 (tried: 2 threads; median 19.5 µs at best, 20 µs as measured)."
+        "e: no other setting is faster at batch 1 (tried: 2 threads; median 19.5 µs at best, 20.0 µs as measured)."
     ]
 
 
 def test_the_time_of_the_gpu_is_told_apart_with_and_without_other_settings():
     record = {"latency": [timing(64, 20_000.0, gpu={"p50_ns": 7_000.0})]}
     [note] = other_settings("e", record)
-    assert "of the 20 µs at batch 64 the GPU's own clock counts 7 µs for copies and kernels" in note
+    assert "of the 20.0 µs at batch 64 the GPU's own clock counts 7.00 µs for copies and kernels" in note
 
 
 def test_too_few_samples_make_no_note():
@@ -52,7 +52,7 @@ def test_what_a_device_found_is_told_and_nothing_where_there_was_none():
     record = {"verified": [one, bad], "notes": ["b does not answer."], "left_out": ["c: absent"]}
     assert deployed(record) == [
         "b does not answer.",
-        "a: its outputs match its graph's (RMS difference 0.5, 1 allowed).",
+        "a: its outputs match its graph's (RMS difference 0.500, 1.00 allowed).",
         "Not built: c: absent",
     ]
     assert deployed(None) == []

@@ -202,6 +202,6 @@ def test_a_unit_of_one_is_not_written_behind_its_number(measured_run):
 
     report = collect(measured_run)
     best = next(row for row in report.rows if row["name"] == report.recommended["name"])
-    for unit, said in (("mAh", "12.5 mAh</b>"), ("1", "12.5</b>"), (None, "12.5</b>")):
+    for unit, said in (("mAh", "12.50 mAh</b>"), ("1", "12.50</b>"), (None, "12.50</b>")):
         best["targets"][0].update(rmse=12.5, unit=unit)
         assert f"<b>{said}" in verdict(report)

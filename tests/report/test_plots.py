@@ -220,10 +220,49 @@ def test_the_race_is_shown_per_target_in_its_unit_and_pooled_second():
     assert "standard deviations" in labels[2] and len(labels) == 3
     cells = re.findall(r"<t[hd] [^>]*>(?:<span>)?([^<]*)", race_table(race))
     assert cells[:5] == ["candidate of the race", "steps when judged", *labels[:2], "pooled, standard deviations"]
-    assert cells[5:15] == ["PM", "4,000", "16", "5.000e-06", "0.1", "base alone", "4,000", "64", "4.000e-06", "0.4"]
-    assert cells[15:] == ["wild", "1,000", "112", "8.000e-06", "0.7", "slow", "1,000", "144", "9.000e-06", "0.9"]
+    assert cells[5:15] == [
+        "PM",
+        "4,000",
+        "16.00",
+        "5.000e-06",
+        "0.1000",
+        "base alone",
+        "4,000",
+        "64.00",
+        "4.000e-06",
+        "0.4000",
+    ]
+    assert cells[15:] == [
+        "wild",
+        "1,000",
+        "112.0",
+        "8.000e-06",
+        "0.7000",
+        "slow",
+        "1,000",
+        "144.0",
+        "9.000e-06",
+        "0.9000",
+    ]
     race["candidates"][3]["steps"] = [120]
     assert ">120<" in race_table(race), "its steps cost more: the first rung gave it fewer"
+
+
+def test_of_many_candidates_the_nearest_are_drawn_and_the_rest_are_folded_away():
+    """19 candidates would fill several screens of a phone; the winner is drawn wherever it came."""
+    race = race_of(["life"])
+    race["candidates"] = [
+        {"title": f"c{k:02d}", "distance_to_teacher": [30, 1 + k], "target_distance_to_teacher": [[30], [1 + k]]}
+        for k in range(19)
+    ]
+    race["candidates"][-1]["title"] = "PM"
+    [drawn] = race_figures(race)
+    names = [one.text for one in picture(drawn[drawn.index("<svg") : drawn.index("</figure>")]).findall("text")]
+    assert names[:-1:2] == ["c00", "c01", "c02", "c03", "c04", "PM"] and "6 of 19 candidates" in drawn
+    assert race_table(race).startswith("<details><summary>All 19 candidates of the race</summary>")
+    assert race_table(race).count("<tr") == 20
+    race["candidates"] = race["candidates"][:6]
+    assert "candidates" not in race_figures(race)[0] and not race_table(race).startswith("<details>")
 
 
 def test_the_race_for_one_target_has_no_standard_deviations():
@@ -247,9 +286,9 @@ def test_the_error_by_layer_is_in_the_unit_of_each_target_and_in_percent_second(
         {"name": "b", "precision": "int8-split", "change": 1.0, "targets": [10.0, 5e-3]}]  # fmt: skip
     found = {"all": 2.5, "layers": layers, "targets": ["life [cycles]", "capacity"], "all_targets": [33.0, 6e-3]}
     life, capacity, pooled = layer_figures("int8", found)
-    assert "int8: rounding all layers moves the answers by 33, life [cycles]" in life and ">30<" in life
-    assert "moves the answers by 0.006, capacity" in capacity and ">0.004<" in capacity and ">0.005<" in capacity
-    assert "2.5 % of their standard deviation, pooled over the targets" in pooled and ">2<" in pooled
+    assert "int8: rounding all layers moves the answers by 33.0, life [cycles]" in life and ">30.0<" in life
+    assert "moves the answers by 0.00600, capacity" in capacity and ">0.00400<" in capacity and ">0.00500<" in capacity
+    assert "2.50 % of their standard deviation, pooled over the targets" in pooled and ">2.00<" in pooled
     one = {key: value for key, value in found.items() if "targets" not in key}
     assert len(layer_figures("int8", one)) == 1, "the record of an earlier version"
     for odd in ({"targets": 3}, {"targets": ["a", "b"]}, {"all_targets": [None, "x"], "targets": ["a"]}):
@@ -281,14 +320,16 @@ def test_an_axis_of_one_value_still_has_a_width():
 
 
 def test_figures_are_written_for_readers():
-    assert [figure(v) for v in (None, 0, 0.12344, 1234.5678, 12345.6, 1.5e-7, 3e12)] == [
+    assert [figure(v) for v in (None, 0, 0.12344, 46.0, 1234.5678, 9999.96, 12345.6, 1.5e-7, 3e12)] == [
         "–",
         "0",
         "0.1234",
-        "1235",
+        "46.00",
+        "1,235",
+        "10,000",
         "12,346",
         "1.500e-07",
         "3.000e+12",
     ]
-    assert [size(v) for v in (None, 999, 1500, 2_340_000)] == ["–", "999 B", "1.5 kB", "2.34 MB"]
+    assert [size(v) for v in (None, 999, 1500, 2_340_000)] == ["–", "999 B", "1.50 kB", "2.34 MB"]
     assert [percent(v) for v in (None, 0.0123, -0.00001, 2.5)] == ["–", "+1.23%", "0.00%", "+250%"]

@@ -26,15 +26,18 @@ def said(*rows, two=None, precision="int8", batches=(1, 64)):
 def test_a_slower_and_larger_graph_of_two_parts_is_explained_with_its_layers_and_options():
     [note] = said(engine("onnxruntime.fp32", 8.0, 4000), engine("onnxruntime.int8", 12.5, 5400), two=TWO)
     assert note.startswith(
-        "onnxruntime.int8 is slower (median 12.5 µs, 8 µs at batch 1) and larger (5.4 kB, 4 kB) than onnxruntime.fp32: "
-        "one INT8 number is too coarse in layer0/gemm (data and weights), layer1/gemm (data), so there are two"
+        "onnxruntime.int8 is slower (median 12.5 µs, 8.00 µs at batch 1) and larger (5.40 kB, 4.00 kB) than "
+        "onnxruntime.fp32: one INT8 number is too coarse in layer0/gemm (data and weights), layer1/gemm (data), so "
+        "there are two"
     )
     assert "--max-increase" in note and "--corrections without split" in note and "hardware with INT8 units" in note
 
 
 def test_plain_int8_is_not_said_to_be_in_two_parts():
     [note] = said(engine("onnxruntime.fp32", 8.0, 4000), engine("onnxruntime.int8", 9.0, 3000))
-    assert "slower (median 9 µs, 8 µs at batch 1) than" in note and "larger (" not in note and "coarse" not in note
+    assert (
+        "slower (median 9.00 µs, 8.00 µs at batch 1) than" in note and "larger (" not in note and "coarse" not in note
+    )
 
 
 def test_engines_with_one_cause_share_a_remark():
@@ -45,7 +48,7 @@ def test_engines_with_one_cause_share_a_remark():
 
 def test_the_larger_batch_alone_can_be_slower():
     rows = engine("o.fp32", 8.0, 9), {**engine("o.int8", 8.0, 8), "p50_us_b64": 20.0}
-    assert "20 µs, 8 µs at batch 64" in said(*rows)[0]
+    assert "20.0 µs, 8.00 µs at batch 64" in said(*rows)[0]
     assert said(*rows, batches=[1]) == []
 
 
@@ -96,5 +99,5 @@ def test_a_run_says_so_in_its_table_and_on_its_page(run_copy):
         write_json(path, record)
     report = collect(run_copy)
     [note] = report.slower
-    assert note.startswith("onnxruntime.int8 is slower (median 12 µs, 8 µs at batch 1)")
+    assert note.startswith("onnxruntime.int8 is slower (median 12.0 µs, 8.00 µs at batch 1)")
     assert note in measured(run_copy)["footnotes"] and note[:60] in page(report)

@@ -7,9 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from ...io.text import significant
 from ..options import AsJson
-from ..output import console, show
-from ..screen import settings
+from ..output import show
+from ..screen import say, settings
 from ..tables import measured
 
 
@@ -94,9 +95,9 @@ def register(app: typer.Typer) -> None:
         """
         from ... import bundle
 
-        def say(text: str) -> None:
+        def told(text: str) -> None:
             if not as_json and not settings.quiet:
-                console.print(text, style="dim")
+                say(text, dim=True)
 
         names = None if backend is None else [name.strip() for name in backend.split(",") if name.strip()]
         done = bundle.deploy(
@@ -109,7 +110,7 @@ def register(app: typer.Typer) -> None:
             threads=threads,
             verify=verify,
             run_code_of_plan=run_code_of_plan,
-            progress=say,
+            progress=told,
         )
         notes = (
             [_verdict(one) for one in done.verified] + [f"not built: {reason}" for reason in done.left_out] + done.notes
@@ -134,8 +135,8 @@ def _verdict(one: dict) -> str:
         return f"{one['name']}: FAILED, its outputs are not finite"
     said = "its outputs match its graph's" if one["passed"] else "FAILED, its outputs differ from its graph's"
     figures = "; ".join(
-        f"{t['name']}: RMS difference {t['difference']:.3g}, allowed {t['allowed']:.3g}, RMSE {t['rmse']:.4g}, "
-        f"expected {t['expected_rmse']:.4g}"
+        f"{t['name']}: RMS difference {significant(t['difference'], 3)}, allowed {significant(t['allowed'], 3)}, RMSE "
+        f"{significant(t['rmse'], 4)}, expected {significant(t['expected_rmse'], 4)}"
         for t in one["targets"]
     )
     return f"{one['name']}: {said} ({figures})"
