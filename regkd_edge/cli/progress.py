@@ -58,6 +58,7 @@ class Watch:
     total: int = 0
     figures: str = ""
     targets: Sequence[str] = ()  # names, for the validation RMSE of each in its unit
+    phase: str = ""  # of a training that has several: the race, its winner, the last heat
     doing: str = ""
     began: float = 0.0
     first: tuple[float, int] | None = None  # when steps were first counted for this label, and at which step
@@ -89,24 +90,33 @@ class Watch:
             self.figures = ", ".join(words)
 
     def tick(self, what: str, done: int, total: int | None) -> None:
-        """Take a tick of :func:`regkd_edge.io.progress.tick`; "steps" count on from the last call."""
+        """Take a tick of :func:`regkd_edge.io.progress.tick`: "steps" count on from the last call; what has no total
+        is a phase, with a count of its own."""
         with self.lock:
             if what == "steps":
                 self.step = self.base + done
                 self.total = max(self.total, self.step)
+            elif total is None:
+                self.phase, self.doing = what, ""
+                if self.total:  # another network: its steps begin again
+                    self._count_again()
             else:
-                self.doing = what if total is None else f"{what} {done:,} of {total:,}"
+                self.doing = f"{what} {done:,} of {total:,}"
 
     def _begin(self, label: str) -> None:
         with self.lock:
-            self.label, self.step, self.base, self.total, self.figures, self.doing = label, 0, 0, 0, "", ""
-            self.began, self.first = self.clock(), None
+            self.label, self.phase, self.doing = label, "", ""
+            self._count_again()
+
+    def _count_again(self) -> None:
+        self.step, self.base, self.total, self.figures = 0, 0, 0, ""
+        self.began, self.first = self.clock(), None
 
     def line(self, bar: bool = False) -> str:
         """Return the state in one line: label, step of how many, rate, time so far, time left."""
         with self.lock:
             now = self.clock()
-            parts = [self.label]
+            parts = [self.label, *([self.phase] if self.phase else [])]
             if self.total > 1 or self.step:
                 share = self.step / max(self.total, 1)
                 if bar:

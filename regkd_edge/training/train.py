@@ -15,6 +15,7 @@ from ..config.contradictions.loaded import require_fit
 from ..config.objective import AUTO, WITHOUT_LABELS
 from ..data import Dataset
 from ..data.stored import is_stored
+from ..io.progress import tick
 from ..models import Teacher, places_for, predict
 from ..objectives import StepRecipe
 from ..recipes import RECIPES
@@ -151,6 +152,7 @@ def distill(
         until = time.monotonic() + config.budget
     if asked.races:
         base = base_of(setting, asked, checkpoint, progress)
+        tick("race of the recipes")
         race, found = _raced(setting, asked, checkpoint, base)
         config, until = found.config, found.until
         setting.ask_at_most(found.points)
@@ -158,6 +160,8 @@ def distill(
         training, trained = base.training, base.trained
     else:
         training = setting.training(config)
+        if asked.races:
+            tick("winner of the race" if race is None else f"winner of the race: {race.winner.title}")
         beyond = None if base is None else trunk_of(base.trained.history)
         begun = time.monotonic()
         trained = training.run(progress=progress, checkpoint=checkpoint, until=until, beyond=beyond)

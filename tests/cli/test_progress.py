@@ -71,10 +71,23 @@ def test_errors_are_per_target_in_its_unit_and_the_pooled_one_comes_second(watch
 def test_a_race_before_the_first_step_is_told_under_the_name_of_its_training(watch):
     watch("baseline", 400, 400, {"total": 0.5}, VALIDATION)
     watch("student", 0, 0, {}, None)
-    watch.tick("race of the recipes: 19 candidates, rung", 1, 3)
+    watch.tick("race of the recipes", 0, None)
+    watch.tick("19 candidates, rung", 1, 3)
     watch.clock.now += 4
-    assert watch.line() == "student  race of the recipes: 19 candidates, rung 1 of 3  0:04 so far"
+    assert watch.line() == "student  race of the recipes  19 candidates, rung 1 of 3  0:04 so far"
     assert watch.figures == ""
+
+
+def test_every_training_of_a_race_has_its_name_and_its_own_count(watch):
+    watch.tick("base alone, before the race", 0, None)
+    watch.clock.now += 10
+    watch("student", 1000, 40000, {"total": 0.5}, VALIDATION)
+    assert watch.line() == "student  base alone, before the race  step 1,000 of 40,000  100 steps/s  6:30 left"
+    watch.tick("winner of the race: PM", 0, None)
+    assert watch.line() == "student  winner of the race: PM  0:00 so far" and watch.figures == ""
+    watch.clock.now += 10
+    watch("student", 500, 40000, {}, None)
+    assert "step 500 of 40,000  50.0 steps/s" in watch.line()
 
 
 def test_a_resumed_training_counts_its_rate_from_where_it_resumed(watch):

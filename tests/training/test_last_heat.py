@@ -177,7 +177,8 @@ def test_figures_of_the_mixture_are_not_said_of_the_winner():
         f"{MIXTURE.title} took the place of GM, which won the race, but trained to its end the mixture"
     )
     figures = (
-        "30 against 20 (life [cycles]), 0.001 against 0.002 (capacity [mAh]), 0.25 against 0.2 standard deviations"
+        "30.0 against 20.0 (life [cycles]), 0.00100 against 0.00200 (capacity [mAh]), 0.250 against 0.200 "
+        "standard deviations"
     )
     assert f"the base alone, {figures} (pooled), by more than chance" in said
     assert said.endswith("the base alone is kept (for the other: --w-gm 0.5)")
@@ -204,7 +205,7 @@ def test_a_base_that_is_surely_nearer_to_the_labels_than_the_teacher_need_not_be
     assert lost_to((near, 2 * near), (0.99 * base, base), "teacher", 1.2**2 * base) is None, "the winner does not lag"
     units, pair = TargetUnits(("y",), (1.0,)), Pair((1.04, 1.0), ([1.04], [1.0]))
     heat = Heat(100, units, Pair((1.0, 2.0), ([1.0], [2.0])), pair, "labels", BASE_ALONE.title, sure=False)
-    assert "1.04 against 1 (y), which is nearer to them than the teacher itself, by more" in heat.sentence("PM", {})
+    assert "1.04 against 1.00 (y), which is nearer to them than the teacher itself, by more" in heat.sentence("PM", {})
 
 
 def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):

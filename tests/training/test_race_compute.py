@@ -59,6 +59,30 @@ def test_a_step_that_evaluates_the_teacher_costs_more_and_one_that_reads_answers
     assert len(found) - len(light) == 5 and all(one.cost > 1.0 for one in found if one not in light)
 
 
+def test_progress_is_told_in_every_training_around_the_race(many):
+    """From the first second, also where the base alone is trained first, wins and is kept as it is."""
+    from regkd_edge.io.progress import listening
+
+    data, teacher = many
+    told, phase = {}, [""]
+
+    def heard(what, done, total):
+        if total is None and what != "steps":
+            phase[0] = what
+
+    def progress(step, total, losses, validation):
+        assert 0 < step <= total and losses and validation["target_rmse"]
+        told.setdefault(phase[0], []).append(step)
+
+    config = DistillConfig(student="mlp:8:relu", recipe="auto", steps="auto")
+    with listening(heard):
+        kept = distill(data, teacher, config, 0, progress=progress)
+    first, *others = told
+    assert first == "the base alone, before the race" and told[first][0] <= ladder.FIRST
+    winner = kept.race["winner"] if kept.race["last_heat"] is None else None
+    assert winner in (None, BASE_ALONE.title) or f"winner of the race: {winner}" in others
+
+
 def ran(candidate, score, own):
     return Entrant(candidate, DistillConfig(), steps=[500], scores=[score], label_scores=[score], on_own_rows=own)
 

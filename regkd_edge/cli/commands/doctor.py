@@ -7,6 +7,7 @@ import importlib.util
 import typer
 
 from ... import doctor as examine
+from ...io.text import Column, TextTable
 from ..options import AsJson
 from ..output import show
 
@@ -16,9 +17,18 @@ def register(app: typer.Typer) -> None:
     def doctor(
         as_json: AsJson = False,
     ) -> None:
-        """Report what this machine has: the extension and its halves, libraries, back ends, devices.
+        """Report what this machine has, lacks and what does not fit together, with the commands that fix it.
 
         Example: `regkd-edge doctor`
         """
         trains = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "onnxruntime", "sklearn"))
-        show("this machine", examine.findings(), as_json=as_json, next_command="regkd-edge demo" if trains else None)
+        found = examine.findings()
+        shown = [Column("what", text=True), Column("state", text=True), Column("meaning", text=True)]
+        show(
+            "this machine",
+            found,
+            as_json=as_json,
+            table=TextTable(shown, [[str(one[key]) for key in ("what", "state", "meaning")] for one in found]),
+            notes=[f"{one['what']} is {one['state']}: {one['fix']}" for one in found if one["fix"]],
+            next_command="regkd-edge demo" if trains else None,
+        )

@@ -172,7 +172,7 @@ def hold_race(
         if state.over:
             break
         before = time.monotonic()
-        tick(f"race of the recipes: {len(state.running)} candidates, rung", i + 1, len(rungs))
+        tick(f"{len(state.running)} candidates, rung", i + 1, len(rungs))
         advance_all(state.running, rung)
         running = judge_all(state.running, folds)
         if not running:

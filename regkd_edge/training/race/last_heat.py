@@ -96,6 +96,7 @@ def settle(
 
     def trained(candidate: Candidate, name: str) -> Runner:
         nonlocal until
+        tick(f"last heat of the race: {candidate.title}")
         begun = time.monotonic()
         one = _trained(setting, asked, candidate, name, until=until, checkpoint=checkpoint, progress=progress)
         until = end_for_others(until, one.trained.seconds, begun)
@@ -140,6 +141,7 @@ def base_of(
     given = asked.steps != "auto" or asked.budget is not None
     if given or setting.places is not None or len(setting.rows.validation) < ENOUGH:
         return None
+    tick(f"{BASE_ALONE.title}, before the race")
     return _trained(setting, asked, BASE_ALONE, "base", checkpoint=checkpoint, progress=progress)
 
 
@@ -154,7 +156,6 @@ def _trained(
     progress: Progress | None = None,
 ) -> Runner:
     """Train a candidate to its end; ``name`` is its part of the folder ``checkpoint``."""
-    tick(f"last heat of the race: {candidate.title}")
     config = without_students(candidate, asked).config
     training = setting.training(config)
     folder = None if checkpoint is None else Path(checkpoint, name)
