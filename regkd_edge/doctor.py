@@ -106,7 +106,7 @@ def _cuda_half(core, gpu: dict[str, str] | None) -> dict[str, str | None]:  # no
         if gpu is None:
             return _line(what, "not needed", f"there is no NVIDIA GPU: {said}")
         more = "" if nvcc else "; nvcc of the CUDA toolkit is needed to build it"
-        return _line(what, "absent", f"{said}, not on the {gpu['gpu']}{more}", _rebuild() if nvcc else None)
+        return _line(what, "absent", f"{said}, not on the {gpu['gpu']}{more}", _rebuild(nvcc=nvcc) if nvcc else None)
     built = [int(found) for found in re.findall(r"\d+", core.cuda_architectures)]
     named = f"for compute capability {', '.join(f'{one // 10}.{one % 10}' for one in built)}"
     if gpu is None:
@@ -114,13 +114,14 @@ def _cuda_half(core, gpu: dict[str, str] | None) -> dict[str, str | None]:  # no
     own = int(gpu["compute_capability"].replace(".", ""))
     if min(built, default=0) <= own:
         return _line(what, "ready", named)
-    fix = _rebuild(f"-Ccmake.define.CMAKE_CUDA_ARCHITECTURES={own}") if nvcc else None
+    fix = _rebuild(f"-Ccmake.define.REGKD_CUDA_ARCHS={own}", nvcc=nvcc) if nvcc else None
     return _line(what, "mismatched", f"{named}, and the GPU has {gpu['compute_capability']}: the CPU is used", fix)
 
 
-def _nvcc() -> bool:
-    """Whether CMake would find CUDA's compiler."""
-    return bool(shutil.which("nvcc")) or Path("/usr/local/cuda/bin/nvcc").is_file()
+def _nvcc() -> str | None:
+    """CUDA's compiler, if it is on the path or where NVIDIA's packages put it."""
+    usual = "/usr/local/cuda/bin/nvcc"
+    return shutil.which("nvcc") or (usual if Path(usual).is_file() else None)
 
 
 def _libraries(gpu: dict[str, str] | None) -> list[dict[str, str | None]]:
@@ -283,7 +284,8 @@ def _source() -> Path | None:
     return folder if url.scheme == "file" and (folder / "pyproject.toml").is_file() else None
 
 
-def _rebuild(*options: str) -> str | None:
+def _rebuild(*options: str, nvcc: str | None = None) -> str | None:
     """The command that builds the extension again from where this package was installed."""
     source = _source()
-    return None if source is None else _pip("--force-reinstall", "--no-deps", *options, str(source))
+    command = None if source is None else _pip("--force-reinstall", "--no-deps", *options, str(source))
+    return command if command is None or nvcc is None else f"CUDACXX={shlex.quote(nvcc)} {command}"

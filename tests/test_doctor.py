@@ -40,7 +40,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(doctor.shutil, "which", which)
         monkeypatch.setattr(doctor.platform, "machine", lambda: arch)
         monkeypatch.setattr(doctor, "_backends", list)
-        monkeypatch.setattr(doctor, "_nvcc", lambda: nvcc)
+        monkeypatch.setattr(doctor, "_nvcc", lambda: "/opt/cuda/bin/nvcc" if nvcc else None)
         monkeypatch.setattr(doctor, "_source", lambda: "/src/regkd edge")
         return {line["what"]: line for line in doctor.findings()}
 
@@ -86,9 +86,11 @@ def test_the_cuda_half_must_know_the_gpu(machine):
     old = {**GPU, "compute_capability": "7.5"}
     assert machine(gpu=GPU)["extension, CUDA half"]["state"] == "ready", "code for 8.0 runs on 8.6"
     found = machine(gpu=old, nvcc=True)["extension, CUDA half"]
-    assert found["state"] == "mismatched" and "ARCHITECTURES=75" in found["fix"] and "'/src/regkd edge'" in found["fix"]
+    assert found["state"] == "mismatched" and "CUDA_ARCHS=75" in found["fix"] and "'/src/regkd edge'" in found["fix"]
     without = {"has_cuda": False, "cuda_architectures": ""}
-    assert machine(gpu=GPU, core=without, nvcc=True)["extension, CUDA half"]["fix"].startswith(PIP)
+    assert machine(gpu=GPU, core=without, nvcc=True)["extension, CUDA half"]["fix"].startswith(
+        f"CUDACXX=/opt/cuda/bin/nvcc {PIP}"
+    )
     lacking = machine(gpu=GPU, core=without)["extension, CUDA half"]
     assert lacking["state"] == "absent" and lacking["fix"] is None and "nvcc" in lacking["meaning"]
     assert machine(core=without)["extension, CUDA half"]["state"] == "not needed"

@@ -22,7 +22,7 @@ _LEAST_KEY = 16
 _MOST_LINES = 3  # about so many for one text: a table of names in narrow columns cannot be read
 
 
-_COMMAND = re.compile(r"(?<![^\s(])(regkd-edge|(\S*python\S* -m )?pip|sudo|uv pip) [a-z]\S* .*$")
+_COMMAND = re.compile(r"(?<![^\s(])(regkd-edge|(CUDACXX=\S+ )?(\S*python\S* -m )?pip|sudo|uv pip) [a-z]\S* .*$")
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ def test_a_base_that_diverged_is_not_said_to_be_infinitely_worse():
     base = figures(BASE_ALONE, np.full(9, 1.0))
     told = sentence(replace(race, entrants=[base, won]))
     assert (
-        told
-        == f"{MIXTURE.title} won; the base alone is 100% farther from the teacher on held-out rows: 2 against 1 (y)"
+        told == f"{MIXTURE.title} won; the base alone is 100% farther from the teacher on held-out rows: "
+        "2.00 against 1.00 (y)"
     )
     rival = figures(LABELS_ALONE, np.full(9, 0.24))
     told = sentence(replace(race, entrants=[base, rival, won]))
@@ -298,14 +298,14 @@ def test_the_notes_say_where_a_nearer_student_gains_nothing_in_the_labels():
     units = TargetUnits(("y",), (2.0,))
     worse, better = (Heat(90, units, pair(0.1, 0.2), pair(ours, 0.46), None) for ours in (0.49, 0.4))
     (said,) = notes(held(mixture, base, worse), history)
-    assert "90 validation rows it is not nearer than the base alone, 0.98 against 0.92 (y), a difference" in said
+    assert "90 validation rows it is not nearer than the base alone, 0.980 against 0.920 (y), a difference" in said
     assert said.endswith("error is 1 (y)")
     (said,) = notes(held(mixture, base, better), history)
     assert said.startswith("the teacher's own error on held-out labels, 1 (y), is far above")
     assert notes(held(base, base), history) == [], "the sentence has said that no term helped"
     hardly = Heat(90, units, pair(0.1, 0.2), pair(0.4577, 0.46), None)
     (said,) = notes(held(mixture, base, hardly), history)
-    assert "it is less than 1% nearer than the base alone, 0.915 against 0.92 (y)" in said
+    assert "it is less than 1% nearer than the base alone, 0.915 against 0.920 (y)" in said
 
 
 def test_where_a_nearer_student_gains_nothing_no_note_advises_more_steps():
