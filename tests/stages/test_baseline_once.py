@@ -48,7 +48,7 @@ def lost(monkeypatch):
     returns the steps that were trained after the race."""
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, MIXTURE])
     monkeypatch.setattr(
-        halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is MIXTURE)
+        halving, "winner_of", lambda running, measure, rungs: next(e for e in running if e.candidate is MIXTURE)
     )
     monkeypatch.setattr(last_heat, "lost_to", lambda *given: "teacher")
     taken = []

@@ -49,7 +49,9 @@ def hasty(monkeypatch):
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
     monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
     monkeypatch.setattr(halving, "decided", lambda running, measure: False)
-    monkeypatch.setattr(halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is WIDE))
+    monkeypatch.setattr(
+        halving, "winner_of", lambda running, measure, rungs: next(e for e in running if e.candidate is WIDE)
+    )
 
 
 def test_a_winner_that_is_farther_from_the_labels_than_the_base_is_not_kept(table, teacher, hasty, tmp_path):
@@ -90,7 +92,9 @@ def test_a_student_that_is_better_than_its_teacher_meets_the_labels_alone(table,
     off = Teacher(ArrayFunction(lambda v: smooth(v) + 0.2 + 0.6 * np.sin(60 * v[:, :1])), None, "raw", "a bad teacher")
     monkeypatch.setattr(halving, "candidates", lambda **known: [BASE_ALONE, WIDE, LABELS_ALONE])
     monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
-    monkeypatch.setattr(halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is won))
+    monkeypatch.setattr(
+        halving, "winner_of", lambda running, measure, rungs: next(e for e in running if e.candidate is won)
+    )
     monkeypatch.setattr(halving, "measure_of", lambda *given: ("teacher", None))
     student = distill(table, off, CONFIG, 0)
     said, heat = student.race["explanation"], student.race["last_heat"]
@@ -218,7 +222,7 @@ def test_a_costly_winner_gives_way_to_a_mixture_that_is_as_near(monkeypatch):
     monkeypatch.setattr(halving, "going_on", lambda running, measure: running)
     monkeypatch.setattr(halving, "left_open", lambda running, measure: True)
     monkeypatch.setattr(
-        halving, "winner_of", lambda running, measure: next(e for e in running if e.candidate is costly)
+        halving, "winner_of", lambda running, measure, rungs: next(e for e in running if e.candidate is costly)
     )
     student = distill(data, good, CONFIG, 0)
     heat, said = student.race["last_heat"], student.race["explanation"]

@@ -242,11 +242,28 @@ def test_a_lead_that_may_be_chance_goes_to_the_mixture_and_a_sure_one_does_not()
     luck = noise[::-1].copy()
     luck *= 1.2 * noise.mean() / luck.mean()  # nearer in the mean, on other rows
     chance = figures(Candidate("chance"), luck)
-    assert winner_of([base, mixture, sure], "teacher") is sure and decided([base, mixture, sure], "teacher")
-    assert winner_of([base, mixture, chance], "teacher") is mixture and not decided([base, mixture, chance], "teacher")
-    assert winner_of([figures(BASE_ALONE, 0.9 * noise), mixture, chance], "teacher").candidate is BASE_ALONE
+    assert winner_of([base, mixture, sure], "teacher", [500]) is sure and decided([base, mixture, sure], "teacher")
+    assert winner_of([base, mixture, chance], "teacher", [500]) is mixture and not decided(
+        [base, mixture, chance], "teacher"
+    )
+    assert winner_of([figures(BASE_ALONE, 0.9 * noise), mixture, chance], "teacher", [500]).candidate is BASE_ALONE
     behind = figures(BASE_ALONE, 1.25 * noise)
-    assert winner_of([behind, mixture, chance], "teacher") is chance, "a mixture that is behind the base is no refuge"
+    assert winner_of([behind, mixture, chance], "teacher", [500]) is chance, (
+        "a mixture that is behind the base is no refuge"
+    )
+
+
+def test_a_lead_that_would_be_lost_at_the_pace_of_the_last_doubling_goes_to_the_mixture():
+    """Points near the rows are learnt first, and the mixture has far ones too."""
+    from regkd_edge.training.race.choice import winner_of
+
+    noise = np.random.default_rng(0).exponential(size=400)
+    mixture, ahead = figures(MIXTURE, 1.5 * noise), figures(Candidate("near points"), 1.0 * noise)
+    scores = mixture.scores[-1], ahead.scores[-1]
+    mixture.scores, ahead.scores = [2.0 * scores[0], scores[0]], [1.1 * scores[1], scores[1]]
+    assert winner_of([mixture, ahead], "teacher", [1_000, 2_000]) is mixture
+    mixture.scores[0], ahead.scores[0] = 1.1 * scores[0], 1.2 * scores[1]
+    assert winner_of([mixture, ahead], "teacher", [1_000, 2_000]) is ahead
 
 
 def test_a_teacher_is_left_only_where_a_student_of_the_labels_is_clearly_nearer():

@@ -6,6 +6,7 @@ import math
 
 from ...recipes.candidates import BASE_ALONE, MIXTURE
 from .entrant import Entrant
+from .foregone import at_end, last_step
 
 __all__ = ["decided", "going_on", "rivals", "winner_of"]
 
@@ -36,11 +37,18 @@ def rivals(running: list[Entrant]) -> list[Entrant]:
     return [one for one in running if one.candidate is not BASE_ALONE] or running
 
 
-def winner_of(running: list[Entrant], measure: str) -> Entrant:
+def winner_of(running: list[Entrant], measure: str, rungs: list[int]) -> Entrant:
     """The best; or the mixture of all kinds of noise, where the difference may be the noise of such a comparison.
 
     On few rows the best of many looks better than it is. A mixture relies on no single kind of noise being right. It
-    relies on the teacher, though: where that does not hold, it is not a refuge.
+    relies on the teacher, though: where that does not hold, it is not a refuge. And points near the rows are learnt
+    first: a lead over the mixture that would be lost by the last step, at the pace of the last doubling of the steps,
+    does not count.
+
+    Parameters
+    ----------
+    rungs : list of int
+        Steps after which they were judged; a single rung shows no pace.
     """
     best = min(running, key=lambda one: one.score(measure))
     if measure == "labels":
@@ -49,7 +57,8 @@ def winner_of(running: list[Entrant], measure: str) -> Entrant:
     if mixture is None or best is base or (base is not None and mixture.score(measure) > base.score(measure)):
         return best
     equal = mixture.score(measure) < best.score(measure) / _AHEAD or best.ahead_of(mixture, measure) < _SURE
-    return mixture if equal else best
+    lasts = len(rungs) < 2 or at_end(best, mixture, measure, rungs, last_step(best.config)) < 1.0
+    return mixture if equal or not lasts else best
 
 
 def decided(running: list[Entrant], measure: str) -> bool:

@@ -14,7 +14,7 @@ from ...config import DistillConfig
 from ...config.objective import MOST_AUTO
 from .entrant import Entrant
 
-__all__ = ["foregone"]
+__all__ = ["at_end", "foregone", "last_step"]
 
 _AHEAD = {"measure": 3.0, "labels": 2.0}  # standard errors by which the winner is nearer
 _CLEARLY = 0.95  # of the base's distance
@@ -44,16 +44,21 @@ def foregone(
         return False
     if winner.score(measure) > _CLEARLY * base.score(measure):
         return False
-    end = MOST_AUTO if config.steps == "auto" else config.steps
+    end = last_step(config)
     leads = {"measure": measure, **({"labels": "labels"} if labels else {})}
     return all(
-        winner.ahead_of(base, to) > _AHEAD[name] and _at_end(winner, base, to, rungs, end) < 1.0
+        winner.ahead_of(base, to) > _AHEAD[name] and at_end(winner, base, to, rungs, end) < 1.0
         for name, to in leads.items()
     )
 
 
-def _at_end(winner: Entrant, base: Entrant, measure: str, rungs: list[int], end: int) -> float:
-    """The winner's distance relative to the base's after ``end`` steps.
+def last_step(config: DistillConfig) -> int:
+    """Return the last step that a training can take."""
+    return MOST_AUTO if config.steps == "auto" else config.steps
+
+
+def at_end(winner: Entrant, base: Entrant, measure: str, rungs: list[int], end: int) -> float:
+    """Return the winner's distance relative to the other's after ``end`` steps.
 
     A winner that fell back in the last doubling goes on at that pace; one that pulled away stays where it is.
     """

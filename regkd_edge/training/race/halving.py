@@ -194,7 +194,7 @@ def hold_race(
             or decided(running, state.measure)
             or not allowed(base_steps, state.entrants, better, len(folds), rungs[i + 1])
         )
-        state.running = [winner_of(running, state.measure)] if state.over else better
+        state.running = [winner_of(running, state.measure, state.rungs)] if state.over else better
         # A last heat would be judged on the same rows where there are no folds and the base is not trained yet.
         if state.over and len(folds) == 1 and base_steps is None:
             two = state.running[0], state.entrants[0]
