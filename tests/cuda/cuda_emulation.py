@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -44,8 +46,30 @@ def compile_driver(driver: str, out: Path, *options: str) -> Path:
     return out
 
 
-def library(driver: str, out: Path) -> Path:
-    return compile_driver(driver, out, "-O1", "-shared", "-fPIC")
+@contextlib.contextmanager
+def alone(cache: Path, name: str):
+    """No other process of the tests compiles the same meanwhile: it would, a file later."""
+    import fcntl
+
+    with open(cache / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def library(driver: str, cache: Path) -> Path:
+    """A driver's kernels as threads of the CPU, compiled once for all files of tests that run them."""
+    folders = (HERE, ROOT / "csrc" / "core", ROOT / "csrc" / "cuda")
+    sources = [p for f in folders for p in sorted(f.iterdir()) if p.suffix in (".h", ".cu", ".cpp")]
+    version = subprocess.run(["g++", "--version"], capture_output=True, text=True).stdout if shutil.which("g++") else ""
+    digest = hashlib.sha256(repr((driver, version, FLAGS, _fma())).encode())
+    for path in sources:
+        digest.update(path.name.encode() + path.read_bytes())
+    out = cache / f"threads-{digest.hexdigest()[:20]}.so"
+    with alone(cache, out.stem):
+        if not out.exists():
+            made = compile_driver(driver, out.with_suffix(f".{os.getpid()}"), "-O1", "-shared", "-fPIC")
+            made.replace(out)
+    return out
 
 
 def thread_sanitizer_works(folder: Path) -> str:
@@ -64,14 +88,15 @@ def thread_sanitizer_works(folder: Path) -> str:
 class Emulation:
     """A driver's library; with ``ptx`` its kernels are PTX, and only the arrays given to ``memory`` can be accessed."""
 
-    def __init__(self, way: str, driver: str, kernels: str, folder: Path, cache: Path, architecture: str = "80"):
+    def __init__(self, way: str, driver: str, kernels: str, cache: Path, architecture: str = "80"):
         self.machine = None
         if way == "threads":
-            self.lib = ctypes.CDLL(str(library(driver, folder / "library.so")))
+            self.lib = ctypes.CDLL(str(library(driver, cache)))
             return
         try:
             sources = [ROOT / "csrc" / "cuda" / name for name in kernels.split()]
-            self.machine = ptx.build(sources, HERE / driver, cache, architecture=architecture)
+            with alone(cache, f"{Path(driver).stem}-{architecture}"):
+                self.machine = ptx.build(sources, HERE / driver, cache, architecture=architecture)
         except ptx.Unavailable as why:
             pytest.skip(f"PTX cannot be compiled and run here: {why}")
         self.lib = self.machine.lib
@@ -97,5 +122,5 @@ class Emulation:
 
 @pytest.fixture(scope="module")
 def ptx_cache(request) -> Path:
-    """Compiled translations, kept from one run of the tests to the next."""
+    """Compiled drivers and translations, for all files of tests, and kept from one run of the tests to the next."""
     return Path(request.config.cache.mkdir("ptx"))

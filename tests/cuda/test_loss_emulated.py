@@ -14,10 +14,8 @@ ROW_ARRAYS = ("row_weight", "row_a", "row_b", "row_error", "row_outlier")
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def kernel(request, tmp_path_factory, ptx_cache):  # noqa: F811
-    emulation = Emulation(
-        request.param, "loss_driver.cpp", "matching_loss.cu", tmp_path_factory.mktemp("loss"), ptx_cache
-    )
+def kernel(request, ptx_cache):  # noqa: F811
+    emulation = Emulation(request.param, "loss_driver.cpp", "matching_loss.cu", ptx_cache)
     lib = emulation.lib
     address, whole = ctypes.c_void_p, ctypes.c_int64
     lib.workspace_bytes.argtypes, lib.workspace_bytes.restype = [whole, ctypes.c_int32], whole

@@ -15,10 +15,8 @@ from regkd_edge.fused.points import perturb_twin  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def kernel(request, tmp_path_factory, ptx_cache):  # noqa: F811
-    emulation = Emulation(
-        request.param, "perturb_driver.cpp", "perturb.cu", tmp_path_factory.mktemp("perturb"), ptx_cache
-    )
+def kernel(request, ptx_cache):  # noqa: F811
+    emulation = Emulation(request.param, "perturb_driver.cpp", "perturb.cu", ptx_cache)
     lib = emulation.lib
     floats = np.ctypeslib.ndpointer(np.float32, flags="C")
     lib.perturb.argtypes = [

@@ -38,10 +38,8 @@ WORKLOADS += [(case, {**launch, "shared": 97 * 1024}) for case, launch in WORKLO
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory, ptx_cache):  # noqa: F811
-    return Emulator(
-        Emulation("ptx", "train_driver.cpp", "train.cu small.cu", tmp_path_factory.mktemp("train"), ptx_cache)
-    )
+def train(ptx_cache):  # noqa: F811
+    return Emulator(Emulation("ptx", "train_driver.cpp", "train.cu small.cu", ptx_cache))
 
 
 def faults(emulator, workload, skipped=0) -> str:
@@ -73,8 +71,8 @@ def test_no_barrier_of_the_training_kernel_is_redundant(train):
     assert redundant == []
 
 
-def test_no_barrier_of_the_loss_kernel_is_redundant(tmp_path, ptx_cache):  # noqa: F811
-    emulation = Emulation("ptx", "loss_driver.cpp", "matching_loss.cu", tmp_path, ptx_cache)
+def test_no_barrier_of_the_loss_kernel_is_redundant(ptx_cache):  # noqa: F811
+    emulation = Emulation("ptx", "loss_driver.cpp", "matching_loss.cu", ptx_cache)
     machine, lib = emulation.machine, emulation.lib
     for barrier in machine.barriers:
         reports = []

@@ -24,9 +24,8 @@ NETWORKS = {
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def emulator(request, tmp_path_factory, ptx_cache):  # noqa: F811
-    folder = tmp_path_factory.mktemp("train")
-    return Emulator(Emulation(request.param, "train_driver.cpp", "train.cu", folder, ptx_cache))
+def emulator(request, ptx_cache):  # noqa: F811
+    return Emulator(Emulation(request.param, "train_driver.cpp", "train.cu small.cu", ptx_cache))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -16,16 +16,14 @@ LARGE = dict(student=(5, 9, 2), teacher=(5, 120, 120, 2))  # W and its transpose
 
 
 @pytest.fixture(scope="module", params=["threads", "ptx"])
-def emulator(request, tmp_path_factory, ptx_cache):  # noqa: F811
-    folder = tmp_path_factory.mktemp("small")
-    return Emulator(Emulation(request.param, "train_driver.cpp", "train.cu small.cu", folder, ptx_cache))
+def emulator(request, ptx_cache):  # noqa: F811
+    return Emulator(Emulation(request.param, "train_driver.cpp", "train.cu small.cu", ptx_cache))
 
 
 @pytest.fixture(scope="module", params=["threads", "ptx"])
-def clusters(request, tmp_path_factory, ptx_cache):  # noqa: F811
+def clusters(request, ptx_cache):  # noqa: F811
     """The PTX of sm_90, which has barriers of clusters."""
-    folder = tmp_path_factory.mktemp("clusters")
-    return Emulator(Emulation(request.param, "train_driver.cpp", "small.cu", folder, ptx_cache, architecture="90"))
+    return Emulator(Emulation(request.param, "train_driver.cpp", "small.cu", ptx_cache, architecture="90"))
 
 
 def assert_equal(found: Case, expected: Case) -> None:

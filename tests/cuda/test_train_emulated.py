@@ -69,13 +69,12 @@ def aligned(size: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def emulations(tmp_path_factory, ptx_cache):  # noqa: F811
+def emulations(ptx_cache):  # noqa: F811
     found = {}
 
     def of(way):
         if way not in found:
-            folder = tmp_path_factory.mktemp(way)
-            found[way] = Emulation(way, "train_driver.cpp", "train.cu small.cu", folder, ptx_cache)
+            found[way] = Emulation(way, "train_driver.cpp", "train.cu small.cu", ptx_cache)
         return found[way]
 
     return of

@@ -1,20 +1,19 @@
-"""Files made to exhaust time or memory are refused early, in a child process with limits.
+"""Files made to exhaust time or memory are refused early, in a fork with limits.
 
-The target is 5 seconds and 500 MB; the child may take 20 seconds of processor time, for a busy machine.
+The target is 5 seconds and 500 MB; the fork may take 20 seconds of processor time, for a busy machine.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import signal
 import textwrap
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from .forks import Forks
+
 SECONDS, MEGABYTES = 20, 500
 
 _TEACHER = "from regkd_edge.models.teachers import load_teacher; load_teacher(path)"
@@ -241,41 +240,25 @@ FOREIGN = {
     ),
 }  # fmt: skip
 
-_CHILD = '''
-import json, os, resource, sys, time
-sys.path.insert(0, sys.argv[1])
 
-def highest():
-    """Megabytes; a process inherits the figure of getrusage from the one that started it."""
-    try:
-        own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+@pytest.fixture(scope="module")
+def forks():
+    """``forks(foreign)`` -> the process whose forks read."""
+    started = {}
 
-import regkd_edge.bundle, regkd_edge.config, regkd_edge.data
-from regkd_edge.errors import UserError
-path, loaded = sys.argv[2], 0.0
-if sys.argv[5] == "torch":
-    import onnx, onnxruntime, sklearn, torch
-    import regkd_edge.models.teachers
-    loaded = highest()
-used = resource.getrusage(resource.RUSAGE_SELF)
-seconds = int(used.ru_utime + used.ru_stime) + int(sys.argv[4])
-resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-started = time.monotonic()
-try:
-    exec(sys.argv[3])
-    said = None
-except UserError as error:
-    said = str(error)
-print(json.dumps([said, time.monotonic() - started, highest() - loaded]))
-'''
+    def of(foreign):
+        if foreign not in started:
+            started[foreign] = Forks(foreign)
+        return started[foreign]
+
+    yield of
+    for process in started.values():
+        process.close()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices are those of POSIX")
 @pytest.mark.parametrize("name", [*BOMBS, *FOREIGN])
-def test_it_is_refused_early(name, tmp_path):
+def test_it_is_refused_early(forks, name, tmp_path):
     import tarfile
 
     import numpy as np
@@ -290,14 +273,18 @@ def test_it_is_refused_early(name, tmp_path):
     suffix = Path(name).suffix or (".npz" if "NPZ" in name else ".csv")
     path = str(tmp_path / f"file{suffix}")
     exec(textwrap.dedent(write), {"path": path, "np": np, "os": os, "tarfile": tarfile})
-    done = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(ROOT), path, read, str(SECONDS), "torch" if name in FOREIGN else ""],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    said, seconds, megabytes = json.loads(done.stdout)
+    (tmp_path / "fork").mkdir()
+    said, seconds, megabytes = forks(name in FOREIGN).read(path, read, SECONDS, tmp_path / "fork")
     assert said and "\n" not in said, said
     assert megabytes < MEGABYTES, f"{megabytes:.0f} MB: {said}"
     print(f"{name}: {seconds:.2f} s, {megabytes:.0f} MB: {said}")
+
+
+def test_what_takes_memory_or_time_or_fails_is_seen(forks, tmp_path):
+    process, path = forks(False), str(tmp_path / "pipe")
+    said, _, megabytes = process.read(path, "bytearray(b'1') * (600 << 20)", SECONDS, tmp_path)
+    assert said is None and megabytes > 600
+    with pytest.raises(AssertionError, match=rf"status -({signal.SIGXCPU:d}|{signal.SIGKILL:d}):"):
+        process.read(path, "while True: pass", 1, tmp_path)
+    with pytest.raises(AssertionError, match=r"(?s)status 1:.*FileNotFoundError"):
+        process.read(path, "open(path)", SECONDS, tmp_path)
