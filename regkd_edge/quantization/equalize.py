@@ -32,6 +32,7 @@ POWERS: dict[int, tuple[Power, ...]] = {  # parts of the data -> what is tried
     1: (EVEN_DATA, (0.5, 0.0), (0.75, 0.25), (0.5, 0.5)),
     2: (EVEN_WEIGHTS, (0.5, 0.5)),
 }
+_MANY = 64  # inputs
 _LEAST = 1e-3  # of the largest weight of a layer: a lower m counts as this
 
 # Shares of the calibration values that may lie outside a feature's range on one side.
@@ -82,18 +83,18 @@ def clip_inputs(
     fit: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     power: Power = EVEN_DATA,
     few: np.ndarray | None = None,  # [d] bool
-    sweeps: int = 2,
 ) -> Plan:
     """Choose each feature's range by the output's error: coordinate search over the share of clipped values per side.
 
     ``error`` is evaluated on plans where only the first layer is quantized, so that noise of other layers does not
-    affect the choice. ``fit`` adjusts each pair of ranges last.
+    affect the choice. ``fit`` adjusts each pair of ranges last. Of many inputs every second share is tried, once.
     """
+    tails, sweeps = (_TAILS, 2) if x.shape[1] <= _MANY else (_TAILS[::2], 1)
     x = x.astype(np.float64)
     alone = plan.only(0)
     ends = {
-        0: np.quantile(x, _TAILS, axis=0, method="lower"),  # [tails, d]
-        1: np.quantile(x, [1 - t for t in _TAILS], axis=0, method="higher"),
+        0: np.quantile(x, tails, axis=0, method="lower"),  # [tails, d]
+        1: np.quantile(x, [1 - t for t in tails], axis=0, method="higher"),
     }
     bounds = [ends[0][0].copy(), ends[1][0].copy()]
     best = error(equalize(alone, 0, *fit(*bounds), power, few))

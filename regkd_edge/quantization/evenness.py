@@ -146,12 +146,16 @@ def on_values(
     """Return a function that adjusts ranges ``low, high`` [d] so that features of few values fall on codes."""
     if plan.layers[0].form.name != "int8":
         return lambda low, high: (low, high)
+    known: dict[tuple[int, float, float], tuple[float, float]] = {}
     few = {j: np.unique(x[:, j].astype(np.float64)) for j in np.flatnonzero(few_values(x))}
 
     def fit(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         low, high = low.copy(), high.copy()
         for j, values in few.items():
-            low[j], high[j] = on_codes(values, low[j], high[j])
+            ends = (j, float(low[j]), float(high[j]))  # a search moves one pair of ends at a time
+            if ends not in known:
+                known[ends] = on_codes(values, *ends[1:])
+            low[j], high[j] = known[ends]
         return low, high
 
     return fit

@@ -55,7 +55,8 @@ def learn_rounding(
     w = weight.astype(np.float64)
     if refit:
         moment = (g * (target - target_mean)).T @ centred  # the weighted residuals of a unit add up to 0
-        w = np.linalg.solve(damped, (moment + ridge[:, None] * w)[..., None])[..., 0]
+        wanted = moment + ridge[:, None] * w
+        w = np.linalg.solve(damped[0], wanted.T).T if shared else np.linalg.solve(damped, wanted[..., None])[..., 0]
     scale = _scales(w, form, np.broadcast_to(diagonal, (n_out, n_in)))
     codes = _round_columns(w, scale, form, damped)
     stored = codes * scale[:, None]

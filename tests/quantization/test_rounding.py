@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from regkd_edge.graph.formats import FORMATS, round_to
+from regkd_edge.quantization import rounding
 from regkd_edge.quantization.rounding import learn_rounding
 from regkd_edge.quantization.weighted_plan import weight_steps
 
@@ -91,6 +92,16 @@ def test_fp8_codes_are_its_numbers_up_to_448():
         assert step == pytest.approx(wide, rel=1e-5) and 400 < np.abs(got).max() <= 448
         np.testing.assert_allclose(got, want, rtol=1e-5)
         np.testing.assert_allclose(got, round_to(got, FP8, 1.0), rtol=1e-6)  # float32 of numbers with 4 bits
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_large_layer_shares_one_hessian_which_is_its_own_where_rows_count_alike(monkeypatch, refit):
+    weight, data, target, importance = world(8)
+    alike = np.repeat(importance[:, :1], 3, axis=1)
+    own = learn_rounding(weight, INT8, data, target, alike, refit=refit)
+    monkeypatch.setattr(rounding, "_BUDGET", 0)
+    for got, want in zip(learn_rounding(weight, INT8, data, target, alike, refit=refit), own):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
 
 
 def test_a_saturated_unit_is_fitted_as_if_all_rows_counted_alike():
