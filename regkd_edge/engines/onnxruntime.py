@@ -176,7 +176,7 @@ class OnnxRuntimeBackend:
         for threads in sorted({2, 4, cores}):
             if 1 < threads <= cores:
                 found[f"{threads} threads"] = {"threads": threads}
-                found[f"{threads} threads, not spinning"] = {"threads": threads, "spinning": False}
+                found[f"{threads} threads that sleep between requests"] = {"threads": threads, "spinning": False}
         return found
 
     def load(self, folder: str | Path, threads: int | None = None, *, spinning: bool = True) -> OnnxRuntimeRunner:

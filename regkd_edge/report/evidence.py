@@ -133,17 +133,16 @@ def _cost(run: RunFolder, name: str, bench: Mapping[str, Any], graphs: Mapping[s
 
         program = from_bytes(load_checked(run.file("engines", name), "native")[1])
         return DeviceNeeds(program.multiply_adds, program.constant_bytes, program.stack_bytes)
-    layers = graphs.get(bench["precision"], {}).get("layers") or next(
-        (graph["layers"] for graph in graphs.values() if graph.get("layers")), None
-    )
-    if isinstance(layers, list):
-        return DeviceNeeds(sum(int(layer["multiply_adds"]) for layer in layers))
-    try:
-        return DeviceNeeds(
-            sum(layer.multiply_adds for layer in graph_precision(run.file("onnx", "student.fp32.onnx")).layers)
-        )
-    except (GraphError, NotAvailable, OSError):  # without the onnx package, or without the graph
-        return DeviceNeeds()
+    layers = graphs.get(bench["precision"], {}).get("layers")
+    if not isinstance(layers, list):
+        try:
+            own = graph_precision(run.file("onnx", f"student.{name.partition('.')[2]}.onnx"))
+            return DeviceNeeds(sum(layer.multiply_adds for layer in own.layers))
+        except (GraphError, NotAvailable, OSError):  # without the onnx package, or without the graph
+            # Another graph of the same student has the same layers, but for INT8 numbers in two parts: more products.
+            plain = (graph.get("layers") for graph in graphs.values() if not graph.get("two_parts"))
+            layers = next((found for found in plain if isinstance(found, list)), None)
+    return DeviceNeeds(None if layers is None else sum(int(layer["multiply_adds"]) for layer in layers))
 
 
 def _files(run: RunFolder) -> list[tuple[str, str]]:

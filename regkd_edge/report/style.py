@@ -26,7 +26,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 .banner{background:var(--warn);border:1px solid var(--warnline);border-radius:10px;padding:10px 16px;margin:18px 0 0}
 .banner.failed{border-color:var(--bad)}.banner.failed b,tr.failed th{color:var(--bad)}
 code{font:12.5px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
-a{color:var(--s1)}.names{margin:0 0 10px;padding-left:26px;columns:260px}.names li{overflow-wrap:anywhere}
+a{color:var(--s1)}.names{margin:0 0 10px;padding-left:26px;columns:260px}.names li{overflow-wrap:anywhere;margin:0 0 4px;break-inside:avoid}
 .scroll{overflow-x:auto;background:linear-gradient(to right,var(--card) 30%,transparent) 0 0/40px 100% no-repeat local,
 linear-gradient(to left,var(--card) 30%,transparent) 100% 0/40px 100% no-repeat local,
 linear-gradient(to right,var(--edge),transparent) 0 0/12px 100% no-repeat scroll,

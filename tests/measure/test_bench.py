@@ -234,7 +234,7 @@ def test_threads_and_spinning_of_onnx_runtime_are_swept(run, held_out, monkeypat
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
     folder = run.file("engines", "onnxruntime.int8")
     record = bench_engine(folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1, sweep=True)
-    assert set(record["settings"]) == {"2 threads", "2 threads, not spinning"}
+    assert set(record["settings"]) == {"2 threads", "2 threads that sleep between requests"}
     assert all(timings[0]["p50_ns"] > 0 for timings in record["settings"].values())
     assert bench_engine(folder, x, y, reference=fp32, batches=[1], samples=40, warmup=1)["settings"] == {}
 

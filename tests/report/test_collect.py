@@ -197,3 +197,23 @@ def test_nothing_measured_nothing_recommended():
     assert recommend([], []) is None
     assert recommend([{**engine("a", 1.0, 0.0), "p50_us_b1": None}], [1]) is None
     assert recommend([{**engine("a", 1.0, 0.0), "delta": None}], [1]) is None
+
+
+def test_products_of_int8_numbers_in_two_parts_are_not_counted_for_fp32(run_copy, monkeypatch):
+    from regkd_edge.errors import NotAvailable
+    from regkd_edge.report import evidence
+
+    exact = collect(run_copy).evidence.costs["onnxruntime.fp32"].multiply_adds
+    int8 = {"precision": "int8", "two_parts": {"layer0/gemm": ["data", "weights"]}}
+    graphs = [{**int8, "layers": [{"multiply_adds": 3 * exact}]}]
+    written = {"format": 1, "stages": {"quantize": {"outputs": {}, "summary": {"graphs": graphs}}}}
+    run_copy.file("state.json").write_text(json.dumps(written))
+    costs = collect(run_copy).evidence.costs
+    assert exact > 0 and costs["onnxruntime.fp32"].multiply_adds == exact
+    assert costs["onnxruntime.int8"].multiply_adds == 3 * exact
+
+    def absent(path):
+        raise NotAvailable("onnx is not installed.", "")
+
+    monkeypatch.setattr(evidence, "graph_precision", absent)
+    assert collect(run_copy).evidence.costs["onnxruntime.fp32"].multiply_adds is None, "nothing else is known"
