@@ -159,6 +159,8 @@ def test_a_base_that_was_trained_beforehand_does_not_race_on(unlabelled, monkeyp
     assert race.measure == "teacher" and race.base.steps == race.rungs[:1] and race.winner is not race.base
     alone = ran(BASE_ALONE, 0.1, 0.1)
     assert rivals([alone]) == [alone] and rivals([alone, ran(MIXTURE, 0.2, 0.1)])[0].candidate is MIXTURE
+    trust = next(c for c in candidates(labels=True, gradient=False) if c.title == "labels and teacher by trust")
+    assert [one.title for one in rivals([alone, ran(trust, 0.1, 0.1), ran(MIXTURE, 0.2, 0.1)])] == [MIXTURE.title]
 
 
 @pytest.mark.parametrize(("sigma", "helps"), [(0.3, True), (30.0, False)])

@@ -29,12 +29,13 @@ def going_on(running: list[Entrant], measure: str) -> list[Entrant]:
 
 
 def rivals(running: list[Entrant]) -> list[Entrant]:
-    """Those that are not the base alone, if there are any.
+    """Those that learn from more than their rows, if there are any.
 
-    The base alone learns from its rows in every step, the others from as many points beside them: on many rows it is
-    ahead in the first thousands of steps, and often overtaken after it.
+    The base alone and mixes of it with the labels learn from their rows in every step, the others from as many points
+    beside them: on many rows the former are ahead in the first thousands of steps, and often overtaken after it.
     """
-    return [one for one in running if one.candidate is not BASE_ALONE] or running
+    wider = lambda fields: fields.get("sampler") is not None or bool(fields.get("terms"))
+    return [one for one in running if wider(one.candidate.fields)] or running
 
 
 def winner_of(running: list[Entrant], measure: str, rungs: list[int]) -> Entrant:
