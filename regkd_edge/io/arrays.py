@@ -14,7 +14,17 @@ from ..errors import RunFolderError, UserError
 from .limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO, TABLE_BYTES
 from .regular import file_problem
 
-__all__ = ["archive_problem", "check_inflated", "check_texts", "inflated_problem", "npy_header", "read_npz"]
+__all__ = [
+    "archive_problem",
+    "check_inflated",
+    "check_texts",
+    "inflated_problem",
+    "npy_header",
+    "opened_archive",
+    "read_npz",
+]
+
+_DIRECTORY = 32 << 20  # bytes at the end of a zip archive that hold its directory
 
 _HEADER_BYTES = 10_000  # of an NPY file, as NumPy has it
 
@@ -48,8 +58,8 @@ def read_npz(
     if problem is not None:
         raise kind(f"'{path}' cannot be read: {problem}.", remedy)
     try:
-        with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
-            check_inflated(archive, os.fstat(stream.fileno()).st_size)
+        with opened_archive(path) as archive:
+            check_inflated(archive, os.path.getsize(path))
             names = archive.namelist()
             wanted = [name.removesuffix(".npy") for name in names] if keys is None else list(keys)
             for key in wanted:
@@ -58,6 +68,19 @@ def read_npz(
             return {key: _array(archive, f"{key}.npy") for key in wanted}
     except Exception as error:  # a damaged archive raises one of a dozen kinds (zip, zlib, header, pickle refused)
         raise kind(f"'{path}' is corrupt, not a readable NPZ file: {archive_problem(path, error)}.", remedy) from None
+
+
+def opened_archive(path: str | Path) -> zipfile.ZipFile:
+    """Open a zip archive that lists no more entries than :data:`.limits.ARRAYS`; :class:`ValueError` for others.
+
+    zipfile takes 13 us per entry before it can be asked how many there are, so the marks of its directory are counted.
+    """
+    with open(path, "rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _DIRECTORY))
+        count = stream.read().count(b"PK\1\2")
+    if count > ARRAYS:
+        raise ValueError(f"it lists {count:,} entries, expected at most {ARRAYS:,}")
+    return zipfile.ZipFile(path)
 
 
 def check_inflated(archive: zipfile.ZipFile, size: int) -> None:
@@ -81,7 +104,7 @@ def inflated_problem(path: str | Path) -> str | None:
     try:
         if not zipfile.is_zipfile(path):
             return None
-        with zipfile.ZipFile(path) as archive:
+        with opened_archive(path) as archive:
             check_inflated(archive, os.path.getsize(path))
     except Exception as error:  # as in read_npz
         return " ".join(str(error).split()).strip(".") or type(error).__name__

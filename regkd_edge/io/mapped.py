@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from .arrays import check_inflated, check_texts, npy_header
+from .arrays import check_inflated, check_texts, npy_header, opened_archive
 
 __all__ = ["Stored", "map_npy", "map_npz", "npz_entries"]
 
@@ -51,7 +51,7 @@ def npz_entries(path: str | Path) -> dict[str, Stored]:
     """Return what an NPZ file holds by name; :class:`ValueError` for a damaged or hostile one."""
     found = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened_archive(path) as archive:
             check_inflated(archive, Path(path).stat().st_size)
             for info in archive.infolist():
                 if not info.filename.endswith(".npy"):

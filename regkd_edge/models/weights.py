@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..io.arrays import check_inflated
+from ..io.arrays import check_inflated, opened_archive
 from ..io.limits import TABLE_BYTES
 from ..io.reading import tensors_problem
 from ..io.regular import file_problem
@@ -97,7 +97,7 @@ def unpickled(path: Path, *, trust: bool = False) -> Any:
         if not begin.startswith((b"PK", b"\x80")):  # the tar form of torch before 0.4 is not read
             raise ValueError(f"it begins with {begin!r}, expected a zip archive or a pickle of tensors")
         if begin.startswith(b"PK"):
-            with zipfile.ZipFile(path) as archive:
+            with opened_archive(path) as archive:
                 check_inflated(archive, path.stat().st_size)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds here; a refused pickle is among them
@@ -130,7 +130,7 @@ def torch_archive(path: Path) -> str | None:
     try:
         if not zipfile.is_zipfile(path):
             return None
-        with zipfile.ZipFile(path) as archive:
+        with opened_archive(path) as archive:
             names = [name.split("/", 1)[-1] for name in archive.namelist()[:4096]]
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):  # ValueError: names that are no text
         return None

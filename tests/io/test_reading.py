@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -155,3 +156,28 @@ def test_npz(write, tmp_path, keep, said):
 def test_no_npz_at_all(write):
     path = write(b"a,b\n1,2\n")
     assert archive_problem(path, ValueError("x")) == "it begins with b'a,b\\n', and an NPZ file begins with b'PK'"
+
+
+def test_an_archive_of_too_many_entries_is_refused_before_they_are_listed(tmp_path, monkeypatch):
+    from regkd_edge.data import load_table
+    from regkd_edge.io.arrays import inflated_problem, opened_archive
+    from regkd_edge.models.weights import read_weights
+
+    with zipfile.ZipFile(tmp_path / "many.npz", "w") as archive:
+        for i in range(20_001):
+            archive.writestr(f"a{i}", b"")
+    for name in ("many.zip", "many.pt"):
+        (tmp_path / name).write_bytes((tmp_path / "many.npz").read_bytes())
+
+    def listed(*_, **__):
+        raise AssertionError("the entries were listed")
+
+    monkeypatch.setattr(zipfile, "ZipFile", listed)
+    for name in ("many.npz", "many.zip"):
+        with pytest.raises(UserError, match="lists 20,001 entries, expected at most 20,000"):
+            load_table(tmp_path / name, ["y"])
+    with pytest.raises(UserError, match="lists 20,001 entries"):
+        read_weights(tmp_path / "many.pt")
+    assert "20,001" in inflated_problem(tmp_path / "many.pt")
+    with pytest.raises(ValueError, match="20,001"):
+        opened_archive(tmp_path / "many.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 
 import numpy as np
@@ -67,6 +68,8 @@ CASES = {
     "a whole number that is exact": ("a,b,c\n1,9007199254740992,3\n", [[1, 2**53, 3]]),
     "names in other letters": ("A,b,c\n1,2,3\n", None),
     "an apostrophe": ("a,b,c\n1,'2',3\n", None),
+    "a carriage return beside a number": ("a,b,c\n1,\r2,3\n", None),
+    "a line of 17 million characters": ("a,b,c\n1,2,3" + " " * 17 * 2**20 + "\n", None),
 }
 #: What regkd-run alone reads: by its documentation a file of the engine's columns in their order needs no header.
 ITS_OWN = {"no header": ("1,2,3\n4,5,6\n", None)}
@@ -84,6 +87,68 @@ def engine(tmp_path_factory):
     onnx.save(model, folder / "s.onnx")
     BACKEND.build(folder / "s.onnx", folder / "e")
     return folder / "e"
+
+
+CELLS = [
+    "-2.5", "3e4", "+7", ".5", "", "nan", "inf", "Infinity", "NA", "0x10", "1_000", "1e39", "1e", "--1", "1,5",
+    "37,900", '"1"', '"1,5"', " 2 ", "\t3", '" 4"', '"5 "', '"6" ', "x", '"open', 'a"b', '1"', "\r", "\r1", "1\x00",
+    "\u22125", "1\xa0", "2\x0c", "9" * 20, "1" * 401, "0." + "0" * 450, "TRUE", "nan(1)", "1%", "(3)", "1;2", "1.5f",
+]  # fmt: skip
+HEADERS = [
+    "a,b,c", "c,b,a", "x,a,b,c", '"a","b","c"', " a , b ,c", "a,b", "A,b,c", "a,b,c,", "a,a,b,c", "a;b;c",
+    "a,b,c\r", "#a,b,c", '"a" ,b,c', "title", "sep=,", "a,b,c\n\n",
+]  # fmt: skip
+
+
+def spoiled_table(rng):
+    """A table of a, b, c of which about every second one is spoiled in some way."""
+    header = rng.choice(HEADERS) if rng.random() < 0.4 else "a,b,c"
+    width, end = header.count(",") + 1, rng.choice(["\n"] * 8 + ["\r\n", "\r", "\n\n", " \n"])
+    cell = lambda: rng.choice(CELLS) if rng.random() < 0.1 else f"{rng.uniform(-9, 9):.4g}"
+    rows = [",".join(cell() for _ in range(width + rng.choice([0] * 30 + [-1, 1]))) for _ in range(rng.randint(1, 5))]
+    return header + end + end.join(rows) + rng.choice([end, ""])
+
+
+def test_what_regkd_run_reads_python_reads_alike(engine, installed, tmp_path):
+    rng, read = random.Random(0), 0
+    for _ in range(400):
+        path, text = tmp_path / "rows.csv", spoiled_table(rng)
+        path.write_bytes(text.encode())
+        done = subprocess.run([installed / "bin" / "regkd-run", engine, path], capture_output=True, text=True)
+        assert done.returncode in (0, 2), (text, done)
+        if done.returncode == 2:
+            assert done.stderr.count("\n") == 1, (text, done)
+            continue
+        rows = read_inputs(path, ["a", "b", "c"])
+        np.savetxt(path, rows, delimiter=",", header="a,b,c", comments="", fmt="%.17g")
+        again = subprocess.run([installed / "bin" / "regkd-run", engine, path], capture_output=True, text=True)
+        assert done.stdout == again.stdout, text
+        read += 1
+    assert 80 < read < 320  # neither all nor none
+
+
+def test_names_that_are_numbers_are_no_row(installed, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from regkd_edge.engines.native import BACKEND
+
+    write_mlp(tmp_path / "s.onnx", (3, 4, 1))
+    model = onnx.load(tmp_path / "s.onnx")
+    onnx.helper.set_model_props(model, {"regkd.feature_names": '["0", "1", "2"]', "regkd.target_names": '["y"]'})
+    onnx.save(model, tmp_path / "s.onnx")
+    BACKEND.build(tmp_path / "s.onnx", tmp_path / "e")
+    answers = []
+    for text in ("0,1,2\n5,6,7\n", "2,1,0\n7,6,5\n", "5,6,7\n"):  # the last one has no header
+        (tmp_path / "rows.csv").write_text(text)
+        command = [installed / "bin" / "regkd-run", tmp_path / "e", tmp_path / "rows.csv"]
+        answers.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[1:])
+    assert answers[0] == answers[1] == answers[2] and len(answers[0]) == 1
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/"])
+def test_what_is_no_table_ends_at_once(place, engine, installed):
+    command = [installed / "bin" / "regkd-run", engine, place]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("case", [*CASES, *ITS_OWN])

@@ -14,9 +14,30 @@ namespace run {
 
 namespace {
 
+constexpr size_t longest_line = size_t(16) << 20;  // bytes, as the reader in Python has it
+constexpr size_t longest_number = 400;             // the longest double has fewer characters
+
 std::string trimmed(const std::string& text) {
-    const size_t first = text.find_first_not_of(" \t\r"), last = text.find_last_not_of(" \t\r");
+    const size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
     return first == std::string::npos ? std::string() : text.substr(first, last - first + 1);
+}
+
+// The next line without its end. `too_long`: it is longer than a line of a table, and was not read to its end. False:
+// there is none.
+bool next_line(std::istream& stream, std::string& line, bool& too_long) {
+    line.clear();
+    too_long = false;
+    int byte = stream.get();
+    if (byte == std::char_traits<char>::eof()) return false;  // or a folder, which cannot be read
+    for (; byte != std::char_traits<char>::eof() && byte != '\n'; byte = stream.get()) {
+        if (line.size() == longest_line) {
+            too_long = true;
+            return true;
+        }
+        line.push_back(char(byte));
+    }
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    return true;
 }
 
 // Fields of a line; a field in double quotes may hold commas, and "" for a quote. False: a quote that is not closed, or
@@ -37,9 +58,8 @@ bool fields_of(const std::string& line, std::vector<std::string>& fields) {
                     break;
                 }
             }
-            const size_t after = closed ? line.find_first_not_of('\r', at + 1) : 0;
-            if (!closed || (after != std::string::npos && line[after] != ',')) return false;
-            at = after;
+            if (!closed || (at + 1 < line.size() && line[at + 1] != ',')) return false;
+            at = at + 1 < line.size() ? at + 1 : std::string::npos;
         } else {
             const size_t comma = line.find(',', at);
             field = trimmed(line.substr(at, comma == std::string::npos ? comma : comma - at));
@@ -64,17 +84,23 @@ bool is_long_code(const std::string& text) {
 
 bool number(const std::string& text, float& value) {
     // strtof takes hexadecimal numbers too, and stops at a NUL.
-    if (text.empty() || text.find_first_of(std::string("xX\0", 3)) != std::string::npos) return false;
+    if (text.empty() || text.size() > longest_number || text.find_first_of(std::string("xX\0", 3)) != std::string::npos)
+        return false;
     char* end = nullptr;
     value = std::strtof(text.c_str(), &end);
     return *end == 0 && !is_long_code(text);
 }
 
-bool is_header(const std::vector<std::string>& fields) {
+// A line of numbers alone names the columns where it has the engine's own names: a data frame may number its columns.
+bool is_header(const std::vector<std::string>& fields, const Engine& engine) {
     float ignored;
     for (const std::string& field : fields)
         if (!number(field, ignored)) return true;
-    return false;
+    if (!*engine.input_name(0)) return false;
+    const std::set<std::string> seen(fields.begin(), fields.end());
+    for (size_t j = 0; j < engine.inputs(); ++j)
+        if (!seen.count(engine.input_name(j))) return false;
+    return true;
 }
 
 // Which field of a line is input j; empty: they are the engine's inputs in their order.
@@ -118,9 +144,9 @@ bool read_csv(const char* path, const Engine& engine, std::vector<float>& rows, 
     }
     std::vector<size_t> columns;
     std::string line;
-    bool first = true;
+    bool first = true, too_long = false;
     size_t width = engine.inputs();
-    for (size_t at = 1; std::getline(stream, line); ++at) {
+    for (size_t at = 1; next_line(stream, line, too_long); ++at) {
         if (at == 1 && line.compare(0, 3, "\xEF\xBB\xBF") == 0) line.erase(0, 3);
         if (trimmed(line).empty()) continue;
         if (line.find('\0') != std::string::npos) {
@@ -129,12 +155,20 @@ bool read_csv(const char* path, const Engine& engine, std::vector<float>& rows, 
             return false;
         }
         const std::string where = std::string("'") + path + "', line " + std::to_string(at) + ": ";
+        if (too_long) {
+            message = where + "more than " + std::to_string(longest_line) + " bytes, expected a row of numbers";
+            return false;
+        }
+        if (line.find('\r') != std::string::npos) {
+            message = where + "a carriage return inside the line";
+            return false;
+        }
         std::vector<std::string> fields;
         if (!fields_of(line, fields)) {
             message = where + "a double quote is not closed, or text follows a closed one";
             return false;
         }
-        const bool header = first && is_header(fields);
+        const bool header = first && is_header(fields, engine);
         first = false;
         if (header) {
             if (!choose_columns(fields, engine, columns, message)) {

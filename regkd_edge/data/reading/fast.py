@@ -51,11 +51,11 @@ def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
     rest = b""
     while block := stream.read(_BLOCK):
         end = block.rfind(b"\n") + 1
+        if len(rest) + (block.find(b"\n") if end else len(block)) > LONGEST_LINE:
+            raise NotPlain
         if end:
             yield rest + block[:end]
             rest = block[end:]
-        elif len(rest) > LONGEST_LINE:
-            raise NotPlain
         else:
             rest += block
     if rest:

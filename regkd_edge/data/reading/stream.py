@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from ...errors import DataError
-from ...io.limits import ARRAYS, INFLATED_BYTES, INFLATED_RATIO
+from ...io.arrays import opened_archive
+from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
 
 __all__ = ["LONGEST_LINE", "BROKEN", "check_unpacked", "lines_of", "opened"]
 
@@ -84,9 +85,10 @@ def _decompressed(path: Path) -> IO[bytes] | None:
     if magic.startswith(b"\xfd7zXZ"):
         return lzma.open(path, "rb")
     if magic.startswith(b"PK\x03\x04"):
-        archive = zipfile.ZipFile(path)
-        if len(archive.infolist()) > ARRAYS:
-            raise DataError(f"'{path}' is an archive of {len(archive.infolist()):,} entries, expected one.", _UNPACK)
+        try:
+            archive = opened_archive(path)
+        except ValueError as error:
+            raise DataError(f"'{path}' is not an archive of one table: {error}.", _UNPACK) from None
         entries = archive.infolist()  # is_dir() of Python 3.11 fails on an entry without a name
         files = [
             info for info in entries if not info.filename.endswith("/") and not info.filename.startswith("__MACOSX")
