@@ -14,7 +14,8 @@ import numpy as np
 from .config import DataConfig
 from .data.named import read_rows
 from .engines.manifest import MANIFEST
-from .errors import UserError
+from .errors import RunFolderError, UserError
+from .io.command import command_line
 from .io.files import write_atomic
 from .io.reading import read_json
 from .run import RunFolder
@@ -127,6 +128,7 @@ def _by_run(run: RunFolder, data: str | Path, by: str | None, trust: bool) -> An
     engines = [Path(name).name for name in (run.record("build") or {"outputs": {}})["outputs"]]
     chosen = by or _recommended(run, engines)
     if chosen in engines:
+        _require_as_built(run, chosen)
         return _by_engine(run.file("engines", chosen), data, features, targets, names.get("input_shape"), config)
     if chosen not in ("teacher", "student") or run.record("teacher" if chosen == "teacher" else "distill") is None:
         have = [name for name, stage in (("teacher", "teacher"), ("student", "distill")) if run.record(stage)] + engines
@@ -148,6 +150,16 @@ def _by_run(run: RunFolder, data: str | Path, by: str | None, trust: bool) -> An
     config = run.config().updated({"teacher.trust": True} if trust else {})
     teacher = teacher_for(config.teacher, load_dataset(run), run.file("teacher"))
     return Answers("teacher", targets, teacher.predict(rows.x), rows.places)
+
+
+def _require_as_built(run: RunFolder, engine: str) -> None:
+    """Refuse an engine whose folder is not what ``build`` compared with its graph and recorded."""
+    name = f"engines/{engine}"
+    if not run.is_as_recorded(name, run.known_outputs("build")[name]):
+        raise RunFolderError(
+            f"engine '{engine}' of '{run.path}' was changed or removed after it was built and compared with its graph.",
+            f"Build it again: {command_line('build', run.path)}",
+        )
 
 
 def _recommended(run: RunFolder, engines: list[str]) -> str:

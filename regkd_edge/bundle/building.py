@@ -9,7 +9,7 @@ from typing import Any
 from .. import api
 from ..engines import available, get_backend
 from ..engines.manifest import MANIFEST
-from ..errors import GraphError, NotAvailable, UserError
+from ..errors import GraphError, NotAvailable, RunFolderError, UserError
 from ..io.files import write_json
 from ..run import RunFolder
 
@@ -43,6 +43,12 @@ def build_here(run: RunFolder, content: dict[str, Any], backend: str, graph: str
     if backend == "native":  # part of the bundle: the same on every machine
         if f"engines/native.{graph}/{MANIFEST}" not in content["files"]:
             raise GraphError(f"the bundle has no native engine for the {graph} graph.", "Use another back end for it.")
+        met = api.manifest_of(folder).backend
+        if met != backend:  # else its file would be given to a runtime that was not asked for
+            raise RunFolderError(
+                f"the manifest of '{folder}' names the back end '{met}', expected '{backend}'.",
+                "Do not use this bundle.",
+            )
         return
     options: dict[str, Any] = {}
     if backend == "onnxruntime":

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.scores import spread_of
 from ..errors import GraphError, NotAvailable
 from ..graph.unoptimized import reference_outputs
 from ..io.files import write_json
@@ -102,7 +103,7 @@ def allowed_difference(
     precision : str
         Label of the graph, e.g. ``"int8+fp16"``; a part in half precision, or an unknown one, gets the wider limit.
     """
-    spread = exact.std(axis=0)
+    spread = spread_of(exact)
     spread = np.where(spread > 0, spread, np.maximum(np.abs(exact).max(axis=0), 1e-6))  # one row, or a dead output
     # The distance of nine rows in ten: rows beyond the calibrated range carry no information about rounding.
     own = np.quantile(np.abs(answers - exact), 0.9, axis=0)
@@ -169,7 +170,7 @@ class Oracle:
             exact = self.answers(self._exact)
         else:
             own = np.broadcast_to(
-                0.0 if precision == "fp32" else _UNKNOWN / _OWN_HALF * expected.std(0), expected.shape
+                0.0 if precision == "fp32" else _UNKNOWN / _OWN_HALF * spread_of(expected), expected.shape
             )
             if "fp16" in manifest.precision.split("+"):  # answers far from 0 for their spread round by more than that
                 own = np.maximum(own, np.abs(reference_outputs(graph, self.rows, wide=True) - expected))

@@ -2,8 +2,8 @@
 
 Figures of several targets cannot be added up: 171 cycles and 43 mAh have no sum. The pooled figures therefore divide
 each target's errors by the standard deviation of its true values on the rows measured (RMSE: the root of the mean of
-squares). With one target they are that target's, in its own unit. The record's ``unit`` states which. A mean of R2 is
-not given: a good target would hide a useless one.
+squares), and leave out a target whose true values do not vary. With one target they are that target's, in its own
+unit. The record's ``unit`` states which. A mean of R2 is not given: a good target would hide a useless one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.scores import spread_of
 from ..errors import DataError
 from .bootstrap import RESAMPLES, interval, resampled_means
 
@@ -47,7 +48,7 @@ def accuracy(
     """
     truth, prediction, names = _checked(y_true, y_pred, target_names)
     error = prediction - truth
-    spread = truth.std(axis=0)
+    spread = spread_of(truth)
     targets = []
     for j, name in enumerate(names):
         e = error[:, j]
@@ -65,7 +66,7 @@ def accuracy(
     if len(names) == 1:
         pooled = {key: targets[0][key] for key in ("rmse", "mae", "r2", "max_error")}
         return {"n": len(truth), "targets": targets, **pooled, "unit": names[0]}
-    scaled = error / _units(truth)
+    scaled = error[:, _pooled(truth)] / _units(truth)
     return {
         "n": len(truth),
         "targets": targets,
@@ -118,7 +119,8 @@ def pooled_squares(
 ) -> np.ndarray:  # [n, o + 1]
     """Return the squared errors with a last column that pools them; with one target it is that target's."""
     units = _units(truth) if truth.shape[1] > 1 else np.ones(1)
-    return np.concatenate([squares, (squares / units**2).mean(axis=1, keepdims=True)], axis=1)
+    pooled = squares[:, _pooled(truth)] / units**2
+    return np.concatenate([squares, pooled.mean(axis=1, keepdims=True)], axis=1)
 
 
 def relative_difference(
@@ -133,8 +135,14 @@ def relative_difference(
     return {**found, "relative": found["rmse"] / found["rmse_reference"] - 1, "low": low, "high": high}
 
 
-def _units(truth: np.ndarray) -> np.ndarray:  # [o]
-    spread = truth.std(axis=0)
+def _pooled(truth: np.ndarray) -> np.ndarray:  # [o] bool
+    """Return which targets are pooled: those that vary, for the error of another has no standard deviations."""
+    varies = spread_of(truth) > 0
+    return varies | ~varies.any()
+
+
+def _units(truth: np.ndarray) -> np.ndarray:  # [targets that are pooled]
+    spread = spread_of(truth)[_pooled(truth)]
     return np.where(spread > 0, spread, 1.0)
 
 

@@ -1,8 +1,9 @@
 """The scaler that a teacher on standardized values was trained with, wherever its maker kept it.
 
 Known forms: mean and scale of inputs and targets under the names that people give them (``x_mean``, ``X_SCALE``,
-``input_std``, ``target_mean``, ``mean_``/``scale_`` of scikit-learn's StandardScaler, ``min``/``max`` ranges), in a
-mapping, an object, a module's buffers, a state dict, a JSON or NPZ file.
+``input_std``, ``target_mean``), and the fitted scalers of scikit-learn, pipelines of them too, in a mapping, an object,
+a module's buffers, a state dict, a JSON or NPZ file. Statistics of the targets that cannot be used are refused, not
+passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..io.arrays import read_npz
 from ..io.limits import TABLE_BYTES
 from ..io.reading import read_json
 from ..io.regular import file_problem
+from .fitted_scaler import fitted_scaler, is_fitted
 
 __all__ = ["find_scalers", "read_scalers", "scalers_in", "statistic_of"]
 
@@ -32,7 +33,6 @@ _SIDES = {
 _MEANS = ("mean", "means", "mu", "avg", "loc", "center", "centre", "offset", "shift")
 _SCALES = ("scale", "std", "stds", "sd", "sigma", "stdev", "stddev", "deviation")
 _VARIANCES = ("var", "variance")
-_LOWS, _HIGHS = ("data_min",), ("data_max",)
 _NOISE = ("scaler", "scalers", "standardscaler", "norm", "normalizer", "normalization", "stats", "statistics", "buffer",
           "train", "preprocessor", "standardizer", "transform")  # fmt: skip
 
@@ -68,33 +68,54 @@ def scalers_in(content: Any, d: int, o: int) -> Scalers | None:
     """The scalers of d inputs and o targets that a mapping, module, scaler, pair of scalers or namespace holds.
 
     Without targets' statistics the targets are taken as they are; None where the inputs have none.
+
+    Raises
+    ------
+    ModelError
+        The inputs have theirs, and what is there for the targets is of another width, half of it, or no scaler.
     """
     if isinstance(content, Scalers):
         return content if (content.x.width, content.y.width) == (d, o) else None
+    if is_fitted(content):
+        content = (content,)
     if isinstance(content, (tuple, list)) and 1 <= len(content) <= 2 and not _number(content[0]):
-        parts = [_scaler(part, width) for part, width in zip(content, (d, o))]
-        return None if parts[0] is None else Scalers(parts[0], parts[1] if len(parts) > 1 and parts[1] else _plain(o))
+        x = _scaler(content[0], d, "x")
+        y = _scaler(content[1], o, "y") if len(content) > 1 else None
+        return _both(x, y, o, ["the second one"] if len(content) > 1 and content[1] is not None else [])
     found: dict[tuple[str | None, str], np.ndarray] = {}
     nested: dict[str, Scaler] = {}
+    of_targets = []  # names of what is meant for them
     for key, value in _items(content):
         statistic = statistic_of(key)
         vector = _vector(value)
         if statistic is not None and vector is not None:
             found.setdefault(statistic, vector)
+            of_targets += [key] if statistic[0] == "y" else []
             continue
         words = re.split(r"[^a-z0-9]+", str(key).lower())
         side = next((s for s, names in _SIDES.items() if any(w in names for w in words)), None)
         named = any(word in _NOISE for word in words)
         if side is None and not named:
             continue
+        of_targets += [key] if side == "y" and (is_fitted(value) or isinstance(value, Mapping)) else []
         for where, width in (("x", d), ("y", o)):
             if side in (None, where):
-                one = _scaler(value, width)
+                one = _scaler(value, width, where)
                 if one is not None:
                     nested.setdefault(where, one)
                     break
-    x = nested.get("x") or _made(found, "x", d) or _made(found, None, d)
-    y = nested.get("y") or _made(found, "y", o)
+    kept = fitted_scaler(content)
+    x = nested.get("x") or _made(found, "x", d) or (_checked(*kept, d) if kept else _made(found, None, d))
+    return _both(x, nested.get("y") or _made(found, "y", o), o, of_targets)
+
+
+def _both(x: Scaler | None, y: Scaler | None, o: int, of_targets: Sequence[str]) -> Scalers | None:
+    if x is not None and y is None and of_targets:
+        raise ModelError(
+            f"the teacher's scaler holds {', '.join(map(repr, of_targets[:4]))} for the targets, which is no mean and "
+            f"scale of {o} target{'s' * (o > 1)}.",
+            "Give y_mean and y_scale in the order of the targets (a scale of 1 where they were only centred).",
+        )
     return None if x is None else Scalers(x, y or _plain(o))
 
 
@@ -120,31 +141,19 @@ def _checked(mean: np.ndarray, scale: np.ndarray, width: int) -> Scaler | None:
     return Scaler(mean, np.where(scale > 0, scale, 1.0))
 
 
-def _scaler(value: Any, width: int) -> Scaler | None:
-    """One side: a scaler object of scikit-learn (Standard, MinMax, MaxAbs, Robust), a mapping of two statistics."""
+def _scaler(value: Any, width: int, where: str) -> Scaler | None:
+    """One side, ``x`` or ``y``: a fitted scaler, its attributes kept by hand, or a mapping of two statistics."""
     if isinstance(value, Scaler):
         return value if value.width == width else None
-    if isinstance(value, Mapping) and {"mean_", "scale_", "min_", "center_"} & set(
-        value
-    ):  # its attributes, kept by hand
-        known = ("mean_", "scale_", "min_", "center_")
-        value = SimpleNamespace(**{key: np.asarray(value[key]) for key in known if value.get(key) is not None})
-    if hasattr(value, "min_") and hasattr(value, "scale_"):  # MinMaxScaler: x * scale_ + min_
-        scale = np.asarray(value.scale_, dtype=np.float64)
-        return _checked(-np.asarray(value.min_, dtype=np.float64) / scale, 1 / scale, width)
-    if hasattr(value, "center_"):  # RobustScaler
-        center, scale = getattr(value, "center_", None), getattr(value, "scale_", None)
-        center, scale = (np.zeros(width) if center is None else center), (np.ones(width) if scale is None else scale)
-        return _checked(np.asarray(center, dtype=np.float64), np.asarray(scale, dtype=np.float64), width)
-    if hasattr(value, "mean_") or hasattr(value, "scale_"):  # StandardScaler, with_mean or with_std False leave None
-        mean = getattr(value, "mean_", None) if getattr(value, "with_mean", True) else None  # it is learnt all the same
-        scale = getattr(value, "scale_", None)
-        mean, scale = (np.zeros(width) if mean is None else mean), (np.ones(width) if scale is None else scale)
-        return _checked(np.asarray(mean, dtype=np.float64), np.asarray(scale, dtype=np.float64), width)
-    found = {}
+    fitted = fitted_scaler(value)
+    if fitted is not None or is_fitted(value):
+        return None if fitted is None else _checked(*fitted, width)
+    found: dict[tuple[str | None, str], np.ndarray] = {}
     for key, part in _items(value):
         statistic, vector = statistic_of(key), _vector(part)
         if statistic is not None and vector is not None:
+            if statistic[0] not in (None, where):  # both sides are in it, or the other one
+                return None
             found[None, statistic[1]] = vector
     return _made(found, None, width)
 
@@ -182,7 +191,8 @@ def _vector(value: Any) -> np.ndarray | None:  # [k]
     if not numbers and not (isinstance(value, Sequence) and not isinstance(value, str) and all(map(_number, value))):
         return None
     array = np.asarray(value)
-    return array.astype(np.float64).reshape(-1) if array.size and np.issubdtype(array.dtype, np.number) else None
+    real = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+    return array.astype(np.float64).reshape(-1) if array.size and real else None
 
 
 def read_scalers(path: str | Path, d: int, o: int, *, trust: bool = False) -> Scalers:
@@ -212,11 +222,12 @@ def read_scalers(path: str | Path, d: int, o: int, *, trust: bool = False) -> Sc
     content = _content(path, trust, forms)
     if isinstance(content, Mapping) and isinstance(content.get("scalers"), Mapping):
         content = content["scalers"]
-    found = scalers_in(content, d, o)
+    found = find_scalers([(str(path), content)], d, o)
     if found is None:
         names = ", ".join(repr(key) for key, _ in _items(content)[:8])
-        raise ModelError(f"'{path}' holds no scaler of {d} inputs" + (f" (it holds {names})." if names else "."), forms)
-    return found
+        held = f"a {type(content).__name__}" if is_fitted(content) else names
+        raise ModelError(f"'{path}' holds no scaler of {d} inputs" + (f" (it holds {held})." if held else "."), forms)
+    return found[0]
 
 
 def _content(path: Path, trust: bool, forms: str) -> Any:

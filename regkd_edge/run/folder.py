@@ -300,6 +300,8 @@ class RunFolder:
     def _sweep(self) -> None:
         """Remove temporary files of a command that was killed; only the lock's holder may."""
         for left in self.path.rglob(".*.tmp*"):
+            if not _LEFT.fullmatch(left.name):  # a user's own, e.g. .notes.tmpl
+                continue
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:

@@ -30,6 +30,20 @@ def test_several_targets_are_each_in_their_unit_and_pooled_second():
     assert scaled["rmse"] == pytest.approx(found["rmse"])
 
 
+@pytest.mark.parametrize("value", [0.1, 1e-6, 123.456, -3e9 + 0.1])
+def test_a_constant_target_has_no_r2_and_is_not_pooled(value):
+    """The mean of such a column is rounded: its deviation from it, about 1e-17, is no unit and no variance."""
+    truth = np.column_stack([np.full(47, value), np.linspace(0, 1, 47)])
+    found = accuracy(truth, truth + [50 * abs(value), 0.01], ["power [W]", "strain"])
+    assert found["targets"][0]["r2"] is None and 0.99 < found["targets"][1]["r2"] < 1
+    assert found["targets"][0]["rmse"] == pytest.approx(50 * abs(value))
+    assert found["rmse"] == pytest.approx(0.01 / truth[:, 1].std()) == found["max_error"]
+    alone = accuracy(truth[:, :1], truth[:, :1] + value, ["power [W]"])
+    assert alone["r2"] is None and alone["rmse"] == pytest.approx(abs(value))
+    both = compare(truth, truth + [value, 0.02], truth + [2 * value, 0.01], target_names=["power [W]", "strain"])
+    assert both["relative"] == pytest.approx(1.0)
+
+
 def test_no_mean_of_r2_hides_a_useless_target():
     rng = np.random.default_rng(0)
     y = rng.standard_normal((50, 2))

@@ -8,11 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.decomposition import PCA
+from sklearn.linear_model import BayesianRidge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
 from torch import nn
 
 from regkd_edge.errors import ModelError
-from regkd_edge.models.scaling import read_scalers, scalers_in, statistic_of
+from regkd_edge.models.scaling import find_scalers, read_scalers, scalers_in, statistic_of
 
 M, S = [1.0, 2.0, 3.0], [0.5, 2.0, 4.0]
 ROWS = np.random.default_rng(0).normal(M, S, (50, 3))
@@ -79,15 +82,71 @@ def test_places_and_names(content):
     assert found.y.mean == [7.0] and found.y.scale == [9.0]
 
 
-@pytest.mark.parametrize("kind", [StandardScaler, MinMaxScaler, RobustScaler, lambda: StandardScaler(with_mean=False)])
+_KINDS = {
+    "standard": StandardScaler,
+    "range": MinMaxScaler,
+    "largest": MaxAbsScaler,
+    "robust": RobustScaler,
+    "without a mean": lambda: StandardScaler(with_mean=False),  # it learns one all the same
+    "without a scale": lambda: StandardScaler(with_std=False),
+    "two in a pipeline": lambda: make_pipeline(RobustScaler(), "passthrough", MinMaxScaler(feature_range=(-1, 1))),
+}
+
+
+@pytest.mark.parametrize("kind", _KINDS.values(), ids=_KINDS)
 def test_scalers_of_scikit_learn(kind):
     inputs, targets = kind().fit(ROWS), kind().fit(LABELS)
     for content in ((inputs, targets), {"x_scaler": inputs, "y_scaler": targets}):
         found = scalers_in(content, 3, 1)
         assert np.allclose(found.x.standardize(ROWS), inputs.transform(ROWS))
         assert np.allclose(found.y.standardize(LABELS), targets.transform(LABELS))
-    alone = scalers_in((inputs,), 3, 1)
-    assert np.allclose(alone.x.standardize(ROWS), inputs.transform(ROWS)) and alone.y.scale == [1.0]
+    by_hand = [vars(inputs), {"x": vars(inputs)}] if not hasattr(inputs, "steps") else []
+    for content in ((inputs,), inputs, *by_hand):
+        alone = scalers_in(content, 3, 1)
+        assert np.allclose(alone.x.standardize(ROWS), inputs.transform(ROWS)) and alone.y.scale == [1.0]
+
+
+def test_the_scalers_before_a_predictor_are_those_of_the_pipeline():
+    whole = make_pipeline(StandardScaler(), BayesianRidge()).fit(ROWS, LABELS.ravel())
+    assert np.allclose(scalers_in(whole, 3, 1).x.standardize(ROWS), whole[:-1].transform(ROWS))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [PCA(3), BayesianRidge(), PowerTransformer(), MinMaxScaler(clip=True), make_pipeline(StandardScaler(), PCA(3))],
+    ids=lambda made: type(made).__name__,
+)
+def test_what_is_no_mean_and_scale_is_not_taken_for_one(made):
+    """Each of them has a mean or a scale among its attributes, which alone would answer something else."""
+    made.fit(ROWS, LABELS.ravel())
+    for content in ((made,), made, {"x_scaler": made}):
+        assert scalers_in(content, 3, 1) is None
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("scale", [{"var_": [s * s for s in S]}, {"std_": S}])
+def test_a_scale_in_another_form_is_not_taken_for_none(scale, nested):
+    content = {"mean_": M, **scale}
+    found = scalers_in({"x": content} if nested else content, 3, 1)
+    assert np.allclose(found.x.mean, M) and np.allclose(found.x.scale, S)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        {"y_mean": 7.0},
+        {"y_std": [9.0]},
+        {"y_mean": [7.0, 8.0], "y_std": [9.0, 9.0]},
+        {"y_scaler": PowerTransformer().fit(LABELS)},
+        {"target_scaler": {"lambdas": [1.0]}},
+        {"y_mean": 7.0, "y_std": -1.0},
+    ],
+)
+def test_statistics_of_the_targets_that_cannot_be_used_are_refused(targets):
+    with pytest.raises(ModelError, match=f"'{next(iter(targets))}'.* for the targets"):
+        scalers_in({"x_mean": M, "x_std": S, **targets}, 3, 1)
+    with pytest.raises(ModelError, match="for the targets"):
+        scalers_in((STANDARD, PowerTransformer().fit(LABELS)), 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +156,20 @@ def test_what_is_no_scaler_of_these_inputs(content):
     assert scalers_in(content, 3, 1) is None
 
 
+def test_statistics_of_inputs_and_targets_in_one_place_are_told_apart_by_their_names():
+    """Of as many targets as inputs: the length tells nothing."""
+    values = {"x_mean": [1.0, 2.0], "x_std": [3.0, 4.0], "y_mean": [5.0, 6.0], "y_std": [7.0, 8.0]}
+    [(found, _)] = [find_scalers([("a file", {"stats": values})], 2, 2)]
+    assert found.x.mean.tolist() == [1.0, 2.0] and found.y.scale.tolist() == [7.0, 8.0]
+
+
 def test_files(tmp_path):
     values = {"x_mean": M, "x_scale": S, "y_mean": [7.0], "y_scale": [9.0]}
     (tmp_path / "s.json").write_text(json.dumps(values))
     np.savez(tmp_path / "s.npz", **values)
     torch.save({k: torch.tensor(v) for k, v in values.items()}, tmp_path / "s.pt")
-    for name in ("s.json", "s.npz", "s.pt"):
+    (tmp_path / "deep.json").write_text(json.dumps({"stats": values, "epochs": 3}))
+    for name in ("s.json", "s.npz", "s.pt", "deep.json"):
         found = read_scalers(tmp_path / name, 3, 1)
         assert found.x.mean.tolist() == M and found.y.scale.tolist() == [9.0], name
     with pytest.raises(ModelError, match="holds no scaler of 4 inputs .it holds 'x_mean'"):

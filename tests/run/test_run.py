@@ -200,8 +200,12 @@ def test_two_commands_cannot_work_on_one_folder(run):
 def test_the_lock_sweeps_what_a_killed_command_left(run):
     left = run.file(".data.npz.abc.tmp.npz")
     left.write_text("half")
+    own = [run.file(name) for name in (".notes.tmpl", ".tmp", ".kept.tmp.d")]
+    for file in own:
+        file.write_text("mine")
     with run.lock():
         assert not left.exists()
+    assert all(file.exists() for file in own)
 
 
 def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):

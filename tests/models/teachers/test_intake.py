@@ -240,6 +240,29 @@ def test_a_poor_fit_by_the_statistics_of_the_table_is_warned_about_loudly(here):
     )
 
 
+def test_of_several_targets_the_worst_is_named(here):
+    """A mean of R2 would be above the limit: 1 and 0.8."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    data = dataset(x, np.column_stack([x[:, 0], 1e-6 * (x[:, 1] + 0.5 * rng.normal(size=200)), np.full(200, 3.0)]))
+    linear = nn.Linear(2, 3)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[1.0, 0], [0, 0.9], [0, 0]]))
+        linear.bias.zero_()
+    torch.jit.script(nn.Sequential(linear)).save("m.pt")
+    teacher = teacher_for(TeacherConfig(teacher_from="m.pt", inputs="standardized"), data)
+    [note] = [note for note in teacher.notes if "WARNING: nothing says" in note]
+    assert "for 't1', the worst" in note
+
+
+def test_a_named_scaler_that_fits_worse_than_the_table_is_warned_about(here):
+    """The deviations given as variances: the answers are finite, and wrong."""
+    wrong = {"x_mean": [40.0, 900.0], "x_std": [8.0**2, 120.0**2], "y_mean": 150.0, "y_std": 27.0}
+    (here / "own.json").write_text(json.dumps(wrong))
+    teacher, data = taken(here, "make", teacher_scaler="own.json")
+    assert any(note.startswith("warning: with its own scaler") and "R2" in note for note in teacher.notes)
+
+
 def test_a_scaler_of_the_inputs_alone_asks_for_that_of_the_targets(here):
     (here / "own.json").write_text(json.dumps({"mean": [40.0, 900.0], "std": [8.0, 120.0]}))
     with pytest.raises(ModelError, match="Add y_mean and y_scale to the scaler; the labels suggest 150 and 27"):
