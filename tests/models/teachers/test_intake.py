@@ -244,10 +244,10 @@ def test_of_several_targets_the_worst_is_named(here):
     """A mean of R2 would be above the limit: 1 and 0.8."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 2))
-    data = dataset(x, np.column_stack([x[:, 0], 1e-6 * (x[:, 1] + 0.5 * rng.normal(size=200)), np.full(200, 3.0)]))
-    linear = nn.Linear(2, 3)
+    data = dataset(x, np.column_stack([x[:, 0], 1e-6 * (x[:, 1] + 0.5 * rng.normal(size=200))]))
+    linear = nn.Linear(2, 2)
     with torch.no_grad():
-        linear.weight.copy_(torch.tensor([[1.0, 0], [0, 0.9], [0, 0]]))
+        linear.weight.copy_(torch.tensor([[1.0, 0], [0, 0.9]]))
         linear.bias.zero_()
     torch.jit.script(nn.Sequential(linear)).save("m.pt")
     teacher = teacher_for(TeacherConfig(teacher_from="m.pt", inputs="standardized"), data)
