@@ -127,6 +127,14 @@ BOMBS = {
         "open(path, 'w').write(',' * 12_000_000)",
         "from regkd_edge.data import load_table; load_table(path, ['y'])",
     ),
+    "CSV of one line": (
+        "open(path, 'wb').writelines([b'1,2,' * (1 << 18)] * 40)",
+        "from regkd_edge.data import load_table; load_table(path, ['y'])",
+    ),
+    "CSV of a header and one line": (
+        "open(path, 'wb').writelines([b'a,y\\n', *[b'1,2,' * (1 << 18)] * 40])",
+        "from regkd_edge.data import load_table; load_table(path, ['y'])",
+    ),
     "CSV of long cells": (
         "open(path, 'w').write('a,y\\n' + ('1' * 120_000 + 'x,2\\n') * 9)",
         "from regkd_edge.data import load_table; load_table(path, ['y'])",

@@ -27,11 +27,10 @@ from .fast import NotPlain, blocks_of_numbers, read_numbers
 from .frame import Frame, Odd
 from .header import kind_of_cell
 from .layout import Layout, layout_of, parsed
-from .stream import BROKEN, LONGEST_LINE, check_unpacked, lines_of, opened
+from .stream import BROKEN, HEAD, check_unpacked, first_lines, lines_of, opened
 
 __all__ = ["StreamedText", "read_delimited"]
 
-_HEAD = 2**18  # bytes that the layout is told from
 _FOOTER = 20  # lines of a note below a table
 _CHUNK = 8192  # rows that are converted at a time
 
@@ -100,7 +99,7 @@ class StreamedText:
     def size(self) -> int:
         """About how many rows there are, by the length of the first lines; a compressed file is unpacked once."""
         with _readable(self._source.path), self._source.opened() as stream:
-            head = stream.read(_HEAD)
+            head = stream.read(HEAD)
             lines = max(1, head.count(b"\n"))
         return math.ceil(lines / max(1, len(head)) * check_unpacked(self._source.path))
 
@@ -133,10 +132,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _layout(source: _Source, form: TextFormat) -> Layout:
     with source.opened() as stream:
-        head = stream.read(_HEAD)
-        while head.count(b"\n") < 2 and len(head) < LONGEST_LINE and (more := stream.read(_HEAD)):
-            head += more  # a header of many columns is longer
-        whole = not stream.read(1)
+        head, whole = first_lines(source.path, stream)
     return layout_of(source.path, head, whole, form)
 
 

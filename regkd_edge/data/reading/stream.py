@@ -16,9 +16,10 @@ from ...errors import DataError
 from ...io.arrays import opened_archive
 from ...io.limits import INFLATED_BYTES, INFLATED_RATIO
 
-__all__ = ["LONGEST_LINE", "BROKEN", "check_unpacked", "lines_of", "opened"]
+__all__ = ["BROKEN", "HEAD", "LONGEST_LINE", "check_unpacked", "first_lines", "lines_of", "opened"]
 
-LONGEST_LINE = 16 * 2**20  # characters
+HEAD = 2**18  # bytes that the layout is told from, more where they are not two lines
+LONGEST_LINE = 16 * 2**20  # characters, and of the first two lines bytes
 _LARGEST = 64 * 2**30  # characters of a text table
 _UNPACK = "Unpack it and name the file."
 
@@ -100,6 +101,26 @@ def _decompressed(path: Path) -> IO[bytes] | None:
     return None
 
 
+def first_lines(path: Path, stream: IO[bytes]) -> tuple[bytes, bool]:
+    """Return the bytes that the layout is told from, at least two lines of them, and whether there are no others.
+
+    Raises
+    ------
+    DataError
+        A line that is too long, before anything is told from it.
+    """
+    parts, ends, length = [], {b"\n": 0, b"\r": 0}, 0
+    while max(ends.values()) < 2 and (part := stream.read(HEAD)):  # a header of many columns is longer
+        parts.append(part)
+        end = max(map(part.rfind, ends))
+        length = length + len(part) if end < 0 else len(part) - end - 1
+        for mark in ends:
+            ends[mark] += part.count(mark)
+        if length > LONGEST_LINE:
+            raise _too_long(path, max(ends.values()) + 1, "bytes")
+    return b"".join(parts), not stream.read(1)
+
+
 def lines_of(path: Path, stream: IO[bytes], encoding: str) -> Iterator[str]:
     """The lines with their ends; :class:`DataError` for a line or a file that is too long to be a table."""
     text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
@@ -107,10 +128,17 @@ def lines_of(path: Path, stream: IO[bytes], encoding: str) -> Iterator[str]:
     while line := text.readline(LONGEST_LINE):
         number += 1
         size += len(line)
-        if len(line) == LONGEST_LINE or size > _LARGEST:
+        if len(line) == LONGEST_LINE:
+            raise _too_long(path, number, "characters")
+        if size > _LARGEST:
             raise DataError(
-                f"'{path}' line {number} has more than {LONGEST_LINE:,} characters, or the file more than "
-                f"{_LARGEST:,}.",
-                "Give a table with shorter lines, or Parquet.",
+                f"'{path}' has more than {_LARGEST:,} characters.", "Give the table as Parquet, or in parts."
             )
         yield line
+
+
+def _too_long(path: Path, line: int, unit: str) -> DataError:
+    return DataError(
+        f"'{path}' line {line} has more than {LONGEST_LINE:,} {unit}.",
+        "Give a table with shorter lines, or Parquet.",
+    )
