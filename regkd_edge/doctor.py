@@ -36,8 +36,8 @@ _LIBRARIES = {
     "threadpoolctl": "keep NumPy's threads out of the way",
     "pyarrow": "read Parquet",
 }
-# CUDA of PyTorch's own index, newest first: (oldest version of the driver's CUDA, name of the index).
-_INDEXES = (((13, 0), "cu130"), ((12, 8), "cu128"), ((12, 0), "cu126"), ((11, 8), "cu118"))
+# CUDA of PyTorch's own index, newest first: (oldest version of the driver's CUDA, without zeros at its end; name).
+_INDEXES = (((13,), "cu130"), ((12, 8), "cu128"), ((12,), "cu126"), ((11, 8), "cu118"))
 
 
 def findings() -> list[dict[str, str | None]]:

@@ -67,6 +67,8 @@ def test_a_package_is_asked_for_by_its_range_with_the_pip_of_this_python(machine
     [
         (None, "12.8", "cu128", "built without CUDA"),
         (None, "13.1", "cu130", "built without CUDA"),
+        (None, "13.0", "cu130", "built without CUDA"),
+        (None, "12.0", "cu126", "built without CUDA"),
         ("13.0", "12.4", "cu126", "runs CUDA up to 12.4"),
         ("13.0", "11.8", "cu118", "runs CUDA up to 11.8"),
         ("12.6", "10.2", None, "A newer driver is needed"),

@@ -186,7 +186,7 @@ class _ObjectiveFields(_TermWeights):
     fraction: Fraction = Field(1.0, description="Share of the training and validation rows that the student may see.")
 
 
-class DistillConfig(TrainingFields, PointFields, _ObjectiveFields):  # in the order of the last, to the first
+class DistillConfig(TrainingFields, PointFields, _ObjectiveFields):  # fields come in the reverse order of these
     """The student, its objective, its points and its training."""
 
     renamed: ClassVar[dict[str, str]] = {"backend": "compute", "candidates": "ascent_candidates"}

@@ -16,13 +16,13 @@ from ..objectives import StepRecipe
 from .philox import ASCENT, INPUT, PERTURB, normal, signs
 
 __all__ = [
-    "ascent_candidates",
     "ascent_start",
     "clamp",
     "cotangents",
     "gaussian_inputs",
     "perturb_twin",
     "perturbed",
+    "random_points",
     "smooth",
 ]
 
@@ -113,11 +113,11 @@ def ascent_start(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int
     return clamp(x + shift if recipe.ascent_from_anchor else shift, recipe)
 
 
-def ascent_candidates(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int = 0) -> Tensor:  # [B, C, ...]
+def random_points(x: Tensor, recipe: StepRecipe, seed: int, step: int, first: int = 0) -> Tensor:  # [B, C, ...]
     """Return random points around each row (or around 0), among which the largest disagreement is picked."""
     shift = recipe.ascent_sigma * _noise(x, seed, ASCENT, step, recipe.ascent_candidates, recipe, first)
-    candidates = x[:, None] + shift if recipe.ascent_from_anchor else shift
-    return clamp(candidates.flatten(0, 1), recipe).reshape(candidates.shape)
+    around = x[:, None] + shift if recipe.ascent_from_anchor else shift
+    return clamp(around.flatten(0, 1), recipe).reshape(around.shape)
 
 
 def cotangents(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable, pick_candidates
+from ..objectives import RowQuantities, StepRecipe, base_rows, is_differentiable, pick_farthest
 from ..objectives.bases import squared
 from ..objectives.heads import check_two_heads, first_head
 from ..objectives.matching import StepPoints
@@ -55,7 +55,7 @@ def synthetic_points(
         made["perturbed"] = points.perturbed(x, recipe, seed, step, perturb)
     if "ascended" in recipe.made:
         if searches_at_random(recipe, teacher):
-            made["ascended"] = pick_candidates(student, teacher, points.ascent_candidates(x, recipe, seed, step, first))
+            made["ascended"] = pick_farthest(student, teacher, points.random_points(x, recipe, seed, step, first))
         else:
             start = points.ascent_start(x, recipe, seed, step, first)
             made["ascended"] = ascend(student, teacher, start, recipe, lambda z: points.clamp(z, recipe), whole)

@@ -1,7 +1,7 @@
 """Training objectives: bases, matching terms, and the recipe that names and weights them (needs torch)."""
 
 from .bases import base_rows, base_rows_and_gradient, blend, huber, squared, tbr, tor
-from .networks import ascend, is_differentiable, jacobian_products, pick_candidates
+from .networks import ascend, is_differentiable, jacobian_products, pick_farthest
 from .rows import RowQuantities, row_quantities
 from .step_recipe import (
     KERNEL_COLUMNS,
@@ -27,7 +27,7 @@ __all__ = [
     "huber",
     "is_differentiable",
     "jacobian_products",
-    "pick_candidates",
+    "pick_farthest",
     "row_quantities",
     "squared",
     "tbr",

@@ -18,7 +18,7 @@ __all__ = [
     "ascend",
     "is_differentiable",
     "jacobian_products",
-    "pick_candidates",
+    "pick_farthest",
 ]
 
 Network = Callable[[Tensor], Tensor]  # [B, ...] -> [B, o]
@@ -73,12 +73,12 @@ def ascend(
 
 
 @torch.no_grad()
-def pick_candidates(student: Network, teacher: Network, candidates: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
-    """Return each row's candidate with the largest disagreement: the search that needs no gradient."""
-    b, c = candidates.shape[:2]
-    flat = candidates.reshape(b * c, *candidates.shape[2:])
+def pick_farthest(student: Network, teacher: Network, points: Tensor) -> Tensor:  # [B, C, ...] -> [B, ...]
+    """Return of each row's C points the one with the largest |S-T|^2: the search that needs no gradient."""
+    b, c = points.shape[:2]
+    flat = points.reshape(b * c, *points.shape[2:])
     best = squared(student(flat), teacher(flat)).reshape(b, c).argmax(1)
-    return candidates[torch.arange(b, device=candidates.device), best]
+    return points[torch.arange(b, device=points.device), best]
 
 
 def jacobian_products(

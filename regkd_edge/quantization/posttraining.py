@@ -25,9 +25,8 @@ from .threads import threads_for
 __all__ = ["CORRECTIONS", "CorrectedPlan", "plan_layers"]
 
 
-_WIDE = (
-    64  # inputs: with k times as many, ends are searched on every k-th point, or the time would grow as their square
-)
+# Inputs: with k times as many, ends are searched on every k-th point, or the time would grow as their square.
+_WIDE = 64
 
 
 @dataclass

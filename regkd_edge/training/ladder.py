@@ -3,7 +3,7 @@
 A learning rate that falls along a cosine needs the end beforehand. Here it stays constant on a trunk; from the trunk,
 at 1,000, 2,000, 4,000, ... steps, a branch is taken on which it falls to 0 over a quarter as many steps more (warmup,
 stable, decay: Hu et al. 2024, section 4; branching so is ours). The branch is what is judged and kept. The trunk goes
-on as long as a doubling brings at least ``LEAST_GAIN``. The branches cost a quarter on top of the trunk.
+on as long as a doubling brings at least ``LEAST_GAIN``. The branches together cost up to half of the trunk on top.
 
 A student that reads labels may know the noise of few rows by heart after 1,000 steps. It is judged from a quarter of
 these on; what it gains or loses before the first 1,000 does not end its training.

@@ -14,7 +14,7 @@ from regkd_edge.objectives.networks import (  # fmt: skip
     ascent_update,
     central_products,
     jacobian_products,
-    pick_candidates,
+    pick_farthest,
 )
 from regkd_edge.objectives.rows import row_quantities
 
@@ -135,7 +135,7 @@ def test_a_step_of_each_rule_is_its_formula(rule):
 
 def test_each_row_keeps_its_candidate_with_the_largest_disagreement():
     candidates = torch.randn(5, 3, D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    got = pick_candidates(student, teacher, candidates)
+    got = pick_farthest(student, teacher, candidates)
     for row, kept in zip(candidates, got):
         sizes = [float(((c @ GAP + 0.25) ** 2).sum()) for c in row]
         torch.testing.assert_close(kept, row[sizes.index(max(sizes))])

@@ -245,7 +245,7 @@ def test_the_race_is_shown_per_target_in_its_unit_and_pooled_second():
         "0.9000",
     ]
     race["candidates"][3]["steps"] = [120]
-    assert ">120<" in race_table(race), "its steps cost more: the first rung gave it fewer"
+    assert ">120<" in race_table(race), "each candidate has the steps of its own record"
 
 
 def test_of_many_candidates_the_nearest_are_drawn_and_the_rest_are_folded_away():

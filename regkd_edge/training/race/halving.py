@@ -254,8 +254,8 @@ def _costly(
     base_steps: int | None,
 ) -> list[Entrant]:
     """Let those with costly steps enter, and take as many as the others; return those that did not diverge."""
-    allowed_ones = who if state.means is None else state.means.who
-    found = [enter(candidate, config, folds) for candidate in allowed_ones if candidate.share != 1.0]
+    affordable = who if state.means is None else state.means.who
+    found = [enter(candidate, config, folds) for candidate in affordable if candidate.share != 1.0]
     costly = [one for one in found if one is not None]
     weigh([*state.entrants[:1], *costly])
     if not allowed(base_steps, state.entrants, costly, len(folds), rung):
