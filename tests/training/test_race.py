@@ -11,6 +11,7 @@ import pytest
 from regkd_edge.config import DistillConfig, RunConfig, TeacherConfig
 from regkd_edge.data import Dataset, Table, split
 from regkd_edge.errors import UserError
+from regkd_edge.io.text import significant
 from regkd_edge.models import ArrayFunction, Teacher
 from regkd_edge.recipes.candidates import BASE_ALONE, LABELS_ALONE, MIXTURE, Candidate, candidates
 from regkd_edge.training import distill, ladder, recipe_of, train_teacher
@@ -98,9 +99,8 @@ def test_distances_are_stored_and_said_per_target_in_its_unit(tmp_path):
     by_title = {one["title"]: one["target_distance_to_teacher"][-1] for one in race["candidates"]}
     if race["winner"] != race["base"]:
         base, ours = by_title[race["base"]], by_title[race["winner"]]
-        assert (
-            f"held-out rows: {base[0]:.3g} against {ours[0]:.3g} (power [W]), {base[1]:.3g} against" in student.notes[0]
-        )
+        said = [f"{significant(other, 3)} against {significant(own, 3)}" for other, own in zip(base, ours)]
+        assert f"held-out rows: {said[0]} (power [W]), {said[1]} (strain)" in student.notes[0]
         assert student.notes[0].endswith("standard deviations (pooled)")
     student.save(tmp_path, data)
     assert json.loads((tmp_path / "race.json").read_text())["candidates"] == race["candidates"]
@@ -316,9 +316,9 @@ def test_the_notes_say_where_a_nearer_student_gains_nothing_in_the_labels():
     worse, better = (Heat(90, units, pair(0.1, 0.2), pair(ours, 0.46), None) for ours in (0.49, 0.4))
     (said,) = notes(held(mixture, base, worse), history)
     assert "90 validation rows it is not nearer than the base alone, 0.980 against 0.920 (y), a difference" in said
-    assert said.endswith("error is 1 (y)")
+    assert said.endswith("error is 1.00 (y)")
     (said,) = notes(held(mixture, base, better), history)
-    assert said.startswith("the teacher's own error on held-out labels, 1 (y), is far above")
+    assert said.startswith("the teacher's own error on held-out labels, 1.00 (y), is far above")
     assert notes(held(base, base), history) == [], "the sentence has said that no term helped"
     hardly = Heat(90, units, pair(0.1, 0.2), pair(0.4577, 0.46), None)
     (said,) = notes(held(mixture, base, hardly), history)
