@@ -44,7 +44,7 @@ def build_here(run: RunFolder, content: dict[str, Any], backend: str, graph: str
         if f"engines/native.{graph}/{MANIFEST}" not in content["files"]:
             raise GraphError(f"the bundle has no native engine for the {graph} graph.", "Use another back end for it.")
         met = api.manifest_of(folder).backend
-        if met != backend:  # else its file would be given to a runtime that was not asked for
+        if met != backend:  # else its file would be given to a runtime that nobody chose
             raise RunFolderError(
                 f"the manifest of '{folder}' names the back end '{met}', expected '{backend}'.",
                 "Do not use this bundle.",

@@ -31,6 +31,6 @@ def spread_of(
 ) -> np.ndarray:  # [o]
     """Return the standard deviation of each column, and exactly 0 where it is constant.
 
-    The mean of ten times 0.1 is not 0.1: the deviation from it, 1.4e-17, is no spread to divide by.
+    The mean of ten times 0.1 is not 0.1: the deviation from it, 1.4e-17, must not divide anything.
     """
     return np.where(np.ptp(values, axis=0) > 0, values.std(axis=0), 0.0)

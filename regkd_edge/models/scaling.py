@@ -112,7 +112,7 @@ def scalers_in(content: Any, d: int, o: int) -> Scalers | None:
 def _both(x: Scaler | None, y: Scaler | None, o: int, of_targets: Sequence[str]) -> Scalers | None:
     if x is not None and y is None and of_targets:
         raise ModelError(
-            f"the teacher's scaler holds {', '.join(map(repr, of_targets[:4]))} for the targets, which is no mean and "
+            f"the teacher's scaler holds {', '.join(map(repr, of_targets[:4]))} for the targets, expected a mean and "
             f"scale of {o} target{'s' * (o > 1)}.",
             "Give y_mean and y_scale in the order of the targets (a scale of 1 where they were only centred).",
         )

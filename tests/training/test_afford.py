@@ -107,10 +107,10 @@ def test_a_race_that_was_interrupted_goes_on_with_what_it_was_allowed(data, tmp_
     monkeypatch.setattr(halving, "decided", lambda running, measure: False)
     advance_all = halving.advance_all
 
-    def interrupted(entrants, rung, goals=None):
+    def interrupted(entrants, rung):
         if rung == 16:
             raise KeyboardInterrupt
-        advance_all(entrants, rung, goals)
+        advance_all(entrants, rung)
 
     monkeypatch.setattr(halving, "advance_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
