@@ -132,5 +132,5 @@ def test_doctor_says_what_is_there(cli):
     assert outcome.code == 0
     whats = {row["what"]: row["state"] for row in outcome.json()["table"]}
     assert whats["back end onnxruntime"] == "ready"
-    assert whats["extension, CUDA half"] in ("built", "not built")
+    assert whats["extension, CUDA half"] in ("ready", "not needed", "absent", "mismatched")
     assert cli(*shlex.split(example("doctor"))[1:]).code == 0
