@@ -77,7 +77,7 @@ _OPENERS = {
     "data/reading/npz": "npy", "data/reading/mat": "mat", "data/reading/stream": "csv, gz, zip, text table",
     "data/reading/parquet": "parquet",
     "data/reading/workbook": "workbook", "data/reading/fast": "csv",
-    "data/store": "dataset, names of a dataset, predictions",
+    "data/store": "dataset, names of a dataset, predictions", "doctor": "files of installed packages",
     "engines/base": "its size alone", "engines/manifest": "manifest", "engines/native/backend": "native",
     "engines/onnxruntime": "onnx",
     "engines/tensorrt/network": "onnx", "engines/host": "the kernel's files", "export/check": "the graph just exported",
