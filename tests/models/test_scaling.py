@@ -157,7 +157,7 @@ def test_what_is_no_scaler_of_these_inputs(content):
 
 
 def test_statistics_of_inputs_and_targets_in_one_place_are_told_apart_by_their_names():
-    """Of as many targets as inputs: the length tells nothing."""
+    """With as many targets as inputs, the length does not say whose statistics they are."""
     values = {"x_mean": [1.0, 2.0], "x_std": [3.0, 4.0], "y_mean": [5.0, 6.0], "y_std": [7.0, 8.0]}
     [(found, _)] = [find_scalers([("a file", {"stats": values})], 2, 2)]
     assert found.x.mean.tolist() == [1.0, 2.0] and found.y.scale.tolist() == [7.0, 8.0]

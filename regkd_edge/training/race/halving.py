@@ -91,9 +91,10 @@ class Race:
 
     @property
     def ends(self) -> Pair | None:
-        """Distances to the teacher of whose student is kept and of the base alone, both at their end; None: unknown."""
+        """Distances to the teacher of whose student is kept and of the base alone, both at their end, where many rows
+        are held out and the base is trained first. None elsewhere: all folds of the race say more than few rows."""
         compared = self.heat is not None and self.heat.labels_alone is None and self.kept is not self.base
-        return self.heat.distance if compared and self.measure == "teacher" else None
+        return self.heat.distance if compared and self.base_steps is not None and self.measure == "teacher" else None
 
     @property
     def gain(self) -> float:

@@ -37,7 +37,7 @@ def sentence(race: Race) -> str:
         return f"{why}; no term brought the student nearer to the {race.measure} on held-out rows"
     if not math.isfinite(race.score(base)):
         return f"{why}; the base alone diverged"
-    if race.ends is not None and race.base_steps is not None:
+    if race.ends is not None:
         farther, figures = 1.0 / max(1.0 - race.gain, 1e-12) - 1.0, Pair(*_turned(race.ends)).said(race.units)
         return (
             f"{why}; trained to its end too, the base alone is {farther:.0%} farther from the teacher on "

@@ -118,7 +118,7 @@ def test_an_input_that_is_the_target_cut_into_classes_is_named(shape, levels):
     label = np.digitize(y, np.quantile(y, np.arange(1, levels) / levels)).astype(float)
     x = np.column_stack([rng.normal(size=400), label])
     (note,) = given_away(x, y[:, None], ["load", "state"], ["life"])
-    assert f"input 'state' is target 'life' cut into {levels} classes" in note and "--drop state" in note
+    assert f"input 'state' looks like target 'life' cut into {levels} classes" in note and "--drop state" in note
 
 
 @pytest.mark.parametrize("shift", [3.0, 7.0, 8.0, 30.0])
