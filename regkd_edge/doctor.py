@@ -7,6 +7,7 @@ not recommended without one, a Jetson gets its TensorRT from the system, and pip
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
@@ -259,16 +260,22 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def _on_path(module: str) -> bool:
+    """Whether Python's path has ``module``. Finders of other packages are not questioned: setuptools' takes the question
+    after pip for pip itself at work, and cannot be imported in this process from then on (``torch.compile`` needs it)."""
+    return importlib.machinery.PathFinder.find_spec(module) is not None
+
+
 def _pip(*words: str) -> str | None:
     """The command that installs packages for this Python, or None where it has no way to install any."""
     python = shlex.quote(sys.executable)
     managed = sys.prefix == sys.base_prefix and Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").is_file()
     given = shlex.join([*(["--break-system-packages"] if managed else []), *words])
-    if importlib.util.find_spec("pip") is not None:
+    if _on_path("pip"):
         return f"{python} -m pip install {given}"
     if shutil.which("uv"):
         return f"uv pip install --python {python} {given}"
-    if importlib.util.find_spec("ensurepip") is not None and not managed:
+    if _on_path("ensurepip") and not managed:
         return f"{python} -m ensurepip && {python} -m pip install {given}"
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -36,7 +37,8 @@ def machine(monkeypatch):
         monkeypatch.setattr(doctor, "_cuda_of_torch", lambda: cuda)
         monkeypatch.setattr(doctor, "_is_jetson", lambda: jetson)
         monkeypatch.setattr(doctor.importlib, "import_module", load)
-        monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None if name != "pip" or not pip else 1)
+        monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr(doctor, "_on_path", lambda name: name == "pip" and pip)
         monkeypatch.setattr(doctor.shutil, "which", which)
         monkeypatch.setattr(doctor.platform, "machine", lambda: arch)
         monkeypatch.setattr(doctor, "_backends", list)
@@ -153,3 +155,12 @@ def test_a_python_of_the_system_is_told_that_it_may_be_changed(tmp_path, monkeyp
     assert "--break-system-packages" not in (doctor._pip("x") or ""), "an environment of its own"
     monkeypatch.setattr(doctor.sys, "prefix", doctor.sys.base_prefix)
     assert "--break-system-packages x" in (doctor._pip("x") or "")
+
+
+def test_the_examination_leaves_the_process_as_it_was():
+    words = (
+        "from regkd_edge import doctor; import sys; doctor.findings();"
+        "import setuptools, distutils.core; print('_distutils' in distutils.core.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", words], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr[-800:]
