@@ -261,8 +261,10 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def _on_path(module: str) -> bool:
-    """Whether Python's path has ``module``. Finders of other packages are not questioned: setuptools' takes the question
-    after pip for pip itself at work, and cannot be imported in this process from then on (``torch.compile`` needs it)."""
+    """Whether Python's path has ``module``.
+
+    Finders of other packages are not questioned: after a question for pip that of setuptools hides its distutils, and
+    torch.compile, which imports setuptools, fails in this process."""
     return importlib.machinery.PathFinder.find_spec(module) is not None
 
 
