@@ -8,7 +8,7 @@ along a fine axis, whose neighbours are near each other as well, does not count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -52,12 +52,13 @@ def close_groups(
         limit = radius * len(kept) ** 0.5
         if (near <= limit).mean() < _GROUPED:
             continue
-        groups, apart, off = _linked(distinct, limit)
+        groups = _linked(distinct, limit)
         count, sizes = int(groups.max()) + 1, np.bincount(groups)
         if count < _FEWEST or sizes.max() > 0.5 * len(distinct):
             break  # a wider radius joins more
-        tight = np.median(off) <= _TIGHT * limit and np.median(apart) >= _APART * limit
-        if 2 * count <= len(distinct) and tight:  # the widest radius leaves no copy apart
+        alone = 2 * count > len(distinct)
+        if not alone and _is_tight(distinct, groups, _TIGHT * limit, _APART * limit):
+            # The widest radius leaves no copy apart.
             groups = _with_fragments(distinct, groups, _APART * limit)
             found = groups[copies.reshape(-1)].astype(np.int64), radius <= _COPIES
             if radius > _COPIES:
@@ -70,50 +71,61 @@ def _with_fragments(z: np.ndarray, groups: np.ndarray, limit: float) -> np.ndarr
 
     Groups stay as they are where that makes a chain of them, as on a fine axis.
     """
-    joined, apart, off = _linked(z, limit)
+    joined = _linked(z, limit)
     before, count = int(groups.max()) + 1, int(joined.max()) + 1
     sizes = np.bincount(joined)
-    tight = np.median(off) <= limit and np.median(apart) >= limit
     keeps = _FEWEST <= count < before and sizes.max() <= max(0.5 * len(z), 2 * np.bincount(groups).max())
-    return joined if keeps and tight else groups
+    return joined if keeps and _is_tight(z, joined, limit, limit) else groups
 
 
-def _distances(z: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
-    """Distances of some rows to all, exact near 0 too."""
+def _blocks(z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Squared distances of 256 rows to all, and of the next; exact near 0 too. A block is the caller's to change."""
     norms = (z**2).sum(axis=1)
-    squares = np.maximum(norms[rows, None] + norms - 2 * z[rows] @ z.T, 0)
-    close = np.nonzero(squares < 1e-6 * norms.mean())  # there the difference of large numbers is only rounding
-    squares[close] = ((z[rows][close[0]] - z[close[1]]) ** 2).sum(axis=1)
-    return np.sqrt(squares)
+    small = 1e-6 * norms.mean()  # below it the difference of large numbers is only rounding
+    for begin in range(0, len(z), 256):
+        rows = slice(begin, begin + 256)
+        squares = z[rows] @ (-2 * z.T)
+        squares += norms
+        squares += norms[rows, None]
+        at, to = np.divmod(np.flatnonzero(squares < small), len(z))
+        squares[at, to] = ((z[begin + at] - z[to]) ** 2).sum(axis=1)
+        yield rows, squares
 
 
 def _nearest(z: np.ndarray) -> np.ndarray:  # [n]
     near = np.empty(len(z))
-    for begin in range(0, len(z), 256):
-        distances = _distances(z, slice(begin, begin + 256))
-        distances[np.arange(len(distances)), begin + np.arange(len(distances))] = np.inf
-        near[begin : begin + 256] = distances.min(axis=1)
-    return near
+    for rows, squares in _blocks(z):
+        squares[np.arange(len(squares)), rows.start + np.arange(len(squares))] = np.inf
+        near[rows] = squares.min(axis=1)
+    return np.sqrt(near)
 
 
-def _linked(z: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Group of each row, the distance of that group to the nearest other row, and
-    of the row to the middle of its group.
-    """
+def _linked(z: np.ndarray, limit: float) -> np.ndarray:  # int64 [n]
+    """Group of each row: all that is reached from it in steps of ``limit`` at most."""
+    close = np.empty((len(z), len(z)), dtype=bool)
+    for rows, squares in _blocks(z):
+        close[rows] = squares <= limit**2
     groups, count = np.full(len(z), -1), 0
     for first in range(len(z)):
         if groups[first] >= 0:
             continue
         groups[first], ends = count, np.array([first])
         while len(ends):  # the rows that were reached last, and from there the next ones
-            reached = (_distances(z, ends[:256]) <= limit).any(axis=0)
-            new = np.flatnonzero(reached & (groups < 0))
-            groups[new], ends = count, np.concatenate([ends[256:], new])
+            reached = close[ends].any(axis=0)
+            ends = np.flatnonzero(reached & (groups < 0))
+            groups[ends] = count
         count += 1
-    apart = np.full(count, np.inf)
-    for begin in range(0, len(z), 256):
-        distances = _distances(z, slice(begin, begin + 256))
-        distances[groups[begin : begin + 256, None] == groups] = np.inf
-        np.minimum.at(apart, groups[begin : begin + 256], distances.min(axis=1))
+    return groups
+
+
+def _is_tight(z: np.ndarray, groups: np.ndarray, size: float, apart: float) -> bool:
+    """Whether most rows are within ``size`` of the middle of their group, and their group ``apart`` from other rows."""
+    count = int(groups.max()) + 1
     middle = np.column_stack([np.bincount(groups, column) for column in z.T]) / np.bincount(groups)[:, None]
-    return groups, apart[groups], np.sqrt(((z - middle[groups]) ** 2).sum(axis=1))
+    if np.median(np.sqrt(((z - middle[groups]) ** 2).sum(axis=1))) > size:
+        return False
+    least = np.full(count, np.inf)
+    for rows, squares in _blocks(z):
+        squares[groups[rows, None] == groups] = np.inf
+        np.minimum.at(least, groups[rows], squares.min(axis=1))
+    return bool(np.median(np.sqrt(least[groups])) >= apart)
