@@ -15,7 +15,6 @@ from regkd_edge.errors import UserError
 from regkd_edge.fused import Optimizer
 from regkd_edge.objectives import Schedule, StepRecipe
 from regkd_edge.recipes import RECIPES
-from regkd_edge.sampling import latent
 from regkd_edge.training import distill, optimizer_of, train_teacher
 from regkd_edge.training.job import Training
 
@@ -58,14 +57,6 @@ def teacher(data):
     return train_teacher(data, TeacherConfig(teacher="mlp:12,8:tanh", epochs=5), 0).as_teacher()
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """The search of the latent as short as it can be: its quality is judged elsewhere."""
-    fit, tune = latent.fit_vae, latent.tune
-    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
-    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
-
-
 def test_every_base_and_sampler_is_in_the_matrix():
     assert set(LABELS) | set(TEACHER) == set(BASES)
     assert (
@@ -80,7 +71,7 @@ def test_what_does_not_go_together_is_refused_with_the_reason(case):
 
 
 @pytest.mark.parametrize("case", [case for case, reason in MATRIX.items() if not reason], ids=str)
-def test_what_goes_together_trains(data, teacher, case):
+def test_what_goes_together_trains(data, teacher, short_latent, case):
     config = short(**fields(*case, steps=40, student="mlp:6:tanh"))
     trained = distill(data, teacher, config, 0)
     assert trained.module.widths == [3, 6, 2]  # one output set, whatever was trained along
@@ -91,6 +82,7 @@ def test_what_goes_together_trains(data, teacher, case):
     in_torch = config.base == "rkd" or config.heads == 2
     assert (trained.choice.compute == "torch") == in_torch  # the fused core wherever it covers the objective
     assert trained.setup["sampler"] == config.drawn
+    assert bool(short_latent) == (config.drawn == "latent")
 
 
 @pytest.mark.parametrize("layers", [(0, 0), (0, 1), (-1, -1)])
@@ -186,6 +178,7 @@ def test_the_data_free_recipes_are_the_papers(data, teacher, monkeypatch):
     assert drawn.mean(0).abs().max() < 0.05 and (drawn.T.cov() - torch.eye(3)).abs().max() < 0.06
 
 
+@pytest.mark.usefixtures("short_latent")
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_named_recipe_trains(data, teacher, name):
     chosen = RunConfig.from_dict(

@@ -78,18 +78,15 @@ def test_rows_are_followed(data, teacher, yaml, rows):
     assert set(np.round(x[:, 1], 3)) <= {0, 1, 2, 3, 4, 5} and np.allclose(x[:, 2], 2, atol=1e-4)
 
 
+@pytest.mark.usefixtures("short_latent")
 @pytest.mark.parametrize("sampler", ["generator", "direct", "anchored", "latent", "mixed"])
 def test_searched_points_stay_where_inputs_can_be(data, teacher, yaml, rows, sampler, monkeypatch):
     """Every point of the feed, and the box of the perturbed and ascended points."""
-    from regkd_edge.sampling import latent
     from regkd_edge.training import setting
 
     seen = []
     genuine = setting.source_of
     monkeypatch.setattr(setting, "source_of", lambda *a: seen.append((a, genuine(*a))) or seen[-1][1])
-    fit, tune = latent.fit_vae, latent.tune
-    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
-    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
     trained = distill(data, teacher, short(no_data=True, sampler=sampler, describe=yaml, like=rows, terms=["pm"]), 0)
     (_, recipe, _, known, _), source = seen[0]
     x = source.feed.draw(40) if source.feed is not None else source.x

@@ -7,7 +7,6 @@ import torch
 
 from regkd_edge.config import TeacherConfig
 from regkd_edge.models import ArrayFunction, Teacher
-from regkd_edge.sampling import latent
 from regkd_edge.training import distill, loop, shards, train_teacher
 
 from .test_train import make_dataset, same_weights, short
@@ -163,12 +162,10 @@ SAMPLED = {
 }
 
 
+@pytest.mark.usefixtures("short_latent")
 @pytest.mark.parametrize("kind", SAMPLED)
-def test_every_sampler_and_student_continues_with_the_same_bits(data, teacher, tmp_path, monkeypatch, kind):
+def test_every_sampler_and_student_continues_with_the_same_bits(data, teacher, tmp_path, kind):
     """The samplers that learn keep it in the checkpoint; what is fitted before the first step is fitted again."""
-    fit, tune = latent.fit_vae, latent.tune
-    monkeypatch.setattr(latent, "fit_vae", lambda *a, **k: fit(*a, **{**k, "steps": 30}))
-    monkeypatch.setattr(latent, "tune", lambda *a, **k: tune(*a, **{**k, "evaluations": 3, "points": 32}))
     config = short(**{"terms": ["pm", "gm"], "steps": 120, **SAMPLED[kind]})
 
     def progress(step, *_):
