@@ -1,7 +1,11 @@
-"""nvcc compiles every kernel file for every architecture that a release ships: no spills, no warnings."""
+"""nvcc compiles every kernel file for the architectures that a release ships: no spills, no warnings.
+
+The training kernels take 20 s for each of them: here for 80 and 90, with REGKD_EDGE_ALL_ARCHITECTURES=1 for all.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,8 +26,7 @@ ARCHITECTURES = {
     "110": ["110"],
     "120": ["120"],
 }
-# Of the training kernel, whose assembly takes 20 s each: those that come first with an instruction set, and 89.
-FEW = ("75", "80", "89", "90", "100", "120")
+ALL = bool(os.environ.get("REGKD_EDGE_ALL_ARCHITECTURES"))
 FLAGS = ["-std=c++20", "-O3", "-fmad=false", "-Werror", "all-warnings"]
 KERNELS = {
     "perturb.cu": "perturb_kernel",
@@ -99,8 +102,8 @@ def test_small_kernels_compile_for_all_architectures(name, tmp_path):
 @needs_nvcc
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["train.cu", "small.cu"])
-def test_the_training_kernels_compile_for_all_architectures(name, tmp_path):
-    wanted = [a for a in wanted_architectures() if name != "train.cu" or a in FEW]
+def test_the_training_kernels_compile(name, tmp_path):
+    wanted = [a for a in wanted_architectures() if ALL or a in ("80", "90")]
     halves = [wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]]
     with ThreadPoolExecutor(2) as pool:
         sources = [ROOT / "csrc" / "cuda" / name] * 2
@@ -118,7 +121,7 @@ def test_one_ptx_serves_80_to_89(tmp_path):
     names = re.findall(r"__CUDA_ARCH__ *[<>=!]+ *(\d+)", "".join(path.read_text() for path in sources))
     assert set(names) == {"800", "900"}
     texts = []
-    for a in ("80", "86", "87", "89"):
+    for a in ("80", "89"):
         run_nvcc("-ptx", f"-arch=compute_{a}", str(SOURCES[0].parent / "small.cu"), "-o", str(tmp_path / a))
         texts.append((tmp_path / a).read_text().replace(f".target sm_{a}", ".target"))
     assert len(set(texts)) == 1
