@@ -79,7 +79,7 @@ def _with_fragments(z: np.ndarray, groups: np.ndarray, limit: float) -> np.ndarr
 
 
 def _blocks(z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances of 256 rows to all, and of the next; exact near 0 too. A block is the caller's to change."""
+    """Squared distances of 256 rows to all, and of the next; exact near 0 too. A block may be changed."""
     norms = (z**2).sum(axis=1)
     small = 1e-6 * norms.mean()  # below it the difference of large numbers is only rounding
     for begin in range(0, len(z), 256):
@@ -119,7 +119,7 @@ def _linked(z: np.ndarray, limit: float) -> np.ndarray:  # int64 [n]
 
 
 def _is_tight(z: np.ndarray, groups: np.ndarray, size: float, apart: float) -> bool:
-    """Whether most rows are within ``size`` of the middle of their group, and their group ``apart`` from other rows."""
+    """Whether the median row is within ``size`` of the middle of its group, and its group ``apart`` from other rows."""
     count = int(groups.max()) + 1
     middle = np.column_stack([np.bincount(groups, column) for column in z.T]) / np.bincount(groups)[:, None]
     if np.median(np.sqrt(((z - middle[groups]) ** 2).sum(axis=1))) > size:
