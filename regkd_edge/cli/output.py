@@ -14,6 +14,9 @@ from .screen import console, put, settings, width
 __all__ = ["console", "error_line", "number", "show"]
 
 
+_DIGITS = {"seconds": 2}  # of figures that differ more than that from call to call
+
+
 def error_line(cause: str, remedy: str, as_json: bool) -> None:
     """Print one line with the cause and the remedy, folded on a terminal; with ``--json`` an object on stdout too."""
     if as_json:
@@ -108,4 +111,4 @@ def _table(rows: Sequence[dict[str, Any]], headings: Mapping[str, str]) -> TextT
         Column(headings.get(key, key.replace("_", " ")), text=not numeric[key], rank=place)
         for place, key in enumerate(keys)
     ]
-    return TextTable(columns, [[number(row.get(key)) for key in keys] for row in rows])
+    return TextTable(columns, [[number(row.get(key), _DIGITS.get(key, 4)) for key in keys] for row in rows])

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..io.text import Column, TextTable, significant
+from ..io.text import Column, TextTable, fold, significant
+from ..measure.accuracy import unit_of
 from .rows import kept_within
 
-__all__ = ["OF_TARGET", "TEXTS", "cell", "columns", "console_table", "figure", "percent", "size"]
+__all__ = ["OF_TARGET", "TEXTS", "cell", "columns", "console_table", "figure", "in_heading", "percent", "size"]
+
+
+_NARROW, _MOST_LINES = 14, 3  # of a heading over numbers: cells, lines
 
 
 def figure(value: float | None, digits: int = 4) -> str:
@@ -36,6 +40,17 @@ def percent(value: float | None) -> str:
         return "–"
     written = f"{value:+.2%}" if abs(value) < 1 else f"{value:+,.0%}"
     return written[1:] if written[1:] == "0.00%" else written
+
+
+def in_heading(target: str) -> str:
+    """Return what a heading says of the only target: its name in brackets, of a long one the unit alone, or nothing.
+
+    A heading of nine short lines over a narrow column cannot be read; a sentence below the table has the whole name.
+    """
+    for said in (target, unit_of(target)):
+        if said and len(fold(f"({said})", _NARROW)) <= _MOST_LINES:
+            return f" ({said})"
+    return ""
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[Any], str], int]]:
@@ -107,7 +122,7 @@ def console_table(rows: Sequence[dict[str, Any]], recommended: str | None = None
             )
     heads = [
         Column(
-            f"{heading} ({unit})" if unit and key == "rmse" else heading,
+            f"{heading}{in_heading(unit)}" if unit and key == "rmse" else heading,
             text=key in TEXTS,
             rank=rank,
         )

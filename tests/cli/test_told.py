@@ -1,0 +1,56 @@
+"""What is said below the tables: how networks were trained, and which target a narrow heading has no room for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regkd_edge.cli.tables import graphs, teacher_notes, training_notes
+from regkd_edge.io.text import display_width, fold
+from regkd_edge.report.table import in_heading
+
+LONG = "volumetric_heat_transfer_coefficient_of_the_secondary_loop"
+
+
+def trained(why="every term is supported", **more):
+    return {"steps": 1200, "seconds": 0.41, "compute": "cpu", "compute_reason": why, **more}
+
+
+def test_one_reason_is_given_once():
+    assert training_notes({"baseline": trained(), "student": trained(), "external": {}}) == [
+        "baseline: 1,200 steps in 0.4 s by 'cpu' (every term is supported).",
+        "student: 1,200 steps in 0.4 s by 'cpu' too.",
+    ]
+    _, other = training_notes({"baseline": trained(), "student": trained("another")})
+    assert other.endswith("by 'cpu' (another).")
+    assert teacher_notes(trained()) == ["teacher: 1,200 steps in 0.4 s by 'cpu' (every term is supported)."]
+
+
+def test_seconds_that_are_those_of_the_race_are_not_taken_for_those_of_the_steps():
+    [said] = training_notes({"student": trained(race={"winner": "PM"})})
+    assert said.startswith("student: 1,200 steps and the race before them in 0.4 s")
+
+
+def graph(name):
+    check = {"targets": [{"name": name, "rmse": 0.5, "max_abs": 1.5}]}
+    return {"precision": "int8", "target": "a graph", "size_bytes": 10, "pairs": 3, "share": {}, "check": check}
+
+
+@pytest.mark.parametrize(
+    ("target", "heading", "below"),
+    [
+        ("power [W]", "RMS change against fp32 (power [W])", []),
+        (f"{LONG} [kWh/m^2]", "RMS change against fp32 (kWh/m^2)", [f"Target: {LONG} [kWh/m^2]."]),
+        (LONG, "RMS change against fp32", [f"Target: {LONG}."]),
+    ],
+)
+def test_a_long_name_stands_below_the_table_and_its_unit_in_the_heading(target, heading, below):
+    shown = graphs([graph(target)])
+    assert shown["table"].columns[1].heading == heading and shown["footnotes"] == below
+
+
+@given(st.text("ab_ -[]/", min_size=1, max_size=80))
+def test_what_a_heading_says_takes_three_short_lines(target):
+    lines = fold(in_heading(target), 14)
+    assert len(lines) <= 3 and all(display_width(line) <= 14 for line in lines)
