@@ -22,6 +22,7 @@ __all__ = [
     "show_report",
     "teacher_notes",
     "training_notes",
+    "whole_name",
 ]
 
 
@@ -41,7 +42,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
         "rows": report.rows,
         "table": table,
         "footnotes": [
-            *_whole_name(report.target_names),
+            *whole_name(report.target_names),
             *(f"FAILED: {name}: {reason}." for name, reason in report.failed.items()),
             *dict.fromkeys(said for bench in report.facts["benches"].values() if (said := busy(bench["machine"]))),
             *report.dashes,
@@ -52,7 +53,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _whole_name(targets: Sequence[str]) -> list[str]:
+def whole_name(targets: Sequence[str]) -> list[str]:
     """Return which target a table is about, where that name is too long for its headings."""
     from ..report.table import in_heading
 
@@ -116,7 +117,7 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
                     *(about if place == 0 else [""] * len(about)),
                 ]
             )
-    return {"rows": rows, "table": TextTable(columns, lines), "footnotes": _whole_name(names)}
+    return {"rows": rows, "table": TextTable(columns, lines), "footnotes": whole_name(names)}
 
 
 def export_note(summary: dict[str, Any]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regkd_edge.cli.output import readable, show
 from regkd_edge.cli.tables import graphs, teacher_notes, training_notes
 from regkd_edge.io.text import display_width, fold
 from regkd_edge.report.table import in_heading
@@ -43,8 +46,10 @@ def graph(name):
         ("power [W]", "RMS change against fp32 (power [W])", []),
         (f"{LONG} [kWh/m^2]", "RMS change against fp32 (kWh/m^2)", [f"Target: {LONG} [kWh/m^2]."]),
         (LONG, "RMS change against fp32", [f"Target: {LONG}."]),
+        ("flux [kWh per square metre per kelvin]", "RMS change against fp32",
+         ["Target: flux [kWh per square metre per kelvin]."]),
     ],
-)
+)  # fmt: skip
 def test_a_long_name_stands_below_the_table_and_its_unit_in_the_heading(target, heading, below):
     shown = graphs([graph(target)])
     assert shown["table"].columns[1].heading == heading and shown["footnotes"] == below
@@ -52,5 +57,22 @@ def test_a_long_name_stands_below_the_table_and_its_unit_in_the_heading(target, 
 
 @given(st.text("ab_ -[]/", min_size=1, max_size=80))
 def test_what_a_heading_says_takes_three_short_lines(target):
-    lines = fold(in_heading(target), 14)
-    assert len(lines) <= 3 and all(display_width(line) <= 14 for line in lines)
+    said = in_heading(target)
+    width = min(max(8, *map(len, said.split())), 14) if said else 14  # as wide as the column will be
+    lines = fold(said, width)
+    assert len(lines) <= 3 and all(display_width(line) <= width for line in lines)
+
+
+def test_a_column_that_says_nothing_is_not_shown(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    rows = [{"graph": "fp32", "node": "", "seconds": 0.38700001}, {"graph": "fp16", "node": "", "seconds": 61.2}]
+    show("graphs", rows, as_json=False)
+    out = capsys.readouterr().out
+    assert "node" not in out and "0.39" in out and "0.387" not in out and "61" in out
+    show("graphs", rows, as_json=True)
+    assert json.loads(capsys.readouterr().out)["table"] == rows, "a program gets every key and every digit"
+
+
+def test_a_moment_is_read_and_folded_as_words():
+    assert readable("2026-11-28T16:23:06Z") == "2026-11-28 16:23:06 UTC" and readable(None) is None
+    assert fold(readable("2026-11-28T16:23:06Z"), 14) == ["2026-11-28", "16:23:06 UTC"]

@@ -135,6 +135,12 @@ def test_console_table_has_a_line_per_row_and_target(report):
     assert any("(power)" in line for line, _ in lines)
 
 
+def test_a_latency_that_no_row_has_takes_no_column(report):
+    rows = [{**row, "p99_us_b1": None} for row in report.rows]
+    heads = [column.heading for column in console_table(rows).columns]
+    assert "p50 µs, batch 1" in heads and "p99 µs, batch 16" in heads and "p99 µs, batch 1" not in heads
+
+
 def test_linked_files_exist_in_the_run(measured_run, tmp_path):
     run = type(measured_run)(shutil.copytree(measured_run.path, tmp_path / "pump"))
     paths = write_report(run)
