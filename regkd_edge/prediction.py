@@ -35,13 +35,16 @@ class Answers:
     def csv(self) -> str:
         """The answers as CSV with a header, behind the file or window that each is about.
 
-        Each number is the shortest text that gives it back exactly.
+        Each number is the shortest text that gives it back exactly; of float32, in which students and engines compute,
+        the shortest one that gives the float32 back: 194.678, not 194.67800903320312.
         """
+        single = self.answers.astype(np.float32)
+        values = single if np.array_equal(single, self.answers) else self.answers
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*self.places, *self.target_names])
-        for i, row in enumerate(self.answers):
-            writer.writerow([*(cells[i] for cells in self.places.values()), *(repr(float(value)) for value in row)])
+        for i, row in enumerate(values):
+            writer.writerow([*(cells[i] for cells in self.places.values()), *map(str, row)])
         return stream.getvalue()
 
     def summary(self) -> list[dict[str, Any]]:

@@ -11,7 +11,10 @@ from ..io.text import Column, TextTable, significant, unbroken
 from .progress import clear_progress
 from .screen import console, put, settings, width
 
-__all__ = ["console", "error_line", "number", "show"]
+__all__ = ["console", "error_line", "number", "readable", "show"]
+
+
+_DIGITS = {"seconds": 2}  # of figures that differ more than that from call to call
 
 
 def error_line(cause: str, remedy: str, as_json: bool) -> None:
@@ -20,6 +23,11 @@ def error_line(cause: str, remedy: str, as_json: bool) -> None:
         print(json.dumps({"error": cause, "remedy": remedy}))
     for line in unbroken(f"error: {cause} {remedy}".rstrip(), console.width if sys.stderr.isatty() else None):
         print(line, file=sys.stderr)
+
+
+def readable(moment: str | None) -> str | None:
+    """Return a moment of a record as a person reads it, folded between day and time if at all."""
+    return None if moment is None else moment.replace("T", " ").replace("Z", " UTC")
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -102,10 +110,10 @@ def _note(text: str) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]], headings: Mapping[str, str]) -> TextTable:
-    keys = list(rows[0])
+    keys = [key for place, key in enumerate(rows[0]) if place == 0 or any(row.get(key) != "" for row in rows)]
     numeric = {key: all(isinstance(row.get(key), (int, float, type(None))) for row in rows) for key in keys}
     columns = [
         Column(headings.get(key, key.replace("_", " ")), text=not numeric[key], rank=place)
         for place, key in enumerate(keys)
     ]
-    return TextTable(columns, [[number(row.get(key)) for key in keys] for row in rows])
+    return TextTable(columns, [[number(row.get(key), _DIGITS.get(key, 4)) for key in keys] for row in rows])

@@ -63,7 +63,7 @@ class Session:
         try:
             for stage in stages:
                 self.progress.stage(stage)
-                self.progress.targets = _targets(self.run)
+                self.progress.targets, self.progress.synthetic = _targets(self.run), self.config.distill.no_data
                 began = time.monotonic()
                 log.debug("stage %s", stage)
                 done.append(perform(self.run, self.config, stage, self.progress, force=self.force))

@@ -58,10 +58,11 @@ class Watch:
     total: int = 0
     figures: str = ""
     targets: Sequence[str] = ()  # names, for the validation RMSE of each in its unit
+    synthetic: bool = False  # students are validated by their teacher's answers to synthetic inputs
     phase: str = ""  # of a training that has several: the race, its winner, the last heat
     doing: str = ""
     began: float = 0.0
-    first: tuple[float, int] | None = None  # when steps were first counted for this label, and at which step
+    first: tuple[float, int] | None = None  # when steps were first reported for this label, and which
     base: int = 0  # the step of the last call, to which the ticks of the steps since are added
     lock: Any = field(default_factory=threading.Lock, repr=False)
 
@@ -81,13 +82,18 @@ class Watch:
             return
         with self.lock:
             if self.first is None:
-                self.first = (self.began, 0) if step <= total // 10 else (self.clock(), step)  # else it was resumed
+                self.first = (self.clock(), step)
             self.step, self.base, self.total, self.doing = step, step, total, ""
             words = [f"{_in_words(name)} {significant(value, 3)}" for name, value in losses.items() if value]
             if validation is not None:
                 said = per_target(validation["target_rmse"], self.targets, validation["validation_rmse"])
-                words.append(f"validation RMSE {said}")
+                words.append(f"{self._validated()} {said}")
             self.figures = ", ".join(words)
+
+    def _validated(self) -> str:
+        """What a validation measures: the error, or without data the distance from the teacher."""
+        own = self.synthetic and self.label in ("student", "baseline")
+        return "distance from the teacher on synthetic inputs" if own else "validation RMSE"
 
     def tick(self, what: str, done: int, total: int | None) -> None:
         """Take a tick of :func:`regkd_edge.io.progress.tick`: "steps" count on from the last call; what has no total
@@ -124,9 +130,14 @@ class Watch:
                     parts.append("█" * filled + "░" * (_BAR - filled))
                 parts.append(f"step {self.step:,} of {self.total:,}")
                 since, at = self.first or (self.began, 0)
+                if self.step == at and self.step <= self.total // 10:  # reported once, and not resumed
+                    since, at = self.began, 0  # with the time before the first step: there is no better figure yet
                 rate = (self.step - at) / (now - since) if now > since and self.step > at else None
                 if rate:
                     parts.append(f"{significant(rate, 3)} steps/s")
+                if self.step >= self.total:  # what was kept is restored and scored: no time is known
+                    parts.append("finishing")
+                elif rate:
                     parts.append(f"{_duration((self.total - self.step) / rate)} left")
             if self.doing:
                 parts.append(self.doing)

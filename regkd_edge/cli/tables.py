@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..io.text import Column, TextTable, per_target, significant
@@ -21,6 +22,7 @@ __all__ = [
     "show_report",
     "teacher_notes",
     "training_notes",
+    "whole_name",
 ]
 
 
@@ -30,7 +32,7 @@ _MOST = 4  # targets in a line
 def measured(run: RunFolder) -> dict[str, Any]:
     """Return the run's models, engines and measurements: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
-    from ..report.notes import loop_overhead
+    from ..report.notes import busy, loop_overhead
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
@@ -40,13 +42,24 @@ def measured(run: RunFolder) -> dict[str, Any]:
         "rows": report.rows,
         "table": table,
         "footnotes": [
+            *whole_name(report.target_names),
             *(f"FAILED: {name}: {reason}." for name, reason in report.failed.items()),
+            *dict.fromkeys(said for bench in report.facts["benches"].values() if (said := busy(bench["machine"]))),
             *report.dashes,
             *report.slower,
             *budget_notes(report),
             *([f"{overhead[0].upper()}{overhead[1:]}."] if overhead else []),
         ],
     }
+
+
+def whole_name(targets: Sequence[str]) -> list[str]:
+    """Return which target a table is about, where that name is too long for its headings."""
+    from ..report.table import in_heading
+
+    if len(targets) != 1 or in_heading(targets[0]) == f" ({targets[0]})":
+        return []
+    return [f"Target: {targets[0]}."]
 
 
 def budget_notes(report: Any) -> list[str]:
@@ -61,6 +74,8 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the graphs of the quantize stage and their difference from FP32, per target in its own unit: ``rows`` and
     ``table`` of :func:`show`.
     """
+    from ..report.table import in_heading
+
     rows = [
         {
             "precision": graph["precision"],
@@ -76,7 +91,8 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
         for graph in found
     ]
     several = any(len(row["targets"]) > 1 for row in rows)
-    unit = "" if several or not rows or not rows[0]["targets"] else f" ({rows[0]['targets'][0]['name']})"
+    names = [target["name"] for target in rows[0]["targets"]] if rows else []
+    unit = in_heading(names[0]) if len(names) == 1 else ""
     columns = [
         Column("precision", text=True),
         *([Column("target", text=True)] if several else []),
@@ -101,7 +117,7 @@ def graphs(found: list[dict[str, Any]]) -> dict[str, Any]:
                     *(about if place == 0 else [""] * len(about)),
                 ]
             )
-    return {"rows": rows, "table": TextTable(columns, lines)}
+    return {"rows": rows, "table": TextTable(columns, lines), "footnotes": whole_name(names)}
 
 
 def export_note(summary: dict[str, Any]) -> str:
@@ -167,19 +183,26 @@ _COMPUTE = (("compute", "backend"), ("compute_reason", "backend_reason"))
 
 def training_notes(summary: dict[str, Any]) -> list[str]:
     """Return which engine computed the steps and why, one line per student, and further notes."""
-    lines = []
+    lines: list[str] = []
+    told: set[str] = set()
     for name, figures in summary.items():
         if name != "external":
-            lines += _how_trained(name, figures)
+            lines += _how_trained(name, figures, told)
             lines += [f"{name}: {note}." for note in figures.get("notes", [])]
     return lines
 
 
-def _how_trained(name: str, figures: dict[str, Any]) -> list[str]:
+def _how_trained(name: str, figures: dict[str, Any], told: set[str] | None = None) -> list[str]:
+    """Return steps, seconds and what computed them; the reason only once, of those that were ``told``."""
     by, why = (figures.get(key, figures.get(old)) for key, old in _COMPUTE)
     if by is None or "steps" not in figures:  # a network that was brought
         return []
-    return [f"{name}: {figures['steps']:,} steps in {figures['seconds']:.1f} s by '{by}' ({why})."]
+    reason = f"by '{by}' ({why})"
+    if told is not None:
+        reason, known = (f"by '{by}' too" if reason in told else reason), reason
+        told.add(known)
+    work = f"{figures['steps']:,} steps{' and the race before them' if figures.get('race') else ''}"
+    return [f"{name}: {work} in {figures['seconds']:.1f} s {reason}."]
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:

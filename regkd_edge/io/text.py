@@ -184,12 +184,13 @@ def unbroken(text: str, width: int | None) -> list[str]:
 
 def significant(value: float, digits: int) -> str:
     """Return a measured number with so many significant digits, zeros included: 46.00 beside 45.99. Digits before the
-    decimal point are all written, with commas; an exponent is used below 1e-4 and from 1e9."""
+    decimal point are all written, with commas; an exponent is used below 1e-4 and from 1e7, since nobody measures
+    digits like those of 803,465,800."""
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"
     rounded = f"{value:.{digits - 1}e}"
     exponent = int(rounded.partition("e")[2])
-    return f"{value:,.{max(digits - 1 - exponent, 0)}f}" if -4 <= exponent < 9 else rounded
+    return f"{value:,.{max(digits - 1 - exponent, 0)}f}" if -4 <= exponent < 7 else rounded
 
 
 def per_target(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["counted", "described"]
+__all__ = ["counted", "described", "in_percent"]
 
 
 def counted(number: int, noun: str) -> str:
     """Return "1 row", "2 rows", "12,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def in_percent(share: float) -> str:
+    """Return "12%"; "less than 1%" of what would be rounded to nothing, and is not."""
+    return "less than 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def described(value: Any) -> str:

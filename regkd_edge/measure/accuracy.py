@@ -22,13 +22,14 @@ __all__ = ["POOLED", "accuracy", "compare", "unit_of"]
 
 POOLED = "standard deviations"  # the unit of pooled figures of several targets
 
-_BRACKETED = re.compile(r".*\S\s*[\[(]\s*([^\[\]()]{1,16}?)\s*[\])]\s*", re.DOTALL)
+# In round brackets a remark may stand, which is longer than a unit; in square ones hardly.
+_BRACKETED = re.compile(r".*\S\s*(?:\[\s*([^\[\]()]{1,40}?)\s*\]|\(\s*([^\[\]()]{1,16}?)\s*\))\s*", re.DOTALL)
 
 
 def unit_of(name: str) -> str | None:
     """Return the unit that a column name states in brackets at its end: ``"capacity [mAh]"`` gives ``"mAh"``."""
     found = _BRACKETED.fullmatch(name)
-    return found.group(1) if found else None
+    return (found.group(1) or found.group(2)) if found else None
 
 
 def accuracy(

@@ -119,7 +119,7 @@ def measure_engines(
         for batch in batches:
             timed = [one for one in measured if one.takes(batch)]
             if timed:
-                say(f"batch {batch}: {samples} requests to {', '.join(one.name for one in timed)}")
+                say(f"batch {batch}: {samples:,} requests to {', '.join(one.name for one in timed)}")
                 for one, (record, raw) in zip(
                     timed,
                     latencies(

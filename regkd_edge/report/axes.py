@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["PlotArea", "axis_ticks", "log_ticks", "nice_ticks", "number", "shortened", "text", "text_width"]
+__all__ = [
+    "PlotArea",
+    "axis_ticks",
+    "log_ticks",
+    "nice_ticks",
+    "number",
+    "shortened",
+    "text",
+    "text_width",
+    "tick_labels",
+]
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -21,7 +31,8 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     power = 10 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) + 0.0 for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = 1 - math.floor(math.log10(step))  # after the decimal point: without the noise of binary numbers
+    return [round(i * step, digits) + 0.0 for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -33,14 +44,23 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [v for v in found if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]
 
 
-def number(value: float) -> str:
-    """Return a tick's label: short, without binary rounding noise."""
+def number(value: float, more: int = 0) -> str:
+    """Return a figure in a plot: short, without binary rounding noise, with so many ``more`` digits."""
     if value == 0:
         return "0"
     if abs(value) >= 1e5 or abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:,.6g}" if abs(value) >= 1000 else f"{value:.4g}"
+        mantissa, exponent = f"{value:.{2 + more}e}".split("e")
+        return f"{float(mantissa):.{3 + more}g}e{int(exponent)}"
+    return f"{value:,.{6 + more}g}" if abs(value) >= 1000 else f"{value:.{4 + more}g}"
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Return a label for each tick, with as many digits as tell them apart: 180.02, 180.04 on an axis far from 0."""
+    for more in range(12):
+        labels = [number(value, more) for value in values]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
 
 
 def text_width(content: str, size: float = 11.5) -> float:
@@ -87,9 +107,8 @@ class PlotArea:
     def __post_init__(self) -> None:
         self.x, self.y = _opened(*self.x, self.log_x), _opened(*self.y, self.log_y)
         if self.left >= _LABELLED:  # room for the longest tick between the label and the axis
-            self.left = max(
-                self.left, math.ceil(30 + max((text_width(number(v)) for v in self.y_ticks()), default=0.0))
-            )
+            widest = max(map(text_width, tick_labels(self.y_ticks())), default=0.0)
+            self.left = max(self.left, math.ceil(30 + widest))
 
     def y_ticks(self) -> list[float]:
         return axis_ticks(*self.y) if self.log_y else nice_ticks(*self.y)
@@ -104,18 +123,19 @@ class PlotArea:
         """Return the grid, ticks and labels."""
         bottom, right = self.height - self.bottom, self.width - self.right
         parts = []
-        for value in self.y_ticks():
+        for value, label in zip(ys := self.y_ticks(), tick_labels(ys)):
             y = float(self.py(value))
             parts += [
                 f'<line x1="{self.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>',
-                text(self.left - 7, y + 4, number(value), anchor="end"),
+                text(self.left - 7, y + 4, label, anchor="end"),
             ]
         taken = -math.inf
-        for value in axis_ticks(*self.x) if self.log_x else nice_ticks(*self.x):
-            x, half = float(self.px(value)), text_width(number(value)) / 2
+        xs = axis_ticks(*self.x) if self.log_x else nice_ticks(*self.x)
+        for value, label in zip(xs, tick_labels(xs)):
+            x, half = float(self.px(value)), text_width(label) / 2
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.top}" y2="{bottom}" class="grid"/>')
             if x - half > taken and x + half <= self.width:  # a label that would touch its neighbour is left out
-                parts.append(text(x, bottom + 17, number(value)))
+                parts.append(text(x, bottom + 17, label))
                 taken = x + half + 6
         parts += [
             text((self.left + right) / 2, self.height - 8, shortened(x_label, right - self.left), "label"),

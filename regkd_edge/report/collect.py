@@ -136,7 +136,7 @@ def collect(run: RunFolder) -> Report:
         failed=failed,
         unit=names[0] if len(names) == 1 else POOLED,
         batches=batches,
-        notes=[*slower, *notes],
+        notes=[*slower, *notes_of.training_said(stages)[1], *notes],
         slower=slower,
         facts={
             "data": {

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..io.text import Column, TextTable
 from ..run import RunFolder
 from .collect import collect
-from .table import figure, size
+from .table import figure, in_heading, size
 
 __all__ = ["compare_runs", "comparison_table"]
 
@@ -74,12 +74,14 @@ def compare_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], l
 def comparison_table(rows: Sequence[dict[str, Any]]) -> TextTable:
     """Return the rows of :func:`compare_runs` as a table for a terminal."""
     timed = [key for key in rows[0] if "_us_b" in key and any(row[key] is not None for row in rows)]
+    targets = {row["target"] for row in rows}
+    unit = in_heading(rows[0]["target"]) if len(targets) == 1 else ""
     shown: list[tuple[str, str, Any, int]] = [
         ("run", "run", str, 0),
         ("name", "name", str, 0),
-        ("target", "target", str, 0),
+        *([("target", "target", str, 0)] if len(targets) > 1 else []),
         *([("failed", "as its graph", lambda v: "FAILED" if v else "", 0)] if any(r["failed"] for r in rows) else []),
-        ("rmse", "RMSE", figure, 0),
+        ("rmse", f"RMSE{unit}", figure, 0),
         ("r2", "R²", lambda v: "–" if v is None else f"{v:.4f}", 2),
         *((key, "{} µs, batch {}".format(*key.split("_us_b")), lambda v: figure(v, 3),
         3 + key.startswith("p99")) for key in timed),

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from ..engines.manifest import load_checked
 from ..errors import GraphError, NotAvailable, RunFolderError
+from ..graph.chain import read_chain
 from ..graph.precision import graph_precision
 from ..io.command import command_line
 from ..io.reading import read_json
@@ -58,6 +59,8 @@ class Evidence:
         Engine -> :class:`DeviceNeeds`.
     files : list of (str, str)
         What it is, and its path relative to the run folder.
+    rankable : bool
+        Whether ``quantize --rank-layers`` can rank the layers of this student.
     """
 
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class Evidence:
     layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     costs: dict[str, DeviceNeeds] = field(default_factory=dict)
     files: list[tuple[str, str]] = field(default_factory=list)
+    rankable: bool = False
 
 
 def evidence_of(run: RunFolder, stages: Mapping[str, Any], benches: Mapping[str, Mapping[str, Any]]) -> Evidence:
@@ -89,6 +93,7 @@ def evidence_of(run: RunFolder, stages: Mapping[str, Any], benches: Mapping[str,
         layers,
         {name: _cost(run, name, bench, graphs) for name, bench in benches.items()},
         _files(run),
+        _rankable(run),
     )
 
 
@@ -143,6 +148,14 @@ def _cost(run: RunFolder, name: str, bench: Mapping[str, Any], graphs: Mapping[s
             plain = (graph.get("layers") for graph in graphs.values() if not graph.get("two_parts"))
             layers = next((found for found in plain if isinstance(found, list)), None)
     return DeviceNeeds(None if layers is None else sum(int(layer["multiply_adds"]) for layer in layers))
+
+
+def _rankable(run: RunFolder) -> bool:
+    """Whether the student's graph is a chain of dense layers; False without the onnx package, or without the graph."""
+    try:
+        return not isinstance(read_chain(run.file("onnx", "student.fp32.onnx")), str)
+    except (GraphError, NotAvailable, OSError):
+        return False
 
 
 def _files(run: RunFolder) -> list[tuple[str, str]]:

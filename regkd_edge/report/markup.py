@@ -10,6 +10,9 @@ from typing import Any
 __all__ = ["details", "e", "figure", "fold", "grid", "legend", "scroll", "section", "table"]
 
 
+_MANY = 13  # columns: more are printed in smaller letters
+
+
 def e(value: Any) -> str:
     """Return text for HTML, quotes included."""
     return html.escape(str(value), quote=True)
@@ -47,7 +50,8 @@ def table(label: str, heads: Sequence[tuple[str, bool]], rows: Sequence[tuple[st
             kind = f"{where} none" if content == "–" else where  # what was not measured is left out on a phone
             inner += f'<td class="{kind}" data-label="{e(name)}">{f"<span>{content}</span>" if content else ""}</td>'
         lines.append(f'<tr class="{e(css)}">{inner}</tr>' if css else f"<tr>{inner}</tr>")
-    return scroll(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>", label)
+    many = ' class="many"' if len(heads) > _MANY else ""
+    return scroll(f"<table{many}><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>", label)
 
 
 def legend(names: Mapping[str, str]) -> str:

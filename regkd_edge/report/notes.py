@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..io.text import significant
@@ -9,7 +10,7 @@ from ..measure.latency import BEYOND
 from ..recipes import TERMS
 from .recommend import SAME_SPEED
 
-__all__ = ["busy", "deployed", "loop_overhead", "other_settings", "too_few", "trained_by"]
+__all__ = ["busy", "deployed", "loop_overhead", "other_settings", "too_few", "trained_by", "training_said"]
 
 _FOR_P99 = round(BEYOND / (1 - 0.99))
 
@@ -40,6 +41,34 @@ def trained_by(card: dict[str, Any]) -> str:
         size = "" if noise.startswith("mixed") else f" {sigma}"
         return f"{said} + PM ({noise} noise{size})"
     return said + (f", rows and {setup['sampler']} points" if setup.get("sampler") else "")
+
+
+_WARNING = "WARNING: "
+
+
+def training_said(stages: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what was said of teacher and students when they were trained: warnings, and remarks.
+
+    What the page's section on the training says itself is left out; of a record that was edited, nothing is taken.
+    """
+    warnings, remarks = [], []
+    trained = {"teacher": _summary(stages, "teacher"), **_summary(stages, "distill")}
+    for name, figures in trained.items():
+        figures = figures if isinstance(figures, dict) else {}
+        race, notes = figures.get("race"), figures.get("notes")
+        told = race.get("explanation") if isinstance(race, dict) else None
+        for note in notes if isinstance(notes, list) else ():
+            sentence = f"{name}: {str(note).removeprefix(_WARNING).rstrip('.')}."
+            if str(note).startswith(_WARNING):
+                warnings.append(sentence)
+            elif note != told:
+                remarks.append(sentence)
+    return warnings, remarks
+
+
+def _summary(stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    summary = (stages.get(stage) or {}).get("summary")
+    return summary if isinstance(summary, dict) else {}
 
 
 def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:

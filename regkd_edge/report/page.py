@@ -19,12 +19,12 @@ from .sections import (
     layer_section,
     machine_details,
     memory_section,
-    table_section,
     trade_section,
     training_section,
 )
 from .style import STYLE
 from .verdict import banner, verdict
+from .whole_table import table_section
 
 __all__ = ["page"]
 
@@ -97,9 +97,9 @@ def _reproduce(report: Report) -> str:
         "How to reproduce it",
         "<p>The configuration holds every option and the seed. The same versions on the same kind of machine give the "
         "same network bit for bit; the latency is that of the machine and its state.</p>"
-        '<pre tabindex="0">regkd-edge run run.yaml AGAIN      # everything, into a new folder\n'
-        "regkd-edge bench RUN --force       # measure the same engines again\n"
-        "regkd-edge report RUN              # write this page again</pre>",
+        '<pre tabindex="0"># everything, into a new folder\nregkd-edge run run.yaml AGAIN\n'
+        "# measure the same engines again\nregkd-edge bench RUN --force\n"
+        "# write this page again\nregkd-edge report RUN</pre>",
         f"<p>Versions: {e(said)}.</p>" if said else "",
         table("Files of the run", [("file", True), ("what", True), ("SHA-256", True)], rows) if rows else "",
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..io.text import significant
 from .axes import PlotArea, axis_ticks, number, text, text_width
 
 __all__ = ["axis_ends", "axis_of", "latency_strip", "strip_caption"]
@@ -35,7 +36,7 @@ def strip_caption(
     said.append(f"{len(ns):,} requests")
     beyond = int((us > ends[1]).sum())
     if beyond:
-        said.append(f"{beyond:,} beyond the axis, the longest {number(float(f'{us.max():.3g}'))} µs")
+        said.append(f"{beyond:,} beyond the axis, the longest {significant(float(us.max()), 3)} µs")
     return f"{name}: {', '.join(said)}"
 
 
@@ -90,4 +91,4 @@ def _frame(ends: tuple[float, float], height: int) -> PlotArea:
 
 
 def _micro(us: np.ndarray, q: float) -> str:
-    return f"{number(float(f'{np.quantile(us, q):.3g}'))} µs"
+    return f"{significant(float(np.quantile(us, q)), 3)} µs"

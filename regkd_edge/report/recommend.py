@@ -90,4 +90,6 @@ def _delta(row: dict[str, Any]) -> str:
         if found.get("delta_low") is None
         else f", 95 % interval {percent(found['delta_low'])} to {percent(found['delta_high'])}"
     )
+    if {percent(found[key]) for key in ("delta", "delta_low", "delta_high") if found.get(key) is not None} == {"0.00%"}:
+        return f"its RMSE{' of every target' if len(row.get('targets', ())) > 1 else ''} is that of the FP32 student"
     return f"RMSE{of} {percent(found['delta'])} against the FP32 student{interval}"

@@ -1,23 +1,24 @@
-"""The sections with the evidence: the whole table, the trade-off, errors, training, layers, latency, memory."""
+"""The sections with the evidence: the trade-off, errors, training, layers, latency, memory."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..io.words import counted
+from ..measure.accuracy import unit_of
 from .collect import Report
 from .layers import LAYERS_EXPLAINED, layer_figures
 from .markup import details, e, figure, fold, grid, legend, section, table
-from .notes import loop_overhead
 from .plot_errors import MOST_POINTS, error_by_range, influence, predicted_against_true, residuals_over
 from .plot_latency import axis_ends, axis_of, latency_strip, strip_caption
 from .plot_pareto import Point, trade_off
 from .plot_training import curves, loss_terms, validation_curves
 from .race import race_figures, race_table
-from .table import OF_TARGET, TEXTS, cell, columns, percent, size
-from .table import figure as written
+from .table import size
 
-__all__ = ["error_sections", "latency_section", "layer_section", "memory_section", "table_section", "trade_section",
+__all__ = ["error_sections", "latency_section", "layer_section", "memory_section", "trade_section",
     "training_section"]  # fmt: skip
 
 _MOST_TARGETS = 4
@@ -30,51 +31,6 @@ def _chosen(report: Report) -> str | None:
     if report.recommended:
         return report.recommended["name"]
     return next((row["name"] for row in report.rows if row["kind"] == "engine" and not row["failed"]), None)
-
-
-def table_section(report: Report) -> str:
-    """Return the table of all models and engines, one line per target."""
-    shown = columns(report.rows)
-    recommended = report.recommended["name"] if report.recommended else None
-    heads = [({"": "model or engine"}.get(heading, heading), key in TEXTS) for key, heading, _, _ in shown]
-    lines = []
-    for row in report.rows:
-        for number, target in enumerate(row["targets"]):
-            cells = []
-            for key, _, write, _ in shown:
-                content = e(write(cell(row, target, key))) if number == 0 or key in OF_TARGET or key == "name" else ""
-                if key == "delta" and target["delta_low"] is not None:
-                    content += f"<small>{percent(target['delta_low'])} … {percent(target['delta_high'])}</small>"
-                cells.append(content)
-            css = "chosen" if row["name"] == recommended else "failed" if row["failed"] else ""
-            lines.append((f"{css} {row['kind']}".strip(), cells))
-    overhead = loop_overhead(report.facts["benches"])
-    several = len(report.target_names) > 1
-    units = (
-        "Errors are in the unit of each target."
-        if several
-        else f"Errors are in the unit of the target, {e(report.unit)}."
-    )
-    pooled = _pooled(report) if several else ""
-    return section(
-        "All models and engines",
-        table("All models and engines", heads, lines),
-        f'<p class="quiet">{units} “vs FP32 student” is the relative difference of the RMSE; a negative one is a lower '
-        f"error, which is better. Below it stands its 95 % interval (paired bootstrap over the held-out rows). "
-        f"Rounding to INT8 moves each answer a little, and on a finite number of rows it may by luck move more answers "
-        f"towards their labels than away: a gain whose interval contains 0 may be chance. Latency is that of one "
-        f"synchronous call from Python, NumPy array in and out, by the host clock; no outlier was removed"
-        f"{f'; {e(overhead)}' if overhead else ''}. A dash marks what was not measured.</p>",
-        pooled,
-    )
-
-
-def _pooled(report: Report) -> str:
-    parts = "; ".join(f"{e(row['name'])} {written(row['rmse'])}" for row in report.rows)
-    return (
-        f'<p class="quiet">Pooled over the targets, each error divided by the standard deviation of its target on the '
-        f"held-out rows (root of the mean of squares): {parts}.</p>"
-    )
 
 
 def trade_section(report: Report) -> str:
@@ -158,8 +114,8 @@ def _inputs_that_matter(report: Report, truth: np.ndarray) -> list[int]:
 def training_section(report: Report) -> str:
     """Return the curves of the training, and the race that chose the recipe.
 
-    With several targets, pooled curves and the bars of the race for all but the first target open on a click; the table
-    of the race has every figure.
+    With several targets, the curves and the bars of the race for all but the first, and the pooled ones, open on a
+    click; the table of the race has every figure.
     """
     found = report.evidence
     figures, more = [], []
@@ -171,18 +127,19 @@ def training_section(report: Report) -> str:
             figures.append(figure("Loss of the student, by term", legend(colours) if drawn else "", drawn))
     several = len(report.target_names) > 1
     errors = [(j, f"RMSE of {name}", f", {name}") for j, name in enumerate(report.target_names[:_MOST_TARGETS])]
-    pooled = (None, f"RMSE ({report.unit})", ", pooled over the targets" if several else "")
+    unit = report.unit if several else unit_of(report.unit) or report.unit
+    pooled = (None, f"RMSE ({unit})", ", pooled over the targets" if several else "")
+    synthetic = bool(report.facts["config"]["distill"]["no_data"])
     for names in (("teacher",), ("baseline", "student")):
         histories = {n: found.histories[n] for n in names if n in found.histories}
         for target, label, of in [*errors, pooled] if several else [pooled]:
             lines = validation_curves(histories, _CSS, target)
             if lines:
                 colours = {name: css for name, (css, _, _) in lines.items()}
-                who = " and ".join(lines)
-                drawn = curves(lines, label, f"validation error of {who}{of}")
-                caption = f"Error of {who} on the validation rows{of}"
+                caption = _validated(lines, synthetic) + of
+                drawn = curves(lines, label, caption)
                 shown = figure(caption, legend(colours) if drawn else "", drawn)
-                (more if several and target is None else figures).append(shown)
+                (figures if target == 0 or not several else more).append(shown)
     race = ""
     if found.race:
         first, *others = race_figures(found.race)
@@ -190,9 +147,17 @@ def training_section(report: Report) -> str:
         more += others
         explanation = found.race.get("explanation") or found.race.get("sentence")
         race = f"<p>{e(explanation)}.</p>" if explanation else ""
-    title = "Pooled errors of the training" + (", and the race for the other targets" if found.race else "")
+    title = f"Training{' and race' if found.race else ''} for the other targets, and pooled"
     folded = fold(title, grid(*more))
     return section("Training", race, grid(*figures), race_table(found.race) if found.race else "", folded)
+
+
+def _validated(models: Iterable[str], synthetic: bool) -> str:
+    """Return what a curve of the validation shows: without data the students are judged by their teacher's answers."""
+    who = " and ".join(models)
+    if synthetic and who != "teacher":
+        return f"Distance of {who} from the teacher on synthetic inputs"
+    return f"Error of {who} on the validation rows"
 
 
 def layer_section(report: Report) -> str:
@@ -200,7 +165,7 @@ def layer_section(report: Report) -> str:
     figures = []
     for precision, found in report.evidence.layers.items():
         figures += layer_figures(precision, found)
-    if not figures and any(row["precision"] in ("int8", "fp8") for row in report.rows):
+    if not figures and report.evidence.rankable and any(row["precision"] in ("int8", "fp8") for row in report.rows):
         return section(
             "Where the quantization error arises",
             "<p>Not ranked by layer in this run: <code>regkd-edge quantize RUN --rank-layers</code> does it.</p>",

@@ -36,7 +36,7 @@ th,td{padding:7px 6px;text-align:right;white-space:nowrap;border-bottom:1px soli
 thead th{white-space:normal;min-width:64px;color:var(--quiet);font-weight:500;font-size:12.5px;vertical-align:bottom;line-height:1.3}
 tbody th{font-weight:600;position:sticky;left:0;background:var(--card);white-space:normal;overflow-wrap:break-word;min-width:110px;max-width:300px}
 th.left,td.left{text-align:left}td.left{white-space:normal;overflow-wrap:break-word;min-width:110px;max-width:300px}
-td small{display:block;color:var(--quiet);font-size:11.5px}
+.about{font-weight:600;margin:14px 0 2px}td small{display:block;color:var(--quiet);font-size:11.5px}
 tr.chosen>*{background:var(--chosen)!important}tr:last-child>*{border-bottom:0}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:22px}
 figure{margin:0;min-width:0}figcaption{font-size:13.5px;color:var(--quiet);min-height:1.5em;overflow-wrap:anywhere}
@@ -70,6 +70,7 @@ main{padding:14px 10px 40px}section{padding:14px 12px}.label{font-size:13.5px}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#111;--quiet:#444;--line:#ccc;--s1:#0a66c2;--s2:#b85a06;--s3:#777f87;
 --s4:#1c7468;--s5:#7a3fa8;--chosen:#e9f2fc;--good:#136c3a;--bad:#b3261e;--warn:#fff3d6}
 main{max-width:none;padding:0}figure,tr,.tiles{break-inside:avoid}section{border:0;padding:8px 0;margin-top:8px}
-.scroll{overflow:visible}table{font-size:10.5px}th,td{padding:3px 5px;white-space:normal;overflow-wrap:anywhere}
-thead th{font-size:10px;min-width:0}tbody th{position:static}td.left{min-width:0}pre{white-space:pre-wrap}details{display:none}}
+.scroll{overflow:visible}table{font-size:10.5px}th,td{padding:3px 5px}
+thead th{font-size:10px;min-width:0}tbody th{position:static}td.left{min-width:0;overflow-wrap:anywhere}td small{font-size:9px}
+td code{white-space:normal}table.many{font-size:8px}table.many th,table.many td{padding:3px 2px}table.many thead th{font-size:7.5px}pre{white-space:pre-wrap}details{display:none}}
 """

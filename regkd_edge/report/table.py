@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..io.text import Column, TextTable, significant
+from ..io.text import Column, TextTable, fold, significant
+from ..measure.accuracy import unit_of
 from .rows import kept_within
 
-__all__ = ["OF_TARGET", "TEXTS", "cell", "columns", "console_table", "figure", "percent", "size"]
+__all__ = ["OF_TARGET", "TEXTS", "cell", "columns", "console_table", "figure", "in_heading", "percent", "size"]
+
+
+_NARROW, _WIDE, _MOST_LINES = 8, 14, 3  # of a heading over numbers: cells, as its longest word needs; lines
 
 
 def figure(value: float | None, digits: int = 4) -> str:
@@ -38,16 +42,29 @@ def percent(value: float | None) -> str:
     return written[1:] if written[1:] == "0.00%" else written
 
 
+def in_heading(target: str) -> str:
+    """Return what a heading says of the only target: its name in brackets, of a long one the unit alone, or nothing.
+
+    A heading of nine short lines over a narrow column cannot be read; a sentence below the table has the whole name.
+    """
+    for said in (target, unit_of(target)):
+        words = f"({said})".split()
+        width = min(max(_NARROW, *map(len, words)), _WIDE)
+        if said and len(fold(f"({said})", width)) <= _MOST_LINES:
+            return f" ({said})"
+    return ""
+
+
 def columns(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, Callable[[Any], str], int]]:
     """Return (key, heading, format, rank) of every column; on a narrow terminal the highest rank is left out first.
 
     Keys of :data:`OF_TARGET` are looked up in the row's ``targets``; the others in the row. The latency columns are
-    those that the rows have, the budget's only if one was given, the student's only if there is one.
+    those with a figure in some row, the budget's only if one was given, the student's only if there is one.
     """
     timed = []
     in_cpp = any(row.get(key) is not None for row in rows for key in row if key.startswith("cpp_"))
     for key in rows[0] if rows else ():
-        if "_us_b" in key and (in_cpp or not key.startswith("cpp_")):
+        if "_us_b" in key and any(row.get(key) is not None for row in rows):
             quantile, batch = key.split("_us_b")
             first = not any(k.startswith(f"{quantile}_us_b") for k, *_ in timed)
             ranks = {"p50": (2, 7), "p99": (6, 8), "cpp_p50": (5, 9), "cpp_p99": (9, 10)}[quantile]
@@ -107,7 +124,7 @@ def console_table(rows: Sequence[dict[str, Any]], recommended: str | None = None
             )
     heads = [
         Column(
-            f"{heading} ({unit})" if unit and key == "rmse" else heading,
+            f"{heading}{in_heading(unit)}" if unit and key == "rmse" else heading,
             text=key in TEXTS,
             rank=rank,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from .collect import Report
 from .markup import e, section, table
-from .notes import busy
+from .notes import busy, training_said
 from .recommend import RULE
 from .rows import kept_within
 from .table import figure, percent, size
@@ -23,9 +23,11 @@ _WORDS = {
 
 
 def banner(report: Report) -> str:
-    """Return what belongs above all figures: engines that failed, a busy machine, engines measured apart."""
+    """Return what belongs above all figures: engines that failed, warnings about the training, a busy machine, engines
+    measured apart."""
     benches = list(report.facts["benches"].values())
-    said = list(dict.fromkeys(text for bench in benches if (text := busy(bench["machine"]))))
+    said, _ = training_said(report.facts["stages"])
+    said += dict.fromkeys(text for bench in benches if (text := busy(bench["machine"])))
     cpus = {str(bench["machine"].get("board") or bench["machine"].get("cpu")) for bench in benches}
     if len(cpus) > 1:
         said.append(f"The engines were measured on different machines: {', '.join(sorted(cpus))}.")

@@ -46,6 +46,14 @@ def test_step_rate_and_time_left(watch):
     assert watch.line() == "student  step 200 of 400  10.0 steps/s  0:20 left"
 
 
+def test_after_the_last_step_no_time_is_promised(watch):
+    """The best state is restored and scored then: "0:00 left" for half a minute is not true."""
+    watch.clock.now += 10
+    watch("student", 400, 400, {}, VALIDATION)
+    watch.clock.now += 30
+    assert "step 400 of 400" in watch.line() and watch.line().endswith("finishing")
+
+
 def test_losses_are_in_words_with_the_unit_of_the_error(watch):
     watch.targets = ["power"]
     watch("student", 1, 2, {"total": 0.5, "base": 0.1, "pm": 0.2, "abm": 0.3, "gm": 0.0}, VALIDATION)
@@ -88,6 +96,15 @@ def test_every_training_of_a_race_has_its_name_and_its_own_count(watch):
     watch.clock.now += 10
     watch("student", 500, 40000, {}, None)
     assert "step 500 of 40,000  50.0 steps/s" in watch.line()
+
+
+def test_the_time_before_the_first_step_does_not_slow_the_rate(watch):
+    """A minute of reading libraries and rows before 300 steps of 10 s: 9 minutes would be promised."""
+    watch.clock.now += 60
+    watch("student", 30, 300, {}, None)
+    watch.clock.now += 1
+    watch("student", 60, 300, {}, None)
+    assert "30.0 steps/s" in watch.line() and "0:08 left" in watch.line()
 
 
 def test_a_resumed_training_counts_its_rate_from_where_it_resumed(watch):

@@ -55,7 +55,9 @@ def test_no_mean_of_r2_hides_a_useless_target():
 @pytest.mark.parametrize(
     ("name", "unit"),
     [("capacity [mAh]", "mAh"), ("T (degC)", "degC"), ("load [m/s^2] ", "m/s^2"), ("power", None), ("[mAh]", None),
-     ("f(x) of [a] b", None), ("(a) [b]", "b")],
+     ("f(x) of [a] b", None), ("(a) [b]", "b"),
+     ("flux [kWh per square metre per kelvin]", "kWh per square metre per kelvin"),
+     ("T (measured in the shade)", None), ("odd [mAh)", None)],
 )  # fmt: skip
 def test_a_unit_is_what_stands_in_brackets_at_the_end(name, unit):
     assert unit_of(name) == unit

@@ -16,7 +16,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def crowded(measured_run):
-    return page(crowded_report(measured_run)).replace("<details><summary>Pooled", "<details open><summary>Pooled")
+    return page(crowded_report(measured_run)).replace(
+        "<details><summary>Training and", "<details open><summary>Training and"
+    )
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,13 @@ def test_the_fastest_of_the_accurate_ones_is_recommended():
     assert "p50 5.00 µs" in found["why"] and "+0.40%" in found["why"] and "a.int4 loses 30.0%" in found["why"]
 
 
+def test_an_engine_that_loses_nothing_is_not_explained_by_zeros():
+    found = recommend([engine("a.fp32", 5.0, 0.0), engine("a.int8", 50.0, 0.004)], [1])
+    assert found["why"] == "it is the fastest at batch 1: p50 5.00 µs; its RMSE is that of the FP32 student"
+    wide = {**engine("a.fp32", 5.0, 0.0), "delta_low": -0.01, "delta_high": 0.01}
+    assert "RMSE 0.00% against the FP32 student, 95 % interval -1.00% to +1.00%" in recommend([wide], [1])["why"]
+
+
 def test_engines_that_are_as_fast_are_told_apart_by_size():
     found = recommend([engine("a.fp32", 10.0, 0.0, 4000), engine("a.int8", 10.3, 0.0, 1000)], [1])
     assert found["name"] == "a.int8" and "as fast as a.fp32" in found["why"] and "smallest" in found["why"]

@@ -10,7 +10,7 @@ from documented import keys
 
 from regkd_edge.errors import RunFolderError, UserError
 from regkd_edge.report.collect import collect
-from regkd_edge.report.comparison import compare_runs
+from regkd_edge.report.comparison import compare_runs, comparison_table
 
 
 def test_two_runs_on_the_same_rows(measured_run, run_copy):
@@ -85,3 +85,12 @@ def test_the_command_prints_both_and_json_holds_numbers(measured_run, run_copy, 
     assert not app(["compare", str(measured_run.path), str(run_copy.path), "--json"], standalone_mode=False)
     table = json.loads(capsys.readouterr().out)["table"]
     assert all(isinstance(row["rmse"], float) for row in table)
+
+
+def test_one_target_of_all_runs_takes_no_column_and_its_unit_stands_in_the_heading(measured_run, run_copy):
+    rows, _ = compare_runs([measured_run.path, run_copy.path])
+    heads = [column.heading for column in comparison_table(rows).columns]
+    assert "RMSE (power)" in heads and "target" not in heads
+    several = [*rows, {**rows[0], "target": "torque"}]
+    heads = [column.heading for column in comparison_table(several).columns]
+    assert "RMSE" in heads and "target" in heads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regkd_edge.report.notes import busy, deployed, loop_overhead, other_settings, trained_by
+from regkd_edge.report.notes import busy, deployed, loop_overhead, other_settings, trained_by, training_said
 
 
 def timing(batch, p50, **more):
@@ -69,3 +69,26 @@ def test_points_around_the_rows_are_named_as_perturbation_matching():
     assert trained_by({"extra": {"recipe": recipe, "setup": setup}}) == "mimic + PM (principal noise 0.3)"
     setup["noise"] = "mixed"
     assert trained_by({"extra": {"recipe": recipe, "setup": setup}}) == "mimic + PM (mixed noise)"
+
+
+def test_what_was_said_of_the_training_is_not_lost_and_warnings_come_first():
+    race = {"explanation": "PM won"}
+    stages = {
+        "teacher": {"summary": {"notes": ["It has no gradients."]}},
+        "distill": {
+            "summary": {
+                "baseline": {"notes": []},
+                "student": {
+                    "notes": ["WARNING: the teacher is worse than a linear model", "PM won", "b"],
+                    "race": race,
+                },
+                "external": {"x": "y"},
+            }
+        },
+    }
+    warnings, remarks = training_said(stages)
+    assert warnings == ["student: the teacher is worse than a linear model."]
+    assert remarks == ["teacher: It has no gradients.", "student: b."], "the section on the training tells the race"
+    for odd in ({}, {"distill": None}, {"distill": {"summary": [1]}}, {"distill": {"summary": {"student": 3}}},
+                {"distill": {"summary": {"student": {"notes": "x", "race": 1}}}}):  # fmt: skip
+        assert training_said(odd) == ([], [])

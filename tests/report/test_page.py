@@ -17,6 +17,7 @@ from regkd_edge.report import collect, console_table, write_report
 from regkd_edge.report.page import page
 from regkd_edge.report.sections import training_section
 from regkd_edge.report.table import figure
+from regkd_edge.report.whole_table import table_section
 
 
 class Document(HTMLParser):
@@ -92,7 +93,8 @@ def test_the_race_of_several_targets_shows_the_first_and_its_table_and_folds_the
     races = [[html.unescape(c) for c in part if "race" in c] for part in captions]
     assert [len(part) for part in races] == [1, 2] and races[0][0].endswith(first)
     assert races[1][0].endswith(second) and races[1][1].endswith("pooled over the targets")
-    assert not any("pooled" in c for c in captions[0]) and sum("validation rows" in c for c in captions[0]) == 4
+    assert not any("pooled" in c for c in captions[0]) and sum("validation rows" in c for c in captions[0]) == 2
+    assert sum("validation rows" in c for c in captions[1]) == 4
     assert "candidate of the race" in shown, "every figure is in the table"
 
 
@@ -133,6 +135,12 @@ def test_console_table_has_a_line_per_row_and_target(report):
     assert any("(power)" in line for line, _ in lines)
 
 
+def test_a_latency_that_no_row_has_takes_no_column(report):
+    rows = [{**row, "p99_us_b1": None} for row in report.rows]
+    heads = [column.heading for column in console_table(rows).columns]
+    assert "p50 µs, batch 1" in heads and "p99 µs, batch 16" in heads and "p99 µs, batch 1" not in heads
+
+
 def test_linked_files_exist_in_the_run(measured_run, tmp_path):
     run = type(measured_run)(shutil.copytree(measured_run.path, tmp_path / "pump"))
     paths = write_report(run)
@@ -151,6 +159,29 @@ def test_a_busy_machine_is_told_before_all_figures(report):
         bench["machine"] |= {"load": [9.0, 1.0, 1.0], "cores": 2}
     text = page(changed(report, facts={**report.facts, "benches": benches}))
     assert "busy while the engines were timed (load 9.0 on 2 cores)" in text[: text.index("Can it ship?")]
+
+
+def test_a_warning_about_the_training_is_told_before_all_figures(report):
+    stages = {**report.facts["stages"], "distill": {"summary": {"student": {"notes": ["WARNING: it learns errors"]}}}}
+    text = page(changed(report, facts={**report.facts, "stages": stages}))
+    assert "student: it learns errors." in text[: text.index("Can it ship?")]
+
+
+def test_errors_have_a_line_per_target_and_costs_a_line_per_engine(measured_run):
+    found = crowded_report(measured_run)
+    errors, costs = re.findall(r"<tbody>(.*?)</tbody>", table_section(found))
+    assert errors.count("<tr") == 2 * len(found.rows) and costs.count("<tr") == len(found.rows)
+    empty = set(re.findall('data-label="([^"]*)"></td>', errors + costs))
+    assert empty == {"as its graph"}, "only what failed has a word there"
+    assert 'data-label="size"' in costs and 'data-label="size"' not in errors
+
+
+def test_students_without_data_are_not_said_to_be_judged_by_rows(measured_run):
+    found = crowded_report(measured_run)
+    found.facts["config"]["distill"]["no_data"] = True
+    captions = re.findall("<figcaption>([^<]*)", training_section(found))
+    assert any(c.startswith("Distance of baseline and student from the teacher on synthetic inputs") for c in captions)
+    assert {c.split(" on the validation rows")[0] for c in captions if "validation rows" in c} == {"Error of teacher"}
 
 
 def test_the_budget_is_judged_per_target_and_answered_first(run_copy):
@@ -179,8 +210,10 @@ def test_calls_from_python_and_from_cpp_are_told_apart(report):
     assert "call from Python" in text and "C++" in text and "regkd-run" in text
 
 
-def test_a_run_without_layer_errors_says_how_to_get_them(report):
+def test_a_run_without_layer_errors_says_how_to_get_them_if_they_can_be_got(report):
     assert "quantize RUN --rank-layers" in "".join(Document(page(report)).text)
+    other = changed(report, evidence=dataclasses.replace(report.evidence, rankable=False))
+    assert "--rank-layers" not in "".join(Document(page(other)).text), "it refuses convolutions and GRUs"
 
 
 def test_a_student_larger_than_its_teacher_is_not_called_smaller(measured_run):

@@ -9,6 +9,7 @@ import typer
 
 from ..options import AsJson
 from ..output import show
+from ..tables import whole_name
 
 
 def register(app: typer.Typer) -> None:
@@ -26,4 +27,5 @@ def register(app: typer.Typer) -> None:
         from ...report.comparison import compare_runs, comparison_table
 
         rows, notes = compare_runs(folders)
-        show("runs compared", rows, as_json=as_json, notes=notes, table=comparison_table(rows))
+        whole = whole_name(sorted({row["target"] for row in rows}))
+        show("runs compared", rows, as_json=as_json, notes=[*whole, *notes], table=comparison_table(rows))

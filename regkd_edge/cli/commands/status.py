@@ -11,7 +11,7 @@ from ...io.command import command_line
 from ...run import STAGES, RunFolder
 from ...stages import get, stale_reason
 from ..options import AsJson
-from ..output import show
+from ..output import readable, show
 
 
 def register(app: typer.Typer) -> None:
@@ -43,4 +43,6 @@ def register(app: typer.Typer) -> None:
             )
             if reason is not None and following is None:
                 following = command_line(get(name).command, run.path)
+        if not as_json:
+            rows = [row | {"finished": readable(row["finished"])} for row in rows]
         show(f"stages of {run.path}", rows, as_json=as_json, run=str(run.path), ran=STAGES, next_command=following)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...io.words import in_percent
 from ..ladder import STILL
 from .units import Pair
 
@@ -40,13 +41,17 @@ def sentence(race: Race) -> str:
     if race.ends is not None:
         farther, figures = 1.0 / max(1.0 - race.gain, 1e-12) - 1.0, Pair(*_turned(race.ends)).said(race.units)
         return (
-            f"{why}; trained to its end too, the base alone is {farther:.0%} farther from the teacher on "
+            f"{why}; trained to its end too, the base alone is {_apart(farther)} the teacher on "
             f"{race.heat.rows} held-out rows: {figures}"
         )
     farther = race.score(base) / max(race.score(race.winner), 1e-12) - 1.0
     (theirs, worst), (ours, best) = (one.distances(race.measure) for one in (base, race.winner))
     figures = Pair((worst, best), (theirs, ours)).said(race.units)
-    return f"{why}; the base alone is {farther:.0%} farther from the {race.measure} on held-out rows: {figures}"
+    return f"{why}; the base alone is {_apart(farther)} the {race.measure} on held-out rows: {figures}"
+
+
+def _apart(farther: float) -> str:
+    return f"{in_percent(farther)} farther from" if farther >= 0 else f"{in_percent(-farther)} nearer to"
 
 
 def _turned(pair: Pair) -> tuple[tuple[float, float], tuple[list[float], list[float]]]:
@@ -71,8 +76,8 @@ def notes(race: Race, history: list[dict[str, float]], own: Sequence[str] = ()) 
     apart = race.units.said(*race.kept.distances(race.measure))
     if race.gain < _HELPS and race.kept is not race.base:
         said.append(
-            f"the terms bring little here: the student is {max(race.gain, 0.0):.0%} nearer to its teacher than with "
-            "the base alone"
+            f"the terms bring little here: the student is {in_percent(max(race.gain, 0.0))} nearer to its teacher "
+            "than with the base alone"
         )
     on_training = history[-1]["base"] ** 0.5
     if race.gain < _HELPS and race.config.base == "mimic" and on_training > _ALIKE * reached:
