@@ -16,6 +16,7 @@ from ..engines.verify import allowed_difference
 from ..errors import GraphError, RunFolderError, UserError
 from ..io.arrays import read_npz
 from ..io.files import write_json
+from ..io.words import counted
 from ..measure import accuracy
 from ..report import collect, write_report
 from ..run import RunFolder
@@ -25,6 +26,7 @@ from .remarks import other_machine, other_version
 from .schema import LIST
 from .signature import signer
 from .signature import verify as verify_signature
+from .unlisted import require_listed
 from .verify import accuracies, compared
 
 __all__ = ["DEPLOYED", "Deployed", "deploy"]
@@ -87,7 +89,8 @@ def deploy(
     batches, samples, warmup, threads
         As in ``BenchConfig``; the bundle's own by default.
     verify : path, optional
-        A public Ed25519 key: the bundle must be signed by it (:mod:`.signature`), or nothing is unpacked.
+        A public Ed25519 key: the bundle must be signed by it (:mod:`.signature`), or nothing is unpacked. A folder
+        may hold nothing else then: what an earlier call made (engines, figures) is removed and made again.
     run_code_of_plan : bool
         Load version-compatible TensorRT plans, which executes code from them. The bundle's own setting is not
         consent.
@@ -95,8 +98,8 @@ def deploy(
     Raises
     ------
     RunFolderError
-        A damaged, changed or foreign file, by its name; a signature that is required and is absent or wrong; or
-        ``folder`` holds something else.
+        A damaged, changed or foreign file, by its name; a signature that is required and is absent or wrong, or
+        beside which the folder holds files that are not listed; or ``folder`` holds something else.
     NotAvailable
         No back end can be used here, or a requested one cannot.
     GraphError
@@ -120,6 +123,10 @@ def deploy(
         run, left_out=left_out, notes=[signed, *other_machine(contents.list), *other_version(run, contents.list)]
     )
     with run.lock():
+        if verify is not None and (removed := require_listed(run.path, contents.list)):
+            result.notes.append(
+                f"{counted(removed, 'file')} of an earlier deployment removed: no signature covers them"
+            )
         _work(run, contents.list, result, chosen, {**asked, "run_code_of_plan": run_code_of_plan}, say)
     return result
 

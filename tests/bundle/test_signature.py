@@ -11,7 +11,7 @@ import tarfile
 import pytest
 
 from regkd_edge.bundle import deploy, make_bundle, read_archive, write_archive
-from regkd_edge.bundle.archive import read_contents
+from regkd_edge.bundle.archive import read_contents, unpack
 from regkd_edge.errors import RunFolderError, UserError
 
 serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
@@ -63,6 +63,44 @@ def test_a_signed_bundle_is_deployed_and_says_by_which_key(signed, keys, tmp_pat
     assert "verified" in again.notes[0]
     unsure = deploy(signed, tmp_path / "other", backends=["native"], samples=10, warmup=1)
     assert "--verify" in unsure.notes[0] and "verified" not in unsure.notes[0]
+
+
+STRANGE = ["state.json", "x.npy", "teacher/source.py", "engines/native.fp32/engine.onnx", "onnx/weights.bin", "LIST"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_folder_with_a_file_that_is_not_listed_is_refused(signed, keys, tmp_path, name):
+    unpack(signed, tmp_path / "there")
+    content = json.dumps({"format": 1, "stages": {}}) if name == "state.json" else "anything"
+    (tmp_path / "there" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "there" / name).write_text(content)
+    for given in (tmp_path / "there", signed):
+        with pytest.raises(RunFolderError, match=f"holds '{name}', which the signed bundle does not list"):
+            deploy(given, tmp_path / "there", backends=["native"], verify=keys[1])
+    assert (tmp_path / "there" / name).read_text() == content
+
+
+@pytest.mark.parametrize("name, target", [("bench", "."), ("engines/native.int8/engine.rkdn", "../native.fp32/same")])
+def test_a_folder_with_a_link_is_refused(signed, keys, tmp_path, name, target):
+    folder = tmp_path / "there"
+    unpack(signed, folder)
+    if (folder / name).is_file():  # the link leads to the very content that is listed
+        (folder / name).rename((folder / name).parent / target)
+    (folder / name).symlink_to(target)
+    with pytest.raises(RunFolderError, match=rf"holds .*'{name}'.*, which the signed bundle does not list"):
+        deploy(folder, backends=["native"], verify=keys[1])
+
+
+def test_engines_that_lie_in_a_folder_before_are_not_believed(signed, keys, tmp_path):
+    folder = tmp_path / "there"
+    unpack(signed, folder)
+    planted = ("engines/onnxruntime.fp32/engine.onnx", "engines/tensorrt.fp32/a/b", "bench/x.json", "timing.cache")
+    for name in planted:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("planted")
+    done = deploy(folder, backends=["native"], samples=10, warmup=1, verify=keys[1])
+    assert done.passed and "4 files of an earlier deployment removed" in " ".join(done.notes)
+    assert not any((folder / name).exists() for name in planted) and not (folder / "engines/tensorrt.fp32").exists()
 
 
 def test_an_unsigned_bundle_says_so_and_is_refused_where_a_signature_is_asked_for(bundle, keys, tmp_path):
