@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..errors import DataError
 from .reading import Frame
 from .typed import named_option
 
-__all__ = ["Category", "expand", "to_codes"]
+__all__ = ["Category", "expand", "to_codes", "with_codes"]
 
 _MOST = 256  # words of a category: each becomes an input
 
@@ -88,3 +88,24 @@ def expand(
         groups.append(tuple(range(len(wide), len(wide) + len(category.words))))
         wide += category.inputs
     return np.ascontiguousarray(np.concatenate(parts, axis=1)), wide, groups
+
+
+def with_codes(
+    names: Sequence[str], categories: Sequence[Category]
+) -> tuple[list[str], Callable[[np.ndarray], np.ndarray]]:
+    """Undo :func:`expand`: names before it, and a function that gives the columns [n, d] of its columns [n, k]."""
+    words = {category.inputs[0]: category for category in categories}
+    before: list[str] = []
+    parts: list[slice] = []
+    j = 0
+    while j < len(names):
+        category = words.get(names[j])
+        before.append(category.name if category else names[j])
+        parts.append(slice(j, j + (len(category.words) if category else 1)))
+        j = parts[-1].stop
+
+    def undone(x: np.ndarray) -> np.ndarray:
+        whole = [x[:, p] if n == names[p.start] else x[:, p].argmax(axis=1)[:, None] for n, p in zip(before, parts)]
+        return np.concatenate(whole, axis=1)
+
+    return before, undone if words else lambda x: x

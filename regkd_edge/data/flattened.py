@@ -14,7 +14,7 @@ from .checks.problems import require_numbers
 from .checks.ranges import COARSE, LARGEST, range_problem
 from .reading.examples import Cut, Examples, element_names
 from .sources import columns_aside, only_column, read_source, require_column, texts_of
-from .stored import StoredRows, fits_in_memory, moments_of
+from .stored import StoredRows, fits_in_memory, is_large, moments_of
 from .table import Table
 
 __all__ = ["joined_cut", "notes_of_examples", "read_examples"]
@@ -86,6 +86,7 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
         x, y, element_names(shape), wanted, source, warnings, aside=beside,
         input_shape=shape if len(shape) > 1 else None,
         cut=examples.cut, rate=rate,
+        large=isinstance(x, StoredRows) and is_large(len(examples), int(np.prod(shape))),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from .checks.suspicious import suspicious_values
 from .columns import Columns
 from .encode import Category
 from .reading import TextFormat, streamed_frame
-from .stored import fits_in_memory, moments_of
+from .stored import fits_in_memory, is_large, moments_of
 from .streaming import read_streamed
 from .table import Table, check_values, require_dropped, said_of
 from .wanted import parted
@@ -25,9 +25,13 @@ __all__ = ["large_table", "looked_through", "sample_of"]
 _LOOKED = 4 << 20  # numbers of the rows that are looked at together
 
 
-def sample_of(table: Table) -> np.ndarray:  # [n] int64
-    """Rows, evenly spread over the file, in which is looked for what needs whole columns."""
-    return np.arange(0, len(table), max(1, -(-len(table) * table.d // _LOOKED)))
+def sample_of(table: Table, count: int | None = None, width: int | None = None) -> np.ndarray:  # [n] int64
+    """Rows, evenly spread over the first ``count``, in which is looked for what needs whole columns.
+
+    ``width``: the columns that are looked at, by default all inputs.
+    """
+    count = len(table) if count is None else count
+    return np.arange(0, count, max(1, -(-count * (width or table.d) // _LOOKED)))
 
 
 def large_table(
@@ -38,7 +42,10 @@ def large_table(
     Its words are inputs of 0 or 1 already.
     """
     file = streamed_frame(source, form, skip=config.drop, texts=texts)
-    if file is None or fits_in_memory(file.size(), len(file.frame.names)):
+    if file is None:
+        return None
+    rows, width = file.size(), len(file.frame.names)
+    if fits_in_memory(rows, width):
         return None
     require_dropped(file.frame, config)
     wanted, inputs = parted(file.frame, config, aside_needed=True)
@@ -51,7 +58,10 @@ def large_table(
         if problem is not None:
             raise problem
     check_values(str(source), [], wanted, np.empty((len(found.y), 0)), found.y, varying=True)
-    table = Table(found.x, found.y, found.names, wanted, str(source), found.notes, columns, aside=found.aside)
+    table = Table(
+        found.x, found.y, found.names, wanted, str(source), found.notes, columns, aside=found.aside,
+        large=is_large(rows, width),
+    )  # fmt: skip
     some = sample_of(table)
     notes = suspicious_values(file.frame.dotted, table.x[some], table.y[some], found.names, wanted)
     if notes and len(some) < len(table):

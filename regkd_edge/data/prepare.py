@@ -11,11 +11,11 @@ import numpy as np
 from ..config import DataConfig
 from ..errors import DataError
 from .arrays import require_shape
-from .checks.near import close_groups
+from .checks.near import close_groups, compares
 from .checks.neighbours import looks_grouped
 from .checks.row_labels import is_time, labels_of_rows
 from .columns import Columns
-from .encode import Category, expand
+from .encode import Category, expand, with_codes
 from .flattened import joined_cut
 from .large import sample_of
 from .split import Split, at_most, repeated_rows, split, split_by_column, split_units
@@ -56,29 +56,32 @@ def prepare(config: DataConfig, seed: int, folder: str | Path | None = None) -> 
     plain = table.input_shape is None
     if config.time:
         table = _in_order_of_time(table, config.time, count)
-    looked = table.x[:count] if not is_stored(table.x) else table.x[sample_of(table) if plain else []]
-    counting = labels_of_rows(table.feature_names, looked) if plain else []  # numbered copies are copies
-    kept = [j for j, name in enumerate(table.feature_names) if name not in counting]
-    repeats = repeated_rows(table.x, kept if 0 < len(kept) < table.d else None)
+    names, read = with_codes(table.feature_names, categories if is_stored(table.x) else [])  # as in memory
+    looked = read(table.x[sample_of(table, count, len(names)) if plain else []])
+    counting = dict.fromkeys(labels_of_rows(names, looked) if plain else [])  # numbered copies are copies
+    kept = [j for j, name in enumerate(names) if name not in counting]
+    repeats = repeated_rows(table.x, kept if 0 < len(kept) < len(names) else None, read)
     warnings = list(table.warnings)
     close, times, jittered = None, [], False
     if plain:
-        warnings += _out_of_order(table.feature_names, looked, config)
-    if plain and not is_stored(table.x):
-        repeats, close, notes = _close(table, repeats, [j for j in range(table.d) if j not in kept])
+        warnings += _out_of_order(names, looked, config)
+    if plain and not table.large and compares(len(table)):
+        left_out = [j for j, name in enumerate(names) if name in counting]
+        repeats, close, notes = _close(read(table.x[:]), repeats, left_out)
         warnings, jittered = warnings + notes, bool(notes)
-        times = [name for name in counting if is_time(name, np.sort(table.x[:count, table.feature_names.index(name)]))]
+    if plain and not is_stored(table.x):
+        times = [name for name in counting if is_time(name, np.sort(looked[:, names.index(name)]))]
     parts = _parts(table, config, seed, count, repeats)
     if is_stored(table.x):
-        parts, left = at_most(parts, held_out_limit(table.d), seed)
+        warnings.append("the rows stay in their file")
+    if table.large:
+        parts, left = at_most(parts, held_out_limit(len(names)), seed)
         if left and config.split == "random" and not (config.group or config.split_column or config.test_data):
             rest = np.setdiff1d(np.arange(len(table)), np.concatenate([parts.validation, parts.test]))
             held = repeats[np.concatenate([parts.validation, parts.test])]
             parts = replace(parts, train=rest[~np.isin(repeats[rest], held)])
-        warnings.append(
-            f"the rows stay in their file: validation and test have at most {held_out_limit(table.d):,} rows each"
-        )
-    if config.group or config.split_column or config.test_data or is_stored(table.x):
+        warnings[-1] += f": validation and test have at most {held_out_limit(len(names)):,} rows each"
+    if config.group or config.split_column or config.test_data or table.large:
         table, parts, left_out = _without_copies(table, parts, repeats)
         if left_out:
             warnings.append(f"{left_out:,} rows are left out of training and validation: they repeat held-out rows")
@@ -120,9 +123,9 @@ def _out_of_order(names: list[str], x: np.ndarray, config: DataConfig) -> list[s
     ]
 
 
-def _close(table: Table, repeats: np.ndarray, left_out: list[int]) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+def _close(x: np.ndarray, repeats: np.ndarray, left_out: list[int]) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Copies but for noise count as copies; other groups of close rows are returned to be judged."""
-    found = close_groups(table.x, left_out)
+    found = close_groups(x, left_out)
     if found is None:
         return repeats, None, []
     groups, copies = found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,16 +70,19 @@ def _sizes(n: int, validation: float, test: float) -> tuple[int, int]:
 def repeated_rows(
     x: np.ndarray | StoredRows,  # [N, d]
     columns: Sequence[int] | None = None,
+    of: Callable[[np.ndarray], np.ndarray] = lambda block: block,
 ) -> np.ndarray:  # [N] int64
     """Number the distinct rows: rows that are equal in ``columns``, by default in all, have equal numbers.
 
+    ``of`` gives the columns of some rows [n, d] that are compared and that ``columns`` counts.
+
     By a hash of 64 bits of each row; two rows of one hash fall into one part of a split, which does no harm.
     """
-    width = x.shape[1] if columns is None else len(columns)
+    width = of(x[:1]).shape[1] if columns is None else len(columns)
     keys = np.random.Generator(np.random.PCG64(0)).integers(1, 2**63, width, dtype=np.uint64) * 2 + 1
     total = np.zeros(len(x), dtype=np.uint64)
     for begin, block in blocks_of(x):
-        block = block if columns is None else block[:, columns]
+        block = of(block) if columns is None else of(block)[:, columns]
         bits = np.ascontiguousarray(block + 0.0).view(np.uint64)  # -0.0 + 0.0 is 0.0, which equals it
         some = total[begin : begin + len(block)]
         for column, key in zip(bits.T, keys):

@@ -25,6 +25,7 @@ __all__ = [
     "blocks_of",
     "fits_in_memory",
     "held_out_limit",
+    "is_large",
     "is_stored",
     "moments_of",
 ]
@@ -43,8 +44,16 @@ def fits_in_memory(n: int, d: int) -> bool:
     return size <= IN_MEMORY and (size <= _SMALL or free is None or _COPIES * size <= free)
 
 
+def is_large(n: int, d: int) -> bool:
+    """Whether the held-out rows of a set [n, d] that may stay in its file are limited: by its size alone.
+
+    Where the rows lie depends on the free memory; the split does not, so that a run splits alike on every machine.
+    """
+    return 8 * n * d > IN_MEMORY
+
+
 def held_out_limit(d: int) -> int:
-    """Rows that validation and test have each at most where the set stays in its file."""
+    """Rows that validation and test of a large set have each at most."""
     return max(1000, min(_HELD_ROWS, _HELD // (8 * d)))
 
 

@@ -59,6 +59,8 @@ class Table:
         Where the examples are windows of recordings.
     rate : float, optional
         Samples per second of these recordings.
+    large : bool
+        Whether validation and test are limited to some thousand rows (:func:`~regkd_edge.data.stored.is_large`).
     """
 
     x: np.ndarray
@@ -73,6 +75,7 @@ class Table:
     input_shape: tuple[int, ...] | None = None
     cut: Cut | None = None
     rate: float | None = None
+    large: bool = False
 
     def take(self, rows: np.ndarray) -> Table:
         """The same with some of its rows."""

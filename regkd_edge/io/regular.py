@@ -8,6 +8,8 @@ from pathlib import Path
 
 __all__ = ["file_problem", "read_bytes"]
 
+# O_NONBLOCK: opening a pipe that nobody writes to returns at once instead of never.
+_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -26,8 +28,11 @@ def file_problem(path: str | Path, largest: int | None = None) -> str | None:
         facts = os.stat(path)
         if not stat.S_ISREG(facts.st_mode):
             return _no_file(facts.st_mode)
-        with open(path, "rb"):
-            pass
+        handle = os.open(path, _READING)
+        try:
+            os.read(handle, 1)  # files of /proc look ordinary, and some of them wait for what is to come
+        finally:
+            os.close(handle)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return _reason(error)
     return _too_large(facts.st_size, largest)
@@ -44,8 +49,7 @@ def read_bytes(path: str | Path, largest: int) -> bytes:
         Not readable, a folder, a pipe, a device, or too large; ``strerror`` says which.
     """
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to returns at once instead of never.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, _READING)
     except ValueError as error:
         raise OSError(0, str(error)) from None
     with open(handle, "rb") as stream:
@@ -54,6 +58,8 @@ def read_bytes(path: str | Path, largest: int) -> bytes:
         if problem is not None:
             raise OSError(0, problem)
         content = stream.read(largest + 1)  # a file that grows meanwhile, or one of /proc that states no size
+    if content is None:
+        raise OSError(0, "reading it would wait for something to come")
     if len(content) > largest:
         raise OSError(0, _too_large(len(content), largest))
     return content

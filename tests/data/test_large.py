@@ -199,6 +199,55 @@ def test_memory_stays_far_below_the_size_of_the_table(tmp_path, monkeypatch):
     assert peak < 13 << 20  # 20 MB as float64
 
 
+REPEATED = lines(["unit", "flow", "word", "level", "y"], *(np.tile(v[:1500], 2) for v in (UNIT, FLOW, WORD, LEVEL, Y)))
+NOISY = lines(["flow", "level", "y"], *(np.repeat(v[:300], 4) + 1e-6 * RNG.normal(size=1200) for v in (FLOW, LEVEL, Y)))
+LONG = lines(["flow", "level", "y"], *(np.tile(v, 3) + np.arange(3 * N) * 1e-3 for v in (FLOW, LEVEL, Y)))
+COUNTED = lines(["id", "flow", "y"], RNG.permutation(2 * N), *(np.tile(v, 2) for v in (FLOW, Y)))
+
+
+@pytest.mark.parametrize(
+    "text, options",
+    [
+        (LONG, {}),
+        (LONG, {"split": "time"}),
+        (REPEATED, {"drop": ["unit"], "categorical": ["word"]}),
+        (REPEATED, {"group": "unit", "categorical": ["word"]}),
+        (NOISY, {}),
+        (COUNTED, {}),
+    ],
+)  # fmt: skip
+def test_the_split_does_not_depend_on_the_free_memory(small_memory, tmp_path, monkeypatch, text, options):
+    """Up to IN_MEMORY; above it the rows stay in their file on every machine."""
+    monkeypatch.setattr(stored, "_SMALL", 1000)
+    monkeypatch.setattr(stored, "_HELD", 0)  # a large table would be held to 1,000 rows
+    monkeypatch.setattr("regkd_edge.data.large._LOOKED", 1 << 13)
+    (tmp_path / "t.csv").write_text(text)
+    answers = []
+    for free in (None, 0):
+        monkeypatch.setattr(stored, "available_memory", lambda free=free: free)
+        answers.append(prepare(DataConfig(data=str(tmp_path / "t.csv"), target=["y"], **options), 1, tmp_path))
+    (one, parts), (two, others) = answers
+    assert isinstance(two.x, StoredRows) and not isinstance(one.x, StoredRows)
+    for part in ("train", "validation", "test"):
+        assert np.array_equal(getattr(parts, part), getattr(others, part))
+    said = [[note for note in table.warnings if "on one side" in note] for table in (one, two)]
+    assert said[0] == said[1] and bool(said[0]) == (text is not LONG and "group" not in options)
+
+
+def test_the_split_of_arrays_does_not_depend_on_the_free_memory(tmp_path, monkeypatch):
+    x = RNG.normal(size=(N, 2, 3))
+    np.savez(tmp_path / "t.npz", x=np.concatenate([x, x, x]), y=np.tile(Y, 3))
+    monkeypatch.setattr(stored, "_SMALL", 1000)
+    monkeypatch.setattr(stored, "_HELD", 0)
+    answers = []
+    for free in (None, 0):
+        monkeypatch.setattr(stored, "available_memory", lambda free=free: free)
+        answers.append(prepare(DataConfig(data=str(tmp_path / "t.npz")), 1, tmp_path))
+    assert isinstance(answers[1][0].x, StoredRows) and not isinstance(answers[0][0].x, StoredRows)
+    for part in ("train", "validation", "test"):
+        assert np.array_equal(*(getattr(parts, part) for _, parts in answers))
+
+
 def test_a_table_stays_in_its_file_where_little_memory_is_free(monkeypatch):
     monkeypatch.setattr(stored, "available_memory", lambda: 300 << 20)
     assert not stored.fits_in_memory(1_000_000, 13)  # 99 MiB, and four times that with its copies

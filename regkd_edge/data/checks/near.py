@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-__all__ = ["close_groups"]
+__all__ = ["close_groups", "compares"]
 
 _ROWS, _WIDE = 5000, 2000  # rows up to which all distances are looked at, and up to which radii beyond copies are tried
 _RADII = (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.15)  # times the root of the number of columns, standardised
@@ -20,6 +20,11 @@ _PRODUCTS = 3_000_000_000  # of the matrix of distances
 _COPIES = 1e-2  # radius up to which rows are copies
 _APART, _TIGHT = 4.0, 2.0  # radii to the next group at least, and to the middle of its own group at most
 _GROUPED, _FEWEST = 0.6, 5  # share of the rows that have a close one, and groups
+
+
+def compares(n: int) -> bool:
+    """Whether n rows are few enough to be compared with each other."""
+    return 20 <= n <= _ROWS
 
 
 def close_groups(
@@ -31,9 +36,10 @@ def close_groups(
     ``left_out``: columns that say which row it is. None where the rows form no groups, or are more than 5,000.
     """
     n = len(x)
-    if not 20 <= n <= _ROWS:
+    if not compares(n):
         return None
-    kept = [j for j in range(x.shape[1]) if j not in left_out and x[:, j].std() > 0]
+    outside = {*left_out}
+    kept = [j for j in np.flatnonzero(x.max(axis=0) > x.min(axis=0)).tolist() if j not in outside]
     if n**2 * len(kept) > _PRODUCTS or len(kept) < 2 or not np.isfinite(x[:, kept]).all():
         return None
     z = x[:, kept]

@@ -9,12 +9,13 @@ time), the random tenths err less, and so will every network.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..stored import is_stored
 from ..typed import named_option
+from .levels import errors_of_levels
 from .row_labels import is_time
 
 __all__ = ["looks_grouped", "names_units"]
@@ -64,10 +65,14 @@ def looks_grouped(
     unit = _unit_column(x, inputs)
     if unit is not None:
         units = np.unique(x[:, unit], return_inverse=True)[1].reshape(-1)
-        told = _compared(np.delete(z, unit, axis=1), y, random, units, rng) or _compared(z, y, random, units, rng)
+        others = np.delete(z, unit, axis=1)
+        told, by = _compared(others, y, random, units, rng) or _compared(z, y, random, units, rng), "five nearest rows"
+        if not told:
+            levels = errors_of_levels(others.astype(np.float64), x[:, unit], units)
+            told, by = _compared(z, y, random, units, rng, levels), "other inputs and the mean of its other rows"
         if told:
             return (
-                f"rows of one '{inputs[unit]}' look alike: the five nearest rows predict the target with {told} when "
+                f"rows of one '{inputs[unit]}' look alike: the {by} predict the target with {told} when "
                 f"whole units of '{inputs[unit]}' are held out. Held-out figures are too good for new units: add "
                 f"{named_option('group', [inputs[unit]])}"
             )
@@ -160,10 +165,21 @@ def _unit_column(x: np.ndarray, inputs: Sequence[str]) -> int | None:
     return None
 
 
-def _compared(z: np.ndarray, y: np.ndarray, random: np.ndarray, units: np.ndarray, rng: np.random.Generator) -> str:
-    """``R2 0.99 when random rows are held out, -2.3`` where whole units err more beyond chance, else nothing."""
+def _compared(
+    z: np.ndarray,
+    y: np.ndarray,
+    random: np.ndarray,
+    units: np.ndarray,
+    rng: np.random.Generator,
+    judge: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+) -> str:
+    """``R2 0.99 when random rows are held out, -2.3`` where whole units err more beyond chance, else nothing.
+
+    ``judge``: gives the errors of y for folds, in place of the nearest rows.
+    """
     together = _folds(units, rng)
-    errors = {name: _errors(z, y, folds) for name, folds in (("random", random), ("together", together))}
+    judge = judge or (lambda y, folds: _errors(z, y, folds))
+    errors = {name: judge(y, folds) for name, folds in (("random", random), ("together", together))}
     variance = y.var(axis=0)
     told = []
     for k in range(y.shape[1]):

@@ -31,6 +31,7 @@ class _Findings:
     drop: list[str] = field(default_factory=list)
     categorical: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    marked: set[str] = field(default_factory=set)  # columns whose odd cells are all of them
     point: list[str] = field(default_factory=list)
     by_hand: list[str] = field(default_factory=list)
     thousands: dict[str, list[str]] = field(default_factory=dict)
@@ -135,6 +136,7 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
         shown = ", ".join(f"'{text}' in {counted(count, 'cell')}" for text, count in counts)
         found.say(name, f"{shown} (first in {place}), a mark for missing values perhaps")
         found.mark(texts)
+        found.marked.add(name)
     elif kind in ("comma", "point", "grouped"):
         _judge_numbers(found, frame, name, kind, texts, example)
     elif kind == "total":
@@ -264,7 +266,10 @@ def _blanks(
     kept = [j for j, name in enumerate(frame.names) if name in counts and name not in dropped]
     if rule != "refuse" or not kept:
         return
-    rows = int(blank[:, kept].any(axis=1).sum())
+    left_out = blank[:, kept].any(axis=1)
+    for name in found.marked:  # these cells are blank once the marks are named
+        left_out[np.array(frame.odd[name].rows, dtype=np.int64)] = True
+    rows = int(left_out.sum())
     inputs = [j for j in kept if frame.names[j] not in targets]
     found.blanks = "drop" if 2 * rows <= n or not inputs else "mean"
     if found.blanks == "mean":

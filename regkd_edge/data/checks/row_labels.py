@@ -59,7 +59,7 @@ def _distinct_whole(column: np.ndarray) -> bool:
 def is_time(name: str, column: np.ndarray) -> bool:
     """Whether a column holds times, by its name and rising values,
     or by values that are seconds since 1970 or dates."""
-    named = _TIME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+    named = _TIME.search(_words(name)) is not None
     glance = column[:_GLANCE]
     if len(column) < 10 or not (named or _dates(glance) or _epoch(glance)) or not np.isfinite(column).all():
         return False
@@ -73,6 +73,21 @@ def is_time(name: str, column: np.ndarray) -> bool:
     if epoch and (named or bool((np.diff(column) >= 0).all())) and varied:
         return True
     return named and (_dates(column) or (varied and bool((np.diff(column) >= 0).all()) and low < high))
+
+
+def _words(name: str) -> str:
+    """The words of a name apart: ``cellId`` as ``cell_Id``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+
+
+def _like_times(glances: np.ndarray) -> np.ndarray:  # [n, c] -> bool [c]
+    """Columns that may pass :func:`_dates` or :func:`_epoch`, by the range of their first rows."""
+    with np.errstate(invalid="ignore"):
+        low, high = glances.min(axis=0), glances.max(axis=0)
+        found = (low >= 19000101) & (high <= 21001231)
+        for unit in (1.0, 1e3, 1e6, 1e9):
+            found |= (low > _EPOCH[0] * unit) & (high < _EPOCH[1] * unit)
+    return found
 
 
 def _epoch(column: np.ndarray) -> bool:
@@ -97,13 +112,18 @@ def labels_of_rows(
 
     An identifier is a column named so whose whole numbers differ in every row.
     """
-    counting = column_that_counts(names, values)
+    counting = {*column_that_counts(names, values)}
     found = []
-    for name, column in zip(names, values.T):
+    times = _like_times(values[:_GLANCE])
+    for j, name in enumerate(names):
         if name in counting:
             found.append(name)
-        elif len(column) >= _FEWEST:
-            named = _LABEL.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)) is not None
+        elif len(values) >= _FEWEST:
+            words = _words(name)
+            named = _LABEL.search(words) is not None
+            if not (named or times[j] or _TIME.search(words)):
+                continue  # most of 30,000 columns
+            column = values[:, j]
             differs = named and np.isfinite(column).all() and _distinct_whole(column)
             if differs or is_time(name, column):
                 found.append(name)

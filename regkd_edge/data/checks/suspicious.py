@@ -185,5 +185,8 @@ def _saturated(distinct: np.ndarray, counts: np.ndarray, end: int) -> bool:
         return False
     beside = counts[-21:-1] if end == -1 else counts[1:21]
     inner = counts[:-1] if end == -1 else counts[1:]
-    # Values that pile up inside too (rounded readings, defaults) make the end nothing special.
+    # Values that pile up inside too (rounded readings, defaults) make the end nothing special; the other end may be cut
+    # off as well, unless it is a value at which quantities rest.
+    if float(distinct[-1 - end]) not in _NATURAL:
+        inner = counts[1:-1]
     return bool(counts[end] >= 8 * beside.mean() and counts[end] > 3 * inner.max())

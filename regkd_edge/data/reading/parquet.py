@@ -60,8 +60,8 @@ class StreamedParquet:
     def __init__(self, path: Path, skip: Collection[str] = (), texts: Collection[str] = ()) -> None:
         self._path, self._pa, self._pq = path, *_libraries()
         pa = self._pa
-        with self._readable():
-            facts = self._pq.read_metadata(path)
+        with self._readable(), self._pq.ParquetFile(path) as file:  # once: it looks at every column
+            facts, schema = file.metadata, file.schema_arrow
             groups = [facts.row_group(i).num_rows for i in range(facts.num_row_groups)]
             if min([0, *groups]) < 0 or sum(groups) != facts.num_rows:
                 raise self._disagrees(facts.num_rows, f"those of its groups of rows are {groups[:5]}")
@@ -72,9 +72,8 @@ class StreamedParquet:
                         f"'{path}' announces {announced:,} bytes of {what}, more than {_RATIO} times its size.",
                         "Write it again without compression.",
                     )
-            schema = self._pq.read_schema(path)
-            names, text = schema.names, (pa.string, pa.large_string)
-            self._words = [field.name for field in schema if field.type in [kind() for kind in text]]
+            names, text = schema.names, (pa.string(), pa.large_string())
+            self._words = [field.name for field in schema if field.type in text]
         require_unique(path, names)
         index = [name for name in names if _INDEX.fullmatch(name) and name not in (*skip, *texts)]
         wanted = [name for name in names if name not in (*skip, *index)]

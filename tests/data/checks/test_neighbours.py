@@ -32,6 +32,26 @@ def test_a_column_that_names_the_unit_is_proposed(name, shuffled):
     assert f"--group {name}" in note and "five nearest rows" in note
 
 
+@pytest.mark.parametrize("units, length, further", [(20, 20, 1), (40, 10, 1), (20, 20, 8), (60, 50, 12)])
+def test_a_unit_that_has_a_level_of_its_own_is_proposed_among_many_inputs(units, length, further):
+    """Neighbours do not show it: no other input tells the unit."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        unit = rng.permutation(np.repeat(np.arange(units), length))
+        x = np.column_stack([unit, rng.normal(size=(len(unit), further))])
+        y = (rng.normal(0, 2, units)[unit] + x[:, 1] + rng.normal(0, 0.3, len(unit)))[:, None]
+        assert "--group patient" in judged(x, y, ["patient", *(f"x{j}" for j in range(further))])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_number_of_something_is_no_unit(seed):
+    rng = np.random.default_rng(seed)
+    count = rng.integers(1, 13, 900)
+    x = np.column_stack([count, rng.normal(size=(900, 4))])
+    y = (np.log(count) + 0.3 * x[:, 1] + rng.normal(0, 0.2, 900))[:, None]
+    assert judged(x, y, ["number_of_pumps", *"abcd"]) == ""
+
+
 def test_units_without_a_column_are_noticed_by_their_place():
     x, y = cells(20, 30)
     note = judged(x[:, 1:], y, ["a", "b", "c", "cycle"])

@@ -172,6 +172,13 @@ def test_blanks_are_counted_by_column_and_a_mostly_blank_one_is_dropped(refused)
     assert len(follow(path, error)) == 19
 
 
+def test_the_rows_that_a_remedy_leaves_out_are_those_with_marks_too(refused):
+    cells = {3: "NA", 8: "?", 11: "", 12: ""}
+    path, error = refused("a,b,y\n" + rows(30, lambda i: f"{i * i % 17},{cells.get(i, i % 5)},{i % 7}"))
+    assert "That leaves out 4 of 30 rows" in error.remedy
+    assert len(follow(path, error)) == 26
+
+
 def test_what_means_missing_may_hold_for_one_column_alone(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,y\n-1,5,1\n2,-1,2\n3,6,4\n4,7,9\n")

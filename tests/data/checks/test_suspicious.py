@@ -87,6 +87,9 @@ def test_a_sensor_that_saturates_is_named():
     assert "largest value 4000" in note and "saturated" in note
     (note,) = found(np.maximum(RNG.normal(1, 0.4, 2000).round(3), 0.5))
     assert "smallest value 0.5" in note
+    low, high = found(np.clip(RNG.normal(50, 8, 2000).round(2), 40, 60))  # at both ends
+    assert "smallest value 40" in low and "largest value 60" in high
+    assert found(np.clip(RNG.normal(12, 9, 2000).round(1), 0, 24)) == []  # hours of a day at rest and at work
 
 
 def test_row_numbers_are_told_from_features():
