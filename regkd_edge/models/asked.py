@@ -69,7 +69,7 @@ class Asked:
             return self.outputs(self._asked(given), len(x))
         except UserError:
             raise
-        except Exception as error:  # whatever a foreign module raises
+        except (Exception, SystemExit) as error:  # whatever a foreign module raises
             raise ModelError(
                 f"the teacher ({self.source}) fails on rows of {failure(self.module, x, rows.shape[1])}: "
                 f"{reason_of(error)}.",

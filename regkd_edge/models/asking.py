@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -81,6 +82,9 @@ def _required_arguments(module: nn.Module) -> list[str]:
     return [p.name for p in parameters if p.kind in by_place and p.default is inspect.Parameter.empty]
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """The first line of what was raised, without its full stop."""
-    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({error.code!r})"
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return re.sub(r"^\[[\d:]+\] \S+: ", "", first).rstrip(".")  # XGBoost's clock and the line of its source

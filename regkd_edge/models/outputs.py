@@ -127,8 +127,17 @@ class Outputs:
         )
 
     def _rows(self, y: Tensor, n: int) -> Tensor:  # [n, o]
-        if y.is_complex():
-            raise ModelError(f"the teacher ({self.source}) answers complex numbers.", "Return real predictions.")
+        odd = (
+            "complex numbers" if y.is_complex()
+            else "True or False" if y.dtype == torch.bool
+            else "a meta tensor, which has a shape and no values" if y.is_meta
+            else "a nested tensor" if y.is_nested
+            else None
+        )  # fmt: skip
+        if odd is not None:
+            raise ModelError(
+                f"the teacher ({self.source}) answers {odd}.", "Return predictions as a dense tensor of real numbers."
+            )
         if y.layout != torch.strided:
             y = y.to_dense()
         given = list(y.shape)

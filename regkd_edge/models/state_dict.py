@@ -194,7 +194,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> list[s
             raise ModelError(
                 f"'{key}' of {where} has shape {list(given.shape)}, expected {list(tensor.shape)}.", remedy
             )
-        _require_finite(key, given, where)
+        _require_numbers(key, given, tensor.dtype, where)
     try:
         module.load_state_dict({k: tensors.get(k, wanted[k]) for k in wanted})
     except RuntimeError as error:  # a type that the module cannot take
@@ -209,11 +209,28 @@ def _with_tied(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> d
     return {**{key: stored[where(t)] for key, t in wanted.items() if where(t) and where(t) in stored}, **tensors}
 
 
-def _require_finite(key: str, tensor: Tensor, where: str) -> None:
+def _require_numbers(key: str, tensor: Tensor, kind: torch.dtype, where: str) -> None:
+    """Refuse anything but finite numbers of the ``kind`` that the network has: codes of a quantized weight, 1e300."""
+    if kind.is_floating_point and not tensor.is_floating_point():
+        raise ModelError(
+            f"'{key}' of {where} has the type {_name(tensor.dtype)}, and the network has {_name(kind)} there: whole "
+            "numbers may be codes whose scale is missing.",
+            "Save the weights of the network before it was quantized, or as floating-point numbers.",
+        )
     if tensor.is_floating_point() and not torch.isfinite(tensor).all():
         raise ModelError(
             f"'{key}' of {where} holds a number that is not finite.", "Give the weights of a finished training."
         )
+    if tensor.is_floating_point() and kind.is_floating_point and not torch.isfinite(tensor.to(kind)).all():
+        raise ModelError(
+            f"'{key}' of {where} holds {float(tensor.abs().max()):.3g}, beyond the range of {_name(kind)}, which the "
+            "network has there.",
+            "Give the weights of this network, or a network of another type.",
+        )
+
+
+def _name(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def _statistic(key: str) -> bool:

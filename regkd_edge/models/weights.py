@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def read_weights(path: str | Path, *, trust: bool = False) -> FoundWeights:
 
 
 def _require_file(path: Path) -> None:
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         raise ModelError(
             f"no weights file '{path}'.", "Give a .safetensors file, or a .pt that torch.save wrote of a state dict."
         )
@@ -99,7 +100,9 @@ def unpickled(path: Path, *, trust: bool = False) -> Any:
         if begin.startswith(b"PK"):
             with opened_archive(path) as archive:
                 check_inflated(archive, path.stat().st_size)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds of tensors that are refused by their name
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds here; a refused pickle is among them
         refused = "weights_only" in str(error) or "Unsupported global" in str(error)
         if refused and not trust:

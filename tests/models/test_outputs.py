@@ -112,6 +112,9 @@ def test_a_module_that_squeezes_answers_a_single_row(answer, expected):
         (Y.T, r"shape \[1, 5\] for 5 rows, expected \[5, outputs\]. Transpose it"),
         (torch.zeros(N, 2, 3), r"shape \[5, 2, 3\]"),
         (torch.zeros(N, 1, dtype=torch.complex64), "complex numbers"),
+        (Y > 0, "answers True or False"),
+        (Y.to("meta"), "a meta tensor"),
+        (torch.nested.nested_tensor([Y[:1], Y[1:]], layout=torch.jagged), "a nested tensor"),
     ],
 )
 def test_other_answers_are_refused_by_their_kind_and_shape(answer, says):

@@ -94,6 +94,19 @@ def test_scalers_beside_the_weights_are_no_unexpected_keys(state):
         fill(net(), {**state, "extra.weight": torch.zeros(3)}, "'w'")
 
 
+@pytest.mark.parametrize("codes", [torch.int8, torch.int64, torch.uint8, torch.bool])
+def test_codes_of_quantized_weights_are_not_taken_for_the_weights(state, codes):
+    with pytest.raises(ModelError, match=r"'0.weight' of 'w' has the type (int|uint|bool).*float32.*scale is missing"):
+        fill(net(), {**state, "0.weight": (100 * state["0.weight"]).to(codes)}, "'w'")
+    fill(net(), {**state, "1.num_batches_tracked": torch.tensor(7)}, "'w'")  # whole numbers in both
+
+
+def test_weights_beyond_the_type_of_the_network_are_refused(state):
+    with pytest.raises(ModelError, match=r"'0.bias' of 'w' holds 1e\+39, beyond the range of float32"):
+        fill(net(), {**state, "0.bias": torch.full((4,), 1e39, dtype=torch.float64)}, "'w'")
+    fill(net(), {key: t.double() if t.is_floating_point() else t for key, t in state.items()}, "'w'")
+
+
 def test_names_that_no_prefix_explains_stay_as_they_are(state):
     other = {f"layer_{k}": v for k, v in state.items()}
     assert fit_names(other, net().state_dict())[0].keys() == other.keys()

@@ -95,7 +95,7 @@ def _made(spec: FactorySpec, shape: tuple[int, ...], o: int) -> nn.Module:
         module = make(tuple(shape), o)
     except UserError:
         raise
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise ModelError(
             f"calling '{spec.factory}' failed: {type(error).__name__}: {error}.",
             "A student's factory takes (input_shape, outputs) and returns a torch module.",
@@ -114,7 +114,7 @@ def _require_answers(spec: FactorySpec, module: nn.Module, shape: tuple[int, ...
         with torch.no_grad():
             y = module.eval()(x)
             alone = module(x[:1])
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise ModelError(
             f"the student of '{spec.factory}' fails on rows of shape {'x'.join(map(str, shape))}: "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}.",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import ModelError, UserError
 from ...io.words import counted
+from ..asking import reason_of
 from ..outputs import Outputs
 from .categories import asked_in_codes
 
@@ -71,13 +72,15 @@ class ArrayFunction(nn.Module):
             if not isinstance(answer, (dict, tuple)) and not isinstance(answer, Tensor):
                 if np.iscomplexobj(answer):
                     raise TypeError("the answers are complex numbers")
+                if np.asarray(answer).dtype == np.bool_:
+                    raise TypeError("the answers are True or False, expected numbers")
                 answer = np.asarray(answer, dtype=np.float64)
         except UserError:
             raise
-        except Exception as error:  # the user's own function: whatever it raises is the cause
+        except (Exception, SystemExit) as error:  # the user's own function: whatever it raises is the cause
             raise ModelError(
                 f"the teacher ({type(self.function).__name__}) failed on {counted(len(rows), 'row')}: "
-                f"{type(error).__name__}: {str(error).rstrip('.')}.",
+                f"{type(error).__name__}: {reason_of(error)}.",
                 "It is given rows as float64 [n, d], all at once, and returns [n, o] or [n]: fix it, or fit it first."
                 if self.frame is None
                 else "It was fitted on a data frame: give a function of rows [n, d] that builds that; in a run, a "

@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import ModelError, NotAvailable
 from ...io.arrays import inflated_problem
 from ...io.reading import read_json
+from ..asking import reason_of
 from .categories import in_codes, of_lightgbm, of_xgboost
 from .probe import crash_of, without_parameters
 
@@ -164,10 +165,8 @@ def read_booster(path: str | Path) -> Booster:
     except (ModelError, NotAvailable):
         raise
     except Exception as error:  # the library's own errors
-        reason = str(error).strip().splitlines()
-        reason = reason[0] if reason else type(error).__name__
         raise ModelError(
-            f"{kind} cannot read '{path}': {reason}.", "Save the model again with its save_model."
+            f"{kind} cannot read '{path}': {reason_of(error)}.", "Save the model again with its save_model."
         ) from None
 
 
@@ -179,6 +178,8 @@ def _xgboost(path: Path) -> Booster:
     # The scikit-learn wrapper predicts with the best iteration of early stopping, the booster itself with all of them.
     best = booster.attr("best_iteration") if booster.attr("scikit_learn") else None
     rounds = (0, int(best) + 1) if best is not None else (0, 0)
+    if rounds[1] > booster.num_boosted_rounds():
+        raise ValueError(f"its best round is {best}, and it holds {booster.num_boosted_rounds()} rounds")
 
     kinds = booster.feature_types
     codes = {"feature_types": kinds, "enable_categorical": True} if kinds and "c" in kinds else {}

@@ -89,7 +89,7 @@ def _made(factory: Any, name: str) -> Any:
         return copy.deepcopy(factory)
     try:
         return factory()
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise ModelError(
             f"calling '{name}' failed: {type(error).__name__}: {error}.",
             "A factory takes no arguments and returns a torch module.",
@@ -146,5 +146,5 @@ def imported(place: str) -> ModuleType:
         raise ModelError(
             f"the factory's module '{place}' cannot be imported: no module named '{error.name}'.", _FORM
         ) from error
-    except Exception as error:  # the user's own code: whatever it raises is the cause
+    except (Exception, SystemExit) as error:  # the user's own code: whatever it raises is the cause
         raise ModelError(f"importing '{place}' failed: {type(error).__name__}: {error}.", "Fix that module.") from error

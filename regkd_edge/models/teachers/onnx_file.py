@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import GraphError, ModelError
+from ..asking import reason_of
 from ..outputs import Outputs
 from .estimators import library
 from .onnx_inputs import OnnxInputs
@@ -100,9 +101,10 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
             names = [chosen]
             values.narrow(chosen)
             network, why = _network(model, inputs, names, values)
-    if values is None and network is None:
+    fails = "" if network is None or values is not None else _failure(network, inputs)
+    if values is None and (network is None or fails):
         raise ModelError(
-            f"ONNX Runtime does not take '{path}': {problem}.", "Export it again for another operator set."
+            f"ONNX Runtime does not take '{path}': {problem}{fails}.", "Export it again for another operator set."
         )
     if values is None:
         return network, None, [f"ONNX Runtime does not take the graph ({problem}); torch answers in its place"]
@@ -122,6 +124,20 @@ def _session(path: Path, inputs: OnnxInputs, names: list[str]) -> tuple[OnnxValu
     except Exception as error:  # the runtime's own errors
         return None, str(error).splitlines()[0].rstrip(".")
     return OnnxValues(session, inputs, names), ""
+
+
+def _failure(network: OnnxNetwork, inputs: OnnxInputs) -> str:
+    """Why the graph in torch does not answer one row, as the end of a sentence; a circle is noticed only then."""
+    if inputs.features is None:
+        return ""
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, inputs.features, dtype=network.dtype))
+    except KeyError as error:
+        return f"; no node before it gives {error}"
+    except Exception as error:  # whatever an operator raises
+        return f"; nor does torch ({reason_of(error)})"
+    return ""
 
 
 def _only(values: OnnxValues, d: int, where: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import ModelError
 from ...graph.graph import tensors_of
 from ...io.memory import require_memory
+from ...io.names import inside
 
 __all__ = ["most_values", "require_values_beside"]
 
@@ -21,8 +22,8 @@ def require_values_beside(model: Any, path: Path) -> int:
     Raises
     ------
     ModelError
-        A weight of another size than its shape says, weights that are kept once and named many times, or more than the
-        memory that is available.
+        A file that is not in the folder of the graph, of which nothing is told; a weight of another size than its
+        shape says; weights that are kept once and named many times, or are more than the memory that is available.
     """
     from onnx import TensorProto, helper
 
@@ -31,6 +32,8 @@ def require_values_beside(model: Any, path: Path) -> int:
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         said = {entry.key: entry.value for entry in tensor.external_data}
+        location = said.get("location", "").removeprefix("./")
+        inside(path.parent, location, f"the tensor '{tensor.name[:60]}' of '{path}'", ModelError)
         try:
             beside = (path.parent / said.get("location", "")).stat().st_size
             begin = int(said.get("offset", 0))

@@ -115,6 +115,11 @@ def test_xgboost(data, name):
     teacher = taken(name, data)
     assert np.array_equal(teacher.predict(x)[:, 0], forest.predict(x).astype(float))
     assert teacher.widths == (4, 1) and not teacher.differentiable
+    if name == "x.json":  # a file that claims a later round as its best one
+        text = Path(name).read_text().replace(f'"best_iteration":"{forest.best_iteration}"', '"best_iteration":"99"')
+        Path(name).write_text(text)
+        with pytest.raises(ModelError, match="its best round is 99, and it holds"):
+            load_teacher(name)
 
 
 def test_xgboost_with_categories(data):

@@ -109,7 +109,26 @@ def test_classifiers_and_complex_answers_are_no_teachers_of_a_regression():
     assert rk.load_teacher(lambda x: model.predict_proba(x)[:, 1]).predict(X).shape == (80, 1)
     with pytest.raises(ModelError, match="complex numbers"):
         rk.load_teacher(lambda x: x[:, 0] * 1j).predict(X)
+    with pytest.raises(ModelError, match="True or False"):
+        rk.load_teacher(lambda x: x[:, 0] > 0).predict(X)
     assert "4 inputs, 1 output" in rk.load_teacher(linear.Ridge().fit(X, X[:, 0])).summary()
+
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        raise SystemExit(3)
+
+
+def test_code_that_ends_the_program_is_named(tmp_path, monkeypatch):
+    """A training script without a guard parses its arguments when it is imported."""
+    with pytest.raises(ModelError, match=r"fails on rows of 4 inputs: it calls sys.exit\(3\)"):
+        rk.load_teacher(Leaves()).predict(X)
+    with pytest.raises(ModelError, match=r"failed on .* rows: SystemExit: it calls sys.exit\(4\)"):
+        rk.load_teacher(lambda x: exit(4)).predict(X)
+    (tmp_path / "script.py").write_text("import sys\nsys.exit(2)\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"importing 'script.py' failed: SystemExit: 2"):
+        rk.load_teacher("script.py:make")
 
 
 def test_a_teacher_without_an_answer_to_some_rows_is_named():

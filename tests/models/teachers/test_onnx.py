@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -81,6 +82,32 @@ def test_weights_in_another_file(here, data):
     assert np.array_equal(from_folder("kept").predict(data.x), teacher.predict(data.x))  # the copy stands alone
     with pytest.raises(ModelError, match="m.data"):
         load_teacher("sub/m.onnx")
+
+
+@pytest.mark.parametrize("location", ["../m.data", "/etc/hostname", "link", "..", "a/../../m.data", "C:\\m", "m\0d"])
+def test_weights_outside_of_the_folder_are_refused_and_nothing_is_told_of_them(here, data, location):
+    model = onnx.load(exported(perceptron(), "inside.onnx"))
+    (here / "sub").mkdir()
+    (here / "sub" / "link").symlink_to(here / "m.data")
+    onnx.save(model, "sub/m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    (here / "sub" / "m.data").rename(here / "m.data")
+    model = onnx.load("sub/m.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = location if entry.key == "location" else entry.value
+    Path("sub/m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="not a name inside 'sub'") as error:
+        load_teacher("sub/m.onnx")
+    assert "bytes" not in str(error.value)
+
+
+def test_a_graph_that_goes_in_a_circle_is_named_as_such(here):
+    model = onnx.load(exported(perceptron(), "m.onnx"))
+    first, last = model.graph.node[0], model.graph.node[-1]
+    first.input[0] = last.output[0]
+    Path("m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="ONNX Runtime does not take 'm.onnx'"):
+        load_teacher("m.onnx")
 
 
 class Coded(nn.Module):
