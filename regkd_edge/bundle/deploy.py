@@ -258,6 +258,11 @@ def _work(
 
 
 def _expected(run: RunFolder, content: dict[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    if content["rows"]["count"] != shape[0]:
+        raise RunFolderError(
+            f"{LIST} of '{run.path}' announces {content['rows']['count']:,} rows, its data hold {shape[0]:,}.",
+            "Create the bundle again.",
+        )
     answers = {name: y.astype(np.float64) for name, y in read_npz(run.file("expected.npz")).items()}
     for name in content["graphs"]:
         if name not in answers or answers[name].shape != shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..config import BuildConfig
 from ..errors import RunFolderError
 from ..io.limits import LISTED_BYTES
 from ..io.names import name_problem
@@ -36,6 +36,7 @@ _Text = Annotated[str, Field(max_length=4096)]
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Graph = Annotated[str, Field(pattern=f"^{_GRAPH}$")]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Error = Annotated[_Finite, Field(ge=0)]
 
 
 class _Strict(BaseModel):
@@ -60,19 +61,38 @@ class _Rows(_Strict):
     count: Annotated[int, Field(ge=1)]
 
 
+class _Errors(_Strict):
+    rmse: _Error
+    mae: _Error
+    max_error: _Error
+    r2: _Finite | None
+
+
+class _TargetErrors(_Errors):
+    name: _Text
+    unit: _Text | None
+
+
+class _Accuracy(_Errors):
+    """What :func:`regkd_edge.measure.accuracy` gives."""
+
+    n: Annotated[int, Field(ge=1)]
+    targets: Annotated[list[_TargetErrors], Field(min_length=1)]
+    unit: _Text
+
+
 class _GraphEntry(_Strict):
     file: _Text
     sha256: _Hash
     precision: _Text
-    accuracy: dict[_Text, Any]
-    allowed: Annotated[list[Annotated[_Finite, Field(ge=0)]], Field(min_length=1)]
+    accuracy: _Accuracy
+    allowed: Annotated[list[_Error], Field(min_length=1)]
     two_parts: dict[_Text, list[Literal["data", "weights"]]] = {}  # layer -> what of it is in two INT8 parts
 
     @model_validator(mode="after")
     def _judged(self) -> _GraphEntry:
-        rmse = self.accuracy.get("rmse")
-        if type(rmse) not in (int, float) or not math.isfinite(rmse):
-            raise ValueError("accuracy has no finite rmse")
+        if len(self.accuracy.targets) != len(self.allowed):
+            raise ValueError(f"it has errors of {len(self.accuracy.targets)} targets and limits of {len(self.allowed)}")
         return self
 
 
@@ -98,6 +118,21 @@ class _List(_Strict):
                 raise ValueError(f"the file of graph '{name}' is not listed, or listed with another hash")
         if "fp32" not in self.graphs:
             raise ValueError("there is no fp32 graph")
+        return self
+
+    @model_validator(mode="after")
+    def _options_are_known(self) -> _List:
+        known = BuildConfig(profile=[1]).options("tensorrt")
+        for name in self.tensorrt_options:
+            if name not in known:
+                raise ValueError(f"TensorRT has no option '{name}' here")
+        fields: dict[str, Any] = {k: v for k, v in self.tensorrt_options.items() if k in BuildConfig.model_fields}
+        batches = [value for name, value in self.tensorrt_options.items() if name.endswith("_batch")]
+        fields |= {"profile": batches} if batches else {}
+        try:
+            BuildConfig.model_validate(fields)
+        except ValidationError as error:
+            raise ValueError(f"tensorrt_options.{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
         return self
 
 

@@ -17,6 +17,9 @@ GRAPH = "onnx/student.fp32.onnx"
 FILES = {GRAPH: b"graph", "data.npz": b"\0" * 5000, "README.txt": b""}
 
 
+ERRORS = {"rmse": 1.0, "mae": 1.0, "max_error": 1.0, "r2": None}
+
+
 def header(files=FILES):
     """What bundle.json says besides its files."""
     return {
@@ -28,7 +31,7 @@ def header(files=FILES):
                 "file": GRAPH,
                 "sha256": hashlib.sha256(files.get(GRAPH, b"graph")).hexdigest(),
                 "precision": "fp32",
-                "accuracy": {"rmse": 1.0},
+                "accuracy": {"n": 1, "targets": [{"name": "y", "unit": None, **ERRORS}], "unit": "y", **ERRORS},
                 "allowed": [0.1],
             }
         },
@@ -133,6 +136,33 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     with pytest.raises(RunFolderError, match="leads out"):
         write_archive(tmp_path / "never.tar.gz", header(), files)
     assert not (tmp_path / "never.tar.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("accuracy", {"rmse": 1.0}),
+        ("accuracy.targets", "x"),
+        ("accuracy.targets", []),
+        ("accuracy.targets.0.rmse", "x"),
+        ("accuracy.targets.0.mae", -1.0),
+        ("accuracy.unit", None),
+        ("allowed", [0.1, 0.1]),
+        ("tensorrt_options", {"evil": 1}),
+        ("tensorrt_options", {"workspace_mib": "all"}),
+        ("tensorrt_options", {"max_batch": 10**9}),
+        ("tensorrt_options", {"timing_cache": "../../x"}),
+    ],
+)
+def test_a_field_of_the_list_that_no_bundle_has_is_refused_before_it_is_used(tmp_path, place, value):
+    made = header()
+    *way, last = place.split(".")
+    inner = made if place == "tensorrt_options" else made["graphs"]["fp32"]
+    for key in way:
+        inner = inner[int(key) if key.isdigit() else key]
+    inner[last] = value
+    with pytest.raises(RunFolderError, match=r"bundle\.json of bundle '.*': (graphs|the list|tensorrt)"):
+        write_archive(tmp_path / "never.tar.gz", made, FILES)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])

@@ -72,9 +72,11 @@ def _bundle(path: Path) -> None:
     from regkd_edge.bundle import write_archive
 
     files = {"onnx/student.fp32.onnx": b"graph", "run.yaml": b"seed: 1\n"}
+    errors = {"rmse": 1.0, "mae": 1.0, "max_error": 1.0, "r2": None}
     graph = {
         "file": "onnx/student.fp32.onnx", "sha256": hashlib.sha256(b"graph").hexdigest(), "precision": "fp32",
-        "accuracy": {"rmse": 1.0}, "allowed": [0.1],
+        "accuracy": {"n": 1, "targets": [{"name": "y", "unit": None, **errors}], "unit": "y", **errors},
+        "allowed": [0.1],
     }  # fmt: skip
     target = {"name": "desktop", "what": "a desktop", "tensorrt": {}, "checked_for": "10.3", "python": "3.10"}
     header = {

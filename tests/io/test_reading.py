@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import yaml
 
 from regkd_edge.config import RunConfig
+from regkd_edge.data import load_table
 from regkd_edge.errors import DataError, RunFolderError, UserError
 from regkd_edge.io.arrays import archive_problem
 from regkd_edge.io.reading import read_json, read_yaml, tensors_problem
+from regkd_edge.io.regular import file_problem
 
 
 @pytest.fixture
@@ -181,3 +184,12 @@ def test_an_archive_of_too_many_entries_is_refused_before_they_are_listed(tmp_pa
     assert "20,001" in inflated_problem(tmp_path / "many.pt")
     with pytest.raises(ValueError, match="20,001"):
         opened_archive(tmp_path / "many.pt")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs Linux")
+def test_a_file_that_only_looks_ordinary_is_a_problem_before_anybody_reads_it():
+    assert file_problem("/proc/self/mem") == "Input/output error"
+    with pytest.raises(UserError, match=r"'/proc/self/mem' cannot be read: Input/output error"):
+        read_yaml("/proc/self/mem")
+    with pytest.raises(DataError, match=r"'/proc/self/mem' cannot be read: Input/output error"):
+        load_table("/proc/self/mem", ["y"])

@@ -87,7 +87,7 @@ def _npy(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
     try:
         return map_npy(path), {}, []
     except Exception as error:  # header, size, pickle refused
-        raise DataError(f"'{path}' is not a readable NPY file: {str(error).strip('.')}.", _PLAIN) from None
+        raise DataError(f"'{path}' is not a readable NPY file: {str(error)[:200].strip('.')}.", _PLAIN) from None
 
 
 def _npz(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
