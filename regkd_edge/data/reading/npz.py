@@ -35,7 +35,7 @@ def read_npy(path: Path) -> Frame:
         check_texts(array, "the array")
     except Exception as error:  # header, size, pickle refused
         raise DataError(
-            f"'{path}' is not a readable NPY file: {str(error)[:200].strip('.')}.", "Save a plain array with numpy.save."
+            f"'{path}' is not a readable NPY file: {str(error)[:200].strip('.')}.", "Save an array with numpy.save."
         ) from None
     if array.dtype.names:
         return of_columns(path, {name: np.asarray(array[name]) for name in array.dtype.names})

@@ -7,6 +7,7 @@ import torch
 
 from ...data import Columns, Dataset
 from ...data.stored import is_stored
+from ...data.typed import named_option
 from ...errors import ModelError
 from ...io.words import counted
 from ..asking import reason_of
@@ -166,8 +167,8 @@ def _require_gradient(teacher: Teacher, dataset: Dataset, rows: np.ndarray, answ
                 y = network(x)
             passes = y.requires_grad and torch.autograd.grad(y.sum(), x, allow_unused=True)[0] is not None
             teacher.differentiable = bool(passes) and teacher.differentiable
-        except ModelError:
-            raise
+        except ModelError as error:
+            raise _beside_rows(teacher, error) from error
         except Exception as error:  # a gradient that is not implemented, NumPy inside a module
             if teacher.differentiable and teacher.mlp is None:
                 teacher.differentiable = False
@@ -187,3 +188,20 @@ def _require_gradient(teacher: Teacher, dataset: Dataset, rows: np.ndarray, answ
             "the teacher's network looks like an MLP and answers these rows otherwise: PyTorch runs it as it is"
         )
         teacher.not_an_mlp()
+
+
+def _beside_rows(teacher: Teacher, error: ModelError) -> ModelError:
+    """Name the columns of few levels, as codes, where a teacher answers the rows of the table alone."""
+    columns = teacher.columns
+    levels = [
+        name
+        for name, kind, values in zip(columns.names, columns.kinds, columns.values)
+        if kind == "continuous" and values is not None
+    ]
+    if not levels:
+        return error
+    return ModelError(
+        f"the teacher ({teacher.source}) answers the rows of the table and fails on points beside them, which training "
+        f"makes: {error.cause}",
+        f"Columns of few levels may be codes to it. Then add: {named_option('categorical', levels)}",
+    )

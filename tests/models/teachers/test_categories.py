@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import regkd_edge as rk
+from regkd_edge.config import DataConfig
+from regkd_edge.data import Dataset, prepare
 from regkd_edge.errors import ModelError
+from regkd_edge.models import check_teacher
 
 pytest.importorskip("torch")
 pandas = pytest.importorskip("pandas")
@@ -115,3 +118,26 @@ def test_what_writes_into_its_rows_does_not_change_them():
     for teacher in (rk.load_teacher(doubles), rk.load_teacher(Doubles())):
         before = x.copy()
         assert np.allclose(teacher.predict(x)[:, 0], 2 * before.sum(1)) and np.array_equal(x, before)
+
+
+def prepared(x, y, **options):
+    np.savetxt("levels.csv", np.column_stack([x, y]), delimiter=",", header="x0,x1,y", comments="")
+    config = DataConfig(data="levels.csv", target=["y"], **options)
+    return Dataset(*prepare(config, 0))
+
+
+def test_a_column_of_levels_that_are_codes_to_the_teacher_is_named(tmp_path, monkeypatch):
+    """Levels such as 0.1 to 1.0 look like readings; a category of a fitted encoder is met exactly or not at all."""
+    monkeypatch.chdir(tmp_path)
+    rng, levels = np.random.default_rng(0), np.arange(11) / 10
+    x = np.column_stack([rng.choice(levels, 300), rng.normal(size=300)])
+
+    def strict(rows):
+        if not np.isin(rows[:, 0], levels).all():
+            raise ValueError("unknown category")
+        return rows.sum(1)
+
+    with pytest.raises(ModelError, match=r"fails on points beside them.*unknown category.*--categorical x0$"):
+        rk.distill(strict, x, student="mlp:4:relu", recipe="mimic", steps=10)
+    coded = prepared(x, strict(x), categorical=["x0"])
+    check_teacher(rk.load_teacher(strict), coded)
