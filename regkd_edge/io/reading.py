@@ -24,9 +24,9 @@ from .limits import (
     NUMBER_DIGITS,
     TENSORS_HEADER_BYTES,
     YAML_BYTES,
-    YAML_NODES,
 )
 from .regular import read_bytes
+from .yaml_loader import Loader
 
 __all__ = [
     "parse_json",
@@ -151,7 +151,7 @@ def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
     path = Path(path)
     try:
         text = read_bytes(path, YAML_BYTES).decode("utf-8-sig")
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise kind(f"no file '{path}'.", "Give the path of a YAML file.") from None
     except yaml.YAMLError as error:
@@ -165,7 +165,7 @@ def read_yaml(path: str | Path, kind: type[UserError] = UserError) -> Any:
 def yaml_line(path: str | Path, field: str) -> int | None:
     """The line, from 1, at which a dotted field stands in a YAML file; None where it does not."""
     try:
-        node = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        node = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=Loader)  # noqa: S506 - a SafeLoader
     except (OSError, ValueError, yaml.YAMLError):
         return None
     line = None
@@ -251,51 +251,3 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
     at = min(mark.line, len(lines) - 1)
     reads = f"line {at + 1} reads {lines[at].strip()[:_MOST]!r}"
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{since}; {reads}"
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word, and believes any alias, depth and number."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        """Compose a node and count what it stands for: a chain of aliases doubles with every line."""
-        self._depth = getattr(self, "_depth", 0) + 1
-        if self._depth > NESTING:
-            self._refuse(f"its values are nested too deep, more than {NESTING} levels")
-        alias = self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        sizes = self.__dict__.setdefault("_sizes", {})
-        if alias and node not in sizes:
-            self._refuse("an alias stands inside of what it names")
-        if not alias:
-            children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else (
-                node.value if isinstance(node, yaml.SequenceNode) else [])  # fmt: skip
-            sizes[node] = 1 + sum(sizes[child] for child in children)
-        if sizes[node] > YAML_NODES:
-            self._refuse(f"it holds more than {YAML_NODES:,} values, with its aliases written out")
-        return node
-
-    def _refuse(self, problem: str) -> None:
-        raise yaml.MarkedYAMLError(None, None, problem, self.get_mark())
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, yaml.Node] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    first = seen[key.value].start_mark
-                    raise yaml.MarkedYAMLError("the first", first, f"met the field '{key.value}' twice", key.start_mark)
-                seen[key.value] = key
-        return super().construct_mapping(node, deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> int:
-        digits = len(node.value)
-        if digits > 3 * NUMBER_DIGITS:  # it may be written in base 2 and with underscores
-            raise ValueError(f"a whole number of {digits:,} digits, expected at most {NUMBER_DIGITS}")
-        value = super().construct_yaml_int(node)
-        if abs(value) >= 10**NUMBER_DIGITS:
-            raise ValueError(f"a whole number of {digits} digits, expected at most {NUMBER_DIGITS}")
-        return value
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)

@@ -193,3 +193,14 @@ def test_a_file_that_only_looks_ordinary_is_a_problem_before_anybody_reads_it():
         read_yaml("/proc/self/mem")
     with pytest.raises(DataError, match=r"'/proc/self/mem' cannot be read: Input/output error"):
         load_table("/proc/self/mem", ["y"])
+
+
+@pytest.mark.parametrize(("value", "read"), [("190:20:30", "base 60"), ("1:30.5", "base 60"), ("010", "base 8")])
+def test_a_number_that_yaml_reads_in_another_base_is_refused(tmp_path, value, read):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"seed: {value}\n")
+    with pytest.raises(UserError, match=f"holds a value that cannot be read: {value}, which is a number in {read}"):
+        read_yaml(path)
+    for clear, number in (("'010'", "010"), ("0", 0), ("10", 10), ("-0.5", -0.5), ("0x1F", 31)):
+        path.write_text(f"seed: {clear}\n")
+        assert read_yaml(path) == {"seed": number}
