@@ -224,7 +224,9 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
 
 def bundled_graphs(content: dict[str, Any]) -> dict[str, Any]:
     """Return the graphs of a bundle with the error that is expected on the device and the difference from the graph
-    that is allowed there, per target in its own unit: ``rows`` and ``table`` of :func:`show`."""
+    that is allowed there, per target in its own unit: ``rows``, ``table`` and ``footnotes`` of :func:`show`."""
+    from ..report.table import in_heading
+
     rows = [
         {
             "graph": name,
@@ -237,17 +239,20 @@ def bundled_graphs(content: dict[str, Any]) -> dict[str, Any]:
         }
         for name, graph in content["graphs"].items()
     ]
+    names = sorted({target["name"] for row in rows for target in row["targets"]})
+    several = len(names) > 1
     columns = [
         Column("graph", text=True),
-        Column("target", text=True),
-        Column("RMSE expected"),
+        *([Column("target", text=True)] if several else []),
+        Column(f"RMSE expected{in_heading(names[0]) if len(names) == 1 else ''}"),
         Column("difference allowed on the device"),
         Column("computes in", text=True, rank=1),
         Column("bytes", rank=2),
     ]
     lines = [
-        [row["graph"] if place == 0 else "", t["name"], number(t["rmse_expected"]), number(t["difference_allowed"], 3),
+        [row["graph"] if place == 0 else "", *([t["name"]] if several else []),
+         number(t["rmse_expected"]), number(t["difference_allowed"], 3),
          *([row["precision"], number(row["size_bytes"])] if place == 0 else ["", ""])]
         for row in rows for place, t in enumerate(row["targets"])
     ]  # fmt: skip
-    return {"rows": rows, "table": TextTable(columns, lines)}
+    return {"rows": rows, "table": TextTable(columns, lines), "footnotes": whole_name(names)}
