@@ -32,7 +32,7 @@ _MOST = 4  # targets in a line
 def measured(run: RunFolder) -> dict[str, Any]:
     """Return the run's models, engines and measurements: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
-    from ..report.notes import busy, loop_overhead
+    from ..report.notes import busy, hardly_better, loop_overhead
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
@@ -44,6 +44,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
         "footnotes": [
             *whole_name(report.target_names),
             *(f"FAILED: {name}: {reason}." for name, reason in report.failed.items()),
+            *hardly_better(report.rows, recommended),
             *dict.fromkeys(said for bench in report.facts["benches"].values() if (said := busy(bench["machine"]))),
             *report.dashes,
             *report.slower,

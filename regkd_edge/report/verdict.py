@@ -8,7 +8,7 @@ from typing import Any
 
 from .collect import Report
 from .markup import e, section, table
-from .notes import busy, training_said
+from .notes import busy, hardly_better, training_said
 from .recommend import RULE
 from .rows import kept_within
 from .table import figure, percent, size
@@ -24,10 +24,11 @@ _WORDS = {
 
 
 def banner(report: Report) -> str:
-    """Return what belongs above all figures: engines that failed, warnings about the training, a busy machine, engines
-    measured apart."""
+    """Return what belongs above all figures: engines that failed, warnings about the training and a student that is of
+    no use, a busy machine, engines measured apart."""
     benches = list(report.facts["benches"].values())
-    said, _ = training_said(report.facts["stages"])
+    recommended = report.recommended["name"] if report.recommended else None
+    said = [*training_said(report.facts["stages"])[0], *hardly_better(report.rows, recommended)]
     said += dict.fromkeys(text for bench in benches if (text := busy(bench["machine"])))
     cpus = {str(bench["machine"].get("board") or bench["machine"].get("cpu")) for bench in benches}
     if len(cpus) > 1:

@@ -168,6 +168,14 @@ def test_a_warning_about_the_training_is_told_before_all_figures(report):
     assert "student: it learns errors." in text[: text.index("Can it ship?")]
 
 
+def test_a_student_of_no_use_is_told_before_it_is_recommended(measured_run):
+    report = collect(measured_run)
+    for row in report.rows:
+        row["targets"][0]["r2"] = 0.004
+    text = html.unescape(page(report))
+    assert "hardly better than answering with the mean" in text[: text.index("Can it ship?")]
+
+
 def test_errors_have_a_line_per_target_and_costs_a_line_per_engine(measured_run):
     found = crowded_report(measured_run)
     errors, costs = re.findall(r"<tbody>(.*?)</tbody>", table_section(found))
