@@ -203,7 +203,7 @@ def _how_trained(name: str, figures: dict[str, Any], told: set[str] | None = Non
         reason, known = (f"by '{by}' too" if reason in told else reason), reason
         told.add(known)
     work = f"{figures['steps']:,} steps{' and the race before them' if figures.get('race') else ''}"
-    return [f"{name}: {work} in {figures['seconds']:.1f} s {reason}."]
+    return [f"{name}: {work} in {significant(figures['seconds'], 2)} s {reason}."]
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:

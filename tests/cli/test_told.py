@@ -22,17 +22,17 @@ def trained(why="every term is supported", **more):
 
 def test_one_reason_is_given_once():
     assert training_notes({"baseline": trained(), "student": trained(), "external": {}}) == [
-        "baseline: 1,200 steps in 0.4 s by 'cpu' (every term is supported).",
-        "student: 1,200 steps in 0.4 s by 'cpu' too.",
+        "baseline: 1,200 steps in 0.41 s by 'cpu' (every term is supported).",
+        "student: 1,200 steps in 0.41 s by 'cpu' too.",
     ]
     _, other = training_notes({"baseline": trained(), "student": trained("another")})
     assert other.endswith("by 'cpu' (another).")
-    assert teacher_notes(trained()) == ["teacher: 1,200 steps in 0.4 s by 'cpu' (every term is supported)."]
+    assert teacher_notes(trained()) == ["teacher: 1,200 steps in 0.41 s by 'cpu' (every term is supported)."]
 
 
 def test_seconds_that_are_those_of_the_race_are_not_taken_for_those_of_the_steps():
     [said] = training_notes({"student": trained(race={"winner": "PM"})})
-    assert said.startswith("student: 1,200 steps and the race before them in 0.4 s")
+    assert said.startswith("student: 1,200 steps and the race before them in 0.41 s")
 
 
 def graph(name):
