@@ -32,7 +32,7 @@ _MOST = 4  # targets in a line
 def measured(run: RunFolder) -> dict[str, Any]:
     """Return the run's models, engines and measurements: ``rows``, ``table``, ``footnotes`` of :func:`show`."""
     from ..report import collect, console_table
-    from ..report.notes import busy, loop_overhead
+    from ..report.notes import busy, hardly_better, loop_overhead
 
     report = collect(run)
     recommended = (report.recommended or {}).get("name")
@@ -44,6 +44,7 @@ def measured(run: RunFolder) -> dict[str, Any]:
         "footnotes": [
             *whole_name(report.target_names),
             *(f"FAILED: {name}: {reason}." for name, reason in report.failed.items()),
+            *hardly_better(report.rows, recommended),
             *dict.fromkeys(said for bench in report.facts["benches"].values() if (said := busy(bench["machine"]))),
             *report.dashes,
             *report.slower,
@@ -202,7 +203,7 @@ def _how_trained(name: str, figures: dict[str, Any], told: set[str] | None = Non
         reason, known = (f"by '{by}' too" if reason in told else reason), reason
         told.add(known)
     work = f"{figures['steps']:,} steps{' and the race before them' if figures.get('race') else ''}"
-    return [f"{name}: {work} in {figures['seconds']:.1f} s {reason}."]
+    return [f"{name}: {work} in {significant(figures['seconds'], 2)} s {reason}."]
 
 
 def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: list[str]) -> None:
@@ -224,7 +225,9 @@ def show_report(run: RunFolder, summary: dict[str, Any], as_json: bool, ran: lis
 
 def bundled_graphs(content: dict[str, Any]) -> dict[str, Any]:
     """Return the graphs of a bundle with the error that is expected on the device and the difference from the graph
-    that is allowed there, per target in its own unit: ``rows`` and ``table`` of :func:`show`."""
+    that is allowed there, per target in its own unit: ``rows``, ``table`` and ``footnotes`` of :func:`show`."""
+    from ..report.table import in_heading
+
     rows = [
         {
             "graph": name,
@@ -237,17 +240,20 @@ def bundled_graphs(content: dict[str, Any]) -> dict[str, Any]:
         }
         for name, graph in content["graphs"].items()
     ]
+    names = sorted({target["name"] for row in rows for target in row["targets"]})
+    several = len(names) > 1
     columns = [
         Column("graph", text=True),
-        Column("target", text=True),
-        Column("RMSE expected"),
+        *([Column("target", text=True)] if several else []),
+        Column(f"RMSE expected{in_heading(names[0]) if len(names) == 1 else ''}"),
         Column("difference allowed on the device"),
         Column("computes in", text=True, rank=1),
         Column("bytes", rank=2),
     ]
     lines = [
-        [row["graph"] if place == 0 else "", t["name"], number(t["rmse_expected"]), number(t["difference_allowed"], 3),
+        [row["graph"] if place == 0 else "", *([t["name"]] if several else []),
+         number(t["rmse_expected"]), number(t["difference_allowed"], 3),
          *([row["precision"], number(row["size_bytes"])] if place == 0 else ["", ""])]
         for row in rows for place, t in enumerate(row["targets"])
     ]  # fmt: skip
-    return {"rows": rows, "table": TextTable(columns, lines)}
+    return {"rows": rows, "table": TextTable(columns, lines), "footnotes": whole_name(names)}

@@ -10,7 +10,7 @@ SAME_SIZE = 0.05  # relative: names and shapes alone make a file a little larger
 
 
 def int8_cost(two_parts: Mapping[str, Sequence[str]]) -> str:
-    """Return cause and remedy in two sentences, without a full stop at the end.
+    """Return cause and remedy in two or three sentences, without a full stop at the end.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def int8_cost(two_parts: Mapping[str, Sequence[str]]) -> str:
         )
     named = ", ".join(f"{name} ({' and '.join(what)})" for name, what in two_parts.items())
     return (
-        f"one INT8 number is too coarse in {named}, so there are two, and each pair takes a product more. Fewer layers "
-        "need that with a larger allowance (--max-increase 5%), none does in plain INT8 (--corrections without split); "
-        "or measure on hardware with INT8 units"
+        f"one INT8 number is too coarse in {named}, so there are two, and each pair takes a product more. With a "
+        "larger allowance (--max-increase 5%) fewer layers take two, with plain INT8 (--corrections without split) "
+        "none does. Or measure on hardware with INT8 units"
     )

@@ -131,8 +131,10 @@ def measure_engines(
                     ),
                 ):
                     one.keep("", one.runner, record, raw, rows)
-    for one in measured if sweep else ():
-        _sweep(one, rows, warmup, threads, say)
+    settings = [found for one in measured for found in _settings(one, threads)] if sweep else []
+    for number, (one, setting, options) in enumerate(settings, 1):
+        say(f"setting {number} of {len(settings)}: {one.name} with {setting}")
+        _time_setting(one, setting, options, rows, warmup)
     after = {key: value for key, value in machine_state().items() if before.get(key) != value}
     for folder, one in zip(folders, measured):
         load_checked(
@@ -221,23 +223,25 @@ def _key(what: str, batch: int, setting: str) -> str:
     return "_".join([f"{what}_ns_batch_{batch}", *re.findall(r"[a-z0-9]+", setting.lower())])
 
 
-def _sweep(one: _Measured, rows: np.ndarray, warmup: int, threads: int | None, say: Callable[[str], None]) -> None:
-    """Time the other settings of an engine, one after the other, after the engines' own timings.
+def _settings(one: _Measured, threads: int | None) -> list[tuple[_Measured, str, dict[str, Any]]]:
+    """Return the other settings of an engine, with the options to load it; the one that was timed is left out."""
+    backend = get_backend(one.manifest.backend)
+    used = threads or one.manifest.options.get("threads")
+    others = backend.variants(one.manifest) if hasattr(backend, "variants") else {}
+    found = [(one, setting, {"threads": threads, **one.trusted, **options}) for setting, options in others.items()]
+    return [(one, setting, options) for one, setting, options in found if options != {"threads": used}]
+
+
+def _time_setting(one: _Measured, setting: str, options: dict[str, Any], rows: np.ndarray, warmup: int) -> None:
+    """Time another setting of an engine, after the engines' own timings.
 
     They are not timed in turns: threads of a pool keep spinning after a request and would slow down the next engine.
     """
-    backend = get_backend(one.manifest.backend)
-    used = threads or one.manifest.options.get("threads")
-    for setting, options in backend.variants(one.manifest).items() if hasattr(backend, "variants") else ():
-        options = {"threads": threads, **one.trusted, **options}
-        if options == {"threads": used}:
-            continue  # this setting was timed already
-        say(f"{one.name} with {setting}")
-        with load_runner(one.folder, **options) as runner:
-            for timing in one.timings:
-                own = shaped(rows, one.manifest)
-                record, raw = latency(runner.infer, own, timing["batch"], timing["samples"], warmup)
-                one.keep(setting, runner, record, raw, rows)
+    with load_runner(one.folder, **options) as runner:
+        for timing in one.timings:
+            own = shaped(rows, one.manifest)
+            record, raw = latency(runner.infer, own, timing["batch"], timing["samples"], warmup)
+            one.keep(setting, runner, record, raw, rows)
 
 
 def _gpu_times(runner: Any, rows: np.ndarray, batch: int, samples: int) -> tuple[dict[str, Any], np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..io.text import significant
@@ -10,7 +10,16 @@ from ..measure.latency import BEYOND
 from ..recipes import TERMS
 from .recommend import SAME_SPEED
 
-__all__ = ["busy", "deployed", "loop_overhead", "other_settings", "too_few", "trained_by", "training_said"]
+__all__ = [
+    "busy",
+    "deployed",
+    "hardly_better",
+    "loop_overhead",
+    "other_settings",
+    "too_few",
+    "trained_by",
+    "training_said",
+]
 
 _FOR_P99 = round(BEYOND / (1 - 0.99))
 
@@ -44,6 +53,7 @@ def trained_by(card: dict[str, Any]) -> str:
 
 
 _WARNING = "WARNING: "
+_NEXT_TO_NOTHING = 0.05  # R2
 
 
 def training_said(stages: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -69,6 +79,17 @@ def training_said(stages: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 def _summary(stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
     summary = (stages.get(stage) or {}).get("summary")
     return summary if isinstance(summary, dict) else {}
+
+
+def hardly_better(rows: Sequence[Mapping[str, Any]], recommended: str | None) -> list[str]:
+    """Return a warning if the recommended engine, else the student, explains next to nothing of a target."""
+    found = {row["name"]: row for row in rows}
+    row = found.get(recommended or "student")
+    low = [t for t in row["targets"] if t["r2"] is not None and t["r2"] < _NEXT_TO_NOTHING] if row else []
+    if row is None or not low:
+        return []
+    where = ", ".join(f"{t['name']} (R² {t['r2']:.2f})" for t in low)
+    return [f"{row['name']} is hardly better than answering with the mean of the held-out rows: {where}."]
 
 
 def too_few(benches: dict[str, dict[str, Any]]) -> list[str]:

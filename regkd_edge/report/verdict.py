@@ -3,11 +3,12 @@ the recommended engine, the machine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .collect import Report
 from .markup import e, section, table
-from .notes import busy, training_said
+from .notes import busy, hardly_better, training_said
 from .recommend import RULE
 from .rows import kept_within
 from .table import figure, percent, size
@@ -23,10 +24,11 @@ _WORDS = {
 
 
 def banner(report: Report) -> str:
-    """Return what belongs above all figures: engines that failed, warnings about the training, a busy machine, engines
-    measured apart."""
+    """Return what belongs above all figures: engines that failed, warnings about the training and a student that is of
+    no use, a busy machine, engines measured apart."""
     benches = list(report.facts["benches"].values())
-    said, _ = training_said(report.facts["stages"])
+    recommended = report.recommended["name"] if report.recommended else None
+    said = [*training_said(report.facts["stages"])[0], *hardly_better(report.rows, recommended)]
     said += dict.fromkeys(text for bench in benches if (text := busy(bench["machine"])))
     cpus = {str(bench["machine"].get("board") or bench["machine"].get("cpu")) for bench in benches}
     if len(cpus) > 1:
@@ -71,7 +73,7 @@ def _answer(report: Report, best: dict[str, Any]) -> str:
         return (
             f'<p class="lead">Recommended engine: {name}</p><p>No error budget was given, so pass or fail is not '
             f"judged. Give one in the unit of the target: <code>regkd-edge report RUN --allow "
-            f"{e(_shell_word(report.target_names[0]))}=RMSE</code></p>"
+            f"{e(_allowance(report.target_names))}</code></p>"
         )
     over = [t["name"] for t in best["targets"] if t["passed"] is False]
     if best["passed"]:
@@ -79,8 +81,10 @@ def _answer(report: Report, best: dict[str, Any]) -> str:
     return f'<p class="lead fail">No: {name} exceeds the error budget in {e(", ".join(over))}.</p>'
 
 
-def _shell_word(name: str) -> str:
-    return name if name.replace("_", "").isalnum() else "TARGET"
+def _allowance(targets: Sequence[str]) -> str:
+    """Return what to type behind --allow: without quotes for the shell, so the only target needs no name."""
+    plain = targets[0].replace("_", "").isalnum()
+    return f"{targets[0]}=RMSE" if plain else "RMSE" if len(targets) == 1 else "TARGET=RMSE"
 
 
 def _tiles(report: Report, best: dict[str, Any], teacher: dict[str, Any] | None) -> str:

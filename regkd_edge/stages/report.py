@@ -6,14 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
+from ..io.files import digest
 from ..run import RunFolder
 from . import Stage, StageProgress
 
 __all__ = ["STAGE"]
 
+_TOLD = ("teacher", "distill", "quantize", "build")  # what they say is on the page: remarks, race, errors by layer
+
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    return {"allow": config.bench.allow, **({"log": config.log} if config.log else {})}
+    told = {stage: _timeless((run.record(stage) or {}).get("summary")) for stage in _TOLD}
+    return {"allow": config.bench.allow, "told": digest(told), **({"log": config.log} if config.log else {})}
+
+
+def _timeless(found: Any) -> Any:
+    """What a stage has kept, without the seconds that it took."""
+    if isinstance(found, dict):
+        return {key: _timeless(value) for key, value in found.items() if key != "seconds"}
+    return [_timeless(value) for value in found] if isinstance(found, list) else found
 
 
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:

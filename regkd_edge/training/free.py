@@ -107,6 +107,6 @@ def how_sure(
         each.append(f"{per_target(own.tolist(), names, float(np.sqrt(squares.mean())))} on {kind} inputs")
     known = "with" if about.correlation is not None else "without"
     return (
-        f"no rows were seen: the student is {'; '.join(each)} away from its teacher (root mean square, {known} "
-        "correlations of the inputs); on real inputs unlike all of these it may be further away, --like rows.csv tells"
+        f"no rows were seen: the student's distance from its teacher (root mean square, {known} correlations of the "
+        f"inputs) is {'; '.join(each)}; on real inputs unlike all of these it may be larger, --like rows.csv tells"
     )

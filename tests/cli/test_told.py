@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regkd_edge.cli.output import readable, show
-from regkd_edge.cli.tables import graphs, teacher_notes, training_notes
+from regkd_edge.cli.tables import bundled_graphs, graphs, teacher_notes, training_notes
 from regkd_edge.io.text import display_width, fold
 from regkd_edge.report.table import in_heading
 
@@ -22,17 +22,17 @@ def trained(why="every term is supported", **more):
 
 def test_one_reason_is_given_once():
     assert training_notes({"baseline": trained(), "student": trained(), "external": {}}) == [
-        "baseline: 1,200 steps in 0.4 s by 'cpu' (every term is supported).",
-        "student: 1,200 steps in 0.4 s by 'cpu' too.",
+        "baseline: 1,200 steps in 0.41 s by 'cpu' (every term is supported).",
+        "student: 1,200 steps in 0.41 s by 'cpu' too.",
     ]
     _, other = training_notes({"baseline": trained(), "student": trained("another")})
     assert other.endswith("by 'cpu' (another).")
-    assert teacher_notes(trained()) == ["teacher: 1,200 steps in 0.4 s by 'cpu' (every term is supported)."]
+    assert teacher_notes(trained()) == ["teacher: 1,200 steps in 0.41 s by 'cpu' (every term is supported)."]
 
 
 def test_seconds_that_are_those_of_the_race_are_not_taken_for_those_of_the_steps():
     [said] = training_notes({"student": trained(race={"winner": "PM"})})
-    assert said.startswith("student: 1,200 steps and the race before them in 0.4 s")
+    assert said.startswith("student: 1,200 steps and the race before them in 0.41 s")
 
 
 def graph(name):
@@ -76,3 +76,19 @@ def test_a_column_that_says_nothing_is_not_shown(monkeypatch, capsys):
 def test_a_moment_is_read_and_folded_as_words():
     assert readable("2026-11-28T16:23:06Z") == "2026-11-28 16:23:06 UTC" and readable(None) is None
     assert fold(readable("2026-11-28T16:23:06Z"), 14) == ["2026-11-28", "16:23:06 UTC"]
+
+
+def bundled(*targets):
+    accuracy = {"targets": [{"name": name, "rmse": 1.5} for name in targets]}
+    graph = {"file": "g", "precision": "int8", "accuracy": accuracy, "allowed": [0.1] * len(targets)}
+    return bundled_graphs({"graphs": {"int8": graph}, "files": {"g": {"bytes": 9}}})
+
+
+def test_the_only_target_of_a_bundle_takes_no_column():
+    heads = [column.heading for column in bundled("power [W]")["table"].columns]
+    assert heads[:2] == ["graph", "RMSE expected (power [W])"] and "target" not in heads
+    assert bundled(LONG)["footnotes"] == [f"Target: {LONG}."]
+    two = bundled("power [W]", LONG)
+    assert [column.heading for column in two["table"].columns][:3] == ["graph", "target", "RMSE expected"]
+    assert [row[:3] for row in two["table"].rows] == [["int8", "power [W]", "1.500"], ["", LONG, "1.500"]]
+    assert two["footnotes"] == []

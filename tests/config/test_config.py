@@ -99,6 +99,10 @@ def test_a_whole_run_is_refused_before_it_begins_when_its_sections_contradict():
         UserError, match="the teacher mlp:8,8:relu has 2 hidden layers, and hint_layers asks for layer 2"
     ):
         RunConfig.from_dict(hint).require_whole()
+    ranked = {"distill": {"student": "gru:6"}, "quantize": {"rank_layers": True}}
+    with pytest.raises(UserError, match="ranks dense layers, and distill.student is a gru"):
+        RunConfig.from_dict(ranked).require_whole()
+    RunConfig.from_dict({**ranked, "distill": {"student": "mlp:6:relu"}}).require_whole()
 
 
 def test_an_unknown_recipe_is_named():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -289,7 +290,9 @@ def test_other_settings_are_said_as_they_are_timed(tmp_path):
     x = rows(n=20, seed=0)
     measure_engines([folder], x, np.zeros((20, 1)), batches=[1], samples=20, warmup=0, sweep=True, progress=said.append)
     settings = get_backend("onnxruntime").variants(read_manifest(folder))
-    timed = [line.removeprefix("onnxruntime.fp32 with ") for line in said if " with " in line]
+    found = [re.fullmatch(r"setting (\d+) of (\d+): onnxruntime.fp32 with (.*)", line) for line in said]
+    counts, timed = [(int(m[1]), int(m[2])) for m in found if m], [m[3] for m in found if m]
+    assert counts == [(k + 1, len(timed)) for k in range(len(timed))], "which of how many"
     assert timed and set(timed) <= set(settings) and len(timed) >= len(settings) - 1
 
 

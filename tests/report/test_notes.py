@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from regkd_edge.report.notes import busy, deployed, loop_overhead, other_settings, trained_by, training_said
+from regkd_edge.report.notes import (
+    busy,
+    deployed,
+    hardly_better,
+    loop_overhead,
+    other_settings,
+    trained_by,
+    training_said,
+)
 
 
 def timing(batch, p50, **more):
@@ -92,3 +100,12 @@ def test_what_was_said_of_the_training_is_not_lost_and_warnings_come_first():
     for odd in ({}, {"distill": None}, {"distill": {"summary": [1]}}, {"distill": {"summary": {"student": 3}}},
                 {"distill": {"summary": {"student": {"notes": "x", "race": 1}}}}):  # fmt: skip
         assert training_said(odd) == ([], [])
+
+
+def test_an_engine_that_is_of_no_use_is_not_recommended_without_a_word():
+    target = lambda name, r2: {"name": name, "r2": r2}
+    rows = [{"name": "student", "targets": [target("a [W]", 0.99), target("b", -0.006), target("constant", None)]}]
+    said = ["student is hardly better than answering with the mean of the held-out rows: b (R² -0.01)."]
+    assert hardly_better(rows, None) == said
+    rows.append({"name": "native.fp32", "targets": [target("a [W]", 0.3), target("b", 0.06)]})
+    assert hardly_better(rows, "native.fp32") == [] and hardly_better([], None) == []

@@ -17,6 +17,7 @@ from regkd_edge.report import collect, console_table, write_report
 from regkd_edge.report.page import page
 from regkd_edge.report.sections import training_section
 from regkd_edge.report.table import figure
+from regkd_edge.report.verdict import verdict
 from regkd_edge.report.whole_table import table_section
 
 
@@ -167,6 +168,14 @@ def test_a_warning_about_the_training_is_told_before_all_figures(report):
     assert "student: it learns errors." in text[: text.index("Can it ship?")]
 
 
+def test_a_student_of_no_use_is_told_before_it_is_recommended(measured_run):
+    report = collect(measured_run)
+    for row in report.rows:
+        row["targets"][0]["r2"] = 0.004
+    text = html.unescape(page(report))
+    assert "hardly better than answering with the mean" in text[: text.index("Can it ship?")]
+
+
 def test_errors_have_a_line_per_target_and_costs_a_line_per_engine(measured_run):
     found = crowded_report(measured_run)
     errors, costs = re.findall(r"<tbody>(.*?)</tbody>", table_section(found))
@@ -186,18 +195,20 @@ def test_students_without_data_are_not_said_to_be_judged_by_rows(measured_run):
 
 def test_the_budget_is_judged_per_target_and_answered_first(run_copy):
     run = run_copy
-    for allowed, answer, verdict in ((1e6, "Yes: ", "pass"), (1e-6, "No: ", "FAIL")):
+    for allowed, answer, word in ((1e6, "Yes: ", "pass"), (1e-6, "No: ", "FAIL")):
         run.write_config(run.config().updated({"bench.allow": [f"power={allowed}"]}))
         report = collect(run)
         text = "".join(Document(page(report)).text)
         assert text.index(answer) < text.index("All models and engines")
-        assert all(row["passed"] is (verdict == "pass") for row in report.rows)
+        assert all(row["passed"] is (word == "pass") for row in report.rows)
         lines, _ = console_table(report.rows).lines(None)
-        assert sum(verdict in line for line, _ in lines) == len(report.rows)
+        assert sum(word in line for line, _ in lines) == len(report.rows)
 
 
 def test_without_a_budget_the_page_says_how_to_give_one(report):
-    assert "--allow power=RMSE" in "".join(Document(page(report)).text)
+    for names, typed in ((["power"], "power=RMSE"), (["flux [W/m^2]"], "RMSE"), (["a [W]", "b"], "TARGET=RMSE")):
+        text = verdict(changed(report, target_names=names))
+        assert f"report RUN --allow {typed}</code>" in text
 
 
 def test_a_better_int8_is_explained(report):
@@ -217,8 +228,6 @@ def test_a_run_without_layer_errors_says_how_to_get_them_if_they_can_be_got(repo
 
 
 def test_a_student_larger_than_its_teacher_is_not_called_smaller(measured_run):
-    from regkd_edge.report.verdict import verdict
-
     report = collect(measured_run)
     best = next(row for row in report.rows if row["name"] == report.recommended["name"])
     teacher = next(row for row in report.rows if row["name"] == "teacher")
@@ -231,8 +240,6 @@ def test_a_student_larger_than_its_teacher_is_not_called_smaller(measured_run):
 
 
 def test_a_unit_of_one_is_not_written_behind_its_number(measured_run):
-    from regkd_edge.report.verdict import verdict
-
     report = collect(measured_run)
     best = next(row for row in report.rows if row["name"] == report.recommended["name"])
     for unit, said in (("mAh", "12.50 mAh</b>"), ("1", "12.50</b>"), (None, "12.50</b>")):

@@ -123,6 +123,18 @@ def test_the_same_result_again_leaves_what_follows_in_place(whole):
     assert all(stale_reason(run, config, stage) is None for stage in STAGES)
 
 
+def test_a_graph_that_is_the_same_but_tells_more_makes_the_page_stale_alone(whole):
+    """The page says "not ranked by layer: quantize --rank-layers does it": it has to be written again then."""
+    run, config = whole
+    config = config.updated({"quantize.rank_layers": True})
+    perform(run, config, "quantize", quiet)
+    assert stale_reason(run, config, "report") == "stale: its inputs or options changed"
+    assert all(stale_reason(run, config, stage) is None for stage in ("build", "bench"))
+    assert perform(run, config, "report", quiet).ran
+    page = run.file("report.html").read_text(encoding="utf-8")
+    assert "Not ranked by layer" not in page and "rounding all layers moves the answers" in page
+
+
 def test_an_engine_of_another_machine_is_not_run_but_its_figures_may_be_reported(whole, monkeypatch):
     run, config = whole
     monkeypatch.setattr("regkd_edge.run.pipeline.machine_name", lambda: "Linux aarch64 another board")

@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+# Families whose graphs are not a chain of dense layers. That of a factory is known when it is loaded.
+_NO_CHAIN = ("conv1d", "conv2d", "gru")
+
+
 def distill_contradictions(c: DistillConfig) -> list[str]:
     """What does not go together, each with its reason and its remedy."""
     found, drawn, kind = [], c.drawn, c.kind
@@ -207,6 +211,12 @@ def across_sections(c: RunConfig) -> list[str]:
         found.append(
             f"distill.no_data hides the rows from the student, and quantize.calibrate '{c.quantize.calibrate}' reads "
             "them: omit calibrate, or set it to synthetic"
+        )
+    family = c.distill.student.partition(":")[0]
+    if c.quantize.rank_layers and family in _NO_CHAIN:
+        found.append(
+            f"quantize.rank_layers ranks dense layers, and distill.student is a {family}: omit rank_layers, or give an "
+            "mlp student"
         )
     if c.distill.base == "hint":
         to_train = None if c.teacher.brought else c.teacher.teacher
