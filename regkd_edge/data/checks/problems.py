@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -159,6 +160,10 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
             found.by_hand.append(f"Convert '{name}' to one unit first (it has {', '.join(units[:4])}), then remove it.")
         else:
             found.by_hand.append(f"Remove the unit from the cells of '{name}'.")
+    elif kind == "words" and not target and _are_files(frame.source, texts):
+        found.say(name, f"{counted(len(texts), 'file name')}, such as {example}")
+        folder = shlex.quote(str(Path(frame.source).parent))
+        found.by_hand.append(f"If those files are the inputs: --data {folder} --labels {shlex.quote(frame.source)}.")
     else:
         what = {
             "only marks": f"only {example}",
@@ -178,6 +183,15 @@ def _judge(found: _Findings, frame: Frame, name: str, odd: Odd, numbers: int, ta
             if names_units(name) and len(texts) > 2:
                 group = named_option("group", [name])
                 found.by_hand.append(f"If '{name}' names the unit a row came from, {group} instead.")
+
+
+def _are_files(table: str, texts: Sequence[str]) -> bool:
+    """Whether the words of a column are files beside the table: images or recordings with their labels."""
+    folder = Path(table).parent
+    try:
+        return Path(table).is_file() and all((folder / text).is_file() for text in texts[:20])
+    except (OSError, ValueError):  # names that no file can have
+        return False
 
 
 def _judge_numbers(found: _Findings, frame: Frame, name: str, kind: str, texts: list[str], example: str) -> None:

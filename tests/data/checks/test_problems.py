@@ -217,3 +217,14 @@ def test_a_note_below_the_table_is_called_that(tmp_path, footer):
     path.write_text("a,b,y\n" + "".join(f"{i},{i % 7},{i * i}\n" for i in range(40)) + footer)
     with pytest.raises(DataError, match="has 1 cell, expected 3.*Remove .*note below the table"):
         load_table(path, ["y"])
+
+
+def test_names_of_files_beside_the_table_are_its_inputs(tmp_path, refused):
+    names = ["a.wav", "b c.wav"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"RIFF")
+    path, error = refused("file,y\n" + rows(30, lambda i: f"{names[i % 2]},{i % 7}"))
+    assert "column 'file' holds 2 file names, such as 'a.wav' in line 2" in str(error)
+    assert f"--data {shlex.quote(str(tmp_path))} --labels {shlex.quote(str(path))}." in str(error)
+    (tmp_path / names[1]).unlink()
+    assert "--categorical file" in str(refused("file,y\n" + rows(30, lambda i: f"{names[i % 2]},{i % 7}"))[1])
