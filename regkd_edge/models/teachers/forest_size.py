@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from ...io.words import counted
 
 __all__ = ["size_of_estimator", "size_of_graph"]
@@ -82,5 +84,7 @@ def _parts(model: Any) -> Iterable[Any]:
     found: list[Any] = []
     for name in _INSIDE:
         value = getattr(model, name, None)
-        found += list(getattr(value, "flat", value)) if hasattr(value, "__len__") else [value]
+        found += (
+            list(np.ravel(value)) if isinstance(value, np.ndarray) else value if isinstance(value, list) else [value]
+        )
     return [part for part in found if part is not None and not isinstance(part, str)]
