@@ -14,12 +14,13 @@ __all__ = ["failure", "gradient_passes", "input_type", "reason_of", "remedy"]
 
 # What Python and PyTorch say where a module reads one tensor as a dict or as a tuple of tensors.
 _PARTS_WANTED = (
-    "only integers, slices", "values to unpack", "expected sparse tensor layout", "'Tensor' object has no attribute 'keys'",
-    "'Tensor' object has no attribute 'items'", "'Tensor' object has no attribute 'get'", "invalid data type 'str'",
+    "only integers, slices", "values to unpack", "expected sparse tensor layout", "invalid data type 'str'",
+    "'Tensor' object has no attribute 'keys'", "'Tensor' object has no attribute 'items'",
+    "'Tensor' object has no attribute 'get'",
 )  # fmt: skip
 _AROUND = (
-    "a dict or several tensors: give a module around it that takes a row as one tensor and hands on its columns, such as "
-    "net({'a': x[:, :5], 'b': x[:, 5:]})."
+    "a dict or several tensors: give a module around it that takes a row as one tensor and hands on its columns, such "
+    "as net({'a': x[:, :5], 'b': x[:, 5:]})."
 )
 
 

@@ -21,7 +21,7 @@ def nearest_spec(text: str, kinds: Sequence[str]) -> str | None:
     """Return what ``text`` may have been meant to be, or None where nothing is near.
 
     It keeps the numbers of the text in their order, and puts the words that are near a family, an activation, a pooling
-    or a layout into their places. It need not be valid: whoever asks reads it as any other spec.
+    or a layout into their places. It may not be valid: read it as any other spec before it is shown.
     """
     text = text.lower().replace("\N{MULTIPLICATION SIGN}", "x")
     kind = next((name for name in kinds if text.startswith(name)), None)

@@ -1,4 +1,4 @@
-"""How large a teacher is that is no torch network: the trees and leaves of a forest, the numbers stored in a graph."""
+"""Describe the size of a forest (its trees and leaves) and of an ONNX graph (its stored numbers), for messages."""
 
 from __future__ import annotations
 

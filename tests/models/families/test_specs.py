@@ -114,7 +114,7 @@ def test_bad_specs_are_refused(text, message):
     ("text", "meant"),
     [
         ("mlp:64,64", "mlp:64,64:relu"),
-        ("mpl:64,64:tahn", "mlp:64,64:tanh"),
+        ("mpl:64,64:rleu", "mlp:64,64:relu"),
         ("MLP:64,64:ReLU", "mlp:64,64:relu"),
         ("mlp:64-64:gelu", "mlp:64,64:gelu"),
         ("mlp:64x64:gelu_tan", "mlp:64,64:gelu_tanh"),
