@@ -57,7 +57,7 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
         frame.without_column(name)
     if examples.cut is None:
         require_numbers(frame, wanted, config.blanks)
-    y = frame.values[:, [frame.names.index(name) for name in wanted]]
+    y = frame.values if frame.names == wanted else frame.values[:, [frame.names.index(name) for name in wanted]]
     whole = ~np.isnan(y).any(axis=1)
     finite = _finite(examples)
     if not finite.all() and config.blanks != "drop":
@@ -67,20 +67,23 @@ def read_examples(config: DataConfig, source: str | Path, held_out: bool = False
             f"example {row}).",
             "Correct them, or leave these examples out: --blanks drop.",
         )
-    kept = np.flatnonzero(whole & finite)
+    whole &= finite
+    kept = None if len(whole) and whole.all() else np.flatnonzero(whole)  # None: all, which are not copied
     warnings = list(examples.notes)
-    if len(kept) < len(y):
+    if kept is not None:
         what = "windows" if examples.cut is not None else "examples"
         warnings.append(f"{len(y) - len(kept):,} of {len(y):,} {what} with missing values are left out")
     x: np.ndarray | StoredRows
     if _stays_in_file(examples):
-        x = StoredRows(examples.x, None if len(kept) == len(examples) else kept)
+        x = StoredRows(examples.x, kept)
     else:
-        examples.take(kept)
-        x = np.ascontiguousarray(examples.x, dtype=np.float64).reshape(len(kept), -1)
-    y = np.ascontiguousarray(y[kept])
+        if kept is not None:
+            examples.take(kept)
+        x = np.ascontiguousarray(examples.x, dtype=np.float64).reshape(len(examples), -1)
+    y = np.ascontiguousarray(y if kept is None else y[kept])
     _check_targets(source, wanted, y, varying=not held_out)
-    beside = {name: [cells[i] for i in kept] for name, cells in beside.items()}
+    if kept is not None:
+        beside = {name: [cells[i] for i in kept] for name, cells in beside.items()}
     shape = examples.shape
     return Table(
         x, y, element_names(shape), wanted, source, warnings, aside=beside,

@@ -77,9 +77,9 @@ def prepare(config: DataConfig, seed: int, folder: str | Path | None = None) -> 
     if table.large:
         parts, left = at_most(parts, held_out_limit(len(names)), seed)
         if left and config.split == "random" and not (config.group or config.split_column or config.test_data):
-            rest = np.setdiff1d(np.arange(len(table)), np.concatenate([parts.validation, parts.test]))
-            held = repeats[np.concatenate([parts.validation, parts.test])]
-            parts = replace(parts, train=rest[~np.isin(repeats[rest], held)])
+            held = np.concatenate([parts.validation, parts.test])
+            parts = replace(parts, train=held)  # the old rows go before the new ones come
+            parts = replace(parts, train=np.flatnonzero(~_copies(repeats, held)))
         warnings[-1] += f": validation and test have at most {held_out_limit(len(names)):,} rows each"
     if config.group or config.split_column or config.test_data or table.large:
         table, parts, left_out = _without_copies(table, parts, repeats)
@@ -236,11 +236,17 @@ def _shape_of(table: Table) -> str:
     return f"examples of shape {list(table.input_shape)}" if table.input_shape else "a table"
 
 
+def _copies(repeats: np.ndarray, rows: np.ndarray) -> np.ndarray:  # bool [N]
+    """Which rows of the table equal one of ``rows``, themselves among them."""
+    found = np.zeros(int(repeats.max(initial=-1)) + 1, dtype=bool)
+    found[repeats[rows]] = True
+    return found[repeats]
+
+
 def _without_copies(table: Table, parts: Split, repeats: np.ndarray) -> tuple[Table, Split, int]:
     """Leave out validation rows that repeat a held-out row, and training rows that repeat either."""
-    held = repeats[parts.test]
-    validation = parts.validation[~np.isin(repeats[parts.validation], held)]
-    train = parts.train[~np.isin(repeats[parts.train], np.concatenate([held, repeats[validation]]))]
+    validation = parts.validation[~_copies(repeats, parts.test)[parts.validation]]
+    train = parts.train[~_copies(repeats, np.concatenate([parts.test, validation]))[parts.train]]
     left_out = len(parts.train) + len(parts.validation) - len(train) - len(validation)
     if not left_out and len(train) + len(validation) + len(parts.test) == len(table):
         return table, parts, 0

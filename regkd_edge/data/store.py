@@ -9,6 +9,7 @@ can be reported without torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from .columns import Columns
 from .places import Places
 from .scaler import Scaler, Scalers
 from .split import Split
-from .stored import Moments, StoredRows, is_stored, moments_of
+from .stored import Moments, StoredRows, ascending, is_stored, moments_of
 from .table import Table
 
 __all__ = ["Dataset", "load_dataset", "load_predictions", "save_dataset", "save_predictions"]
@@ -99,20 +100,22 @@ class Dataset:
         ``places``: of rows that are images or signals, whose inputs have one scaler per channel.
         """
         train = self.split.train
-        y = self.y[train]
+        targets = moments_of(self.y, train) if is_stored(self.x) else None  # not copied where rows are many
+        y = self.y[train] if targets is None else np.stack([targets.low, targets.high])
         for name, values in zip(self.table.target_names, y.T):
             if values.min() == values.max():
                 raise DataError(
-                    f"target '{name}' is constant ({values[0]:g}) over the {len(y)} training rows.",
+                    f"target '{name}' is constant ({values[0]:g}) over the {len(train)} training rows.",
                     "Use more rows or another seed.",
                 )
-        if not is_stored(self.x) and len(train) * self.d <= _AT_ONCE:
+        if targets is None and len(train) * self.d <= _AT_ONCE:
             x = self.x[train]
             return Scalers.fit(x, y) if places is None else Scalers(places.scaler(x), Scaler.fit(y))
         found = self.moments
         if found is None or found.count != len(train):
             found = moments_of(self.x, train)
-        return Scalers(Scaler.of_moments(found if places is None else found.pooled(places.channel)), Scaler.fit(y))
+        own = Scaler.fit(y) if targets is None else Scaler.of_moments(targets)
+        return Scalers(Scaler.of_moments(found if places is None else found.pooled(places.channel)), own)
 
 
 def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
@@ -127,7 +130,7 @@ def save_dataset(run: RunFolder, table: Table, split: Split) -> list[Path]:
     if is_stored(table.x):
         found = moments_of(table.x, split.train)
         if table.columns is not None and table.input_shape is None:
-            table = replace(table, columns=table.columns.observed(table.x.take(np.sort(split.train))))
+            table = replace(table, columns=table.columns.observed(table.x.take(ascending(split.train))))
         dataset = Dataset(table, split, found)
         inputs = {name: getattr(found, name) for name in _MOMENTS}
         inputs["facts"] = np.array([found.count, found.whole], dtype=np.int64)
@@ -190,7 +193,9 @@ def load_dataset(run: RunFolder) -> Dataset:
         input_shape=tuple(names["input_shape"]) if names.get("input_shape") else None,
         rate=names.get("rate"),
     )
-    return Dataset(table, Split(*(arrays[p].astype(np.int64) for p in _PARTS), arrays.get("units")), moments)
+    return Dataset(
+        table, Split(*(arrays[p].astype(np.int64, copy=False) for p in _PARTS), arrays.get("units")), moments
+    )
 
 
 def _stored_inputs(run: RunFolder, arrays: dict[str, np.ndarray], remedy: str) -> tuple[StoredRows, Moments]:
@@ -236,9 +241,17 @@ def _problem(arrays: dict[str, np.ndarray], names: dict[str, Any]) -> str:
     needed = parts[2:] if names.get("held_out_only") is True else parts  # a bundle holds no training rows
     if any(p.ndim != 1 or not np.issubdtype(p.dtype, np.integer) for p in parts) or not all(len(p) for p in needed):
         return "a part of the split is empty or holds no row numbers"
-    if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(x))):
-        return "its split is not a partition of its rows"
-    return ""
+    return "" if _is_partition(parts, len(x)) else "its split is not a partition of its rows"
+
+
+def _is_partition(parts: Sequence[np.ndarray], n: int) -> bool:
+    """Whether every number from 0 to n - 1 is in one part, once."""
+    if sum(map(len, parts)) != n or any(len(p) and (p.min() < 0 or p.max() >= n) for p in parts):
+        return False
+    seen = np.zeros(n, dtype=bool)
+    for part in parts:
+        seen[part] = True
+    return bool(seen.all())
 
 
 def save_predictions(

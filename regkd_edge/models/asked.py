@@ -73,7 +73,7 @@ class Asked:
             raise ModelError(
                 f"the teacher ({self.source}) fails on rows of {failure(self.module, x, rows.shape[1])}: "
                 f"{reason_of(error)}.",
-                remedy(self.module, self.shape is None),
+                remedy(self.module, self.shape is None, error),
             ) from error
 
     def _shaped(self, x: torch.Tensor) -> torch.Tensor:

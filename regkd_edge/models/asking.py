@@ -13,6 +13,18 @@ from torch import Tensor, nn
 __all__ = ["failure", "gradient_passes", "input_type", "reason_of", "remedy"]
 
 
+# What Python and PyTorch say where a module reads one tensor as a dict or as a tuple of tensors.
+_PARTS_WANTED = (
+    "only integers, slices", "values to unpack", "expected sparse tensor layout", "invalid data type 'str'",
+    "'Tensor' object has no attribute 'keys'", "'Tensor' object has no attribute 'items'",
+    "'Tensor' object has no attribute 'get'",
+)  # fmt: skip
+_AROUND = (
+    "a dict or several tensors: give a module around it that takes a row as one tensor and hands on its columns, such "
+    "as net({'a': x[:, :5], 'b': x[:, 5:]})."
+)
+
+
 def input_type(
     module: nn.Module,
     rows: np.ndarray,  # [n, d]
@@ -58,14 +70,19 @@ def failure(module: nn.Module, x: Tensor, d: int) -> str:
     return f"{x.shape[1]} inputs{hint}"
 
 
-def remedy(module: nn.Module, flat: bool) -> str:
-    """What to do where a module fails on rows that are flat, or in a shape."""
+def remedy(module: nn.Module, flat: bool, error: Exception | None = None) -> str:
+    """What to do where a module fails on rows that are flat, or in a shape, with that error."""
     wanted = _required_arguments(module)
     if len(wanted) > 1:
         return (
-            f"Its forward takes {len(wanted)} arguments ({', '.join(wanted[:4])}): give a module that takes a row as "
-            "one tensor and hands on its columns."
+            f"Its forward takes {len(wanted)} arguments ({', '.join(wanted[:4])}): give a module around it that takes "
+            "a row as one tensor and hands on its columns, such as net(x[:, :5], x[:, 5:])."
         )
+    if error is not None and any(said in f"{type(error).__name__}: {error}" for said in _PARTS_WANTED):
+        return f"It seems to take {_AROUND}"
+    if error is not None and "too many indices" in str(error):  # a dict's key is an index more to PyTorch
+        shaped = "images or signals: declare the shape of a row (--input-shape, input_shape= in Python); or "
+        return f"It takes {shaped if flat else ''}{_AROUND}"
     shaped = (nn.modules.conv._ConvNd, nn.RNNBase, nn.MultiheadAttention)
     if flat and any(isinstance(m, shaped) for m in module.modules()):
         return "Declare the shape of a row (--input-shape, input_shape= in Python), such as 1,8,8."

@@ -12,6 +12,7 @@ from ..data import Places
 from ..errors import ModelError
 from ..io.memory import require_memory
 from .families import FAMILIES, Cost, Family, MLPSpec, Spec
+from .families.nearest import nearest_spec
 
 __all__ = [
     "TRAINING",
@@ -37,15 +38,30 @@ def parse_spec(text: str | Spec) -> Spec:
         return text
     text = text.strip()
     kind = text.partition(":")[0].strip()
-    if kind not in FAMILIES:
-        near = difflib.get_close_matches(kind, FAMILIES, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
-        forms = "; ".join(family.form for family in FAMILIES.values())
-        raise ModelError(
-            f"unknown network '{text}': its kind is '{kind}', expected {', '.join(FAMILIES)}.",
-            f"{hint}Write it as {forms}.",
-        )
-    return FAMILIES[kind].parse(text)
+    if kind in FAMILIES:
+        try:
+            return FAMILIES[kind].parse(text)
+        except ModelError as error:
+            raise ModelError(error.cause, f"{_hint(text)}{error.remedy}") from None
+    near = difflib.get_close_matches(kind, FAMILIES, n=1)
+    hint = _hint(text) or (f"Did you mean '{near[0]}'? " if near else "")
+    forms = "; ".join(family.form for family in FAMILIES.values())
+    raise ModelError(
+        f"unknown network '{text}': its kind is '{kind}', expected {', '.join(FAMILIES)}.",
+        f"{hint}Write it as {forms}.",
+    )
+
+
+def _hint(text: str) -> str:
+    """The nearest spec that can be read, as a question."""
+    near = nearest_spec(text, list(FAMILIES))
+    if near is None:
+        return ""
+    try:
+        FAMILIES[near.partition(":")[0]].parse(near)
+    except ModelError:
+        return ""
+    return f"Did you mean '{near}'? "
 
 
 def family_of(spec: str | Spec) -> Family:

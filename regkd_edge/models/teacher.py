@@ -95,9 +95,9 @@ class Teacher(Asked):
     # What it is ------------------------------------------------------------------------------------------------
 
     @property
-    def parameters_count(self) -> int:
-        """Number of parameters of the network."""
-        return count_parameters(self.module)
+    def parameters_count(self) -> int | None:
+        """Number of parameters of the network; None of a forest, a function or a graph that gives values alone."""
+        return count_parameters(self.module) or None
 
     @property
     def mlp(self) -> MLP | None:
@@ -256,9 +256,9 @@ class Teacher(Asked):
         """What it is, in one line: inputs, outputs, parameters, types, units, gradients, fused core or not."""
         inputs, outputs = self.widths
         some = lambda n, what: f"{'?' if n is None else n} {what}{'' if n == 1 else 's'}"
-        count = f"{self.parameters_count:,} parameters"
         own = next((str(p.dtype).removeprefix("torch.") for p in self.module.parameters()), None)
-        kind = f"{count} ({own})" if own else "no torch parameters"
+        kind = f"{self.parameters_count:,} parameters ({own})" if own and self.parameters_count else (
+            getattr(self.module, "size", None) or "no torch parameters")  # fmt: skip
         how = "values only, no gradients"
         if self.mlp is not None:
             how = f"gradients, fused core (as {_spec(self.mlp)})"

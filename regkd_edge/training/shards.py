@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from ..data.stored import ascending
 from ..fused import Member, StepsDone, advance
 from .source import Source
 
@@ -62,7 +63,7 @@ class Shards:
         The blocks of a pass over the file are shuffled; where they do not fill a last shard, it takes those of the
         next pass.
         """
-        ordered, blocks = np.sort(self.rows), math.ceil(len(self.rows) / _BLOCK)
+        ordered, blocks = ascending(self.rows), math.ceil(len(self.rows) / _BLOCK)
         each = self.size // _BLOCK
         places = np.arange(number * each, (number + 1) * each)
         chosen = [self._order(p, blocks)[places[places // blocks == p] % blocks] for p in np.unique(places // blocks)]

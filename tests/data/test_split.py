@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from regkd_edge.data import split, subset
+from regkd_edge.data import split, stored, subset
 from regkd_edge.data.split import repeated_rows, split_by_column, split_units
+from regkd_edge.data.stored import StoredRows
 from regkd_edge.errors import DataError
 
 
@@ -108,3 +112,22 @@ def test_a_column_says_where_each_row_belongs():
         split_by_column([*cells, "fold3"], "part", 0.2, 0, np.arange(11))
     with pytest.raises(DataError, match="column 'part' says test in 0 rows"):
         split_by_column(["train"] * 9, "part", 0.2, 0, np.arange(9))
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_rows_in_a_file_are_numbered_as_in_memory_and_with_little_of_it(tmp_path, monkeypatch, copies):
+    rows = np.random.default_rng(0).normal(size=(60_000 // copies, 2)).astype(np.float32)
+    np.save(tmp_path / "x.npy", np.tile(rows, (copies, 1)))
+    x = StoredRows.read(tmp_path / "x.npy")
+    monkeypatch.setattr(stored, "_BLOCK", 1 << 14)
+    monkeypatch.setattr(importlib.import_module("regkd_edge.data.split"), "_LOOKED_UP", 1 << 10)
+    expected = repeated_rows(x[:])
+    tracemalloc.start()
+    found = repeated_rows(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(found, expected) and int(found.max()) + 1 == len(rows)
+    assert peak < 27 * len(x)  # hashes, their sorted copy and at most one more of that: three times 8 bytes
+    parts = split_units(found, 0.2, 0.2, 0)
+    same = split_units(expected * 5 + 2, 0.2, 0.2, 0)  # any other numbers in the same order
+    assert all(np.array_equal(getattr(parts, name), getattr(same, name)) for name in ("train", "validation", "test"))

@@ -29,7 +29,7 @@ def test_a_spec_reads_and_prints_itself(activation):
         ("mlp:64,0:relu", "width '0'"),
         ("mlp:6.5:relu", "width '6.5'"),
         ("mlp:99999999:relu", "from 1 to 65536"),
-        ("mlp:64:rleu", "unknown activation 'rleu'. Did you mean 'relu'"),
+        ("mlp:64:rleu", "unknown activation 'rleu'. Did you mean 'mlp:64:relu'"),
         ("mlp:64:Sinus", "Use one of: identity, relu"),
     ],
 )

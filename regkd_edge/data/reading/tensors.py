@@ -147,7 +147,8 @@ def _joined(path: Path, own: Frame, labels: Frame) -> Frame:
         )
     kept = [j for j, name in enumerate(own.names) if name not in labels.names]
     names = [own.names[j] for j in kept]
-    labels.values = np.column_stack([labels.values, own.values[:, kept]])
+    if kept:
+        labels.values = np.column_stack([labels.values, own.values[:, kept]])
     labels.names = [*labels.names, *names]
     labels.odd |= {name: own.odd[name] for name in names if name in own.odd}
     labels.texts |= {name: own.texts[name] for name in names if name in own.texts}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,13 +154,11 @@ class Family:
 
 
 def checked_activation(text: object, name: str) -> str:
-    """Return the name of an activation; :class:`ModelError` suggests the nearest."""
+    """Return the name of an activation, or raise :class:`ModelError`."""
     name = name.strip()
     if name not in ACTIVATIONS:
-        near = difflib.get_close_matches(name, ACTIVATIONS, n=1)
-        hint = f"Did you mean '{near[0]}'? " if near else ""
         raise ModelError(
-            f"network '{text}' has the unknown activation '{name}'.", f"{hint}Use one of: {', '.join(ACTIVATIONS)}."
+            f"network '{text}' has the unknown activation '{name}'.", f"Use one of: {', '.join(ACTIVATIONS)}."
         )
     return name
 

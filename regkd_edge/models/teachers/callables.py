@@ -20,6 +20,7 @@ from ...io.words import counted
 from ..asking import reason_of
 from ..outputs import Outputs
 from .categories import asked_in_codes
+from .forest_size import size_of_estimator
 
 __all__ = ["ArrayFunction"]
 
@@ -94,6 +95,11 @@ class ArrayFunction(nn.Module):
             y = self.outputs(answer, len(rows)).double().cpu().numpy()
         y = y.reshape(len(rows), -1) if y.ndim == 0 and len(rows) == 1 else y
         return torch.from_numpy(np.ascontiguousarray(y)).to(x)
+
+    @property
+    def size(self) -> str | None:
+        """What is in it, where it is a forest: "30 trees with 1,234 leaves"."""
+        return size_of_estimator(self.function)
 
     def extra_repr(self) -> str:
         return type(self.function).__name__

@@ -133,7 +133,7 @@ def _estimator(path: Path, units: str, output: str | None, trust: bool) -> Teach
     names = getattr(content, "feature_names_in_", None)
     if names is not None:
         teacher.extra["feature_names"] = [str(name) for name in names]
-    return teacher
+    return teacher.ask_once()
 
 
 def _weights_alone(path: Path) -> ModelError:

@@ -14,6 +14,7 @@ from ...errors import GraphError, ModelError
 from ..asking import reason_of
 from ..outputs import Outputs
 from .estimators import library
+from .forest_size import size_of_graph
 from .onnx_inputs import OnnxInputs
 from .onnx_network import OnnxNetwork
 from .onnx_ops import TYPES
@@ -92,6 +93,8 @@ def read_onnx(path: str | Path, pick: str | None = None) -> tuple[nn.Module, nn.
     names = [info.name for info in model.graph.output if info.type.HasField("tensor_type")]
     names = names if pick is None else _picked(names, pick, path)
     values, problem = _session(path, inputs, names)
+    if values is not None:
+        values.size = size_of_graph(model.graph)
     notes: list[str] = []
     network, why = _network(model, inputs, names, values)
     if network is None and pick is None and len(names) > 1 and values is not None and inputs.features:

@@ -23,6 +23,7 @@ class OnnxValues(nn.Module):
 
     def __init__(self, session: Any, inputs: OnnxInputs, outputs: list[str]):
         super().__init__()
+        self.size: str | None = None  # what is in the graph, in words
         self.session, self.inputs, self.names = session, inputs, outputs
         self.features = inputs.features
         self.input_names = inputs.names if len(inputs.names) > 1 and set(inputs.widths) == {1} else None

@@ -86,7 +86,7 @@ def test_columns_of_a_channel_are_known():
     ("text", "message"),
     [
         ("conv3d:8x3:relu", "kind is 'conv3d', expected mlp, conv1d, conv2d, gru, factory. Did you mean 'conv"),
-        ("conv1d:16x5", "1 parts after 'conv1d', expected 2. Write it as conv1d:"),
+        ("conv1d:16x5", "1 parts after 'conv1d', expected 2. Did you mean 'conv1d:16x5:relu'? Write it as conv1d:"),
         ("conv1d:16x4:relu", "kernel 4 in '16x4', expected an odd one"),
         ("conv1d:16x5/0:relu", "stride 0 in '16x5/0'"),
         ("conv1d:0x5:relu", "0 channels in '0x5'"),
@@ -95,7 +95,7 @@ def test_columns_of_a_channel_are_known():
         ("conv2d:16x3,32,8x3:relu", "'8x3' behind the pooling or a linear layer"),
         ("conv2d:16x3,gap,flat:relu", "'flat' behind the pooling"),
         ("conv2d:16x3,big:relu", "element 'big', expected a block"),
-        ("conv2d:16x3:rleu", "unknown activation 'rleu'. Did you mean 'relu'"),
+        ("conv2d:16x3:rleu", "unknown activation 'rleu'. Did you mean 'conv2d:16x3:relu'? Use one of: "),
         ("conv2d:16x3:relu:rows", "layout 'rows', expected channels-last"),
         ("gru:", "has '' units"),
         ("gru:8:relu", "'relu' behind its units"),
@@ -108,6 +108,38 @@ def test_bad_specs_are_refused(text, message):
         parse_spec(text)
     assert message in str(refused.value)
     assert all(family.form for family in FAMILIES.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("mlp:64,64", "mlp:64,64:relu"),
+        ("mpl:64,64:rleu", "mlp:64,64:relu"),
+        ("MLP:64,64:ReLU", "mlp:64,64:relu"),
+        ("mlp:64-64:gelu", "mlp:64,64:gelu"),
+        ("mlp:64x64:gelu_tan", "mlp:64,64:gelu_tanh"),
+        ("mlp:relu:64,64", "mlp:64,64:relu"),
+        ("mlp:64,64,relu", "mlp:64,64:relu"),
+        ("64,64:tanh", "mlp:64,64:tanh"),
+        ("conv1d:16x4/2,gap:silu", "conv1d:16x5/2,gap:silu"),
+        ("conv2d:16*3,32x3/2,flaten,32:relu", "conv2d:16x3,32x3/2,flat,32:relu"),
+        ("conv2d:gap,16x3,32:relu", "conv2d:16x3,gap,32:relu"),
+        ("conv1d:16:relu", "conv1d:16x3:relu"),
+        ("conv2d:8x3:relu:channel_last", "conv2d:8x3:relu:channels-last"),
+        ("gru:32:tanh", "gru:32"),
+        ("lstm:32", "gru:32"),
+        ("gru:32:channels-frist", "gru:32:channels-first"),
+        ("factory:nothing", None),
+        ("transformer:8", None),
+        ("gru:8,8,8,8,8", None),
+    ],
+)
+def test_the_nearest_spec_that_can_be_read_is_named(text, meant):
+    with pytest.raises(ModelError) as refused:
+        parse_spec(text)
+    said = str(refused.value)
+    assert (f"Did you mean '{meant}'? " in said) if meant else ("Did you mean" not in said), said
+    assert meant is None or str(parse_spec(meant))
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,46 @@ def test_lightgbm(data):
     assert np.array_equal(taken("l.txt", data).predict(data.x)[:, 0], forest.predict(data.x))
 
 
+def test_the_line_of_a_forest_says_its_trees_and_leaves(data):
+    """Counted by hand: every tree of depth 1 that splits has two leaves."""
+    skops = pytest.importorskip("skops.io")
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor, RandomForestRegressor
+    from sklearn.multioutput import MultiOutputRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    boosted = GradientBoostingRegressor(n_estimators=4, max_depth=1)
+    models = {
+        "3 trees with 6 leaves": make_pipeline(StandardScaler(), RandomForestRegressor(3, max_depth=1)),
+        "4 trees with 8 leaves": TransformedTargetRegressor(boosted, transformer=StandardScaler()),
+        "2 trees with 4 leaves": HistGradientBoostingRegressor(max_iter=2, max_leaf_nodes=2),
+        "8 trees with 16 leaves": MultiOutputRegressor(boosted),
+    }
+    for says, model in models.items():
+        several = "8 trees" in says
+        model.fit(data.x, np.column_stack([data.y[:, 0], data.x[:, 0]]) if several else data.y[:, 0])
+        skops.dump(model, "f.skops")
+        teacher = load_teacher("f.skops")
+        assert (
+            f"4 inputs, {'2 outputs' if several else '1 output'}, {says}, raw units, values only" in teacher.summary()
+        )
+        assert teacher.parameters_count is None  # a dash in tables, not 0
+    assert "no torch parameters" in load_teacher(lambda x: x[:, 0]).summary()
+    assert "no torch parameters" in load_teacher(RandomForestRegressor()).summary()  # not fitted
+
+
+def test_the_line_of_a_boosted_forest_says_its_trees_and_leaves(data):
+    y = data.y[:, 0]
+    xgboost, lightgbm = pytest.importorskip("xgboost"), pytest.importorskip("lightgbm")
+    xgboost.XGBRegressor(n_estimators=3, max_depth=1, n_jobs=1).fit(data.x, y).save_model("x.json")
+    forest = lightgbm.LGBMRegressor(n_estimators=5, num_leaves=2, verbose=-1, n_jobs=1).fit(data.x, y)
+    forest.booster_.save_model("l.txt")
+    assert ", 3 trees with 6 leaves, " in load_teacher("x.json").summary()
+    assert ", 5 trees with 10 leaves, " in load_teacher("l.txt").summary()
+    assert ", 5 trees with 10 leaves, " in load_teacher(forest).summary()
+
+
 def test_catboost_with_categories(data):
     catboost = pytest.importorskip("catboost")
     mixed = data.x.astype(object)

@@ -150,3 +150,18 @@ def test_a_flat_student_reads_signals_as_it_was_trained_on_them():
         student.predict(signals[:, :1])
     with pytest.raises(rk.errors.UserError, match="a dict cannot be built"):
         rk.build({})
+
+
+@pytest.mark.filterwarnings("ignore:.*non-tuple sequence:UserWarning")
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        (lambda m, x, context: m.net(x), r"takes 2 arguments \(x, context\).*such as net\(x\[:, :5\], x\[:, 5:\]\)"),
+        (lambda m, x: m.net(x["flow"]), r"declare the shape of a row .*; or a dict .*net\({'a': x\[:, :5\]"),
+        (lambda m, x: m.net(torch.cat(list(x.values()), 1)), "seems to take a dict or several tensors"),
+    ],
+)
+def test_a_module_of_several_inputs_is_told_to_be_wrapped(forward, says):
+    net = type("Several", (Way,), {"forward": forward})(None)
+    with pytest.raises(ModelError, match=says):
+        rk.load_teacher(net).predict(X)
