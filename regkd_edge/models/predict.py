@@ -34,7 +34,7 @@ def predict(
         with torch.no_grad():
             for start in range(0, len(x), chunk):
                 rows = torch.from_numpy(scalers.x.standardize(x[start : start + chunk])).to(device, dtype)
-                out[start : start + chunk] = module(rows).double().cpu().numpy()
+                out[start : start + chunk] = scalers.y.restore(module(rows).double().cpu().numpy())
     finally:
         module.train(was_training)
-    return scalers.y.restore(out)
+    return out

@@ -18,6 +18,7 @@ from ...run import RunFolder
 from ..predict import predict
 from ..store import load_model, read_card, save_model, write_model
 from ..teacher import Teacher
+from .checks import require_finite
 from .file import from_file
 from .onnx_file import write_onnx
 
@@ -96,9 +97,10 @@ def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tupl
     Raises
     ------
     ModelError
-        A network in memory that is none of these.
+        A network in memory that is none of these, or answers to rows of the data that are not finite.
     """
     folder = Path(folder)
+    answers = require_finite(teacher, answers_of(teacher, dataset))  # before anything is written
     extra = {
         **teacher.extra,
         "source": teacher.source,
@@ -136,7 +138,7 @@ def save_teacher(folder: str | Path, teacher: Teacher, dataset: Dataset) -> tupl
         )
         paths = save_model(folder, mlp, scalers, extra=extra)
         summary["spec"] = read_card(folder)["spec"]
-    return [*paths, save_predictions(folder / "predictions.npz", answers_of(teacher, dataset))], summary
+    return [*paths, save_predictions(folder / "predictions.npz", answers)], summary
 
 
 def _tensors(module: nn.Module) -> dict[str, Any]:

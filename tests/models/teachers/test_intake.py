@@ -126,6 +126,23 @@ def test_a_teacher_without_one_answer_per_row_is_refused(data, module, says):
         check_teacher(load_teacher(module().eval()), data)
 
 
+def test_a_row_without_a_finite_answer_is_named_before_a_run_keeps_the_teacher(here, data):
+    """The rows that are looked at first are answered: the one that is not lies behind them."""
+    first = data.x[data.split.train[:64]]
+    odd = next(x for x in data.x if not (first == x).all(1).any())
+
+    class Odd(nn.Module):
+        def forward(self, x):
+            lost = (x == torch.from_numpy(odd).to(x)).all(1)
+            return torch.where(lost, torch.nan, x.sum(1))
+
+    teacher = load_teacher(Odd())
+    check_teacher(teacher, data)
+    with pytest.raises(ModelError, match=r"a number that is not finite \(1 of \d+ rows, the first is row \d+\)"):
+        save_teacher(here / "kept", teacher, data)
+    assert not (here / "kept").exists()
+
+
 def test_numpy_inside_a_module_gives_values_only(data):
     class Inside(nn.Module):
         def forward(self, x):
