@@ -10,6 +10,8 @@ first process's, which alone writes.
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -26,6 +28,9 @@ from ..fused.share import Share
 __all__ = ["Ranks", "alone", "current", "joined"]
 
 _PATIENCE = timedelta(days=7)  # of a process that waits: a teacher may be trained first; a dead one is noticed at once
+
+_ADDRESS = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
+_groups = itertools.count()  # alike in all processes, which run one script
 
 _log = logging.getLogger("regkd_edge.training")
 
@@ -132,7 +137,7 @@ def alone() -> Iterator[None]:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun started, by its environment variables, for the block.
+    """Join the processes that torchrun started, by its environment variables, for the block; as often as one likes.
 
     Gloo connects CPUs, NCCL the GPUs: process k of a machine takes its GPU k.
 
@@ -145,7 +150,9 @@ def joined() -> Iterator[Ranks]:
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     with _or_lost():
-        store, rank, size = next(iter(torch.distributed.rendezvous("env://", timeout=timedelta(minutes=5))))
+        store, rank, size = _met(tuple(os.environ.get(name) for name in _ADDRESS))
+        # Names of its own for each group: addresses of the one before would still be found, where nobody listens.
+        store = torch.distributed.PrefixStore(f"group {next(_groups)}", store)
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if gpu else "gloo", store=store, rank=rank, world_size=size, timeout=_PATIENCE
         )
@@ -156,6 +163,12 @@ def joined() -> Iterator[Ranks]:
     finally:
         with contextlib.suppress(RuntimeError):
             torch.distributed.destroy_process_group()
+
+
+@functools.cache
+def _met(address: tuple[str | None, ...]) -> tuple[torch.distributed.Store, int, int]:
+    """Store, rank and size of the processes that meet at this address, for all groups that they will form."""
+    return next(iter(torch.distributed.rendezvous("env://", timeout=timedelta(minutes=5))))
 
 
 @contextlib.contextmanager

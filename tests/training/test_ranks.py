@@ -117,6 +117,22 @@ def test_torchrun_gives_the_student_of_one_process(runs, one):
         assert a == pytest.approx(b, rel=1e-4)
 
 
+AGAIN = """
+import torch
+from regkd_edge.api import join_processes
+for k in range(4):
+    with join_processes() as here:
+        given = torch.tensor([float(here.rank + k)])
+        here.share().add(given)
+        assert given.item() == 1 + 2 * k, given
+"""
+
+
+def test_a_script_joins_them_as_often_as_it_likes(runs):
+    said = [process.ended() for process in runs.together(codes=(AGAIN, AGAIN))]
+    assert [code for *_, code in said] == [0, 0], said
+
+
 @pytest.mark.slow
 def test_ctrl_c_keeps_a_state_from_which_two_go_on_or_one(runs, one, two):
     folder = runs.copy("stopped")
