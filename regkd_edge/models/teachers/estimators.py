@@ -15,6 +15,7 @@ from ...io.reading import read_json
 from ..asking import reason_of
 from .categories import in_codes, of_lightgbm, of_xgboost
 from .probe import crash_of, without_parameters
+from .tree_shape import require_sound_trees
 
 __all__ = ["BOOSTERS", "PICKLES", "read_booster", "read_estimator"]
 
@@ -83,7 +84,9 @@ def _skops(path: Path, trust: bool) -> Any:
                 f"'{path}' holds types that skops does not know: {', '.join(foreign[:6])}.",
                 "Add --trust if you made that file yourself.",
             )
-        return io.load(path, trusted=unknown)
+        model = io.load(path, trusted=unknown)
+        require_sound_trees(model, path)
+        return model
     except ModelError:
         raise
     except Exception as error:  # a damaged archive, a missing class, another version of scikit-learn

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ...io.child import LIMITS, python_command
 from ...io.memory import available_memory
+from .tree_shape import lightgbm_problem, tree_problem, xgboost_problem
 
 __all__ = ["crash_of", "limits_of", "reading_code", "without_parameters"]
 
@@ -31,7 +32,10 @@ _READING = """
 import os, re, sys
 for frames in ("pandas", "polars", "pyarrow", "sklearn"):
     sys.modules[frames] = None  # the library goes without them, and is loaded in a fifth of the time and the memory
-{cut}
+import numpy as np
+from collections.abc import Sequence
+Values = Sequence[int] | np.ndarray
+{ours}
 import {library} as library
 
 def rows(width):
@@ -89,12 +93,20 @@ _LOADS = {
     "xgboost": """
     b = library.Booster({"nthread": 1})
     b.load_model(path)
+    import json
+    problem = xgboost_problem(json.loads(bytes(b.save_raw("json"))), b.num_features())
+    if problem:
+        raise ValueError(problem)
     kinds = b.feature_types
     codes = {"feature_types": kinds, "enable_categorical": True} if kinds and "c" in kinds else {}
     unless_refused(lambda: b.predict(library.DMatrix(rows(b.num_features()), **codes), validate_features=False))
 """,
     "lightgbm": """
-    b = library.Booster(model_str=without_parameters(open(path).read()))
+    text = open(path).read()
+    problem = lightgbm_problem(text)
+    if problem:
+        raise ValueError(problem)
+    b = library.Booster(model_str=without_parameters(text))
     b.predict(rows(b.num_feature()))
 """,
     "catboost": """
@@ -162,8 +174,8 @@ def crash_of(kind: str, path: Path, beside: int = 0) -> str | None:
 
 def reading_code(kind: str) -> str:
     """Return code that defines ``reason(path)``: why a file cannot be read, or cannot answer rows, or None."""
-    cut = inspect.getsource(without_parameters)
-    return _READING.replace("{library}", kind).replace("{load}", _LOADS[kind]).replace("{cut}", cut)
+    ours = "\n".join(map(inspect.getsource, (without_parameters, tree_problem, xgboost_problem, lightgbm_problem)))
+    return _READING.replace("{library}", kind).replace("{load}", _LOADS[kind]).replace("{ours}", ours)
 
 
 def limits_of(kind: str, path: Path, beside: int = 0) -> tuple[int, int]:
