@@ -22,6 +22,9 @@ from .splitting import MARGIN
 __all__ = ["Choice", "Evenness", "on_values"]
 
 _WORTH = 0.9  # what costs an operator at run time must take a tenth of the squared error away
+# Of the widest input of a layer, where data are in two parts. A neuron that hardly answered to the calibration rows may
+# answer to others: a range that just holds what was met would cut it off, and of sixteen bits three can be spared.
+_LEAST_RANGE = 1 / 8
 _NO_SHIFT: Power = (0.0, 0.0)
 
 
@@ -98,8 +101,10 @@ class Evenness:
         low, high = _bounds(a, self._method, self._percentile)
         parts, homogeneous = FORMATS[form].data_parts, index and self.chain.layers[index - 1].after.homogeneous
         room = MARGIN if parts == 2 else 1.0
-        ends = (low + high) / 2 - room * (high - low) / 2, (low + high) / 2 + room * (high - low) / 2
-        wide = room * np.maximum(np.abs(low), np.abs(high))
+        middle, half, wide = (low + high) / 2, room * (high - low) / 2, room * np.maximum(np.abs(low), np.abs(high))
+        if parts == 2:
+            half, wide = (np.maximum(r, _LEAST_RANGE * r.max()) for r in (half, wide))
+        ends = middle - half, middle + half
         few = None
         if index == 0:
             if parts == 1:

@@ -12,12 +12,14 @@ from graphs import rows, write_mlp
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from regkd_edge.config import CORRECTIONS
 from regkd_edge.errors import DataError, GraphError
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS
 from regkd_edge.quantization import quantize_int8, splitting
 from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.equalize import equalize
+from regkd_edge.quantization.evenness import Evenness
 from regkd_edge.quantization.plan import nearest_plan
 from regkd_edge.quantization.sensitivity import data_rounded, sensitivity, weights_rounded
 from regkd_edge.quantization.splitting import _error, _more_parts, _widened, clipping_risk, finer_forms
@@ -222,3 +224,25 @@ def test_names_of_targets_are_taken_only_if_they_fit(tmp_path, stored, names):
     onnx.helper.set_model_props(model, {"other": "x", "regkd.target_names": stored})
     onnx.save(model, tmp_path / "s.onnx")
     assert target_names(tmp_path / "s.onnx", 2) == (names or ["target 0", "target 1"])
+
+
+# -- neurons that sleep ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_input_that_hardly_varied_in_calibration_has_room_to_answer(tmp_path, index):
+    """An eighth of the widest at least: it may answer to other rows, and was cut off at what it had shown."""
+    chain = read_chain(write_mlp(tmp_path / "s.onnx", widths=(4, 10, 2), activation="Relu"))
+    first, *rest = chain.layers
+    quiet = np.where(np.arange(10) == 3, 1e-4, 1.0).astype(np.float32)  # the fourth neuron
+    first = replace(first, weight=first.weight * quiet[:, None], bias=first.bias * quiet)
+    chain = replace(chain, layers=(first, *rest))
+    x = rows(n=200, d=4) * np.array([1, 1, 1e-4, 1], dtype=np.float32)
+    points = Calibration.split(chain, x)
+    evenness = Evenness(chain, x, points, "output", 99.99, CORRECTIONS)
+    plan = evenness.choice(index, "int8-split").applied(evenness.nearest(["int8-split"] * 2), index)
+    layer = plan.layers[index]
+    room = layer.data_scale * layer.form.largest / (1.0 if layer.rate is None else layer.rate)
+    met = np.abs(chain.activations(x)[0][index] - (0.0 if layer.shift is None else layer.shift)).max(axis=0)
+    assert met.min() < 1e-3 * met.max() and (room >= met).all()
+    assert (room >= 0.99 / 8 * met.max()).all()
