@@ -5,6 +5,7 @@ The choice belongs to a layer and its format, whatever the other layers are in, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ class Evenness:
         self._rows, self._method, self._percentile = rows, method, percentile
         self._ranges = [range_of(a, method, percentile) for a in chain.activations(rows)[0]]
         self._found: dict[tuple[int, str], Choice] = {}
+        self.attempts = itertools.count(1)  # plans that are made with these choices, for the progress
 
     def nearest(self, forms: Sequence[str]) -> Plan:
         """Return a round-to-nearest plan; data in two parts have room for values beyond those that were met."""

@@ -6,6 +6,7 @@ third, so that no correction is kept that only fitted noise.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..config import CORRECTIONS
 from ..graph.chain import Chain
+from ..io.progress import tick
 from .calibration import Calibration
 from .corrections import correct_biases, correct_output, round_all, search_ranges
 from .equalize import EVEN_DATA, clip_inputs
@@ -90,11 +92,17 @@ def _one_way(evenness: Evenness, forms: Sequence[str], search: bool) -> Correcte
     """Apply the corrections one after another; ``search`` lets ranges clip by the error of the output."""
     chain, points, corrections = evenness.chain, evenness.points, evenness.corrections
     outcome = CorrectedPlan(evenness.nearest(forms))
+    number, done, total = next(evenness.attempts), itertools.count(1), len(chain.layers) + (6 if search else 4)
+
+    def told() -> None:
+        tick(f"attempt {number}, correction", next(done), total)
 
     def attempt(name: str, change: Callable[[Plan], Plan], learnt: int | None = None) -> None:
         """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so
         that other layers do not decide, and with learnt rounding, as in the result.
         """
+        if learnt is None:
+            told()
         if name != "ranges" and name not in corrections:
             return
         candidate = change(outcome.plan)
@@ -104,6 +112,7 @@ def _one_way(evenness: Evenness, forms: Sequence[str], search: bool) -> Correcte
             outcome.plan = candidate
 
     for index in range(len(chain.layers)):
+        told()
         if not outcome.plan.layers[index].scaled_data:
             continue
         choice = evenness.choice(index, forms[index])

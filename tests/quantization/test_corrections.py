@@ -14,6 +14,8 @@ pytest.importorskip("onnxruntime")
 from regkd_edge.config import CORRECTIONS
 from regkd_edge.graph.chain import read_chain
 from regkd_edge.graph.formats import FORMATS
+from regkd_edge.io.progress import listening
+from regkd_edge.quantization import quantize_int8
 from regkd_edge.quantization.calibration import Calibration
 from regkd_edge.quantization.corrections import correct_biases, correct_output, round_all, round_layer, search_ranges
 from regkd_edge.quantization.plan import nearest_plan
@@ -241,3 +243,15 @@ def test_data_in_two_parts_get_twice_the_range_that_was_met_about_its_middle(cha
     middle, half = (a.max(axis=0) + a.min(axis=0)) / 2, a.max(axis=0) - a.min(axis=0)
     np.testing.assert_allclose(ends_of(plan), [middle - half, middle + half], rtol=1e-4, atol=1e-4)
     assert plan.layers[1].rate is None and plan.layers[1].shift is None
+
+
+def test_what_is_done_of_each_attempt_is_told(tmp_path):
+    seen = []
+    with listening(lambda *told: seen.append(told)):
+        quantize_int8(write_mlp(tmp_path / "s.onnx", widths=(4, 10, 2)), tmp_path / "q.onnx", rows(n=60, d=4))
+    attempts = {}
+    for what, done, total in seen:
+        attempts.setdefault(what, []).append((done, total))
+    assert {"attempt 1, correction", "attempt 2, correction"} <= set(attempts)
+    for counts in attempts.values():
+        assert [done for done, _ in counts] == list(range(1, counts[0][1] + 1))
