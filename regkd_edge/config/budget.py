@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from ..errors import UserError
 
 __all__ = ["allowances", "checked_allowance"]
+
+
+_UNIT = re.compile(r"\s*[\[(][^\[(]*[\])]$")
 
 
 def checked_allowance(text: str) -> str:
@@ -26,6 +30,8 @@ def checked_allowance(text: str) -> str:
 def allowances(given: Sequence[str], targets: Sequence[str]) -> dict[str, float]:
     """Return target -> largest RMSE allowed, in the target's own unit; an RMSE alone holds for the only target.
 
+    A name may leave out the unit behind it, where one target alone has that name: ``leak`` of ``leak [mol/s]``.
+
     Raises
     ------
     UserError
@@ -39,6 +45,9 @@ def allowances(given: Sequence[str], targets: Sequence[str]) -> dict[str, float]
                 f"--allow {text} names no target, and there are {len(targets)}: {', '.join(targets)}.",
                 f"Give --allow {targets[0]}={text}.",
             )
+        if name and name not in targets:
+            short = [target for target in targets if _UNIT.sub("", target) == name]
+            name = short[0] if len(short) == 1 else name
         if name and name not in targets:
             raise UserError(f"--allow names '{name}', and the targets are: {', '.join(targets)}.", "Give one of them.")
         found[name or targets[0]] = float(value)

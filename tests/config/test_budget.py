@@ -34,6 +34,10 @@ def test_what_is_not_an_rmse_is_refused_with_an_example(value):
 def test_names_are_resolved():
     assert allowances(["a=1", "b=2", "a=3"], ["a", "b"]) == {"a": 3.0, "b": 2.0}
     assert allowances(["7"], ["only"]) == {"only": 7.0}
+    units = ["leak [mol/s]", "head (m)", "head [ft]"]
+    assert allowances(["leak=1", "head (m)=2"], units) == {"leak [mol/s]": 1.0, "head (m)": 2.0}
+    with pytest.raises(UserError, match="names 'head', and the targets are"):
+        allowances(["head=1"], units)
 
 
 def test_an_unknown_target_is_refused_with_those_there_are():
