@@ -49,6 +49,8 @@ def test_an_unknown_target_is_refused_with_those_there_are():
 
 def test_a_budget_makes_the_report_stale_and_no_measurement():
     plain, judged = RunConfig(), RunConfig().updated({"bench.allow": "1"})
-    run = SimpleNamespace(known_outputs=lambda stage: {"engines/e": "hash"}, outputs_hash=lambda stage: stage)
+    run = SimpleNamespace(
+        known_outputs=lambda stage: {"engines/e": "hash"}, outputs_hash=lambda stage: stage, record=lambda stage: None
+    )
     assert get("bench").parts.inputs(run, plain, "e") == get("bench").parts.inputs(run, judged, "e") is not None
     assert get("report").inputs(run, plain) != get("report").inputs(run, judged)
