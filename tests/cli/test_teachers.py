@@ -133,4 +133,5 @@ def test_a_module_of_several_arguments_is_named(cli, folder):
     )
     done = cli("train-teacher", "r", "--data", "data.csv", "--target", "y", "--teacher-from", "two.py:make")
     said = " ".join(done.err.split())
-    assert done.code == 2 and "takes 2 arguments (code, other): give a module that takes a row as one tensor" in said
+    assert done.code == 2
+    assert "takes 2 arguments (code, other): give a module around it that takes a row as one tensor" in said
