@@ -12,19 +12,20 @@ from . import Stage, StageProgress
 
 __all__ = ["STAGE"]
 
-_TOLD = ("teacher", "distill", "quantize", "build")  # what they say is on the page: remarks, race, errors by layer
-
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
-    told = {stage: _timeless((run.record(stage) or {}).get("summary")) for stage in _TOLD}
-    return {"allow": config.bench.allow, "told": digest(told), **({"log": config.log} if config.log else {})}
-
-
-def _timeless(found: Any) -> Any:
-    """What a stage has kept, without the seconds that it took."""
-    if isinstance(found, dict):
-        return {key: _timeless(value) for key, value in found.items() if key != "seconds"}
-    return [_timeless(value) for value in found] if isinstance(found, list) else found
+    graphs = ((run.record("quantize") or {}).get("summary") or {}).get("graphs")
+    # A graph whose layers are ranked later is the same graph, and bench says nothing of it.
+    ranked = {
+        str(graph.get("precision")): digest(graph["sensitivity"])
+        for graph in (graphs if isinstance(graphs, list) else ())
+        if isinstance(graph, dict) and graph.get("sensitivity")
+    }
+    return {
+        "allow": config.bench.allow,
+        **({"ranked": ranked} if ranked else {}),
+        **({"log": config.log} if config.log else {}),
+    }
 
 
 def _work(run: RunFolder, config: RunConfig, progress: StageProgress) -> tuple[list[Path], dict[str, Any]]:
