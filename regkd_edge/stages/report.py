@@ -15,7 +15,7 @@ __all__ = ["STAGE"]
 
 def _inputs(run: RunFolder, config: RunConfig) -> dict[str, Any]:
     graphs = ((run.record("quantize") or {}).get("summary") or {}).get("graphs")
-    # A graph whose layers are ranked later is the same graph, and bench says nothing of it.
+    # A graph whose layers are ranked later is the same graph, and bench measures the same.
     ranked = {
         str(graph.get("precision")): digest(graph["sensitivity"])
         for graph in (graphs if isinstance(graphs, list) else ())
