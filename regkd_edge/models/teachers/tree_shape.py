@@ -53,7 +53,12 @@ def xgboost_problem(model: dict, width: int) -> str | None:  # type: ignore[type
     """Return what is wrong with the trees of XGBoost's JSON, or None."""
     boosting = model["learner"]["gradient_booster"]
     boosting = boosting.get("gbtree", boosting)  # of dart
-    for number, tree in enumerate(boosting["model"].get("trees", ())):
+    trees, sizes = boosting["model"].get("trees", ()), model["learner"]["learner_model_param"]
+    outputs = max(1, int(sizes.get("num_class", 0)), int(sizes.get("num_target", 1)))
+    belongs = boosting["model"].get("tree_info", ())  # the output that each tree adds to
+    if len(belongs) != len(trees) or any(not 0 <= output < outputs for output in belongs):
+        return f"its {len(trees)} trees do not belong to its {outputs} outputs"
+    for number, tree in enumerate(trees):
         problem = tree_problem(tree["left_children"], tree["right_children"], tree["split_indices"], width)
         kinds, many = tree.get("split_type", ()), len(tree["left_children"])
         begins, counts = tree.get("categories_segments", ()), tree.get("categories_sizes", ())

@@ -76,6 +76,17 @@ def test_a_damaged_tree_of_xgboost_is_refused(tmp_path, field, value, says):
         read_booster(path)
 
 
+def test_a_tree_of_xgboost_that_adds_to_no_output_is_refused(tmp_path):
+    booster, _ = next(xgboost_models())
+    model = json.loads(bytes(booster.save_raw("json")))
+    path = tmp_path / "m.json"
+    for output in (-1, 1, 10**9):
+        model["learner"]["gradient_booster"]["model"]["tree_info"][2] = output
+        path.write_text(json.dumps(model))
+        with pytest.raises(ModelError, match="its 5 trees do not belong to its 1 outputs"):
+            read_booster(path)
+
+
 def test_forests_of_lightgbm_are_read_and_a_damaged_tree_is_refused(tmp_path):
     lightgbm = pytest.importorskip("lightgbm")
     common = {"verbose": -1, "num_threads": 1, "min_data_in_leaf": 5, "cat_smooth": 1, "min_data_per_group": 5}
