@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from ..errors import UserError
+from ..io.words import name_and_unit
 
 __all__ = ["allowances", "checked_allowance"]
-
-
-_UNIT = re.compile(r"\s*[\[(][^\[(]*[\])]$")
 
 
 def checked_allowance(text: str) -> str:
@@ -46,7 +43,7 @@ def allowances(given: Sequence[str], targets: Sequence[str]) -> dict[str, float]
                 f"Give --allow {targets[0]}={text}.",
             )
         if name and name not in targets:
-            short = [target for target in targets if _UNIT.sub("", target) == name]
+            short = [target for target in targets if name_and_unit(target)[0] == name]
             name = short[0] if len(short) == 1 else name
         if name and name not in targets:
             raise UserError(f"--allow names '{name}', and the targets are: {', '.join(targets)}.", "Give one of them.")

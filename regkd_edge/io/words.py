@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-__all__ = ["counted", "described", "in_percent"]
+__all__ = ["counted", "described", "in_percent", "name_and_unit"]
+
+# In round brackets a remark may stand, which is longer than a unit; in square ones hardly.
+_BRACKETED = re.compile(r"(.*\S)\s*(?:\[\s*([^\[\]()]{1,40}?)\s*\]|\(\s*([^\[\]()]{1,16}?)\s*\))\s*", re.DOTALL)
 
 
 def counted(number: int, noun: str) -> str:
@@ -23,3 +27,9 @@ def described(value: Any) -> str:
         return "None"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
+
+
+def name_and_unit(column: str) -> tuple[str, str | None]:
+    """Part the name of a column from the unit in brackets at its end: "capacity [mAh]" into "capacity" and "mAh"."""
+    found = _BRACKETED.fullmatch(column)
+    return (found.group(1), found.group(2) or found.group(3)) if found else (column, None)

@@ -65,10 +65,7 @@ class Loader(yaml.SafeLoader):
         if abs(value) >= 10**NUMBER_DIGITS:
             raise ValueError(f"a whole number of {digits} digits, expected at most {NUMBER_DIGITS}")
         if ":" in node.value or _OCTAL.fullmatch(node.value):
-            base = 60 if ":" in node.value else 8
-            raise ValueError(
-                f"{node.value}, which is a number in base {base} in YAML ({value}); write numbers in base 10"
-            )
+            _refuse_base(60 if ":" in node.value else 8, node.value, value)
         return value
 
     def construct_real(self, node: yaml.ScalarNode) -> float:

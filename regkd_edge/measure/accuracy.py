@@ -8,7 +8,6 @@ unit. The record's ``unit`` states which. A mean of R2 is not given: a good targ
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,20 +15,17 @@ import numpy as np
 
 from ..data.scores import spread_of
 from ..errors import DataError
+from ..io.words import name_and_unit
 from .bootstrap import RESAMPLES, interval, resampled_means
 
 __all__ = ["POOLED", "accuracy", "compare", "unit_of"]
 
 POOLED = "standard deviations"  # the unit of pooled figures of several targets
 
-# In round brackets a remark may stand, which is longer than a unit; in square ones hardly.
-_BRACKETED = re.compile(r".*\S\s*(?:\[\s*([^\[\]()]{1,40}?)\s*\]|\(\s*([^\[\]()]{1,16}?)\s*\))\s*", re.DOTALL)
-
 
 def unit_of(name: str) -> str | None:
     """Return the unit that a column name states in brackets at its end: ``"capacity [mAh]"`` gives ``"mAh"``."""
-    found = _BRACKETED.fullmatch(name)
-    return (found.group(1) or found.group(2)) if found else None
+    return name_and_unit(name)[1]
 
 
 def accuracy(

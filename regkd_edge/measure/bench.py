@@ -228,8 +228,8 @@ def _settings(one: _Measured, threads: int | None) -> list[tuple[_Measured, str,
     backend = get_backend(one.manifest.backend)
     used = threads or one.manifest.options.get("threads")
     others = backend.variants(one.manifest) if hasattr(backend, "variants") else {}
-    found = [(one, setting, {"threads": threads, **one.trusted, **options}) for setting, options in others.items()]
-    return [(one, setting, options) for one, setting, options in found if options != {"threads": used}]
+    loaded = {setting: {"threads": threads, **one.trusted, **options} for setting, options in others.items()}
+    return [(one, setting, options) for setting, options in loaded.items() if options != {"threads": used}]
 
 
 def _time_setting(one: _Measured, setting: str, options: dict[str, Any], rows: np.ndarray, warmup: int) -> None:

@@ -101,7 +101,7 @@ def _one_way(evenness: Evenness, forms: Sequence[str], search: bool) -> Correcte
         """Accept a correction if it helps. With ``learnt`` both plans are judged with that layer alone quantized, so
         that other layers do not decide, and with learnt rounding, as in the result.
         """
-        if learnt is None:
+        if learnt is None:  # else a part of what is told of its layer
             told()
         if name != "ranges" and name not in corrections:
             return

@@ -81,11 +81,11 @@ def evidence_of(run: RunFolder, stages: Mapping[str, Any], benches: Mapping[str,
     """
     graphs = {
         graph["precision"]: graph
-        for graph in _summary(stages, "quantize").get("graphs", ())
+        for graph in summary_of(stages, "quantize").get("graphs", ())
         if isinstance(graph, dict) and isinstance(graph.get("precision"), str)
     }
     layers = {name: graph["sensitivity"] for name, graph in graphs.items() if _has_layers(graph.get("sensitivity"))}
-    student = _summary(stages, "distill").get("student")
+    student = summary_of(stages, "distill").get("student")
     race = student.get("race") if isinstance(student, dict) else None
     return Evidence(
         {name: history for name in ("teacher", "baseline", "student") if (history := _history(run, name))},
@@ -97,7 +97,8 @@ def evidence_of(run: RunFolder, stages: Mapping[str, Any], benches: Mapping[str,
     )
 
 
-def _summary(stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
+def summary_of(stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """Return what a stage has kept; nothing of a record that was edited."""
     found = (stages.get(stage) or {}).get("summary")
     return found if isinstance(found, dict) else {}
 

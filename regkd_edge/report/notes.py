@@ -8,6 +8,7 @@ from typing import Any
 from ..io.text import significant
 from ..measure.latency import BEYOND
 from ..recipes import TERMS
+from .evidence import summary_of
 from .recommend import SAME_SPEED
 
 __all__ = [
@@ -62,7 +63,7 @@ def training_said(stages: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     What the page's section on the training says itself is left out; of a record that was edited, nothing is taken.
     """
     warnings, remarks = [], []
-    trained = {"teacher": _summary(stages, "teacher"), **_summary(stages, "distill")}
+    trained = {"teacher": summary_of(stages, "teacher"), **summary_of(stages, "distill")}
     for name, figures in trained.items():
         figures = figures if isinstance(figures, dict) else {}
         race, notes = figures.get("race"), figures.get("notes")
@@ -74,11 +75,6 @@ def training_said(stages: Mapping[str, Any]) -> tuple[list[str], list[str]]:
             elif note != told:
                 remarks.append(sentence)
     return warnings, remarks
-
-
-def _summary(stages: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    summary = (stages.get(stage) or {}).get("summary")
-    return summary if isinstance(summary, dict) else {}
 
 
 def hardly_better(rows: Sequence[Mapping[str, Any]], recommended: str | None) -> list[str]:

@@ -62,9 +62,8 @@ def close_groups(
         count, sizes = int(groups.max()) + 1, np.bincount(groups)
         if count < _FEWEST or sizes.max() > 0.5 * len(distinct):
             break  # a wider radius joins more
-        alone = 2 * count > len(distinct)
-        if not alone and _is_tight(distinct, groups, _TIGHT * limit, _APART * limit):
-            # The widest radius leaves no copy apart.
+        if 2 * count <= len(distinct) and _is_tight(distinct, groups, _TIGHT * limit, _APART * limit):
+            # The widest such radius is taken, which leaves no copy apart.
             groups = _with_fragments(distinct, groups, _APART * limit)
             found = groups[copies.reshape(-1)].astype(np.int64), radius <= _COPIES
             if radius > _COPIES:

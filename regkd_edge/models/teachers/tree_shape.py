@@ -18,11 +18,10 @@ from ...errors import ModelError
 __all__ = ["lightgbm_problem", "require_sound_trees", "tree_problem", "xgboost_problem"]
 
 Values = Sequence[int] | np.ndarray
-_Nodes = tuple[np.ndarray, np.ndarray, np.ndarray, int]  # children, features, number of inputs
 _PLAIN = (str, bytes, int, float, bool, type(None), type, types.FunctionType, types.BuiltinFunctionType)
 
 
-# This and the next two run in the process of .probe too, which has their source alone: they name numpy alone.
+# The next three run in the process of .probe too, which has their source alone: of other names they use numpy.
 def tree_problem(left: Values, right: Values, feature: Values, width: int, leaves: int | None = None) -> str | None:
     """Return what is wrong with the nodes of one tree of ``width`` inputs, or None.
 
@@ -114,14 +113,13 @@ def require_sound_trees(model: Any, path: Any) -> None:
     ------
     ModelError
     """
-    for number, (left, right, feature, width) in enumerate(_trees(model)):
-        problem = tree_problem(left, right, feature, width)
+    for number, problem in enumerate(_problems(model)):
         if problem is not None:
             raise ModelError(f"'{path}': tree {number} is damaged: {problem}.", "Save the model again.")
 
 
-def _trees(model: Any) -> Iterator[_Nodes]:
-    """Children, features and number of inputs of each tree of scikit-learn that an object holds."""
+def _problems(model: Any) -> Iterator[str | None]:
+    """What is wrong with each tree of scikit-learn that an object holds, or None."""
     queue, seen = deque([(model, 0)]), set()
     while queue:
         one, width = queue.popleft()
@@ -134,19 +132,19 @@ def _trees(model: Any) -> Iterator[_Nodes]:
         elif isinstance(one, (list, tuple)) or (isinstance(one, np.ndarray) and one.dtype == object):
             queue += [(value, width) for value in (one if isinstance(one, (list, tuple)) else one.ravel())]
         elif kind.__name__ == "Tree" and kind.__module__ == "sklearn.tree._tree":
-            yield one.children_left, one.children_right, one.feature, int(one.n_features)
+            yield tree_problem(one.children_left, one.children_right, one.feature, int(one.n_features))
         elif kind.__name__ == "TreePredictor":
-            yield _of_histogram(one, width)
+            yield _histogram_problem(one, width)
         elif kind.__module__.partition(".")[0] == "sklearn":
             width = int(getattr(one, "n_features_in_", width) or width)
             queue += [(value, width) for value in getattr(one, "__dict__", {}).values()]
 
 
-def _of_histogram(predictor: Any, width: int) -> _Nodes:
+def _histogram_problem(predictor: Any, width: int) -> str | None:
     nodes = predictor.nodes
     leaf = nodes["is_leaf"] != 0
+    categories = nodes["bitset_idx"][~leaf & (nodes["is_categorical"] != 0)]
+    if categories.size and categories.max() >= len(predictor.raw_left_cat_bitsets):
+        return "a node asks for categories that it does not have"
     left, right = (np.where(leaf, -1, nodes[side].astype(np.int64)) for side in ("left", "right"))
-    sets = nodes["bitset_idx"][~leaf & (nodes["is_categorical"] != 0)]
-    outside = sets.size and sets.max() >= len(predictor.raw_left_cat_bitsets)
-    feature = np.where(outside, width, nodes["feature_idx"])  # categories that it does not have: an input neither
-    return left, right, feature, width
+    return tree_problem(left, right, nodes["feature_idx"], width)

@@ -136,6 +136,12 @@ def test_trees_of_scikit_learn_are_read_and_a_damaged_one_is_refused(tmp_path):
         with pytest.raises(ModelError, match=r"tree 1 is damaged: a (child is node 2147483648|node asks for input)"):
             read_estimator(path, trust=True)
         nodes[field][0] = kept
+    sets = nodes["bitset_idx"].copy()
+    nodes["bitset_idx"] = 10**6
+    skops.dump(forests[2], path)
+    with pytest.raises(ModelError, match="tree 1 is damaged: a node asks for categories that it does not have"):
+        read_estimator(path, trust=True)
+    nodes["bitset_idx"] = sets
     forest = forests[0][-1]
     forest.estimators_[2].tree_.children_right[0] = 10**6
     skops.dump(forests[0], path)
