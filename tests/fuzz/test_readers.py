@@ -88,7 +88,7 @@ _OPENERS = {
     "io/regular": "state", "measure/result": "written", "measure/machine": "the kernel's files",
     "models/scaling": "scalers, scalers in NPZ", "models/store": "model, weights of a model, kept teacher",
     "models/teachers/estimators": "skops, pickle, XGBoost, XGBoost binary, LightGBM, CatBoost",
-    "models/teachers/exported": "exported, torchscript", "models/teachers/onnx_file": "ONNX teacher",
+    "models/teachers/exported": "exported, torchscript", "models/teachers/onnx/file": "ONNX teacher",
     "models/teachers/program_code": "exported, torchscript", "models/weights": "safetensors, torch",
     "prediction": "names of a dataset", "report/collect": "record of bench, predictions", "report/evidence": "native",
     "run/folder": "config, compared as bytes", "run/pipeline": "state, compared as text", "run/state": "state",

@@ -63,7 +63,8 @@ def _crash_of(kind: str, path: Path, beside: int = 0) -> str | None:
 def warm_children() -> Iterator[None]:
     """Within the block, the package's readers that start a process ask a child that lives on."""
     from regkd_edge.data.reading import mat, workbook
-    from regkd_edge.models.teachers import estimators, onnx_file
+    from regkd_edge.models.teachers import estimators
+    from regkd_edge.models.teachers.onnx import file as onnx_file
 
     places = (
         (mat, "run_limited", _run_limited), (workbook, "run_limited", _run_limited),

@@ -17,7 +17,7 @@ from .callables import ArrayFunction
 from .estimator_networks import with_network
 from .estimators import PICKLES, booster_of, read_booster, read_estimator
 from .exported import FixedBatch, read_program, read_torchscript
-from .onnx_file import read_onnx
+from .onnx import read_onnx
 
 __all__ = ["from_file"]
 

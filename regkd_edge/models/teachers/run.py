@@ -20,7 +20,7 @@ from ..store import load_model, read_card, save_model, write_model
 from ..teacher import Teacher
 from .checks import require_finite
 from .file import from_file
-from .onnx_file import write_onnx
+from .onnx import write_onnx
 
 __all__ = ["answers_of", "from_folder", "from_run", "kept_copy", "save_teacher"]
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from regkd_edge.errors import ModelError
 from regkd_edge.models import check_teacher, load_teacher, save_teacher
-from regkd_edge.models.teachers.onnx_file import _difference
+from regkd_edge.models.teachers.onnx.file import _difference
 from regkd_edge.models.teachers.run import from_folder
 
 from .conftest import Residual, dataset, perceptron, table

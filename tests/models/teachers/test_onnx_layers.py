@@ -14,7 +14,7 @@ from torch import nn
 
 import regkd_edge as rk
 from regkd_edge.errors import ModelError
-from regkd_edge.models.teachers.onnx_ops import OPERATORS
+from regkd_edge.models.teachers.onnx.ops import OPERATORS
 
 RNG = np.random.default_rng(0)
 

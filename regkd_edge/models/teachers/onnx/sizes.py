@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelError
-from ...graph.graph import tensors_of
-from ...io.memory import require_memory
-from ...io.names import inside
+from ....errors import ModelError
+from ....graph.graph import tensors_of
+from ....io.memory import require_memory
+from ....io.names import inside
 
 __all__ = ["most_values", "require_values_beside"]
 

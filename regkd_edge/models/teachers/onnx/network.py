@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import ModelError
-from .onnx_inputs import OnnxInputs
-from .onnx_ops import OPERATORS, TYPES
-from .onnx_sizes import most_values
+from ....errors import ModelError
+from .inputs import OnnxInputs
+from .ops import OPERATORS, TYPES
+from .sizes import most_values
 
 __all__ = ["OnnxNetwork"]
 

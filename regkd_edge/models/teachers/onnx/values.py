@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import ModelError
-from ...io.words import counted
-from .onnx_inputs import NUMPY, OnnxInputs
+from ....errors import ModelError
+from ....io.words import counted
+from .inputs import NUMPY, OnnxInputs
 
 __all__ = ["OnnxValues"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ModelError
-from ...io.words import counted
+from ....errors import ModelError
+from ....io.words import counted
 
 __all__ = ["NUMPY", "OnnxInputs"]
 

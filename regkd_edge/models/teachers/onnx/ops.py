@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .onnx_layers import LAYERS
-from .onnx_windows import WINDOWS
+from .layers import LAYERS
+from .windows import WINDOWS
 
 __all__ = ["OPERATORS", "TYPES"]
 

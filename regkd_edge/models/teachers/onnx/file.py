@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import GraphError, ModelError
-from ..asking import reason_of
-from ..outputs import Outputs
-from .estimators import library
-from .forest_size import size_of_graph
-from .onnx_inputs import OnnxInputs
-from .onnx_network import OnnxNetwork
-from .onnx_ops import TYPES
-from .onnx_sizes import require_values_beside
-from .onnx_values import OnnxValues
-from .probe import crash_of
+from ....errors import GraphError, ModelError
+from ...asking import reason_of
+from ...outputs import Outputs
+from ..estimators import library
+from ..forest_size import size_of_graph
+from ..probe import crash_of
+from .inputs import OnnxInputs
+from .network import OnnxNetwork
+from .ops import TYPES
+from .sizes import require_values_beside
+from .values import OnnxValues
 
 __all__ = ["read_onnx", "write_onnx"]
 
